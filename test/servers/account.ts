@@ -1,0 +1,50 @@
+// PostgreSQL and MariaDB refuse to run as root. When the tests are run by root (a container, CI),
+// the servers run as an unprivileged account that exists already; otherwise as whoever runs the tests.
+import { accessSync, chownSync, constants, mkdtempSync, readFileSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export function serverAccount(...preferred: string[]): Account | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const passwd = readFileSync("/etc/passwd", "utf8").split("\n");
+  for (const name of [...preferred, "nobody"]) {
+    const fields = passwd.find((line) => line.startsWith(`${name}:`))?.split(":");
+    if (fields) return { uid: Number(fields[2]), gid: Number(fields[3]) };
+  }
+  throw new Error("No unprivileged account to run the test servers as: add a user named nobody.");
+}
+
+/** A new empty folder that the account owns and can reach. Kept short: sockets allow 107 bytes. */
+export function serverFolder(name: string, account: Account | undefined): string {
+  const roots = [process.env.TIDEMARK_TEST_DIR, tmpdir(), "/var/tmp", "/tmp"];
+  const root = roots.find((each) => each && isUsable(each) && isReachable(each, account));
+  if (!root) throw new Error("No temporary folder for the test servers: set TIDEMARK_TEST_DIR.");
+  const folder = mkdtempSync(join(root, `tidemark-${name}-`));
+  if (account) chownSync(folder, account.uid, account.gid);
+  return folder;
+}
+
+/** Whether the account can walk to the path: a checkout under /root cannot be entered by others. */
+export function isReachable(path: string, account: Account | undefined): boolean {
+  if (!account) return true;
+  for (let folder = path; ; folder = dirname(folder)) {
+    const stat = statSync(folder);
+    const shift = stat.uid === account.uid ? 6 : stat.gid === account.gid ? 3 : 0;
+    if (((stat.mode >> shift) & 1) === 0) return false;
+    if (dirname(folder) === folder) return true;
+  }
+}
+
+function isUsable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,105 @@
+// A new, empty database for each test: tests never see each other's tables.
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import mysql from "mysql2/promise";
+import pg from "pg";
+import { SERVERS, type ServerName, urlOf, whyMissing } from "./set.ts";
+
+export type DatabaseKind = "postgres" | "postgres-newest" | "mariadb" | "mysql" | "sqlite";
+
+export interface FreshDatabase extends AsyncDisposable {
+  readonly kind: DatabaseKind;
+  readonly url: string;
+}
+
+export interface FreshOptions {
+  /** The address of a server of the test's own (`startPostgres().url`) instead of the shared one. */
+  readonly server?: string;
+}
+
+/** Creates a database. It is dropped at the end, unless TIDEMARK_TEST_KEEP=1 asks to keep it. */
+export async function freshDatabase(
+  kind: DatabaseKind,
+  options: FreshOptions = {},
+): Promise<FreshDatabase> {
+  const { url, drop } = await create(kind, options);
+  return {
+    kind,
+    url,
+    async [Symbol.asyncDispose]() {
+      if (process.env.TIDEMARK_TEST_KEEP) console.log(`kept: ${url}`);
+      else await drop();
+    },
+  };
+}
+
+/** The address of a shared server; an error that says why when there is none. */
+export function serverUrl(name: ServerName): string {
+  const url = urlOf(name);
+  if (url) return url;
+  throw new Error(
+    `${name}: ${whyMissing(name) ?? `not running: ${SERVERS[name].variable} or start`}`,
+  );
+}
+
+export function natsUrl(): string {
+  return serverUrl("nats");
+}
+
+interface Created {
+  readonly url: string;
+  readonly drop: () => Promise<void>;
+}
+
+function create(kind: DatabaseKind, options: FreshOptions): Promise<Created> {
+  if (kind === "sqlite") return createSqlite();
+  const server = options.server ?? serverUrl(kind);
+  const name = `tm_${randomBytes(6).toString("hex")}`;
+  return kind === "mariadb" || kind === "mysql"
+    ? createMysql(server, name)
+    : createPostgres(server, name);
+}
+
+async function createSqlite(): Promise<Created> {
+  const folder = mkdtempSync(join(tmpdir(), "tidemark-sqlite-"));
+  return {
+    url: `sqlite:${join(folder, "test.db")}`,
+    drop: async () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+async function createPostgres(server: string, name: string): Promise<Created> {
+  const run = async (sql: string) => {
+    const client = new pg.Client({ connectionString: server });
+    await client.connect();
+    try {
+      await client.query(sql);
+    } finally {
+      await client.end();
+    }
+  };
+  await run(`CREATE DATABASE ${name}`);
+  // Forced: a test that failed half-way may have left connections open.
+  return { url: withDatabase(server, name), drop: () => run(`DROP DATABASE ${name} WITH (FORCE)`) };
+}
+
+async function createMysql(server: string, name: string): Promise<Created> {
+  const run = async (sql: string) => {
+    const connection = await mysql.createConnection({ uri: server });
+    try {
+      await connection.query(sql);
+    } finally {
+      await connection.end();
+    }
+  };
+  await run(`CREATE DATABASE ${name} CHARACTER SET utf8mb4`);
+  return { url: withDatabase(server, name), drop: () => run(`DROP DATABASE ${name}`) };
+}
+
+function withDatabase(server: string, name: string): string {
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return url.href;
+}

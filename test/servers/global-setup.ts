@@ -1,0 +1,13 @@
+// Before the first test file that needs servers, and after the last.
+import { leaveSet, SERVER_NAMES, SERVERS, startSet, whyMissing } from "./set.ts";
+
+export async function setup(): Promise<void> {
+  const missing = SERVER_NAMES.filter((name) => SERVERS[name].required && whyMissing(name));
+  if (process.env.CI && missing.length > 0) {
+    const reasons = missing.map((name) => `  ${name}: ${whyMissing(name)}`);
+    throw new Error(`In CI no server may be missing:\n${reasons.join("\n")}`);
+  }
+  await startSet("while-running");
+}
+
+export const teardown = leaveSet;

@@ -1,0 +1,48 @@
+// A NATS server of our own with JetStream on files.
+import { connect } from "node:net";
+import { join } from "node:path";
+import { serverAccount, serverFolder } from "./account.ts";
+import { findProgram } from "./programs.ts";
+import { launch, type Server } from "./server.ts";
+
+export interface NatsOptions {
+  /** Arguments on top of ours, for instance ["-c", "limits.conf"]. */
+  readonly args?: readonly string[];
+}
+
+export async function startNats(options: NatsOptions = {}): Promise<Server> {
+  const program = findProgram("nats-server");
+  if (!program) throw new Error("NATS is not installed: install the package nats-server.");
+  const account = serverAccount("nats");
+  const folder = serverFolder("nats", account);
+  const store = ["--jetstream", "--store_dir", join(folder, "data")];
+  return launch({
+    name: "nats",
+    folder,
+    account,
+    stopSignal: "SIGTERM",
+    command: (port) => ({
+      command: program,
+      args: ["--addr", "127.0.0.1", "--port", `${port}`, ...store, ...(options.args ?? [])],
+    }),
+    url: (port) => `nats://127.0.0.1:${port}`,
+    ping,
+  });
+}
+
+/** The first line of a NATS server says what it can do; a PING after it is answered. */
+function ping(url: string): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname).setEncoding("utf8").setTimeout(5_000);
+  return new Promise<void>((resolve, reject) => {
+    let received = "";
+    socket.on("error", reject);
+    socket.on("timeout", () => reject(new Error("NATS does not answer.")));
+    socket.on("close", () => reject(new Error("NATS closed the connection.")));
+    socket.on("connect", () => socket.write('CONNECT {"verbose":false}\r\nPING\r\n'));
+    socket.on("data", (chunk) => {
+      received += chunk;
+      if (received.includes("PONG")) resolve();
+    });
+  }).finally(() => socket.destroy());
+}

@@ -1,0 +1,87 @@
+// A PostgreSQL server of our own: durable as in production (fsync stays on), ready for logical
+// replication, which the benchmark compares with.
+import { execFile } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import pg from "pg";
+import { serverAccount, serverFolder } from "./account.ts";
+import { newestPostgres, readyNewestPostgres, systemPostgres } from "./programs.ts";
+import { launch, type Server } from "./server.ts";
+
+const PASSWORD = "tidemark";
+
+const SETTINGS = {
+  fsync: "on",
+  wal_level: "logical",
+  max_connections: 200,
+  max_prepared_transactions: 20,
+  max_wal_senders: 20,
+  max_replication_slots: 20,
+  shared_buffers: "256MB",
+  max_wal_size: "2GB",
+  listen_addresses: "127.0.0.1",
+  unix_socket_directories: "",
+};
+
+export interface PostgresOptions {
+  /** "system": the newest on this machine (the default). "newest": the one from the npm package. */
+  readonly version?: "system" | "newest";
+  /** Server settings on top of ours. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+}
+
+export async function startPostgres(options: PostgresOptions = {}): Promise<Server> {
+  const found = options.version === "newest" ? newestPostgres() : systemPostgres();
+  if (!found) throw new Error("PostgreSQL is not installed: install the package postgresql.");
+  const account = serverAccount("postgres");
+  const folder = serverFolder("postgres", account);
+  const bin = options.version === "newest" ? readyNewestPostgres(found, account, folder) : found;
+  const data = join(folder, "data");
+  await createCluster(bin, folder, data, account);
+  const settings = Object.entries({ ...SETTINGS, ...options.settings });
+  return launch({
+    name: options.version === "newest" ? "postgres-newest" : "postgres",
+    folder,
+    account,
+    stopSignal: "SIGINT", // "fast": open transactions are rolled back, clients are disconnected
+    command: (port) => ({
+      command: join(bin, "postgres"),
+      args: ["-D", data, "-p", `${port}`, ...settings.flatMap(([k, v]) => ["-c", `${k}=${v}`])],
+    }),
+    url: (port) => `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
+    ping,
+  });
+}
+
+async function createCluster(
+  bin: string,
+  folder: string,
+  data: string,
+  account: ReturnType<typeof serverAccount>,
+): Promise<void> {
+  const passwordFile = join(folder, "password");
+  writeFileSync(passwordFile, PASSWORD);
+  // A collation of a language, as most databases have one: key ranges cut with the byte order of
+  // "C" in mind would pass on a server that has only that.
+  await promisify(execFile)(
+    join(bin, "initdb"),
+    [
+      ...["-D", data, "-U", "postgres", "-A", "scram-sha-256", `--pwfile=${passwordFile}`],
+      ...["-E", "UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"],
+    ],
+    { cwd: folder, env: { ...process.env, HOME: folder, TZ: "UTC" }, ...account },
+  );
+  rmSync(passwordFile);
+}
+
+async function ping(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  client.on("error", () => {}); // a server that goes down while it starts is told by the query
+  await client.connect();
+  try {
+    await client.query("SELECT 1");
+  } finally {
+    await client.end();
+  }
+}

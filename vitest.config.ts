@@ -1,0 +1,33 @@
+import { defineConfig } from "vitest/config";
+import { MissingReporter } from "./test/servers/missing-reporter.ts";
+
+export default defineConfig({
+  test: {
+    // Each worker of the server tests keeps several connections and a pipeline busy.
+    maxWorkers: 2,
+    reporters: [
+      "default",
+      new MissingReporter(),
+      ["json", { outputFile: ".test-results/vitest.json" }],
+    ],
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.ts"],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: "servers",
+          include: ["test/**/*.test.ts"],
+          globalSetup: ["test/servers/global-setup.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
