@@ -1,0 +1,116 @@
+/** Resolves after `ms`, or at once when the signal aborts (it never rejects: the caller looks at the signal). */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}
+
+/**
+ * A flag that loops wait on: `ring` before `wait` is not lost, several rings are one.
+ * One waiter at a time.
+ */
+export class Bell {
+  #rung = false;
+  #wake: (() => void) | null = null;
+
+  ring(): void {
+    this.#rung = true;
+    this.#wake?.();
+  }
+
+  /** Resolves at the next ring (or one since the last wait), after `ms`, or when the signal aborts. */
+  async wait(ms: number, signal?: AbortSignal): Promise<void> {
+    if (!this.#rung) {
+      const timer = new AbortController();
+      this.#wake = () => timer.abort();
+      const onAbort = () => timer.abort();
+      signal?.addEventListener("abort", onAbort, { once: true });
+      if (!signal?.aborted) await sleep(ms, timer.signal);
+      signal?.removeEventListener("abort", onAbort);
+      this.#wake = null;
+    }
+    this.#rung = false;
+  }
+}
+
+/**
+ * Reads ahead of its consumer by up to `depth` items, so that producing and consuming overlap.
+ * `ready` tells how many can be taken without waiting.
+ */
+export class ReadAhead<T> {
+  readonly #buffer: T[] = [];
+  readonly #depth: number;
+  readonly #space = new Bell();
+  readonly #items = new Bell();
+  #ended = false;
+  #failure: { readonly error: unknown } | null = null;
+  readonly #pump: Promise<void>;
+
+  constructor(items: AsyncIterable<T>, depth: number) {
+    this.#depth = depth;
+    this.#pump = this.#run(items);
+  }
+
+  get ready(): number {
+    return this.#buffer.length;
+  }
+
+  /** The next item; null at the end. Throws what the producer threw, after the items before it. */
+  async next(): Promise<T | null> {
+    for (;;) {
+      const item = this.#buffer.shift();
+      if (item !== undefined) {
+        this.#space.ring();
+        return item;
+      }
+      if (this.#failure !== null) throw this.#failure.error;
+      if (this.#ended) return null;
+      await this.#items.wait(60_000);
+    }
+  }
+
+  /** Stops the producer and waits until it has ended. */
+  async close(): Promise<void> {
+    this.#ended = true;
+    this.#space.ring();
+    await this.#pump;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<T> {
+    try {
+      for (let item = await this.next(); item !== null; item = await this.next()) yield item;
+    } finally {
+      await this.close();
+    }
+  }
+
+  async #run(items: AsyncIterable<T>): Promise<void> {
+    try {
+      for await (const item of items) {
+        if (this.#ended) return;
+        this.#buffer.push(item);
+        this.#items.ring();
+        while (this.#buffer.length >= this.#depth && !this.#ended) await this.#space.wait(60_000);
+        if (this.#ended) return;
+      }
+    } catch (error) {
+      this.#failure = { error };
+    } finally {
+      this.#ended = true;
+      this.#items.ring();
+    }
+  }
+}
+
+/** Delays for attempt 0, 1, 2 …: 50 ms doubling to 5 s, with jitter so that several retriers part ways. */
+export function backoff(attempt: number): number {
+  const base = Math.min(5_000, 50 * 2 ** Math.min(attempt, 10));
+  return base * (0.5 + Math.random() / 2);
+}

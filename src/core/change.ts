@@ -1,0 +1,51 @@
+import type { ColumnType } from "./column-type.ts";
+import type { TableName } from "./table.ts";
+import type { Row } from "./value.ts";
+
+/**
+ * The shape of a captured table's rows at one time. A change names its layout by id, so that a row
+ * logged before a schema change is still read by the columns it was written with.
+ * Ids are unique within a timeline of a source.
+ */
+export interface Layout {
+  readonly id: number;
+  readonly table: TableName;
+  readonly columns: readonly LayoutColumn[];
+  /** Indexes into `columns`: the key. */
+  readonly key: readonly number[];
+  /** SQL row filters evaluated by the source at capture; `Change.filters[i]` answers `filters[i]`. */
+  readonly filters: readonly string[];
+}
+
+export interface LayoutColumn {
+  readonly name: string;
+  readonly type: ColumnType;
+  readonly nativeType: string;
+  readonly nullable: boolean;
+  readonly generated: boolean;
+}
+
+export type Operation = "insert" | "update" | "delete" | "truncate";
+
+/**
+ * One change. A key change may come as one update with `keyBefore`, or as a delete of the old key
+ * followed by an insert or update of the new one.
+ */
+export interface Change {
+  readonly layout: number;
+  readonly op: Operation;
+  /** Key values (order of `Layout.key`): always for delete; for update only if the key changed. */
+  readonly keyBefore: Row | null;
+  /** The whole row after, in `Layout.columns` order; null for delete and truncate. */
+  readonly row: Row | null;
+  /** The whole row before, where captured. */
+  readonly rowBefore: Row | null;
+  /** For each filter of the layout: does the row after pass it? Empty when the layout has none. */
+  readonly filters: readonly boolean[];
+  /** The source's transaction id as text, null where the source cannot tell. */
+  readonly transaction: string | null;
+  /** The database in which the change was first made; null when that is this source. */
+  readonly origin: string | null;
+  /** Databases the change has passed, oldest first; empty when made here. */
+  readonly hops: readonly string[];
+}

@@ -1,0 +1,54 @@
+import type { Logger } from "./log.ts";
+import type { Source } from "./source.ts";
+import type { TableName, TableSchema } from "./table.ts";
+import type { Target } from "./target.ts";
+
+/** What an adapter is told about a database. The URL holds secrets: it is never logged or put in an error. */
+export interface DatabaseOptions {
+  /** The database's name in the config. */
+  readonly name: string;
+  readonly url: string;
+  readonly logger: Logger;
+}
+
+/**
+ * A kind of database. One folder in src/databases/, one line in src/pipeline/registry.ts.
+ * Opening anything throws TM-CONNECT-FAILED, TM-AUTH-FAILED, TM-DRIVER-MISSING or
+ * TM-SERVER-UNSUPPORTED (version too old, table engine without transactions …).
+ */
+export interface DatabaseAdapter {
+  /** `postgres`, `mysql`, `sqlite`: also the `database` of its native column types. */
+  readonly kind: string;
+  /** URL schemes without the colon: `["postgres", "postgresql"]`. */
+  readonly schemes: readonly string[];
+  openCatalog(options: DatabaseOptions): Promise<Catalog>;
+  openSource(options: DatabaseOptions): Promise<Source>;
+  openTarget(options: DatabaseOptions): Promise<Target>;
+}
+
+/** What stands in a database, ours apart. */
+export interface Catalog {
+  /** Ordinary user tables (partitioned parents, not their partitions); nothing of ours, no system tables. */
+  listTables(): Promise<readonly TableName[]>;
+  /**
+   * Throws TM-TABLE-MISSING (with the nearest name), TM-TABLE-UNSUPPORTED (view, foreign table,
+   * engine without transactions), TM-TYPE-UNSUPPORTED (a column's type, by name).
+   */
+  describe(tables: readonly TableName[]): Promise<readonly TableSchema[]>;
+  /** The statements that remove every trigger, function, table and schema of ours; empty when there is nothing. */
+  planUninstall(): Promise<readonly string[]>;
+  /** Runs them. */
+  uninstall(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One thing `doctor` found. */
+export interface Finding {
+  /** Stable, kebab-case: `trigger-disabled`. */
+  readonly check: string;
+  readonly severity: "ok" | "warning" | "error";
+  /** Names the thing and says why it matters. */
+  readonly message: string;
+  /** The exact statement or setting that mends it. */
+  readonly fix?: string;
+}

@@ -1,0 +1,83 @@
+import type { Position } from "./position.ts";
+
+/** A whole pipeline as a config describes it, checked and normalised (src/config makes it). */
+export interface PipelineDefinition {
+  readonly databases: readonly DatabaseDefinition[];
+  readonly queue: QueueDefinition;
+  readonly syncs: readonly SyncDefinition[];
+  readonly retention: RetentionDefinition;
+}
+
+export type DatabaseDefinition =
+  | { readonly name: string; readonly url: string }
+  | { readonly name: string; readonly deliver: DeliverFunction };
+
+export interface QueueDefinition {
+  readonly url: string;
+  /** Bound of one source's stream in the queue, in bytes. */
+  readonly maxStreamBytes: number;
+}
+
+/** Bound of the change log in a source; past it the log is purged over the heads of targets that lag (G7). */
+export interface RetentionDefinition {
+  readonly maxLogBytes: number;
+}
+
+/** One source to one target. */
+export interface SyncDefinition {
+  /** `shop->reports`: unique, also the name under which progress is kept at the target. */
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly tables: readonly TableRule[];
+}
+
+/** Which source tables, and how each arrives. */
+export interface TableRule {
+  /** `public.orders`, or a glob: `public.*`. */
+  readonly table: string;
+  /** Name at the target, `schema.name` or `name`; only without a glob. Default: the same name. */
+  readonly as?: string;
+  /** Only these columns, or all but these. */
+  readonly columns?: readonly string[];
+  readonly except?: readonly string[];
+  /** Source name to target name of columns. */
+  readonly rename?: Readonly<Record<string, string>>;
+  /** SQL condition over the row, in the source's dialect. A row that leaves it is deleted at the target. */
+  readonly where?: string;
+  readonly filter?: RowFilter;
+  readonly transform?: Transform;
+}
+
+/** A row as programs see it: column name to canonical text (core/column-type.ts), or null. */
+export type RowObject = Record<string, string | null>;
+
+/** Keeps a row when it returns true. Pure: the same row must always get the same answer. */
+export type RowFilter = (row: RowObject) => boolean;
+
+/**
+ * Changes a row on its way; null leaves it out (as a filter would). Pure, and it may not change the key
+ * (a delete brings nothing but the key).
+ */
+export type Transform = (row: RowObject) => RowObject | null;
+
+/** A target that is a function: called with each group of whole batches, in order, at least once. */
+export type DeliverFunction = (delivery: Delivery) => Promise<void> | void;
+
+export interface Delivery {
+  readonly sync: string;
+  readonly timeline: string;
+  /** The last position of the group: a repeated delivery has the same or a later one. */
+  readonly position: Position;
+  readonly changes: readonly RowChange[];
+}
+
+/** The net effect on one row since the last delivery: the row as it now is, or that it is gone. */
+export interface RowChange {
+  /** Name at the target. */
+  readonly table: string;
+  /** `clear`: every row of the table is gone. */
+  readonly op: "put" | "remove" | "clear";
+  readonly key: RowObject | null;
+  readonly row: RowObject | null;
+}

@@ -1,0 +1,145 @@
+import type { Layout } from "./change.ts";
+import type { Position } from "./position.ts";
+import type { TableState } from "./target.ts";
+
+/**
+ * What stands in the queue's documents, and under which keys. All of it is state that its owner
+ * writes again: nothing is lost for good with a wiped queue.
+ *
+ * | key                            | owner   | value            |
+ * |--------------------------------|---------|------------------|
+ * | layout/source/timeline/id      | relay   | Layout           |
+ * | relay/source                   | relay   | SourceStatus     |
+ * | fence/source/id                | asker   | FenceDocument    |
+ * | request/source/sync            | applier | RequestDocument  |
+ * | refusal/source/sync            | relay   | RefusalDocument  |
+ * | progress/sync                  | applier | Notice           |
+ * | applier/sync                   | applier | SyncStatus       |
+ * | delivered/sync                 | applier | Progress (function targets) |
+ */
+export const keys = {
+  layout: (source: string, timeline: string, id: number) =>
+    path("layout", source, timeline, String(id)),
+  layouts: (source: string, timeline: string) => `${path("layout", source, timeline)}/`,
+  relay: (source: string) => path("relay", source),
+  fence: (source: string, id: string) => path("fence", source, id),
+  fences: (source: string) => `${path("fence", source)}/`,
+  request: (source: string, sync: string) => path("request", source, sync),
+  requests: (source: string) => `${path("request", source)}/`,
+  refusal: (source: string, sync: string) => path("refusal", source, sync),
+  progress: (sync: string) => path("progress", sync),
+  applier: (sync: string) => path("applier", sync),
+  delivered: (sync: string) => path("delivered", sync),
+} as const;
+
+/** Names may hold any character; a slash inside one must not look like a separator. */
+function path(...segments: readonly string[]): string {
+  return segments.map((segment) => encodeURIComponent(segment)).join("/");
+}
+
+/** The decoded last segment of a key. */
+export function lastSegment(key: string): string {
+  return decodeURIComponent(key.slice(key.lastIndexOf("/") + 1));
+}
+
+export type LayoutDocument = Layout;
+
+/**
+ * "Tell me a position that holds all that was committed before you saw this." The relay answers
+ * by filling in `answer`, having cut a batch after it saw the question.
+ */
+export interface FenceDocument {
+  readonly askedAt: string;
+  /** A sync that wants to begin at the answer: from then on the log is kept for it. */
+  readonly join: string | null;
+  readonly answer: FenceAnswer | null;
+}
+
+export interface FenceAnswer {
+  readonly timeline: string;
+  readonly batch: number;
+  readonly hash: string;
+}
+
+export interface RequestDocument {
+  /** Batches from this number on are missing in the stream. */
+  readonly resend: { readonly id: string; readonly from: number } | null;
+  readonly copies: readonly CopyRequest[];
+}
+
+export interface CopyRequest {
+  /** Source table, as formatTable gives it. */
+  readonly table: string;
+  readonly copy: string;
+  /** Counts up when chunks were lost on the way and reading must go back to `after`. */
+  readonly attempt: number;
+  /** Cursor of the last chunk applied. */
+  readonly after: string | null;
+}
+
+/** The log no longer holds what the sync needs. */
+export interface RefusalDocument {
+  readonly at: string;
+  readonly from: number;
+  readonly message: string;
+}
+
+/**
+ * The completion notice: this position can be read in the target. Also the confirmation that lets
+ * the log be purged.
+ */
+export interface Notice {
+  readonly sync: string;
+  readonly source: string;
+  readonly timeline: string;
+  readonly position: Position;
+  readonly at: string;
+  /** Source commit to target commit of the newest batch, milliseconds. */
+  readonly lagMs: number;
+  /** Tables whose initial copy is not complete. */
+  readonly tablesPending: number;
+}
+
+export interface StatusError {
+  readonly code: string;
+  readonly message: string;
+  readonly fix: string | null;
+}
+
+export interface SourceStatus {
+  readonly name: string;
+  readonly state: "running" | "standby" | "stopped" | "unknown";
+  readonly timeline: string | null;
+  readonly batch: number;
+  readonly lastBatchAt: string | null;
+  readonly heartbeatAt: string | null;
+  readonly logRows: number;
+  readonly logBytes: number;
+  readonly queueMessages: number;
+  readonly queueBytes: number;
+  readonly error: StatusError | null;
+}
+
+export interface SyncStatus {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly state: "running" | "copying" | "standby" | "stopped" | "unknown";
+  readonly position: Position;
+  readonly behindBatches: number;
+  /** Of the last applied batch; 0 when idle and caught up; null before the first. */
+  readonly lagMs: number | null;
+  readonly appliedAt: string | null;
+  readonly heartbeatAt: string | null;
+  readonly changesApplied: number;
+  readonly rowsCopied: number;
+  readonly tables: readonly TableStatus[];
+  readonly error: StatusError | null;
+}
+
+export interface TableStatus {
+  readonly table: string;
+  readonly state: TableState;
+  readonly rowsCopied: number;
+  readonly estimatedRows: number | null;
+}

@@ -1,0 +1,249 @@
+import { crc32 } from "node:zlib";
+import type { Change, Operation } from "./change.ts";
+import { TidemarkError } from "./errors.ts";
+import type { BatchHeader } from "./position.ts";
+import type { Mark, QueueMessage } from "./queue.ts";
+import type { Row } from "./value.ts";
+
+/**
+ * The message format, version 1 (docs/reference/message.md, message.schema.json).
+ *
+ * A batch or a chunk travels as *pieces*, each a JSON text that can be read by itself; a piece
+ * larger than the queue's limit travels as *fragments* of its bytes. Readers refuse a major
+ * version that they do not know.
+ */
+export const MESSAGE_VERSION = 1;
+
+/** Pieces are closed at about this many characters; small enough to stay flat, large enough to batch. */
+const PIECE_CHARACTERS = 256 * 1024;
+
+/** What a chunk message says of the copy it belongs to. */
+export interface CopyInfo {
+  /** The sync that asked; others pass the chunk by. */
+  readonly sync: string;
+  /** Identity of the copy and of the attempt at it, as asked. */
+  readonly copy: string;
+  readonly attempt: number;
+  /** Source table, as formatTable gives it. */
+  readonly table: string;
+  /** Cursor of the chunk before; null for the first. */
+  readonly after: string | null;
+  /** Cursor of this chunk. */
+  readonly cursor: string;
+  readonly done: boolean;
+  readonly estimatedRows: number | null;
+}
+
+/** A decoded piece. */
+export interface Piece {
+  readonly mark: Mark;
+  readonly source: string;
+  /** Of the batch; for a chunk, of the batch it is as of. */
+  readonly header: BatchHeader;
+  /** Null for a batch's own changes. */
+  readonly copy: CopyInfo | null;
+  /** For a chunk: one insert for each row copied. */
+  readonly changes: readonly Change[];
+}
+
+export interface Envelope {
+  readonly source: string;
+  readonly header: BatchHeader;
+  readonly chunk: number;
+  readonly copy: CopyInfo | null;
+}
+
+type WireTransaction = [id: string | null, origin: string | null, hops: readonly string[]];
+type WireChange = [
+  layout: number,
+  op: string,
+  transaction: number,
+  keyBefore: Row | null,
+  row: Row | null,
+  rowBefore: Row | null,
+  filters: string,
+];
+
+const OPS: Record<Operation, string> = { insert: "i", update: "u", delete: "d", truncate: "t" };
+const OP_NAMES = new Map(Object.entries(OPS).map(([name, op]) => [op, name as Operation]));
+
+/**
+ * Encodes changes into messages, each yielded group being the fragments of one piece. The last
+ * piece is known only at the end, so one piece is held back: memory is two pieces and a page.
+ */
+export async function* encodePieces(
+  envelope: Envelope,
+  pages: AsyncIterable<readonly Change[]>,
+  maxMessageBytes: number,
+): AsyncGenerator<QueueMessage[]> {
+  const head = encodeHead(envelope);
+  let held: string | null = null;
+  let piece = 0;
+  let body = new PieceBuilder(head);
+  for await (const page of pages) {
+    for (const change of page) {
+      body.add(change);
+      if (body.length < PIECE_CHARACTERS) continue;
+      if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
+      held = body.finish();
+      body = new PieceBuilder(head);
+    }
+  }
+  if (!body.empty || held === null) {
+    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
+    held = body.finish();
+  }
+  yield toMessages(envelope, held, piece, true, maxMessageBytes);
+}
+
+function encodeHead({ source, header, copy }: Envelope): string {
+  const head = JSON.stringify({ v: MESSAGE_VERSION, source, header, copy });
+  return head.slice(0, -1);
+}
+
+/** Builds the JSON of one piece as text: one stringify a change, none of the whole. */
+class PieceBuilder {
+  readonly #head: string;
+  readonly #transactions: WireTransaction[] = [];
+  readonly #changes: string[] = [];
+  #last: Change | null = null;
+  length = 0;
+
+  constructor(head: string) {
+    this.#head = head;
+  }
+
+  get empty(): boolean {
+    return this.#changes.length === 0;
+  }
+
+  add(change: Change): void {
+    const wire: WireChange = [
+      change.layout,
+      OPS[change.op],
+      this.#transactionOf(change),
+      change.keyBefore,
+      change.row,
+      change.rowBefore,
+      change.filters.map((passes) => (passes ? "t" : "f")).join(""),
+    ];
+    const text = JSON.stringify(wire);
+    this.#changes.push(text);
+    this.length += text.length + 1;
+  }
+
+  finish(): string {
+    const transactions = JSON.stringify(this.#transactions);
+    return `${this.#head},"transactions":${transactions},"changes":[${this.#changes.join(",")}]}`;
+  }
+
+  #transactionOf(change: Change): number {
+    const last = this.#last;
+    const same =
+      last !== null &&
+      last.transaction === change.transaction &&
+      last.origin === change.origin &&
+      last.hops.length === change.hops.length &&
+      last.hops.every((hop, index) => hop === change.hops[index]);
+    if (!same) this.#transactions.push([change.transaction, change.origin, change.hops]);
+    this.#last = change;
+    return this.#transactions.length - 1;
+  }
+}
+
+function toMessages(
+  { header, chunk }: Envelope,
+  text: string,
+  piece: number,
+  last: boolean,
+  maxMessageBytes: number,
+): QueueMessage[] {
+  const bytes = Buffer.from(text, "utf8");
+  const fragments = Math.max(1, Math.ceil(bytes.length / maxMessageBytes));
+  return Array.from({ length: fragments }, (_, fragment) => {
+    const body = bytes.subarray(fragment * maxMessageBytes, (fragment + 1) * maxMessageBytes);
+    const { timeline, batch } = header;
+    const checksum = crc32(body);
+    return { mark: { timeline, batch, chunk, piece, fragment, fragments, last, checksum }, body };
+  });
+}
+
+/** Puts fragments together and decodes pieces. Throws TM-MESSAGE-CORRUPT, TM-MESSAGE-VERSION. */
+export class PieceReader {
+  #fragments: Uint8Array[] = [];
+
+  /** The piece that this message completes; null while fragments are missing. */
+  push(message: QueueMessage): Piece | null {
+    const { mark, body } = message;
+    if (crc32(body) !== mark.checksum) throw corrupt(mark, "its checksum does not match");
+    if (mark.fragment === 0) this.#fragments = [];
+    // A resend may begin while a piece was half there: only a run 0, 1, 2 … makes a piece.
+    if (mark.fragment !== this.#fragments.length) throw corrupt(mark, "a fragment is missing");
+    this.#fragments.push(body);
+    if (this.#fragments.length < mark.fragments) return null;
+    const bytes = mark.fragments === 1 ? body : Buffer.concat(this.#fragments);
+    this.#fragments = [];
+    return decodePiece(mark, bytes);
+  }
+}
+
+function decodePiece(mark: Mark, bytes: Uint8Array): Piece {
+  const wire = parse(mark, bytes);
+  if (wire.v !== MESSAGE_VERSION) {
+    throw new TidemarkError(
+      "TM-MESSAGE-VERSION",
+      `Batch ${mark.batch} is written in message format ${wire.v}; this program reads ${MESSAGE_VERSION}.`,
+      { fix: "Run the same version of Tidemark as the relay does." },
+    );
+  }
+  return {
+    mark,
+    source: wire.source,
+    header: wire.header,
+    copy: wire.copy,
+    changes: wire.changes.map((change) => decodeChange(change, wire.transactions)),
+  };
+}
+
+interface WirePiece {
+  readonly v: number;
+  readonly source: string;
+  readonly header: BatchHeader;
+  readonly copy: CopyInfo | null;
+  readonly transactions: readonly WireTransaction[];
+  readonly changes: readonly WireChange[];
+}
+
+function parse(mark: Mark, bytes: Uint8Array): WirePiece {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
+  } catch (cause) {
+    throw corrupt(mark, "it is not JSON", cause);
+  }
+}
+
+function decodeChange(wire: WireChange, transactions: readonly WireTransaction[]): Change {
+  const [layout, op, index, keyBefore, row, rowBefore, filters] = wire;
+  const [transaction, origin, hops] = transactions[index] ?? [null, null, []];
+  return {
+    layout,
+    op: OP_NAMES.get(op) ?? "insert",
+    keyBefore,
+    row,
+    rowBefore,
+    filters: filters === "" ? NO_FILTERS : [...filters].map((answer) => answer === "t"),
+    transaction,
+    origin,
+    hops,
+  };
+}
+
+const NO_FILTERS: readonly boolean[] = [];
+
+function corrupt(mark: Mark, why: string, cause?: unknown): TidemarkError {
+  return new TidemarkError(
+    "TM-MESSAGE-CORRUPT",
+    `A message of batch ${mark.batch} (piece ${mark.piece}) cannot be read: ${why}.`,
+    { cause, details: { batch: mark.batch, piece: mark.piece } },
+  );
+}

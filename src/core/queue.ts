@@ -1,0 +1,108 @@
+import type { Logger } from "./log.ts";
+import type { Position } from "./position.ts";
+
+/**
+ * The queue contract: what relay and appliers share, and all they share.
+ *
+ * Per source one *stream*: an append-only, guarded, trimmed sequence of messages that any number of
+ * readers follow independently. Beside it *documents*: small named values, last write wins, watched
+ * (layouts, progress of syncs, requests): state, not events, so that losing one is mended by
+ * writing it again.
+ *
+ * The queue is never the only copy (G5): the source's log keeps what targets have not confirmed.
+ * A queue may therefore lose anything; what it may not do is reorder, or let two writers interleave.
+ */
+export interface Queue {
+  readonly limits: QueueLimits;
+  readonly documents: Documents;
+  openStream(source: string): Promise<QueueStream>;
+  close(): Promise<void>;
+}
+
+export interface QueueLimits {
+  /** The largest body one message may have, in bytes, as learnt from the server. */
+  readonly maxMessageBytes: number;
+}
+
+/** A kind of queue. One folder in src/queues/, one line in src/pipeline/registry.ts. */
+export interface QueueAdapter {
+  readonly kind: string;
+  readonly schemes: readonly string[];
+  /** Throws TM-CONNECT-FAILED, TM-AUTH-FAILED, TM-DRIVER-MISSING, TM-QUEUE-UNSAFE (settings that break the contract). */
+  open(options: QueueOptions): Promise<Queue>;
+}
+
+export interface QueueOptions {
+  readonly url: string;
+  readonly logger: Logger;
+  /** Bound of one stream in bytes; reaching it makes append throw TM-QUEUE-FULL. */
+  readonly maxStreamBytes: number;
+}
+
+/** What a message is, without opening it. */
+export interface Mark extends Position {
+  readonly timeline: string;
+  /** 0, 1, 2 … within the batch or chunk. */
+  readonly piece: number;
+  /** A piece too large for one message travels as fragments 0 … fragments-1. */
+  readonly fragment: number;
+  readonly fragments: number;
+  /** The last piece of its batch or chunk? */
+  readonly last: boolean;
+  /** crc32 of the body. */
+  readonly checksum: number;
+}
+
+export interface QueueMessage {
+  readonly mark: Mark;
+  readonly body: Uint8Array;
+}
+
+/** The end of a stream: `sequence` guards the next append; `mark` is null when nothing was ever appended (or all was reset). */
+export interface StreamTail {
+  readonly sequence: number;
+  readonly mark: Mark | null;
+}
+
+export interface QueueStream {
+  tail(): Promise<StreamTail>;
+  /**
+   * Appends in order, all stored durably (as the server understands it) before it resolves, only
+   * if the stream still ends at `after`; else throws TM-QUEUE-CONFLICT, having appended nothing or
+   * a prefix. Gives the new tail. An unknown outcome (connection lost) throws; read tail() again.
+   */
+  append(after: StreamTail, messages: readonly QueueMessage[]): Promise<StreamTail>;
+  /**
+   * Messages in stream order, beginning with the first whose position is after `after`, then live
+   * as they come, until the signal aborts (then it ends without error). The same position may come
+   * again (a resend). When the stream is reset or its start trimmed, reading goes on with what is there.
+   * Bounded read-ahead.
+   */
+  read(after: Position, signal: AbortSignal): AsyncIterable<QueueMessage>;
+  /** Removes messages of batches up to and including `batch`, except that tail() still tells the last mark. */
+  trim(batch: number): Promise<void>;
+  /** Empties the stream, so that earlier batches can be sent again. */
+  reset(): Promise<void>;
+  stats(): Promise<StreamStats>;
+}
+
+export interface StreamStats {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+/** Small JSON values by key (segments joined by `/`; any characters in a segment). */
+export interface Documents {
+  put(key: string, value: unknown): Promise<void>;
+  get(key: string): Promise<unknown | null>;
+  remove(key: string): Promise<void>;
+  /** Key to value, of keys that begin with `prefix`. */
+  list(prefix: string): Promise<ReadonlyMap<string, unknown>>;
+  /** First what stands, then every later write (removal: value null), until the signal aborts. Quick successive writes of a key may be merged into the last. */
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<DocumentEntry>;
+}
+
+export interface DocumentEntry {
+  readonly key: string;
+  readonly value: unknown | null;
+}

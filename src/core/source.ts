@@ -1,0 +1,141 @@
+import type { Change, Layout } from "./change.ts";
+import type { Finding } from "./database.ts";
+import type { BatchHeader } from "./position.ts";
+import type { TableName, TableSchema } from "./table.ts";
+import type { Row } from "./value.ts";
+
+/**
+ * The source contract: from committed row changes to numbered batches.
+ *
+ * What every implementation keeps (guarantees G1, G3; batch rules B1-B3):
+ * - A batch is exactly what one snapshot of the source sees and no earlier batch holds: whole
+ *   transactions, none cut. Within it, changes are in log order.
+ * - The record of a cut is committed durably before `cut` resolves, and that commit also makes
+ *   every earlier commit in the batch durable.
+ * - A batch is a pure function of its record and of log rows that never change: reading it again
+ *   gives the same changes in the same order, until it is purged.
+ * - Numbers are 1, 2, 3 … without a hole in a timeline; hashes chain (core/hash.ts).
+ * - No timeout decides that a change does not exist; a long transaction delays only itself.
+ */
+export interface Source {
+  readonly capabilities: SourceCapabilities;
+  /** What `install` would run; changes nothing. Throws TM-TABLE-NO-KEY, TM-TABLE-UNSUPPORTED. */
+  planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan>;
+  /** Checks everything that can break capture of these tables; the fix of each finding is exact. */
+  diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]>;
+  /**
+   * Takes the relay's lease and opens the change log, creating our own tables (not the triggers)
+   * where they are missing. Null while another relay holds the lease.
+   */
+  openChangeLog(): Promise<ChangeLog | null>;
+  close(): Promise<void>;
+}
+
+export interface SourceCapabilities {
+  /** Can capture see TRUNCATE? */
+  readonly truncate: boolean;
+  /** Does each change carry the id of its transaction? */
+  readonly transactionIds: boolean;
+  /** Does capture see the rows that a foreign key's ON DELETE/UPDATE action changes? */
+  readonly cascades: boolean;
+}
+
+/** A table to capture. */
+export interface CaptureTable {
+  readonly schema: TableSchema;
+  /** The columns to log, in table order; always holds the key. Others never reach the log. */
+  readonly columns: readonly string[];
+  /** SQL conditions over the row (the source's own dialect); each is evaluated when a row is logged. */
+  readonly filters: readonly string[];
+}
+
+export interface CapturePlan {
+  /** Every statement still to run, in order; empty when capture stands as asked. */
+  readonly statements: readonly string[];
+  /** For people: the capture shape chosen for each table and why. */
+  readonly notes: readonly string[];
+}
+
+/** The relay's session with the log. One holder at a time; every call may throw TM-RELAY-FENCED when the lease is lost. */
+export interface ChangeLog {
+  /** Identity of this history of the source. A restored, cloned or recreated source is found out and has another. */
+  readonly timeline: string;
+  readonly batches: Batches;
+  readonly subscribers: Subscribers;
+  /**
+   * Installs or alters the capture of these tables, idempotently, and leaves that of others alone.
+   * Resolves when every transaction that could have written uncaptured has ended, so that a
+   * snapshot begun afterwards, plus the log, misses nothing. Gives the layouts of all captured
+   * tables, old ones included while the log may hold rows of them.
+   */
+  capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]>;
+  /**
+   * Resolves when the log may have grown since the last cut, or when the signal aborts. A change
+   * committed before or during the call is never slept over. Costs the source next to nothing
+   * while nothing happens.
+   */
+  waitForChanges(signal: AbortSignal): Promise<void>;
+  stats(): Promise<LogStats>;
+  close(): Promise<void>;
+}
+
+export interface LogStats {
+  readonly rows: number;
+  readonly bytes: number;
+  /** Time of the oldest row still in the log, ISO 8601; null when empty. */
+  readonly oldestAt: string | null;
+}
+
+export interface Batches {
+  /** The newest batch of the timeline, null before the first. */
+  last(): Promise<BatchHeader | null>;
+  /** Null when purged or never cut. */
+  header(batch: number): Promise<BatchHeader | null>;
+  /** See {@link Cut}. The previous cut's pages must have been read to the end or returned. */
+  cut(chunk?: ChunkRequest): Promise<Cut>;
+  /** The changes of a batch in order, in pages of bounded size. Throws TM-BATCH-PURGED. */
+  pages(batch: number): AsyncIterable<readonly Change[]>;
+  /** Deletes the changes of batches up to and including this one; keeps the newest header. Never blocks writers. */
+  purge(upTo: number): Promise<void>;
+}
+
+export interface Cut {
+  /** The new batch; null when nothing had changed (no batch is made). */
+  readonly header: BatchHeader | null;
+  /** The new batch's changes; empty when header is null. */
+  readonly pages: AsyncIterable<readonly Change[]>;
+  /** The chunk asked for, as of exactly the newest batch (the one just cut, or the last). */
+  readonly chunk: Chunk | null;
+}
+
+/** Asks for the next rows of a table in key order. */
+export interface ChunkRequest {
+  readonly table: TableName;
+  /** `Chunk.cursor` of the chunk before; null for the first. */
+  readonly after: string | null;
+  readonly maxRows: number;
+  /** Soft bound: at least one row is always given. */
+  readonly maxBytes: number;
+}
+
+export interface Chunk {
+  /** Id of the layout of the rows. */
+  readonly layout: number;
+  readonly rows: readonly Row[];
+  /** Per row, as in {@link Change}. */
+  readonly filters: readonly (readonly boolean[])[];
+  /** Opaque; holds the last key given and the upper key fixed by the first chunk. */
+  readonly cursor: string;
+  /** No rows are left up to the upper key. */
+  readonly done: boolean;
+  /** The source's own estimate of the table's rows, for progress display; null when unknown. */
+  readonly estimatedRows: number | null;
+}
+
+/** Who reads this source and what each has confirmed: what purge may not overtake. Stored in the source. */
+export interface Subscribers {
+  /** Sync name to the last batch it has confirmed. */
+  list(): Promise<ReadonlyMap<string, number>>;
+  set(sync: string, confirmed: number): Promise<void>;
+  remove(sync: string): Promise<void>;
+}

@@ -1,0 +1,45 @@
+import type { ColumnType } from "./column-type.ts";
+
+/** A table's name; `schema` is null where the database has none inside the connected database. */
+export interface TableName {
+  readonly schema: string | null;
+  readonly name: string;
+}
+
+/** A column as a database's catalog shows it, with its meaning. */
+export interface ColumnSchema {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** The native type as DDL spells it (`numeric(10,2)`), for people and for drift checks. */
+  readonly nativeType: string;
+  readonly nullable: boolean;
+  /** Computed by the database from other columns: captured, never written. */
+  readonly generated: boolean;
+  /** Numbered by the database when not given (identity, serial, AUTO_INCREMENT). */
+  readonly identity: boolean;
+}
+
+export interface ForeignKey {
+  readonly columns: readonly string[];
+  readonly references: TableName;
+}
+
+/** A table as a database's catalog shows it. */
+export interface TableSchema {
+  readonly name: TableName;
+  readonly columns: readonly ColumnSchema[];
+  /** Columns that identify a row: the primary key, else a unique key of not-null columns. Empty: none. */
+  readonly key: readonly string[];
+  /** Unique keys other than `key`. */
+  readonly uniques: readonly (readonly string[])[];
+  readonly foreignKeys: readonly ForeignKey[];
+}
+
+/** `public.orders`, or `orders` where there is no schema. Also the identity of a table inside a source. */
+export function formatTable(table: TableName): string {
+  return table.schema === null ? table.name : `${table.schema}.${table.name}`;
+}
+
+export function sameTable(a: TableName, b: TableName): boolean {
+  return a.schema === b.schema && a.name === b.name;
+}

@@ -1,0 +1,127 @@
+import type { ColumnType } from "./column-type.ts";
+import type { Finding } from "./database.ts";
+import type { Position } from "./position.ts";
+import type { TableName } from "./table.ts";
+import type { Row } from "./value.ts";
+
+/**
+ * The target contract: rows and progress committed in one transaction of the target (G2).
+ * Net effect, ordering of tables and the choice of strategy are the applier's (src/applier);
+ * an adapter gives set-based primitives and tells errors apart by code.
+ */
+export interface Target {
+  /** Compares what is asked with what stands; changes nothing. Refusals are in the plan, not thrown. */
+  plan(tables: readonly TargetTable[]): Promise<TargetPlan>;
+  /** Creates our tables and the missing tables of a plan without refusals. */
+  prepare(plan: TargetPlan): Promise<void>;
+  diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]>;
+  /** Takes the lease of the sync at this target; null while another applier holds it. */
+  openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null>;
+  close(): Promise<void>;
+}
+
+/** A table as the sync wants it at the target. */
+export interface TargetTable {
+  readonly name: TableName;
+  readonly columns: readonly TargetColumn[];
+  /** Names of the key's columns. */
+  readonly key: readonly string[];
+}
+
+export interface TargetColumn {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** As the source spells it, for messages and for a target of the same kind. */
+  readonly nativeType: string;
+  /** `kind` of the source's adapter: the same kind may take the native type as it stands. */
+  readonly sourceKind: string;
+  readonly nullable: boolean;
+}
+
+export interface TargetPlan {
+  /** DDL still to run, ours included; empty when all stands. */
+  readonly statements: readonly string[];
+  readonly mappings: readonly ColumnMapping[];
+  /** Parents before children by the target's foreign keys. Same order of columns as asked. */
+  readonly tables: readonly BoundTable[];
+}
+
+/** How one column travels (G6). */
+export interface ColumnMapping {
+  readonly table: TableName;
+  readonly column: string;
+  readonly sourceType: string;
+  readonly targetType: string;
+  readonly fidelity: "exact" | "by-rule" | "refused";
+  /** The rule, or why it is refused and what to do. */
+  readonly note?: string;
+}
+
+/** A target table ready for rows. An adapter may keep its own facts beside it, by identity. */
+export interface BoundTable {
+  readonly name: TableName;
+  /** Written columns. Rows given to the transaction are in this order. */
+  readonly columns: readonly { readonly name: string; readonly type: ColumnType }[];
+  /** Indexes into `columns`. */
+  readonly key: readonly number[];
+  /** Tables of the same plan that this one's foreign keys refer to, by index into the plan's tables. */
+  readonly parents: readonly number[];
+}
+
+export type TableState = "pending" | "copying" | "live";
+
+export interface TableProgress {
+  /** Name of the *source* table, as formatTable gives it. */
+  readonly table: string;
+  readonly state: TableState;
+  /** Cursor of the last chunk applied. */
+  readonly cursor: string | null;
+  /** Identity of the copy, so that a chunk asked for earlier is not mistaken for this one. */
+  readonly copy: string;
+}
+
+/** What a sync has applied; stored in the target. Position 0 and an empty timeline before anything. */
+export interface Progress {
+  readonly timeline: string;
+  readonly position: Position;
+  /** Hash of `position.batch`. */
+  readonly hash: string;
+  readonly tables: readonly TableProgress[];
+}
+
+/** One applier's session. After any error other than TM-APPLY-CONSTRAINT within `attempt`, close it and open anew. */
+export interface ApplierSession {
+  load(): Promise<Progress>;
+  /**
+   * Begins a transaction and locks the progress row, which must still be as given; else throws
+   * TM-APPLY-FENCED.
+   * `relaxed`: do not enforce foreign keys in this transaction where the database lets us choose
+   * (during the initial copy).
+   */
+  begin(expected: Progress, options?: { readonly relaxed?: boolean }): Promise<TargetTransaction>;
+  close(): Promise<void>;
+}
+
+/**
+ * Throws TM-APPLY-CONSTRAINT (a unique, foreign key, check or not-null rule), TM-APPLY-RETRY
+ * (deadlock, serialization, lock timeout), TM-CONNECTION-LOST, TM-VALUE-REFUSED (names table and
+ * column, never the value), TM-DISK-FULL, TM-READ-ONLY, TM-COLUMN-MISSING, TM-TABLE-MISSING.
+ */
+export interface TargetTransaction {
+  /** Runs `work` under a savepoint: when it throws TM-APPLY-CONSTRAINT its effects are undone before the error passes on. */
+  attempt<T>(work: () => Promise<T>): Promise<T>;
+  /** Deletes the rows with these keys (order of `BoundTable.key`); absent ones are no error. */
+  remove(table: BoundTable, keys: readonly Row[]): Promise<void>;
+  /**
+   * Inserts the rows, or makes the rows of the same key equal to them. Keys are distinct within a call. A row that collides on
+   * another unique key is TM-APPLY-CONSTRAINT, never an overwrite of the other row.
+   * `fresh`: most likely none exists yet (a fast path may be tried).
+   * A value may be UNCHANGED: that column of the existing row is left as it is.
+   */
+  put(table: BoundTable, rows: readonly Row[], options?: { readonly fresh?: boolean }): Promise<void>;
+  /** Deletes all rows. */
+  clear(table: BoundTable): Promise<void>;
+  /** Stores progress (of `tables` only those that differ) and commits. When it throws, the outcome is unknown: load() tells. */
+  commit(next: Progress): Promise<void>;
+  rollback(): Promise<void>;
+}

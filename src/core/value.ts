@@ -1,0 +1,27 @@
+/**
+ * One value on its way: canonical text (see column-type.ts), SQL NULL, or one of two markers.
+ *
+ * 64-bit integers and decimals never pass through a JavaScript number; bytes are hex.
+ */
+export type Value = string | null | Unchanged | Tagged;
+
+/** A row: values in the order of its layout's columns. */
+export type Row = readonly Value[];
+
+/**
+ * "This column was not changed and its value was not captured": a marker of its own type, so that
+ * no string a user can store is ever mistaken for it.
+ */
+export const UNCHANGED = 0;
+export type Unchanged = typeof UNCHANGED;
+
+/**
+ * A value whose storage class is not that of its column (SQLite's dynamic typing: text in an
+ * INTEGER column). Only a target with the same freedom takes it; others refuse it by name.
+ * `[class, text]`; the text is canonical for the class.
+ */
+export type Tagged = readonly [storage: "integer" | "real" | "text" | "blob", text: string];
+
+export function isTagged(value: Value): value is Tagged {
+  return Array.isArray(value);
+}
