@@ -1,0 +1,133 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename, extname, join, resolve } from "node:path";
+import { createJiti } from "jiti";
+import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { TidemarkError } from "../core/errors.ts";
+import { defineConfig } from "./define-config.ts";
+import type { Path } from "./path.ts";
+
+/** The names looked for in the working directory; each base with each ending. */
+const BASES = ["tidemark", "tidemark.config"] as const;
+const ENDINGS = [".yaml", ".yml", ".json", ".ts", ".mts", ".js", ".mjs"] as const;
+
+/** A config as it stands in its file, before any check. */
+export interface ConfigFile {
+  readonly path: string;
+  readonly value: unknown;
+  /** `tidemark.yaml:12` for a place in it, or only the file name where lines are not known. */
+  where(path: Path, options?: { readonly key?: string }): string;
+}
+
+/**
+ * The config file to use: the one given, or the only one in the folder. Throws TM-CONFIG-NOT-FOUND;
+ * TM-CONFIG-INVALID when a folder holds several, because silently taking one hides the others.
+ */
+export function findConfig(folder: string, given?: string): string {
+  if (given !== undefined) {
+    const path = resolve(folder, given);
+    if (existsSync(path)) return path;
+    throw new TidemarkError("TM-CONFIG-NOT-FOUND", `There is no file ${path}.`, {
+      fix: "Give the path of an existing config with --config, or write one: tidemark init",
+    });
+  }
+  const names = BASES.flatMap((base) => ENDINGS.map((ending) => `${base}${ending}`));
+  const found = names.filter((name) => existsSync(join(folder, name)));
+  const [first] = found;
+  if (first === undefined) {
+    throw new TidemarkError("TM-CONFIG-NOT-FOUND", `There is no tidemark.yaml in ${folder}.`, {
+      fix: "Write one with: tidemark init   (or name another file with --config, or do without: --from URL --to URL --table 'public.*')",
+    });
+  }
+  if (found.length > 1) {
+    throw new TidemarkError(
+      "TM-CONFIG-INVALID",
+      `There are several configs in ${folder}: ${found.join(", ")}.`,
+      { fix: `Keep one, or say which: --config ${first}` },
+    );
+  }
+  return join(folder, first);
+}
+
+/**
+ * Reads a config file by its ending. `library` is what a .ts or .js config gets for
+ * `import … from "tidemark"`, so that it also works where the package is installed elsewhere.
+ */
+export async function readConfig(
+  path: string,
+  library: Readonly<Record<string, unknown>> = { defineConfig },
+): Promise<ConfigFile> {
+  const ending = extname(path).toLowerCase();
+  if ([".yaml", ".yml", ".json"].includes(ending)) {
+    return parseConfig(path, await readFile(path, "utf8"));
+  }
+  if ([".ts", ".mts", ".js", ".mjs"].includes(ending)) return runConfig(path, library);
+  throw new TidemarkError(
+    "TM-CONFIG-INVALID",
+    `${basename(path)} has an ending that says nothing about its format.`,
+    { fix: "Name it .yaml, .yml, .json, .ts, .js or .mjs." },
+  );
+}
+
+/** Parses YAML or JSON (which is YAML too) and remembers the line of each key. */
+export function parseConfig(path: string, text: string): ConfigFile {
+  const file = basename(path);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    throw new TidemarkError("TM-CONFIG-INVALID", `${file}:${line}:${col}: ${error.message}`, {
+      fix: "Correct the YAML: mind the indentation, and quote a value that begins with * or holds ': '.",
+      details: { file, line, column: col },
+    });
+  }
+  return {
+    path,
+    value: document.toJS() as unknown,
+    where(place, { key } = {}) {
+      const offset = offsetOf(document, place, key);
+      return offset === null ? file : `${file}:${lines.linePos(offset).line}`;
+    },
+  };
+}
+
+/** Where the value at a path begins (or its key `key`), or the nearest part above that stands in the file. */
+function offsetOf(document: Document, path: Path, key: string | undefined): number | null {
+  for (let length = path.length; length >= 0; length--) {
+    const node = document.getIn(path.slice(0, length), true) as Node | undefined;
+    if (key !== undefined && length === path.length && isMap(node)) {
+      const pair = node.items.find((item) => isScalar(item.key) && item.key.value === key);
+      const range = isScalar(pair?.key) ? pair.key.range : undefined;
+      if (range) return range[0];
+    }
+    if (node?.range) return node.range[0];
+  }
+  return null;
+}
+
+async function runConfig(
+  path: string,
+  library: Readonly<Record<string, unknown>>,
+): Promise<ConfigFile> {
+  const jiti = createJiti(import.meta.url, {
+    virtualModules: { tidemark: library },
+    moduleCache: false,
+    fsCache: false,
+  });
+  let loaded: unknown;
+  try {
+    loaded = await jiti.import(path, { default: true });
+  } catch (error) {
+    throw new TidemarkError(
+      "TM-CONFIG-INVALID",
+      `${basename(path)} cannot be run: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+        fix: "Correct the program; it must export the config as its default export.",
+      },
+    );
+  }
+  const value: unknown = typeof loaded === "function" ? await loaded() : loaded;
+  return { path, value, where: () => basename(path) };
+}

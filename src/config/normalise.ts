@@ -1,0 +1,129 @@
+import { dirname, resolve } from "node:path";
+import type { z } from "zod";
+import type {
+  DatabaseDefinition,
+  PipelineDefinition,
+  QueueDefinition,
+  SyncDefinition,
+  TableRule,
+} from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { ConfigFile } from "./config-file.ts";
+import { formatPath, type Path } from "./path.ts";
+import { isGlob } from "./patterns.ts";
+import type { configSchema } from "./schema.ts";
+import { nearest } from "./suggest.ts";
+import { parseSize } from "./units.ts";
+
+type ValidConfig = z.output<typeof configSchema>;
+type ValidSync = ValidConfig["syncs"][number];
+type ValidTable = ValidSync["tables"][number];
+
+export const DEFAULT_QUEUE_URL = "sqlite:./.tidemark/queue.db";
+export const DEFAULT_MAX_STREAM_BYTES = 1024 ** 3;
+export const DEFAULT_MAX_LOG_BYTES = 10 * 1024 ** 3;
+
+/** From the shape people write to the one the engine reads: one definition per source-target pair, paths absolute. */
+export function normalise(file: ConfigFile, config: ValidConfig): PipelineDefinition {
+  const folder = dirname(file.path);
+  const databases = Object.entries(config.databases).map(([name, value]): DatabaseDefinition => {
+    if (typeof value === "function") return { name, deliver: value };
+    return { name, url: absoluteUrl(typeof value === "string" ? value : value.url, folder) };
+  });
+  const names = databases.map((database) => database.name);
+  return {
+    databases,
+    queue: queueOf(config.queue, folder),
+    retention: {
+      maxLogBytes: bytes(config.retention?.log) ?? DEFAULT_MAX_LOG_BYTES,
+    },
+    syncs: config.syncs.flatMap((sync, index) => expand(file, sync, index, names)),
+  };
+}
+
+/** A relative SQLite path means: relative to the config file, wherever the command is started. */
+export function absoluteUrl(url: string, folder: string): string {
+  const match = /^sqlite:(?:\/\/(?=\/))?(.+)$/i.exec(url);
+  const path = match?.[1];
+  if (path === undefined || path.startsWith(":")) return url;
+  return `sqlite:${resolve(folder, path)}`;
+}
+
+function queueOf(queue: ValidConfig["queue"], folder: string): QueueDefinition {
+  const given = typeof queue === "string" ? { url: queue } : (queue ?? {});
+  return {
+    url: absoluteUrl(given.url ?? DEFAULT_QUEUE_URL, folder),
+    maxStreamBytes:
+      bytes("maxSize" in given ? given.maxSize : undefined) ?? DEFAULT_MAX_STREAM_BYTES,
+  };
+}
+
+/** The schema has let only sizes pass. */
+function bytes(size: string | number | undefined): number | null {
+  return size === undefined ? null : parseSize(String(size));
+}
+
+function expand(
+  file: ConfigFile,
+  sync: ValidSync,
+  index: number,
+  databases: readonly string[],
+): SyncDefinition[] {
+  const targets = typeof sync.to === "string" ? [sync.to] : sync.to;
+  const path: Path = ["syncs", index];
+  mustExist(file, [...path, "from"], sync.from, databases);
+  const tables = sync.tables.map((table, at) => ruleOf(file, [...path, "tables", at], table));
+  return targets.map((to) => {
+    mustExist(file, [...path, "to"], to, databases);
+    return { name: nameOf(sync, to, targets.length), from: sync.from, to, tables };
+  });
+}
+
+function nameOf(sync: ValidSync, to: string, targets: number): string {
+  if (sync.name === undefined) return `${sync.from}->${to}`;
+  return targets === 1 ? sync.name : `${sync.name}->${to}`;
+}
+
+function mustExist(file: ConfigFile, path: Path, name: string, databases: readonly string[]): void {
+  if (databases.includes(name)) return;
+  const guess = nearest(name, databases);
+  throw new TidemarkError(
+    "TM-CONFIG-INVALID",
+    `${file.where(path)}: ${formatPath(path)} names the database "${name}", which is not under \`databases\`.`,
+    {
+      fix:
+        guess === null
+          ? `Known: ${databases.join(", ")}. Add "${name}" under \`databases\`, or correct the name.`
+          : `Did you mean "${guess}"?`,
+      details: { key: formatPath(path), database: name },
+    },
+  );
+}
+
+function ruleOf(file: ConfigFile, path: Path, table: ValidTable): TableRule {
+  const rule = typeof table === "string" ? { table } : table;
+  const refuse = (problem: string, fix: string): TidemarkError =>
+    new TidemarkError("TM-CONFIG-INVALID", `${file.where(path)}: ${formatPath(path)} ${problem}`, {
+      fix,
+      details: { key: formatPath(path), table: rule.table },
+    });
+  if ("as" in rule && rule.as !== undefined && isGlob(rule.table)) {
+    throw refuse(
+      `gives many tables (${rule.table}) one name (as: ${rule.as}).`,
+      "Name the table in full, or leave out `as`.",
+    );
+  }
+  if ("columns" in rule && rule.columns !== undefined && rule.except !== undefined) {
+    throw refuse(
+      "has both `columns` and `except`.",
+      "Keep one: `columns` names what is taken, `except` what is left out.",
+    );
+  }
+  return withoutUndefined(rule);
+}
+
+/** zod gives absent keys as undefined in some branches; the definition knows only present or absent. */
+function withoutUndefined(rule: Exclude<ValidTable, string>): TableRule {
+  const entries = Object.entries(rule).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as unknown as TableRule;
+}

@@ -1,0 +1,139 @@
+import type { PipelineDefinition, SyncDefinition, TableRule } from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import { isGlob, mayMeet } from "./patterns.ts";
+
+/**
+ * Refuses what cannot work, as far as names tell (what a glob stands for is known only at the
+ * database; the plan checks again): a function as source, a sync from a database to itself, two
+ * syncs that write one table, changes that would run in a circle.
+ */
+export function checkTopology(definition: PipelineDefinition, where: string): void {
+  checkEnds(definition, where);
+  checkNames(definition.syncs, where);
+  const routes = definition.syncs.flatMap((sync) => sync.tables.map((rule) => ({ sync, rule })));
+  checkOverlap(routes, where);
+  checkLoop(routes, where);
+}
+
+/** One rule of one sync: tables on their way from a database to another. */
+interface Route {
+  readonly sync: SyncDefinition;
+  readonly rule: TableRule;
+}
+
+function checkEnds({ databases, syncs }: PipelineDefinition, where: string): void {
+  const byName = new Map(databases.map((database) => [database.name, database]));
+  for (const { name, from, to } of syncs) {
+    const source = byName.get(from);
+    const target = byName.get(to);
+    if (source !== undefined && "deliver" in source) {
+      throw new TidemarkError(
+        "TM-CONFIG-INVALID",
+        `${where}: the sync "${name}" reads from "${from}", which is a function.`,
+        {
+          fix: "A function can only be a target: name a database in `from`.",
+          details: { sync: name },
+        },
+      );
+    }
+    const sameUrl =
+      source !== undefined &&
+      target !== undefined &&
+      "url" in source &&
+      "url" in target &&
+      source.url === target.url;
+    if (from === to || sameUrl) {
+      throw new TidemarkError(
+        "TM-CONFIG-LOOP",
+        from === to
+          ? `${where}: the sync "${name}" goes from "${from}" to itself.`
+          : `${where}: the sync "${name}" goes from a database to itself: "${from}" and "${to}" have the same URL.`,
+        { fix: "Give `from` and `to` two different databases.", details: { sync: name, from, to } },
+      );
+    }
+  }
+}
+
+function checkNames(syncs: readonly SyncDefinition[], where: string): void {
+  const seen = new Set<string>();
+  for (const { name } of syncs) {
+    if (seen.has(name)) {
+      throw new TidemarkError("TM-CONFIG-INVALID", `${where}: two syncs are named "${name}".`, {
+        fix: "Put their tables into one sync, or give one of them another `name`.",
+        details: { sync: name },
+      });
+    }
+    seen.add(name);
+  }
+}
+
+function checkOverlap(routes: readonly Route[], where: string): void {
+  for (const [index, second] of routes.entries()) {
+    for (const first of routes.slice(0, index)) {
+      if (first.sync.to !== second.sync.to || !surelyOverlap(first, second)) continue;
+      const table = arrivesAs(isGlob(arrivesAs(first.rule)) ? second.rule : first.rule);
+      const who =
+        first.sync === second.sync
+          ? `the sync "${first.sync.name}" writes it twice`
+          : `the syncs "${first.sync.name}" and "${second.sync.name}" both write it`;
+      throw new TidemarkError(
+        "TM-CONFIG-OVERLAP",
+        `${where}: the table "${table}" of "${first.sync.to}" would have two writers: ${who}.`,
+        {
+          fix: "Leave the table out of one, or give it another name at the target: as: other_name",
+          details: { table, target: first.sync.to, syncs: [first.sync.name, second.sync.name] },
+        },
+      );
+    }
+  }
+}
+
+/**
+ * Two rules surely meet when both name one table; or when they read the same source, where a
+ * pattern stands for the same tables. Within one sync a table named in full goes before a glob.
+ */
+function surelyOverlap(first: Route, second: Route): boolean {
+  const a = arrivesAs(first.rule);
+  const b = arrivesAs(second.rule);
+  if (first.sync === second.sync) {
+    if (isGlob(first.rule.table) || isGlob(second.rule.table)) return a === b;
+    return first.rule.table === second.rule.table || a === b;
+  }
+  if (first.sync.from === second.sync.from) return mayMeet(a, b);
+  return !isGlob(a) && !isGlob(b) && mayMeet(a, b);
+}
+
+function checkLoop(routes: readonly Route[], where: string): void {
+  const done = new Set<Route>();
+  for (const start of routes) follow(start, []);
+
+  function follow(route: Route, trail: readonly Route[]): void {
+    const at = trail.indexOf(route);
+    if (at >= 0) throw loop([...trail.slice(at), route], where);
+    if (done.has(route)) return;
+    for (const next of routes) {
+      const goesOn = next.sync.from === route.sync.to;
+      if (goesOn && mayMeet(arrivesAs(route.rule), next.rule.table))
+        follow(next, [...trail, route]);
+    }
+    done.add(route);
+  }
+}
+
+function loop(trail: readonly Route[], where: string): TidemarkError {
+  const way = trail.map((route) => route.sync.from).join(" -> ");
+  const tables = [...new Set(trail.map((route) => route.rule.table))].join(", ");
+  return new TidemarkError(
+    "TM-CONFIG-LOOP",
+    `${where}: changes of ${tables} would run in a circle: ${way}.`,
+    {
+      fix: "Leave out the sync that closes the circle, or narrow its tables; two-way sync is not there yet.",
+      details: { databases: trail.map((route) => route.sync.from) },
+    },
+  );
+}
+
+/** A rule's name or pattern at the target. */
+function arrivesAs(rule: TableRule): string {
+  return rule.as ?? rule.table;
+}
