@@ -52,15 +52,35 @@ export function run(command, args, options = {}) {
     process.on(signal, handler);
     return [signal, handler];
   });
+  const stopWatching = onceNpmIsGone(() => {
+    asked.add("SIGTERM");
+    child.kill("SIGTERM");
+  });
   return new Promise((done, fail) => {
     child.on("error", fail);
     child.on("close", (code, endedBy) => {
+      stopWatching();
       for (const [signal, handler] of handlers) process.off(signal, handler);
       const signal = endedBy ?? [...asked].find((each) => code === 128 + NUMBERS[each]);
       if (signal) process.kill(process.pid, signal);
       else done(code);
     });
   });
+}
+
+/**
+ * npm passes a signal to its shell, and not every shell passes it on to us: `kill` of npm would
+ * leave us running. So the end of the shell counts as being asked to end.
+ */
+function onceNpmIsGone(react) {
+  if (!process.env.npm_lifecycle_event) return () => {};
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    react();
+  }, 200);
+  return () => clearInterval(timer);
 }
 
 const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
