@@ -67,6 +67,7 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Server
     folder,
     account,
     stopSignal: "SIGTERM",
+    disposeSignal: "SIGKILL",
     command: (port) => ({
       command: program,
       args: [

@@ -21,6 +21,7 @@ export async function startNats(options: NatsOptions = {}): Promise<Server> {
     folder,
     account,
     stopSignal: "SIGTERM",
+    disposeSignal: "SIGKILL",
     command: (port) => ({
       command: program,
       args: ["--addr", "127.0.0.1", "--port", `${port}`, ...store, ...(options.args ?? [])],

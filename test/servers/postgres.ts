@@ -45,6 +45,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Serv
     folder,
     account,
     stopSignal: "SIGINT", // "fast": open transactions are rolled back, clients are disconnected
+    disposeSignal: "SIGQUIT", // "immediate": no checkpoint, but the backends are ended too
     command: (port) => ({
       command: join(bin, "postgres"),
       args: ["-D", data, "-p", `${port}`, ...settings.flatMap(([k, v]) => ["-c", `${k}=${v}`])],

@@ -42,11 +42,14 @@ export function recordOf(pid: number): ProcessRecord {
   return { pid, startedAt: statOf(pid)?.startedAt ?? "" };
 }
 
-/** True while this very process runs; a zombie and a reused pid count as gone. */
+/**
+ * True while this very process runs; a zombie and a reused pid count as gone. A zombie with threads
+ * is one whose other threads still end: its ports are not free yet.
+ */
 export function isAlive(record: ProcessRecord): boolean {
   if (existsSync("/proc/self/stat")) {
     const stat = statOf(record.pid);
-    return stat !== undefined && stat.state !== "Z" && stat.startedAt === record.startedAt;
+    return stat !== undefined && stat.startedAt === record.startedAt && !stat.isZombie;
   }
   try {
     process.kill(record.pid, 0);
@@ -101,7 +104,11 @@ function statOf(pid: number) {
     const line = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The second field is the name in parentheses and may itself hold spaces and parentheses.
     const fields = line.slice(line.lastIndexOf(")") + 2).split(" ");
-    return { state: fields[0], parent: Number(fields[1]), startedAt: fields[19] ?? "" };
+    return {
+      isZombie: fields[0] === "Z" && Number(fields[17]) <= 1,
+      parent: Number(fields[1]),
+      startedAt: fields[19] ?? "",
+    };
   } catch {
     return undefined;
   }

@@ -2,14 +2,15 @@
 // is found and ended by the next one, or by `node scripts/servers.mjs stop`.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { isAlive, killTree, type ProcessRecord, recordOf } from "./process.ts";
+import { endProcess, isAlive, type ProcessRecord, recordOf } from "./process.ts";
 
 export const STATE_FOLDER = resolve(import.meta.dirname, "../../.servers");
 const RUNNING_FOLDER = join(STATE_FOLDER, "running");
 
-interface RunningServer extends ProcessRecord {
+export interface RunningServer extends ProcessRecord {
   readonly name: string;
   readonly folder: string;
+  readonly endSignal: NodeJS.Signals;
 }
 
 interface Note extends RunningServer {
@@ -27,18 +28,21 @@ export function forget(server: ProcessRecord): void {
   rmSync(noteFile(server), { force: true });
 }
 
+/** Ends a server and removes all it has written. */
+export async function endForGood(server: RunningServer): Promise<void> {
+  await endProcess(server, server.endSignal);
+  rmSync(server.folder, { recursive: true, force: true });
+  forget(server);
+}
+
 /** Ends the servers whose owner is gone, but for those the caller knows to be in use. */
 export async function sweep(inUse: readonly ProcessRecord[] = []): Promise<string[]> {
   const ended: string[] = [];
   for (const note of notes()) {
     if (inUse.some((each) => each.pid === note.pid)) continue;
     if (isAlive(note.owner) && isAlive(note)) continue;
-    if (isAlive(note)) {
-      await killTree(note);
-      ended.push(note.name);
-      rmSync(note.folder, { recursive: true, force: true });
-    }
-    forget(note);
+    if (isAlive(note)) ended.push(note.name);
+    await endForGood(note);
   }
   return ended;
 }

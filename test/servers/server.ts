@@ -13,7 +13,7 @@ import {
   recordOf,
   spawnServer,
 } from "./process.ts";
-import { forget, remember } from "./register.ts";
+import { endForGood, forget, type RunningServer, remember } from "./register.ts";
 
 export interface Server extends AsyncDisposable {
   readonly url: string;
@@ -21,6 +21,8 @@ export interface Server extends AsyncDisposable {
   /** The folder with the data and the log; removed by dispose. */
   readonly folder: string;
   readonly pid: number;
+  /** What another process needs to end it. */
+  readonly record: RunningServer;
   /** SIGKILL to the server and its children. */
   kill(): Promise<void>;
   /** A clean shutdown; the data stay. */
@@ -36,6 +38,8 @@ export interface ServerKind {
   readonly folder: string;
   readonly account: Account | undefined;
   readonly stopSignal: NodeJS.Signals;
+  /** The fastest end, for data that are removed next. */
+  readonly disposeSignal: NodeJS.Signals;
   command(port: number): { command: string; args: string[] };
   url(port: number): string;
   /** Resolves when the server answers a question, rejects while it does not. */
@@ -69,8 +73,13 @@ class LocalServer implements Server {
   }
 
   get pid(): number {
-    if (!this.#process) throw new Error(`${this.#kind.name} is not running.`);
-    return this.#process.pid;
+    return this.record.pid;
+  }
+
+  get record(): RunningServer {
+    const { name, folder, disposeSignal } = this.#kind;
+    if (!this.#process) throw new Error(`${name} is not running.`);
+    return { ...this.#process, name, folder, endSignal: disposeSignal };
   }
 
   async start(): Promise<void> {
@@ -111,19 +120,19 @@ class LocalServer implements Server {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Nothing here is worth a clean shutdown, and a kill ends in milliseconds.
-    await this.kill();
-    rmSync(this.folder, { recursive: true, force: true });
+    if (this.#process) await endForGood(this.record);
+    else rmSync(this.folder, { recursive: true, force: true });
+    this.#process = undefined;
   }
 
   #spawn(): void {
     const { command, args } = this.#kind.command(this.port);
-    const { account, folder, name } = this.#kind;
+    const { account, folder } = this.#kind;
     const child = spawnServer({ command, args, cwd: folder, account, logFile: this.#logFile });
     child.on("error", () => {}); // told by the missing pid, and by the ping that fails
     if (child.pid === undefined) throw new Error(`Cannot run ${command}.`);
     this.#process = recordOf(child.pid);
-    remember({ ...this.#process, name, folder });
+    remember(this.record);
   }
 
   #forget(): void {

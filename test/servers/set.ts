@@ -7,9 +7,9 @@ import { withLock } from "./lock.ts";
 import { startMariadb } from "./mariadb.ts";
 import { startNats } from "./nats.ts";
 import { startPostgres } from "./postgres.ts";
-import { isAlive, killTree, type ProcessRecord, recordOf } from "./process.ts";
+import { isAlive, type ProcessRecord, recordOf } from "./process.ts";
 import { findProgram, newestPostgres, systemPostgres } from "./programs.ts";
-import { forget, STATE_FOLDER, sweep } from "./register.ts";
+import { endForGood, type RunningServer, STATE_FOLDER, sweep } from "./register.ts";
 import type { Server } from "./server.ts";
 
 export type ServerName = "postgres" | "postgres-newest" | "mariadb" | "mysql" | "nats";
@@ -69,7 +69,7 @@ interface RunningSet {
   keep: boolean;
   /** Test runs that use the set now. */
   users: ProcessRecord[];
-  servers: Partial<Record<ServerName, ProcessRecord & { url: string; folder: string }>>;
+  servers: Partial<Record<ServerName, RunningServer & { url: string }>>;
 }
 
 const SET_FILE = join(STATE_FOLDER, "servers.json");
@@ -105,7 +105,7 @@ export function startSet(use: "keep" | "while-running"): Promise<ServerName[]> {
       wanted.map(async (name) => {
         const server = await SERVERS[name].start?.();
         if (!server) return;
-        set.servers[name] = { ...recordOf(server.pid), url: server.url, folder: server.folder };
+        set.servers[name] = { ...server.record, url: server.url };
       }),
     );
     writeSet(set); // also when one has failed: the others run and must be found again
@@ -134,11 +134,7 @@ export function stopSet(): Promise<void> {
 }
 
 async function endServers(set: RunningSet): Promise<void> {
-  for (const server of Object.values(set.servers)) {
-    await killTree(server); // a clean shutdown would write out data that the next line removes
-    rmSync(server.folder, { recursive: true, force: true });
-    forget(server);
-  }
+  await Promise.all(Object.values(set.servers).map(endForGood));
   rmSync(SET_FILE, { force: true });
 }
 
