@@ -1,0 +1,233 @@
+import { sleep } from "../../core/async.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { QueueDatabase } from "./database.ts";
+import { isBusy, toQueueError } from "./errors.ts";
+import { announce, register, unregister, Wakeup } from "./wakeup.ts";
+
+/** How long another process may hold the write lock. Ours hold it for milliseconds. */
+const BUSY_TIMEOUT_MS = 10_000;
+/** Bytes one transaction takes in: bounds how long a commit blocks the event loop. */
+const TRANSACTION_BYTES = 4 * 1024 * 1024;
+const POLL_MIN_MS = 2;
+const POLL_MAX_MS = 20;
+const POLL_GROWTH = 1.25;
+/** How often a waiting process makes sure that its file is still there. */
+const IDENTITY_CHECK_MS = 500;
+
+interface Job {
+  readonly bytes: number;
+  /** Runs inside the transaction; gives what settles the caller once it is committed. */
+  attempt(database: QueueDatabase): () => void;
+  fail(error: TidemarkError): void;
+}
+
+/**
+ * A queue file as one Queue uses it: reads at once, writes in groups. Writes asked for in one turn
+ * of the event loop are one transaction and one sync of the disk.
+ */
+export class QueueConnection {
+  readonly path: string;
+  readonly wakeup = new Wakeup();
+  readonly #closing = new AbortController();
+  readonly #jobs: Job[] = [];
+  #database: QueueDatabase;
+  #generation = 0;
+  #flushing: Promise<void> | null = null;
+  #poll: NodeJS.Timeout | null = null;
+  #pollDelay = POLL_MIN_MS;
+  #seenVersion: number;
+  #nextIdentityCheck = 0;
+
+  constructor(path: string) {
+    this.path = path;
+    try {
+      this.#database = new QueueDatabase(path);
+      this.#seenVersion = this.#database.dataVersion;
+    } catch (error) {
+      throw toQueueError(error, path);
+    }
+    register(path, this.wakeup);
+  }
+
+  /** Aborts when the queue is closed: ends every reader and watcher. */
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Counts how often the file was found deleted or replaced; what was known of the old one is void. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  async read<T>(work: (database: QueueDatabase) => T): Promise<T> {
+    const deadline = performance.now() + BUSY_TIMEOUT_MS;
+    for (let attempt = 0; ; attempt++) {
+      this.#refuseClosed();
+      try {
+        this.#reopenWhenReplaced();
+        return work(this.#database);
+      } catch (error) {
+        await this.#waitWhileBusy(error, attempt, deadline);
+      }
+    }
+  }
+
+  /** Runs `work` in a transaction; resolves when it is on disk. `bytes`: about what it writes. */
+  write<T>(bytes: number, work: (database: QueueDatabase) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const attempt = (database: QueueDatabase) => {
+        const result = work(database);
+        return () => resolve(result);
+      };
+      this.#jobs.push({ bytes, attempt, fail: reject });
+      this.#flushing ??= this.#flush();
+    });
+  }
+
+  /** Waits for a commit of anybody after `seen` (a `wakeup.version` read before looking), or the signal. */
+  async changed(seen: number, signal: AbortSignal): Promise<void> {
+    const waiting = this.wakeup.wait(seen, signal);
+    if (this.wakeup.awaited) this.#startPolling();
+    await waiting;
+  }
+
+  async close(): Promise<void> {
+    if (this.closed.aborted) return;
+    await this.#flushing;
+    this.#closing.abort();
+    if (this.#poll !== null) clearTimeout(this.#poll);
+    unregister(this.path, this.wakeup);
+    this.#database.close();
+  }
+
+  async #flush(): Promise<void> {
+    // Everything asked for in this turn of the event loop joins the group.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#jobs.length > 0) await this.#commitGroup();
+    this.#flushing = null;
+  }
+
+  async #commitGroup(): Promise<void> {
+    const failGroup = (error: unknown) => {
+      const coded = toQueueError(error, this.path);
+      for (const job of this.#takeGroup()) job.fail(coded);
+    };
+    const deadline = performance.now() + BUSY_TIMEOUT_MS;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        this.#refuseClosed();
+        this.#reopenWhenReplaced();
+        this.#database.begin();
+        break;
+      } catch (error) {
+        try {
+          await this.#waitWhileBusy(error, attempt, deadline);
+        } catch (final) {
+          return failGroup(final);
+        }
+      }
+    }
+    this.#runGroup(this.#takeGroup());
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** From begin to commit without a break: no other statement of this connection may fall in between. */
+  #runGroup(group: readonly Job[]): void {
+    const settle: (() => void)[] = [];
+    try {
+      for (const job of group) settle.push(this.#runJob(job));
+      this.#database.commit();
+    } catch (error) {
+      this.#database.rollback();
+      const coded = toQueueError(error, this.path);
+      for (const job of group) job.fail(coded);
+      return;
+    }
+    for (const each of settle) each();
+    announce(this.path);
+  }
+
+  /** One caller's failure must not undo the work of the others in the group. */
+  #runJob(job: Job): () => void {
+    const database = this.#database;
+    database.execute("SAVEPOINT job");
+    try {
+      const settle = job.attempt(database);
+      database.execute("RELEASE job");
+      return settle;
+    } catch (error) {
+      // A full disk takes the whole transaction with it: then all have failed.
+      if (!database.inTransaction) throw error;
+      database.execute("ROLLBACK TO job; RELEASE job");
+      return () => job.fail(toQueueError(error, this.path));
+    }
+  }
+
+  #takeGroup(): Job[] {
+    let bytes = 0;
+    let count = 0;
+    for (const job of this.#jobs) {
+      bytes += job.bytes;
+      if (count > 0 && bytes > TRANSACTION_BYTES) break;
+      count++;
+    }
+    return this.#jobs.splice(0, count);
+  }
+
+  /** Throws what waiting does not mend. */
+  async #waitWhileBusy(error: unknown, attempt: number, deadline: number): Promise<void> {
+    if (!isBusy(error) || performance.now() > deadline) throw toQueueError(error, this.path);
+    await sleep(Math.random() * Math.min(20, 2 + attempt), this.closed);
+  }
+
+  /**
+   * Somebody deleted the file (or the folder) while we had it open: we would go on in a file that
+   * no other process can see. The queue is never the only copy, so an empty one is a good start.
+   */
+  #reopenWhenReplaced(): void {
+    if (this.#database.isCurrent) return;
+    const fresh = new QueueDatabase(this.path);
+    this.#database.close();
+    this.#database = fresh;
+    this.#seenVersion = fresh.dataVersion;
+    this.#generation++;
+    this.wakeup.signal();
+  }
+
+  #startPolling(): void {
+    if (this.#poll !== null) return;
+    this.#pollDelay = POLL_MIN_MS;
+    this.#schedulePoll();
+  }
+
+  #schedulePoll(): void {
+    this.#poll = setTimeout(() => {
+      this.#poll = null;
+      this.#look();
+      if (this.wakeup.awaited) this.#schedulePoll();
+    }, this.#pollDelay);
+  }
+
+  /** What other processes committed; quick while they are busy, slow while they are not. */
+  #look(): void {
+    this.#pollDelay = Math.min(POLL_MAX_MS, this.#pollDelay * POLL_GROWTH);
+    try {
+      if (performance.now() > this.#nextIdentityCheck) {
+        this.#nextIdentityCheck = performance.now() + IDENTITY_CHECK_MS;
+        this.#reopenWhenReplaced();
+      }
+      const version = this.#database.dataVersion;
+      if (version === this.#seenVersion) return;
+      this.#seenVersion = version;
+      this.#pollDelay = POLL_MIN_MS;
+      this.wakeup.signal();
+    } catch (error) {
+      // A reader that is woken meets a lasting error itself, and throws it to its caller.
+      if (!isBusy(error)) this.wakeup.signal();
+    }
+  }
+
+  #refuseClosed(): void {
+    if (this.closed.aborted) throw new TidemarkError("TM-INTERNAL", "The queue is closed.");
+  }
+}

@@ -1,0 +1,192 @@
+import { chmodSync, closeSync, mkdirSync, openSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { TidemarkError } from "../../core/errors.ts";
+import { loadSqlite } from "../../core/sqlite-warning.ts";
+
+/** Set in the header of each file, so that no other SQLite database is ever taken for a queue. */
+const APPLICATION_ID = 0x54_6d_51_31; // "TmQ1"
+const SCHEMA_VERSION = 1;
+/** Large pages: a message of 256 KB is a chain of 32 of them instead of 64. */
+const PAGE_BYTES = 8192;
+const OPEN_TIMEOUT_MS = 5_000;
+
+// Durable before an append resolves: FULL syncs the WAL at each commit. The WAL is copied back each
+// 1000 pages, and its file is cut when it has grown past 16 MB.
+const SETTINGS = `
+PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 1000;
+PRAGMA journal_size_limit = 16777216;
+PRAGMA temp_store = MEMORY;
+PRAGMA trusted_schema = OFF;
+`;
+
+// `floor`: messages up to it are gone for readers, though rows may still wait to be deleted.
+// `tail`: the last sequence given out; never goes back. `mark`: of the last message, null after a
+// reset. A removed document stays as a row without value, so that watchers learn of it.
+const SCHEMA = `
+CREATE TABLE stream (
+  id INTEGER PRIMARY KEY,
+  source TEXT NOT NULL UNIQUE,
+  floor INTEGER NOT NULL,
+  tail INTEGER NOT NULL,
+  mark TEXT,
+  bytes INTEGER NOT NULL
+);
+CREATE TABLE document (
+  key TEXT PRIMARY KEY,
+  value TEXT,
+  revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX document_revision ON document (revision);
+PRAGMA application_id = ${APPLICATION_ID};
+PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** One connection to one queue file, with its statements prepared once. Not shared: all calls are synchronous. */
+export class QueueDatabase {
+  readonly #db: DatabaseSync;
+  readonly #path: string;
+  readonly #identity: string;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(path: string) {
+    createPrivately(path);
+    this.#path = path;
+    this.#identity = identityOf(path) ?? "";
+    const { DatabaseSync } = loadSqlite();
+    this.#db = new DatabaseSync(path);
+    try {
+      this.#prepareFile();
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  /** Is the file still the one that stands under this path? Deleted or replaced, it is nobody's queue any more. */
+  get isCurrent(): boolean {
+    return identityOf(this.#path) === this.#identity;
+  }
+
+  /** Changes when another connection has committed. */
+  get dataVersion(): number {
+    return Number(this.row("PRAGMA data_version")?.data_version);
+  }
+
+  row(sql: string, ...values: SqlValue[]): SqlRow | undefined {
+    return this.#prepare(sql).get(...values) as SqlRow | undefined;
+  }
+
+  rows(sql: string, ...values: SqlValue[]): SqlRow[] {
+    return this.#prepare(sql).all(...values) as SqlRow[];
+  }
+
+  run(sql: string, ...values: SqlValue[]): void {
+    this.#prepare(sql).run(...values);
+  }
+
+  /** For statements that are not worth keeping, or not one statement. */
+  execute(sql: string): void {
+    this.#db.exec(sql);
+  }
+
+  get inTransaction(): boolean {
+    return this.#db.isTransaction;
+  }
+
+  begin(): void {
+    this.execute("BEGIN IMMEDIATE");
+  }
+
+  commit(): void {
+    this.execute("COMMIT");
+  }
+
+  /** A full disk may have ended the transaction already. */
+  rollback(): void {
+    if (this.#db.isTransaction) this.execute("ROLLBACK");
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #prepare(sql: string): StatementSync {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = this.#db.prepare(sql);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  #prepareFile(): void {
+    // Waiting in SQLite blocks the event loop: only while opening, when nothing runs yet.
+    this.execute(`PRAGMA busy_timeout = ${OPEN_TIMEOUT_MS}`);
+    this.#refuseOthers();
+    // Both must be set before the first page is written, and that is what WAL mode does.
+    this.execute(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL`);
+    this.execute("PRAGMA journal_mode = WAL");
+    this.execute(SETTINGS);
+    if (this.#versions().application === 0) this.#createSchema();
+    this.execute("PRAGMA busy_timeout = 0");
+  }
+
+  #createSchema(): void {
+    this.begin();
+    try {
+      // Another process may have been first.
+      if (this.#versions().application === 0) this.execute(SCHEMA);
+      this.commit();
+    } catch (error) {
+      this.rollback();
+      throw error;
+    }
+  }
+
+  #refuseOthers(): void {
+    const { application, schema } = this.#versions();
+    if (application === APPLICATION_ID && schema === SCHEMA_VERSION) return;
+    const { n } = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get() as {
+      n: number;
+    };
+    if (application === 0 && n === 0) return;
+    const ours = application === APPLICATION_ID;
+    throw new TidemarkError(
+      "TM-QUEUE-UNSAFE",
+      ours
+        ? `The queue file ${this.#path} has format ${schema}; this program knows ${SCHEMA_VERSION}.`
+        : `${this.#path} is a database of something else, not a queue.`,
+      {
+        fix: ours
+          ? "Run one version of Tidemark, or stop it and delete the file: what targets need is sent again."
+          : "Name another file as the queue.",
+        details: { path: this.#path },
+      },
+    );
+  }
+
+  #versions(): { application: number; schema: number } {
+    return {
+      application: Number(this.#db.prepare("PRAGMA application_id").get()?.application_id),
+      schema: Number(this.#db.prepare("PRAGMA user_version").get()?.user_version),
+    };
+  }
+}
+
+export type SqlValue = string | number | null | Uint8Array;
+export type SqlRow = Record<string, string | number | bigint | null | Uint8Array>;
+
+/** Messages hold rows of the source: folder 0700 and file 0600, which SQLite gives the WAL as well. */
+function createPrivately(path: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  if (identityOf(path) !== null) return;
+  closeSync(openSync(path, "a", 0o600));
+  chmodSync(path, 0o600); // whatever the umask is
+}
+
+function identityOf(path: string): string | null {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
+}
