@@ -2,15 +2,13 @@ import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { QueueDatabase } from "./database.ts";
 import { isBusy, toQueueError } from "./errors.ts";
+import { Poller } from "./poller.ts";
 import { announce, register, unregister, Wakeup } from "./wakeup.ts";
 
 /** How long another process may hold the write lock. Ours hold it for milliseconds. */
 const BUSY_TIMEOUT_MS = 10_000;
 /** Bytes one transaction takes in: bounds how long a commit blocks the event loop. */
 const TRANSACTION_BYTES = 4 * 1024 * 1024;
-const POLL_MIN_MS = 2;
-const POLL_MAX_MS = 20;
-const POLL_GROWTH = 1.25;
 /** How often a waiting process makes sure that its file is still there. */
 const IDENTITY_CHECK_MS = 500;
 
@@ -33,8 +31,7 @@ export class QueueConnection {
   #database: QueueDatabase;
   #generation = 0;
   #flushing: Promise<void> | null = null;
-  #poll: NodeJS.Timeout | null = null;
-  #pollDelay = POLL_MIN_MS;
+  readonly #poller: Poller;
   #seenVersion: number;
   #nextIdentityCheck = 0;
 
@@ -46,6 +43,11 @@ export class QueueConnection {
     } catch (error) {
       throw toQueueError(error, path);
     }
+    this.#poller = new Poller(
+      `${path}-wal`,
+      () => this.#look(),
+      () => this.wakeup.awaited,
+    );
     register(path, this.wakeup);
   }
 
@@ -87,7 +89,7 @@ export class QueueConnection {
   /** Waits for a commit of anybody after `seen` (a `wakeup.version` read before looking), or the signal. */
   async changed(seen: number, signal: AbortSignal): Promise<void> {
     const waiting = this.wakeup.wait(seen, signal);
-    if (this.wakeup.awaited) this.#startPolling();
+    if (this.wakeup.awaited) this.#poller.start();
     await waiting;
   }
 
@@ -95,7 +97,7 @@ export class QueueConnection {
     if (this.closed.aborted) return;
     await this.#flushing;
     this.#closing.abort();
-    if (this.#poll !== null) clearTimeout(this.#poll);
+    this.#poller.stop();
     unregister(this.path, this.wakeup);
     this.#database.close();
   }
@@ -191,39 +193,26 @@ export class QueueConnection {
     this.#database = fresh;
     this.#seenVersion = fresh.dataVersion;
     this.#generation++;
+    this.#poller.restart();
     this.wakeup.signal();
   }
 
-  #startPolling(): void {
-    if (this.#poll !== null) return;
-    this.#pollDelay = POLL_MIN_MS;
-    this.#schedulePoll();
-  }
-
-  #schedulePoll(): void {
-    this.#poll = setTimeout(() => {
-      this.#poll = null;
-      this.#look();
-      if (this.wakeup.awaited) this.#schedulePoll();
-    }, this.#pollDelay);
-  }
-
-  /** What other processes committed; quick while they are busy, slow while they are not. */
-  #look(): void {
-    this.#pollDelay = Math.min(POLL_MAX_MS, this.#pollDelay * POLL_GROWTH);
+  /** Has anybody else committed since the last look? Wakes our readers if so. */
+  #look(): boolean {
     try {
       if (performance.now() > this.#nextIdentityCheck) {
         this.#nextIdentityCheck = performance.now() + IDENTITY_CHECK_MS;
         this.#reopenWhenReplaced();
       }
       const version = this.#database.dataVersion;
-      if (version === this.#seenVersion) return;
+      if (version === this.#seenVersion) return false;
       this.#seenVersion = version;
-      this.#pollDelay = POLL_MIN_MS;
       this.wakeup.signal();
+      return true;
     } catch (error) {
       // A reader that is woken meets a lasting error itself, and throws it to its caller.
       if (!isBusy(error)) this.wakeup.signal();
+      return false;
     }
   }
 

@@ -1,0 +1,79 @@
+import { type FSWatcher, watch } from "node:fs";
+
+const FIRST_DELAY_MS = 1;
+const GROWTH = 1.25;
+/** With hints from the file system, polling is only for hints that were lost. */
+const MAX_DELAY_HINTED_MS = 100;
+const MAX_DELAY_MS = 20;
+
+/**
+ * Finds out what other processes commit. The file system tells when the WAL is written, but a
+ * write is visible only once its commit is synced, a moment later; so a hint starts a quick poll that
+ * slows down while nothing comes. Where there are no hints, the poll alone does it.
+ */
+export class Poller {
+  readonly #walPath: string;
+  readonly #look: () => boolean;
+  readonly #isAwaited: () => boolean;
+  #timer: NodeJS.Timeout | null = null;
+  #delay = FIRST_DELAY_MS;
+  #hints: FSWatcher | null = null;
+
+  /** `look` tells whether anything was new. */
+  constructor(walPath: string, look: () => boolean, isAwaited: () => boolean) {
+    this.#walPath = walPath;
+    this.#look = look;
+    this.#isAwaited = isAwaited;
+  }
+
+  /** Polls until nobody waits any more. */
+  start(): void {
+    if (this.#timer !== null) return;
+    this.#hints ??= this.#watch();
+    this.#delay = FIRST_DELAY_MS;
+    this.#schedule();
+  }
+
+  /** The file is another one now. */
+  restart(): void {
+    this.stop();
+    if (this.#isAwaited()) this.start();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#hints?.close();
+    this.#hints = null;
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      const slowest = this.#hints === null ? MAX_DELAY_MS : MAX_DELAY_HINTED_MS;
+      this.#delay = this.#look() ? FIRST_DELAY_MS : Math.min(slowest, this.#delay * GROWTH);
+      // Looking may have found another file, and started anew.
+      if (this.#timer === null && this.#isAwaited()) this.#schedule();
+    }, this.#delay);
+  }
+
+  #hurry(): void {
+    if (this.#timer === null || this.#delay === FIRST_DELAY_MS) return;
+    clearTimeout(this.#timer);
+    this.#delay = FIRST_DELAY_MS;
+    this.#schedule();
+  }
+
+  #watch(): FSWatcher | null {
+    try {
+      const hints = watch(this.#walPath, { persistent: false }, () => this.#hurry());
+      hints.on("error", () => {
+        hints.close();
+        if (this.#hints === hints) this.#hints = null;
+      });
+      return hints;
+    } catch {
+      return null; // no file yet, or no more watches to be had: the poll is quicker then
+    }
+  }
+}
