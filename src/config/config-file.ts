@@ -49,13 +49,16 @@ export function findConfig(folder: string, given?: string): string {
   return join(folder, first);
 }
 
+/** Loads what `import … from "tidemark"` gives inside a config. */
+export type Library = () => Promise<Readonly<Record<string, unknown>>>;
+
 /**
- * Reads a config file by its ending. `library` is what a .ts or .js config gets for
+ * Reads a config file by its ending. A .ts or .js config gets this very package for
  * `import … from "tidemark"`, so that it also works where the package is installed elsewhere.
  */
 export async function readConfig(
   path: string,
-  library: Readonly<Record<string, unknown>> = { defineConfig },
+  library: Library = async () => ({ defineConfig }),
 ): Promise<ConfigFile> {
   const ending = extname(path).toLowerCase();
   if ([".yaml", ".yml", ".json"].includes(ending)) {
@@ -106,12 +109,9 @@ function offsetOf(document: Document, path: Path, key: string | undefined): numb
   return null;
 }
 
-async function runConfig(
-  path: string,
-  library: Readonly<Record<string, unknown>>,
-): Promise<ConfigFile> {
+async function runConfig(path: string, library: Library): Promise<ConfigFile> {
   const jiti = createJiti(import.meta.url, {
-    virtualModules: { tidemark: library },
+    virtualModules: { tidemark: await library() },
     moduleCache: false,
     fsCache: false,
   });

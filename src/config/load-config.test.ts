@@ -144,14 +144,14 @@ const REFUSED: readonly [
   ],
   [
     "a missing environment variable",
-    sync("from: a\nto: b\ntables: ['${PREFIX}.t']"),
+    sync(`from: a\nto: b\ntables: ['\${PREFIX}.t']`),
     "TM-CONFIG-ENV-MISSING",
     /syncs\[0\]\.tables\[0\] needs the environment variable PREFIX/,
     /export PREFIX=/,
   ],
   [
     "a reference that names no variable",
-    sync("from: a\nto: b\ntables: ['${}']"),
+    sync(`from: a\nto: b\ntables: ['\${}']`),
     "TM-CONFIG-INVALID",
     /names no environment variable/,
     /default/,

@@ -1,6 +1,12 @@
 import { basename } from "node:path";
 import type { PipelineDefinition } from "../core/definition.ts";
-import { type ConfigFile, findConfig, parseConfig, readConfig } from "./config-file.ts";
+import {
+  type ConfigFile,
+  findConfig,
+  type Library,
+  parseConfig,
+  readConfig,
+} from "./config-file.ts";
 import { type Environment, interpolate } from "./environment.ts";
 import { normalise } from "./normalise.ts";
 import { checkTopology } from "./topology.ts";
@@ -13,7 +19,7 @@ export interface LoadOptions {
   readonly file?: string;
   readonly environment?: Environment;
   /** What `import … from "tidemark"` gives inside a .ts or .js config. */
-  readonly library?: Readonly<Record<string, unknown>>;
+  readonly library?: Library;
 }
 
 export interface LoadedConfig {

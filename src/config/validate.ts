@@ -103,7 +103,11 @@ function unknownKey(file: ConfigFile, path: Path, key: string): Mistake {
 
 function missing(file: ConfigFile, path: Path): Mistake {
   const key = formatPath(path);
-  return { message: `${file.where(path)}: ${key} is missing.`, key, fix: `Add "${key}".` };
+  return {
+    message: `${file.where(path)}: ${key} is missing.`,
+    key,
+    fix: `Add the key "${String(path.at(-1))}".`,
+  };
 }
 
 function mistake(file: ConfigFile, path: Path, problem: string): Mistake {

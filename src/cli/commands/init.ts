@@ -1,0 +1,95 @@
+import { existsSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { loadConfigText } from "../../config/load-config.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { askForSync } from "../init-questions.ts";
+import { holdsPassword, renderConfig, type SyncAnswers } from "../render-config.ts";
+
+interface InitOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly table?: readonly string[];
+  readonly queue?: string;
+  readonly force?: boolean;
+}
+
+export const init: CommandModule = {
+  name: "init",
+  summary: "write a config: asks, or takes flags",
+  description:
+    "Writes tidemark.yaml (or --config FILE) with one sync to start from. Connects to nothing.",
+  examples: [
+    "tidemark init",
+    "tidemark init --from env:SHOP_URL --to sqlite:./copy.db --table 'public.*'",
+  ],
+
+  configure(command: Command): void {
+    command
+      .option("--from <url>", "source: a URL, or env:NAME to leave it in the environment")
+      .option("--to <url>", "target")
+      .option("--table <names...>", "tables or globs to sync")
+      .option("--queue <url>", "queue (default: sqlite:./.tidemark/queue.db)")
+      .option("--force", "overwrite an existing file");
+  },
+
+  async run(invocation: Invocation): Promise<number> {
+    const { output } = invocation;
+    const options = invocation.options as InitOptions;
+    const file = resolve(invocation.configFile ?? "tidemark.yaml");
+    mustBeFree(file, options.force ?? false);
+    const answers = await answersOf(invocation, options);
+    const text = renderConfig(answers);
+    mustBeValid(file, text);
+    const secret = holdsPassword(answers);
+    const mode = secret ? 0o600 : 0o644;
+    // An existing file would keep its mode: a password must not stand in it for a moment.
+    await rm(file, { force: true });
+    await writeFile(file, text, { mode, flag: "wx" });
+    output.line(`Wrote ${file}.`);
+    if (secret) {
+      output.warn(
+        `${file} holds a password (its mode is 0600). Better: keep the URL in the environment and ` +
+          `write \${SOURCE_URL} in its place.`,
+      );
+    }
+    output.line(
+      "\nNext:\n  tidemark doctor    checks rights and settings\n  tidemark plan      shows what would be done\n  tidemark run",
+    );
+    return output.end({ file, holdsPassword: secret });
+  },
+};
+
+function mustBeFree(file: string, force: boolean): void {
+  if (force || !existsSync(file)) return;
+  throw new TidemarkError("TM-USAGE", `${file} exists already.`, {
+    fix: "Edit it, give another name with --config, or overwrite it with --force.",
+    details: { file },
+  });
+}
+
+async function answersOf({ output }: Invocation, options: InitOptions): Promise<SyncAnswers> {
+  const { from, to, table = [], queue } = options;
+  if (from !== undefined && to !== undefined && table.length > 0) {
+    return { from, to, tables: table, ...(queue !== undefined && { queue }) };
+  }
+  if (process.stdin.isTTY && process.stdout.isTTY && !output.json) return askForSync(options);
+  throw new TidemarkError(
+    "TM-USAGE",
+    "Without a terminal to ask on, --from, --to and --table are needed.",
+    {
+      fix: "tidemark init --from URL --to URL --table 'public.*'",
+    },
+  );
+}
+
+/** What is written must load; only an environment variable may still be unset. */
+function mustBeValid(file: string, text: string): void {
+  try {
+    loadConfigText(file, text);
+  } catch (error) {
+    if (!isTidemarkError(error, "TM-CONFIG-ENV-MISSING")) throw error;
+  }
+}

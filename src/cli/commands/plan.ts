@@ -1,0 +1,65 @@
+import pc from "picocolors";
+import { formatTable as tableName } from "../../core/table.ts";
+import type { PipelinePlan } from "../../pipeline/plan.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { addPairOptions, loadDefinition } from "../definition.ts";
+import { formatTable } from "../format.ts";
+
+/** When something is refused: nothing would work as asked, as with a config that is wrong. */
+const REFUSED = 2;
+
+export const plan: CommandModule = {
+  name: "plan",
+  summary: "print what run would do: every statement and how each column travels",
+  description:
+    "Prints every statement that `run` would execute and how each column travels; changes nothing. " +
+    "Exit code 2 when a column is refused.",
+  examples: ["tidemark plan", "tidemark plan --json | jq '.result.mappings[]'"],
+
+  configure: addPairOptions,
+
+  async run(invocation: Invocation): Promise<number> {
+    const { output, log } = invocation;
+    const definition = await loadDefinition(invocation);
+    const { makePlan } = await import("../../pipeline/plan.ts");
+    const made = await makePlan(definition, log.logger);
+    for (const database of made.databases) showDatabase(invocation, database);
+    showMappings(invocation, made);
+    if (made.refused > 0) {
+      const columns = made.refused === 1 ? "1 column is" : `${made.refused} columns are`;
+      output.result(`\n${pc.red(`${columns} refused: see above.`)}`);
+    }
+    return output.end(made, made.refused > 0 ? REFUSED : 0);
+  },
+};
+
+function showDatabase(
+  { output }: Invocation,
+  { name, kind, statements, notes }: PipelinePlan["databases"][number],
+): void {
+  output.result(pc.bold(`-- ${name} (${kind})`));
+  for (const note of notes) output.result(pc.dim(`-- ${note}`));
+  if (statements.length === 0) output.result(pc.dim("-- nothing to do"));
+  for (const statement of statements) output.result(`${statement.replace(/;?\s*$/, "")};`);
+  output.result("");
+}
+
+function showMappings({ output }: Invocation, { mappings }: PipelinePlan): void {
+  if (mappings.length === 0) return;
+  const rows = mappings.map(({ sync, table, column, sourceType, targetType, fidelity, note }) => [
+    sync,
+    `${tableName(table)}.${column}`,
+    sourceType,
+    targetType,
+    fidelity,
+    note ?? "",
+  ]);
+  const [head = "", ...lines] = formatTable([
+    ["SYNC", "COLUMN", "SOURCE TYPE", "TARGET TYPE", "TRAVELS", "NOTE"],
+    ...rows,
+  ]).split("\n");
+  output.result(pc.bold(head));
+  for (const [index, line] of lines.entries()) {
+    output.result(mappings[index]?.fidelity === "refused" ? pc.red(line) : line);
+  }
+}

@@ -1,0 +1,92 @@
+import { type Command, Option } from "commander";
+import type { Pipeline } from "../../pipeline/pipeline.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { addPairOptions, loadDefinition } from "../definition.ts";
+import { Interrupts } from "../interrupts.ts";
+import { openRunView } from "../open-run-view.ts";
+import type { RunView } from "../run-view.ts";
+import { watchStatus } from "../watch-status.ts";
+
+interface RunOptions {
+  readonly role?: "relay" | "applier";
+  readonly database?: readonly string[];
+  readonly untilSynced?: boolean;
+}
+
+export const run: CommandModule = {
+  name: "run",
+  summary: "run the pipeline: copy what is there, then follow every change",
+  description:
+    "Runs the pipeline until Ctrl-C: installs capture in the sources, creates the tables that targets lack, " +
+    "copies what is there, then follows every change. Started again, it goes on where it was.",
+  examples: [
+    "tidemark run",
+    "tidemark run --from env:SHOP_URL --to sqlite:./copy.db --table 'public.*'",
+    "tidemark run --until-synced          # end with 0 once every target has what the source had",
+    "tidemark run --role applier --database reports",
+  ],
+
+  configure(command: Command): void {
+    addPairOptions(command);
+    command
+      .addOption(
+        new Option("--role <role>", "only one half: source to queue, or queue to target").choices([
+          "relay",
+          "applier",
+        ]),
+      )
+      .option("--database <names...>", "only these sources (relay) and targets (applier)")
+      .option("--until-synced", "end once every target has what its source had at the start");
+  },
+
+  async run(invocation: Invocation): Promise<number> {
+    const options = invocation.options as RunOptions;
+    const definition = await loadDefinition(invocation);
+    const { Pipeline } = await import("../../pipeline/pipeline.ts");
+    const interrupts = new Interrupts();
+    const pipeline = await Pipeline.open(definition, {
+      logger: invocation.log.logger,
+      ...(options.role && { role: options.role }),
+      ...(options.database && { databases: options.database }),
+    });
+    const view = openRunView(invocation);
+    try {
+      const synced = await follow(pipeline, view, interrupts, options.untilSynced ?? false);
+      return invocation.output.end({ synced }, synced ? 0 : (interrupts.exitCode ?? 0));
+    } finally {
+      view.close();
+      interrupts.release();
+    }
+  },
+};
+
+/** Runs until a signal, the goal of --until-synced, or an error that stopped a sync for good (thrown). True: synced. */
+async function follow(
+  pipeline: Pipeline,
+  view: RunView,
+  interrupts: Interrupts,
+  untilSynced: boolean,
+): Promise<boolean> {
+  const ended = new AbortController();
+  let display: Promise<void> = Promise.resolve();
+  let synced = false;
+  try {
+    await Promise.race([pipeline.start(), interrupts.requested]);
+    if (interrupts.exitCode !== null) return false;
+    display = watchStatus(() => pipeline.status(), view, ended.signal);
+    const goal = untilSynced
+      ? pipeline.waitFor({ signal: interrupts.signal }).then(() => {
+          synced = interrupts.exitCode === null;
+        })
+      : interrupts.requested;
+    await Promise.race([goal, interrupts.requested, pipeline.finished]);
+    if (synced) view.update(await pipeline.status());
+    return synced;
+  } finally {
+    ended.abort();
+    await display;
+    if (interrupts.exitCode !== null) view.note("Stopping; once more Ctrl-C ends at once.");
+    await pipeline.stop();
+    if (synced) view.note("Every target has what its source had at the start.");
+  }
+}

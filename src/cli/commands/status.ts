@@ -1,0 +1,65 @@
+import { type Command, Option } from "commander";
+import { createLogUpdate } from "log-update";
+import type { PipelineStatus } from "../../pipeline/status.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { addEndOptions, loadDefinition } from "../definition.ts";
+import { describeStatus } from "../describe-status.ts";
+import { Interrupts } from "../interrupts.ts";
+import { watchStatus } from "../watch-status.ts";
+
+interface StatusOptions {
+  readonly watch?: boolean;
+}
+
+export const status: CommandModule = {
+  name: "status",
+  summary: "show how far every source and sync is",
+  description:
+    "Shows how far every source and sync is, read from the queue: works on any machine that reaches it, " +
+    "whether or not the pipeline runs there.",
+  examples: ["tidemark status", "tidemark status --watch", "tidemark status --json"],
+
+  configure(command: Command): void {
+    addEndOptions(command);
+    command
+      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
+      .option("--watch", "go on showing it until Ctrl-C");
+  },
+
+  async run(invocation: Invocation): Promise<number> {
+    const { output, log } = invocation;
+    const definition = await loadDefinition(invocation, { tables: "any" });
+    const { openQueue } = await import("../../pipeline/queue.ts");
+    const { readStatus } = await import("../../pipeline/status.ts");
+    const queue = await openQueue(definition.queue, log.logger);
+    try {
+      if ((invocation.options as StatusOptions).watch) {
+        return await watch(invocation, () => readStatus(definition, queue));
+      }
+      const now = await readStatus(definition, queue);
+      output.result(describeStatus(now));
+      return output.end(now);
+    } finally {
+      await queue.close();
+    }
+  },
+};
+
+async function watch({ output }: Invocation, read: () => Promise<PipelineStatus>): Promise<number> {
+  const interrupts = new Interrupts();
+  const screen = output.live ? createLogUpdate(process.stdout, { showCursor: true }) : null;
+  const view = {
+    update(now: PipelineStatus): void {
+      output.event("status", { status: now });
+      if (screen !== null) screen(describeStatus(now));
+      else output.result(`${describeStatus(now)}\n`);
+    },
+  };
+  try {
+    await watchStatus(read, view, interrupts.signal, 1000);
+    return interrupts.exitCode ?? 0;
+  } finally {
+    screen?.done();
+    interrupts.release();
+  }
+}

@@ -1,0 +1,68 @@
+import { confirm, isCancel } from "@clack/prompts";
+import { type Command, Option } from "commander";
+import pc from "picocolors";
+import { TidemarkError } from "../../core/errors.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { addEndOptions, loadDefinition } from "../definition.ts";
+
+interface UninstallOptions {
+  readonly yes?: boolean;
+  readonly dryRun?: boolean;
+}
+
+type Statements = readonly { readonly name: string; readonly statements: readonly string[] }[];
+
+export const uninstall: CommandModule = {
+  name: "uninstall",
+  summary: "remove every trigger and table of Tidemark from the databases",
+  description:
+    "Removes every trigger, function, table and schema of Tidemark from the databases of the config. " +
+    "Your own tables and rows stay as they are; the place each sync had reached is forgotten.",
+  examples: ["tidemark uninstall --dry-run", "tidemark uninstall --yes"],
+
+  configure(command: Command): void {
+    addEndOptions(command);
+    command
+      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
+      .option("--yes", "do not ask")
+      .option("--dry-run", "print the statements and change nothing");
+  },
+
+  async run(invocation: Invocation): Promise<number> {
+    const { output, log } = invocation;
+    const { yes = false, dryRun = false } = invocation.options as UninstallOptions;
+    const definition = await loadDefinition(invocation, { tables: "any" });
+    const engine = await import("../../pipeline/uninstall.ts");
+    const planned = await engine.planUninstall(definition, log.logger);
+    show(invocation, planned);
+    const nothing = planned.every(({ statements }) => statements.length === 0);
+    if (dryRun || nothing) return output.end({ databases: planned, removed: false });
+    if (!yes) await mustConfirm(invocation);
+    const databases = await engine.uninstall(definition, log.logger);
+    output.line("Removed.");
+    return output.end({ databases, removed: true });
+  },
+};
+
+function show({ output }: Invocation, databases: Statements): void {
+  for (const { name, statements } of databases) {
+    output.line(pc.bold(`-- ${name}`));
+    if (statements.length === 0) output.line(pc.dim("-- nothing of Tidemark's is here"));
+    for (const statement of statements) output.line(`${statement.replace(/;?\s*$/, "")};`);
+    output.line();
+  }
+}
+
+async function mustConfirm({ output }: Invocation): Promise<void> {
+  const canAsk = process.stdin.isTTY && process.stdout.isTTY && !output.json;
+  const answer =
+    canAsk && (await confirm({ message: "Run these statements?", initialValue: false }));
+  if (answer === true && !isCancel(answer)) return;
+  throw new TidemarkError(
+    "TM-USAGE",
+    canAsk
+      ? "Not confirmed: nothing was changed."
+      : "Not confirmed, and there is no terminal to ask on.",
+    { fix: "tidemark uninstall --yes" },
+  );
+}

@@ -1,0 +1,66 @@
+import { type Command, Option } from "commander";
+import { parseDuration } from "../../config/units.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { addEndOptions, loadDefinition } from "../definition.ts";
+import { formatDuration } from "../format.ts";
+import { Interrupts } from "../interrupts.ts";
+
+interface WaitOptions {
+  readonly sync?: string;
+  readonly timeout?: string;
+}
+
+export const wait: CommandModule = {
+  name: "wait",
+  summary: "wait until the targets have what is committed in the sources now",
+  description:
+    "Returns once every change that was committed in the source before the call can be read in the target. " +
+    "The pipeline runs elsewhere; this only asks it, over the queue. Exit code 1 on a timeout.",
+  examples: ["tidemark wait", "tidemark wait --sync 'shop->reports' --timeout 30s && run-report"],
+
+  configure(command: Command): void {
+    addEndOptions(command);
+    command
+      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
+      .option("--sync <name>", "only this sync (default: all)")
+      .option("--timeout <duration>", "give up after 500ms, 30s, 5m … (default: never)");
+  },
+
+  async run(invocation: Invocation): Promise<number> {
+    const { output, log } = invocation;
+    const { sync, timeout } = invocation.options as WaitOptions;
+    const timeoutMs = timeout === undefined ? undefined : durationOf(timeout);
+    const definition = await loadDefinition(invocation, { tables: "any" });
+    const { openQueue } = await import("../../pipeline/queue.ts");
+    const { waitForSync } = await import("../../pipeline/wait.ts");
+    const interrupts = new Interrupts();
+    const queue = await openQueue(definition.queue, log.logger);
+    const startedAt = performance.now();
+    try {
+      await Promise.race([
+        waitForSync(definition, queue, {
+          signal: interrupts.signal,
+          ...(sync !== undefined && { sync }),
+          ...(timeoutMs !== undefined && { timeoutMs }),
+        }),
+        interrupts.requested,
+      ]);
+      if (interrupts.exitCode !== null) return interrupts.exitCode;
+      const waitedMs = Math.round(performance.now() - startedAt);
+      output.line(`In step after ${formatDuration(waitedMs)}.`);
+      return output.end({ waitedMs });
+    } finally {
+      interrupts.release();
+      await queue.close();
+    }
+  },
+};
+
+function durationOf(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== null) return ms;
+  throw new TidemarkError("TM-USAGE", `"${text}" is not a duration.`, {
+    fix: "Write a number with its unit: --timeout 500ms, 30s, 5m or 1h",
+  });
+}

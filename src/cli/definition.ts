@@ -1,0 +1,76 @@
+import type { Command } from "commander";
+import { definePair } from "../config/define-pair.ts";
+import { loadConfig } from "../config/load-config.ts";
+import type { PipelineDefinition } from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { Invocation } from "./command-module.ts";
+
+/** Options that describe one source and one target without a config. */
+interface PairOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly table?: readonly string[];
+  readonly queue?: string;
+}
+
+/** Declares them, for a verb that needs to know the tables. */
+export function addPairOptions(command: Command): void {
+  addEndOptions(command);
+  command.option("--table <names...>", "tables or globs to sync, with --from and --to");
+}
+
+/** Declares them, for a verb that only needs to know the databases and the queue. */
+export function addEndOptions(command: Command): void {
+  command
+    .option("--from <url>", "source, instead of a config: a URL, or env:NAME to read it from there")
+    .option("--to <url>", "target, instead of a config")
+    .option("--queue <url>", "queue, with --from and --to (default: sqlite:./.tidemark/queue.db)");
+}
+
+/** The pipeline a command works on, from --from and --to or from the config. From here on the log hides its passwords. */
+export async function loadDefinition(
+  invocation: Invocation,
+  options: { readonly tables?: "needed" | "any" } = {},
+): Promise<PipelineDefinition> {
+  const pair = invocation.options as PairOptions;
+  const anyTable = options.tables === "any";
+  const definition = hasPair(pair, anyTable)
+    ? definePair(
+        pairOf(anyTable ? { ...pair, table: ["*"] } : pair, invocation),
+        process.cwd(),
+        process.env,
+      )
+    : (await loadFromFile(invocation)).definition;
+  invocation.log.hide(urlsOf(definition));
+  return definition;
+}
+
+async function loadFromFile(invocation: Invocation) {
+  return loadConfig({
+    library: () => import("../index.ts"),
+    ...(invocation.configFile !== undefined && { file: invocation.configFile }),
+  });
+}
+
+function hasPair({ from, to, queue, table }: PairOptions, anyTable: boolean): boolean {
+  return [from, to, queue, anyTable ? undefined : table].some((each) => each !== undefined);
+}
+
+function pairOf({ from, to, table = [], queue }: PairOptions, { configFile }: Invocation) {
+  if (configFile !== undefined) {
+    throw new TidemarkError("TM-USAGE", "--config and --from/--to/--table cannot stand together.", {
+      fix: "Leave out one: a config names its databases and tables itself.",
+    });
+  }
+  if (from === undefined || to === undefined) {
+    throw new TidemarkError("TM-USAGE", "Without a config, --from and --to are both needed.", {
+      fix: "tidemark run --from URL --to URL --table 'public.*'",
+    });
+  }
+  return { from, to, tables: table, ...(queue !== undefined && { queue }) };
+}
+
+function urlsOf(definition: PipelineDefinition): string[] {
+  const databases = definition.databases.flatMap((each) => ("url" in each ? [each.url] : []));
+  return [...databases, definition.queue.url];
+}

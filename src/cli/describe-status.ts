@@ -1,0 +1,55 @@
+import pc from "picocolors";
+import type { SourceStatus, StatusError, SyncStatus } from "../core/documents.ts";
+import type { PipelineStatus } from "../pipeline/status.ts";
+import { formatAge, formatBytes, formatCount, formatDuration, formatTable } from "./format.ts";
+
+const SOURCE_HEAD = ["SOURCE", "STATE", "BATCH", "LAST BATCH", "CHANGE LOG", "QUEUE"];
+const SYNC_HEAD = ["SYNC", "STATE", "BATCH", "BEHIND", "LAG", "APPLIED", "CHANGES", "TABLES"];
+
+/** Two tables, sources and syncs, and below them every error with its fix. */
+export function describeStatus(status: PipelineStatus): string {
+  const now = Date.parse(status.at);
+  const sources = status.sources.map((source) => sourceRow(source, now));
+  const syncs = status.syncs.map((sync) => syncRow(sync, now));
+  const errors = [...status.sources, ...status.syncs].flatMap(({ name, error }) =>
+    error === null ? [] : [describeError(name, error)],
+  );
+  return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
+    .concat(errors.flatMap((error) => ["", error]))
+    .join("\n");
+}
+
+function sourceRow(source: SourceStatus, now: number): string[] {
+  return [
+    source.name,
+    source.state,
+    formatCount(source.batch),
+    formatAge(source.lastBatchAt, now),
+    `${formatCount(source.logRows)} rows, ${formatBytes(source.logBytes)}`,
+    `${formatCount(source.queueMessages)} messages, ${formatBytes(source.queueBytes)}`,
+  ];
+}
+
+function syncRow(sync: SyncStatus, now: number): string[] {
+  return [
+    sync.name,
+    sync.state,
+    formatCount(sync.position.batch),
+    sync.behindBatches === 0 ? "-" : `${formatCount(sync.behindBatches)} batches`,
+    sync.lagMs === null ? "-" : formatDuration(sync.lagMs),
+    formatAge(sync.appliedAt, now),
+    formatCount(sync.changesApplied),
+    describeTables(sync),
+  ];
+}
+
+function describeTables({ tables }: SyncStatus): string {
+  const live = tables.filter(({ state }) => state === "live").length;
+  if (tables.length === 0) return "-";
+  return live === tables.length ? `${live} live` : `${live} of ${tables.length} copied`;
+}
+
+function describeError(name: string, error: StatusError): string {
+  const fix = error.fix === null ? "" : `\n${pc.bold("fix:")} ${error.fix}`;
+  return `${name}: ${pc.red(pc.bold(error.code))}  ${error.message}${fix}`;
+}

@@ -1,0 +1,23 @@
+import type { SyncStatus } from "../core/documents.ts";
+import { formatCount, formatDuration } from "./format.ts";
+
+/** `shop->reports  running  batch 43  1,204 changes (12/s)  lag 8 ms`. */
+export function describeSync(sync: SyncStatus, changesPerSecond: number): string {
+  const behind = sync.behindBatches > 0 ? ` (${formatCount(sync.behindBatches)} behind)` : "";
+  const lag = sync.lagMs === null ? "" : `  lag ${formatDuration(sync.lagMs)}`;
+  const head = `${sync.name}  ${sync.state}  batch ${formatCount(sync.position.batch)}${behind}`;
+  return `${head}  ${formatCount(sync.changesApplied)} changes (${formatCount(changesPerSecond)}/s)${lag}`;
+}
+
+/** How far the initial copy is; nothing once every table is live. */
+export function describeCopies(sync: SyncStatus, rowsPerSecond: number): string[] {
+  const live = sync.tables.filter((table) => table.state === "live").length;
+  const copying = sync.tables.filter((table) => table.state === "copying");
+  if (live === sync.tables.length) return [];
+  const head = `copied ${live} of ${sync.tables.length} tables (${formatCount(rowsPerSecond)} rows/s)`;
+  const tables = copying.map(({ table, rowsCopied, estimatedRows }) => {
+    const of = estimatedRows === null ? "" : ` of ~${formatCount(estimatedRows)}`;
+    return `${table}: ${formatCount(rowsCopied)}${of} rows`;
+  });
+  return [head, ...tables];
+}

@@ -1,0 +1,71 @@
+import pc from "picocolors";
+import { pino } from "pino";
+import type { Logger } from "../core/log.ts";
+import { redactText } from "../core/secrets.ts";
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface LogOptions {
+  /** Default: `warn` on a terminal, where the command's own display tells the rest; else `info`. */
+  readonly level?: LogLevel;
+}
+
+const LABELS: Readonly<Record<number, string>> = {
+  20: pc.dim("debug"),
+  30: pc.green("info "),
+  40: pc.yellow("warn "),
+  50: pc.red("error"),
+};
+
+/** Set by pino itself, or shown in front. */
+const NOT_SHOWN = new Set(["level", "time", "msg", "err"]);
+
+/**
+ * The log on stderr: plain lines, or JSON with LOG_FORMAT=json. Every secret it has been told of is
+ * hidden, wherever a driver's text may have quoted it.
+ */
+export class Log {
+  readonly logger: Logger;
+  #secrets: readonly string[] = [];
+  #write = (line: string): void => {
+    process.stderr.write(line);
+  };
+
+  constructor(options: LogOptions = {}) {
+    const level = options.level ?? (process.stderr.isTTY ? "warn" : "info");
+    const json = process.env.LOG_FORMAT === "json";
+    this.logger = pino(
+      { level, base: null },
+      { write: (line: string) => this.#write(this.redact(json ? line : plain(line))) },
+    );
+  }
+
+  /** Connection URLs whose passwords must never be seen. */
+  hide(urls: readonly string[]): void {
+    this.#secrets = urls;
+  }
+
+  readonly redact = (text: string): string => redactText(text, this.#secrets);
+
+  /** Sends lines through a display that redraws itself in place; undo with the function given back. */
+  through(write: (line: string) => void): () => void {
+    const before = this.#write;
+    this.#write = write;
+    return () => {
+      this.#write = before;
+    };
+  }
+}
+
+function plain(line: string): string {
+  const entry = JSON.parse(line) as Record<string, unknown>;
+  const time = new Date(Number(entry.time)).toISOString().slice(11, 23);
+  const fields = Object.entries(entry)
+    .filter(([key]) => !NOT_SHOWN.has(key))
+    .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  const cause = entry.err as { readonly message?: string } | undefined;
+  const message = [entry.msg, cause?.message].filter(Boolean).join(": ");
+  const label = LABELS[Number(entry.level)] ?? "";
+  return `${pc.dim(time)} ${label} ${message}${fields.length > 0 ? pc.dim(`  ${fields.join(" ")}`) : ""}\n`;
+}

@@ -1,0 +1,98 @@
+import pc from "picocolors";
+import type { TidemarkError } from "../core/errors.ts";
+
+export interface OutputOptions {
+  /** JSON instead of text on stdout. */
+  readonly json?: boolean;
+  /** No text but results and errors. */
+  readonly quiet?: boolean;
+  /** With stacks. */
+  readonly debug?: boolean;
+}
+
+/**
+ * What a command says: text for people, or JSON for programs. In JSON a command ends with one
+ * envelope `{command, ok, result, error}`; one that streams prints `{command, event, …}` lines first.
+ */
+export class Output {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly #command: string;
+  readonly #debug: boolean;
+
+  constructor(command: string, options: OutputOptions = {}) {
+    this.#command = command;
+    this.json = options.json ?? false;
+    this.quiet = options.quiet ?? false;
+    this.#debug = options.debug ?? false;
+    // `tidemark tail | head` closes the pipe: that is the reader's way to say "enough".
+    process.stdout.once("error", (error: NodeJS.ErrnoException) => {
+      process.exit(error.code === "EPIPE" ? 0 : 1);
+    });
+  }
+
+  /** May the text be redrawn in place? */
+  get live(): boolean {
+    return (
+      !this.json && !this.quiet && process.stdout.isTTY === true && process.env.TERM !== "dumb"
+    );
+  }
+
+  /** Progress and explanations. */
+  line(text = ""): void {
+    if (!this.quiet) this.result(text);
+  }
+
+  /** What was asked for: also printed when quiet. */
+  result(text: string): void {
+    if (!this.json) process.stdout.write(`${text}\n`);
+  }
+
+  /** One JSON line of a stream. */
+  event(event: string, data: object): void {
+    if (this.json) this.#print({ command: this.#command, event, ...data });
+  }
+
+  /** The envelope at the end; gives the exit code. */
+  end(result: unknown, exitCode = 0): number {
+    if (this.json) {
+      const ok = exitCode === 0;
+      this.#print({ command: this.#command, ok, result: result ?? null, error: null });
+    }
+    return exitCode;
+  }
+
+  warn(text: string): void {
+    if (!this.json) process.stderr.write(`${pc.yellow("warning:")} ${text}\n`);
+  }
+
+  /** Says what failed and how to mend it; gives the exit code. `redact` hides secrets that a driver's text may quote. */
+  fail(error: TidemarkError, redact: (text: string) => string = (text) => text): number {
+    const message = redact(error.message);
+    const fix = error.fix === undefined ? null : redact(error.fix);
+    if (this.json) {
+      const { code, details } = error;
+      this.#print({
+        command: this.#command,
+        ok: false,
+        result: null,
+        error: { code, message, fix, details: JSON.parse(redact(JSON.stringify(details))) },
+      });
+    } else {
+      process.stderr.write(`${pc.red(pc.bold(error.code))}  ${message}\n`);
+      if (fix !== null) process.stderr.write(`${pc.bold("fix:")} ${fix}\n`);
+      process.stderr.write(pc.dim(`see: docs/errors/${error.code}.md\n`));
+    }
+    if (this.#debug) process.stderr.write(`${redact(stackOf(error))}\n`);
+    return error.exitCode;
+  }
+
+  #print(value: object): void {
+    process.stdout.write(`${JSON.stringify(value)}\n`);
+  }
+}
+
+function stackOf(error: Error): string {
+  const own = error.stack ?? error.message;
+  return error.cause instanceof Error ? `${own}\ncaused by: ${stackOf(error.cause)}` : own;
+}

@@ -1,0 +1,134 @@
+import { Command, CommanderError, Option } from "commander";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { guardArguments } from "./arguments.ts";
+import type { CommandModule } from "./command-module.ts";
+import { demo } from "./commands/demo.ts";
+import { doctor } from "./commands/doctor.ts";
+import { init } from "./commands/init.ts";
+import { plan } from "./commands/plan.ts";
+import { run } from "./commands/run.ts";
+import { status } from "./commands/status.ts";
+import { tail } from "./commands/tail.ts";
+import { uninstall } from "./commands/uninstall.ts";
+import { wait } from "./commands/wait.ts";
+import { LOG_LEVELS, Log, type LogLevel } from "./log.ts";
+import { Output } from "./output.ts";
+import { version } from "./version.ts";
+
+/** In the order in which one meets them; `--help` lists them so. */
+const COMMANDS: readonly CommandModule[] = [
+  demo,
+  init,
+  doctor,
+  plan,
+  run,
+  status,
+  wait,
+  tail,
+  uninstall,
+];
+
+/** Options that every verb takes. */
+interface CommonOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly logLevel?: LogLevel;
+}
+
+/** Runs one command and gives its exit code; prints every error itself. */
+export async function runProgram(args: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = makeProgram();
+  for (const module of COMMANDS) {
+    addCommand(program, module, async (options) => {
+      exitCode = await runCommand(module, options, args);
+    });
+  }
+  try {
+    if (args.length === 0) program.help({ error: true });
+    await program.parseAsync(args, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    return refuseArguments(error, args);
+  }
+}
+
+function makeProgram(): Command {
+  return new Command("tidemark")
+    .description("Keeps databases of different kinds in step, in real time.")
+    .version(version(), "-V, --version")
+    .helpCommand(false)
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({ outputError: () => {} }) // told by refuseArguments
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .addHelpText(
+      "after",
+      "\nTry it:  tidemark demo\nSync:    tidemark run --from URL --to URL --table 'public.*'\n\n" +
+        "Exit codes: 0 ok, 1 failed or timed out, 2 usage or config, 3 environment, 130/143 on signals.",
+    );
+}
+
+function addCommand(
+  program: Command,
+  module: CommandModule,
+  action: (options: Record<string, unknown>) => Promise<void>,
+): void {
+  const command = program
+    .command(module.name)
+    .summary(module.summary)
+    .description(module.description ?? module.summary);
+  module.configure(command);
+  command
+    .option("--config <file>", "config file (default: tidemark.yaml, .json, .ts … in this folder)")
+    .option("--json", "print JSON for programs")
+    .option("--quiet", "print only errors and results")
+    .addOption(
+      new Option("--log-level <level>", "least level of the log on stderr")
+        .env("LOG_LEVEL")
+        .choices(LOG_LEVELS),
+    )
+    .addHelpText("after", `\nExample${module.examples.length > 1 ? "s" : ""}:`)
+    .addHelpText("after", module.examples.map((example) => `  ${example}`).join("\n"))
+    .action(action);
+}
+
+async function runCommand(
+  module: CommandModule,
+  options: Record<string, unknown>,
+  args: readonly string[],
+): Promise<number> {
+  const common = options as CommonOptions;
+  const output = new Output(module.name, {
+    json: common.json ?? false,
+    quiet: common.quiet ?? false,
+    debug: common.logLevel === "debug",
+  });
+  const log = new Log({ ...(common.logLevel && { level: common.logLevel }) });
+  guardArguments(module.name, args, output);
+  try {
+    return await module.run({ options, configFile: common.config, output, log });
+  } catch (error) {
+    return output.fail(toTidemarkError(error), log.redact);
+  }
+}
+
+/** What commander throws: help and version asked for (no error), or arguments it cannot make sense of. */
+function refuseArguments(error: unknown, args: readonly string[]): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  if (error instanceof CommanderError && error.code === "commander.help") return 2;
+  const verb = COMMANDS.find(({ name }) => name === args[0])?.name;
+  const output = new Output(verb ?? "tidemark", { json: args.includes("--json") });
+  if (!(error instanceof CommanderError)) return output.fail(toTidemarkError(error));
+  const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
+  return output.fail(
+    new TidemarkError(
+      "TM-USAGE",
+      `${message.charAt(0).toUpperCase()}${message.slice(1)}.`.replace(/([).])\.$/, "$1"),
+      {
+        fix: verb === undefined ? "tidemark --help" : `tidemark ${verb} --help`,
+      },
+    ),
+  );
+}
