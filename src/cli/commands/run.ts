@@ -1,4 +1,6 @@
 import { type Command, Option } from "commander";
+import type { PipelineDefinition } from "../../core/definition.ts";
+import { TidemarkError } from "../../core/errors.ts";
 import type { Pipeline } from "../../pipeline/pipeline.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
@@ -42,6 +44,7 @@ export const run: CommandModule = {
   async run(invocation: Invocation): Promise<number> {
     const options = invocation.options as RunOptions;
     const definition = await loadDefinition(invocation);
+    mustKnow(options.database ?? [], definition);
     const { Pipeline } = await import("../../pipeline/pipeline.ts");
     const interrupts = new Interrupts();
     const pipeline = await Pipeline.open(definition, {
@@ -59,6 +62,15 @@ export const run: CommandModule = {
     }
   },
 };
+
+function mustKnow(names: readonly string[], { databases }: PipelineDefinition): void {
+  const known = databases.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new TidemarkError("TM-USAGE", `No database is named "${unknown}".`, {
+    fix: `Known: ${known.join(", ")}.`,
+  });
+}
 
 /** Runs until a signal, the goal of --until-synced, or an error that stopped a sync for good (thrown). True: synced. */
 async function follow(
