@@ -25,6 +25,11 @@ export class Bell {
     this.#wake?.();
   }
 
+  /** Ends a wait without counting as a ring. */
+  cancel(): void {
+    this.#wake?.();
+  }
+
   /** Resolves at the next ring (or one since the last wait), after `ms`, or when the signal aborts. */
   async wait(ms: number, signal?: AbortSignal): Promise<void> {
     if (!this.#rung) {
@@ -74,6 +79,12 @@ export class ReadAhead<T> {
       if (this.#ended) return null;
       await this.#items.wait(60_000);
     }
+  }
+
+  /** Waits up to `ms` for something to take: an item, the end, or a failure. */
+  async available(ms: number): Promise<boolean> {
+    if (this.#buffer.length === 0 && !this.#ended) await this.#items.wait(ms);
+    return this.#buffer.length > 0 || this.#ended;
   }
 
   /** Stops the producer and waits until it has ended. */

@@ -21,6 +21,8 @@ export interface DatabaseAdapter {
   readonly kind: string;
   /** URL schemes without the colon: `["postgres", "postgresql"]`. */
   readonly schemes: readonly string[];
+  /** Where a table without a schema goes (`public`); null where tables have no schemas inside the connected database. */
+  readonly defaultSchema: string | null;
   openCatalog(options: DatabaseOptions): Promise<Catalog>;
   openSource(options: DatabaseOptions): Promise<Source>;
   openTarget(options: DatabaseOptions): Promise<Target>;

@@ -70,6 +70,8 @@ export interface Delivery {
   /** The last position of the group: a repeated delivery has the same or a later one. */
   readonly position: Position;
   readonly changes: readonly RowChange[];
+  /** False when more of the same batches follows: what is large comes in several calls. */
+  readonly complete: boolean;
 }
 
 /** The net effect on one row since the last delivery: the row as it now is, or that it is gone. */

@@ -1,4 +1,3 @@
-import type { Layout } from "./change.ts";
 import type { Position } from "./position.ts";
 import type { TableState } from "./target.ts";
 
@@ -9,6 +8,7 @@ import type { TableState } from "./target.ts";
  * | key                            | owner   | value            |
  * |--------------------------------|---------|------------------|
  * | layout/source/timeline/id      | relay   | Layout           |
+ * | table/source/table             | relay   | TableSchema      |
  * | relay/source                   | relay   | SourceStatus     |
  * | fence/source/id                | asker   | FenceDocument    |
  * | request/source/sync            | applier | RequestDocument  |
@@ -20,7 +20,8 @@ import type { TableState } from "./target.ts";
 export const keys = {
   layout: (source: string, timeline: string, id: number) =>
     path("layout", source, timeline, String(id)),
-  layouts: (source: string, timeline: string) => `${path("layout", source, timeline)}/`,
+  table: (source: string, table: string) => path("table", source, table),
+  tables: (source: string) => `${path("table", source)}/`,
   relay: (source: string) => path("relay", source),
   fence: (source: string, id: string) => path("fence", source, id),
   fences: (source: string) => `${path("fence", source)}/`,
@@ -28,6 +29,7 @@ export const keys = {
   requests: (source: string) => `${path("request", source)}/`,
   refusal: (source: string, sync: string) => path("refusal", source, sync),
   progress: (sync: string) => path("progress", sync),
+  allProgress: "progress/",
   applier: (sync: string) => path("applier", sync),
   delivered: (sync: string) => path("delivered", sync),
 } as const;
@@ -41,8 +43,6 @@ function path(...segments: readonly string[]): string {
 export function lastSegment(key: string): string {
   return decodeURIComponent(key.slice(key.lastIndexOf("/") + 1));
 }
-
-export type LayoutDocument = Layout;
 
 /**
  * "Tell me a position that holds all that was committed before you saw this." The relay answers

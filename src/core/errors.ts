@@ -98,9 +98,7 @@ export class TidemarkError extends Error {
 }
 
 export function isTidemarkError(error: unknown, ...codes: ErrorCode[]): error is TidemarkError {
-  return (
-    error instanceof TidemarkError && (codes.length === 0 || codes.includes(error.code))
-  );
+  return error instanceof TidemarkError && (codes.length === 0 || codes.includes(error.code));
 }
 
 /** Wraps what is not ours, so that every error that reaches a user has a code. */

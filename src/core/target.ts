@@ -118,7 +118,11 @@ export interface TargetTransaction {
    * `fresh`: most likely none exists yet (a fast path may be tried).
    * A value may be UNCHANGED: that column of the existing row is left as it is.
    */
-  put(table: BoundTable, rows: readonly Row[], options?: { readonly fresh?: boolean }): Promise<void>;
+  put(
+    table: BoundTable,
+    rows: readonly Row[],
+    options?: { readonly fresh?: boolean },
+  ): Promise<void>;
   /** Deletes all rows. */
   clear(table: BoundTable): Promise<void>;
   /** Stores progress (of `tables` only those that differ) and commits. When it throws, the outcome is unknown: load() tells. */

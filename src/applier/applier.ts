@@ -1,0 +1,284 @@
+import { randomUUID } from "node:crypto";
+import { backoff, ReadAhead, sleep } from "../core/async.ts";
+import {
+  keys,
+  type Notice,
+  type RefusalDocument,
+  type RequestDocument,
+  type SyncStatus,
+} from "../core/documents.ts";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { askFence } from "../core/fence.ts";
+import { type Piece, PieceReader } from "../core/message.ts";
+import { type Position, START } from "../core/position.ts";
+import type { QueueStream } from "../core/queue.ts";
+import { statusError } from "../core/status-error.ts";
+import type { ApplierSession, Progress } from "../core/target.ts";
+import { isGap } from "./inbox.ts";
+import { LatestWriter } from "./latest-writer.ts";
+import type { ApplierOptions } from "./options.ts";
+import { ApplierWork } from "./work.ts";
+
+const STANDBY_POLL_MS = 1_000;
+const HEARTBEAT_MS = 1_000;
+/** A resend asked for is given this long before it is asked for again. */
+const RESEND_PATIENCE_MS = 5_000;
+
+/**
+ * Queue to target for one sync: takes batches in order, applies them with progress in one
+ * transaction, tells that they are applied, asks for what is missing. One works per sync; others
+ * stand by for its lease.
+ */
+export class Applier {
+  readonly #options: ApplierOptions;
+  readonly #stop = new AbortController();
+  readonly #notices: LatestWriter;
+  readonly #requests: LatestWriter;
+  readonly #statuses: LatestWriter;
+  #status: SyncStatus;
+  #resend: { readonly id: string; readonly from: number; readonly askedAt: number } | null = null;
+  #request: RequestDocument = { resend: null, copies: [] };
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+    const { sync, from, to, queue, logger } = options;
+    const { documents } = queue;
+    this.#notices = new LatestWriter(documents, keys.progress(sync), logger);
+    this.#requests = new LatestWriter(documents, keys.request(from, sync), logger);
+    this.#statuses = new LatestWriter(documents, keys.applier(sync), logger);
+    this.#status = { ...UNKNOWN_STATUS, name: sync, from, to };
+  }
+
+  get status(): SyncStatus {
+    return this.#status;
+  }
+
+  /** As {@link Relay.run}: until stop(), or the first error that waiting cannot mend. */
+  async run(onReady: () => void): Promise<void> {
+    const { logger } = this.#options;
+    try {
+      for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+        try {
+          await this.#session(onReady, () => {
+            attempt = 0;
+          });
+        } catch (error) {
+          if (this.#stop.signal.aborted) break;
+          await this.#recover(toTidemarkError(error));
+          logger.warn({ err: error }, "applier interrupted: trying again");
+          await sleep(backoff(attempt), this.#stop.signal);
+        }
+      }
+      if (this.#status.state !== "standby") this.#report({ state: "stopped" });
+    } finally {
+      this.stop();
+      await Promise.all([this.#notices.flush(), this.#requests.flush(), this.#statuses.flush()]);
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #recover(error: TidemarkError): Promise<void> {
+    if (!error.retryable) {
+      this.#report({ state: "stopped", error: statusError(error) });
+      throw error;
+    }
+    this.#report({ error: statusError(error) });
+    if (isGap(error)) await this.#askResend();
+  }
+
+  async #session(onReady: () => void, onHealthy: () => void): Promise<void> {
+    const { sync, tables, openTarget } = this.#options;
+    const target = await openTarget();
+    let session: ApplierSession | null = null;
+    try {
+      const bound = tables.map((table) => table.bound);
+      session = await this.#lease(() => target.openApplier(sync, bound), onReady);
+      if (session === null) return;
+      const progress = await this.#begin(session);
+      if (progress === null) return;
+      await this.#follow(session, progress, { onReady, onHealthy });
+    } finally {
+      await session?.close();
+      await target.close();
+    }
+  }
+
+  async #lease(
+    open: () => Promise<ApplierSession | null>,
+    onReady: () => void,
+  ): Promise<ApplierSession | null> {
+    while (!this.#stop.signal.aborted) {
+      const session = await open();
+      if (session !== null) return session;
+      if (this.#status.state !== "standby") {
+        this.#options.logger.info({}, "another applier holds this sync: standing by");
+        this.#status = { ...this.#status, state: "standby" };
+        onReady();
+      }
+      await sleep(STANDBY_POLL_MS, this.#stop.signal);
+    }
+    return null;
+  }
+
+  /** Where to go on; a sync that never ran joins the stream where it now is. Null when stopped. */
+  async #begin(session: ApplierSession): Promise<Progress | null> {
+    const { sync, from, queue, logger } = this.#options;
+    const progress = await session.load();
+    if (progress.timeline !== "") return progress;
+    const signal = this.#stop.signal;
+    const answer = await askFence(queue.documents, from, { join: sync, signal });
+    if (answer === null) return null;
+    logger.info({ timeline: answer.timeline, batch: answer.batch }, "joined the stream");
+    const position: Position = { batch: answer.batch, chunk: 0 };
+    const next = { timeline: answer.timeline, position, hash: answer.hash, tables: [] };
+    const transaction = await session.begin(progress);
+    await transaction.commit(next);
+    return next;
+  }
+
+  async #follow(
+    session: ApplierSession,
+    progress: Progress,
+    hooks: { readonly onReady: () => void; readonly onHealthy: () => void },
+  ): Promise<void> {
+    const { from, queue } = this.#options;
+    const stream = await queue.openStream(from);
+    const work = new ApplierWork(this.#options, session, progress);
+    await work.open();
+    await this.#checkRefusal(work.progress.position);
+    this.#afterCommit(work, null);
+    hooks.onReady();
+    const reading = new AbortController();
+    const stop = () => reading.abort();
+    this.#stop.signal.addEventListener("abort", stop, { once: true });
+    const pieces = new ReadAhead(readPieces(stream, work.progress.position, reading.signal), 16);
+    try {
+      await this.#consume(work, stream, { pieces, onHealthy: hooks.onHealthy });
+    } finally {
+      this.#stop.signal.removeEventListener("abort", stop);
+      reading.abort();
+      await pieces.close();
+      await work.rollback();
+    }
+  }
+
+  async #consume(
+    work: ApplierWork,
+    stream: QueueStream,
+    { pieces, onHealthy }: { pieces: ReadAhead<Piece>; onHealthy: () => void },
+  ): Promise<void> {
+    let reported = performance.now();
+    while (!this.#stop.signal.aborted) {
+      const found = await pieces.available(HEARTBEAT_MS);
+      if (performance.now() - reported >= HEARTBEAT_MS) {
+        reported = performance.now();
+        this.#report(work.statusNow());
+      }
+      if (!found) {
+        await this.#checkIdle(work, stream, pieces);
+        continue;
+      }
+      const piece = await pieces.next();
+      if (piece === null) return;
+      await work.take(piece);
+      if (work.wantsNewAttempt) this.#putRequest(work);
+      const notice = await work.commitIfDue(pieces.ready === 0);
+      if (notice !== null) {
+        onHealthy();
+        this.#afterCommit(work, notice);
+      }
+    }
+  }
+
+  /** Nothing came for a while: is there really nothing after our position? */
+  async #checkIdle(
+    work: ApplierWork,
+    stream: QueueStream,
+    pieces: ReadAhead<Piece>,
+  ): Promise<void> {
+    const { mark } = await stream.tail();
+    if (mark === null || pieces.ready > 0) return;
+    work.inbox.checkTimeline(mark.timeline);
+    if (mark.last && mark.batch > work.inbox.position.batch) {
+      // The reader may be just about to give it: only a silence as long again is a loss.
+      if (!(await pieces.available(HEARTBEAT_MS))) throw work.inbox.missing(mark);
+    }
+  }
+
+  #afterCommit(work: ApplierWork, notice: Notice | null): void {
+    if (this.#resend !== null && work.progress.position.batch >= this.#resend.from) {
+      this.#resend = null;
+    }
+    const current = notice ?? work.notice();
+    this.#notices.put(current);
+    this.#putRequest(work);
+    const settled = notice === null || work.states.pending === 0;
+    this.#status = { ...this.#status, ...work.statusNow(), error: null };
+    if (notice === null || (settled && this.#status.state === "copying")) this.#report({});
+  }
+
+  /** Says what is still wanted, when that has changed. */
+  #putRequest(work: ApplierWork): void {
+    const resend = this.#resend === null ? null : { id: this.#resend.id, from: this.#resend.from };
+    const request: RequestDocument = { resend, copies: work.states.requests() };
+    if (JSON.stringify(request) === JSON.stringify(this.#request)) return;
+    this.#request = request;
+    this.#requests.put(request);
+  }
+
+  async #askResend(): Promise<void> {
+    const from = this.#status.position.batch + 1;
+    await this.#checkRefusal(this.#status.position);
+    const asked = this.#resend;
+    const now = performance.now();
+    if (asked?.from === from && now - asked.askedAt < RESEND_PATIENCE_MS) return;
+    this.#resend = { id: randomUUID(), from, askedAt: now };
+    this.#request = { ...this.#request, resend: { id: this.#resend.id, from } };
+    this.#requests.put(this.#request);
+  }
+
+  async #checkRefusal(position: Position): Promise<void> {
+    const { from, sync, queue } = this.#options;
+    const key = keys.refusal(from, sync);
+    const refusal = (await queue.documents.get(key)) as RefusalDocument | null;
+    if (refusal === null || refusal.from > position.batch + 1) return;
+    throw new TidemarkError("TM-BATCH-PURGED", refusal.message, {
+      fix: "The target must be copied anew: see docs/errors/TM-BATCH-PURGED.md.",
+      details: { sync, from: refusal.from },
+    });
+  }
+
+  #report(change: Partial<SyncStatus>): void {
+    const heartbeatAt = new Date().toISOString();
+    this.#status = { ...this.#status, ...change, heartbeatAt };
+    this.#statuses.put(this.#status);
+  }
+}
+
+async function* readPieces(
+  stream: QueueStream,
+  after: Position,
+  signal: AbortSignal,
+): AsyncGenerator<Piece> {
+  const reader = new PieceReader();
+  for await (const message of stream.read(after, signal)) {
+    const piece = reader.push(message);
+    if (piece !== null) yield piece;
+  }
+}
+
+const UNKNOWN_STATUS: Omit<SyncStatus, "name" | "from" | "to"> = {
+  state: "unknown",
+  position: START,
+  behindBatches: 0,
+  lagMs: null,
+  appliedAt: null,
+  heartbeatAt: null,
+  changesApplied: 0,
+  rowsCopied: 0,
+  tables: [],
+  error: null,
+};

@@ -1,0 +1,158 @@
+import type { DeliverFunction, RowChange } from "../core/definition.ts";
+import { keys } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
+import { START } from "../core/position.ts";
+import type { Documents } from "../core/queue.ts";
+import { formatTable } from "../core/table.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  Progress,
+  Target,
+  TargetPlan,
+  TargetTable,
+  TargetTransaction,
+} from "../core/target.ts";
+import type { Row } from "../core/value.ts";
+import { toObject } from "./mapping.ts";
+
+const NOTHING: Progress = { timeline: "", position: START, hash: "", tables: [] };
+
+/**
+ * A function as a target: it gets the net effect of each group of whole batches. It has no
+ * transaction to keep progress in, so progress stands in the queue's documents and is written
+ * after the function has resolved: at least once, the position telling repeats apart.
+ */
+export class DeliverTarget implements Target {
+  readonly #deliver: DeliverFunction;
+  readonly #documents: Documents | null;
+
+  /** `documents`: where progress stands; null to plan only. */
+  constructor(deliver: DeliverFunction, documents: Documents | null) {
+    this.#deliver = deliver;
+    this.#documents = documents;
+  }
+
+  async plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
+    const bound = tables.map(
+      (table): BoundTable => ({
+        name: table.name,
+        columns: table.columns.map(({ name, type }) => ({ name, type })),
+        key: table.key.map((key) => table.columns.findIndex(({ name }) => name === key)),
+        parents: [],
+      }),
+    );
+    return { statements: [], mappings: [], tables: bound };
+  }
+
+  async prepare(): Promise<void> {}
+
+  async diagnose(): Promise<[]> {
+    return [];
+  }
+
+  async openApplier(sync: string): Promise<ApplierSession> {
+    if (this.#documents === null) {
+      throw new TidemarkError("TM-INTERNAL", "A function was opened without a queue.");
+    }
+    return new DeliverSession(sync, this.#deliver, this.#documents);
+  }
+
+  async close(): Promise<void> {}
+}
+
+class DeliverSession implements ApplierSession {
+  readonly #sync: string;
+  readonly #deliver: DeliverFunction;
+  readonly #documents: Documents;
+
+  constructor(sync: string, deliver: DeliverFunction, documents: Documents) {
+    this.#sync = sync;
+    this.#deliver = deliver;
+    this.#documents = documents;
+  }
+
+  async load(): Promise<Progress> {
+    const stored = await this.#documents.get(keys.delivered(this.#sync));
+    return (stored as Progress | null) ?? NOTHING;
+  }
+
+  async begin(expected: Progress): Promise<TargetTransaction> {
+    return new DeliverTransaction({
+      deliver: (changes, next) => this.#hand(changes, next ?? expected, next !== null),
+      commit: (next) => this.#documents.put(keys.delivered(this.#sync), next),
+    });
+  }
+
+  async close(): Promise<void> {}
+
+  async #hand(changes: readonly RowChange[], at: Progress, complete: boolean): Promise<void> {
+    const { timeline, position } = at;
+    try {
+      await this.#deliver({ sync: this.#sync, timeline, position, changes, complete });
+    } catch (cause) {
+      const message = `The function that is the target of ${this.#sync} threw an error; the same changes will be handed to it again.`;
+      throw new TidemarkError("TM-TARGET-FUNCTION", message, { cause });
+    }
+  }
+}
+
+interface Delivering {
+  /** `next` is null while the group goes on. */
+  readonly deliver: (changes: readonly RowChange[], next: Progress | null) => Promise<void>;
+  readonly commit: (next: Progress) => Promise<void>;
+}
+
+/** Changes kept before they are handed over: memory stays flat in the size of a batch. */
+const DELIVERY_CHANGES = 10_000;
+
+class DeliverTransaction implements TargetTransaction {
+  readonly #to: Delivering;
+  #changes: RowChange[] = [];
+
+  constructor(to: Delivering) {
+    this.#to = to;
+  }
+
+  attempt<T>(work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
+  async remove(table: BoundTable, rows: readonly Row[]): Promise<void> {
+    const columns = table.key.flatMap((index) => table.columns[index] ?? []);
+    for (const row of rows) {
+      const key = toObject({ ...table, columns }, row);
+      await this.#add({ table: formatTable(table.name), op: "remove", key, row: null });
+    }
+  }
+
+  async put(table: BoundTable, rows: readonly Row[]): Promise<void> {
+    for (const values of rows) {
+      const row = toObject(table, values);
+      const names = table.key.flatMap((index) => table.columns[index]?.name ?? []);
+      const key = Object.fromEntries(names.map((name) => [name, row[name] ?? null]));
+      await this.#add({ table: formatTable(table.name), op: "put", key, row });
+    }
+  }
+
+  async clear(table: BoundTable): Promise<void> {
+    await this.#add({ table: formatTable(table.name), op: "clear", key: null, row: null });
+  }
+
+  async commit(next: Progress): Promise<void> {
+    if (this.#changes.length > 0) await this.#to.deliver(this.#changes, next);
+    await this.#to.commit(next);
+  }
+
+  async rollback(): Promise<void> {
+    this.#changes = [];
+  }
+
+  async #add(change: RowChange): Promise<void> {
+    if (this.#changes.length >= DELIVERY_CHANGES) {
+      await this.#to.deliver(this.#changes, null);
+      this.#changes = [];
+    }
+    this.#changes.push(change);
+  }
+}

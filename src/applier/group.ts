@@ -1,0 +1,100 @@
+import type { Piece } from "../core/message.ts";
+import type { ApplierSession, Progress, TargetTransaction } from "../core/target.ts";
+import { applyEffect } from "./apply.ts";
+import type { Inbox } from "./inbox.ts";
+import type { LayoutMappings } from "./layouts.ts";
+import type { SyncTable } from "./mapping.ts";
+import { NetEffect } from "./net-effect.ts";
+import type { TableStates } from "./tables.ts";
+
+/** Changes held in memory before they go to the target; a batch of any size passes through in runs of this. */
+export const FLUSH_CHANGES = 10_000;
+
+/**
+ * The batches being applied in one target transaction. The transaction is begun with the first
+ * run of changes, so a small group costs begin, its statements and commit, in a row.
+ */
+export class Group {
+  readonly #session: ApplierSession;
+  readonly #tables: readonly SyncTable[];
+  readonly #mappings: LayoutMappings;
+  readonly #states: TableStates;
+  #progress: Progress;
+  #transaction: TargetTransaction | null = null;
+  #effect = new NetEffect();
+  #changes = 0;
+
+  constructor(
+    session: ApplierSession,
+    progress: Progress,
+    parts: {
+      readonly tables: readonly SyncTable[];
+      readonly mappings: LayoutMappings;
+      readonly states: TableStates;
+    },
+  ) {
+    this.#session = session;
+    this.#progress = progress;
+    this.#tables = parts.tables;
+    this.#mappings = parts.mappings;
+    this.#states = parts.states;
+  }
+
+  /** Changes taken since the last commit. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  get progress(): Progress {
+    return this.#progress;
+  }
+
+  /** Takes a piece of a batch, or of a chunk meant for this sync. */
+  async take(piece: Piece): Promise<void> {
+    const { copy } = piece;
+    // The first chunk turns the table to "copying" before the changes that follow it are judged.
+    if (copy !== null) this.#states.advance(copy, piece);
+    for (const change of piece.changes) {
+      let mapping = this.#mappings.known(change.layout);
+      if (mapping === undefined) mapping = await this.#mappings.lookUp(change.layout);
+      if (mapping === null) continue;
+      if (copy === null && !this.#states.takesChanges(mapping.table.source)) continue;
+      this.#effect.add(mapping.effectOf(change));
+      this.#changes++;
+      if (this.#effect.size >= FLUSH_CHANGES) await this.#flush();
+    }
+  }
+
+  /** Commits everything taken, and progress up to where the inbox stands. */
+  async commit(inbox: Inbox): Promise<void> {
+    const transaction = await this.#flush();
+    const { position, hash } = inbox;
+    const { timeline } = this.#progress;
+    const next: Progress = { timeline, position, hash, tables: this.#states.all };
+    await transaction.commit(next);
+    this.#transaction = null;
+    this.#progress = next;
+    this.#changes = 0;
+  }
+
+  async rollback(): Promise<void> {
+    const transaction = this.#transaction;
+    this.#transaction = null;
+    await transaction?.rollback();
+  }
+
+  async #flush(): Promise<TargetTransaction> {
+    this.#transaction ??= await this.#session.begin(this.#progress, {
+      relaxed: this.#states.pending > 0 || this.#progress.tables.some(isNotLive),
+    });
+    if (this.#effect.size > 0) {
+      await applyEffect(this.#transaction, this.#effect, this.#tables);
+      this.#effect = new NetEffect();
+    }
+    return this.#transaction;
+  }
+}
+
+function isNotLive({ state }: Progress["tables"][number]): boolean {
+  return state !== "live";
+}

@@ -1,0 +1,160 @@
+import type { Change, Layout } from "../core/change.ts";
+import type { RowObject, TableRule } from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import { formatTable } from "../core/table.ts";
+import type { BoundTable } from "../core/target.ts";
+import { isTagged, type Row, UNCHANGED, type Value } from "../core/value.ts";
+
+/** One table of a sync, resolved against both catalogs. */
+export interface SyncTable {
+  /** Source table, as formatTable gives it. */
+  readonly source: string;
+  readonly rule: TableRule;
+  /** Source columns sent, in the order of `bound.columns`. */
+  readonly columns: readonly string[];
+  /** Source key columns, in the order of `bound.key`. */
+  readonly key: readonly string[];
+  readonly bound: BoundTable;
+}
+
+/** What one change does to the target: rows that must go, a row that must stand. */
+export interface RowEffect {
+  readonly table: SyncTable;
+  /** Keys (order of `bound.key`) of rows that are no longer there. */
+  readonly gone: readonly Row[];
+  /** The row as it must stand (order of `bound.columns`), null when there is none. */
+  readonly row: Row | null;
+  /** Every row of the table is gone (before the rest of this effect). */
+  readonly clear: boolean;
+  /** The row is new at the source. */
+  readonly fresh: boolean;
+}
+
+/** Translates changes of one layout into effects on one target table. */
+export class LayoutMapping {
+  readonly table: SyncTable;
+  readonly #layout: Layout;
+  readonly #columns: readonly number[];
+  /** For each key column of the target: its index in a source row, and in a logged key. */
+  readonly #keyInRow: readonly number[];
+  readonly #keyInKey: readonly number[];
+  readonly #filter: number;
+
+  constructor(table: SyncTable, layout: Layout) {
+    this.table = table;
+    this.#layout = layout;
+    this.#columns = table.columns.map((name) => this.#indexOf(name));
+    this.#keyInRow = table.key.map((name) => this.#indexOf(name));
+    this.#keyInKey = this.#keyInRow.map((column) => layout.key.indexOf(column));
+    if (this.#keyInKey.includes(-1) || layout.key.length !== table.key.length) {
+      throw this.#drift(`its key is no longer (${table.key.join(", ")})`);
+    }
+    this.#filter = table.rule.where === undefined ? -1 : layout.filters.indexOf(table.rule.where);
+    if (table.rule.where !== undefined && this.#filter === -1) {
+      throw this.#drift("the log was written without its filter");
+    }
+  }
+
+  effectOf(change: Change): RowEffect {
+    const clear = change.op === "truncate";
+    const before = change.keyBefore === null ? null : this.#pick(change.keyBefore, this.#keyInKey);
+    const fresh = change.op === "insert";
+    const base = { table: this.table, clear, fresh };
+    if (change.row === null) return { ...base, gone: before === null ? [] : [before], row: null };
+    const row = this.#rowFor(change, change.row);
+    const key = this.#pick(change.row, this.#keyInRow);
+    const gone = before === null || sameRow(before, key) ? [] : [before];
+    return row === null ? { ...base, gone: [...gone, key], row } : { ...base, gone, row };
+  }
+
+  /** The row as the target shall have it; null when a filter or a transform leaves it out. */
+  #rowFor(change: Change, row: Row): Row | null {
+    if (this.#filter >= 0 && change.filters[this.#filter] !== true) return null;
+    const picked = this.#pick(row, this.#columns);
+    const { filter, transform } = this.table.rule;
+    if (filter === undefined && transform === undefined) return picked;
+    return this.#userRow(picked);
+  }
+
+  #userRow(row: Row): Row | null {
+    const { filter, transform } = this.table.rule;
+    const object = toObject(this.table.bound, row);
+    try {
+      if (filter !== undefined && !filter({ ...object })) return null;
+      const transformed = transform === undefined ? object : transform({ ...object });
+      return transformed === null ? null : this.#fromObject(transformed, object);
+    } catch (cause) {
+      if (cause instanceof TidemarkError) throw cause;
+      throw this.#transformError("threw an error", cause);
+    }
+  }
+
+  #fromObject(transformed: RowObject, original: RowObject): Row {
+    const { bound } = this.table;
+    for (const index of bound.key) {
+      const name = bound.columns[index]?.name ?? "";
+      if (transformed[name] !== original[name]) {
+        throw this.#transformError(`changed the key column "${name}"`);
+      }
+    }
+    return bound.columns.map(({ name }) => {
+      const value = transformed[name];
+      if (value === null || typeof value === "string") return value;
+      const what = value === undefined ? "left out" : `gave a ${typeof value} for`;
+      throw this.#transformError(`${what} the column "${name}" (text or null is wanted)`);
+    });
+  }
+
+  #pick(row: Row, indexes: readonly number[]): Row {
+    return indexes.map((index) => row[index] ?? null);
+  }
+
+  #indexOf(column: string): number {
+    const index = this.#layout.columns.findIndex(({ name }) => name === column);
+    if (index === -1) throw this.#drift(`column "${column}" is no longer captured`);
+    return index;
+  }
+
+  #drift(why: string): TidemarkError {
+    const table = formatTable(this.#layout.table);
+    return new TidemarkError("TM-SCHEMA-DRIFT", `${table} changed at the source: ${why}.`, {
+      fix: "Bring the config or the table back in line, then start again: see docs/errors/TM-SCHEMA-DRIFT.md.",
+      details: { table },
+    });
+  }
+
+  #transformError(what: string, cause?: unknown): TidemarkError {
+    const { source } = this.table;
+    return new TidemarkError(
+      "TM-TRANSFORM-FAILED",
+      `The filter or transform of ${source} ${what}.`,
+      {
+        fix: "Mend it in the config and start again: the change is kept and will be tried again.",
+        cause,
+        details: { table: source },
+      },
+    );
+  }
+}
+
+export function sameRow(a: Row, b: Row): boolean {
+  return a.length === b.length && a.every((value, index) => sameValue(value, b[index] ?? null));
+}
+
+function sameValue(a: Value, b: Value): boolean {
+  return isTagged(a) && isTagged(b) ? a[0] === b[0] && a[1] === b[1] : a === b;
+}
+
+/** Names for indexes, for user code: columns by their names at the target. */
+export function toObject(table: BoundTable, row: Row): RowObject {
+  const entries = table.columns.map(
+    ({ name }, index) => [name, toText(row[index] ?? null)] as const,
+  );
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined)) as RowObject;
+}
+
+/** The text of a value; undefined when it was not captured. */
+function toText(value: Value): string | null | undefined {
+  if (value === UNCHANGED) return undefined;
+  return isTagged(value) ? value[1] : value;
+}

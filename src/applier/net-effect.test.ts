@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { RowEffect, SyncTable } from "./mapping.ts";
+import { NetEffect } from "./net-effect.ts";
+
+const table: SyncTable = {
+  source: "t",
+  rule: { table: "t" },
+  columns: ["id", "v"],
+  key: ["id"],
+  bound: {
+    name: { schema: null, name: "t" },
+    columns: [
+      { name: "id", type: { kind: "integer", bits: 64 } },
+      { name: "v", type: { kind: "text" } },
+    ],
+    key: [0],
+    parents: [],
+  },
+};
+
+const empty: RowEffect = { table, gone: [], row: null, clear: false, fresh: false };
+
+const key = fc.integer({ min: 1, max: 5 }).map(String);
+const effect: fc.Arbitrary<RowEffect> = fc.oneof(
+  { weight: 6, arbitrary: fc.tuple(key, fc.string()).map(([id, v]) => put(id, v)) },
+  { weight: 3, arbitrary: key.map((id) => ({ ...empty, gone: [[id]] })) },
+  { weight: 2, arbitrary: fc.tuple(key, key, fc.string()).map(([a, b, v]) => move(a, b, v)) },
+  { weight: 1, arbitrary: fc.constant({ ...empty, clear: true }) },
+);
+
+function put(id: string, v: string): RowEffect {
+  return { ...empty, row: [id, v] };
+}
+
+function move(from: string, to: string, v: string): RowEffect {
+  return { ...empty, gone: from === to ? [] : [[from]], row: [to, v] };
+}
+
+/** The plain meaning: one effect after the other. */
+function oneByOne(rows: Map<string, string>, effects: readonly RowEffect[]): Map<string, string> {
+  const state = new Map(rows);
+  for (const { clear, gone, row } of effects) {
+    if (clear) state.clear();
+    for (const [id] of gone) state.delete(String(id));
+    if (row !== null) state.set(String(row[0]), String(row[1]));
+  }
+  return state;
+}
+
+/** As the applier does it: clear, remove, put. */
+function asSets(rows: Map<string, string>, net: NetEffect): Map<string, string> {
+  const state = new Map(rows);
+  for (const entry of net.tables) {
+    if (entry.clear) state.clear();
+    for (const outcome of entry.rows.values())
+      if (outcome.row === null) state.delete(String(outcome.key[0]));
+    for (const { row } of entry.rows.values())
+      if (row !== null) state.set(String(row[0]), String(row[1]));
+  }
+  return state;
+}
+
+describe("net effect", () => {
+  it("leaves what applying one by one leaves", () => {
+    fc.assert(
+      fc.property(fc.dictionary(key, fc.string()), fc.array(effect), (before, effects) => {
+        const net = new NetEffect();
+        for (const one of effects) net.add(one);
+        const start = new Map(Object.entries(before));
+        const expected = [...oneByOne(start, effects)].sort();
+        expect([...asSets(start, net)].sort()).toEqual(expected);
+      }),
+    );
+  });
+
+  it("calls a row fresh only when its first change was an insert", () => {
+    const net = new NetEffect();
+    net.add({ ...put("1", "a"), fresh: true });
+    net.add(put("1", "b"));
+    net.add(put("2", "a"));
+    net.add({ ...empty, gone: [["3"]] });
+    net.add({ ...put("3", "a"), fresh: true });
+    const fresh = [...(net.tables[0]?.rows.values() ?? [])].map((outcome) => outcome.fresh);
+    expect(fresh).toEqual([true, false, false]);
+  });
+
+  it("takes 1.0 and 1.00 for one decimal key", () => {
+    const bound = {
+      ...table.bound,
+      columns: [
+        { name: "id", type: { kind: "decimal" as const } },
+        table.bound.columns[1] ?? never(),
+      ],
+    };
+    const decimals = { ...table, bound };
+    const net = new NetEffect();
+    net.add({ ...empty, table: decimals, row: ["1.0", "a"] });
+    net.add({ ...empty, table: decimals, row: ["1.00", "b"] });
+    expect(net.tables[0]?.rows.size).toBe(1);
+  });
+});
+
+function never(): never {
+  throw new TypeError("unreachable");
+}

@@ -1,0 +1,94 @@
+import type { ColumnType } from "../core/column-type.ts";
+import { isTagged, type Row, type Value } from "../core/value.ts";
+import type { RowEffect, SyncTable } from "./mapping.ts";
+
+/** What a run of changes leaves behind in one table. */
+export interface TableEffect {
+  readonly table: SyncTable;
+  /** Everything that stood before is gone. */
+  clear: boolean;
+  readonly rows: Map<string, RowOutcome>;
+}
+
+export interface RowOutcome {
+  readonly key: Row;
+  /** The row as it ends; null: gone. */
+  readonly row: Row | null;
+  /** First touched by an insert: most likely not at the target yet. */
+  readonly fresh: boolean;
+}
+
+/**
+ * Collapses changes, in order, into the last state per key. This is what makes set-wise apply
+ * possible (a set statement may not touch a key twice) and costs nothing in truth: only whole
+ * batches are committed, so no reader could have seen the states between.
+ */
+export class NetEffect {
+  readonly #tables = new Map<SyncTable, TableEffect>();
+  readonly #ordered: RowEffect[] = [];
+
+  /** Changes taken in. */
+  get size(): number {
+    return this.#ordered.length;
+  }
+
+  /** The effects one by one in log order, for when the sets meet a constraint. */
+  get ordered(): readonly RowEffect[] {
+    return this.#ordered;
+  }
+
+  /** In no particular order. */
+  get tables(): readonly TableEffect[] {
+    return [...this.#tables.values()];
+  }
+
+  add(effect: RowEffect): void {
+    this.#ordered.push(effect);
+    const into = this.#effectOf(effect.table);
+    if (effect.clear) {
+      into.clear = true;
+      into.rows.clear();
+    }
+    for (const key of effect.gone) this.#set(into, { key, row: null, fresh: false });
+    if (effect.row !== null) {
+      const { row, fresh } = effect;
+      const key = effect.table.bound.key.map((index) => row[index] ?? null);
+      this.#set(into, { key, row, fresh });
+    }
+  }
+
+  #set(into: TableEffect, outcome: RowOutcome): void {
+    const text = keyText(into.table, outcome.key);
+    const earlier = into.rows.get(text);
+    const fresh = earlier === undefined ? outcome.fresh : earlier.fresh && outcome.row !== null;
+    into.rows.set(text, { ...outcome, fresh });
+  }
+
+  #effectOf(table: SyncTable): TableEffect {
+    let effect = this.#tables.get(table);
+    if (effect === undefined) {
+      effect = { table, clear: false, rows: new Map() };
+      this.#tables.set(table, effect);
+    }
+    return effect;
+  }
+}
+
+/** A text equal for equal keys only. Two texts for one key would only cost the set path (the database refuses, the ordered path follows). */
+function keyText(table: SyncTable, key: Row): string {
+  const { bound } = table;
+  if (key.length === 1) return valueText(key[0] ?? null, typeAt(bound, 0));
+  return JSON.stringify(key.map((value, index) => valueText(value, typeAt(bound, index))));
+}
+
+function typeAt(bound: SyncTable["bound"], index: number): ColumnType | undefined {
+  return bound.columns[bound.key[index] ?? 0]?.type;
+}
+
+function valueText(value: Value, type: ColumnType | undefined): string {
+  if (isTagged(value)) return `${value[0]}:${value[1]}`;
+  const text = String(value);
+  // 1.0 and 1.00 are one key.
+  if (type?.kind === "decimal" && text.includes(".")) return text.replace(/\.?0+$/, "");
+  return text;
+}

@@ -1,0 +1,15 @@
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import type { Target } from "../core/target.ts";
+import type { SyncTable } from "./mapping.ts";
+
+export interface ApplierOptions {
+  readonly sync: string;
+  readonly from: string;
+  readonly to: string;
+  readonly openTarget: () => Promise<Target>;
+  readonly queue: Queue;
+  /** Parents before children. */
+  readonly tables: readonly SyncTable[];
+  readonly logger: Logger;
+}

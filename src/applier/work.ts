@@ -1,0 +1,123 @@
+import type { Notice, SyncStatus, TableStatus } from "../core/documents.ts";
+import type { CopyInfo, Piece } from "../core/message.ts";
+import type { ApplierSession, Progress } from "../core/target.ts";
+import { Group } from "./group.ts";
+import { Inbox } from "./inbox.ts";
+import { LayoutMappings } from "./layouts.ts";
+import type { ApplierOptions } from "./options.ts";
+import { TableStates } from "./tables.ts";
+
+/** Whole batches are joined into one target transaction up to about this many changes. */
+const GROUP_CHANGES = 20_000;
+
+/** What the lease holder does between two losses of its session. */
+export class ApplierWork {
+  readonly inbox: Inbox;
+  readonly states: TableStates;
+  readonly #options: ApplierOptions;
+  readonly #group: Group;
+  readonly #copied = new Map<string, { rows: number; estimate: number | null }>();
+  #lastCommit: { readonly at: string; readonly lagMs: number } | null = null;
+  /** Lower bound of the newest taken commit at the source, milliseconds since the epoch. */
+  #committedAt: number | null = null;
+  #changesApplied = 0;
+  #dirty = false;
+  #wantsNewAttempt = false;
+
+  constructor(options: ApplierOptions, session: ApplierSession, progress: Progress) {
+    this.#options = options;
+    this.inbox = new Inbox(options.sync, progress);
+    this.states = new TableStates(options.tables, progress.tables);
+    const { queue, from, tables } = options;
+    const mappings = new LayoutMappings(queue.documents, from, progress.timeline, tables);
+    this.#group = new Group(session, progress, { tables, mappings, states: this.states });
+  }
+
+  get progress(): Progress {
+    return this.#group.progress;
+  }
+
+  /** Stores the states of tables new to this sync, so that their copies keep their identity. */
+  async open(): Promise<void> {
+    if (this.states.all.length === this.progress.tables.length) return;
+    await this.#group.commit(this.inbox);
+  }
+
+  /** A chunk was lost: the relay must be told to go back. Reading it clears it. */
+  get wantsNewAttempt(): boolean {
+    const wants = this.#wantsNewAttempt;
+    this.#wantsNewAttempt = false;
+    return wants;
+  }
+
+  async take(piece: Piece): Promise<void> {
+    if (!this.inbox.accept(piece)) return;
+    if (piece.copy !== null) return this.#takeChunk(piece, piece.copy);
+    this.#dirty = true;
+    this.#committedAt = Date.parse(piece.header.committedAt);
+    await this.#group.take(piece);
+  }
+
+  /** Commits at a boundary, unless more is at hand that may join. Null when it did not commit. */
+  async commitIfDue(idle: boolean): Promise<Notice | null> {
+    if (!this.#dirty || !this.inbox.atBoundary) return null;
+    if (!idle && this.#group.changes < GROUP_CHANGES) return null;
+    const changes = this.#group.changes;
+    await this.#group.commit(this.inbox);
+    this.#dirty = false;
+    this.#changesApplied += changes;
+    const now = Date.now();
+    const lagMs = this.#committedAt === null ? 0 : Math.max(0, now - this.#committedAt);
+    this.#lastCommit = { at: new Date(now).toISOString(), lagMs };
+    return this.notice();
+  }
+
+  async rollback(): Promise<void> {
+    await this.#group.rollback();
+  }
+
+  notice(): Notice {
+    const { sync, from } = this.#options;
+    const { timeline, position } = this.progress;
+    const { at, lagMs } = this.#lastCommit ?? { at: new Date().toISOString(), lagMs: 0 };
+    const tablesPending = this.states.pending;
+    return { sync, source: from, timeline, position, at, lagMs, tablesPending };
+  }
+
+  statusNow(): Partial<SyncStatus> {
+    return {
+      state: this.states.pending > 0 ? "copying" : "running",
+      position: this.progress.position,
+      lagMs: this.#lastCommit?.lagMs ?? null,
+      appliedAt: this.#lastCommit?.at ?? null,
+      changesApplied: this.#changesApplied,
+      rowsCopied: [...this.#copied.values()].reduce((sum, { rows }) => sum + rows, 0),
+      tables: this.states.all.map((entry) => this.#tableStatus(entry.table, entry.state)),
+    };
+  }
+
+  async #takeChunk(piece: Piece, copy: CopyInfo): Promise<void> {
+    if (copy.sync !== this.#options.sync) return;
+    const verdict = this.states.judge(copy);
+    if (verdict === "next") {
+      this.#dirty = true;
+      await this.#group.take(piece);
+      const known = this.#copied.get(copy.table)?.rows ?? 0;
+      const rows = known + piece.changes.length;
+      this.#copied.set(copy.table, { rows, estimate: copy.estimatedRows });
+    } else if (verdict === "lost" && piece.mark.last) {
+      this.states.retry(copy.table);
+      this.#wantsNewAttempt = true;
+    }
+  }
+
+  #tableStatus(table: string, state: TableStatus["state"]): TableStatus {
+    const copied = this.#copied.get(table);
+    return {
+      table,
+      state,
+      rowsCopied: copied?.rows ?? 0,
+      estimatedRows: copied?.estimate ?? null,
+    };
+  }
+}

@@ -1,0 +1,120 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Change } from "./change.ts";
+import { type Envelope, encodePieces, type Piece, PieceReader } from "./message.ts";
+import type { QueueMessage } from "./queue.ts";
+
+const envelope: Envelope = {
+  source: "shop",
+  header: {
+    timeline: "t1",
+    batch: 7,
+    hash: "h7",
+    prevHash: "h6",
+    cutAt: "2026-01-01T00:00:00.000Z",
+    committedAt: "2026-01-01T00:00:00.000Z",
+  },
+  chunk: 0,
+  copy: null,
+};
+
+const value = fc.oneof(
+  fc.string({ unit: "binary" }).filter((text) => text.isWellFormed()),
+  fc.constant(null),
+  fc.constant(0 as const),
+  fc.tuple(fc.constantFrom("integer", "text", "blob", "real"), fc.string()),
+) as fc.Arbitrary<Change["row"] extends readonly (infer V)[] | null ? V : never>;
+
+const change: fc.Arbitrary<Change> = fc.record({
+  layout: fc.nat(),
+  op: fc.constantFrom("insert", "update", "delete", "truncate"),
+  keyBefore: fc.option(fc.array(value)),
+  row: fc.option(fc.array(value)),
+  rowBefore: fc.option(fc.array(value)),
+  filters: fc.array(fc.boolean()),
+  transaction: fc.option(fc.string()),
+  origin: fc.option(fc.string()),
+  hops: fc.array(fc.string()),
+});
+
+async function encode(changes: readonly Change[], maxMessageBytes: number) {
+  const messages: QueueMessage[] = [];
+  async function* pages() {
+    yield changes;
+  }
+  for await (const piece of encodePieces(envelope, pages(), maxMessageBytes)) {
+    messages.push(...piece);
+  }
+  return messages;
+}
+
+function decode(messages: readonly QueueMessage[]): Piece[] {
+  const reader = new PieceReader();
+  return messages.flatMap((message) => reader.push(message) ?? []);
+}
+
+describe("messages", () => {
+  it("gives back every change as it was, in order, whatever the message limit", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(change),
+        fc.integer({ min: 50, max: 5_000 }),
+        async (changes, limit) => {
+          const pieces = decode(await encode(changes, limit));
+          expect(pieces.flatMap((piece) => piece.changes)).toEqual(changes);
+        },
+      ),
+    );
+  });
+
+  it("cuts what is large into numbered pieces, of which only the last is marked last", async () => {
+    const row = ["x".repeat(100_000)];
+    const base = { keyBefore: null, rowBefore: null, filters: [], transaction: "1" };
+    const large: Change = { ...base, layout: 1, op: "insert", row, origin: null, hops: [] };
+    const messages = await encode(
+      Array.from({ length: 20 }, () => large),
+      1_000_000,
+    );
+    const marks = messages.map(({ mark }) => mark);
+    expect(marks.length).toBeGreaterThan(3);
+    expect(marks.map(({ piece }) => piece)).toEqual(marks.map((_, index) => index));
+    expect(marks.map(({ last }) => last)).toEqual(marks.map((_, i) => i === marks.length - 1));
+  });
+
+  it("never makes a message larger than the queue takes", async () => {
+    const row = ["\u{1F30A}".repeat(2_000)];
+    const base = { keyBefore: null, rowBefore: null, filters: [], transaction: null };
+    const large: Change = { ...base, layout: 1, op: "insert", row, origin: null, hops: [] };
+    const messages = await encode([large], 1_000);
+    expect(Math.max(...messages.map(({ body }) => body.length))).toBeLessThanOrEqual(1_000);
+    expect(decode(messages)[0]?.changes).toEqual([large]);
+  });
+
+  it("sends a batch without changes as one empty piece", async () => {
+    const messages = await encode([], 1_000);
+    expect(messages.map(({ mark }) => mark.last)).toEqual([true]);
+    expect(decode(messages)[0]?.changes).toEqual([]);
+  });
+
+  it("finds a flipped bit", async () => {
+    const [message] = await encode([], 1_000);
+    if (message === undefined) throw new TypeError("no message");
+    const body = Uint8Array.from(message.body);
+    body[3] = (body[3] ?? 0) ^ 1;
+    expect(() => decode([{ ...message, body }])).toThrow(/checksum/);
+  });
+
+  it("finds a fragment that is missing", async () => {
+    const messages = await encode([], 20);
+    expect(() => decode(messages.filter((_, index) => index !== 1))).toThrow(/fragment/);
+  });
+
+  it("refuses a version it does not know", async () => {
+    const [message] = await encode([], 10_000);
+    if (message === undefined) throw new TypeError("no message");
+    const { crc32 } = await import("node:zlib");
+    const body = Buffer.from(Buffer.from(message.body).toString().replace('"v":1', '"v":9'));
+    const mark = { ...message.mark, checksum: crc32(body) };
+    expect(() => decode([{ mark, body }])).toThrow(/format 9/);
+  });
+});

@@ -1,0 +1,32 @@
+/**
+ * Tidemark as a library: open a pipeline in your process, wait for it, subscribe to changes.
+ *
+ * ```ts
+ * const pipeline = await Pipeline.open(await loadConfig(), { logger: consoleLogger });
+ * await pipeline.start();
+ * await pipeline.waitFor({ timeoutMs: 30_000 });
+ * ```
+ */
+export { defineConfig } from "./config/define-config.ts";
+export { definePair } from "./config/define-pair.ts";
+export { loadConfig } from "./config/load-config.ts";
+export type { Operation } from "./core/change.ts";
+export type { ColumnType } from "./core/column-type.ts";
+export type {
+  DeliverFunction,
+  Delivery,
+  PipelineDefinition,
+  RowChange,
+  RowFilter,
+  RowObject,
+  SyncDefinition,
+  TableRule,
+  Transform,
+} from "./core/definition.ts";
+export type { Notice, SourceStatus, SyncStatus } from "./core/documents.ts";
+export { ERROR_CODES, type ErrorCode, isTidemarkError, TidemarkError } from "./core/errors.ts";
+export { type Logger, silentLogger } from "./core/log.ts";
+export { Pipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
+export type { PipelineStatus } from "./pipeline/status.ts";
+export { type Subscription, subscribe } from "./pipeline/subscribe.ts";
+export type { TailEntry, TailOptions } from "./pipeline/tail.ts";

@@ -1,0 +1,87 @@
+import { DeliverTarget } from "../applier/deliver-target.ts";
+import type { Catalog, DatabaseAdapter, DatabaseOptions } from "../core/database.ts";
+import type { DatabaseDefinition, PipelineDefinition, SyncDefinition } from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import type { Source } from "../core/source.ts";
+import type { Target } from "../core/target.ts";
+import { databaseAdapterFor } from "./registry.ts";
+import type { SyncEnds } from "./resolve.ts";
+
+/** Opens parts of the databases of a definition by name. Whoever opens, closes. */
+export class Databases {
+  readonly #definitions: ReadonlyMap<string, DatabaseDefinition>;
+  readonly #logger: Logger;
+
+  constructor(definition: PipelineDefinition, logger: Logger) {
+    this.#definitions = new Map(definition.databases.map((entry) => [entry.name, entry]));
+    this.#logger = logger;
+  }
+
+  /** What kind of source and target a sync joins. */
+  endsOf(sync: SyncDefinition): SyncEnds {
+    const target = this.#get(sync.to);
+    const targetSchema = "url" in target ? databaseAdapterFor(target.url).defaultSchema : null;
+    return { sourceKind: this.kindOf(sync.from), targetSchema };
+  }
+
+  /** The adapter's kind; `function` for a function. */
+  kindOf(name: string): string {
+    const definition = this.#get(name);
+    return "url" in definition ? databaseAdapterFor(definition.url).kind : "function";
+  }
+
+  openCatalog(name: string): Promise<Catalog> {
+    const { adapter, options } = this.#adapter(name);
+    return adapter.openCatalog(options);
+  }
+
+  openSource(name: string): Promise<Source> {
+    const { adapter, options } = this.#adapter(name);
+    return adapter.openSource(options);
+  }
+
+  /** `queue` is where a function's progress is kept; null to plan only. */
+  async openTarget(name: string, queue: Queue | null): Promise<Target> {
+    const definition = this.#get(name);
+    if ("deliver" in definition)
+      return new DeliverTarget(definition.deliver, queue?.documents ?? null);
+    const { adapter, options } = this.#adapter(name);
+    return adapter.openTarget(options);
+  }
+
+  #adapter(name: string): { adapter: DatabaseAdapter; options: DatabaseOptions } {
+    const definition = this.#get(name);
+    if (!("url" in definition)) {
+      throw new TidemarkError(
+        "TM-CONFIG-INVALID",
+        `"${name}" is a function: it can only be a target.`,
+      );
+    }
+    const { url } = definition;
+    const logger = this.#logger.child({ database: name });
+    return { adapter: databaseAdapterFor(url), options: { name, url, logger } };
+  }
+
+  #get(name: string): DatabaseDefinition {
+    const definition = this.#definitions.get(name);
+    if (definition !== undefined) return definition;
+    throw new TidemarkError("TM-CONFIG-INVALID", `No database is named "${name}".`, {
+      fix: `Known: ${[...this.#definitions.keys()].join(", ")}.`,
+    });
+  }
+}
+
+/** Opens, uses, closes, whatever happens. */
+export async function using<T extends { close(): Promise<void> }, R>(
+  open: Promise<T>,
+  use: (opened: T) => Promise<R>,
+): Promise<R> {
+  const opened = await open;
+  try {
+    return await use(opened);
+  } finally {
+    await opened.close();
+  }
+}

@@ -1,0 +1,101 @@
+import type { Finding } from "../core/database.ts";
+import type { PipelineDefinition } from "../core/definition.ts";
+import { toTidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import { Databases, using } from "./connect.ts";
+import { prepare } from "./prepare.ts";
+import { openQueue } from "./queue.ts";
+
+export interface Diagnosis {
+  /** Name of the database, or `queue`. */
+  readonly database: string;
+  readonly findings: readonly Finding[];
+}
+
+/** Checks every precondition of a definition; what cannot even be reached is a finding too. */
+export async function diagnose(
+  definition: PipelineDefinition,
+  logger: Logger,
+): Promise<Diagnosis[]> {
+  const databases = new Databases(definition, logger);
+  const queue = await findingsOf("queue", async () => {
+    await using(openQueue(definition.queue, logger), async () => {});
+    return [{ check: "queue-reachable", severity: "ok", message: "The queue answers." }];
+  });
+  const reached = await reach(definition, databases);
+  if (reached.some(({ findings }) => findings.some(({ severity }) => severity === "error"))) {
+    return [queue, ...reached];
+  }
+  return [queue, ...(await diagnoseSyncs(definition, databases))];
+}
+
+/** Can each database be connected to at all? */
+async function reach(definition: PipelineDefinition, databases: Databases): Promise<Diagnosis[]> {
+  const named = definition.databases.filter((entry) => "url" in entry);
+  return Promise.all(
+    named.map(({ name }) =>
+      findingsOf(name, async () => {
+        await using(databases.openCatalog(name), (catalog) => catalog.listTables());
+        return [];
+      }),
+    ),
+  );
+}
+
+async function diagnoseSyncs(
+  definition: PipelineDefinition,
+  databases: Databases,
+): Promise<Diagnosis[]> {
+  const openCatalog = (source: string) => databases.openCatalog(source);
+  try {
+    const prepared = await prepare(definition, databases, { create: false, openCatalog });
+    const sources = prepared.sources.map((source) =>
+      findingsOf(source.name, () =>
+        using(databases.openSource(source.name), (opened) => opened.diagnose(source.capture)),
+      ),
+    );
+    const targets = prepared.syncs.map(({ resolved, plan }) =>
+      findingsOf(resolved.definition.to, () =>
+        using(databases.openTarget(resolved.definition.to, null), async (target) => {
+          const asked = resolved.tables.map((table) => table.target);
+          const refused = plan.mappings.filter(({ fidelity }) => fidelity === "refused");
+          return [
+            ...(await target.diagnose(asked)),
+            ...refused.map(
+              ({ column, sourceType, targetType, note }): Finding => ({
+                check: "column-unfit",
+                severity: "error",
+                message: `${resolved.definition.name}: column "${column}": ${sourceType} does not fit ${targetType}.`,
+                ...(note === undefined ? {} : { fix: note }),
+              }),
+            ),
+          ];
+        }),
+      ),
+    );
+    return await Promise.all([...sources, ...targets]);
+  } catch (error) {
+    return [{ database: "config", findings: [toFinding(error)] }];
+  }
+}
+
+async function findingsOf(
+  database: string,
+  check: () => Promise<readonly Finding[]>,
+): Promise<Diagnosis> {
+  try {
+    return { database, findings: await check() };
+  } catch (error) {
+    return { database, findings: [toFinding(error)] };
+  }
+}
+
+function toFinding(error: unknown): Finding {
+  const { code, message, fix } = toTidemarkError(error);
+  return {
+    check: code.toLowerCase(),
+    severity: "error",
+    message: `${code}: ${message}`,
+    ...(fix === undefined ? {} : { fix }),
+  };
+}

@@ -1,0 +1,66 @@
+import { sleep } from "../core/async.ts";
+import type { Catalog } from "../core/database.ts";
+import { keys } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { Documents } from "../core/queue.ts";
+import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
+
+/**
+ * The tables of a source as its relay has written them into the queue: an applier on another
+ * machine needs no connection to the source.
+ */
+export class DocumentCatalog implements Catalog {
+  readonly #schemas: ReadonlyMap<string, TableSchema>;
+
+  /** Waits for the relay to have written something; TM-WAIT-TIMEOUT after `timeoutMs`. */
+  static async open(
+    documents: Documents,
+    source: string,
+    timeoutMs: number,
+  ): Promise<DocumentCatalog> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const found = await documents.list(keys.tables(source));
+      if (found.size > 0) return new DocumentCatalog([...found.values()] as TableSchema[]);
+      if (performance.now() > until) {
+        throw new TidemarkError(
+          "TM-WAIT-TIMEOUT",
+          `The relay of "${source}" has not written its tables to the queue.`,
+          { fix: `Start it: tidemark run --role relay --database ${source}` },
+        );
+      }
+      await sleep(200);
+    }
+  }
+
+  private constructor(schemas: readonly TableSchema[]) {
+    this.#schemas = new Map(schemas.map((schema) => [formatTable(schema.name), schema]));
+  }
+
+  async listTables(): Promise<readonly TableName[]> {
+    return [...this.#schemas.values()].map(({ name }) => name);
+  }
+
+  async describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
+    return tables.map((table) => {
+      const schema = this.#schemas.get(formatTable(table));
+      if (schema !== undefined) return schema;
+      throw new TidemarkError(
+        "TM-TABLE-MISSING",
+        `The relay does not capture ${formatTable(table)}.`,
+        {
+          fix: "Give the relay and the appliers the same config, and restart the relay.",
+          details: { table: formatTable(table) },
+        },
+      );
+    });
+  }
+
+  async planUninstall(): Promise<readonly string[]> {
+    return [];
+  }
+
+  async uninstall(): Promise<void> {}
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,161 @@
+import { Applier } from "../applier/applier.ts";
+import type { Catalog } from "../core/database.ts";
+import type { PipelineDefinition } from "../core/definition.ts";
+import type { Notice } from "../core/documents.ts";
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import { Relay } from "../relay/relay.ts";
+import { Databases } from "./connect.ts";
+import { DocumentCatalog } from "./document-catalog.ts";
+import { watchNotices } from "./notices.ts";
+import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
+import { openQueue } from "./queue.ts";
+import { type PipelineStatus, readStatus } from "./status.ts";
+import { type WaitOptions, waitForSync } from "./wait.ts";
+import { Workers } from "./workers.ts";
+
+export interface PipelineOptions {
+  readonly logger: Logger;
+  /** What this process does; default `all`. */
+  readonly role?: "all" | "relay" | "applier" | undefined;
+  /** Only relays of these sources and appliers of these targets; default all. */
+  readonly databases?: readonly string[] | undefined;
+}
+
+/** How long an applier on its own waits for the relay to tell the source's tables. */
+const TABLES_TIMEOUT_MS = 60_000;
+
+/** A pipeline in this process: relays, appliers and the queue between them. */
+export class Pipeline {
+  readonly #definition: PipelineDefinition;
+  readonly #options: PipelineOptions;
+  readonly #databases: Databases;
+  readonly #queue: Queue;
+  readonly #workers: Workers;
+
+  /**
+   * Connects and checks everything; changes nothing in any database. Throws what a user must mend
+   * first: TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …
+   */
+  static async open(definition: PipelineDefinition, options: PipelineOptions): Promise<Pipeline> {
+    const databases = new Databases(definition, options.logger);
+    if (options.role !== "applier") {
+      const openCatalog = (source: string) => databases.openCatalog(source);
+      const prepared = await prepare(definition, databases, { create: false, openCatalog });
+      for (const { resolved, plan } of prepared.syncs) refuse(resolved.definition, plan.mappings);
+      for (const source of prepared.sources) await planCapture(source, databases);
+    }
+    const queue = await openQueue(definition.queue, options.logger);
+    return new Pipeline({ definition, options, databases, queue });
+  }
+
+  private constructor(parts: {
+    definition: PipelineDefinition;
+    options: PipelineOptions;
+    databases: Databases;
+    queue: Queue;
+  }) {
+    this.#definition = parts.definition;
+    this.#options = parts.options;
+    this.#databases = parts.databases;
+    this.#queue = parts.queue;
+    this.#workers = new Workers(parts.options.logger);
+  }
+
+  /** Creates missing tables, starts relays (which install capture) and appliers; resolves when all run or stand by. */
+  async start(): Promise<void> {
+    try {
+      const prepared = await prepare(this.#definition, this.#databases, {
+        create: this.#does("applier"),
+        openCatalog: (source) => this.#openCatalog(source),
+        ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
+      });
+      if (this.#does("relay")) this.#addRelays(prepared);
+      if (this.#does("applier")) this.#addAppliers(prepared);
+      await this.#workers.ready;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /**
+   * Resolves after stop(). Rejects with the first error that stopped a sync for good, once nothing
+   * is left that could work on; other syncs go on meanwhile, and status() tells.
+   */
+  get finished(): Promise<void> {
+    return this.#workers.finished;
+  }
+
+  /** The queue that this pipeline opened: for tail and other readers in this process. */
+  get queue(): Queue {
+    return this.#queue;
+  }
+
+  status(): Promise<PipelineStatus> {
+    return readStatus(this.#definition, this.#queue);
+  }
+
+  /** See {@link waitForSync}. */
+  waitFor(options: WaitOptions = {}): Promise<void> {
+    return waitForSync(this.#definition, this.#queue, options);
+  }
+
+  /** Completion notices of every sync of the definition, whichever process applies it. */
+  notices(signal: AbortSignal): AsyncGenerator<Notice> {
+    const names = this.#definition.syncs.map(({ name }) => name);
+    return watchNotices(this.#queue, names, signal);
+  }
+
+  /** Ends relays and appliers between two batches, then closes the queue. Safe to call twice. */
+  async stop(): Promise<void> {
+    await this.#workers.stop();
+    await this.#queue.close();
+  }
+
+  #does(role: "relay" | "applier"): boolean {
+    const { role: asked = "all" } = this.#options;
+    return asked === "all" || asked === role;
+  }
+
+  #mine(database: string): boolean {
+    const { databases } = this.#options;
+    return databases === undefined || databases.includes(database);
+  }
+
+  #openCatalog(source: string): Promise<Catalog> {
+    if (this.#does("relay")) return this.#databases.openCatalog(source);
+    return DocumentCatalog.open(this.#queue.documents, source, TABLES_TIMEOUT_MS);
+  }
+
+  #addRelays(prepared: Prepared): void {
+    for (const { name, capture, syncs } of prepared.sources.filter((s) => this.#mine(s.name))) {
+      const relay = new Relay({
+        source: name,
+        openSource: () => this.#databases.openSource(name),
+        queue: this.#queue,
+        tables: capture,
+        syncs,
+        maxLogBytes: this.#definition.retention.maxLogBytes,
+        logger: this.#options.logger.child({ relay: name }),
+      });
+      this.#workers.add({ name: `relay ${name}`, role: "relay", source: name, worker: relay });
+    }
+  }
+
+  #addAppliers(prepared: Prepared): void {
+    for (const { resolved, tables } of prepared.syncs) {
+      const { name, from, to } = resolved.definition;
+      const applier = new Applier({
+        sync: name,
+        from,
+        to,
+        openTarget: () => this.#databases.openTarget(to, this.#queue),
+        queue: this.#queue,
+        tables,
+        logger: this.#options.logger.child({ sync: name }),
+      });
+      this.#workers.add({ name, role: "applier", source: from, worker: applier });
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import type { PipelineDefinition } from "../core/definition.ts";
+import type { Logger } from "../core/log.ts";
+import type { ColumnMapping } from "../core/target.ts";
+import { Databases } from "./connect.ts";
+import { planCapture, prepare } from "./prepare.ts";
+
+export interface PipelinePlan {
+  readonly databases: readonly DatabasePlan[];
+  readonly mappings: readonly (ColumnMapping & { readonly sync: string })[];
+  /** How many columns are refused: with any, `run` would not start. */
+  readonly refused: number;
+}
+
+export interface DatabasePlan {
+  readonly name: string;
+  readonly kind: string;
+  /** Still to run, in order; empty: nothing to do. */
+  readonly statements: readonly string[];
+  readonly notes: readonly string[];
+}
+
+/** Everything `run` would create, and how each column travels. Changes nothing. */
+export async function makePlan(
+  definition: PipelineDefinition,
+  logger: Logger,
+): Promise<PipelinePlan> {
+  const databases = new Databases(definition, logger);
+  const openCatalog = (source: string) => databases.openCatalog(source);
+  const prepared = await prepare(definition, databases, { create: false, openCatalog });
+  const plans = new Map<string, { statements: string[]; notes: string[] }>();
+  const planOf = (name: string) => {
+    const plan = plans.get(name) ?? { statements: [], notes: [] };
+    plans.set(name, plan);
+    return plan;
+  };
+  for (const source of prepared.sources) {
+    const { statements, notes } = await planCapture(source, databases);
+    planOf(source.name).statements.push(...statements);
+    planOf(source.name).notes.push(...notes);
+  }
+  for (const { resolved, plan } of prepared.syncs) {
+    const into = planOf(resolved.definition.to).statements;
+    into.push(...plan.statements.filter((statement) => !into.includes(statement)));
+  }
+  for (const { name, from } of prepared.deferred) {
+    planOf(from).notes.push(
+      `${name}: some of its tables are yet to be created by another sync; they are planned when they stand.`,
+    );
+  }
+  const mappings = prepared.syncs.flatMap(({ resolved, plan }) =>
+    plan.mappings.map((mapping) => ({ ...mapping, sync: resolved.definition.name })),
+  );
+  return {
+    databases: [...plans].map(([name, plan]) => ({ name, kind: databases.kindOf(name), ...plan })),
+    mappings,
+    refused: mappings.filter(({ fidelity }) => fidelity === "refused").length,
+  };
+}

@@ -1,0 +1,136 @@
+import type { SyncTable } from "../applier/mapping.ts";
+import type { Catalog } from "../core/database.ts";
+import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import type { CapturePlan, CaptureTable } from "../core/source.ts";
+import { formatTable } from "../core/table.ts";
+import type { ColumnMapping, TargetPlan } from "../core/target.ts";
+import { type Databases, using } from "./connect.ts";
+import { captureTables, checkOverlap, type ResolvedSync, resolveSync } from "./resolve.ts";
+import { levelsOf } from "./topology.ts";
+
+/** A definition resolved against its databases: all that is to be captured, and all that is to be created. */
+export interface Prepared {
+  readonly sources: readonly PreparedSource[];
+  readonly syncs: readonly PreparedSync[];
+  /** Syncs that read tables which another sync has yet to create. */
+  readonly deferred: readonly SyncDefinition[];
+}
+
+export interface PreparedSource {
+  readonly name: string;
+  readonly capture: readonly CaptureTable[];
+  readonly syncs: readonly string[];
+}
+
+export interface PreparedSync {
+  readonly resolved: ResolvedSync;
+  readonly plan: TargetPlan;
+  readonly tables: readonly SyncTable[];
+}
+
+export interface PrepareOptions {
+  /** Creates what targets lack as it goes, so that the next link of a chain finds its tables. */
+  readonly create: boolean;
+  /** Only syncs to these targets are planned and created. */
+  readonly targets?: ReadonlySet<string>;
+  readonly openCatalog: (source: string) => Promise<Catalog>;
+}
+
+/**
+ * Resolves and checks everything, source by source in the order of a chain.
+ * Throws the first refusal, before anything of that sync is changed.
+ */
+export async function prepare(
+  definition: PipelineDefinition,
+  databases: Databases,
+  options: PrepareOptions,
+): Promise<Prepared> {
+  const written = new Set(definition.syncs.map(({ to }) => to));
+  const resolved: ResolvedSync[] = [];
+  const syncs: PreparedSync[] = [];
+  const deferred: SyncDefinition[] = [];
+  for (const level of levelsOf(definition.syncs)) {
+    for (const sync of level) {
+      try {
+        resolved.push(await resolveOne(sync, databases, options));
+      } catch (error) {
+        const mayCome = !options.create && written.has(sync.from);
+        if (!mayCome || !isTidemarkError(error, "TM-TABLE-MISSING")) throw error;
+        deferred.push(sync);
+      }
+    }
+    checkOverlap(resolved);
+    const names = new Set(level.map(({ name }) => name));
+    for (const sync of resolved.filter((entry) => names.has(entry.definition.name))) {
+      if (options.targets?.has(sync.definition.to) === false) continue;
+      syncs.push(await prepareTarget(sync, databases, options.create));
+    }
+  }
+  return { sources: sourcesOf(resolved), syncs, deferred };
+}
+
+/** What capture of a source would still run. Throws what would make it impossible. */
+export function planCapture(source: PreparedSource, databases: Databases): Promise<CapturePlan> {
+  return using(databases.openSource(source.name), (opened) => opened.planCapture(source.capture));
+}
+
+function resolveOne(
+  sync: SyncDefinition,
+  databases: Databases,
+  options: PrepareOptions,
+): Promise<ResolvedSync> {
+  return using(options.openCatalog(sync.from), (catalog) =>
+    resolveSync(sync, catalog, databases.endsOf(sync)),
+  );
+}
+
+async function prepareTarget(
+  resolved: ResolvedSync,
+  databases: Databases,
+  create: boolean,
+): Promise<PreparedSync> {
+  const asked = resolved.tables.map(({ target }) => target);
+  return using(databases.openTarget(resolved.definition.to, null), async (target) => {
+    const plan = await target.plan(asked);
+    if (create) {
+      refuse(resolved.definition, plan.mappings);
+      await target.prepare(plan);
+    }
+    return { resolved, plan, tables: syncTables(resolved, plan) };
+  });
+}
+
+/** Throws TM-COLUMN-UNFIT with every refused column of the sync. */
+export function refuse(sync: SyncDefinition, mappings: readonly ColumnMapping[]): void {
+  const refused = mappings.filter(({ fidelity }) => fidelity === "refused");
+  if (refused.length === 0) return;
+  const lines = refused.map(
+    ({ table, column, sourceType, targetType, note }) =>
+      `${formatTable(table)}.${column}: ${sourceType} does not fit ${targetType}${note === undefined ? "" : ` (${note})`}`,
+  );
+  throw new TidemarkError("TM-COLUMN-UNFIT", `${sync.name}: ${lines.join("; ")}.`, {
+    fix: "Change the column at the target, or leave it out of the sync with `except`.",
+    details: { sync: sync.name, refused },
+  });
+}
+
+/** In the plan's order: parents before children. */
+function syncTables(resolved: ResolvedSync, plan: TargetPlan): SyncTable[] {
+  const byTarget = new Map(resolved.tables.map((table) => [formatTable(table.target.name), table]));
+  return plan.tables.flatMap((bound) => {
+    const table = byTarget.get(formatTable(bound.name));
+    if (table === undefined) return [];
+    const { schema, rule, columns } = table;
+    return [{ source: formatTable(schema.name), rule, columns, key: schema.key, bound }];
+  });
+}
+
+function sourcesOf(syncs: readonly ResolvedSync[]): PreparedSource[] {
+  const names = [...new Set(syncs.map(({ definition }) => definition.from))];
+  return names.map((name) => {
+    const readers = syncs.filter(({ definition }) => definition.from === name);
+    const capture = captureTables(readers);
+    return { name, capture, syncs: readers.map(({ definition }) => definition.name) };
+  });
+}

@@ -1,0 +1,10 @@
+import type { QueueDefinition } from "../core/definition.ts";
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import { queueAdapterFor } from "./registry.ts";
+
+/** Opens the queue of a definition. Throws as {@link QueueAdapter.open}. */
+export function openQueue(definition: QueueDefinition, logger: Logger): Promise<Queue> {
+  const { url, maxStreamBytes } = definition;
+  return queueAdapterFor(url).open({ url, maxStreamBytes, logger });
+}

@@ -1,0 +1,242 @@
+import { isGlob } from "../config/patterns.ts";
+import { nearest } from "../config/suggest.ts";
+import type { Catalog } from "../core/database.ts";
+import type { SyncDefinition, TableRule } from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { CaptureTable } from "../core/source.ts";
+import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
+import type { TargetColumn, TargetTable } from "../core/target.ts";
+
+/** A sync with its globs expanded and its columns chosen against the source's catalog. */
+export interface ResolvedSync {
+  readonly definition: SyncDefinition;
+  readonly tables: readonly ResolvedTable[];
+}
+
+export interface ResolvedTable {
+  readonly schema: TableSchema;
+  readonly rule: TableRule;
+  /** Source columns sent, generated ones left out, in table order. */
+  readonly columns: readonly string[];
+  readonly target: TargetTable;
+}
+
+/** What resolving needs to know of the two databases. */
+export interface SyncEnds {
+  /** The source adapter's kind. */
+  readonly sourceKind: string;
+  /** The target adapter's default schema; null where it has none (or is a function). */
+  readonly targetSchema: string | null;
+}
+
+/** Which tables of the source each rule means. A rule that names a table outright comes before a glob; else the first wins. */
+export async function resolveSync(
+  definition: SyncDefinition,
+  catalog: Catalog,
+  ends: SyncEnds,
+): Promise<ResolvedSync> {
+  const listed = await catalog.listTables();
+  const chosen = new Map<string, { readonly name: TableName; readonly rule: TableRule }>();
+  const ordered = [...definition.tables].sort(
+    (a, b) => Number(isGlob(a.table)) - Number(isGlob(b.table)),
+  );
+  for (const rule of ordered) {
+    for (const name of tablesOf(rule, listed, definition)) {
+      const text = formatTable(name);
+      if (!chosen.has(text)) chosen.set(text, { name, rule });
+    }
+  }
+  const entries = [...chosen.values()];
+  const schemas = await catalog.describe(entries.map(({ name }) => name));
+  const tables = entries.map(({ rule }, index) => {
+    const schema = schemas[index];
+    if (schema === undefined) throw new TidemarkError("TM-INTERNAL", "A table was not described.");
+    return resolveTable(schema, rule, ends);
+  });
+  checkDistinctTargets(tables, definition);
+  return { definition, tables };
+}
+
+/** What a source has to capture for all its syncs: the columns and filters that any of them needs. */
+export function captureTables(syncs: readonly ResolvedSync[]): CaptureTable[] {
+  const byTable = new Map<string, ResolvedTable[]>();
+  for (const table of syncs.flatMap((sync) => sync.tables)) {
+    const name = formatTable(table.schema.name);
+    byTable.set(name, [...(byTable.get(name) ?? []), table]);
+  }
+  return [...byTable.values()].flatMap((uses) => {
+    const schema = uses[0]?.schema;
+    if (schema === undefined) return [];
+    const wanted = new Set(uses.flatMap((use) => use.columns));
+    const columns = schema.columns.map(({ name }) => name).filter((name) => wanted.has(name));
+    const filters = [...new Set(uses.flatMap((use) => use.rule.where ?? []))];
+    return [{ schema, columns, filters }];
+  });
+}
+
+function tablesOf(
+  rule: TableRule,
+  listed: readonly TableName[],
+  definition: SyncDefinition,
+): readonly TableName[] {
+  const matches = matcher(rule.table);
+  const found = listed.filter((name) => matches(name));
+  if (found.length > 0) return found;
+  if (!isGlob(rule.table)) {
+    // Named outright: the catalog knows best why it cannot be had (a view, a foreign table, missing).
+    return [parseName(rule.table, listed)];
+  }
+  const names = listed.map(formatTable);
+  throw new TidemarkError(
+    "TM-TABLE-MISSING",
+    `No table of "${definition.from}" matches "${rule.table}".`,
+    {
+      fix:
+        names.length === 0
+          ? `"${definition.from}" has no tables yet: create them first.`
+          : `Its tables: ${names.slice(0, 10).join(", ")}${names.length > 10 ? ", …" : ""}. To take all of them write "*".`,
+      details: { sync: definition.name, table: rule.table },
+    },
+  );
+}
+
+/** `*` alone means every table; without a dot a pattern means the name in any schema. */
+function matcher(pattern: string): (name: TableName) => boolean {
+  const source = pattern
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replaceAll("*", "[^.]*")
+    .replaceAll("?", "[^.]");
+  const regex = new RegExp(`^${source}$`, "u");
+  const qualified = pattern.includes(".");
+  return (name) =>
+    regex.test(qualified ? formatTable(name) : name.name) || formatTable(name) === pattern;
+}
+
+function parseName(text: string, listed: readonly TableName[]): TableName {
+  const dot = text.indexOf(".");
+  const hasSchemas = listed.some(({ schema }) => schema !== null);
+  if (dot > 0 && (hasSchemas || listed.length === 0)) {
+    return { schema: text.slice(0, dot), name: text.slice(dot + 1) };
+  }
+  return { schema: hasSchemas ? "public" : null, name: text };
+}
+
+function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): ResolvedTable {
+  requireKey(schema);
+  checkColumns(schema, rule);
+  const wanted = rule.columns === undefined ? null : new Set(rule.columns);
+  const except = new Set(rule.except);
+  const chosen = schema.columns.filter(
+    ({ name, generated }) =>
+      !generated && !except.has(name) && (wanted === null || wanted.has(name)),
+  );
+  const columns = chosen.map(({ name }) => name);
+  requireKeyColumns(schema, columns);
+  const rename = (name: string) => rule.rename?.[name] ?? name;
+  const targetColumns = chosen.map(
+    ({ name, type, nativeType, nullable }): TargetColumn => ({
+      name: rename(name),
+      type,
+      nativeType,
+      nullable,
+      sourceKind: ends.sourceKind,
+    }),
+  );
+  const target: TargetTable = {
+    name: targetName(schema.name, rule.as, ends.targetSchema),
+    columns: targetColumns,
+    key: schema.key.map(rename),
+  };
+  return { schema, rule, columns, target };
+}
+
+/** A schema name goes along where the target has schemas, and is left behind where it has none. */
+function targetName(
+  name: TableName,
+  as: string | undefined,
+  targetSchema: string | null,
+): TableName {
+  if (targetSchema === null) return { schema: null, name: as ?? name.name };
+  const schema = name.schema ?? targetSchema;
+  if (as === undefined) return { schema, name: name.name };
+  const dot = as.indexOf(".");
+  return dot > 0 ? { schema: as.slice(0, dot), name: as.slice(dot + 1) } : { schema, name: as };
+}
+
+function requireKey(schema: TableSchema): void {
+  if (schema.key.length > 0) return;
+  const table = formatTable(schema.name);
+  throw new TidemarkError(
+    "TM-TABLE-NO-KEY",
+    `${table} has no primary key and no unique key of not-null columns: its rows cannot be told apart.`,
+    {
+      fix: `Give it a primary key, for example: ALTER TABLE ${table} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY; or leave it out of the sync.`,
+      details: { table },
+    },
+  );
+}
+
+function checkColumns(schema: TableSchema, rule: TableRule): void {
+  const known = schema.columns.map(({ name }) => name);
+  const named = [
+    ...(rule.columns ?? []),
+    ...(rule.except ?? []),
+    ...Object.keys(rule.rename ?? {}),
+  ];
+  // A glob may cover tables that lack a column it excludes.
+  if (isGlob(rule.table)) return;
+  for (const column of named) {
+    if (known.includes(column)) continue;
+    const near = nearest(column, known);
+    const table = formatTable(schema.name);
+    throw new TidemarkError("TM-COLUMN-MISSING", `${table} has no column "${column}".`, {
+      fix: near === null ? `Its columns: ${known.join(", ")}.` : `Did you mean "${near}"?`,
+      details: { table, column },
+    });
+  }
+}
+
+function requireKeyColumns(schema: TableSchema, columns: readonly string[]): void {
+  const missing = schema.key.filter((name) => !columns.includes(name));
+  if (missing.length === 0) return;
+  const table = formatTable(schema.name);
+  throw new TidemarkError(
+    "TM-CONFIG-INVALID",
+    `The columns chosen of ${table} lack its key: ${missing.join(", ")}.`,
+    { fix: "Send the key's columns too: rows are found by them.", details: { table, missing } },
+  );
+}
+
+function checkDistinctTargets(tables: readonly ResolvedTable[], sync: SyncDefinition): void {
+  const seen = new Map<string, string>();
+  for (const { schema, target } of tables) {
+    const name = formatTable(target.name);
+    const source = formatTable(schema.name);
+    const other = seen.get(name);
+    if (other !== undefined) throw overlap(sync.name, name, [other, source]);
+    seen.set(name, source);
+  }
+}
+
+/** Throws TM-CONFIG-OVERLAP when two syncs write one table of one target. */
+export function checkOverlap(syncs: readonly ResolvedSync[]): void {
+  const seen = new Map<string, string>();
+  for (const { definition, tables } of syncs) {
+    for (const { target } of tables) {
+      const key = JSON.stringify([definition.to, target.name]);
+      const other = seen.get(key);
+      if (other !== undefined) {
+        throw overlap(definition.to, formatTable(target.name), [other, definition.name]);
+      }
+      seen.set(key, definition.name);
+    }
+  }
+}
+
+function overlap(where: string, table: string, writers: readonly string[]): TidemarkError {
+  return new TidemarkError(
+    "TM-CONFIG-OVERLAP",
+    `${where}: ${writers.join(" and ")} both write the table ${table}.`,
+    { fix: "Give one of them another name with `as`, or leave it out.", details: { table } },
+  );
+}

@@ -1,0 +1,87 @@
+import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
+import { keys, type SourceStatus, type SyncStatus } from "../core/documents.ts";
+import { START } from "../core/position.ts";
+import type { Queue } from "../core/queue.ts";
+import { queueAdapterFor } from "./registry.ts";
+
+/** How a pipeline stands, as its processes last told the queue. */
+export interface PipelineStatus {
+  readonly at: string;
+  readonly sources: readonly SourceStatus[];
+  readonly syncs: readonly SyncStatus[];
+  readonly queue: { readonly kind: string };
+}
+
+/** Whoever has not been heard of for this long is not said to be running. */
+const SILENCE_MS = 10_000;
+
+/** Reads it from the queue alone, in any process. */
+export async function readStatus(
+  definition: PipelineDefinition,
+  queue: Queue,
+): Promise<PipelineStatus> {
+  const now = Date.now();
+  const names = [...new Set(definition.syncs.map(({ from }) => from))];
+  const sources = await Promise.all(names.map((name) => readSource(name, queue, now)));
+  const syncs = await Promise.all(
+    definition.syncs.map(async (sync) => {
+      const source = sources.find(({ name }) => name === sync.from);
+      return readSync(sync, queue, { source, now });
+    }),
+  );
+  const kind = queueAdapterFor(definition.queue.url).kind;
+  return { at: new Date(now).toISOString(), sources, syncs, queue: { kind } };
+}
+
+async function readSource(name: string, queue: Queue, now: number): Promise<SourceStatus> {
+  const told = (await queue.documents.get(keys.relay(name))) as SourceStatus | null;
+  if (told === null) return { ...NO_SOURCE, name };
+  return silent(told, now) ? { ...told, state: "unknown" } : told;
+}
+
+async function readSync(
+  sync: SyncDefinition,
+  queue: Queue,
+  { source, now }: { source: SourceStatus | undefined; now: number },
+): Promise<SyncStatus> {
+  const { name, from, to } = sync;
+  const told = (await queue.documents.get(keys.applier(name))) as SyncStatus | null;
+  const status = told ?? { ...NO_SYNC, name, from, to };
+  const behindBatches = Math.max(0, (source?.batch ?? 0) - status.position.batch);
+  const idle = behindBatches === 0 && status.state === "running";
+  const lagMs = idle ? 0 : status.lagMs;
+  const state = silent(status, now) ? "unknown" : status.state;
+  return { ...status, state, behindBatches, lagMs };
+}
+
+/** A clean stop is the last word; any other state must be repeated to be believed. */
+function silent(status: SourceStatus | SyncStatus, now: number): boolean {
+  if (status.state === "stopped" || status.heartbeatAt === null) return false;
+  return now - Date.parse(status.heartbeatAt) > SILENCE_MS;
+}
+
+const NO_SOURCE: Omit<SourceStatus, "name"> = {
+  state: "unknown",
+  timeline: null,
+  batch: 0,
+  lastBatchAt: null,
+  heartbeatAt: null,
+  logRows: 0,
+  logBytes: 0,
+  queueMessages: 0,
+  queueBytes: 0,
+  error: null,
+};
+
+const NO_SYNC: Omit<SyncStatus, "name" | "from" | "to"> = {
+  state: "unknown",
+  position: START,
+  behindBatches: 0,
+  lagMs: null,
+  appliedAt: null,
+  heartbeatAt: null,
+  changesApplied: 0,
+  rowsCopied: 0,
+  tables: [],
+  error: null,
+};

@@ -1,0 +1,29 @@
+import type { PipelineDefinition, RowObject } from "../core/definition.ts";
+import { type Logger, silentLogger } from "../core/log.ts";
+import { openQueue } from "./queue.ts";
+import { type TailEntry, type TailOptions, tail } from "./tail.ts";
+
+/** A change whose rows are of a type that the caller knows: columns to canonical text. */
+export interface Subscription<R extends RowObject> extends Omit<TailEntry, "key" | "row"> {
+  readonly key: Partial<R> | null;
+  readonly row: R | null;
+}
+
+/**
+ * Changes of a pipeline's sources as an async iterable, read from the queue beside the appliers:
+ * nothing is held back for a subscriber, and one that was away sees what the queue still holds
+ * (`fromStart`). `R` describes the rows: `subscribe<{ id: string; total: string }>(…)`.
+ *
+ * Ends with `options.signal`. Throws as {@link openQueue}.
+ */
+export async function* subscribe<R extends RowObject = RowObject>(
+  definition: PipelineDefinition,
+  options: TailOptions & { readonly logger?: Logger },
+): AsyncGenerator<Subscription<R>> {
+  const queue = await openQueue(definition.queue, options.logger ?? silentLogger);
+  try {
+    for await (const entry of tail(definition, queue, options)) yield entry as Subscription<R>;
+  } finally {
+    await queue.close();
+  }
+}

@@ -1,0 +1,38 @@
+import type { PipelineDefinition } from "../core/definition.ts";
+import type { Logger } from "../core/log.ts";
+import { Databases, using } from "./connect.ts";
+
+export interface Removal {
+  readonly name: string;
+  readonly statements: readonly string[];
+}
+
+/** What `uninstall` would run in each database of the definition. */
+export function planUninstall(definition: PipelineDefinition, logger: Logger): Promise<Removal[]> {
+  return removals(definition, logger, false);
+}
+
+/** Removes every trigger, function, table and schema of ours from each database. */
+export function uninstall(definition: PipelineDefinition, logger: Logger): Promise<Removal[]> {
+  return removals(definition, logger, true);
+}
+
+async function removals(
+  definition: PipelineDefinition,
+  logger: Logger,
+  run: boolean,
+): Promise<Removal[]> {
+  const databases = new Databases(definition, logger);
+  const done: Removal[] = [];
+  for (const entry of definition.databases) {
+    if (!("url" in entry)) continue;
+    const { name } = entry;
+    const statements = await using(databases.openCatalog(name), async (catalog) => {
+      const planned = await catalog.planUninstall();
+      if (run && planned.length > 0) await catalog.uninstall();
+      return planned;
+    });
+    done.push({ name, statements });
+  }
+  return done;
+}

@@ -1,0 +1,134 @@
+import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
+import {
+  type FenceAnswer,
+  keys,
+  type Notice,
+  type SourceStatus,
+  type SyncStatus,
+} from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
+import { askFence } from "../core/fence.ts";
+import type { Queue } from "../core/queue.ts";
+import { stoppedError } from "../core/status-error.ts";
+import { levelsOf } from "./topology.ts";
+
+export interface WaitOptions {
+  /** Only this sync; default all, along chains. */
+  readonly sync?: string | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Resolves when everything committed at the sources before this call can be read at the targets,
+ * initial copies included (G4). Needs the queue alone. Throws TM-WAIT-TIMEOUT, TM-SYNC-STOPPED.
+ */
+export async function waitForSync(
+  definition: PipelineDefinition,
+  queue: Queue,
+  options: WaitOptions = {},
+): Promise<void> {
+  const syncs = chosen(definition, options.sync);
+  const timer = new AbortController();
+  const timeout =
+    options.timeoutMs === undefined ? null : setTimeout(() => timer.abort(), options.timeoutMs);
+  const signal = AbortSignal.any([timer.signal, ...(options.signal ? [options.signal] : [])]);
+  try {
+    // Along a chain, what has reached a target is committed there before the next fence is asked for.
+    for (const level of levelsOf(syncs)) await waitForLevel(level, queue, signal);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    throw error;
+  } finally {
+    if (timeout !== null) clearTimeout(timeout);
+  }
+}
+
+function chosen(
+  definition: PipelineDefinition,
+  name: string | undefined,
+): readonly SyncDefinition[] {
+  if (name === undefined) return definition.syncs;
+  const sync = definition.syncs.filter((entry) => entry.name === name);
+  if (sync.length > 0) return sync;
+  throw new TidemarkError("TM-USAGE", `No sync is named "${name}".`, {
+    fix: `Known: ${definition.syncs.map((entry) => entry.name).join(", ")}.`,
+  });
+}
+
+async function waitForLevel(
+  level: readonly SyncDefinition[],
+  queue: Queue,
+  signal: AbortSignal,
+): Promise<void> {
+  const done = new AbortController();
+  const stop = AbortSignal.any([signal, done.signal]);
+  const sources = [...new Set(level.map(({ from }) => from))];
+  const work = sources.map(async (source) => {
+    const fence = await askFence(queue.documents, source, { signal: stop });
+    if (fence === null) throw timedOut(`the relay of "${source}" did not answer`, source);
+    const readers = level.filter(({ from }) => from === source);
+    await Promise.all(readers.map((sync) => waitForProgress(sync, fence, queue, stop)));
+  });
+  const failures = [
+    ...sources.map((source) => watchStopped<SourceStatus>(queue, keys.relay(source), stop)),
+    ...level.map((sync) => watchStopped<SyncStatus>(queue, keys.applier(sync.name), stop)),
+  ];
+  try {
+    await Promise.race([Promise.all(work), ...failures]);
+  } finally {
+    done.abort();
+    await Promise.allSettled([...work, ...failures]);
+  }
+}
+
+async function waitForProgress(
+  sync: SyncDefinition,
+  fence: FenceAnswer,
+  queue: Queue,
+  signal: AbortSignal,
+): Promise<void> {
+  let last: Notice | null = null;
+  const wanted = keys.progress(sync.name);
+  for await (const { key, value } of queue.documents.watch(wanted, signal)) {
+    if (key !== wanted) continue;
+    last = value as Notice | null;
+    if (last !== null && reached(last, fence)) return;
+  }
+  const at = last === null ? "has applied nothing yet" : `has applied batch ${last.position.batch}`;
+  const copying =
+    last !== null && last.tablesPending > 0
+      ? `, ${last.tablesPending} tables are being copied`
+      : "";
+  throw timedOut(`${sync.name} ${at} of ${fence.batch}${copying}`, sync.name);
+}
+
+function reached(notice: Notice, fence: FenceAnswer): boolean {
+  const { timeline, position, tablesPending } = notice;
+  return timeline === fence.timeline && position.batch >= fence.batch && tablesPending === 0;
+}
+
+/** Never resolves but when the signal aborts; rejects when the relay or applier stops for good. */
+async function watchStopped<T extends SourceStatus | SyncStatus>(
+  queue: Queue,
+  key: string,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const entry of queue.documents.watch(key, signal)) {
+    const status = entry.key === key ? (entry.value as T | null) : null;
+    if (status?.state === "stopped" && status.error !== null) {
+      throw stoppedError(status.name, status.error);
+    }
+  }
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+function timedOut(what: string, name: string): TidemarkError {
+  return new TidemarkError("TM-WAIT-TIMEOUT", `Not synchronised in time: ${what}.`, {
+    fix: "See where it stands: tidemark status. Is `tidemark run` working?",
+    details: { name },
+  });
+}

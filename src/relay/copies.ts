@@ -1,0 +1,105 @@
+import type { CopyRequest, RequestDocument } from "../core/documents.ts";
+import type { CopyInfo } from "../core/message.ts";
+import type { Chunk, ChunkRequest } from "../core/source.ts";
+import type { TableName } from "../core/table.ts";
+
+/** Chunks sent and not yet known applied, per table being copied: bounds what a restart repeats and what the queue holds. */
+const IN_FLIGHT = 4;
+const CHUNK_ROWS = 20_000;
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
+interface Job {
+  readonly sync: string;
+  request: CopyRequest;
+  /** Cursors sent, oldest first, the last being where to read on. */
+  sent: string[];
+  done: boolean;
+}
+
+/**
+ * The copies that syncs ask for: which chunk to read next, and how far ahead of the targets.
+ * Nothing is stored here: a request says where to go on (B5: resumes at the chunk).
+ */
+export class Copies {
+  readonly #tables: ReadonlyMap<string, TableName>;
+  #jobs = new Map<string, Job>();
+
+  /** `tables`: captured tables by formatTable name. */
+  constructor(tables: ReadonlyMap<string, TableName>) {
+    this.#tables = tables;
+  }
+
+  /** Takes in what a sync asks for now; null: nothing. */
+  update(sync: string, document: RequestDocument | null): void {
+    const wanted = new Map(document?.copies.map((copy) => [jobKey(sync, copy), copy]));
+    for (const [key, job] of this.#jobs) {
+      if (job.sync === sync && !wanted.has(key)) this.#jobs.delete(key);
+    }
+    for (const [key, request] of wanted) {
+      const job = this.#jobs.get(key);
+      if (job === undefined) {
+        this.#jobs.set(key, { sync, request, sent: [], done: false });
+      } else {
+        job.request = request;
+        const applied = request.after === null ? -1 : job.sent.indexOf(request.after);
+        if (applied >= 0) job.sent = job.sent.slice(applied);
+      }
+    }
+  }
+
+  /** After a loss in the queue nothing sent can be counted on: every job goes back to what is known applied. */
+  restart(): void {
+    for (const job of this.#jobs.values()) {
+      job.sent = [];
+      job.done = false;
+    }
+  }
+
+  /** The next chunk to read; null when there is none or enough is under way. */
+  next(): { readonly job: CopyJob; readonly request: ChunkRequest } | null {
+    // A sync copies one table at a time, in the order it asks: parents before children.
+    const seen = new Set<string>();
+    for (const job of this.#jobs.values()) {
+      if (job.done || seen.has(job.sync)) continue;
+      seen.add(job.sync);
+      const table = this.#tables.get(job.request.table);
+      if (table === undefined || this.#inFlight(job) >= IN_FLIGHT) continue;
+      const after = job.sent.at(-1) ?? job.request.after;
+      const request = { table, after, maxRows: CHUNK_ROWS, maxBytes: CHUNK_BYTES };
+      return { job: new CopyJob(job, after), request };
+    }
+    return null;
+  }
+
+  #inFlight(job: Job): number {
+    return job.sent[0] === job.request.after ? job.sent.length - 1 : job.sent.length;
+  }
+}
+
+/** One chunk's turn of a job. */
+export class CopyJob {
+  readonly #job: Job;
+  readonly #after: string | null;
+
+  constructor(job: Job, after: string | null) {
+    this.#job = job;
+    this.#after = after;
+  }
+
+  describe(chunk: Chunk): CopyInfo {
+    const { sync, request } = this.#job;
+    const { table, copy, attempt } = request;
+    const { cursor, done, estimatedRows } = chunk;
+    return { sync, copy, attempt, table, after: this.#after, cursor, done, estimatedRows };
+  }
+
+  /** Call when the chunk is in the queue. */
+  sent(chunk: Chunk): void {
+    this.#job.sent.push(chunk.cursor);
+    this.#job.done = chunk.done;
+  }
+}
+
+function jobKey(sync: string, copy: CopyRequest): string {
+  return JSON.stringify([sync, copy.table, copy.copy, copy.attempt]);
+}

@@ -1,0 +1,94 @@
+import { type Bell, backoff, sleep } from "../core/async.ts";
+import {
+  type FenceDocument,
+  keys,
+  lastSegment,
+  type Notice,
+  type RequestDocument,
+} from "../core/documents.ts";
+import type { Logger } from "../core/log.ts";
+import type { DocumentEntry, Documents } from "../core/queue.ts";
+
+/**
+ * What comes back to the relay over the queue: fences, requests, confirmations. Watches the
+ * documents and keeps the newest of each; rings the relay's bell when there is something to do.
+ */
+export class Mailbox {
+  readonly #documents: Documents;
+  readonly #source: string;
+  readonly #bell: Bell;
+  readonly #fences = new Map<string, FenceDocument>();
+  readonly #requests = new Map<string, RequestDocument | null>();
+  readonly #progress = new Map<string, Notice>();
+
+  constructor(documents: Documents, source: string, bell: Bell) {
+    this.#documents = documents;
+    this.#source = source;
+    this.#bell = bell;
+  }
+
+  /** Follows the documents until the signal aborts, through losses of the queue. */
+  async run(syncs: readonly string[], logger: Logger, signal: AbortSignal): Promise<void> {
+    const follow = async (prefix: string, take: (entry: DocumentEntry) => void) => {
+      for (let attempt = 0; !signal.aborted; attempt++) {
+        try {
+          for await (const entry of this.#documents.watch(prefix, signal)) {
+            attempt = 0;
+            take(entry);
+          }
+        } catch (error) {
+          logger.warn({ err: error }, "lost sight of the queue's documents: trying again");
+          await sleep(backoff(attempt), signal);
+        }
+      }
+    };
+    await Promise.all([
+      follow(keys.fences(this.#source), (entry) => this.#takeFence(entry)),
+      follow(keys.requests(this.#source), (entry) => this.#takeRequest(entry)),
+      ...syncs.map((sync) => follow(keys.progress(sync), (entry) => this.#takeProgress(entry))),
+    ]);
+  }
+
+  /** Open questions, oldest first; they stay until {@link answered}. */
+  fences(): ReadonlyMap<string, FenceDocument> {
+    return new Map(this.#fences);
+  }
+
+  async answer(id: string, fence: FenceDocument): Promise<void> {
+    await this.#documents.put(keys.fence(this.#source, id), fence);
+    this.#fences.delete(id);
+  }
+
+  /** Requests changed since the last call. */
+  takeRequests(): ReadonlyMap<string, RequestDocument | null> {
+    const taken = new Map(this.#requests);
+    this.#requests.clear();
+    return taken;
+  }
+
+  progressOf(sync: string): Notice | undefined {
+    return this.#progress.get(sync);
+  }
+
+  #takeFence({ key, value }: DocumentEntry): void {
+    const id = lastSegment(key);
+    const fence = value as FenceDocument | null;
+    if (fence === null || fence.answer !== null) {
+      this.#fences.delete(id);
+    } else {
+      this.#fences.set(id, fence);
+      this.#bell.ring();
+    }
+  }
+
+  #takeRequest({ key, value }: DocumentEntry): void {
+    this.#requests.set(lastSegment(key), value as RequestDocument | null);
+    this.#bell.ring();
+  }
+
+  #takeProgress({ value }: DocumentEntry): void {
+    if (value === null) return;
+    const notice = value as Notice;
+    this.#progress.set(notice.sync, notice);
+  }
+}

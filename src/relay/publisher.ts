@@ -1,0 +1,149 @@
+import { ReadAhead, sleep } from "../core/async.ts";
+import type { Change } from "../core/change.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import { type CopyInfo, type Envelope, encodePieces } from "../core/message.ts";
+import type { BatchHeader } from "../core/position.ts";
+import type { Queue, QueueStream, StreamTail } from "../core/queue.ts";
+import type { ChangeLog, Chunk } from "../core/source.ts";
+
+export interface PublisherOptions {
+  readonly source: string;
+  readonly queue: Queue;
+  readonly stream: QueueStream;
+  readonly log: ChangeLog;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Keeps the stream equal to the batches of the source: appends what the stream lacks, in order,
+ * each append guarded by the tail it believes in. Any doubt about the tail is settled by reading
+ * it again and filling in from the change log (G5), never by guessing.
+ */
+export class Publisher {
+  readonly #options: PublisherOptions;
+  #tail: StreamTail = { sequence: 0, mark: null };
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+  }
+
+  /** Does the stream still end where this publisher left it? */
+  async inStep(): Promise<boolean> {
+    const tail = await this.#options.stream.tail();
+    return tail.sequence === this.#tail.sequence;
+  }
+
+  /**
+   * Brings the stream up to the newest batch: after a start, a conflict, or a loss in the queue.
+   * `oldestNeeded` is where to begin when the stream is empty or of another timeline.
+   * Throws TM-SOURCE-REWOUND when the stream is ahead of the source.
+   */
+  async reconcile(oldestNeeded: number): Promise<void> {
+    const { log, stream, logger } = this.#options;
+    this.#tail = await stream.tail();
+    const last = (await log.batches.last())?.batch ?? 0;
+    let next = this.#nextAfterTail(oldestNeeded);
+    if (this.#tail.mark !== null && this.#tail.mark.timeline !== log.timeline) {
+      logger.warn(
+        { was: this.#tail.mark.timeline, is: log.timeline },
+        "new timeline: stream reset",
+      );
+      await stream.reset();
+      this.#tail = await stream.tail();
+      next = oldestNeeded;
+    } else if ((this.#tail.mark?.batch ?? 0) > last) {
+      throw rewound(this.#options.source, this.#tail.mark?.batch ?? 0, last);
+    }
+    if (next <= last) logger.info({ from: next, to: last }, "publishing batches the stream lacks");
+    for (let batch = next; batch <= last; batch++) await this.#republish(batch);
+  }
+
+  /** Empties the stream and sends again from `batch` on: readers pass by what they have. */
+  async resendFrom(batch: number): Promise<void> {
+    await this.#options.stream.reset();
+    await this.reconcile(batch);
+  }
+
+  async publishBatch(header: BatchHeader, pages: AsyncIterable<readonly Change[]>): Promise<void> {
+    await this.#publish({ source: this.#options.source, header, chunk: 0, copy: null }, pages);
+  }
+
+  /** Publishes a chunk right after the batch it is as of. */
+  async publishChunk(header: BatchHeader, chunk: Chunk, copy: CopyInfo): Promise<void> {
+    const mark = this.#tail.mark;
+    const number = mark !== null && mark.batch === header.batch ? mark.chunk + 1 : 1;
+    const envelope = { source: this.#options.source, header, chunk: number, copy };
+    await this.#publish(envelope, chunkPages(chunk));
+  }
+
+  #nextAfterTail(oldestNeeded: number): number {
+    const mark = this.#tail.mark;
+    if (mark === null) return oldestNeeded;
+    // A batch cut off in the middle is sent again whole: its pieces need not fall as they did.
+    return mark.chunk === 0 && !isComplete(mark) ? mark.batch : mark.batch + 1;
+  }
+
+  async #republish(batch: number): Promise<void> {
+    const { log, source } = this.#options;
+    const header = await log.batches.header(batch);
+    if (header === null) {
+      throw new TidemarkError(
+        "TM-BATCH-PURGED",
+        `Batch ${batch} of ${source} is missing in the queue and no longer in the change log.`,
+        { fix: "Copy the tables anew: see docs/errors/TM-BATCH-PURGED.md.", details: { batch } },
+      );
+    }
+    await this.publishBatch(header, log.batches.pages(batch));
+  }
+
+  async #publish(envelope: Envelope, pages: AsyncIterable<readonly Change[]>): Promise<void> {
+    const { queue, stream } = this.#options;
+    const pieces = encodePieces(envelope, pages, queue.limits.maxMessageBytes);
+    // Reading and encoding the next piece overlaps the append of this one.
+    for await (const messages of new ReadAhead(pieces, 2)) {
+      this.#tail = await this.#whenRoom(() => stream.append(this.#tail, messages));
+    }
+  }
+
+  /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
+  async #whenRoom<T>(append: () => Promise<T>): Promise<T> {
+    const { signal, logger } = this.#options;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await append();
+      } catch (error) {
+        if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted || attempt > 20) throw error;
+        if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
+        await sleep(100, signal);
+      }
+    }
+  }
+}
+
+function isComplete(mark: NonNullable<StreamTail["mark"]>): boolean {
+  return mark.last && mark.fragment === mark.fragments - 1;
+}
+
+async function* chunkPages(chunk: Chunk): AsyncGenerator<readonly Change[]> {
+  yield chunk.rows.map((row, index) => ({
+    layout: chunk.layout,
+    op: "insert",
+    keyBefore: null,
+    row,
+    rowBefore: null,
+    filters: chunk.filters[index] ?? [],
+    transaction: null,
+    origin: null,
+    hops: [],
+  }));
+}
+
+function rewound(source: string, published: number, last: number): TidemarkError {
+  return new TidemarkError(
+    "TM-SOURCE-REWOUND",
+    `Batch ${published} of ${source} was published, but the source knows batches only up to ${last}: it was restored to an earlier time, or this is another database.`,
+    { fix: "See docs/errors/TM-SOURCE-REWOUND.md.", details: { published, last } },
+  );
+}

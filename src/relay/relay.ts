@@ -1,0 +1,351 @@
+import { Bell, backoff, sleep } from "../core/async.ts";
+import type { Layout } from "../core/change.ts";
+import {
+  type FenceDocument,
+  keys,
+  type RefusalDocument,
+  type RequestDocument,
+  type SourceStatus,
+} from "../core/documents.ts";
+import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { timelineHash } from "../core/hash.ts";
+import type { Logger } from "../core/log.ts";
+import type { BatchHeader } from "../core/position.ts";
+import type { Queue, QueueStream } from "../core/queue.ts";
+import type { CaptureTable, ChangeLog, Source } from "../core/source.ts";
+import { statusError } from "../core/status-error.ts";
+import { formatTable } from "../core/table.ts";
+import { Copies } from "./copies.ts";
+import { Mailbox } from "./mailbox.ts";
+import { Publisher } from "./publisher.ts";
+import { Retention } from "./retention.ts";
+
+export interface RelayOptions {
+  readonly source: string;
+  readonly openSource: () => Promise<Source>;
+  readonly queue: Queue;
+  readonly tables: readonly CaptureTable[];
+  /** Names of the syncs that read this source. */
+  readonly syncs: readonly string[];
+  readonly maxLogBytes: number;
+  readonly logger: Logger;
+  /** Milliseconds to let changes gather between cuts while they keep coming. */
+  readonly lingerMs?: number;
+}
+
+const STANDBY_POLL_MS = 1_000;
+const TEND_EVERY_MS = 1_000;
+const DEFAULT_LINGER_MS = 5;
+
+/**
+ * Source to queue: cuts batches, publishes them in order, serves fences, copies and resends,
+ * purges what is confirmed. One works per source; others stand by for its lease.
+ */
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #stop = new AbortController();
+  readonly #bell = new Bell();
+  readonly #mailbox: Mailbox;
+  #status: SourceStatus;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#mailbox = new Mailbox(options.queue.documents, options.source, this.#bell);
+    this.#status = { ...UNKNOWN_STATUS, name: options.source };
+  }
+
+  get status(): SourceStatus {
+    return this.#status;
+  }
+
+  /**
+   * Works until stop(). Retryable trouble is waited out; any other error ends it and is thrown.
+   * `onReady` is called once, when changes are first being captured (here or by the relay we stand by for).
+   */
+  async run(onReady: () => void): Promise<void> {
+    const { logger, syncs } = this.#options;
+    const mail = this.#mailbox.run(syncs, logger, this.#stop.signal);
+    try {
+      for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+        try {
+          await this.#session(onReady, () => {
+            attempt = 0;
+          });
+        } catch (error) {
+          await this.#recover(toTidemarkError(error), attempt);
+        }
+      }
+      await this.#report({ state: "stopped" });
+    } finally {
+      this.stop();
+      await mail;
+    }
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    this.#bell.ring();
+  }
+
+  async #recover(error: TidemarkError, attempt: number): Promise<void> {
+    const { logger } = this.#options;
+    if (this.#stop.signal.aborted) return;
+    if (!error.retryable) {
+      await this.#report({ state: "stopped", error: statusError(error) });
+      throw error;
+    }
+    logger.warn({ code: error.code, err: error }, "relay interrupted: trying again");
+    await this.#report({ error: statusError(error) });
+    await sleep(backoff(attempt), this.#stop.signal);
+  }
+
+  /** One connection to the source, from lease to loss. */
+  async #session(onReady: () => void, onHealthy: () => void): Promise<void> {
+    const source = await this.#options.openSource();
+    let log: ChangeLog | null = null;
+    try {
+      log = await this.#lease(source, onReady);
+      if (log === null) return;
+      const work = await RelayWork.open(this.#options, log, this.#mailbox, this.#stop.signal);
+      onReady();
+      while (!this.#stop.signal.aborted) {
+        const busy = await work.step();
+        onHealthy();
+        if (work.tendDue(TEND_EVERY_MS)) await this.#report(await work.tend());
+        if (busy) await sleep(this.#options.lingerMs ?? DEFAULT_LINGER_MS, this.#stop.signal);
+        else await this.#idle(log, work);
+      }
+    } finally {
+      await log?.close();
+      await source.close();
+    }
+  }
+
+  async #lease(source: Source, onReady: () => void): Promise<ChangeLog | null> {
+    while (!this.#stop.signal.aborted) {
+      const log = await source.openChangeLog();
+      if (log !== null) return log;
+      if (this.#status.state !== "standby") {
+        this.#options.logger.info({}, "another relay holds this source: standing by");
+        this.#status = { ...this.#status, state: "standby" };
+        onReady();
+      }
+      await sleep(STANDBY_POLL_MS, this.#stop.signal);
+    }
+    return null;
+  }
+
+  /** Waits for changes, for mail, or for the next time to tend. */
+  async #idle(log: ChangeLog, work: RelayWork): Promise<void> {
+    const wake = new AbortController();
+    const changes = log.waitForChanges(wake.signal);
+    const mail = this.#bell.wait(work.untilTend(TEND_EVERY_MS), this.#stop.signal);
+    try {
+      await Promise.race([changes, mail]);
+    } finally {
+      wake.abort();
+      this.#bell.cancel();
+      await changes;
+      await mail;
+    }
+  }
+
+  async #report(change: Partial<SourceStatus>): Promise<void> {
+    const heartbeatAt = new Date().toISOString();
+    this.#status = { ...this.#status, ...change, heartbeatAt };
+    // A standby must not overwrite what the working relay reports.
+    if (this.#status.state === "standby" || this.#status.state === "unknown") return;
+    try {
+      await this.#options.queue.documents.put(keys.relay(this.#options.source), this.#status);
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, "status could not be published");
+    }
+  }
+}
+
+/** What the lease holder does, step by step. */
+class RelayWork {
+  readonly #options: RelayOptions;
+  readonly #log: ChangeLog;
+  readonly #mailbox: Mailbox;
+  readonly #stream: QueueStream;
+  readonly #publisher: Publisher;
+  readonly #retention: Retention;
+  readonly #copies: Copies;
+  readonly #resent = new Map<string, string>();
+  #layouts: readonly Layout[] = [];
+  #last: BatchHeader | null = null;
+  #tendedAt = 0;
+
+  static async open(
+    options: RelayOptions,
+    log: ChangeLog,
+    mailbox: Mailbox,
+    signal: AbortSignal,
+  ): Promise<RelayWork> {
+    const stream = await options.queue.openStream(options.source);
+    const { source, queue, logger, maxLogBytes } = options;
+    const publisher = new Publisher({ source, queue, stream, log, logger, signal });
+    const { documents } = queue;
+    const retention = new Retention({
+      source,
+      log,
+      stream,
+      documents,
+      mailbox,
+      maxLogBytes,
+      logger,
+    });
+    const work = new RelayWork(options, log, mailbox, { stream, publisher, retention });
+    await work.#open();
+    return work;
+  }
+
+  private constructor(
+    options: RelayOptions,
+    log: ChangeLog,
+    mailbox: Mailbox,
+    parts: { stream: QueueStream; publisher: Publisher; retention: Retention },
+  ) {
+    this.#options = options;
+    this.#log = log;
+    this.#mailbox = mailbox;
+    this.#stream = parts.stream;
+    this.#publisher = parts.publisher;
+    this.#retention = parts.retention;
+    const names = options.tables.map(
+      ({ schema }) => [formatTable(schema.name), schema.name] as const,
+    );
+    this.#copies = new Copies(new Map(names));
+  }
+
+  async #open(): Promise<void> {
+    const { tables } = this.#options;
+    this.#layouts = await this.#log.capture(tables);
+    await this.#putSchemas();
+    await this.#retention.open();
+    this.#last = await this.#log.batches.last();
+    await this.#publisher.reconcile(this.#oldestNeeded());
+  }
+
+  /** Readers must find a layout before the first change that names it. */
+  async #putSchemas(): Promise<void> {
+    const { source, queue, tables } = this.#options;
+    for (const { schema } of tables) {
+      await queue.documents.put(keys.table(source, formatTable(schema.name)), schema);
+    }
+    for (const layout of this.#layouts) {
+      await queue.documents.put(keys.layout(source, this.#log.timeline, layout.id), layout);
+    }
+  }
+
+  /** Cuts and publishes what there is; true when there was something. */
+  async step(): Promise<boolean> {
+    await this.#serveRequests();
+    const fences = this.#mailbox.fences();
+    const next = this.#copies.next();
+    const cut = await this.#log.batches.cut(next?.request);
+    if (cut.header !== null) {
+      await this.#publisher.publishBatch(cut.header, cut.pages);
+      this.#last = cut.header;
+    }
+    if (next !== null && cut.chunk !== null) {
+      await this.#publisher.publishChunk(this.#position(), cut.chunk, next.job.describe(cut.chunk));
+      next.job.sent(cut.chunk);
+    }
+    await this.#answerFences(fences);
+    return cut.header !== null || cut.chunk !== null;
+  }
+
+  tendDue(everyMs: number): boolean {
+    return this.untilTend(everyMs) === 0;
+  }
+
+  untilTend(everyMs: number): number {
+    return Math.max(0, this.#tendedAt + everyMs - performance.now());
+  }
+
+  /** Purges, checks that the queue still holds what was sent, and tells how things stand. */
+  async tend(): Promise<Partial<SourceStatus>> {
+    this.#tendedAt = performance.now();
+    if (!(await this.#publisher.inStep())) {
+      this.#options.logger.warn({}, "the queue is not where it was left: filling in from the log");
+      this.#copies.restart();
+      await this.#putSchemas();
+      await this.#publisher.reconcile(this.#oldestNeeded());
+    }
+    const stats = await this.#retention.tend();
+    const queue = await this.#stream.stats();
+    return {
+      state: "running",
+      timeline: this.#log.timeline,
+      batch: this.#last?.batch ?? 0,
+      lastBatchAt: this.#last?.cutAt ?? null,
+      logRows: stats.rows,
+      logBytes: stats.bytes,
+      queueMessages: queue.messages,
+      queueBytes: queue.bytes,
+      error: null,
+    };
+  }
+
+  async #serveRequests(): Promise<void> {
+    for (const [sync, request] of this.#mailbox.takeRequests()) {
+      this.#copies.update(sync, request);
+      if (request?.resend && this.#resent.get(sync) !== request.resend.id) {
+        this.#resent.set(sync, request.resend.id);
+        await this.#resend(sync, request.resend);
+      }
+    }
+  }
+
+  async #resend(sync: string, resend: NonNullable<RequestDocument["resend"]>): Promise<void> {
+    const { source, queue, logger } = this.#options;
+    logger.info({ sync, from: resend.from }, "resending from the change log");
+    this.#copies.restart();
+    try {
+      await this.#publisher.resendFrom(Math.min(resend.from, this.#oldestNeeded()));
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-BATCH-PURGED")) throw error;
+      const at = new Date().toISOString();
+      const refusal: RefusalDocument = { at, from: resend.from, message: error.message };
+      await queue.documents.put(keys.refusal(source, sync), refusal);
+      await this.#publisher.resendFrom(this.#oldestNeeded());
+    }
+  }
+
+  /** These were asked before the cut, so the newest batch holds all that was committed before them. */
+  async #answerFences(fences: ReadonlyMap<string, FenceDocument>): Promise<void> {
+    for (const [id, fence] of fences) {
+      const { timeline, batch, hash } = this.#position();
+      if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
+      await this.#mailbox.answer(id, { ...fence, answer: { timeline, batch, hash } });
+    }
+  }
+
+  /** What an empty stream must begin with: for nobody, only what is still to come. */
+  #oldestNeeded(): number {
+    return Math.min(this.#retention.oldestNeeded, (this.#last?.batch ?? 0) + 1);
+  }
+
+  #position(): BatchHeader {
+    if (this.#last !== null) return this.#last;
+    const now = new Date().toISOString();
+    const hash = timelineHash(this.#log.timeline);
+    const { timeline } = this.#log;
+    return { timeline, batch: 0, hash, prevHash: hash, cutAt: now, committedAt: now };
+  }
+}
+
+const UNKNOWN_STATUS: Omit<SourceStatus, "name"> = {
+  state: "unknown",
+  timeline: null,
+  batch: 0,
+  lastBatchAt: null,
+  heartbeatAt: null,
+  logRows: 0,
+  logBytes: 0,
+  queueMessages: 0,
+  queueBytes: 0,
+  error: null,
+};
