@@ -1,0 +1,110 @@
+import { readFile } from "node:fs/promises";
+import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import type { ConnectionOptions, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
+import { loadDriver } from "../../core/driver.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { toConnectError } from "./errors.ts";
+import type { NatsLocation } from "./location.ts";
+
+/** How long one question to the server may take. */
+export const REQUEST_TIMEOUT_MS = 5_000;
+const MINIMUM_VERSION = [2, 9] as const;
+
+/** One connection of the driver, with JetStream on it. */
+export interface NatsClient {
+  readonly connection: NatsConnection;
+  readonly jetstream: JetStreamClient;
+  readonly manager: JetStreamManager;
+  headers(): MsgHdrs;
+}
+
+/** Loads the driver, connects, and makes sure that the server can be a queue. */
+export async function connectClient(location: NatsLocation): Promise<NatsClient> {
+  const transport = await loadDriver(
+    "@nats-io/transport-node",
+    () => import("@nats-io/transport-node"),
+  );
+  const { jetstream, jetstreamManager } = await loadDriver(
+    "@nats-io/jetstream",
+    () => import("@nats-io/jetstream"),
+  );
+  const address = location.servers.join(",");
+  const options = await connectionOptions(location, transport.credsAuthenticator);
+  const connection = await transport.connect(options).catch((error: unknown) => {
+    throw toConnectError(error, address);
+  });
+  try {
+    refuseOldServer(connection);
+    const manager = await jetstreamManager(connection, { timeout: REQUEST_TIMEOUT_MS });
+    const client = jetstream(connection, { timeout: REQUEST_TIMEOUT_MS });
+    return { connection, jetstream: client, manager, headers: transport.headers };
+  } catch (error) {
+    await connection.close();
+    if ((error as Error).name === "JetStreamNotEnabled") throw noJetStream(error);
+    throw toConnectError(error, address);
+  }
+}
+
+type CredsAuthenticator = typeof import("@nats-io/transport-node")["credsAuthenticator"];
+
+async function connectionOptions(
+  location: NatsLocation,
+  credsAuthenticator: CredsAuthenticator,
+): Promise<ConnectionOptions> {
+  const { user, password, token, credentials, caFile, certFile, keyFile } = location;
+  const tls = location.tls || caFile !== null || certFile !== null;
+  return {
+    name: "tidemark",
+    servers: [...location.servers],
+    timeout: REQUEST_TIMEOUT_MS,
+    // For ever: a server that is away for a day must find its readers again.
+    maxReconnectAttempts: -1,
+    ignoreAuthErrorAbort: true,
+    reconnectTimeWait: 250,
+    reconnectJitter: 250,
+    // A connection whose other end is gone without a word is found dead after 15 s.
+    pingInterval: 5_000,
+    maxPingOut: 2,
+    ...(user === null ? {} : { user, pass: password ?? "" }),
+    ...(token === null ? {} : { token }),
+    ...(credentials === null
+      ? {}
+      : { authenticator: credsAuthenticator(await readCredentials(credentials)) }),
+    ...(tls
+      ? {
+          tls: {
+            ...(caFile === null ? {} : { caFile }),
+            ...(certFile === null ? {} : { certFile }),
+            ...(keyFile === null ? {} : { keyFile }),
+          },
+        }
+      : {}),
+  };
+}
+
+async function readCredentials(path: string): Promise<Uint8Array> {
+  return readFile(path).catch((cause: unknown) => {
+    throw new TidemarkError("TM-AUTH-FAILED", `The credentials file ${path} cannot be read.`, {
+      fix: "Check the parameter creds of the queue's URL.",
+      cause,
+    });
+  });
+}
+
+function refuseOldServer(connection: NatsConnection): void {
+  const version = connection.info?.version ?? "0.0";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [neededMajor, neededMinor] = MINIMUM_VERSION;
+  if (major > neededMajor || (major === neededMajor && minor >= neededMinor)) return;
+  throw new TidemarkError(
+    "TM-SERVER-UNSUPPORTED",
+    `NATS ${version} is too old: Tidemark needs ${MINIMUM_VERSION.join(".")} or later.`,
+  );
+}
+
+function noJetStream(cause: unknown): TidemarkError {
+  return new TidemarkError("TM-SERVER-UNSUPPORTED", "JetStream is not enabled in NATS.", {
+    fix: "Start nats-server with -js and a store_dir, and enable JetStream for the account.",
+    cause,
+  });
+}

@@ -1,0 +1,124 @@
+import { backoff, sleep } from "../../core/async.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import { connectClient, type NatsClient } from "./client.ts";
+import { toQueueError } from "./errors.ts";
+import type { NatsLocation } from "./location.ts";
+
+/**
+ * A connection that comes back for ever. Whoever is in the middle of a question when it breaks is told
+ * at once; whoever reads is told by `link`, and looks anew where it stands.
+ */
+export class QueueConnection {
+  readonly location: NatsLocation;
+  readonly logger: Logger;
+  readonly #closing = new AbortController();
+  #client: NatsClient;
+  #link = new AbortController();
+
+  private constructor(location: NatsLocation, logger: Logger, client: NatsClient) {
+    this.location = location;
+    this.logger = logger;
+    this.#client = client;
+    this.#follow(client);
+  }
+
+  static async open(location: NatsLocation, logger: Logger): Promise<QueueConnection> {
+    return new QueueConnection(location, logger, await connectClient(location));
+  }
+
+  /** Aborts when the queue is closed. */
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Aborts when this connection to the server is lost; a new one has a new signal. */
+  get link(): AbortSignal {
+    return this.#link.signal;
+  }
+
+  /** The largest message the server takes, headers included. */
+  get maxPayload(): number {
+    return this.#client.connection.info?.max_payload ?? 1024 * 1024;
+  }
+
+  /**
+   * Asks the server. Throws TM-CONNECTION-LOST when there is no connection or it breaks: then
+   * whether the server did it is unknown.
+   */
+  async call<T>(what: string, work: (client: NatsClient) => Promise<T>): Promise<T> {
+    if (this.closed.aborted) throw new TidemarkError("TM-INTERNAL", "The queue is closed.");
+    const link = this.link;
+    // What is sent while there is no connection would wait in the client and be sent much later.
+    if (link.aborted) throw lost(what);
+    let onLost = () => {};
+    const broken = new Promise<never>((_, reject) => {
+      onLost = () => reject(lost(what));
+      link.addEventListener("abort", onLost, { once: true });
+    });
+    try {
+      return await Promise.race([work(this.#client), broken]);
+    } catch (error) {
+      throw toQueueError(error, what);
+    } finally {
+      link.removeEventListener("abort", onLost);
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.closed.aborted) return;
+    this.#closing.abort();
+    this.#link.abort();
+    await this.#client.connection.close();
+  }
+
+  #follow(client: NatsClient): void {
+    const watch = async () => {
+      for await (const { type } of client.connection.status()) {
+        if (type === "disconnect" || type === "staleConnection") this.#lose();
+        if (type === "reconnect") this.#restore();
+      }
+    };
+    watch().catch((error: unknown) => this.logger.debug({ error: String(error) }, "status ended"));
+    client.connection
+      .closed()
+      .then(() => this.#redial())
+      .catch((error: unknown) => this.logger.error({ error: String(error) }, "queue lost"));
+  }
+
+  #lose(): void {
+    if (this.#link.signal.aborted) return;
+    this.#link.abort();
+    if (!this.closed.aborted) this.logger.warn({}, "connection to NATS lost");
+  }
+
+  #restore(): void {
+    if (this.closed.aborted) return;
+    this.#link.abort();
+    this.#link = new AbortController();
+    this.logger.info({}, "connected to NATS again");
+  }
+
+  /** The driver gave up, whatever the reason: begin from the start. */
+  async #redial(): Promise<void> {
+    this.#lose();
+    for (let attempt = 0; !this.closed.aborted; attempt++) {
+      try {
+        const client = await connectClient(this.location);
+        if (this.closed.aborted) return await client.connection.close();
+        this.#client = client;
+        this.#follow(client);
+        return this.#restore();
+      } catch (error) {
+        this.logger.warn({ error: String(error) }, "NATS cannot be reached");
+        await sleep(backoff(attempt), this.closed);
+      }
+    }
+  }
+}
+
+function lost(what: string): TidemarkError {
+  return new TidemarkError("TM-CONNECTION-LOST", `The connection to NATS is lost (${what}).`, {
+    details: { queue: what },
+  });
+}

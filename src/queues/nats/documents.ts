@@ -1,0 +1,181 @@
+import type { JsMsg } from "@nats-io/jetstream";
+import { backoff, sleep } from "../../core/async.ts";
+import { toTidemarkError } from "../../core/errors.ts";
+import type { DocumentEntry, Documents } from "../../core/queue.ts";
+import type { NatsClient } from "./client.ts";
+import type { QueueConnection } from "./connection.ts";
+import { Delivery } from "./delivery.ts";
+import { isNobodyThere, isStreamNotFound } from "./errors.ts";
+import { bucketName, decodeKey, encodeKey } from "./names.ts";
+import { ensureStream, type StreamSettings } from "./settings.ts";
+
+/** How NATS buckets mark a key that was removed. */
+const OPERATION_HEADER = "KV-Operation";
+const ROLLUP_HEADER = "Nats-Rollup";
+
+/**
+ * Documents in a key-value bucket. A bucket is a stream that keeps the last message of each subject; it
+ * is used as such here, because a watch must find out by itself that the bucket was lost and made anew.
+ */
+export class NatsDocuments implements Documents {
+  readonly #connection: QueueConnection;
+  readonly #stream: string;
+  readonly #subjects: string;
+  readonly #settings: StreamSettings;
+
+  constructor(connection: QueueConnection) {
+    const bucket = bucketName(connection.location.prefix);
+    this.#connection = connection;
+    this.#stream = `KV_${bucket}`;
+    this.#subjects = `$KV.${bucket}.`;
+    this.#settings = {
+      name: this.#stream,
+      description: "Tidemark: layouts, progress, requests",
+      subjects: [`${this.#subjects}>`],
+      storage: "file",
+      retention: "limits",
+      discard: "new",
+      max_msgs_per_subject: 1,
+      num_replicas: connection.location.replicas,
+      allow_rollup_hdrs: true,
+      deny_delete: true,
+      allow_direct: true,
+    };
+  }
+
+  async open(): Promise<void> {
+    await ensureStream(this.#connection, this.#settings);
+  }
+
+  async put(key: string, value: unknown): Promise<void> {
+    await this.#publish(key, JSON.stringify(value ?? null), {});
+  }
+
+  async remove(key: string): Promise<void> {
+    // Rolled up: nothing of the value stays at the server.
+    await this.#publish(key, "", { [OPERATION_HEADER]: "PURGE", [ROLLUP_HEADER]: "sub" });
+  }
+
+  async get(key: string): Promise<unknown | null> {
+    const last_by_subj = this.#subjectOf(key);
+    const stored = await this.#connection.call(this.#stream, async ({ manager }) => {
+      try {
+        return await manager.streams.getMessage(this.#stream, { last_by_subj });
+      } catch (error) {
+        if (isStreamNotFound(error)) return null;
+        throw error;
+      }
+    });
+    if (stored === null || stored.header.get(OPERATION_HEADER) !== "") return null;
+    return JSON.parse(new TextDecoder().decode(stored.data));
+  }
+
+  async list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
+    for (let attempt = 0; ; attempt++) {
+      const entries = new Map<string, unknown>();
+      const { delivery } = await this.#deliver();
+      if (delivery.waiting === 0) {
+        delivery.discard();
+        return entries;
+      }
+      for await (const message of delivery.read(this.#connection.closed)) {
+        const { key, value } = this.#entryOf(message);
+        if (value !== null && key.startsWith(prefix)) entries.set(key, value.json);
+        if (message.info.pending === 0) return entries;
+      }
+      // Ended before all had come: from the start, until the connection says what is wrong.
+      await sleep(backoff(attempt), this.#connection.closed);
+    }
+  }
+
+  async *watch(prefix: string, signal: AbortSignal): AsyncGenerator<DocumentEntry> {
+    const ended = AbortSignal.any([signal, this.#connection.closed]);
+    /** Revision of each key told with a value. A bucket made anew counts from 1: its date belongs to it. */
+    const told = new Map<string, string>();
+    for (let attempt = 0; !ended.aborted; attempt++) {
+      const opened = await this.#deliver().catch(async (error: unknown) => {
+        const coded = toTidemarkError(error);
+        if (!ended.aborted && !coded.retryable) throw coded;
+        await sleep(backoff(attempt), ended);
+        return null;
+      });
+      if (opened === null) continue;
+      const { delivery, created } = opened;
+      // Keys that do not come before all that waits has come are gone.
+      let missing: Set<string> | null = new Set(told.keys());
+      if (delivery.waiting === 0) {
+        yield* vanished(told, missing);
+        missing = null;
+      }
+      for await (const message of delivery.read(ended)) {
+        attempt = 0;
+        const entry = this.#entryOf(message);
+        const { key, value } = entry;
+        if (key.startsWith(prefix)) {
+          missing?.delete(key);
+          const revision = `${created} ${message.seq}`;
+          const isNews = value === null ? told.delete(key) : told.get(key) !== revision;
+          if (value !== null) told.set(key, revision);
+          if (isNews) yield { key, value: value?.json ?? null };
+          if (ended.aborted) return;
+        }
+        if (missing !== null && message.info.pending === 0) {
+          yield* vanished(told, missing);
+          missing = null;
+        }
+      }
+    }
+  }
+
+  async #publish(
+    key: string,
+    body: string,
+    fields: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    const send = ({ jetstream, headers }: NatsClient) => {
+      const header = headers();
+      for (const [name, value] of Object.entries(fields)) header.set(name, value);
+      return jetstream.publish(this.#subjectOf(key), body, { headers: header });
+    };
+    const isSent = await this.#connection.call(this.#stream, async (client) => {
+      try {
+        await send(client);
+        return true;
+      } catch (error) {
+        if (isNobodyThere(error)) return false;
+        throw error;
+      }
+    });
+    if (isSent) return;
+    await this.open(); // the bucket was deleted
+    await this.#connection.call(this.#stream, send);
+  }
+
+  /** The last value of every key, then what is written. */
+  async #deliver(): Promise<{ delivery: Delivery; created: string }> {
+    const { created } = await ensureStream(this.#connection, this.#settings);
+    const delivery = await Delivery.open(this.#connection, this.#stream, {
+      deliver_policy: "last_per_subject",
+      filter_subject: `${this.#subjects}>`,
+    });
+    return { delivery, created };
+  }
+
+  /** `value` is null for a removal; a document may be JSON's null. */
+  #entryOf(message: JsMsg): { key: string; value: { json: unknown } | null } {
+    const key = decodeKey(message.subject.slice(this.#subjects.length));
+    const isRemoval = (message.headers?.get(OPERATION_HEADER) ?? "") !== "";
+    return { key, value: isRemoval ? null : { json: JSON.parse(message.string()) } };
+  }
+
+  #subjectOf(key: string): string {
+    return this.#subjects + encodeKey(key);
+  }
+}
+
+function* vanished(told: Map<string, string>, missing: Set<string>): Generator<DocumentEntry> {
+  for (const key of missing) {
+    told.delete(key);
+    yield { key, value: null };
+  }
+}

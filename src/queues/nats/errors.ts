@@ -1,0 +1,134 @@
+import { TidemarkError } from "../../core/errors.ts";
+
+// Error codes of the JetStream API (the server's errors.json).
+const INSUFFICIENT_RESOURCES = 10023;
+const NOT_ENABLED_FOR_ACCOUNT = 10039;
+const STORAGE_RESOURCES_EXCEEDED = 10047;
+const MESSAGE_EXCEEDS_MAXIMUM = 10054;
+const NAME_IN_USE = 10058;
+const STREAM_NOT_FOUND = 10059;
+const WRONG_LAST_SEQUENCE = 10071;
+const NOT_ENABLED = 10076;
+const STORE_FAILED = 10077;
+
+const CONNECTION_ERRORS = new Set([
+  "TimeoutError",
+  "ConnectionError",
+  "ClosedConnectionError",
+  "DrainingConnectionError",
+  "RequestError",
+  "NoRespondersError",
+  "ProtocolError",
+  // What the client makes of "nobody listens": the stream is not there, or the server is just starting.
+  "JetStreamNotEnabled",
+]);
+
+export function isStreamNotFound(error: unknown): boolean {
+  return apiCode(error) === STREAM_NOT_FOUND;
+}
+
+export function isNameInUse(error: unknown): boolean {
+  return apiCode(error) === NAME_IN_USE;
+}
+
+/** Nobody takes messages of this subject: its stream is not there. */
+export function isNobodyThere(error: unknown): boolean {
+  return nameOf(error) === "JetStreamNotEnabled" && apiCode(error) === null;
+}
+
+/** Gives what the client or the server answered a code. `what`: the stream or address, for people. */
+export function toQueueError(error: unknown, what: string): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const options = { cause: error, details: { queue: what } };
+  switch (apiCode(error)) {
+    case WRONG_LAST_SEQUENCE:
+      return new TidemarkError(
+        "TM-QUEUE-CONFLICT",
+        `The stream of ${what} does not end where this relay left it: another one writes to it, or it was emptied.`,
+        options,
+      );
+    case STORE_FAILED:
+    case STORAGE_RESOURCES_EXCEEDED:
+    case INSUFFICIENT_RESOURCES:
+      return new TidemarkError("TM-QUEUE-FULL", `NATS takes no more for ${what}.`, {
+        fix: "Start the targets that lag behind, raise `queue.maxStreamBytes`, or give JetStream more storage.",
+        ...options,
+      });
+    case MESSAGE_EXCEEDS_MAXIMUM:
+      return new TidemarkError(
+        "TM-QUEUE-LIMIT",
+        `NATS refuses a message for ${what} as too large.`,
+        {
+          fix: `Remove max_msg_size from the stream.`,
+          ...options,
+        },
+      );
+    case NOT_ENABLED:
+    case NOT_ENABLED_FOR_ACCOUNT:
+      return new TidemarkError("TM-SERVER-UNSUPPORTED", "JetStream is not enabled in NATS.", {
+        fix: "Start nats-server with -js and a store_dir, and enable JetStream for the account.",
+        ...options,
+      });
+    case null:
+      break;
+    default:
+      return new TidemarkError(
+        "TM-CONNECTION-LOST",
+        `NATS refused: ${messageOf(error)} (${what}).`,
+        {
+          ...options,
+        },
+      );
+  }
+  const name = nameOf(error);
+  if (name === "PermissionViolationError") {
+    return new TidemarkError("TM-GRANT-MISSING", `NATS does not permit what ${what} needs.`, {
+      fix: "Allow the user to publish to $JS.API.>, $KV.> and its own subjects, and to subscribe to _INBOX.>.",
+      ...options,
+    });
+  }
+  if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
+    return authFailed(what, error);
+  }
+  if (CONNECTION_ERRORS.has(name)) {
+    return new TidemarkError("TM-CONNECTION-LOST", `NATS does not answer (${what}).`, options);
+  }
+  return new TidemarkError("TM-INTERNAL", `NATS: ${messageOf(error)}`, options);
+}
+
+/** Why the first connection failed. The message names the address without user and password. */
+export function toConnectError(error: unknown, address: string): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const name = nameOf(error);
+  if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
+    return authFailed(address, error);
+  }
+  return new TidemarkError("TM-CONNECT-FAILED", `NATS cannot be reached at ${address}.`, {
+    fix: "Check that nats-server runs there and that the port is open.",
+    cause: error,
+    details: { address },
+  });
+}
+
+function authFailed(what: string, cause: unknown): TidemarkError {
+  return new TidemarkError("TM-AUTH-FAILED", `NATS refuses the login (${what}).`, {
+    fix: "Check the user and password, the token, or the credentials file in the queue's URL.",
+    cause,
+  });
+}
+
+function apiCode(error: unknown): number | null {
+  const candidate = error as { name?: unknown; code?: unknown; cause?: unknown } | null;
+  if (typeof candidate?.code === "number" && candidate.code >= 10_000) return candidate.code;
+  return candidate?.name === "JetStreamNotEnabled" && candidate.cause !== undefined
+    ? apiCode(candidate.cause)
+    : null;
+}
+
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : "";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

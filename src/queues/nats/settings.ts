@@ -1,0 +1,80 @@
+import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
+import { TidemarkError } from "../../core/errors.ts";
+import type { QueueConnection } from "./connection.ts";
+import { isNameInUse, isStreamNotFound, toQueueError } from "./errors.ts";
+
+export type StreamSettings = Partial<StreamConfig> & { readonly name: string };
+
+/** The stream as it stands; made when it is not there. */
+export async function ensureStream(
+  connection: QueueConnection,
+  settings: StreamSettings,
+): Promise<StreamInfo> {
+  const { name } = settings;
+  const info = await connection.call(name, async ({ manager }) => {
+    try {
+      return await manager.streams.info(name);
+    } catch (error) {
+      if (!isStreamNotFound(error)) throw error;
+    }
+    try {
+      return await manager.streams.add(settings);
+    } catch (error) {
+      // Another process was first, with another bound perhaps.
+      if (isNameInUse(error)) return manager.streams.info(name);
+      const coded = toQueueError(error, name);
+      throw coded.code === "TM-QUEUE-FULL" ? noRoom(settings, coded) : coded;
+    }
+  });
+  refuseUnsafe(info);
+  return info;
+}
+
+/** Follows a changed `queue.maxStreamBytes`. */
+export async function updateBound(
+  connection: QueueConnection,
+  info: StreamInfo,
+  maxBytes: number,
+): Promise<void> {
+  const { name, max_bytes } = info.config;
+  if (max_bytes === maxBytes) return;
+  await connection.call(name, ({ manager }) =>
+    manager.streams.update(name, { max_bytes: maxBytes }),
+  );
+}
+
+/** Settings that lose messages in silence, or keep us from trimming. Ours has none; one made by hand may. */
+function refuseUnsafe({ config }: StreamInfo): void {
+  const reasons: string[] = [];
+  const bounded = config.max_bytes > 0 || config.max_msgs > 0;
+  if (config.storage !== "file") reasons.push("storage is not file");
+  if (config.retention !== "limits") reasons.push("retention is not limits");
+  if (config.max_age > 0) reasons.push("max_age removes messages");
+  if (config.discard !== "new" && bounded) reasons.push("discard is not new");
+  if (config.deny_purge) reasons.push("deny_purge is set");
+  if (config.no_ack === true) reasons.push("no_ack is set");
+  const isBucket = config.name.startsWith("KV_");
+  if (config.max_msgs_per_subject > 0 && !isBucket) reasons.push("max_msgs_per_subject is set");
+  if (config.sealed) reasons.push("it is sealed");
+  if (reasons.length === 0) return;
+  throw new TidemarkError(
+    "TM-QUEUE-UNSAFE",
+    `The NATS stream ${config.name} breaks the queue's contract: ${reasons.join(", ")}.`,
+    {
+      fix: `Stop Tidemark and delete the stream (nats stream rm ${config.name}): it is made again, and what targets need is sent again.`,
+      details: { stream: config.name, reasons },
+    },
+  );
+}
+
+function noRoom(settings: StreamSettings, cause: TidemarkError): TidemarkError {
+  return new TidemarkError(
+    "TM-QUEUE-LIMIT",
+    `NATS has no room to reserve ${settings.max_bytes} bytes for the stream ${settings.name}.`,
+    {
+      fix: "Lower `queue.maxStreamBytes`, or raise max_file_store of the server (or the account's limit).",
+      cause,
+      details: { stream: settings.name },
+    },
+  );
+}

@@ -1,0 +1,207 @@
+import type { StreamInfo } from "@nats-io/jetstream";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import type { Position } from "../../core/position.ts";
+import type { QueueMessage, QueueStream, StreamStats, StreamTail } from "../../core/queue.ts";
+import { BatchEnds } from "./batch-ends.ts";
+import { REQUEST_TIMEOUT_MS } from "./client.ts";
+import type { QueueConnection } from "./connection.ts";
+import { markTextAt, sequenceAfter } from "./log.ts";
+import { decodeMark, encodeMark, MARK_HEADER, RESET_HEADER } from "./marks.ts";
+import { streamName, streamSubject } from "./names.ts";
+import { readStream } from "./reader.ts";
+import { ensureStream, type StreamSettings, updateBound } from "./settings.ts";
+
+/** Of the largest message the server takes, what the mark and the server's own headers may need. */
+const HEADER_ROOM_BYTES = 4096;
+/** On their way at once, of one append. */
+const WINDOW_MESSAGES = 64;
+const WINDOW_BYTES = 8 * 1024 * 1024;
+
+export function maxMessageBytes(connection: QueueConnection): number {
+  return connection.maxPayload - HEADER_ROOM_BYTES;
+}
+
+export class NatsStream implements QueueStream {
+  readonly #connection: QueueConnection;
+  readonly #source: string;
+  readonly #name: string;
+  readonly #subject: string;
+  readonly #settings: StreamSettings;
+  readonly #ends = new BatchEnds();
+
+  private constructor(connection: QueueConnection, source: string, maxBytes: number) {
+    const { prefix, replicas } = connection.location;
+    this.#connection = connection;
+    this.#source = source;
+    this.#name = streamName(prefix, source);
+    this.#subject = streamSubject(prefix, source);
+    this.#settings = {
+      name: this.#name,
+      description: "Tidemark: batches of one source",
+      subjects: [this.#subject],
+      storage: "file",
+      retention: "limits",
+      // A full stream refuses; it never drops what is not confirmed.
+      discard: "new",
+      max_bytes: maxBytes,
+      max_age: 0,
+      num_replicas: replicas,
+      allow_direct: true,
+    };
+  }
+
+  static async open(
+    connection: QueueConnection,
+    source: string,
+    maxBytes: number,
+  ): Promise<NatsStream> {
+    const stream = new NatsStream(connection, source, maxBytes);
+    await updateBound(connection, await stream.#inspect(), maxBytes);
+    return stream;
+  }
+
+  async tail(): Promise<StreamTail> {
+    for (;;) {
+      const { state } = await this.#inspect();
+      if (state.messages === 0) return { sequence: state.last_seq, mark: null };
+      const text = await markTextAt(this.#connection, this.#name, state.last_seq);
+      // Not there: emptied between the two questions.
+      if (text !== null) return { sequence: state.last_seq, mark: decodeMark(text) };
+    }
+  }
+
+  async append(after: StreamTail, messages: readonly QueueMessage[]): Promise<StreamTail> {
+    for (const message of messages) this.#refuseTooLarge(message);
+    if (messages.length === 0) return this.#guarded(after);
+    let { sequence, mark } = after;
+    for (let rest = messages; rest.length > 0; ) {
+      const window = takeWindow(rest);
+      rest = rest.slice(window.length);
+      await this.#publish(sequence, window);
+      sequence += window.length;
+      mark = window.at(-1)?.mark ?? mark;
+    }
+    return { sequence, mark };
+  }
+
+  read(after: Position, signal: AbortSignal): AsyncGenerator<QueueMessage> {
+    return readStream(this.#connection, {
+      inspect: () => this.#inspect(),
+      after,
+      signal: AbortSignal.any([signal, this.#connection.closed]),
+    });
+  }
+
+  async trim(batch: number): Promise<void> {
+    const info = await this.#inspect();
+    const { first_seq, last_seq, messages } = info.state;
+    if (messages <= 1) return;
+    const position = { batch, chunk: Number.MAX_SAFE_INTEGER };
+    const keepFrom =
+      this.#ends.after(info.created, batch) ??
+      (await sequenceAfter(this.#connection, info, position));
+    // The last message stays: it is what tells the tail.
+    const seq = Math.min(keepFrom, last_seq);
+    if (seq <= first_seq) return;
+    await this.#connection.call(this.#name, ({ manager }) =>
+      manager.streams.purge(this.#name, { seq }),
+    );
+  }
+
+  /**
+   * Empties the stream and leaves a message without a mark: it takes a number, so that a relay which
+   * does not know of the reset cannot append behind it.
+   */
+  async reset(): Promise<void> {
+    this.#ends.clear();
+    for (;;) {
+      await this.#connection.call(this.#name, async ({ manager }) => {
+        await this.#inspect();
+        await manager.streams.purge(this.#name);
+      });
+      const { state } = await this.#inspect();
+      try {
+        await this.#publishReset(state.last_seq);
+        return;
+      } catch (error) {
+        // Somebody appended in between: empty again.
+        if (!isTidemarkError(error, "TM-QUEUE-CONFLICT")) throw error;
+      }
+    }
+  }
+
+  async stats(): Promise<StreamStats> {
+    const { state } = await this.#inspect();
+    return { messages: state.messages, bytes: state.bytes };
+  }
+
+  #inspect(): Promise<StreamInfo> {
+    return ensureStream(this.#connection, this.#settings);
+  }
+
+  /** All on their way at once; the server takes them in order, and none behind one that it refused. */
+  async #publish(sequence: number, window: readonly QueueMessage[]): Promise<void> {
+    const outcomes = await this.#connection.call(this.#name, async ({ jetstream, headers }) => {
+      return Promise.allSettled(
+        window.map(({ mark, body }, index) => {
+          const header = headers();
+          header.set(MARK_HEADER, encodeMark(mark));
+          return jetstream.publish(this.#subject, body, {
+            headers: header,
+            timeout: REQUEST_TIMEOUT_MS,
+            expect: { streamName: this.#name, lastSequence: sequence + index },
+          });
+        }),
+      );
+    });
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome.status === "rejected") await this.#explain(outcome.reason);
+      else this.#ends.add((window[index] as QueueMessage).mark.batch, outcome.value.seq);
+    }
+  }
+
+  async #explain(reason: unknown): Promise<never> {
+    // Through the same classification as every other question.
+    return this.#connection.call(`source "${this.#source}"`, () => Promise.reject(reason));
+  }
+
+  async #publishReset(lastSequence: number): Promise<void> {
+    await this.#connection.call(this.#name, ({ jetstream, headers }) => {
+      const header = headers();
+      header.set(RESET_HEADER, "1");
+      return jetstream.publish(this.#subject, new Uint8Array(0), {
+        headers: header,
+        expect: { streamName: this.#name, lastSequence },
+      });
+    });
+  }
+
+  async #guarded(after: StreamTail): Promise<StreamTail> {
+    const { state } = await this.#inspect();
+    if (state.last_seq === after.sequence) return after;
+    throw new TidemarkError(
+      "TM-QUEUE-CONFLICT",
+      `The stream of "${this.#source}" ends at ${state.last_seq}, not at ${after.sequence}.`,
+    );
+  }
+
+  #refuseTooLarge(message: QueueMessage): void {
+    const limit = maxMessageBytes(this.#connection);
+    if (message.body.length <= limit) return;
+    throw new TidemarkError(
+      "TM-QUEUE-LIMIT",
+      `A message of ${message.body.length} bytes is larger than NATS takes (${limit}).`,
+      { fix: "Raise max_payload of the server.", details: { source: this.#source } },
+    );
+  }
+}
+
+/** At least one message, if there is one. */
+function takeWindow(messages: readonly QueueMessage[]): readonly QueueMessage[] {
+  let bytes = 0;
+  const end = messages.findIndex(({ body }, index) => {
+    bytes += body.length;
+    return index > 0 && (index >= WINDOW_MESSAGES || bytes > WINDOW_BYTES);
+  });
+  return end < 0 ? messages : messages.slice(0, end);
+}
