@@ -1,9 +1,10 @@
 // The test servers by hand: node scripts/servers.mjs start|stop|status|env
 // A set started here stays until it is stopped here, and each test run meanwhile reuses it.
+//   sweep   ends what an interrupted run has left; done by each run, too
 import { runUnderProjectNode } from "./lib/project-node.mjs";
 
 await runUnderProjectNode(import.meta.filename);
-const { SERVER_NAMES, SERVERS, startSet, stopSet, urlOf, whyMissing } = await import(
+const { leaveSet, SERVER_NAMES, SERVERS, startSet, stopSet, urlOf, whyMissing } = await import(
   "../test/servers/set.ts"
 );
 
@@ -13,6 +14,7 @@ const verbs = {
     verbs.status();
   },
   stop: stopSet,
+  sweep: leaveSet,
   status() {
     for (const name of SERVER_NAMES) {
       console.log(`${name.padEnd(16)} ${urlOf(name) ?? whyMissing(name) ?? "not running"}`);
@@ -29,7 +31,7 @@ const verbs = {
 
 const verb = verbs[process.argv[2] ?? "status"];
 if (!verb) {
-  console.error("Usage: node scripts/servers.mjs start|stop|status|env");
+  console.error("Usage: node scripts/servers.mjs start|stop|status|env|sweep");
   process.exit(2);
 }
 await verb();

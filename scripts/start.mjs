@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { buildIfNeeded } from "./lib/build.mjs";
 import { orExplain } from "./lib/explain.mjs";
 import { installPackages } from "./lib/install.mjs";
-import { projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
+import { endAs, projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
 
 await orExplain(async () => {
   installPackages();
   buildIfNeeded();
   const demo = [join(ROOT, "dist/cli/main.js"), "demo", ...process.argv.slice(2)];
   const node = projectNode();
-  process.exitCode = await run(node, demo, { env: projectEnvironment(node) });
+  endAs(await run(node, demo, { env: projectEnvironment(node) }));
 });

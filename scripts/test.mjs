@@ -3,10 +3,9 @@
 //   npm run test:unit              no servers, ends in seconds
 //   npm test -- test/pairs -t name arguments go to vitest; style and types are then left out
 import { join } from "node:path";
-import { buildIfNeeded } from "./lib/build.mjs";
 import { orExplain } from "./lib/explain.mjs";
 import { installPackages } from "./lib/install.mjs";
-import { projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
+import { endAs, projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
 import { installServers } from "./lib/servers-install.mjs";
 
 const isUnit = process.argv.includes("--unit");
@@ -18,23 +17,31 @@ await orExplain(async () => {
   if (!isUnit) installServers();
   const node = projectNode();
   const env = projectEnvironment(node);
-  const step = async (name, ...args) => {
-    console.log(`\n> ${name}`);
-    return { name, code: await run(node, args, { env }) };
-  };
-
-  const results = [];
+  const steps = [];
   if (forVitest.length === 0) {
-    results.push(await step("lint", join(MODULES, "@biomejs/biome/bin/biome"), "check", "."));
-    results.push(await step("types", join(MODULES, "typescript/bin/tsc"), "-p", "tsconfig.json"));
+    steps.push(["lint", join(MODULES, "@biomejs/biome/bin/biome"), "check", "."]);
+    steps.push(["types", join(MODULES, "typescript/bin/tsc"), "-p", "tsconfig.json"]);
   }
-  if (!isUnit) buildIfNeeded(); // the tests of the command line run what users run
-  results.push(await step("tests", join(MODULES, "vitest/vitest.mjs"), ...vitestArguments()));
+  // The tests of the command line run what users run.
+  if (!isUnit) steps.push(["build", join(ROOT, "scripts/build.mjs"), "--if-needed"]);
+  steps.push(["tests", join(MODULES, "vitest/vitest.mjs"), ...vitestArguments()]);
 
-  const failed = results.filter(({ code }) => code !== 0);
-  if (failed.length > 0) console.error(`\nFailed: ${failed.map(({ name }) => name).join(", ")}`);
+  const failed = [];
+  for (const [name, ...args] of steps) {
+    console.log(`\n> ${name}`);
+    const end = await run(node, args, { env });
+    if (end.signal) return interrupted(node, end);
+    if (end.code !== 0) failed.push(name);
+  }
+  if (failed.length > 0) console.error(`\nFailed: ${failed.join(", ")}`);
   process.exitCode = failed.length > 0 ? 1 : 0;
 });
+
+/** Servers that were just being started would stay. */
+async function interrupted(node, end) {
+  if (!isUnit) await run(node, [join(ROOT, "scripts/servers.mjs"), "sweep"]);
+  endAs(end);
+}
 
 function vitestArguments() {
   return ["run", ...(isUnit ? ["--project", "unit"] : []), ...forVitest];

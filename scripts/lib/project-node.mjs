@@ -26,7 +26,8 @@ export function projectNode() {
 /** Goes on in this process if its Node will do, else runs the same script under one that does. */
 export async function runUnderProjectNode(script) {
   if (isNewEnough(process.versions.node, [22, 18])) return; // from here on it reads TypeScript
-  process.exit(await run(projectNode(), [script, ...process.argv.slice(2)]));
+  endAs(await run(projectNode(), [script, ...process.argv.slice(2)]));
+  await new Promise(() => {}); // the rest of the script is the other process's
 }
 
 /** The environment in which `node` and the tools are those of the project. */
@@ -35,11 +36,7 @@ export function projectEnvironment(node = projectNode()) {
   return { ...process.env, PATH: path };
 }
 
-/**
- * Runs a program in our place: signals reach it, and its end is ours. Resolves to its exit code.
- * A program that ends on Ctrl-C makes us end by the signal too, which is what tells npm that the
- * user wanted it, and not to print an error.
- */
+/** Runs a program in front: signals reach it. Resolves to how it ended, for `endAs`. */
 export function run(command, args, options = {}) {
   const child = spawn(command, args, { stdio: "inherit", cwd: ROOT, ...options });
   const asked = new Set();
@@ -62,10 +59,18 @@ export function run(command, args, options = {}) {
       stopWatching();
       for (const [signal, handler] of handlers) process.off(signal, handler);
       const signal = endedBy ?? [...asked].find((each) => code === 128 + NUMBERS[each]);
-      if (signal) process.kill(process.pid, signal);
-      else done(code);
+      done({ code, signal });
     });
   });
+}
+
+/**
+ * Ends this process as another one ended. One that ended on Ctrl-C makes us end by the signal too,
+ * which is what tells npm that the user wanted it, and not to print an error.
+ */
+export function endAs({ code, signal }) {
+  if (signal) process.kill(process.pid, signal);
+  else process.exit(code);
 }
 
 /**

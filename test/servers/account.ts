@@ -3,6 +3,7 @@
 import { accessSync, chownSync, constants, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { rememberFolder } from "./register.ts";
 
 export interface Account {
   readonly uid: number;
@@ -25,6 +26,7 @@ export function serverFolder(name: string, account: Account | undefined): string
   const root = roots.find((each) => each && isUsable(each) && isReachable(each, account));
   if (!root) throw new Error("No temporary folder for the test servers: set TIDEMARK_TEST_DIR.");
   const folder = mkdtempSync(join(root, `tidemark-${name}-`));
+  rememberFolder(folder);
   if (account) chownSync(folder, account.uid, account.gid);
   return folder;
 }

@@ -1,11 +1,11 @@
-// A note on disk for each server that runs, so that whatever a crashed or killed test run has left
-// is found and ended by the next one, or by `node scripts/servers.mjs stop`.
+// A note on disk for each server folder, from before the server first runs until the folder is gone:
+// so whatever a crashed or killed test run has left is found and ended by the next one.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { endProcess, isAlive, type ProcessRecord, recordOf } from "./process.ts";
 
 export const STATE_FOLDER = resolve(import.meta.dirname, "../../.servers");
-const RUNNING_FOLDER = join(STATE_FOLDER, "running");
+const NOTES = join(STATE_FOLDER, "running");
 
 export interface RunningServer extends ProcessRecord {
   readonly name: string;
@@ -13,50 +13,56 @@ export interface RunningServer extends ProcessRecord {
   readonly endSignal: NodeJS.Signals;
 }
 
-interface Note extends RunningServer {
-  /** The process that started it; when it is gone, the server is nobody's. */
+interface Note {
+  readonly folder: string;
+  /** The process that made the folder; when it is gone, the folder is nobody's. */
   readonly owner: ProcessRecord;
+  readonly server?: RunningServer;
 }
 
-export function remember(server: RunningServer): void {
-  mkdirSync(RUNNING_FOLDER, { recursive: true });
-  const note: Note = { ...server, owner: recordOf(process.pid) };
-  writeFileSync(noteFile(server), JSON.stringify(note));
+export function rememberFolder(folder: string): void {
+  write({ folder, owner: recordOf(process.pid) });
 }
 
-export function forget(server: ProcessRecord): void {
-  rmSync(noteFile(server), { force: true });
+export function rememberServer(server: RunningServer): void {
+  write({ folder: server.folder, owner: recordOf(process.pid), server });
 }
 
-/** Ends a server and removes all it has written. */
+/** Removes all that a server has written; the server itself has ended before. */
+export function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  rmSync(noteFile(folder), { force: true });
+}
+
 export async function endForGood(server: RunningServer): Promise<void> {
   await endProcess(server, server.endSignal);
-  rmSync(server.folder, { recursive: true, force: true });
-  forget(server);
+  removeFolder(server.folder);
 }
 
-/** Ends the servers whose owner is gone, but for those the caller knows to be in use. */
-export async function sweep(inUse: readonly ProcessRecord[] = []): Promise<string[]> {
-  const ended: string[] = [];
-  for (const note of notes()) {
-    if (inUse.some((each) => each.pid === note.pid)) continue;
-    if (isAlive(note.owner) && isAlive(note)) continue;
-    if (isAlive(note)) ended.push(note.name);
-    await endForGood(note);
+/** Ends and removes what no living process owns, but for the servers that are in use. */
+export async function sweep(inUse: readonly RunningServer[] = []): Promise<void> {
+  for (const { folder, owner, server } of notes()) {
+    if (isAlive(owner) || inUse.some((each) => each.folder === folder)) continue;
+    if (server) await endForGood(server);
+    else removeFolder(folder);
   }
-  return ended;
 }
 
-function noteFile(server: ProcessRecord): string {
-  return join(RUNNING_FOLDER, `${server.pid}.json`);
+function write(note: Note): void {
+  mkdirSync(NOTES, { recursive: true });
+  writeFileSync(noteFile(note.folder), JSON.stringify(note));
+}
+
+function noteFile(folder: string): string {
+  return join(NOTES, `${basename(folder)}.json`);
 }
 
 function notes(): Note[] {
   try {
-    return readdirSync(RUNNING_FOLDER).map((file) => {
-      return JSON.parse(readFileSync(join(RUNNING_FOLDER, file), "utf8")) as Note;
+    return readdirSync(NOTES).map((file) => {
+      return JSON.parse(readFileSync(join(NOTES, file), "utf8")) as Note;
     });
   } catch {
-    return [];
+    return []; // no run yet, or another one has just removed its note: the next run looks again
   }
 }

@@ -1,6 +1,6 @@
 // What all test servers have in common: a folder, a port, a process that can be killed and started
 // again on the same folder and port, and an end that leaves nothing behind.
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import getPort from "get-port";
@@ -13,7 +13,7 @@ import {
   recordOf,
   spawnServer,
 } from "./process.ts";
-import { endForGood, forget, type RunningServer, remember } from "./register.ts";
+import { endForGood, type RunningServer, rememberServer, removeFolder } from "./register.ts";
 
 export interface Server extends AsyncDisposable {
   readonly url: string;
@@ -106,12 +106,12 @@ class LocalServer implements Server {
 
   async stop(): Promise<void> {
     if (this.#process) await endProcess(this.#process, this.#kind.stopSignal);
-    this.#forget();
+    this.#process = undefined;
   }
 
   async kill(): Promise<void> {
     if (this.#process) await killTree(this.#process);
-    this.#forget();
+    this.#process = undefined;
   }
 
   async restart(): Promise<void> {
@@ -121,7 +121,7 @@ class LocalServer implements Server {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#process) await endForGood(this.record);
-    else rmSync(this.folder, { recursive: true, force: true });
+    else removeFolder(this.folder);
     this.#process = undefined;
   }
 
@@ -132,12 +132,7 @@ class LocalServer implements Server {
     child.on("error", () => {}); // told by the missing pid, and by the ping that fails
     if (child.pid === undefined) throw new Error(`Cannot run ${command}.`);
     this.#process = recordOf(child.pid);
-    remember(this.record);
-  }
-
-  #forget(): void {
-    if (this.#process) forget(this.#process);
-    this.#process = undefined;
+    rememberServer(this.record);
   }
 
   get #logFile(): string {

@@ -73,6 +73,7 @@ interface RunningSet {
 }
 
 const SET_FILE = join(STATE_FOLDER, "servers.json");
+const LOCK = join(STATE_FOLDER, "lock");
 
 /** The address of a server: the one named in the environment, else the one of the running set. */
 export function urlOf(name: ServerName): string | undefined {
@@ -91,7 +92,7 @@ export function whyMissing(name: ServerName): string | undefined {
 
 /** Starts what is installed and does not run yet. Returns the names of the servers it started. */
 export function startSet(use: "keep" | "while-running"): Promise<ServerName[]> {
-  return withLock(join(STATE_FOLDER, "lock"), async () => {
+  return withLock(LOCK, async () => {
     const set = readSet();
     await sweep(Object.values(set.servers));
     set.keep ||= use === "keep";
@@ -114,9 +115,9 @@ export function startSet(use: "keep" | "while-running"): Promise<ServerName[]> {
   });
 }
 
-/** This run needs the set no longer. Ends it if nobody else does. */
+/** This run needs the set no longer. Ends the set if nobody else does, and what crashed runs left. */
 export function leaveSet(): Promise<void> {
-  return withLock(join(STATE_FOLDER, "lock"), async () => {
+  return withLock(LOCK, async () => {
     const set = readSet();
     set.users = set.users.filter((user) => user.pid !== process.pid && isAlive(user));
     if (set.keep || set.users.length > 0) writeSet(set);
@@ -127,7 +128,7 @@ export function leaveSet(): Promise<void> {
 
 /** Ends the set whoever uses it, and whatever crashed runs have left. */
 export function stopSet(): Promise<void> {
-  return withLock(join(STATE_FOLDER, "lock"), async () => {
+  return withLock(LOCK, async () => {
     await endServers(readSet());
     await sweep();
   });
