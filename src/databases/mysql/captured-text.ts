@@ -1,0 +1,137 @@
+import type { LayoutColumn } from "../../core/change.ts";
+import type { Cell } from "./connection.ts";
+import { quoteText } from "./identifiers.ts";
+import { isGeometry } from "./types.ts";
+
+/**
+ * How a value leaves the database as text, and how that text becomes the canonical one.
+ *
+ * The expression runs inside the application's transaction, so it does the least that loses
+ * nothing; whatever can wait (trimming, lower case, shortest digits) is done by the relay. Triggers
+ * and snapshot chunks use the same expression, so both give the same text for the same row.
+ */
+export function captureExpression(column: LayoutColumn, reference: string): string {
+  const { type } = column;
+  const text = `CAST(${reference} AS CHAR)`;
+  switch (type.kind) {
+    case "float":
+      // FLOAT prints six digits; as a DOUBLE it prints all it has.
+      return type.bits === 32 ? `CAST(CAST(${reference} AS DOUBLE) AS CHAR)` : text;
+    case "bytes":
+      return `HEX(${reference})`;
+    case "bit":
+      return `LPAD(BIN(${reference}), ${type.length ?? 1}, '0')`;
+    case "timestamptz":
+      // The text of a TIMESTAMP follows the time zone of whoever writes; seconds since 1970 do not.
+      // The zero date has none and gives NULL, or 0: not to be taken for SQL NULL.
+      return `COALESCE(CAST(UNIX_TIMESTAMP(${reference}) AS CHAR), IF(${text} IS NULL, NULL, '0'))`;
+    case "text":
+    case "enum":
+      return `CONVERT(${reference} USING utf8mb4)`;
+    case "native":
+      return isGeometry(type) ? `HEX(${reference})` : `CONVERT(${reference} USING utf8mb4)`;
+    default:
+      return text;
+  }
+}
+
+export type Decode = (text: string) => string;
+
+/** From captured to canonical text; null when they are the same. */
+export function decoderOf(column: LayoutColumn): Decode | null {
+  const { type, nativeType } = column;
+  switch (type.kind) {
+    case "integer":
+      return /zerofill|year/.test(nativeType) ? stripZeros : null;
+    case "decimal":
+      return nativeType.includes("zerofill") ? stripZeros : null;
+    case "float":
+      return type.bits === 32 ? shortestFloat32 : null;
+    case "bytes":
+      return lowerCase;
+    case "time":
+    case "timestamp":
+      return (type.precision ?? 0) > 0 ? trimFraction : null;
+    case "timestamptz":
+      return utcTimestamp;
+    case "native":
+      return isGeometry(type) ? lowerCase : null;
+    default:
+      return null;
+  }
+}
+
+const lowerCase: Decode = (text) => text.toLowerCase();
+
+/** `00042` to `42`, `0000` to `0`, `00.50` to `0.50`. */
+const stripZeros: Decode = (text) => text.replace(/^(-?)0+(?=\d)/, "$1");
+
+/** `10:00:00.500000` to `10:00:00.5`. */
+export const trimFraction: Decode = (text) =>
+  text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+
+/** The fewest digits that read back to the same 32-bit number. */
+export const shortestFloat32: Decode = (text) => {
+  const value = Number(text);
+  for (let digits = 1; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return String(short);
+  }
+  return String(Number(value.toPrecision(9)));
+};
+
+/** Seconds since 1970 with a fraction to `YYYY-MM-DD HH:MM:SS[.ffffff]+00`. */
+export const utcTimestamp: Decode = (text) => {
+  const [seconds = "0", fraction = ""] = text.split(".");
+  if (Number(seconds) === 0 && /^0*$/.test(fraction)) return "0000-00-00 00:00:00+00";
+  const date = new Date(Number(seconds) * 1000).toISOString();
+  const digits = fraction.replace(/0+$/, "");
+  return `${date.slice(0, 10)} ${date.slice(11, 19)}${digits === "" ? "" : `.${digits}`}+00`;
+};
+
+/**
+ * How a key column is ordered and compared while a table is copied. ENUM and SET are ordered by
+ * number and compared with a string by text: only the number does both.
+ */
+export function cursorExpression(column: LayoutColumn, reference: string): string {
+  return byNumber(column) ? `CAST(${reference}+0 AS CHAR)` : captureExpression(column, reference);
+}
+
+export function comparable(column: LayoutColumn, reference: string): string {
+  return byNumber(column) ? `(${reference}+0)` : reference;
+}
+
+/** The text of a cursor as a literal that compares with `comparable`. */
+export function cursorLiteral(column: LayoutColumn, text: string): string {
+  const { kind } = column.type;
+  if (byNumber(column) || kind === "integer" || kind === "decimal") return number(text);
+  if (kind === "bytes") return `X'${/^[0-9A-Fa-f]*$/.test(text) ? text : ""}'`;
+  if (kind === "bit") return `b'${/^[01]*$/.test(text) ? text : "0"}'`;
+  if (kind === "timestamptz") return quoteText(utcTimestamp(text).slice(0, -3));
+  return quoteText(text);
+}
+
+function number(text: string): string {
+  return /^-?\d+(\.\d+)?$/.test(text) ? text : quoteText(text);
+}
+
+function byNumber(column: LayoutColumn): boolean {
+  const { type } = column;
+  return type.kind === "enum" || (type.kind === "native" && type.name.startsWith("set("));
+}
+
+/** A row of captured text to canonical values, made once for a layout. */
+export function rowDecoder(columns: readonly LayoutColumn[]): (cells: Cell[]) => Cell[] {
+  const steps = columns.flatMap((column, index) => {
+    const decode = decoderOf(column);
+    return decode === null ? [] : [{ index, decode }];
+  });
+  if (steps.length === 0) return (cells) => cells;
+  return (cells) => {
+    for (const { index, decode } of steps) {
+      const cell = cells[index];
+      if (typeof cell === "string") cells[index] = decode(cell);
+    }
+    return cells;
+  };
+}

@@ -1,0 +1,351 @@
+import type { Catalog } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
+import { formatTable } from "../../core/table.ts";
+import type { Cell, Session } from "./connection.ts";
+import { quoteText } from "./identifiers.ts";
+import { isOurs, planUninstall } from "./ours.ts";
+import { type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
+
+export class MysqlCatalog implements Catalog {
+  readonly #session: Session;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  async listTables(): Promise<readonly TableName[]> {
+    const tables = await loadTables(this.#session);
+    return tables
+      .filter((table) => table.ordinary)
+      .map((table) => ({ schema: null, name: table.name }));
+  }
+
+  describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
+    return describeTables(this.#session, tables);
+  }
+
+  planUninstall(): Promise<readonly string[]> {
+    return planUninstall(this.#session);
+  }
+
+  async uninstall(): Promise<void> {
+    for (const statement of await planUninstall(this.#session)) await this.#session.run(statement);
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+}
+
+interface TableFact {
+  readonly name: string;
+  readonly engine: string | null;
+  readonly type: string;
+  /** Rows can be captured from it: neither a view nor a sequence. */
+  readonly ordinary: boolean;
+}
+
+async function loadTables(session: Session): Promise<TableFact[]> {
+  const rows = await session.rows(
+    `SELECT TABLE_NAME, ENGINE, TABLE_TYPE FROM information_schema.TABLES
+     WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME`,
+  );
+  return rows
+    .filter(([name]) => !isOurs(name ?? ""))
+    .map(([name, engine, type]) => ({
+      name: name ?? "",
+      engine: engine ?? null,
+      type: type ?? "",
+      ordinary: type === "BASE TABLE" || type === "SYSTEM VERSIONED",
+    }));
+}
+
+/** An index that keeps its columns unique. */
+export interface UniqueIndex {
+  readonly name: string;
+  readonly primary: boolean;
+  readonly columns: readonly string[];
+  /** Over expressions or prefixes: unique, but not by the columns' whole values. */
+  readonly partial: boolean;
+}
+
+/** All that information_schema tells about a table. */
+export interface TableFacts {
+  readonly name: string;
+  readonly engine: string | null;
+  readonly columns: readonly NativeColumn[];
+  readonly uniques: readonly UniqueIndex[];
+  readonly foreignKeys: readonly ForeignKeyFact[];
+}
+
+export interface ForeignKeyFact extends ForeignKey {
+  readonly name: string;
+  readonly onDelete: string;
+  readonly onUpdate: string;
+}
+
+async function describeTables(
+  session: Session,
+  names: readonly TableName[],
+): Promise<readonly TableSchema[]> {
+  if (names.length === 0) return [];
+  const known = await loadTables(session);
+  for (const name of names) checkTable(name, known, session.database);
+  const facts = await loadFacts(
+    session,
+    names.map((name) => name.name),
+  );
+  return names.map((name) => {
+    const fact = facts.get(name.name);
+    if (fact === undefined) throw missing(name, known, session.database);
+    return schemaOf(name, fact);
+  });
+}
+
+function checkTable(name: TableName, known: readonly TableFact[], database: string): void {
+  const found = name.schema === null ? known.find((each) => each.name === name.name) : undefined;
+  if (found === undefined) throw missing(name, known, database);
+  const table = formatTable(name);
+  if (!found.ordinary) {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${table} is a ${found.type.toLowerCase()}: only ordinary tables can be synced.`,
+      { fix: "sync the tables it reads from", details: { table } },
+    );
+  }
+  if (found.engine !== "InnoDB") {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${table} has the engine ${found.engine}, which has no transactions.`,
+      { fix: `ALTER TABLE ${table} ENGINE = InnoDB`, details: { table, engine: found.engine } },
+    );
+  }
+}
+
+function missing(name: TableName, known: readonly TableFact[], database: string): TidemarkError {
+  const table = formatTable(name);
+  const nearest = nearestName(
+    name.name,
+    known.map((each) => each.name),
+  );
+  const hint =
+    name.schema === null
+      ? ""
+      : " Tables are named without a schema here: the URL names the database.";
+  return new TidemarkError(
+    "TM-TABLE-MISSING",
+    `There is no table ${table} in database ${database}.${hint}`,
+    {
+      ...(nearest === null ? {} : { fix: `did you mean ${nearest}?` }),
+      details: { table, nearest },
+    },
+  );
+}
+
+/** The facts of the tables that exist, by name. */
+export async function loadFacts(
+  session: Session,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, TableFacts>> {
+  if (names.length === 0) return new Map();
+  const list = names.map(quoteText).join(", ");
+  const tables = await session.rows(
+    `SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`,
+  );
+  const columns = await loadColumns(session, list);
+  const uniques = await loadUniques(session, list);
+  const foreignKeys = await loadForeignKeys(session, list);
+  return new Map(
+    tables.map(([name, engine]) => [
+      name ?? "",
+      {
+        name: name ?? "",
+        engine: engine ?? null,
+        columns: columns.get(name ?? "") ?? [],
+        uniques: uniques.get(name ?? "") ?? [],
+        foreignKeys: foreignKeys.get(name ?? "") ?? [],
+      },
+    ]),
+  );
+}
+
+async function loadColumns(session: Session, list: string): Promise<Map<string, NativeColumn[]>> {
+  const rows = await session.rows(
+    `SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE,
+       CHARACTER_MAXIMUM_LENGTH, DATETIME_PRECISION, CHARACTER_SET_NAME, COLLATION_NAME,
+       IS_NULLABLE, COLUMN_DEFAULT, EXTRA
+     FROM information_schema.COLUMNS
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})
+     ORDER BY TABLE_NAME, ORDINAL_POSITION`,
+  );
+  const json = await loadJsonColumns(session, list);
+  return groupBy(rows, (row) => nativeColumn(row, json));
+}
+
+function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeColumn {
+  const [table, name, dataType, columnType, ...rest] = row;
+  const [precision, scale, length, datetime, charset, collation, nullable, initial, extra] = rest;
+  const attributes = (extra ?? "").toLowerCase();
+  return {
+    name: name ?? "",
+    dataType: (dataType ?? "").toLowerCase(),
+    columnType: columnType ?? "",
+    precision: numberOrNull(precision),
+    scale: numberOrNull(scale),
+    length: numberOrNull(length),
+    datetimePrecision: numberOrNull(datetime),
+    charset: charset ?? null,
+    collation: collation ?? null,
+    nullable: nullable === "YES",
+    hasDefault: (initial ?? null) !== null || nullable === "YES",
+    // MySQL also writes DEFAULT_GENERATED, for a default that is an expression.
+    generated: /\b(virtual|stored|persistent) generated\b/.test(attributes),
+    identity: attributes.includes("auto_increment"),
+    json: json.has(`${table}\0${name}`),
+  };
+}
+
+/** MariaDB's JSON is LONGTEXT with the check `json_valid(column)`; MySQL has a type of its own. */
+async function loadJsonColumns(session: Session, list: string): Promise<ReadonlySet<string>> {
+  if (!session.flavour.checksNameTable) return new Set();
+  const rows = await session.rows(
+    `SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
+     WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`,
+  );
+  return new Set(
+    rows.flatMap(([table, clause]) => {
+      const column = /^json_valid\(`((?:[^`]|``)+)`\)$/.exec(clause ?? "")?.[1];
+      return column === undefined ? [] : [`${table}\0${column.replaceAll("``", "`")}`];
+    }),
+  );
+}
+
+async function loadUniques(session: Session, list: string): Promise<Map<string, UniqueIndex[]>> {
+  const rows = await session.rows(
+    `SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list}) AND NON_UNIQUE = 0
+     ORDER BY TABLE_NAME, INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX`,
+  );
+  const found = new Map<string, Map<string, { columns: string[]; partial: boolean }>>();
+  for (const [table, index, column, prefix] of rows) {
+    const ofTable = found.get(table ?? "") ?? new Map();
+    const entry = ofTable.get(index ?? "") ?? { columns: [], partial: false };
+    if (column === null || column === undefined || (prefix ?? null) !== null) entry.partial = true;
+    if (column !== null && column !== undefined) entry.columns.push(column);
+    ofTable.set(index ?? "", entry);
+    found.set(table ?? "", ofTable);
+  }
+  return new Map(
+    [...found].map(([table, indexes]) => [
+      table,
+      [...indexes].map(([name, entry]) => ({ name, primary: name === "PRIMARY", ...entry })),
+    ]),
+  );
+}
+
+async function loadForeignKeys(
+  session: Session,
+  list: string,
+): Promise<Map<string, ForeignKeyFact[]>> {
+  const rows = await session.rows(
+    `SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA,
+       k.REFERENCED_TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE
+     FROM information_schema.KEY_COLUMN_USAGE k
+     JOIN information_schema.REFERENTIAL_CONSTRAINTS r
+       ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
+      AND r.TABLE_NAME = k.TABLE_NAME
+     WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME IN (${list})
+       AND k.REFERENCED_TABLE_NAME IS NOT NULL
+     ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION`,
+  );
+  const found = new Map<string, Map<string, ForeignKeyFact & { columns: string[] }>>();
+  for (const [table, name, column, schema, referenced, onDelete, onUpdate] of rows) {
+    const ofTable = found.get(table ?? "") ?? new Map();
+    const entry = ofTable.get(name ?? "") ?? {
+      name: name ?? "",
+      columns: [],
+      references: {
+        schema: schema === session.database ? null : (schema ?? null),
+        name: referenced ?? "",
+      },
+      onDelete: onDelete ?? "",
+      onUpdate: onUpdate ?? "",
+    };
+    entry.columns.push(column ?? "");
+    ofTable.set(name ?? "", entry);
+    found.set(table ?? "", ofTable);
+  }
+  return new Map([...found].map(([table, keys]) => [table, [...keys.values()]]));
+}
+
+function schemaOf(name: TableName, facts: TableFacts): TableSchema {
+  const key = keyIndex(facts);
+  return {
+    name,
+    columns: facts.columns.map((column) => columnSchema(column, formatTable(name))),
+    key: key?.columns ?? [],
+    uniques: facts.uniques.filter((each) => each !== key).map((each) => each.columns),
+    foreignKeys: facts.foreignKeys.map(({ columns, references }) => ({ columns, references })),
+  };
+}
+
+export function columnSchema(column: NativeColumn, table: string): ColumnSchema {
+  return {
+    name: column.name,
+    type: neutralType(column, table),
+    nativeType: nativeTypeName(column),
+    nullable: column.nullable,
+    generated: column.generated,
+    identity: column.identity,
+  };
+}
+
+/** The primary key, else the first unique key over whole columns none of which may be null. */
+export function keyIndex(facts: TableFacts): UniqueIndex | undefined {
+  const nullable = new Set(facts.columns.filter((each) => each.nullable).map((each) => each.name));
+  return facts.uniques.find(
+    (index) =>
+      index.primary || (!index.partial && index.columns.every((column) => !nullable.has(column))),
+  );
+}
+
+/** The known name that takes the fewest edits, when few enough to be a slip of the pen. */
+function nearestName(name: string, known: readonly string[]): string | null {
+  const wanted = name.toLowerCase();
+  let best: { name: string; edits: number } | null = null;
+  for (const each of known) {
+    const edits = distance(wanted, each.toLowerCase());
+    if (best === null || edits < best.edits) best = { name: each, edits };
+  }
+  return best !== null && best.edits <= Math.max(2, name.length / 3) ? best.name : null;
+}
+
+function distance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replace = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(replace, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length] ?? 0;
+}
+
+function groupBy<T>(rows: readonly Cell[][], make: (row: Cell[]) => T): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const row of rows) {
+    const table = row[0] ?? "";
+    const group = groups.get(table) ?? [];
+    group.push(make(row));
+    groups.set(table, group);
+  }
+  return groups;
+}
+
+function numberOrNull(cell: Cell | undefined): number | null {
+  return cell === null || cell === undefined ? null : Number(cell);
+}

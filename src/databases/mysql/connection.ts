@@ -1,0 +1,172 @@
+import type { Connection } from "mysql2/promise";
+import type { DatabaseOptions } from "../../core/database.ts";
+import { loadDriver } from "../../core/driver.ts";
+import { sha256 } from "../../core/hash.ts";
+import { type Address, parseAddress } from "./address.ts";
+import { type Context, classify, classifyConnect } from "./errors.ts";
+import { type Flavour, flavourOf } from "./flavour.ts";
+
+/** Every value of the server as its text, SQL NULL as null: no number or date of JavaScript in between. */
+export type Cell = string | null;
+export type Cells = readonly Cell[];
+/** What a `?` may stand for. Numbers are our own counters, never values of rows. */
+export type Bind = string | number | null;
+
+export type Isolation = "REPEATABLE READ" | "READ COMMITTED";
+
+export interface SessionOptions {
+  readonly isolation: Isolation;
+  /** Seconds to wait for a row lock. */
+  readonly rowLockSeconds?: number;
+  /** Seconds to wait for a metadata lock. */
+  readonly tableLockSeconds?: number;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/**
+ * One connection with our settings and nothing between us and the server: no pool, since locks,
+ * snapshots and leases belong to a connection.
+ */
+export class Session {
+  readonly database: string;
+  readonly flavour: Flavour;
+  /** The server's number for this connection. */
+  readonly id: number;
+  readonly #connection: Connection;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(connection: Connection, address: Address, flavour: Flavour) {
+    this.#connection = connection;
+    this.database = address.database;
+    this.flavour = flavour;
+    this.id = connection.threadId;
+  }
+
+  static async open(options: DatabaseOptions, session: SessionOptions): Promise<Session> {
+    const address = parseAddress(options.url, options.name);
+    const connection = await connect(address);
+    try {
+      const [versions] = await connection.query("SELECT VERSION()");
+      const flavour = flavourOf(String((versions as unknown as Cell[][])[0]?.[0]));
+      await connection.query(`SET ${settings(flavour, session).join(", ")}`);
+      await connection.query(`SET SESSION TRANSACTION ISOLATION LEVEL ${session.isolation}`);
+      return new Session(connection, address, flavour);
+    } catch (error) {
+      connection.destroy();
+      throw classifyConnect(error, address.server);
+    }
+  }
+
+  async rows(sql: string, binds: readonly Bind[] = [], context: Context = {}): Promise<Cell[][]> {
+    try {
+      const [rows] = await this.#connection.query(sql, binds);
+      return rows as unknown as Cell[][];
+    } catch (error) {
+      throw classify(error, context);
+    }
+  }
+
+  /** Runs a statement; gives the number of rows it *found* (an UPDATE to equal values counts). */
+  async run(sql: string, binds: readonly Bind[] = [], context: Context = {}): Promise<number> {
+    try {
+      const [result] = await this.#connection.query(sql, binds);
+      return (result as { affectedRows?: number }).affectedRows ?? 0;
+    } catch (error) {
+      throw classify(error, context);
+    }
+  }
+
+  /** The first cell of the first row; null when there is none. */
+  async value(sql: string, binds: readonly Bind[] = []): Promise<Cell> {
+    return (await this.rows(sql, binds))[0]?.[0] ?? null;
+  }
+
+  /** Runs `work` with no statement of another `exclusive` in between: for what spans several statements. */
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(work);
+    this.#queue = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Ends the connection; its locks are free when this resolves. Safe on a broken one. */
+  async close(): Promise<void> {
+    try {
+      await this.#connection.end();
+    } catch {
+      // It was broken already: the server frees its locks by itself.
+      this.#connection.destroy();
+    }
+  }
+
+  /** Drops the connection without a word: for one whose statement may never end. */
+  destroy(): void {
+    this.#connection.destroy();
+  }
+}
+
+async function connect(address: Address): Promise<Connection> {
+  const driver = await loadDriver("mysql2", () => import("mysql2/promise"));
+  try {
+    const connection = await driver.createConnection({
+      ...address.options,
+      charset: "utf8mb4_bin",
+      timezone: "Z",
+      rowsAsArray: true,
+      // Text of the server, decoded once; see Cell.
+      typeCast: (field) => field.string("utf8"),
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      trace: false,
+      // A server must not be able to ask us for a file.
+      flags: ["-LOCAL_FILES", "-ODBC", "-IGNORE_SPACE"],
+    });
+    // A lost connection is told by the statement that meets it; without a listener Node would exit.
+    connection.on("error", () => {});
+    return connection;
+  } catch (error) {
+    throw classifyConnect(error, address.server);
+  }
+}
+
+function settings(flavour: Flavour, session: SessionOptions): string[] {
+  return [
+    // NO_BACKSLASH_ESCAPES must stay off: quoteText relies on it. Zero dates are allowed because
+    // rows that hold them exist and must be copied as they are.
+    "sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
+    "time_zone = '+00:00'",
+    "autocommit = 1",
+    "wait_timeout = 3600",
+    "net_read_timeout = 600",
+    "net_write_timeout = 600",
+    `innodb_lock_wait_timeout = ${session.rowLockSeconds ?? 20}`,
+    `lock_wait_timeout = ${session.tableLockSeconds ?? 60}`,
+    ...flavour.settings,
+  ];
+}
+
+/** Which isolation a session that deletes or writes by key takes: no locks on gaps where the binary log allows it. */
+export async function writerIsolation(session: Session): Promise<Isolation> {
+  const format = await session.value("SELECT @@GLOBAL.binlog_format");
+  const logged = await session.value("SELECT @@GLOBAL.log_bin");
+  return format === "STATEMENT" && logged === "1" ? "REPEATABLE READ" : "READ COMMITTED";
+}
+
+/** Opens a session that writes by key. */
+export async function openWriter(options: DatabaseOptions): Promise<Session> {
+  const session = await Session.open(options, { isolation: "READ COMMITTED" });
+  const isolation = await writerIsolation(session);
+  if (isolation !== "READ COMMITTED") {
+    await session.run(`SET SESSION TRANSACTION ISOLATION LEVEL ${isolation}`);
+  }
+  return session;
+}
+
+/**
+ * Takes a named lock that lives as long as the connection; false while another connection has it.
+ * Such locks are known to the whole server, so the database is part of the name; it is hashed
+ * because 64 characters is all a name may have.
+ */
+export async function takeLock(session: Session, ...name: readonly string[]): Promise<boolean> {
+  const key = `tidemark_${sha256(session.database, ...name).slice(0, 40)}`;
+  return (await session.value("SELECT GET_LOCK(?, 0)", [key])) === "1";
+}

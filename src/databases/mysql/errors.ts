@@ -1,0 +1,231 @@
+import type { ErrorCode, ErrorOptions } from "../../core/errors.ts";
+import { TidemarkError } from "../../core/errors.ts";
+
+/** What stands around a failed statement, for the message: never its values. */
+export interface Context {
+  /** `orders`, when the statement writes one table. */
+  readonly table?: string;
+  readonly database?: string;
+}
+
+interface Rule {
+  readonly code: ErrorCode;
+  readonly text: string;
+  readonly fix?: string;
+}
+
+/**
+ * Server error numbers (the same in MariaDB and MySQL unless noted). The server's own message is
+ * never passed on: it quotes row values ("Duplicate entry 'x'") and statements.
+ */
+const BY_NUMBER: Readonly<Record<number, Rule>> = {
+  // reaching the server
+  1040: rule("TM-CONNECTION-LOST", "The server has no connection left.", "raise max_connections"),
+  1053: rule("TM-CONNECTION-LOST", "The server is shutting down."),
+  1129: rule("TM-CONNECT-FAILED", "The server blocks this host after failed connections.", "FLUSH HOSTS"),
+  1152: rule("TM-CONNECTION-LOST", "The connection was aborted by the server."),
+  1158: rule("TM-CONNECTION-LOST", "The connection broke while the server read from it."),
+  1159: rule("TM-CONNECTION-LOST", "The server waited too long for data on the connection."),
+  1160: rule("TM-CONNECTION-LOST", "The connection broke while the server wrote to it."),
+  1161: rule("TM-CONNECTION-LOST", "The server waited too long to write to the connection."),
+  1203: rule("TM-CONNECTION-LOST", "The account has no connection left.", "raise max_user_connections"),
+  1226: rule("TM-CONNECTION-LOST", "The account has used up a resource limit of its own."),
+  1317: rule("TM-CONNECTION-LOST", "The query was interrupted by the server's administrator."),
+  1927: rule("TM-CONNECTION-LOST", "The connection was killed by the server's administrator."),
+  1969: rule("TM-APPLY-RETRY", "The statement ran longer than max_statement_time allows."),
+  3024: rule("TM-APPLY-RETRY", "The statement ran longer than max_execution_time allows."),
+  3169: rule("TM-CONNECTION-LOST", "The connection was killed by the server's administrator."),
+  4031: rule("TM-CONNECTION-LOST", "The server closed the idle connection."),
+  1045: rule("TM-AUTH-FAILED", "The server refused the user name or the password."),
+  1049: rule("TM-CONNECT-FAILED", "The database named in the URL does not exist.", "CREATE DATABASE"),
+  1251: rule("TM-AUTH-FAILED", "The server asks for an authentication method the driver lacks."),
+  1698: rule("TM-AUTH-FAILED", "The server lets this user in only through the local socket."),
+  3118: rule("TM-AUTH-FAILED", "The account is locked.", "ALTER USER … ACCOUNT UNLOCK"),
+  4151: rule("TM-AUTH-FAILED", "The account is locked.", "ALTER USER … ACCOUNT UNLOCK"),
+  // rights
+  1044: rule("TM-GRANT-MISSING", "The user has no right on the database."),
+  1142: rule("TM-GRANT-MISSING", "The user lacks a right on the table."),
+  1143: rule("TM-GRANT-MISSING", "The user lacks a right on a column of the table."),
+  1227: rule("TM-GRANT-MISSING", "The user lacks a global right for this statement."),
+  1370: rule("TM-GRANT-MISSING", "The user may not run a routine that the statement uses."),
+  1419: rule(
+    "TM-GRANT-MISSING",
+    "With the binary log on, the server lets only a privileged user create triggers.",
+    "SET GLOBAL log_bin_trust_function_creators = 1",
+  ),
+  // tables and columns
+  1054: rule("TM-COLUMN-MISSING", "A column that the statement names does not exist."),
+  1146: rule("TM-TABLE-MISSING", "The table does not exist."),
+  1932: rule("TM-TABLE-MISSING", "The storage engine does not find the table."),
+  // retry the whole transaction
+  1020: rule("TM-APPLY-RETRY", "A row was changed since the transaction read it."),
+  1205: rule("TM-APPLY-RETRY", "A lock was not granted in time."),
+  1213: rule("TM-APPLY-RETRY", "The server broke a deadlock by undoing this transaction."),
+  1180: rule("TM-APPLY-RETRY", "The commit failed and was undone."),
+  3101: rule("TM-APPLY-RETRY", "The cluster refused the commit."),
+  // constraints
+  1048: rule("TM-APPLY-CONSTRAINT", "A column may not be null."),
+  1062: rule("TM-APPLY-CONSTRAINT", "A row with the same unique key exists."),
+  1169: rule("TM-APPLY-CONSTRAINT", "A row with the same unique key exists."),
+  1216: rule("TM-APPLY-CONSTRAINT", "A foreign key's parent row is missing."),
+  1217: rule("TM-APPLY-CONSTRAINT", "A foreign key's child row still refers to the row."),
+  1364: rule("TM-APPLY-CONSTRAINT", "A column of the table has no default and is not written."),
+  1451: rule("TM-APPLY-CONSTRAINT", "A foreign key's child row still refers to the row."),
+  1452: rule("TM-APPLY-CONSTRAINT", "A foreign key's parent row is missing."),
+  1557: rule("TM-APPLY-CONSTRAINT", "A foreign key would make a duplicate key in a child table."),
+  1586: rule("TM-APPLY-CONSTRAINT", "A row with the same unique key exists."),
+  1644: rule("TM-APPLY-CONSTRAINT", "A trigger of the table refused the row (SIGNAL)."),
+  1761: rule("TM-APPLY-CONSTRAINT", "A foreign key would make a duplicate key in a child table."),
+  1762: rule("TM-APPLY-CONSTRAINT", "A foreign key would make a duplicate key in a child table."),
+  3819: rule("TM-APPLY-CONSTRAINT", "A check constraint refused the row."),
+  4025: rule("TM-APPLY-CONSTRAINT", "A check constraint refused the row."),
+  // values that do not fit
+  1118: rule("TM-VALUE-REFUSED", "A row is larger than the table can hold."),
+  1153: rule("TM-VALUE-REFUSED", "A row is larger than a packet may be.", "SET GLOBAL max_allowed_packet = 1073741824"),
+  1264: rule("TM-VALUE-REFUSED", "A number is out of the column's range."),
+  1265: rule("TM-VALUE-REFUSED", "A value would be truncated."),
+  1292: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
+  1300: rule("TM-VALUE-REFUSED", "A text is not valid in its character set."),
+  1301: rule("TM-VALUE-REFUSED", "A value is larger than a packet may be.", "SET GLOBAL max_allowed_packet = 1073741824"),
+  1366: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
+  1367: rule("TM-VALUE-REFUSED", "A number is not one the column's type can hold."),
+  1406: rule("TM-VALUE-REFUSED", "A value is longer than the column."),
+  1411: rule("TM-VALUE-REFUSED", "A date or time is not one the column's type can hold."),
+  1416: rule("TM-VALUE-REFUSED", "A value is not a geometry."),
+  1525: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
+  1690: rule("TM-VALUE-REFUSED", "A number is out of range."),
+  3140: rule("TM-VALUE-REFUSED", "A text is not one the server takes as JSON."),
+  3156: rule("TM-VALUE-REFUSED", "A text is not one the server takes as JSON."),
+  3903: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
+  // the server's own state
+  1021: rule("TM-DISK-FULL", "The server's disk is full."),
+  1114: rule("TM-DISK-FULL", "The table is full: most often the disk is."),
+  3019: rule("TM-DISK-FULL", "The undo log is full."),
+  1290: rule("TM-READ-ONLY", "The server takes no writes (read_only).", "SET GLOBAL read_only = 0"),
+  1792: rule("TM-READ-ONLY", "The transaction is read only."),
+  1836: rule("TM-READ-ONLY", "The server takes no writes (read only mode)."),
+  1874: rule("TM-READ-ONLY", "InnoDB is in read-only mode."),
+};
+
+function rule(code: ErrorCode, text: string, fix?: string): Rule {
+  return fix === undefined ? { code, text } : { code, text, fix };
+}
+
+/** Codes of the driver and of Node's sockets, before or after the handshake. */
+const CONNECTION_CODES = new Set([
+  ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"],
+  ...["ENETUNREACH", "ENOENT", "EACCES", "ECONNABORTED", "PROTOCOL_CONNECTION_LOST"],
+  ...["PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR", "PROTOCOL_SEQUENCE_TIMEOUT", "PROTOCOL_PACKETS_OUT_OF_ORDER"],
+]);
+
+interface DriverError {
+  readonly errno?: number | undefined;
+  readonly code?: string | undefined;
+  readonly sqlState?: string | undefined;
+  readonly fatal?: boolean | undefined;
+  readonly message: string;
+}
+
+/**
+ * The driver's error as ours. The driver's is not kept as the cause: it carries the statement with
+ * its values and a message that quotes them.
+ */
+export function classify(error: unknown, context: Context = {}): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const raw = asDriverError(error);
+  const known = raw.errno === undefined ? undefined : BY_NUMBER[raw.errno];
+  if (known !== undefined) return build(known, raw, context);
+  if (isConnectionError(raw)) {
+    return build(rule("TM-CONNECTION-LOST", "The connection to the server is gone."), raw, context);
+  }
+  // What is left is a statement of ours that the server does not take. Its text is safe to show
+  // only when it holds no literal, so the number and state must do.
+  return build(rule("TM-INTERNAL", "The server refused a statement."), raw, context);
+}
+
+/** As {@link classify}, for the attempt to connect. */
+export function classifyConnect(error: unknown, server: string): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const raw = asDriverError(error);
+  const known = raw.errno === undefined ? undefined : BY_NUMBER[raw.errno];
+  const where = `${server}: `;
+  if (known !== undefined) {
+    const code = known.code === "TM-CONNECTION-LOST" ? "TM-CONNECT-FAILED" : known.code;
+    return build({ ...known, code, text: where + known.text }, raw, {});
+  }
+  if (/SSL|TLS|CERT/i.test(raw.code ?? "")) {
+    const text = `${where}the encrypted connection could not be made (${raw.code}).`;
+    return build(rule("TM-CONNECT-FAILED", text, TLS_FIX), raw, {});
+  }
+  const text = `${where}the server cannot be reached (${raw.code ?? "no reason given"}).`;
+  return build(rule("TM-CONNECT-FAILED", text), raw, {});
+}
+
+const TLS_FIX =
+  "name the server's certificate authority with ?ssl-ca=/path/ca.pem, or give up the check with ?ssl-mode=REQUIRED, or encryption with ?ssl-mode=DISABLED";
+
+function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
+  const names = namesIn(raw.message);
+  const place = [
+    context.table === undefined ? "" : ` Table ${context.table}.`,
+    names.column === undefined ? "" : ` Column ${names.column}.`,
+    names.constraint === undefined ? "" : ` Constraint ${names.constraint}.`,
+  ].join("");
+  const number = raw.errno !== undefined && raw.errno > 0 ? ` (server error ${raw.errno})` : "";
+  const details = {
+    ...(context.table === undefined ? {} : { table: context.table }),
+    ...(names.column === undefined ? {} : { column: names.column }),
+    ...(names.constraint === undefined ? {} : { constraint: names.constraint }),
+    ...(raw.errno === undefined ? {} : { errno: raw.errno }),
+    ...(raw.sqlState === undefined ? {} : { sqlState: raw.sqlState }),
+    ...(raw.code === undefined ? {} : { code: raw.code }),
+  };
+  const options: ErrorOptions = known.fix === undefined ? { details } : { details, fix: known.fix };
+  return new TidemarkError(known.code, `${known.text}${place}${number}`, options);
+}
+
+/**
+ * Only *names* are taken from the server's text, each from a place where the grammar of the message
+ * puts a name: the rest may be row values.
+ */
+function namesIn(message: string): { column?: string; constraint?: string } {
+  const column =
+    /for column (?:`[^`]*`\.`[^`]*`\.)?[`']([^`']+)[`'] at row \d+$/.exec(message)?.[1] ??
+    /^Column '([^']+)' cannot be null$/.exec(message)?.[1] ??
+    /^Field '([^']+)' doesn't have a default value$/.exec(message)?.[1];
+  const constraint =
+    /for key '([^']+)'$/.exec(message)?.[1] ??
+    /CONSTRAINT `([^`]+)` FOREIGN KEY/.exec(message)?.[1] ??
+    /^CONSTRAINT `([^`]+)` failed/.exec(message)?.[1] ??
+    /^Check constraint '([^']+)' is violated/.exec(message)?.[1];
+  return {
+    ...(column === undefined ? {} : { column }),
+    ...(constraint === undefined ? {} : { constraint }),
+  };
+}
+
+function isConnectionError(raw: DriverError): boolean {
+  return raw.fatal === true || CONNECTION_CODES.has(raw.code ?? "");
+}
+
+/** The server's error number, for the few places that act on one. */
+export function errorNumber(error: unknown): number | undefined {
+  if (error instanceof TidemarkError) {
+    const errno = error.details["errno"];
+    return typeof errno === "number" ? errno : undefined;
+  }
+  return asDriverError(error).errno;
+}
+
+function asDriverError(error: unknown): DriverError {
+  if (typeof error !== "object" || error === null) return { message: String(error) };
+  const { errno, code, sqlState, fatal, message } = error as Partial<DriverError>;
+  // Socket errors carry a negative errno of the system, which is not a number of the server.
+  return {
+    errno: typeof errno === "number" && errno > 0 ? errno : undefined,
+    code: typeof code === "string" ? code : undefined,
+    sqlState: typeof sqlState === "string" ? sqlState : undefined,
+    fatal,
+    message: typeof message === "string" ? message : "",
+  };
+}

@@ -1,0 +1,102 @@
+import { TidemarkError } from "../../core/errors.ts";
+
+/**
+ * Everything that differs between MariaDB and MySQL, in one place: the rest of the folder asks for
+ * a fact and never for a name. Tested on MariaDB 10.11; the MySQL side is built to its manual.
+ */
+export interface Flavour {
+  readonly product: "MariaDB" | "MySQL";
+  readonly version: string;
+  /** utf8mb4 collation that tells `a`, `A` and `a ` apart: compares bytes, pads nothing. */
+  readonly exactCollation: string;
+  /** Collations under which a text key keeps every text apart. */
+  readonly exactCollations: ReadonlySet<string>;
+  /** Is there a UUID column type? */
+  readonly uuidType: boolean;
+  /** Are there INET4 and INET6 column types? */
+  readonly inetTypes: boolean;
+  /** Does a JSON column keep the text it was given (an alias of LONGTEXT), or a normalised form? */
+  readonly jsonKeepsText: boolean;
+  /** Largest scale of DECIMAL. */
+  readonly maxDecimalScale: number;
+  /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else drop and create under a table lock. */
+  readonly replacesTriggers: boolean;
+  /** Can a block of statements run without a stored procedure, so that waiting costs no round trips? */
+  readonly anonymousBlocks: boolean;
+  /** Session settings on top of the common ones. */
+  readonly settings: readonly string[];
+  /** An expression that tells this server from any other, stable over restarts and moves of the host name. */
+  readonly identity: string;
+  /** Column of information_schema.check_constraints that names the table; null where there is none. */
+  readonly checksNameTable: boolean;
+  /** Statement that tells whether the server replicates from another. */
+  readonly replicaStatus: string;
+}
+
+export function flavourOf(versionText: string): Flavour {
+  // Old clients were told "5.5.5-" first, so that they would accept a version of two digits.
+  const text = versionText.replace(/^5\.5\.5-/, "");
+  const mariadb = /mariadb/i.test(text);
+  const [major = 0, minor = 0, patch = 0] = (/^(\d+)\.(\d+)\.(\d+)/.exec(text)?.slice(1) ?? []).map(Number);
+  const number = major * 10_000 + minor * 100 + patch;
+  const version = `${major}.${minor}.${patch}`;
+  if (mariadb) {
+    if (number < 10_06_00) throw tooOld("MariaDB", version, "10.6");
+    return mariadbFlavour(version, number);
+  }
+  if (number < 8_00_17) throw tooOld("MySQL", version, "8.0.17");
+  return mysqlFlavour(version);
+}
+
+function mariadbFlavour(version: string, number: number): Flavour {
+  return {
+    product: "MariaDB",
+    version,
+    exactCollation: "utf8mb4_nopad_bin",
+    exactCollations: new Set(["utf8mb4_nopad_bin", "utf8mb3_nopad_bin", "latin1_nopad_bin", "ascii_nopad_bin"]),
+    uuidType: number >= 10_07_00,
+    inetTypes: true,
+    jsonKeepsText: true,
+    maxDecimalScale: 38,
+    replacesTriggers: true,
+    anonymousBlocks: true,
+    settings: [
+      // A long IN list must stay a range of the key and not become a temporary table.
+      "in_predicate_conversion_threshold = 0",
+      "max_statement_time = 0",
+    ],
+    identity: "CONCAT_WS('/', @@server_id, @@port, @@datadir)",
+    checksNameTable: true,
+    replicaStatus: "SHOW ALL SLAVES STATUS",
+  };
+}
+
+function mysqlFlavour(version: string): Flavour {
+  return {
+    product: "MySQL",
+    version,
+    exactCollation: "utf8mb4_0900_bin",
+    exactCollations: new Set(["utf8mb4_0900_bin"]),
+    uuidType: false,
+    inetTypes: false,
+    jsonKeepsText: false,
+    maxDecimalScale: 30,
+    replacesTriggers: false,
+    anonymousBlocks: false,
+    settings: [
+      // Otherwise table sizes and the next AUTO_INCREMENT are up to a day old.
+      "information_schema_stats_expiry = 0",
+    ],
+    identity: "@@server_uuid",
+    checksNameTable: false,
+    replicaStatus: "SHOW REPLICA STATUS",
+  };
+}
+
+function tooOld(product: string, version: string, oldest: string): TidemarkError {
+  return new TidemarkError(
+    "TM-SERVER-UNSUPPORTED",
+    `${product} ${version} is too old: ${oldest} or later is needed.`,
+    { fix: `upgrade the server to ${product} ${oldest} or later` },
+  );
+}

@@ -1,0 +1,28 @@
+import { TidemarkError } from "../../core/errors.ts";
+import type { TableName } from "../../core/table.ts";
+
+/** The one place where a name becomes SQL: quoted, so that no name from a config or catalog is ever syntax. */
+export function quoteName(name: string): string {
+  if (name.includes("\0")) {
+    throw new TidemarkError("TM-INTERNAL", "A name holds a NUL character, which MySQL cannot quote.");
+  }
+  return `\`${name.replaceAll("`", "``")}\``;
+}
+
+export function quoteTable(table: TableName): string {
+  return table.schema === null
+    ? quoteName(table.name)
+    : `${quoteName(table.schema)}.${quoteName(table.name)}`;
+}
+
+/**
+ * A string literal. Complete because every session of ours speaks utf8mb4 (no byte of a multi-byte
+ * character is a quote) and never sets NO_BACKSLASH_ESCAPES; see connection.ts.
+ */
+export function quoteText(text: string): string {
+  return `'${text.replace(/['\\]/g, "\\$&")}'`;
+}
+
+export function quoteNames(names: readonly string[]): string {
+  return names.map(quoteName).join(", ");
+}

@@ -1,0 +1,124 @@
+import type { Session } from "./connection.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+
+/** Everything of ours begins with this. */
+export const PREFIX = "tidemark_";
+
+export const LOG = `${PREFIX}change_log`;
+export const LAYOUTS = `${PREFIX}layouts`;
+export const BATCHES = `${PREFIX}batches`;
+export const SUBSCRIBERS = `${PREFIX}subscribers`;
+export const SOURCE = `${PREFIX}source`;
+export const PROGRESS = `${PREFIX}progress`;
+export const PROGRESS_TABLES = `${PREFIX}progress_tables`;
+
+const SOURCE_PART = [SOURCE, LAYOUTS, BATCHES, SUBSCRIBERS, LOG];
+const TARGET_PART = [PROGRESS, PROGRESS_TABLES];
+
+export type Part = "source" | "target";
+
+const COLUMNS: Readonly<Record<string, string>> = {
+  // One row: which history of which server this is.
+  [SOURCE]: `
+  id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
+  timeline CHAR(36) NOT NULL,
+  identity VARCHAR(700) NOT NULL`,
+
+  // The shapes in which rows were logged, never removed: the log may still hold rows of each.
+  [LAYOUTS]: `
+  id INT UNSIGNED NOT NULL PRIMARY KEY,
+  table_name VARCHAR(255) NOT NULL,
+  definition LONGTEXT NOT NULL,
+  signature CHAR(64) NOT NULL,
+  triggers CHAR(64) NULL,
+  active TINYINT(1) NOT NULL`,
+
+  // definition: the exact ids of the batch's log rows, and its times. high_id: the highest id that
+  // any batch up to this one holds.
+  [BATCHES]: `
+  n BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  prev_hash CHAR(64) NOT NULL,
+  hash CHAR(64) NOT NULL,
+  definition LONGTEXT NOT NULL,
+  log_rows BIGINT UNSIGNED NOT NULL,
+  high_id BIGINT UNSIGNED NOT NULL,
+  cut_at VARCHAR(32) NOT NULL,
+  committed_at VARCHAR(32) NOT NULL,
+  purged TINYINT(1) NOT NULL DEFAULT 0`,
+
+  [SUBSCRIBERS]: `
+  sync VARCHAR(255) NOT NULL PRIMARY KEY,
+  confirmed BIGINT UNSIGNED NOT NULL,
+  updated_at DATETIME(6) NOT NULL`,
+
+  // row_after is never null: a row whose text the server cannot build must fail, not vanish.
+  [LOG]: `
+  id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  at DATETIME(6) NOT NULL,
+  layout INT UNSIGNED NOT NULL,
+  op CHAR(1) NOT NULL,
+  key_before LONGTEXT NULL,
+  row_after LONGTEXT NOT NULL,
+  filters VARCHAR(255) NOT NULL,
+  origin VARCHAR(255) NULL`,
+
+  [PROGRESS]: `
+  sync VARCHAR(255) NOT NULL PRIMARY KEY,
+  timeline VARCHAR(255) NOT NULL,
+  batch BIGINT UNSIGNED NOT NULL,
+  chunk BIGINT UNSIGNED NOT NULL,
+  hash VARCHAR(255) NOT NULL,
+  updated_at DATETIME(6) NOT NULL`,
+
+  [PROGRESS_TABLES]: `
+  sync VARCHAR(255) NOT NULL,
+  table_name VARCHAR(255) NOT NULL,
+  state VARCHAR(16) NOT NULL,
+  cursor_text LONGTEXT NULL,
+  copy VARCHAR(255) NOT NULL,
+  PRIMARY KEY (sync, table_name)`,
+};
+
+export function isOurs(table: string): boolean {
+  return table.startsWith(PREFIX);
+}
+
+/** The statements that create what is missing of our tables. */
+export async function planOurs(session: Session, part: Part): Promise<readonly string[]> {
+  const standing = await standingTables(session);
+  const wanted = part === "source" ? SOURCE_PART : TARGET_PART;
+  return wanted.filter((table) => !standing.has(table)).map((table) => create(session, table));
+}
+
+export async function createOurs(session: Session, part: Part): Promise<void> {
+  for (const statement of await planOurs(session, part)) await session.run(statement);
+}
+
+function create(session: Session, table: string): string {
+  return `CREATE TABLE IF NOT EXISTS ${quoteName(table)} (${COLUMNS[table]}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE ${session.flavour.exactCollation}`;
+}
+
+/** Triggers first: a trigger without its log would make the application's writes fail. */
+export async function planUninstall(session: Session): Promise<readonly string[]> {
+  const triggers = await session.rows(
+    `SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
+     WHERE TRIGGER_SCHEMA = DATABASE() AND LEFT(TRIGGER_NAME, ${PREFIX.length}) = ${quoteText(PREFIX)}
+     ORDER BY TRIGGER_NAME`,
+  );
+  const tables = await standingTables(session);
+  return [
+    ...triggers.map(([name]) => `DROP TRIGGER IF EXISTS ${quoteName(name ?? "")}`),
+    ...[...SOURCE_PART, ...TARGET_PART]
+      .filter((table) => tables.has(table))
+      .map((table) => `DROP TABLE IF EXISTS ${quoteName(table)}`),
+  ];
+}
+
+/** Those of our tables that exist. */
+export async function standingTables(session: Session): Promise<ReadonlySet<string>> {
+  const rows = await session.rows(
+    `SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
+       AND TABLE_NAME IN (${[...SOURCE_PART, ...TARGET_PART].map(quoteText).join(", ")})`,
+  );
+  return new Set(rows.map(([name]) => name ?? ""));
+}
