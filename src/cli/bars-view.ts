@@ -55,27 +55,26 @@ export class BarsView implements RunView {
     }
     if (table.state !== "copying") return;
     const perSecond = this.#rates.update(key, table.rowsCopied, performance.now());
+    const known = table.estimatedRows !== null;
     // The estimate is the database's own and may be too low; a bar never runs over.
-    const total = Math.max(table.estimatedRows ?? 0, table.rowsCopied);
-    const left =
-      perSecond > 0 ? formatDuration(((total - table.rowsCopied) / perSecond) * 1000) : "-";
+    const total = Math.max(table.estimatedRows ?? 0, table.rowsCopied, 1);
+    const value = known ? table.rowsCopied : 0;
+    const msLeft = ((total - table.rowsCopied) / perSecond) * 1000;
     const figures = {
-      label: `${sync.name} ${table.table}`,
-      rows: `${formatCount(table.rowsCopied)}${table.estimatedRows === null ? "" : ` of ~${formatCount(total)}`} rows`,
+      done: known ? `${Math.floor((100 * value) / total)}%`.padStart(4) : "    ",
+      label: `${sync.name}  ${table.table}`,
+      rows: `${formatCount(table.rowsCopied)}${known ? ` of ~${formatCount(total)}` : ""} rows`,
       perSecond: `${formatCount(perSecond)} rows/s`,
-      left: table.estimatedRows === null ? "" : `${left} left`,
+      left: known && perSecond > 0 ? `${formatDuration(msLeft)} left` : "",
     };
-    const bar = this.#copies.get(key);
+    let bar = this.#copies.get(key);
     if (bar === undefined) {
-      const format = ` {bar} {percentage}%  {label}  {rows}  {perSecond}  {left}`;
-      this.#copies.set(
-        key,
-        this.#bars.create(Math.max(total, 1), 0, figures, { format, barsize: 24 }),
-      );
-    } else {
-      bar.setTotal(Math.max(total, 1));
-      bar.update(table.rowsCopied, figures);
+      const format = "{bar} {done}  {label}  {rows}  {perSecond}  {left}";
+      bar = this.#bars.create(total, value, figures, { format, barsize: 24 });
+      this.#copies.set(key, bar);
     }
+    bar.setTotal(total);
+    bar.update(value, figures);
   }
 
   #endCopy(key: string, sync: SyncStatus, table: TableStatus): void {

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+process.title = "tidemark"; // arguments may hold a password: out of the process list at once
+
 // Imports nothing before the check: an older Node would fail on a missing module first.
 const LEAST_NODE = [22, 13] as const;
 

@@ -1,0 +1,140 @@
+import { stat } from "node:fs/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { linesOf, Workplace } from "./tidemark.ts";
+
+const PAIR = ["--from", "sqlite:shop.db", "--to", "sqlite:copy.db", "--table", "*"];
+const CUSTOMERS = "SELECT id, name FROM customers ORDER BY id";
+
+let place: Workplace;
+beforeEach(async () => {
+  place = await Workplace.make();
+  place.sql("shop.db", "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL)");
+  place.sql("shop.db", "INSERT INTO customers VALUES (1, 'Ada'), (2, 'Grace')");
+});
+afterEach(() => place[Symbol.asyncDispose]());
+
+/** Starts `run` and resolves once every sync follows its source. */
+async function startRun() {
+  const command = place.start(["run", ...PAIR, "--json"]);
+  for await (const line of linesOf(command)) {
+    const { status } = JSON.parse(line) as { status?: { syncs: { state: string }[] } };
+    if (status?.syncs.every(({ state }) => state === "running")) return command;
+  }
+  throw new Error(`run ended: ${(await command).stderr}`);
+}
+
+test("run --until-synced copies what is there and ends with 0; run again, and it goes on", async () => {
+  const first = await place.json(["run", ...PAIR, "--until-synced"]);
+  expect(first.envelope).toMatchObject({ ok: true, result: { synced: true }, error: null });
+  expect(first.exitCode).toBe(0);
+  expect(place.sql("copy.db", CUSTOMERS)).toEqual(place.sql("shop.db", CUSTOMERS));
+
+  place.sql("shop.db", "UPDATE customers SET name = 'Hedy' WHERE id = 2");
+  place.sql("shop.db", "DELETE FROM customers WHERE id = 1");
+  expect((await place.start(["run", ...PAIR, "--until-synced"])).exitCode).toBe(0);
+  expect(place.sql("copy.db", CUSTOMERS)).toEqual([{ id: 2, name: "Hedy" }]);
+
+  const { envelope } = await place.json(["status", ...PAIR]);
+  expect(envelope.result).toMatchObject({
+    sources: [{ name: "source", error: null }],
+    syncs: [{ name: "source->target", behindBatches: 0, error: null, tables: [{ state: "live" }] }],
+  });
+});
+
+test("wait returns when what was committed can be read; Ctrl-C ends run with 130", async () => {
+  const run = await startRun();
+  place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy')");
+  const waited = await place.json(["wait", ...PAIR, "--timeout", "30s"]);
+  expect(waited.exitCode).toBe(0);
+  expect(place.sql("copy.db", CUSTOMERS)).toHaveLength(3);
+
+  run.kill("SIGINT");
+  expect((await run).exitCode).toBe(130);
+
+  const late = await place.json(["wait", ...PAIR, "--timeout", "300ms"]);
+  expect(late.exitCode).toBe(1);
+  expect(late.envelope.error?.code).toBe("TM-WAIT-TIMEOUT");
+});
+
+test("tail prints the changes as they pass; SIGTERM ends run with 143", async () => {
+  const run = await startRun();
+  place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy Lamarr')");
+  const tail = place.start(["tail", ...PAIR.slice(0, 4), "--from-start", "--json"]);
+  for await (const line of linesOf(tail)) {
+    const entry = JSON.parse(line);
+    if (entry.op === "insert" && entry.row.id === "3") {
+      expect(entry).toMatchObject({
+        command: "tail",
+        event: "change",
+        source: "source",
+        table: "customers",
+        key: { id: "3" },
+        row: { id: "3", name: "Hedy Lamarr" },
+      });
+      break;
+    }
+  }
+  tail.kill("SIGINT");
+  expect((await tail).exitCode).toBe(130);
+  run.kill("SIGTERM");
+  expect((await run).exitCode).toBe(143);
+});
+
+test("plan prints the statements and the types, and changes nothing", async () => {
+  const { stdout, exitCode } = await place.start(["plan", ...PAIR]);
+  expect(exitCode).toBe(0);
+  expect(stdout).toMatch(/CREATE TRIGGER/);
+  expect(stdout).toMatch(/CREATE TABLE .*customers/);
+  expect(stdout).toMatch(/customers\.name +TEXT +TEXT +exact/);
+  expect(place.sql("shop.db", "SELECT name FROM sqlite_schema")).toEqual([{ name: "customers" }]);
+  await expect(stat(place.path("copy.db"))).rejects.toMatchObject({ code: "ENOENT" });
+});
+
+test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards", async () => {
+  await place.start(["run", ...PAIR, "--until-synced"]);
+  const well = await place.json(["doctor", ...PAIR]);
+  expect(well.envelope.result).toMatchObject({ errors: 0 });
+  expect(well.exitCode).toBe(0);
+
+  const [trigger] = place.sql("shop.db", "SELECT name FROM sqlite_schema WHERE type = 'trigger'");
+  place.sql("shop.db", `DROP TRIGGER "${trigger?.name}"`);
+  const ill = await place.start(["doctor", ...PAIR]);
+  expect(ill.exitCode).toBe(1);
+  expect(ill.stdout).toMatch(/✗ .*customers/);
+  expect(ill.stdout).toMatch(/fix: /);
+});
+
+test("uninstall asks, shows, and leaves no trace", async () => {
+  await place.start(["run", ...PAIR, "--until-synced"]);
+  const ours = "SELECT name FROM sqlite_schema WHERE name LIKE 'tidemark%'";
+  expect(place.sql("shop.db", ours)).not.toEqual([]);
+
+  const unconfirmed = await place.start(["uninstall", ...PAIR]);
+  expect(unconfirmed.exitCode).toBe(2);
+  expect(unconfirmed.stderr).toContain("tidemark uninstall --yes");
+  const dry = await place.start(["uninstall", ...PAIR, "--dry-run"]);
+  expect(dry.stdout).toMatch(/DROP TRIGGER/);
+  expect(place.sql("shop.db", ours)).not.toEqual([]);
+
+  expect((await place.start(["uninstall", ...PAIR, "--yes"])).exitCode).toBe(0);
+  expect(place.sql("shop.db", ours)).toEqual([]);
+  expect(place.sql("copy.db", ours)).toEqual([]);
+  expect(place.sql("copy.db", CUSTOMERS)).toHaveLength(2);
+});
+
+test.each([
+  ["a table that is not there", ["--table", "custmers"], "TM-TABLE-MISSING", 2],
+  ["a table without a key", ["--table", "notes"], "TM-TABLE-NO-KEY", 2],
+  ["an unknown scheme", ["--table", "*", "--queue", "carrier-pigeon://x"], "TM-URL-INVALID", 2],
+  ["a database that is not there", ["--database", "nowhere", "--table", "*"], "TM-USAGE", 2],
+])("%s: a coded error before anything is changed", async (_title, args, code, exitCode) => {
+  place.sql("shop.db", "CREATE TABLE notes (text TEXT)");
+  const ended = await place.json(["run", ...PAIR.slice(0, 4), ...args]);
+  expect(ended.envelope.error).toMatchObject({ code, fix: expect.any(String) });
+  expect(ended.exitCode).toBe(exitCode);
+  const schema = place.sql(
+    "shop.db",
+    "SELECT name FROM sqlite_schema WHERE type <> 'index' ORDER BY 1",
+  );
+  expect(schema).toEqual([{ name: "customers" }, { name: "notes" }]);
+});

@@ -1,0 +1,73 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
+import { fileURLToPath } from "node:url";
+import { execa, type Options, type ResultPromise } from "execa";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+/** What every command prints last with --json. */
+export interface Envelope {
+  readonly command: string;
+  readonly ok: boolean;
+  readonly result: Record<string, unknown> | null;
+  readonly error: { code: string; message: string; fix: string | null } | null;
+}
+
+/** A folder with the real command line in it. */
+export class Workplace implements AsyncDisposable {
+  readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async make(): Promise<Workplace> {
+    return new Workplace(await mkdtemp(join(tmpdir(), "tidemark-cli-")));
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** Starts `tidemark`; never rejects on an exit code. */
+  start(args: readonly string[], env: Record<string, string> = {}) {
+    return execa(process.execPath, [MAIN, ...args], {
+      cwd: this.folder,
+      env: { NO_COLOR: "1", LOG_LEVEL: "warn", ...env },
+      reject: false,
+      timeout: 50_000,
+    } satisfies Options);
+  }
+
+  async json(args: readonly string[], env?: Record<string, string>) {
+    const { stdout, exitCode } = await this.start([...args, "--json"], env);
+    const lines = stdout.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+    return { exitCode, lines, envelope: lines.at(-1) as unknown as Envelope };
+  }
+
+  /** Runs SQL on a database file of the workplace, as any other program would. */
+  sql(name: string, sql: string): Record<string, unknown>[] {
+    const database = new DatabaseSync(this.path(name));
+    try {
+      database.exec("PRAGMA busy_timeout = 5000");
+      if (/^\s*(select|pragma)/i.test(sql)) return database.prepare(sql).all();
+      database.exec(sql);
+      return [];
+    } finally {
+      database.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** The lines of a running command's output, as they come. */
+export function linesOf(command: ResultPromise): AsyncIterable<string> {
+  if (command.stdout === null || command.stdout === undefined) throw new TypeError("no stdout");
+  return createInterface({ input: command.stdout });
+}

@@ -1,0 +1,123 @@
+import { once } from "node:events";
+import { chmod, readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Workplace } from "./tidemark.ts";
+
+const VERBS = ["demo", "init", "doctor", "plan", "run", "status", "wait", "tail", "uninstall"];
+
+let place: Workplace;
+beforeEach(async () => {
+  place = await Workplace.make();
+});
+afterEach(() => place[Symbol.asyncDispose]());
+
+test("help lists the verbs, and nothing that is not there", async () => {
+  const { stdout, exitCode } = await place.start(["--help"]);
+  expect(exitCode).toBe(0);
+  const listed = [...stdout.matchAll(/^ {2}(\w+) \[options\]/gm)].map((match) => match[1]);
+  expect(listed).toEqual(VERBS);
+});
+
+test("each verb's help ends with an example", async () => {
+  const helps = await Promise.all(VERBS.map((verb) => place.start([verb, "--help"])));
+  for (const [index, { stdout, exitCode }] of helps.entries()) {
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(new RegExp(`Examples?:\\n {2}tidemark ${VERBS[index]}`));
+    for (const option of ["--config", "--json", "--quiet", "--log-level"]) {
+      expect(stdout).toContain(option);
+    }
+  }
+});
+
+test.each([
+  [["frobnicate"], /Unknown command 'frobnicate'/],
+  [["run", "--frm", "x"], /Unknown option '--frm' \(Did you mean --from\?\)/],
+  [["run", "--role", "boss"], /relay, applier/],
+  [["run", "--from", "sqlite:a.db"], /--from and --to are both needed/],
+  [["run", "--from", "sqlite:a.db", "--to", "sqlite:b.db"], /No table is named/],
+  [["wait", "--timeout", "30"], /"30" is not a duration/],
+  [["init", "--from", "sqlite:a.db"], /--from, --to and --table are needed/],
+  [["run", "extra"], /too many arguments/i],
+])("wrong usage %j: exit 2, a code and a way out", async (args, message) => {
+  const { stderr, stdout, exitCode } = await place.start(args);
+  expect(exitCode).toBe(2);
+  expect(stdout).toBe("");
+  expect(stderr).toMatch(/^TM-USAGE {2}/);
+  expect(stderr).toMatch(message);
+  expect(stderr).toMatch(/^fix: /m);
+  expect(stderr).not.toMatch(/^\s+at /m);
+});
+
+test("--json: one envelope on stdout, nothing else", async () => {
+  const { envelope, exitCode, lines } = await place.json(["status"]);
+  expect(exitCode).toBe(2);
+  expect(lines).toHaveLength(1);
+  expect(envelope).toMatchObject({
+    command: "status",
+    ok: false,
+    result: null,
+    error: { code: "TM-CONFIG-NOT-FOUND", fix: expect.stringContaining("tidemark init") },
+  });
+  expect((await place.json(["frob"])).envelope.error?.code).toBe("TM-USAGE");
+});
+
+test("a mistake in the config: file, line, key and suggestion; nothing is touched", async () => {
+  await writeFile(
+    place.path("tidemark.yaml"),
+    "databases: { a: 'sqlite:a.db', b: 'sqlite:b.db' }\nsyncs:\n  - from: a\n    sink: b\n    tables: [t]\n",
+  );
+  const { stderr, exitCode } = await place.start(["run"]);
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain(
+    'tidemark.yaml:4: syncs[0].sink is not a key of the config. Did you mean "to"?',
+  );
+  await expect(stat(place.path("a.db"))).rejects.toMatchObject({ code: "ENOENT" });
+});
+
+test("init writes a config that loads, hides it when it holds a password, overwrites only when told", async () => {
+  const args = ["init", "--from", "postgres://sync:s3cret@db/shop", "--to", "sqlite:./copy.db"];
+  const first = await place.start([...args, "--table", "public.*"]);
+  expect(first.exitCode).toBe(0);
+  expect(first.stderr).toContain("holds a password");
+  expect(first.stdout + first.stderr).not.toContain("s3cret");
+  const file = place.path("tidemark.yaml");
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+  expect(await readFile(file, "utf8")).toContain('- "public.*"');
+
+  expect((await place.start([...args, "--table", "x"])).exitCode).toBe(2);
+  await chmod(file, 0o644);
+  const again = await place.start([
+    "init",
+    "--from",
+    "env:SHOP",
+    "--to",
+    "sqlite:c.db",
+    "--table",
+    "*",
+    "--force",
+  ]);
+  expect(again.stderr).toBe("");
+  expect(await readFile(file, "utf8")).toMatch(/source: "\$\{SHOP\}"/);
+});
+
+test.runIf(process.platform === "linux")(
+  "a password on the command line is hidden from the process list",
+  async () => {
+    // A server that accepts and never answers keeps the command waiting.
+    await using server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as { port: number };
+    const url = `postgres://sync:s3cret@127.0.0.1:${port}/shop`;
+    const command = place.start(["plan", "--from", url, "--to", "sqlite:b.db", "--table", "*"]);
+    const [socket] = await once(server, "connection");
+    const list = await readFile(`/proc/${command.pid}/cmdline`, "utf8");
+    expect(list).toMatch(/^tidemark plan/);
+    expect(list).not.toContain("s3cret");
+    socket.destroy();
+    const { stdout, stderr, exitCode } = await command;
+    expect(exitCode).toBe(3);
+    expect(stderr).toContain("warning: a password stands on the command line");
+    expect(stdout + stderr).not.toContain("s3cret");
+  },
+);
