@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { linesOf, Workplace } from "./tidemark.ts";
+import { Running, Workplace } from "./tidemark.ts";
 
 const PAIR = ["--from", "sqlite:shop.db", "--to", "sqlite:copy.db", "--table", "*"];
 const CUSTOMERS = "SELECT id, name FROM customers ORDER BY id";
@@ -14,13 +14,12 @@ beforeEach(async () => {
 afterEach(() => place[Symbol.asyncDispose]());
 
 /** Starts `run` and resolves once every sync follows its source. */
-async function startRun() {
-  const command = place.start(["run", ...PAIR, "--json"]);
-  for await (const line of linesOf(command)) {
-    const { status } = JSON.parse(line) as { status?: { syncs: { state: string }[] } };
-    if (status?.syncs.every(({ state }) => state === "running")) return command;
-  }
-  throw new Error(`run ended: ${(await command).stderr}`);
+async function startRun(): Promise<Running> {
+  const run = new Running(place.start(["run", ...PAIR, "--json"]));
+  await run.until<{ status?: { syncs: { state: string }[] } }>(
+    ({ status }) => status?.syncs.every(({ state }) => state === "running") ?? false,
+  );
+  return run;
 }
 
 test("run --until-synced copies what is there and ends with 0; run again, and it goes on", async () => {
@@ -48,8 +47,7 @@ test("wait returns when what was committed can be read; Ctrl-C ends run with 130
   expect(waited.exitCode).toBe(0);
   expect(place.sql("copy.db", CUSTOMERS)).toHaveLength(3);
 
-  run.kill("SIGINT");
-  expect((await run).exitCode).toBe(130);
+  expect((await run.end("SIGINT")).exitCode).toBe(130);
 
   const late = await place.json(["wait", ...PAIR, "--timeout", "300ms"]);
   expect(late.exitCode).toBe(1);
@@ -59,25 +57,19 @@ test("wait returns when what was committed can be read; Ctrl-C ends run with 130
 test("tail prints the changes as they pass; SIGTERM ends run with 143", async () => {
   const run = await startRun();
   place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy Lamarr')");
-  const tail = place.start(["tail", ...PAIR.slice(0, 4), "--from-start", "--json"]);
-  for await (const line of linesOf(tail)) {
-    const entry = JSON.parse(line);
-    if (entry.op === "insert" && entry.row.id === "3") {
-      expect(entry).toMatchObject({
-        command: "tail",
-        event: "change",
-        source: "source",
-        table: "customers",
-        key: { id: "3" },
-        row: { id: "3", name: "Hedy Lamarr" },
-      });
-      break;
-    }
-  }
-  tail.kill("SIGINT");
-  expect((await tail).exitCode).toBe(130);
-  run.kill("SIGTERM");
-  expect((await run).exitCode).toBe(143);
+  const tail = new Running(place.start(["tail", ...PAIR.slice(0, 4), "--from-start", "--json"]));
+  const entry = await tail.until<{ row: { id: string } | null }>(({ row }) => row?.id === "3");
+  expect(entry).toMatchObject({
+    command: "tail",
+    event: "change",
+    source: "source",
+    table: "customers",
+    op: "insert",
+    key: { id: "3" },
+    row: { id: "3", name: "Hedy Lamarr" },
+  });
+  expect((await tail.end("SIGINT")).exitCode).toBe(130);
+  expect((await run.end("SIGTERM")).exitCode).toBe(143);
 });
 
 test("plan prints the statements and the types, and changes nothing", async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
-import { execa, type Options, type ResultPromise } from "execa";
+import { execa } from "execa";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
@@ -39,7 +39,7 @@ export class Workplace implements AsyncDisposable {
       env: { NO_COLOR: "1", LOG_LEVEL: "warn", ...env },
       reject: false,
       timeout: 50_000,
-    } satisfies Options);
+    });
   }
 
   async json(args: readonly string[], env?: Record<string, string>) {
@@ -66,8 +66,45 @@ export class Workplace implements AsyncDisposable {
   }
 }
 
-/** The lines of a running command's output, as they come. */
-export function linesOf(command: ResultPromise): AsyncIterable<string> {
-  if (command.stdout === null || command.stdout === undefined) throw new TypeError("no stdout");
-  return createInterface({ input: command.stdout });
+/** A command that streams JSON lines. */
+export class Running {
+  readonly #command: ReturnType<Workplace["start"]>;
+  readonly #lines: Record<string, unknown>[] = [];
+  #wake: () => void = () => {};
+  #ended = false;
+
+  constructor(command: ReturnType<Workplace["start"]>) {
+    this.#command = command;
+    createInterface({ input: command.stdout }).on("line", (line) => {
+      this.#lines.push(JSON.parse(line) as Record<string, unknown>);
+      this.#wake();
+    });
+    void command.finally(() => {
+      this.#ended = true;
+      this.#wake();
+    });
+  }
+
+  /** The next line that fits; those before it are dropped. Fails when the command ends without one. */
+  async until<T>(fits: (line: T) => boolean): Promise<T> {
+    for (;;) {
+      for (let line = this.#lines.shift(); line !== undefined; line = this.#lines.shift()) {
+        if (fits(line as T)) return line as T;
+      }
+      if (this.#ended) {
+        const { exitCode, stdout, stderr } = await this.#command;
+        throw new Error(`ended with ${exitCode}: ${stdout.slice(-500)}\n${stderr}`);
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Sends the signal and waits for the end. */
+  async end(signal: "SIGINT" | "SIGTERM") {
+    this.#command.kill(signal);
+    const { exitCode, stderr } = await this.#command;
+    return { exitCode, stderr };
+  }
 }
