@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Change } from "./change.ts";
@@ -94,6 +96,23 @@ describe("messages", () => {
     const messages = await encode([], 1_000);
     expect(messages.map(({ mark }) => mark.last)).toEqual([true]);
     expect(decode(messages)[0]?.changes).toEqual([]);
+  });
+
+  it("keeps to the published schema", async () => {
+    const schema = new URL("../../docs/reference/message.schema.json", import.meta.url);
+    const ajv = new Ajv2020({ strict: true, strictTypes: false, validateFormats: false });
+    const validate = ajv.compile(JSON.parse(readFileSync(schema, "utf8")));
+    const natural = fc.array(change, { minLength: 1, maxLength: 5 });
+    await fc.assert(
+      fc.asyncProperty(natural, async (changes) => {
+        for (const { body } of await encode(changes, 1_000_000)) {
+          expect(
+            validate(JSON.parse(Buffer.from(body).toString())),
+            ajv.errorsText(validate.errors),
+          ).toBe(true);
+        }
+      }),
+    );
   });
 
   it("finds a flipped bit", async () => {

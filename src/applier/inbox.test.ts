@@ -1,0 +1,111 @@
+import { describe, expect, it } from "vitest";
+import type { Piece } from "../core/message.ts";
+import type { Progress } from "../core/target.ts";
+import { Inbox } from "./inbox.ts";
+
+const progress: Progress = {
+  timeline: "t1",
+  position: { batch: 4, chunk: 1 },
+  hash: "h4",
+  tables: [],
+};
+
+interface PieceOptions {
+  readonly chunk?: number;
+  readonly piece?: number;
+  readonly last?: boolean;
+  readonly timeline?: string;
+  readonly prevHash?: string;
+}
+
+function piece(batch: number, options: PieceOptions = {}): Piece {
+  const { chunk = 0, timeline = "t1", last = true, prevHash = `h${batch - 1}` } = options;
+  const number = options.piece ?? 0;
+  return {
+    mark: { timeline, batch, chunk, piece: number, fragment: 0, fragments: 1, last, checksum: 0 },
+    source: "shop",
+    header: { timeline, batch, hash: `h${batch}`, prevHash, cutAt: "", committedAt: "" },
+    copy: null,
+    changes: [],
+  };
+}
+
+function inbox(): Inbox {
+  return new Inbox("a->b", progress);
+}
+
+describe("inbox", () => {
+  it("takes the next batch and moves on", () => {
+    const box = inbox();
+    expect(box.accept(piece(5))).toBe(true);
+    expect(box.position).toEqual({ batch: 5, chunk: 0 });
+    expect(box.hash).toBe("h5");
+  });
+
+  it("passes by what was taken before", () => {
+    const box = inbox();
+    const earlier = [piece(3), piece(4), piece(4, { chunk: 1 })];
+    expect(earlier.map((one) => box.accept(one))).toEqual([false, false, false]);
+  });
+
+  it("takes chunks after their batch, numbers left out or not", () => {
+    const box = inbox();
+    expect(box.accept(piece(4, { chunk: 3 }))).toBe(true);
+    expect(box.hash).toBe("h4");
+    expect(box.accept(piece(5))).toBe(true);
+  });
+
+  it("refuses a hole", () => {
+    expect(() => inbox().accept(piece(6))).toThrow(/waits for batch 5/);
+  });
+
+  it("refuses a chunk of a batch it has not taken", () => {
+    expect(() => inbox().accept(piece(5, { chunk: 1 }))).toThrow(/waits for batch 5/);
+  });
+
+  it("refuses a batch that begins in its middle", () => {
+    expect(() => inbox().accept(piece(5, { piece: 1 }))).toThrow(/waits for batch 5/);
+  });
+
+  it("is at no boundary within a batch, and is within a chunk", () => {
+    const box = inbox();
+    box.accept(piece(4, { chunk: 2, last: false }));
+    expect(box.atBoundary).toBe(true);
+    box.accept(piece(5, { last: false }));
+    expect(box.atBoundary).toBe(false);
+    box.accept(piece(5, { piece: 1 }));
+    expect(box.atBoundary).toBe(true);
+  });
+
+  it("rolls back when a batch half taken is sent again", () => {
+    const box = inbox();
+    box.accept(piece(5, { last: false }));
+    expect(() => box.accept(piece(5, { last: false }))).toThrow(/again from its start/);
+  });
+
+  it("refuses a missing piece", () => {
+    const box = inbox();
+    box.accept(piece(5, { last: false }));
+    expect(() => box.accept(piece(5, { piece: 2 }))).toThrow(/lacks piece 1/);
+  });
+
+  it("refuses to go on after a batch that was cut off", () => {
+    const box = inbox();
+    box.accept(piece(5, { last: false }));
+    expect(() => box.accept(piece(6))).toThrow(/waits for batch 5/);
+  });
+
+  it("lets a chunk be given up half way", () => {
+    const box = inbox();
+    box.accept(piece(4, { chunk: 2, last: false }));
+    expect(box.accept(piece(5))).toBe(true);
+  });
+
+  it("stops at another timeline", () => {
+    expect(() => inbox().accept(piece(5, { timeline: "t2" }))).toThrow(/timeline/);
+  });
+
+  it("stops at a fork of the history", () => {
+    expect(() => inbox().accept(piece(5, { prevHash: "other" }))).toThrow(/does not continue/);
+  });
+});
