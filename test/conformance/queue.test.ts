@@ -1,29 +1,26 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { silentLogger } from "../../src/core/log.ts";
-import { sqliteQueue } from "../../src/queues/sqlite/index.ts";
+import { afterAll, beforeAll, describe } from "vitest";
 import {
-  type QueueLossBed,
   registerQueueLossSuite,
+  registerQueueServerSuite,
   registerQueueSuite,
 } from "../../src/testing/queue-conformance.ts";
+import { natsBed, natsServerBed } from "../queues/nats-bed.ts";
+import { sqliteBed } from "../queues/sqlite-bed.ts";
+import { available, canStart, natsUrl, type Server, startNats } from "../servers/index.ts";
 
 registerQueueSuite("sqlite", async () => sqliteBed());
 registerQueueLossSuite("sqlite", async () => sqliteBed());
 
-function sqliteBed(): QueueLossBed {
-  const folder = mkdtempSync(join(tmpdir(), "tidemark-queue-"));
-  const lose = async () => rmSync(join(folder, "q"), { recursive: true });
-  return {
-    open: (maxStreamBytes = 1024 ** 3) =>
-      sqliteQueue.open({
-        url: `sqlite:${join(folder, "q", "queue.db")}`,
-        logger: silentLogger,
-        maxStreamBytes,
-      }),
-    loseStreams: lose,
-    loseDocuments: lose,
-    dispose: async () => rmSync(folder, { recursive: true, force: true }),
-  };
-}
+describe.skipIf(!available("nats"))("on the shared NATS server", () => {
+  registerQueueSuite("nats", async () => natsBed(natsUrl()));
+  registerQueueLossSuite("nats", async () => natsBed(natsUrl()));
+});
+
+describe.skipIf(!canStart("nats"))("on a NATS server of our own", () => {
+  let server: Server;
+  beforeAll(async () => {
+    server = await startNats();
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+  registerQueueServerSuite("nats", async () => natsServerBed(server));
+});

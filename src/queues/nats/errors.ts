@@ -7,6 +7,7 @@ const STORAGE_RESOURCES_EXCEEDED = 10047;
 const MESSAGE_EXCEEDS_MAXIMUM = 10054;
 const NAME_IN_USE = 10058;
 const STREAM_NOT_FOUND = 10059;
+const WRONG_LAST_MESSAGE_ID = 10070;
 const WRONG_LAST_SEQUENCE = 10071;
 const NOT_ENABLED = 10076;
 const STORE_FAILED = 10077;
@@ -42,6 +43,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
   const options = { cause: error, details: { queue: what } };
   switch (apiCode(error)) {
     case WRONG_LAST_SEQUENCE:
+    case WRONG_LAST_MESSAGE_ID:
       return new TidemarkError(
         "TM-QUEUE-CONFLICT",
         `The stream of ${what} does not end where this relay left it: another one writes to it, or it was emptied.`,

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { StreamInfo } from "@nats-io/jetstream";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import type { Position } from "../../core/position.ts";
@@ -46,6 +47,8 @@ export class NatsStream implements QueueStream {
       max_bytes: maxBytes,
       max_age: 0,
       num_replicas: replicas,
+      // Ids only chain messages; nothing is ever taken for a duplicate, so none need be remembered.
+      duplicate_window: 1_000_000_000,
       allow_direct: true,
     };
   }
@@ -74,10 +77,11 @@ export class NatsStream implements QueueStream {
     for (const message of messages) this.#refuseTooLarge(message);
     if (messages.length === 0) return this.#guarded(after);
     let { sequence, mark } = after;
+    const chain = new Chain();
     for (let rest = messages; rest.length > 0; ) {
       const window = takeWindow(rest);
       rest = rest.slice(window.length);
-      await this.#publish(sequence, window);
+      await this.#publish(sequence, window, chain);
       sequence += window.length;
       mark = window.at(-1)?.mark ?? mark;
     }
@@ -140,16 +144,22 @@ export class NatsStream implements QueueStream {
   }
 
   /** All on their way at once; the server takes them in order, and none behind one that it refused. */
-  async #publish(sequence: number, window: readonly QueueMessage[]): Promise<void> {
+  async #publish(sequence: number, window: readonly QueueMessage[], chain: Chain): Promise<void> {
     const outcomes = await this.#connection.call(this.#name, async ({ jetstream, headers }) => {
       return Promise.allSettled(
         window.map(({ mark, body }, index) => {
           const header = headers();
           header.set(MARK_HEADER, encodeMark(mark));
+          const { msgID, lastMsgID } = chain.next();
           return jetstream.publish(this.#subject, body, {
             headers: header,
             timeout: REQUEST_TIMEOUT_MS,
-            expect: { streamName: this.#name, lastSequence: sequence + index },
+            msgID,
+            expect: {
+              streamName: this.#name,
+              lastSequence: sequence + index,
+              ...(lastMsgID === null ? {} : { lastMsgID }),
+            },
           });
         }),
       );
@@ -193,6 +203,21 @@ export class NatsStream implements QueueStream {
       `A message of ${message.body.length} bytes is larger than NATS takes (${limit}).`,
       { fix: "Raise max_payload of the server.", details: { source: this.#source } },
     );
+  }
+}
+
+/**
+ * Ties the messages of one append together. The sequence alone does not: when the first is refused
+ * because another relay was quicker, the stream may by then be just as long as the third expects.
+ * So each but the first also names the one before, by an id that no other append can have.
+ */
+class Chain {
+  readonly #append = randomUUID();
+  #count = 0;
+
+  next(): { msgID: string; lastMsgID: string | null } {
+    const lastMsgID = this.#count === 0 ? null : `${this.#append}-${this.#count}`;
+    return { msgID: `${this.#append}-${++this.#count}`, lastMsgID };
   }
 }
 

@@ -1,0 +1,31 @@
+// A queue file in a folder of its own.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLogger } from "../../src/core/log.ts";
+import { sqliteQueue } from "../../src/queues/sqlite/index.ts";
+import type { QueueLossBed } from "../../src/testing/queue-conformance.ts";
+
+export interface SqliteBed extends QueueLossBed {
+  /** Holds nothing but the queue's folder. */
+  readonly folder: string;
+  readonly path: string;
+  readonly url: string;
+}
+
+export function sqliteBed(): SqliteBed {
+  const folder = mkdtempSync(join(tmpdir(), "tidemark-queue-"));
+  const path = join(folder, "q", "queue.db");
+  const url = `sqlite:${path}`;
+  const lose = async () => rmSync(join(folder, "q"), { recursive: true });
+  return {
+    folder,
+    path,
+    url,
+    open: (maxStreamBytes = 1024 ** 3) =>
+      sqliteQueue.open({ url, logger: silentLogger, maxStreamBytes }),
+    loseStreams: lose,
+    loseDocuments: lose,
+    dispose: async () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
