@@ -1,8 +1,10 @@
+import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { definePair } from "../config/define-pair.ts";
 import { loadConfig } from "../config/load-config.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { redactUrl } from "../core/secrets.ts";
 import type { Invocation } from "./command-module.ts";
 
 /** Options that describe one source and one target without a config. */
@@ -46,10 +48,28 @@ export async function loadDefinition(
 }
 
 async function loadFromFile(invocation: Invocation) {
-  return loadConfig({
+  const loaded = await loadConfig({
     library: () => import("../index.ts"),
     ...(invocation.configFile !== undefined && { file: invocation.configFile }),
   });
+  await warnOfExposedSecrets(loaded.file, urlsOf(loaded.definition), invocation);
+  return loaded;
+}
+
+/** A password written into a file that others may read is worth a word each time. */
+async function warnOfExposedSecrets(
+  file: string,
+  urls: readonly string[],
+  { output }: Invocation,
+): Promise<void> {
+  const othersMayRead = ((await stat(file)).mode & 0o077) !== 0;
+  if (process.platform === "win32" || !othersMayRead) return;
+  const text = await readFile(file, "utf8");
+  const isWritten = urls.some((url) => redactUrl(url) !== url && text.includes(url));
+  if (!isWritten) return;
+  output.warn(
+    `${file} holds a password and may be read by others: chmod 600 it, or keep the URL in the environment.`,
+  );
 }
 
 function hasPair({ from, to, queue, table }: PairOptions, anyTable: boolean): boolean {
