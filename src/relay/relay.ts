@@ -16,6 +16,7 @@ import type { CaptureTable, ChangeLog, Source } from "../core/source.ts";
 import { statusError } from "../core/status-error.ts";
 import { formatTable } from "../core/table.ts";
 import { Copies } from "./copies.ts";
+import { Linger } from "./linger.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Publisher } from "./publisher.ts";
 import { Retention } from "./retention.ts";
@@ -29,13 +30,10 @@ export interface RelayOptions {
   readonly syncs: readonly string[];
   readonly maxLogBytes: number;
   readonly logger: Logger;
-  /** Milliseconds to let changes gather between cuts while they keep coming. */
-  readonly lingerMs?: number;
 }
 
 const STANDBY_POLL_MS = 1_000;
 const TEND_EVERY_MS = 1_000;
-const DEFAULT_LINGER_MS = 5;
 
 /**
  * Source to queue: cuts batches, publishes them in order, serves fences, copies and resends,
@@ -112,8 +110,8 @@ export class Relay {
         const busy = await work.step();
         onHealthy();
         if (work.tendDue(TEND_EVERY_MS)) await this.#report(await work.tend());
-        if (busy) await sleep(this.#options.lingerMs ?? DEFAULT_LINGER_MS, this.#stop.signal);
-        else await this.#idle(log, work);
+        if (!busy) await this.#idle(log, work);
+        else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
       }
     } finally {
       await log?.close();
@@ -173,6 +171,9 @@ class RelayWork {
   readonly #retention: Retention;
   readonly #copies: Copies;
   readonly #resent = new Map<string, string>();
+  readonly #linger = new Linger();
+  /** How long to let changes gather before the next step. */
+  lingerMs = 0;
   #layouts: readonly Layout[] = [];
   #last: BatchHeader | null = null;
   #tendedAt = 0;
@@ -246,7 +247,7 @@ class RelayWork {
     const next = this.#copies.next();
     const cut = await this.#log.batches.cut(next?.request);
     if (cut.header !== null) {
-      await this.#publisher.publishBatch(cut.header, cut.pages);
+      await this.#publisher.publishBatch(cut.header, this.#linger.count(cut.pages));
       this.#last = cut.header;
     }
     if (next !== null && cut.chunk !== null) {
@@ -254,6 +255,7 @@ class RelayWork {
       next.job.sent(cut.chunk);
     }
     await this.#answerFences(fences);
+    this.lingerMs = this.#linger.next();
     return cut.header !== null || cut.chunk !== null;
   }
 
