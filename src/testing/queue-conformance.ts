@@ -606,6 +606,40 @@ export function registerQueueServerSuite(
       }
     });
 
+    it("loses no batch between a relay that sends again and an applier that looks again", async () => {
+      const goal = 400;
+      const stream = await bench.stream();
+      const written = (async () => {
+        for (;;) {
+          const tail = await eventually(() => stream.tail());
+          const next = (tail.mark?.batch ?? 0) + 1;
+          if (next > goal) return;
+          await stream.append(tail, batches(next, Math.min(goal, next + 3))).catch(ignoreRetryable);
+        }
+      })();
+      const other = await bench.stream();
+      let applied = 0;
+      const read = (async () => {
+        while (applied < goal) {
+          const reader = bench.follow(other, { batch: applied, chunk: 0 });
+          for (;;) {
+            const batch = batchesOf(await reader.take(1))[0] as number;
+            if (batch > applied + 1) break; // a hole: from our position again
+            applied = Math.max(applied, batch);
+            if (applied === goal) break;
+          }
+          await reader.end();
+        }
+      })();
+      for (const target of [60, 160, 260]) {
+        await expect.poll(() => applied, { timeout: STEP_MS, interval: 5 }).toBeGreaterThan(target);
+        await bench.bed.kill();
+        await bench.bed.start();
+      }
+      await within(3 * STEP_MS, Promise.all([written, read]));
+      expect(applied).toBe(goal);
+    });
+
     it("tells a writer in time when nobody answers, and goes on when the server does again", async () => {
       const stream = await bench.stream();
       const reader = bench.follow(await bench.stream(), START);
@@ -827,6 +861,10 @@ async function expectCode(promise: Promise<unknown>, code: ErrorCode): Promise<v
 
 function codeOf(error: unknown): string {
   return error instanceof TidemarkError ? error.code : String(error);
+}
+
+function ignoreRetryable(error: unknown): void {
+  if (!(error instanceof TidemarkError && error.retryable)) throw error;
 }
 
 /** What a relay does about a retryable error: again. */

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLogger } from "../../src/core/log.ts";
+import type { Queue } from "../../src/core/queue.ts";
 import { sqliteQueue } from "../../src/queues/sqlite/index.ts";
 import type { QueueLossBed } from "../../src/testing/queue-conformance.ts";
 
@@ -11,6 +12,7 @@ export interface SqliteBed extends QueueLossBed {
   readonly folder: string;
   readonly path: string;
   readonly url: string;
+  openAt(url: string): Promise<Queue>;
 }
 
 export function sqliteBed(): SqliteBed {
@@ -24,6 +26,8 @@ export function sqliteBed(): SqliteBed {
     url,
     open: (maxStreamBytes = 1024 ** 3) =>
       sqliteQueue.open({ url, logger: silentLogger, maxStreamBytes }),
+    openAt: (other) =>
+      sqliteQueue.open({ url: other, logger: silentLogger, maxStreamBytes: 1024 ** 3 }),
     loseStreams: lose,
     loseDocuments: lose,
     dispose: async () => rmSync(folder, { recursive: true, force: true }),

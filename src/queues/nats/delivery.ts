@@ -1,4 +1,5 @@
-import type { ConsumerConfig, ConsumerMessages, JsMsg } from "@nats-io/jetstream";
+import type { ConsumerConfig, ConsumerMessages, JsMsg, StreamInfo } from "@nats-io/jetstream";
+import { TidemarkError } from "../../core/errors.ts";
 import type { QueueConnection } from "./connection.ts";
 
 const NANOSECONDS_IN_MS = 1_000_000;
@@ -47,12 +48,17 @@ export class Delivery {
     this.#messages = messages;
   }
 
+  /**
+   * `seen`: the stream as the caller knows it, and chose `start` by. Throws TM-CONNECTION-LOST when it was
+   * made anew since: the numbers in `start` would mean other messages, or ones that may never come.
+   */
   static async open(
     connection: QueueConnection,
-    stream: string,
+    seen: StreamInfo,
     start: Partial<ConsumerConfig>,
   ): Promise<Delivery> {
     const ahead = Math.floor(AHEAD_BYTES / connection.maxPayload);
+    const stream = seen.config.name;
     return connection.call(stream, async ({ manager, jetstream }) => {
       const info = await manager.consumers.add(stream, {
         ...start,
@@ -61,6 +67,9 @@ export class Delivery {
         num_replicas: 1,
         inactive_threshold: INACTIVE_MS * NANOSECONDS_IN_MS,
       });
+      // Only now: a stream deleted from here on takes the consumer with it, and that is noticed.
+      const { created } = await manager.streams.info(stream);
+      if (created !== seen.created) throw madeAnew(stream);
       const consumer = jetstream.consumers.getConsumerFromInfo(info);
       const messages = await consumer.consume({
         max_messages: Math.max(4, Math.min(AHEAD_MESSAGES, ahead)),
@@ -115,4 +124,10 @@ export class Delivery {
       .call(this.#stream, ({ manager }) => manager.consumers.delete(this.#stream, this.#consumer))
       .catch(() => {});
   }
+}
+
+function madeAnew(stream: string): TidemarkError {
+  return new TidemarkError("TM-CONNECTION-LOST", `The NATS stream ${stream} was made anew.`, {
+    details: { queue: stream },
+  });
 }

@@ -153,12 +153,12 @@ export class NatsDocuments implements Documents {
 
   /** The last value of every key, then what is written. */
   async #deliver(): Promise<{ delivery: Delivery; created: string }> {
-    const { created } = await ensureStream(this.#connection, this.#settings);
-    const delivery = await Delivery.open(this.#connection, this.#stream, {
+    const info = await ensureStream(this.#connection, this.#settings);
+    const delivery = await Delivery.open(this.#connection, info, {
       deliver_policy: "last_per_subject",
       filter_subject: `${this.#subjects}>`,
     });
-    return { delivery, created };
+    return { delivery, created: info.created };
   }
 
   /** `value` is null for a removal; a document may be JSON's null. */

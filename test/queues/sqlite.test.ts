@@ -1,0 +1,141 @@
+// What only the embedded queue promises.
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as pause } from "node:timers/promises";
+import { crc32 } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Queue, QueueMessage } from "../../src/core/queue.ts";
+import { type SqliteBed, sqliteBed } from "./sqlite-bed.ts";
+
+let bed: SqliteBed;
+let queue: Queue;
+
+beforeEach(async () => {
+  bed = sqliteBed();
+  queue = await bed.open();
+});
+
+afterEach(async () => {
+  await queue.close();
+  await bed.dispose();
+});
+
+describe("the file", () => {
+  it("can be read by nobody else", async () => {
+    const stream = await queue.openStream("shop");
+    await stream.append(await stream.tail(), [message(1)]);
+    expect(statSync(join(bed.folder, "q")).mode & 0o777).toBe(0o700);
+    for (const end of ["", "-wal", "-shm"]) {
+      expect(statSync(`${bed.path}${end}`).mode & 0o777, end).toBe(0o600);
+    }
+  });
+
+  it("is synced at each commit", async () => {
+    // Seen from outside: the WAL holds what was appended before append resolves.
+    const stream = await queue.openStream("shop");
+    const before = statSync(`${bed.path}-wal`).size;
+    await stream.append(await stream.tail(), [message(1, 300_000)]);
+    expect(statSync(`${bed.path}-wal`).size).toBeGreaterThanOrEqual(before + 300_000);
+  });
+
+  it("stays bounded while messages come and are trimmed", async () => {
+    const stream = await queue.openStream("shop");
+    let tail = await stream.tail();
+    for (let batch = 1; batch <= 600; batch += 10) {
+      const messages = Array.from({ length: 10 }, (_, index) => message(batch + index, 150_000));
+      tail = await stream.append(tail, messages);
+      await stream.trim(batch - 10);
+    }
+    // 90 MB went through; about 3 MB stood at any time.
+    expect(statSync(bed.path).size).toBeLessThan(24 * 1024 * 1024);
+    expect(statSync(`${bed.path}-wal`).size).toBeLessThan(24 * 1024 * 1024);
+  });
+
+  it("gives space back after a burst", async () => {
+    const stream = await queue.openStream("shop");
+    let tail = await stream.tail();
+    for (let batch = 1; batch <= 160; batch++)
+      tail = await stream.append(tail, [message(batch, 1024 * 1024)]);
+    const full = statSync(bed.path).size;
+    expect(full).toBeGreaterThan(100 * 1024 * 1024);
+    await stream.trim(160);
+    await queue.close();
+    expect(statSync(bed.path).size).toBeLessThan(80 * 1024 * 1024);
+  });
+
+  it("is refused when it is something else", async () => {
+    await queue.close();
+    const other = join(bed.folder, "other.db");
+    const database = new DatabaseSync(other);
+    database.exec("CREATE TABLE customers (id INTEGER)");
+    database.close();
+    const text = join(bed.folder, "text.db");
+    writeFileSync(text, "not a database at all, but long enough to be looked at ".repeat(20));
+    const open = (path: string) => bed.openAt(`sqlite:${path}`);
+    await expect(open(other)).rejects.toMatchObject({ code: "TM-QUEUE-UNSAFE" });
+    await expect(open(text)).rejects.toMatchObject({ code: "TM-QUEUE-UNSAFE" });
+    mkdirSync(join(bed.folder, "folder.db"));
+    await expect(open(join(bed.folder, "folder.db"))).rejects.toMatchObject({
+      code: "TM-CONNECT-FAILED",
+    });
+    writeFileSync(join(bed.folder, "file"), "");
+    await expect(open(join(bed.folder, "file", "queue.db"))).rejects.toMatchObject({
+      code: "TM-CONNECT-FAILED",
+    });
+  });
+});
+
+describe("the event loop", () => {
+  it("is not held up by a lock of another process, nor by a long append", async () => {
+    const stream = await queue.openStream("shop");
+    const tail = await stream.append(await stream.tail(), [message(1)]);
+    const other = new DatabaseSync(bed.path);
+    other.exec("BEGIN IMMEDIATE");
+    const appended = stream.append(tail, [message(2)]);
+    const started = performance.now();
+    await pause(60);
+    expect(performance.now() - started).toBeLessThan(250);
+    expect((await stream.tail()).sequence).toBe(tail.sequence);
+    other.exec("COMMIT");
+    other.close();
+    expect((await appended).mark?.batch).toBe(2);
+  });
+
+  it("takes writes of one moment into one transaction", async () => {
+    const streams = await Promise.all(
+      Array.from({ length: 50 }, (_, index) => queue.openStream(`source ${index}`)),
+    );
+    const tails = await Promise.all(streams.map((stream) => stream.tail()));
+    const version = () => {
+      const row = watcher.prepare("PRAGMA data_version").get();
+      return Number(row?.data_version);
+    };
+    const watcher = new DatabaseSync(bed.path);
+    let commits = 0;
+    let last = version();
+    const counting = setInterval(() => {
+      const now = version();
+      if (now !== last) commits++;
+      last = now;
+    }, 0);
+    const outcomes = await Promise.allSettled([
+      ...streams.map((stream, index) => stream.append(tails[index] as never, [message(1)])),
+      // One that is refused must not take the others with it.
+      streams[0]?.append({ sequence: 7, mark: null }, [message(1)]),
+    ]);
+    clearInterval(counting);
+    if (version() !== last) commits++;
+    watcher.close();
+    expect(outcomes.filter((each) => each.status === "rejected").length).toBe(1);
+    expect(outcomes.at(-1)).toMatchObject({ reason: { code: "TM-QUEUE-CONFLICT" } });
+    expect(commits).toBeLessThanOrEqual(2);
+    for (const stream of streams) expect((await stream.stats()).messages).toBe(1);
+  });
+});
+
+function message(batch: number, size = 10): QueueMessage {
+  const body = Buffer.alloc(size, batch % 256);
+  const whole = { piece: 0, fragment: 0, fragments: 1, last: true };
+  return { mark: { timeline: "t1", batch, chunk: 0, ...whole, checksum: crc32(body) }, body };
+}
