@@ -59,10 +59,15 @@ function transact(): void {
 
 const timer = setInterval(transact, TRANSACTIONS_EVERY_MS);
 
+let ended = false;
+
+/** Told to end, or left alone: whichever comes first, and our own disconnect comes after. */
 function end(): void {
+  if (ended) return;
+  ended = true;
   clearInterval(timer);
   shop.close();
-  process.disconnect?.();
+  if (process.connected) process.disconnect?.();
 }
 
 // Ctrl-C reaches the whole process group: the one that started us decides when we end.
