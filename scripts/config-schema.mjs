@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT, runUnderProjectNode } from "./lib/project-node.mjs";
 
-await runUnderProjectNode(import.meta.filename);
+await runUnderProjectNode(import.meta.url);
 const { configJsonSchema } = await import("../src/config/schema.ts");
 const file = join(ROOT, "docs/reference/tidemark.schema.json");
 writeFileSync(file, `${JSON.stringify(configJsonSchema(), null, 2)}\n`);

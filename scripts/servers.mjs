@@ -3,7 +3,7 @@
 //   sweep   ends what an interrupted run has left; done by each run, too
 import { runUnderProjectNode } from "./lib/project-node.mjs";
 
-await runUnderProjectNode(import.meta.filename);
+await runUnderProjectNode(import.meta.url);
 const { leaveSet, SERVER_NAMES, SERVERS, startSet, stopSet, urlOf, whyMissing } = await import(
   "../test/servers/set.ts"
 );

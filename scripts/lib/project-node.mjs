@@ -3,8 +3,9 @@
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
-export const ROOT = resolve(import.meta.dirname, "../..");
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MODULES = join(ROOT, "node_modules");
 const LEAST = [22, 13];
 
@@ -24,9 +25,9 @@ export function projectNode() {
 }
 
 /** Goes on in this process if its Node will do, else runs the same script under one that does. */
-export async function runUnderProjectNode(script) {
+export async function runUnderProjectNode(scriptUrl) {
   if (isNewEnough(process.versions.node, [22, 18])) return; // from here on it reads TypeScript
-  endAs(await run(projectNode(), [script, ...process.argv.slice(2)]));
+  endAs(await run(projectNode(), [fileURLToPath(scriptUrl), ...process.argv.slice(2)]));
   await new Promise(() => {}); // the rest of the script is the other process's
 }
 

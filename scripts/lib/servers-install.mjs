@@ -44,13 +44,15 @@ function withoutStartingServices(work) {
   }
 }
 
+/** Hundreds of lines that matter only when something goes wrong, and are shown only then. */
 function apt(...args) {
-  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const { status } = spawnSync("apt-get", ["--quiet=2", ...args], {
-    stdio: ["ignore", "inherit", "inherit"],
-    env,
+  const { status, stdout, stderr } = spawnSync("apt-get", ["--quiet=2", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024,
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
   });
-  if (status !== 0) throw new Error(`apt-get ${args[0]} failed.`);
+  if (status !== 0) throw new Error(`${stdout}${stderr}\napt-get ${args[0]} failed.`);
 }
 
 function has(program) {
