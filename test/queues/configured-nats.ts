@@ -1,0 +1,35 @@
+// A NATS server with a configuration of its own, logins included, for as long as one piece of work.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import getPort from "get-port";
+import { findProgram } from "../servers/programs.ts";
+
+/** `config` is in the server's own language; the address and the folder are added. */
+export async function withConfiguredNats(
+  config: string,
+  work: (address: string) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "tidemark-nats-"));
+  const port = await getPort();
+  const file = join(folder, "nats.conf");
+  writeFileSync(file, `listen: "127.0.0.1:${port}"\n${config.replace("$FOLDER", folder)}\n`);
+  const child = spawn(findProgram("nats-server") ?? "nats-server", ["-c", file], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const exited = once(child, "exit");
+  try {
+    for await (const line of createInterface(child.stderr)) {
+      if (line.includes("Server is ready")) break;
+    }
+    child.stderr.resume();
+    await work(`127.0.0.1:${port}`);
+  } finally {
+    child.kill("SIGKILL");
+    await exited;
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,166 @@
+// What only the NATS queue promises.
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { nanos } from "@nats-io/transport-node";
+import { describe, expect, it } from "vitest";
+import { sleep } from "../../src/core/async.ts";
+import { isTidemarkError } from "../../src/core/errors.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import { START } from "../../src/core/position.ts";
+import type { QueueMessage, QueueStream, StreamTail } from "../../src/core/queue.ts";
+import { nats } from "../../src/queues/nats/index.ts";
+import { bucketName, streamName, streamSubject } from "../../src/queues/nats/names.ts";
+import { available, canStart, natsUrl, startNats } from "../servers/index.ts";
+import { withConfiguredNats } from "./configured-nats.ts";
+import { natsBed, withManager } from "./nats-bed.ts";
+
+const open = (url: string) => nats.open({ url, logger: silentLogger, maxStreamBytes: 1024 ** 2 });
+
+describe.skipIf(!available("nats"))("an existing stream", () => {
+  const unsafe = {
+    "in memory": { storage: "memory" },
+    "that ages": { max_age: nanos(60_000) },
+    "that drops the oldest": { discard: "old", max_bytes: 1_000_000 },
+    "for one reader": { retention: "workqueue" },
+    "for who listens": { retention: "interest" },
+    "that cannot be trimmed": { deny_purge: true },
+  } as const;
+
+  for (const [name, config] of Object.entries(unsafe)) {
+    it(`${name} is refused`, async () => {
+      const bed = natsBed(natsUrl());
+      await withManager(natsUrl(), (manager) =>
+        manager.streams.add({
+          name: streamName(bed.prefix, "shop"),
+          subjects: [streamSubject(bed.prefix, "shop")],
+          ...config,
+        }),
+      );
+      const queue = await bed.open();
+      await expect(queue.openStream("shop")).rejects.toMatchObject({ code: "TM-QUEUE-UNSAFE" });
+      await queue.close();
+      await bed.dispose();
+    });
+  }
+
+  it("follows a bound that was changed", async () => {
+    const bed = natsBed(natsUrl());
+    for (const bound of [1_000_000, 2_000_000]) {
+      const queue = await bed.open(bound);
+      await queue.openStream("shop");
+      await queue.close();
+      const info = await withManager(natsUrl(), (manager) =>
+        manager.streams.info(streamName(bed.prefix, "shop")),
+      );
+      expect(info.config).toMatchObject({ max_bytes: bound, storage: "file", discard: "new" });
+    }
+    await bed.dispose();
+  });
+
+  it("holds documents as a bucket that NATS tools can read", async () => {
+    const bed = natsBed(natsUrl());
+    const queue = await bed.open();
+    await queue.documents.put("progress/shop->reports", { batch: 7 });
+    const stored = await withManager(natsUrl(), (manager) => {
+      const bucket = bucketName(bed.prefix);
+      return manager.streams.getMessage(`KV_${bucket}`, {
+        last_by_subj: `$KV.${bucket}.progress/shop-=003ereports`,
+      });
+    });
+    expect(stored?.json()).toEqual({ batch: 7 });
+    await queue.close();
+    await bed.dispose();
+  });
+});
+
+describe.skipIf(!canStart("nats"))("a server", () => {
+  it("that is not there is named without the password", async () => {
+    const failure = await open("nats://user:canary-pw@127.0.0.1:1/").catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toMatchObject({ code: "TM-CONNECT-FAILED" });
+    expect(String(failure)).toContain("127.0.0.1:1");
+    expect(JSON.stringify([failure, String(failure)])).not.toContain("canary-pw");
+  });
+
+  it("that wants a login gets it from the URL, and a wrong one is named", async () => {
+    const jetstream = 'jetstream: {store_dir: "$FOLDER"}';
+    const users = 'authorization: {user: tm, password: "p@ss:word"}';
+    await withConfiguredNats(`${jetstream}\n${users}`, async (address) => {
+      await (await open(`nats://tm:p%40ss:word@${address}`)).close();
+      for (const login of ["", "tm:wrong@", "token@"]) {
+        await expect(open(`nats://${login}${address}`)).rejects.toMatchObject({
+          code: "TM-AUTH-FAILED",
+        });
+      }
+    });
+    await withConfiguredNats(`${jetstream}\nauthorization: {token: s3cret}`, async (address) => {
+      for (const url of [`nats://s3cret@${address}`, `nats://${address}/?token=s3cret`]) {
+        await (await open(url)).close();
+      }
+    });
+  });
+
+  it("with small limits is asked for them", async () => {
+    const config = 'max_payload: 131072\njetstream: {store_dir: "$FOLDER", max_file_store: 8MB}';
+    await withConfiguredNats(config, async (address) => {
+      const url = `nats://${address}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 });
+      expect(queue.limits.maxMessageBytes).toBeLessThan(131_072);
+      expect(queue.limits.maxMessageBytes).toBeGreaterThan(120_000);
+      await expect(queue.openStream("shop")).rejects.toMatchObject({ code: "TM-QUEUE-LIMIT" });
+      await queue.close();
+    });
+  });
+
+  it("without JetStream is refused with what to do", async () => {
+    await withConfiguredNats("", async (address) => {
+      await expect(open(`nats://${address}`)).rejects.toMatchObject({
+        code: "TM-SERVER-UNSUPPORTED",
+      });
+    });
+  });
+
+  it("that lost its disk makes readers begin with what comes", async () => {
+    const server = await startNats();
+    try {
+      const queue = await open(server.url);
+      const stream = await queue.openStream("shop");
+      const abort = new AbortController();
+      const reader = stream.read(START, abort.signal)[Symbol.asyncIterator]();
+      await append(stream, 1, 40);
+      for (let batch = 1; batch <= 40; batch++) {
+        expect((await reader.next()).value?.mark.batch).toBe(batch);
+      }
+      await server.kill();
+      rmSync(join(server.folder, "data"), { recursive: true });
+      await server.start();
+      const tail = await append(stream, 35, 41);
+      expect(tail.sequence).toBe(7);
+      for (let batch = 35; batch <= 41; batch++) {
+        expect((await reader.next()).value?.mark.batch).toBe(batch);
+      }
+      abort.abort();
+      await queue.close();
+    } finally {
+      await server[Symbol.asyncDispose]();
+    }
+  });
+});
+
+async function append(stream: QueueStream, first: number, last: number): Promise<StreamTail> {
+  const messages = Array.from({ length: last - first + 1 }, (_, index) => message(first + index));
+  for (;;) {
+    try {
+      return await stream.append(await stream.tail(), messages);
+    } catch (error) {
+      if (!isTidemarkError(error) || !error.retryable) throw error;
+      await sleep(50);
+    }
+  }
+}
+
+function message(batch: number): QueueMessage {
+  const whole = { chunk: 0, piece: 0, fragment: 0, fragments: 1, last: true, checksum: 0 };
+  return { mark: { timeline: "t1", batch, ...whole }, body: Buffer.from(`batch ${batch}`) };
+}
