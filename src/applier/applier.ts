@@ -66,10 +66,12 @@ export class Applier {
           if (this.#stop.signal.aborted) break;
           await this.#recover(toTidemarkError(error));
           logger.warn({ err: error }, "applier interrupted: trying again");
-          await sleep(backoff(attempt), this.#stop.signal);
         }
+        await sleep(backoff(attempt), this.#stop.signal);
       }
-      if (this.#status.state !== "standby") this.#report({ state: "stopped" });
+      // Only the applier that worked may say that work has stopped.
+      const worked = this.#status.state === "running" || this.#status.state === "copying";
+      if (worked) this.#report({ state: "stopped" });
     } finally {
       this.stop();
       await Promise.all([this.#notices.flush(), this.#requests.flush(), this.#statuses.flush()]);

@@ -70,10 +70,12 @@ export class Relay {
             attempt = 0;
           });
         } catch (error) {
-          await this.#recover(toTidemarkError(error), attempt);
+          await this.#recover(toTidemarkError(error));
         }
+        await sleep(backoff(attempt), this.#stop.signal);
       }
-      await this.#report({ state: "stopped" });
+      // Only the relay that worked may say that work has stopped.
+      if (this.#status.state === "running") await this.#report({ state: "stopped" });
     } finally {
       this.stop();
       await mail;
@@ -85,7 +87,7 @@ export class Relay {
     this.#bell.ring();
   }
 
-  async #recover(error: TidemarkError, attempt: number): Promise<void> {
+  async #recover(error: TidemarkError): Promise<void> {
     const { logger } = this.#options;
     if (this.#stop.signal.aborted) return;
     if (!error.retryable) {
@@ -94,7 +96,6 @@ export class Relay {
     }
     logger.warn({ code: error.code, err: error }, "relay interrupted: trying again");
     await this.#report({ error: statusError(error) });
-    await sleep(backoff(attempt), this.#stop.signal);
   }
 
   /** One connection to the source, from lease to loss. */
@@ -221,10 +222,17 @@ class RelayWork {
   }
 
   async #open(): Promise<void> {
-    const { tables } = this.#options;
+    const { tables, syncs, logger } = this.#options;
     this.#layouts = await this.#log.capture(tables);
     await this.#putSchemas();
     await this.#retention.open();
+    for (const sync of this.#retention.subscribers) {
+      if (syncs.includes(sync)) continue;
+      logger.warn(
+        { sync },
+        "a sync that is not in this config holds the change log: see docs/reference/commands.md",
+      );
+    }
     this.#last = await this.#log.batches.last();
     await this.#publisher.reconcile(this.#oldestNeeded());
   }

@@ -31,6 +31,10 @@ export class Retention {
     this.#confirmed = new Map(await this.#options.log.subscribers.list());
   }
 
+  get subscribers(): readonly string[] {
+    return [...this.#confirmed.keys()];
+  }
+
   /** The first batch that some subscriber may still need. */
   get oldestNeeded(): number {
     return Math.min(...this.#confirmed.values(), Number.MAX_SAFE_INTEGER) + 1;
