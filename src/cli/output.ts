@@ -1,3 +1,5 @@
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import pc from "picocolors";
 import type { TidemarkError } from "../core/errors.ts";
 
@@ -81,7 +83,7 @@ export class Output {
     } else {
       process.stderr.write(`${pc.red(pc.bold(error.code))}  ${message}\n`);
       if (fix !== null) process.stderr.write(`${pc.bold("fix:")} ${fix}\n`);
-      process.stderr.write(pc.dim(`see: docs/errors/${error.code}.md\n`));
+      process.stderr.write(pc.dim(`see: ${pageOf(error.code)}\n`));
     }
     if (this.#debug) process.stderr.write(`${redact(stackOf(error))}\n`);
     return error.exitCode;
@@ -90,6 +92,13 @@ export class Output {
   #print(value: object): void {
     process.stdout.write(`${JSON.stringify(value)}\n`);
   }
+}
+
+/** The error's page: it is installed with the package, wherever that stands. */
+function pageOf(code: string): string {
+  const file = fileURLToPath(new URL(`../../docs/errors/${code}.md`, import.meta.url));
+  const near = relative(process.cwd(), file);
+  return near.startsWith("..") ? file : near;
 }
 
 function stackOf(error: Error): string {
