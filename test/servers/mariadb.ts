@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import mysql from "mysql2/promise";
 import { serverAccount, serverFolder } from "./account.ts";
+import { startContainer } from "./container.ts";
 import { findProgram } from "./programs.ts";
 import { launch, type Server } from "./server.ts";
 
@@ -29,6 +30,13 @@ FLUSH PRIVILEGES;
 CREATE USER IF NOT EXISTS 'root'@'%' IDENTIFIED BY '${PASSWORD}';
 GRANT ALL PRIVILEGES ON *.* TO 'root'@'%' WITH GRANT OPTION;
 `;
+
+const COMMON = {
+  name: "mariadb",
+  stopSignal: "SIGTERM",
+  url: (port: number) => `mysql://root:${PASSWORD}@127.0.0.1:${port}/mysql`,
+  ping,
+} as const;
 
 export interface MariadbOptions {
   /** Server settings on top of ours. */
@@ -63,10 +71,9 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Server
   );
   const settings = Object.entries({ ...SETTINGS, ...paths, ...options.settings });
   return launch({
-    name: "mariadb",
+    ...COMMON,
     folder,
     account,
-    stopSignal: "SIGTERM",
     disposeSignal: "SIGKILL",
     command: (port) => ({
       command: program,
@@ -75,8 +82,18 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Server
         ...settings.map(([name, value]) => `--${name}=${value}`),
       ],
     }),
-    url: (port) => `mysql://root:${PASSWORD}@127.0.0.1:${port}/mysql`,
-    ping,
+  });
+}
+
+/** The same server in a container, for a machine that has no MariaDB. */
+export function startMariadbContainer(): Promise<Server> {
+  const { "bind-address": _, ...settings } = SETTINGS;
+  return startContainer({
+    image: "docker.io/library/mariadb:10.11",
+    port: 3306,
+    environment: { MARIADB_ROOT_PASSWORD: PASSWORD },
+    args: Object.entries(settings).map(([name, value]) => `--${name}=${value}`),
+    kind: COMMON,
   });
 }
 

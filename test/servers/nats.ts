@@ -2,8 +2,16 @@
 import { connect } from "node:net";
 import { join } from "node:path";
 import { serverAccount, serverFolder } from "./account.ts";
+import { startContainer } from "./container.ts";
 import { findProgram } from "./programs.ts";
 import { launch, type Server } from "./server.ts";
+
+const COMMON = {
+  name: "nats",
+  stopSignal: "SIGTERM",
+  url: (port: number) => `nats://127.0.0.1:${port}`,
+  ping,
+} as const;
 
 export interface NatsOptions {
   /** Arguments on top of ours, for instance ["-c", "limits.conf"]. */
@@ -17,17 +25,25 @@ export async function startNats(options: NatsOptions = {}): Promise<Server> {
   const folder = serverFolder("nats", account);
   const store = ["--jetstream", "--store_dir", join(folder, "data")];
   return launch({
-    name: "nats",
+    ...COMMON,
     folder,
     account,
-    stopSignal: "SIGTERM",
     disposeSignal: "SIGKILL",
     command: (port) => ({
       command: program,
       args: ["--addr", "127.0.0.1", "--port", `${port}`, ...store, ...(options.args ?? [])],
     }),
-    url: (port) => `nats://127.0.0.1:${port}`,
-    ping,
+  });
+}
+
+/** The same server in a container, for a machine that has no NATS. */
+export function startNatsContainer(): Promise<Server> {
+  return startContainer({
+    image: "docker.io/library/nats:2",
+    port: 4222,
+    environment: {},
+    args: ["--jetstream", "--store_dir", "/data"],
+    kind: COMMON,
   });
 }
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import { serverAccount, serverFolder } from "./account.ts";
+import { startContainer } from "./container.ts";
 import { newestPostgres, readyNewestPostgres, systemPostgres } from "./programs.ts";
 import { launch, type Server } from "./server.ts";
 
@@ -24,6 +25,12 @@ const SETTINGS = {
   unix_socket_directories: "",
 };
 
+const COMMON = {
+  stopSignal: "SIGINT", // "fast": open transactions are rolled back, clients are disconnected
+  url: (port: number) => `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
+  ping,
+} as const;
+
 export interface PostgresOptions {
   /** "system": the newest on this machine (the default). "newest": the one from the npm package. */
   readonly version?: "system" | "newest";
@@ -41,17 +48,30 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Serv
   await createCluster(bin, folder, data, account);
   const settings = Object.entries({ ...SETTINGS, ...options.settings });
   return launch({
+    ...COMMON,
     name: options.version === "newest" ? "postgres-newest" : "postgres",
     folder,
     account,
-    stopSignal: "SIGINT", // "fast": open transactions are rolled back, clients are disconnected
     disposeSignal: "SIGQUIT", // "immediate": no checkpoint, but the backends are ended too
     command: (port) => ({
       command: join(bin, "postgres"),
       args: ["-D", data, "-p", `${port}`, ...settings.flatMap(([k, v]) => ["-c", `${k}=${v}`])],
     }),
-    url: (port) => `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
-    ping,
+  });
+}
+
+/** The same server in a container, for a machine that has no PostgreSQL. */
+export function startPostgresContainer(): Promise<Server> {
+  const { listen_addresses: _, unix_socket_directories: __, ...settings } = SETTINGS;
+  return startContainer({
+    image: "docker.io/library/postgres:15",
+    port: 5432,
+    environment: {
+      POSTGRES_PASSWORD: PASSWORD,
+      POSTGRES_INITDB_ARGS: "--locale=C --locale-provider=icu --icu-locale=en-US",
+    },
+    args: Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+    kind: { ...COMMON, name: "postgres" },
   });
 }
 

@@ -3,10 +3,11 @@
 // uses a set ends it, unless it was started to stay.
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { containerEngine } from "./container.ts";
 import { withLock } from "./lock.ts";
-import { startMariadb } from "./mariadb.ts";
-import { startNats } from "./nats.ts";
-import { startPostgres } from "./postgres.ts";
+import { startMariadb, startMariadbContainer } from "./mariadb.ts";
+import { startNats, startNatsContainer } from "./nats.ts";
+import { startPostgres, startPostgresContainer } from "./postgres.ts";
 import { isAlive, type ProcessRecord, recordOf } from "./process.ts";
 import { findProgram, newestPostgres, systemPostgres } from "./programs.ts";
 import { endForGood, type RunningServer, STATE_FOLDER, sweep } from "./register.ts";
@@ -23,6 +24,7 @@ interface Spec {
   readonly hint: string;
   readonly isInstalled: () => boolean;
   readonly start?: () => Promise<Server>;
+  readonly startContainer?: () => Promise<Server>;
 }
 
 export const SERVERS: Readonly<Record<ServerName, Spec>> = {
@@ -32,6 +34,7 @@ export const SERVERS: Readonly<Record<ServerName, Spec>> = {
     hint: "PostgreSQL is not installed (Debian: postgresql)",
     isInstalled: () => systemPostgres() !== undefined,
     start: () => startPostgres(),
+    startContainer: startPostgresContainer,
   },
   "postgres-newest": {
     variable: "TIDEMARK_TEST_POSTGRES_NEWEST_URL",
@@ -46,6 +49,7 @@ export const SERVERS: Readonly<Record<ServerName, Spec>> = {
     hint: "MariaDB is not installed (Debian: mariadb-server)",
     isInstalled: () => findProgram("mariadbd") !== undefined,
     start: () => startMariadb(),
+    startContainer: startMariadbContainer,
   },
   mysql: {
     variable: "TIDEMARK_TEST_MYSQL_URL",
@@ -59,6 +63,7 @@ export const SERVERS: Readonly<Record<ServerName, Spec>> = {
     hint: "NATS is not installed (Debian: nats-server)",
     isInstalled: () => findProgram("nats-server") !== undefined,
     start: () => startNats(),
+    startContainer: startNatsContainer,
   },
 };
 
@@ -85,9 +90,18 @@ export function urlOf(name: ServerName): string | undefined {
 
 /** Why a server cannot be had here, or undefined when it can. */
 export function whyMissing(name: ServerName): string | undefined {
-  const { variable, hint, isInstalled } = SERVERS[name];
-  if (process.env[variable] || isInstalled()) return undefined;
-  return `${hint}; or name a server in ${variable}`;
+  if (urlOf(name) || starterOf(name)) return undefined;
+  const { variable, hint, startContainer } = SERVERS[name];
+  const container = startContainer ? ", or run Docker or Podman" : "";
+  return `${hint}; or name a server in ${variable}${container}`;
+}
+
+/** How to start one of our own here. TIDEMARK_TEST_CONTAINERS=1 prefers containers. */
+function starterOf(name: ServerName): (() => Promise<Server>) | undefined {
+  const { isInstalled, start, startContainer } = SERVERS[name];
+  const preferContainer = Boolean(startContainer && process.env.TIDEMARK_TEST_CONTAINERS);
+  if (!preferContainer && isInstalled()) return start;
+  return startContainer && containerEngine() ? startContainer : undefined;
 }
 
 /** Starts what is installed and does not run yet. Returns the names of the servers it started. */
@@ -97,14 +111,10 @@ export function startSet(use: "keep" | "while-running"): Promise<ServerName[]> {
     await sweep(Object.values(set.servers));
     set.keep ||= use === "keep";
     if (use === "while-running") set.users.push(recordOf(process.pid));
-    const wanted = SERVER_NAMES.filter((name) => {
-      const server = set.servers[name];
-      if (server && isAlive(server)) return false;
-      return SERVERS[name].start && !process.env[SERVERS[name].variable] && !whyMissing(name);
-    });
+    const wanted = SERVER_NAMES.filter((name) => !urlOf(name) && starterOf(name));
     const started = await Promise.allSettled(
       wanted.map(async (name) => {
-        const server = await SERVERS[name].start?.();
+        const server = await starterOf(name)?.();
         if (!server) return;
         set.servers[name] = { ...server.record, url: server.url };
       }),
