@@ -1,7 +1,7 @@
 // The set of servers that a test run shares. A set that runs already is reused, so that a developer
 // starts it once (`node scripts/servers.mjs start`) and each run begins at once. The last run that
 // uses a set ends it, unless it was started to stay.
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { containerEngine } from "./container.ts";
 import { withLock } from "./lock.ts";
@@ -150,8 +150,13 @@ async function endServers(set: RunningSet): Promise<void> {
 }
 
 function readSet(): RunningSet {
-  if (!existsSync(SET_FILE)) return { keep: false, users: [], servers: {} };
-  return JSON.parse(readFileSync(SET_FILE, "utf8")) as RunningSet;
+  try {
+    return JSON.parse(readFileSync(SET_FILE, "utf8")) as RunningSet;
+  } catch (error) {
+    // Another run may end the set at any moment; a missing file only says that nothing runs.
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return { keep: false, users: [], servers: {} };
+  }
 }
 
 function writeSet(set: RunningSet): void {
