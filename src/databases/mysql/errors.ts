@@ -61,6 +61,7 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1020: rule("TM-APPLY-RETRY", "A row was changed since the transaction read it."),
   1205: rule("TM-APPLY-RETRY", "A lock was not granted in time."),
   1213: rule("TM-APPLY-RETRY", "The server broke a deadlock by undoing this transaction."),
+  1412: rule("TM-APPLY-RETRY", "A table was altered since the transaction began."),
   1180: rule("TM-APPLY-RETRY", "The commit failed and was undone."),
   3101: rule("TM-APPLY-RETRY", "The cluster refused the commit."),
   // constraints

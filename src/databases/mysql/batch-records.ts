@@ -1,0 +1,84 @@
+import { TidemarkError } from "../../core/errors.ts";
+import { batchHash, timelineHash } from "../../core/hash.ts";
+import type { BatchHeader } from "../../core/position.ts";
+import type { Session } from "./connection.ts";
+import { errorNumber } from "./errors.ts";
+import { IdSet } from "./id-set.ts";
+import { BATCHES } from "./ours.ts";
+
+/** A batch as stored: its header, and the exact ids of its log rows. */
+export interface BatchRecord {
+  readonly header: BatchHeader;
+  readonly ids: IdSet;
+  /** The highest id that this batch or one before it holds. */
+  readonly highest: number;
+  readonly purged: boolean;
+}
+
+export interface NewBatch {
+  readonly timeline: string;
+  readonly previous: BatchRecord | null;
+  readonly ids: IdSet;
+  /** Both as the server prints UTC. */
+  readonly cutAt: string;
+  readonly lastAt: string;
+}
+
+const COLUMNS = "n, prev_hash, hash, definition, high_id, cut_at, committed_at, purged";
+
+/**
+ * Stores the record of a cut. The definition holds the exact ids and the time of the cut to the
+ * microsecond, so that a source put back to an earlier state goes on with other hashes.
+ * Throws TM-RELAY-FENCED when the number is taken.
+ */
+export async function storeBatch(session: Session, batch: NewBatch): Promise<BatchRecord> {
+  const { timeline, previous, ids } = batch;
+  const number = (previous?.header.batch ?? 0) + 1;
+  const prevHash = previous?.header.hash ?? timelineHash(timeline);
+  const cutAt = isoTime(batch.cutAt);
+  const lastAt = isoTime(batch.lastAt);
+  const cutBefore = previous?.header.cutAt ?? "";
+  const committedAt = lastAt > cutBefore ? lastAt : cutBefore;
+  const definition = `${ids} ${cutAt} ${committedAt}`;
+  const hash = batchHash(prevHash, number, definition);
+  const highest = Math.max(previous?.highest ?? 0, ids.highest ?? 0);
+  try {
+    await session.run(
+      `INSERT INTO ${BATCHES} (n, prev_hash, hash, definition, log_rows, high_id, cut_at, committed_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      [number, prevHash, hash, definition, ids.size, highest, cutAt, committedAt],
+    );
+  } catch (error) {
+    if (errorNumber(error) !== DUPLICATE) throw error;
+    throw new TidemarkError("TM-RELAY-FENCED", "Another relay has cut the next batch.");
+  }
+  const header = { timeline, batch: number, hash, prevHash, cutAt, committedAt };
+  return { header, ids, highest, purged: false };
+}
+
+const DUPLICATE = 1062;
+
+export async function loadBatches(
+  session: Session,
+  timeline: string,
+): Promise<readonly BatchRecord[]> {
+  const rows = await session.rows(`SELECT ${COLUMNS} FROM ${BATCHES} ORDER BY n`);
+  return rows.map(([n, prevHash, hash, definition, highest, cutAt, committedAt, purged]) => ({
+    header: {
+      timeline,
+      batch: Number(n),
+      hash: hash ?? "",
+      prevHash: prevHash ?? "",
+      cutAt: cutAt ?? "",
+      committedAt: committedAt ?? "",
+    },
+    ids: IdSet.parse((definition ?? "").split(" ")[0] ?? ""),
+    highest: Number(highest),
+    purged: purged === "1",
+  }));
+}
+
+/** `2026-11-22 23:00:00.000000` to `2026-11-22T23:00:00.000000Z`. */
+export function isoTime(text: string): string {
+  return text === "" ? "" : `${text.replace(" ", "T")}Z`;
+}

@@ -1,0 +1,216 @@
+import type { Change } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { BatchHeader } from "../../core/position.ts";
+import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import { type BatchRecord, storeBatch } from "./batch-records.ts";
+import { readChunk } from "./chunk.ts";
+import type { Session } from "./connection.ts";
+import { checkDrift } from "./drift.ts";
+import type { Run } from "./id-set.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
+import { BATCHES, LOG } from "./ours.ts";
+import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
+
+export interface BatchSessions {
+  /** Holds the lease and cuts: a lost lease is a lost connection, and then nothing is cut. */
+  readonly main: Session;
+  /** Looks beside the snapshot, purges and checks. */
+  readonly side: Session;
+}
+
+const DRIFT_EVERY_MS = 1_000;
+/** Rows deleted in one transaction. */
+const PURGE_ROWS = 2_000;
+/** Gaps among purged ids that are watched one by one before they are taken together. */
+const MAX_GAPS = 1_000;
+
+export class MysqlBatches implements Batches {
+  readonly #timeline: string;
+  readonly #sessions: BatchSessions;
+  readonly #seen = new SeenIds();
+  readonly #reader = new LogReader();
+  /** Those not purged, and the newest. */
+  readonly #records = new Map<number, BatchRecord>();
+  #last: BatchRecord | null = null;
+  #captured: readonly StoredLayout[] = [];
+  #driftCheckedAt = 0;
+
+  constructor(timeline: string, sessions: BatchSessions, records: readonly BatchRecord[]) {
+    this.#timeline = timeline;
+    this.#sessions = sessions;
+    for (const record of records) this.#remember(record);
+    this.#raiseFloor();
+  }
+
+  /** Where rows that no batch holds may be. */
+  get seen(): SeenIds {
+    return this.#seen;
+  }
+
+  /** `layouts`: all that log rows may be of; `captured`: those whose tables and triggers are to be watched. */
+  setLayouts(layouts: readonly StoredLayout[], captured: readonly StoredLayout[]): void {
+    this.#reader.setLayouts(layouts);
+    this.#captured = captured;
+  }
+
+  async last(): Promise<BatchHeader | null> {
+    return this.#last?.header ?? null;
+  }
+
+  async header(batch: number): Promise<BatchHeader | null> {
+    return this.#records.get(batch)?.header ?? null;
+  }
+
+  async cut(chunk?: ChunkRequest): Promise<Cut> {
+    await this.#checkDrift();
+    for (;;) {
+      const view = await this.#look(chunk);
+      if (view === null) continue;
+      if (view.unseen.ids.highest === null) {
+        return { header: null, pages: toPages([]), chunk: view.chunk };
+      }
+      const record = await this.#store(view.unseen);
+      return { header: record.header, pages: this.#cutPages(record, view.unseen), chunk: view.chunk };
+    }
+  }
+
+  async *pages(batch: number): AsyncGenerator<readonly Change[]> {
+    const record = this.#records.get(batch);
+    if (record === undefined || record.purged) throw purged(batch);
+    let left = record.ids.size;
+    for await (const rows of readRuns(this.#sessions.main, record.ids.runs)) {
+      left -= rows.length;
+      yield rows.map((row) => this.#reader.change(row));
+    }
+    if (left === 0) return;
+    if (this.#records.get(batch)?.purged !== false) throw purged(batch);
+    throw new TidemarkError(
+      "TM-CAPTURE-BROKEN",
+      `${left} rows of batch ${batch} are missing from the change log: someone else deleted them.`,
+      { fix: "tidemark uninstall, then run again: the tables are copied anew" },
+    );
+  }
+
+  async purge(upTo: number): Promise<void> {
+    const { side } = this.#sessions;
+    const due = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
+    for (const record of due) {
+      const { batch } = record.header;
+      if (!record.purged) await this.#deleteRows(record.ids.runs);
+      // The rows first: a record without its rows is purged again after a crash, rows without
+      // their record would be cut into a second batch.
+      if (batch !== this.#last?.header.batch) {
+        await side.run(`DELETE FROM ${BATCHES} WHERE n = ?`, [batch]);
+        this.#records.delete(batch);
+      } else if (!record.purged) {
+        await side.run(`UPDATE ${BATCHES} SET purged = 1 WHERE n = ?`, [batch]);
+        const kept = { ...record, purged: true };
+        this.#records.set(batch, kept);
+        // A cut may have made a newer one meanwhile.
+        if (this.#last === record) this.#last = kept;
+      }
+    }
+    if (this.#seen.gaps.length > MAX_GAPS) this.#raiseFloor();
+  }
+
+  /**
+   * One consistent look at the log, and at a table when a chunk is asked for. Null when the
+   * snapshot was not closed.
+   */
+  #look(
+    request: ChunkRequest | undefined,
+  ): Promise<{ unseen: Unseen; chunk: Chunk | null; } | null> {
+    const { main, side } = this.#sessions;
+    return main.exclusive(async () => {
+      await main.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+      try {
+        const unseen = await readUnseen(main, this.#seen);
+        const context = { seen: this.#seen, unseen, reader: this.#reader };
+        if (!(await isClosed(main, side, context))) return null;
+        const chunk =
+          request === undefined ? null : await readChunk(main, this.#layoutOf(request), request);
+        return { unseen, chunk };
+      } finally {
+        await main.run("ROLLBACK");
+      }
+    });
+  }
+
+  async #store(unseen: Unseen): Promise<BatchRecord> {
+    const { main } = this.#sessions;
+    const record = await storeBatch(main, {
+      timeline: this.#timeline,
+      previous: this.#last,
+      ids: unseen.ids,
+      cutAt: (await main.value("SELECT UTC_TIMESTAMP(6)")) ?? "",
+      lastAt: unseen.lastAt,
+    });
+    this.#remember(record);
+    return record;
+  }
+
+  #cutPages(record: BatchRecord, { rows }: Unseen): AsyncIterable<readonly Change[]> {
+    return rows === null
+      ? this.pages(record.header.batch)
+      : toPages(rows.map((row: LogRow) => this.#reader.change(row)));
+  }
+
+  #remember(record: BatchRecord): void {
+    this.#records.set(record.header.batch, record);
+    this.#seen.add(record.ids, record.highest);
+    this.#last = record;
+  }
+
+  /** Below the lowest id of what is not purged stands no row that a batch holds. */
+  #raiseFloor(): void {
+    const lowest = [...this.#records.values()]
+      .filter((record) => !record.purged)
+      .map(({ ids }) => ids.lowest ?? Number.POSITIVE_INFINITY);
+    this.#seen.raiseFloor(Math.min(this.#seen.highest + 1, ...lowest));
+  }
+
+  async #deleteRows(runs: readonly Run[]): Promise<void> {
+    const { side } = this.#sessions;
+    let ranges: string[] = [];
+    let size = 0;
+    const flush = async () => {
+      if (ranges.length > 0) await side.run(`DELETE FROM ${LOG} WHERE ${ranges.join(" OR ")}`);
+      ranges = [];
+      size = 0;
+    };
+    for (const [first, last] of runs) {
+      for (let from = first; from <= last; from += PURGE_ROWS) {
+        const to = Math.min(last, from + PURGE_ROWS - 1);
+        if (size + to - from >= PURGE_ROWS || ranges.length >= 200) await flush();
+        ranges.push(`id BETWEEN ${from} AND ${to}`);
+        size += to - from + 1;
+      }
+    }
+    await flush();
+  }
+
+  #layoutOf({ table }: ChunkRequest): StoredLayout {
+    const name = formatTable(table);
+    const layout = this.#captured.find((each) => formatTable(each.table) === name);
+    if (layout !== undefined) return layout;
+    throw new TidemarkError("TM-CAPTURE-MISSING", `Table ${name} is not captured.`, {
+      details: { table: name },
+    });
+  }
+
+  async #checkDrift(): Promise<void> {
+    if (performance.now() - this.#driftCheckedAt < DRIFT_EVERY_MS) return;
+    await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
+    this.#driftCheckedAt = performance.now();
+  }
+}
+
+async function* toPages(changes: readonly Change[]): AsyncGenerator<readonly Change[]> {
+  if (changes.length > 0) yield changes;
+}
+
+function purged(batch: number): TidemarkError {
+  return new TidemarkError("TM-BATCH-PURGED", `Batch ${batch} has been purged from the change log.`);
+}

@@ -1,0 +1,113 @@
+import type { Layout } from "../../core/change.ts";
+import { sha256 } from "../../core/hash.ts";
+import { captureExpression } from "./captured-text.ts";
+import { quoteName } from "./identifiers.ts";
+import { LOG, PREFIX } from "./ours.ts";
+
+export const EVENTS = ["INSERT", "UPDATE", "DELETE"] as const;
+export type Event = (typeof EVENTS)[number];
+
+/**
+ * Short enough for the 64 characters of a trigger name whatever the table is called. Trigger names
+ * are unique in a database, and so are table names.
+ */
+export function triggerName(table: string, event: Event): string {
+  return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_${event.toLowerCase()}`;
+}
+
+/**
+ * The body: one row into the log, with plain VALUES, so that the log's AUTO_INCREMENT hands out one
+ * id at a time, at the moment the changed row is locked. Order per row rests on that: an
+ * INSERT … SELECT could reserve ids ahead.
+ */
+export function triggerBody(layout: Layout, event: Event): string {
+  const row = (prefix: string) => layout.columns.map((column) => captured(column, prefix));
+  const key = layout.key.flatMap((index) => {
+    const column = layout.columns[index];
+    return column === undefined ? [] : [{ name: column.name, text: captured(column, "OLD") }];
+  });
+  const oldKey = `JSON_ARRAY(${key.map((each) => each.text).join(", ")})`;
+  const keyBefore =
+    event === "INSERT"
+      ? "NULL"
+      : event === "DELETE"
+        ? oldKey
+        : `IF(${keyIsSame(key.map(({ name }) => name))}, NULL, ${oldKey})`;
+  const values = [
+    // Not CURRENT_TIMESTAMP: that follows the time zone of the writing session.
+    "UTC_TIMESTAMP(6)",
+    String(layout.id),
+    `'${event.charAt(0)}'`,
+    keyBefore,
+    event === "DELETE" ? "''" : `JSON_ARRAY(${row("NEW").join(", ")})`,
+    event === "DELETE" ? "''" : filterText(layout, "NEW"),
+    "@tidemark_origin",
+  ];
+  return (
+    `INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) ` +
+    `VALUES (${values.join(", ")})`
+  );
+}
+
+function captured(column: Layout["columns"][number], prefix: string): string {
+  return captureExpression(column, `${prefix}.${quoteName(column.name)}`);
+}
+
+/** Byte by byte: under the column's collation 'a' and 'A' would be the same key, but the target keeps them apart. */
+function keyIsSame(names: readonly string[]): string {
+  return names
+    .map((name) => `CAST(OLD.${quoteName(name)} AS BINARY) <=> CAST(NEW.${quoteName(name)} AS BINARY)`)
+    .join(" AND ");
+}
+
+/** One `t` or `f` for each filter, for the row after. */
+function filterText(layout: Layout, prefix: string): string {
+  if (layout.filters.length === 0) return "''";
+  const row = filterColumns(layout).map(
+    (name) => `${prefix}.${quoteName(name)} AS ${quoteName(name)}`,
+  );
+  return `(SELECT ${filterFlags(layout)} FROM (SELECT ${row.join(", ")}) AS ${quoteName(layout.table.name)})`;
+}
+
+/** A filter that gives NULL does not hold. The line break ends a comment at the end of a filter. */
+export function filterFlags(layout: Layout): string {
+  if (layout.filters.length === 0) return "''";
+  return `CONCAT(${layout.filters.map((filter) => `IF((${filter}\n), 't', 'f')`).join(", ")})`;
+}
+
+/**
+ * The columns that a filter may speak of: those whose name stands anywhere in its text. A name that
+ * is there by accident costs a little; one that is missing is found by {@link filterCheck}.
+ */
+function filterColumns(layout: Layout): string[] {
+  const text = layout.filters.join("\n").toLowerCase();
+  const names = layout.columns.map((column) => column.name);
+  const used = names.filter((name) => text.includes(name.toLowerCase()));
+  return used.length > 0 ? used : names.slice(0, 1);
+}
+
+/** Fails where a filter would fail inside the trigger, without touching a row. */
+export function filterCheck(layout: Layout): string {
+  const row = filterColumns(layout).map(quoteName).join(", ");
+  const table = quoteName(layout.table.name);
+  return `SELECT ${filterFlags(layout)} FROM (SELECT ${row} FROM ${table} LIMIT 0) AS ${table}`;
+}
+
+export interface TriggerPlan {
+  readonly layout: Layout;
+  readonly event: Event;
+  /** Does ours stand already and is to be replaced? */
+  readonly replace: boolean;
+  /** The first trigger of the same table and event that is not ours: ours fires before it. */
+  readonly precedes: string | null;
+}
+
+/** The statement that creates a trigger; `orReplace` where the server has it. */
+export function createTrigger(plan: TriggerPlan, orReplace: boolean): string {
+  const { layout, event, precedes } = plan;
+  const order = precedes === null ? "" : ` PRECEDES ${quoteName(precedes)}`;
+  return (
+    `CREATE ${orReplace ? "OR REPLACE " : ""}TRIGGER ${quoteName(triggerName(layout.table.name, event))} ` +
+    `AFTER ${event} ON ${quoteName(layout.table.name)} FOR EACH ROW${order} ${triggerBody(layout, event)}`
+  );
+}

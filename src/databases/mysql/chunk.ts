@@ -1,0 +1,228 @@
+import type { LayoutColumn } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Chunk, ChunkRequest } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import { filterFlags as filterFlagsText } from "./capture-sql.ts";
+import {
+  captureExpression,
+  comparable,
+  cursorExpression,
+  cursorLiteral,
+  rowDecoder,
+} from "./captured-text.ts";
+import { keyIndex, loadFacts } from "./catalog.ts";
+import type { Cell, Session } from "./connection.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { filterFlags } from "./log-rows.ts";
+
+/** Where a copy stands, as text of the key's columns in the form of `cursorExpression`. */
+interface Cursor {
+  /** The last key given; null before the first. */
+  readonly last: readonly string[] | null;
+  /** The highest key when the copy began; null when the table was empty then. */
+  readonly upper: readonly string[] | null;
+}
+
+/** The index of each layout's key, looked up once: a copy is read in thousands of chunks. */
+const KEY_INDEXES = new WeakMap<StoredLayout, string | null>();
+
+/** Rows read at a time: enough to bound memory when the rows turn out wide. */
+const FIRST_ROWS = 256;
+
+/** Reads the next rows of a table in key order, in the snapshot that the session has open. */
+export async function readChunk(
+  session: Session,
+  layout: StoredLayout,
+  request: ChunkRequest,
+): Promise<Chunk> {
+  const reader = await TableReader.open(session, layout);
+  let cursor: Cursor =
+    request.after === null
+      ? { last: null, upper: await reader.highestKey() }
+      : parseCursor(request.after, layout);
+  const decode = rowDecoder(layout.columns);
+  const rows: Cell[][] = [];
+  const filters: (readonly boolean[])[] = [];
+  let bytes = 0;
+  let done = cursor.upper === null;
+  let limit = Math.min(request.maxRows, FIRST_ROWS);
+  while (!done && rows.length < request.maxRows && (rows.length === 0 || bytes < request.maxBytes)) {
+    const fitting = await reader.fitting(cursor, limit, request.maxBytes - bytes);
+    const page = await reader.read(cursor, fitting);
+    for (const { row, flags, size, key } of page) {
+      rows.push(decode(row));
+      filters.push(filterFlags(flags));
+      bytes += size;
+      cursor = { ...cursor, last: key };
+    }
+    done = page.length < fitting || sameKey(cursor.last, cursor.upper);
+    limit = Math.min(request.maxRows - rows.length, limit * 4);
+  }
+  return {
+    layout: layout.id,
+    rows,
+    filters,
+    cursor: JSON.stringify(cursor),
+    done,
+    estimatedRows: await reader.estimate(),
+  };
+}
+
+function parseCursor(text: string, layout: StoredLayout): Cursor {
+  const cursor = JSON.parse(text) as Cursor;
+  if (cursor.last !== null && cursor.last.length !== layout.key.length) {
+    throw new TidemarkError(
+      "TM-SCHEMA-DRIFT",
+      `The key of ${formatTable(layout.table)} is not the one its copy began with.`,
+      { fix: `tidemark resync ${formatTable(layout.table)}` },
+    );
+  }
+  return cursor;
+}
+
+function sameKey(a: readonly string[] | null, b: readonly string[] | null): boolean {
+  return a !== null && b !== null && a.every((part, index) => part === b[index]);
+}
+
+interface ReadRow {
+  readonly row: Cell[];
+  readonly flags: string;
+  readonly size: number;
+  readonly key: readonly string[];
+}
+
+class TableReader {
+  readonly #session: Session;
+  readonly #layout: StoredLayout;
+  readonly #key: readonly LayoutColumn[];
+  /** With the index of the key named, so that no plan sorts the table. */
+  readonly #from: string;
+
+  private constructor(session: Session, layout: StoredLayout, index: string | null) {
+    this.#session = session;
+    this.#layout = layout;
+    this.#key = layout.key.flatMap((each) => layout.columns[each] ?? []);
+    const hint = index === null ? "" : ` FORCE INDEX (${quoteName(index)})`;
+    this.#from = `${quoteName(layout.table.name)}${hint}`;
+  }
+
+  static async open(session: Session, layout: StoredLayout): Promise<TableReader> {
+    let index = KEY_INDEXES.get(layout);
+    if (index === undefined) {
+      const facts = (await loadFacts(session, [layout.table.name])).get(layout.table.name);
+      if (facts === undefined) {
+        throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${layout.table.name}.`);
+      }
+      index = keyIndex(facts)?.name ?? null;
+      KEY_INDEXES.set(layout, index);
+    }
+    return new TableReader(session, layout, index);
+  }
+
+  async highestKey(): Promise<readonly string[] | null> {
+    const rows = await this.#session.rows(
+      `SELECT ${this.#keyText()} FROM ${this.#from} ORDER BY ${this.#order("DESC")} LIMIT 1`,
+    );
+    const [row] = rows;
+    return row === undefined ? null : row.map((cell) => cell ?? "");
+  }
+
+  /**
+   * How many of the next rows fit into so many bytes, at least one. Asked only of tables whose rows
+   * may be wide: reading the length of a long value does not read the value.
+   */
+  async fitting(cursor: Cursor, limit: number, bytes: number): Promise<number> {
+    const wide = this.#layout.columns.filter(isWide);
+    if (wide.length === 0) return limit;
+    const length = wide
+      .map((column) => `COALESCE(LENGTH(${quoteName(column.name)}), 0) * ${factor(column)}`)
+      .join(" + ");
+    const lengths = await this.#session.rows(
+      `SELECT ${length} FROM ${this.#from} WHERE ${this.#range(cursor)}
+       ORDER BY ${this.#order("ASC")} LIMIT ${limit}`,
+    );
+    let sum = 0;
+    const over = lengths.findIndex(([cell]) => {
+      sum += Number(cell);
+      return sum > bytes;
+    });
+    return over === -1 ? limit : Math.max(1, over);
+  }
+
+  async read(cursor: Cursor, limit: number): Promise<ReadRow[]> {
+    const { columns } = this.#layout;
+    const values = columns.map((column) => captureExpression(column, quoteName(column.name)));
+    const rows = await this.#session.rows(
+      `SELECT ${values.join(", ")}, ${filterFlagsText(this.#layout)}, ${this.#keyText()}
+       FROM ${this.#from} WHERE ${this.#range(cursor)} ORDER BY ${this.#order("ASC")} LIMIT ${limit}`,
+    );
+    return rows.map((cells) => {
+      const row = cells.slice(0, columns.length);
+      return {
+        row,
+        flags: cells[columns.length] ?? "",
+        size: row.reduce((sum, cell) => sum + (cell?.length ?? 0) + 4, 0),
+        key: cells.slice(columns.length + 1).map((cell) => cell ?? ""),
+      };
+    });
+  }
+
+  async estimate(): Promise<number | null> {
+    const rows = await this.#session.value(
+      `SELECT TABLE_ROWS FROM information_schema.TABLES
+       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${quoteText(this.#layout.table.name)}`,
+    );
+    return rows === null ? null : Number(rows);
+  }
+
+  #keyText(): string {
+    return this.#key.map((column) => cursorExpression(column, quoteName(column.name))).join(", ");
+  }
+
+  #order(direction: "ASC" | "DESC"): string {
+    return this.#key.map((column) => `${quoteName(column.name)} ${direction}`).join(", ");
+  }
+
+  #range({ last, upper }: Cursor): string {
+    const bounds = [
+      ...(last === null ? [] : [this.#beyond(last, ">", false)]),
+      ...(upper === null ? [] : [this.#beyond(upper, "<", true)]),
+    ];
+    return bounds.length === 0 ? "1 = 1" : bounds.join(" AND ");
+  }
+
+  /**
+   * `(a, b) > (x, y)` spelled out, since only then is it a range of the index; the first column's
+   * own bound is repeated to make that plain to the optimizer.
+   */
+  #beyond(key: readonly string[], operator: "<" | ">", inclusive: boolean): string {
+    const columns = this.#key.map((column, index) => ({
+      name: comparable(column, quoteName(column.name)),
+      literal: cursorLiteral(column, key[index] ?? ""),
+    }));
+    const cases = columns.map(({ name, literal }, index) => {
+      const equal = columns.slice(0, index).map((each) => `${each.name} = ${each.literal}`);
+      const last = index === columns.length - 1;
+      const sign = last && inclusive ? `${operator}=` : operator;
+      return [...equal, `${name} ${sign} ${literal}`].join(" AND ");
+    });
+    const [first] = columns;
+    const range = first === undefined ? "1 = 1" : `${first.name} ${operator}= ${first.literal}`;
+    return `${range} AND (${cases.map((each) => `(${each})`).join(" OR ")})`;
+  }
+}
+
+const WIDE_LENGTH = 4_096;
+
+function isWide({ type }: LayoutColumn): boolean {
+  if (type.kind === "text" || type.kind === "bytes") {
+    return type.maxLength === undefined || type.maxLength > WIDE_LENGTH;
+  }
+  return type.kind === "json" || (type.kind === "native" && !type.name.startsWith("set("));
+}
+
+/** Bytes become twice as many hex digits. */
+function factor({ type }: LayoutColumn): number {
+  return type.kind === "bytes" || type.kind === "native" ? 2 : 1;
+}

@@ -1,0 +1,281 @@
+import type { Finding } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { CaptureTable } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import { type FoundTrigger, loadTriggers, planCapture, triggersHash } from "./capture.ts";
+import { EVENTS, triggerName } from "./capture-sql.ts";
+import type { Cell, Session } from "./connection.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+import { loadLayouts } from "./layouts.ts";
+import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
+
+/** Everything that can break capture of these tables. */
+export async function diagnoseSource(
+  session: Session,
+  tables: readonly CaptureTable[],
+): Promise<readonly Finding[]> {
+  const variables = await serverVariables(session);
+  return [
+    ...serverFindings(variables),
+    ...(await replicaFindings(session)),
+    ...(await rightFindings(session, variables, tables)),
+    ...(await tableFindings(session, tables)),
+    ...(await triggerFindings(session, tables)),
+  ];
+}
+
+type Variables = ReadonlyMap<string, string>;
+
+async function serverVariables(session: Session): Promise<Variables> {
+  const wanted = [
+    ...["log_bin", "binlog_format", "innodb_flush_log_at_trx_commit", "sync_binlog"],
+    ...["auto_increment_increment", "wsrep_on", "max_allowed_packet", "read_only"],
+    ...["log_bin_trust_function_creators", "innodb_autoinc_lock_mode"],
+  ];
+  const rows = await session.rows(
+    `SHOW GLOBAL VARIABLES WHERE Variable_name IN (${wanted.map(quoteText).join(", ")})`,
+  );
+  return new Map(rows.map(([name, value]) => [name ?? "", value ?? ""]));
+}
+
+const WIDE_PACKET = 64 << 20;
+
+function serverFindings(variables: Variables): Finding[] {
+  const is = (name: string, ...values: string[]) => values.includes(variables.get(name) ?? "");
+  const findings: Finding[] = [];
+  findings.push(
+    is("log_bin", "ON", "1")
+      ? ok("binary-log", "The binary log is on: consistent snapshots wait for commits under way.")
+      : warning(
+          "binary-log",
+          "The binary log is off: a snapshot may miss a commit under way, so that more of them are taken twice (each is checked).",
+          "start the server with --log-bin",
+        ),
+  );
+  if (!is("innodb_flush_log_at_trx_commit", "1")) {
+    findings.push(
+      warning(
+        "durability",
+        "Commits are not flushed one by one: after a power cut the source may have lost what a target has.",
+        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+      ),
+    );
+  }
+  if (is("log_bin", "ON", "1") && is("binlog_format", "STATEMENT")) {
+    findings.push(
+      warning(
+        "binlog-format",
+        "Statements are logged as text: the server warns at each captured write, and replicas may number the change log otherwise.",
+        "SET GLOBAL binlog_format = 'ROW'",
+      ),
+    );
+  }
+  if (is("wsrep_on", "ON", "1")) {
+    findings.push(
+      failure(
+        "galera",
+        "This is a node of a Galera cluster: ids that several nodes hand out do not follow the order of changes.",
+        "write the synced tables on this node only, with wsrep_auto_increment_control = OFF and auto_increment_increment = 1",
+      ),
+    );
+  }
+  if (Number(variables.get("auto_increment_increment") ?? 1) > 1) {
+    findings.push(
+      failure(
+        "auto-increment-step",
+        "auto_increment_increment is larger than 1: each id skipped is a place that must be watched for ever.",
+        "SET GLOBAL auto_increment_increment = 1",
+      ),
+    );
+  }
+  if (Number(variables.get("max_allowed_packet") ?? 0) < WIDE_PACKET) {
+    findings.push(
+      warning(
+        "packet-size",
+        `max_allowed_packet is ${variables.get("max_allowed_packet")}: a write is refused when the text of its row (two characters for a byte of a BLOB) is larger.`,
+        "SET GLOBAL max_allowed_packet = 1073741824",
+      ),
+    );
+  }
+  findings.push(
+    warning(
+      "truncate",
+      "TRUNCATE fires no trigger and would not be noticed.",
+      "take the DROP right from the application's user, and let it use DELETE",
+    ),
+  );
+  return findings;
+}
+
+async function replicaFindings(session: Session): Promise<Finding[]> {
+  let rows: Cell[][];
+  try {
+    rows = await session.rows(session.flavour.replicaStatus);
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return [];
+    throw error;
+  }
+  if (rows.length === 0) return [];
+  return [
+    failure(
+      "replica",
+      "This server replicates from another: changes that arrive so fire no triggers here.",
+      "name the primary server in the URL",
+    ),
+  ];
+}
+
+async function rightFindings(
+  session: Session,
+  variables: Variables,
+  tables: readonly CaptureTable[],
+): Promise<Finding[]> {
+  const grants = (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
+  const user = (await session.value("SELECT CURRENT_USER()")) ?? "";
+  const account = user
+    .split("@")
+    .map((part) => `'${part}'`)
+    .join("@");
+  const all = grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant));
+  const findings: Finding[] = [];
+  const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
+  const trusted = ["ON", "1"].includes(variables.get("log_bin_trust_function_creators") ?? "");
+  const current = await capturedTables(session);
+  const missing = tables.some(({ schema }) => !current.has(formatTable(schema.name)));
+  if (logged && !trusted && !all && missing) {
+    findings.push(
+      failure(
+        "trigger-trust",
+        "With the binary log on, the server refuses triggers of a user without SUPER (error 1419).",
+        "SET GLOBAL log_bin_trust_function_creators = 1 -- needed only while triggers are created",
+      ),
+    );
+  }
+  if (!all && !grants.some((grant) => /\bTRIGGER\b|ALL PRIVILEGES/.test(grant))) {
+    findings.push(
+      failure(
+        "trigger-right",
+        `User ${user} may not create triggers in ${session.database}.`,
+        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${quoteName(session.database)}.* TO ${account}`,
+      ),
+    );
+  }
+  return findings;
+}
+
+async function capturedTables(session: Session): Promise<ReadonlySet<string>> {
+  if (!(await standingTables(session)).has(LAYOUTS)) return new Set();
+  const layouts = await loadLayouts(session);
+  return new Set(layouts.filter((each) => each.active).map((each) => formatTable(each.table)));
+}
+
+/** What capture itself would refuse: cascades, engines, keys, filters. One finding for each table. */
+async function tableFindings(
+  session: Session,
+  tables: readonly CaptureTable[],
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const table of tables) {
+    try {
+      await planCapture(session, [table]);
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.retryable) throw error;
+      findings.push(failure("table-unfit", error.message, error.fix));
+    }
+  }
+  return findings;
+}
+
+async function triggerFindings(
+  session: Session,
+  tables: readonly CaptureTable[],
+): Promise<Finding[]> {
+  if (!(await standingTables(session)).has(LAYOUTS)) return [];
+  const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
+  const names = tables.map(({ schema }) => schema.name.name);
+  const found = await loadTriggers(session, names);
+  const users = await accounts(session);
+  const findings: Finding[] = [];
+  for (const name of names) {
+    const layout = layouts.find((each) => each.table.name === name);
+    // Never captured: what is still to be installed is the plan's to tell.
+    if (layout === undefined) continue;
+    const ours = found.filter((each) => each.table === name && isOurs(each.name));
+    if (layout.triggers !== triggersHash(found, name)) {
+      const gone = EVENTS.filter((event) => !ours.some((each) => each.name === triggerName(name, event)));
+      const what = gone.length > 0 ? `no trigger for ${gone.join(", ")}` : "a changed trigger";
+      findings.push(
+        failure(
+          "trigger-broken",
+          `Table ${name} has ${what}: writes may have passed unseen.`,
+          `run again to install it, then: tidemark resync ${name}`,
+        ),
+      );
+    } else {
+      findings.push(ok("triggers", `The triggers of ${name} stand as installed.`));
+    }
+    findings.push(...ours.flatMap((trigger) => orderFinding(trigger, found)));
+    findings.push(...definerFindings(name, ours, users));
+  }
+  return findings;
+}
+
+function orderFinding(trigger: FoundTrigger, found: readonly FoundTrigger[]): Finding[] {
+  const before = found.find(
+    (each) =>
+      each.table === trigger.table &&
+      each.event === trigger.event &&
+      each.timing === trigger.timing &&
+      each.order < trigger.order,
+  );
+  if (before === undefined) return [];
+  return [
+    failure(
+      "trigger-order",
+      `On ${trigger.table}, trigger ${before.name} fires before ours: what it writes would be logged before the change that fired it.`,
+      `DROP TRIGGER ${quoteName(trigger.name)} -- and run again: ours is then made the first`,
+    ),
+  ];
+}
+
+function definerFindings(
+  table: string,
+  ours: readonly FoundTrigger[],
+  users: ReadonlySet<string> | null,
+): Finding[] {
+  if (users === null) return [];
+  const gone = new Set(ours.map(({ definer }) => definer).filter((each) => !users.has(each)));
+  return [...gone].map((definer) =>
+    failure(
+      "trigger-definer",
+      `The triggers of ${table} belong to ${definer}, who does not exist: every write to the table fails (error 1449).`,
+      `CREATE USER ${definer
+        .split("@")
+        .map((part) => `'${part}'`)
+        .join("@")} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table; or drop the triggers and run again`,
+    ),
+  );
+}
+
+/** All accounts; null when they may not be read. */
+async function accounts(session: Session): Promise<ReadonlySet<string> | null> {
+  try {
+    const rows = await session.rows("SELECT CONCAT(User, '@', Host) FROM mysql.user");
+    return new Set(rows.map(([account]) => account ?? ""));
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return null;
+    throw error;
+  }
+}
+
+export function ok(check: string, message: string): Finding {
+  return { check, severity: "ok", message };
+}
+
+export function warning(check: string, message: string, fix: string): Finding {
+  return { check, severity: "warning", message, fix };
+}
+
+export function failure(check: string, message: string, fix?: string): Finding {
+  return { check, severity: "error", message, ...(fix === undefined ? {} : { fix }) };
+}

@@ -1,0 +1,66 @@
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import { loadTriggers, triggersHash } from "./capture.ts";
+import { loadFacts } from "./catalog.ts";
+import type { Session } from "./connection.ts";
+import { type StoredLayout, signatureOf } from "./layouts.ts";
+import { LOG } from "./ours.ts";
+
+/**
+ * Checks that what is captured is still captured as recorded. Throws TM-SCHEMA-DRIFT,
+ * TM-CAPTURE-BROKEN, and TM-SOURCE-REWOUND when the log's counter stands below ids that batches hold.
+ */
+export async function checkDrift(
+  session: Session,
+  layouts: readonly StoredLayout[],
+  highestId: number,
+): Promise<void> {
+  const names = layouts.map((layout) => layout.table.name);
+  const facts = await loadFacts(session, names);
+  const triggers = await loadTriggers(session, names);
+  for (const layout of layouts) {
+    const table = formatTable(layout.table);
+    const fact = facts.get(layout.table.name);
+    if (fact === undefined) {
+      throw new TidemarkError("TM-SCHEMA-DRIFT", `Table ${table} is gone: renamed or dropped.`, {
+        fix: "take it out of the config, or give it its name back; then run again",
+        details: { table },
+      });
+    }
+    if (signatureOf(layout, fact) !== layout.signature) {
+      throw new TidemarkError(
+        "TM-SCHEMA-DRIFT",
+        `The columns of ${table} are not those it is captured with.`,
+        {
+          fix: "change the target's table alike, then run again: capture is renewed at the start",
+          details: { table },
+        },
+      );
+    }
+    if (triggersHash(triggers, layout.table.name) !== layout.triggers) {
+      throw new TidemarkError(
+        "TM-CAPTURE-BROKEN",
+        `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
+        {
+          fix: `run again to install it, then: tidemark resync ${table}`,
+          details: { table },
+        },
+      );
+    }
+  }
+  await checkCounter(session, highestId);
+}
+
+/** Ids that batches hold are never looked at again, so the counter must not come by them a second time. */
+async function checkCounter(session: Session, highestId: number): Promise<void> {
+  const next = await session.value(
+    `SELECT AUTO_INCREMENT FROM information_schema.TABLES
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '${LOG}'`,
+  );
+  if (next !== null && Number(next) > highestId) return;
+  throw new TidemarkError(
+    "TM-SOURCE-REWOUND",
+    "The change log was emptied, dropped or put back to an earlier state by someone else.",
+    { fix: "tidemark uninstall, then run again: the tables are copied anew" },
+  );
+}

@@ -1,0 +1,123 @@
+import type { Layout, LayoutColumn } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { sha256 } from "../../core/hash.ts";
+import type { CaptureTable } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import { columnSchema, type TableFacts } from "./catalog.ts";
+import type { Session } from "./connection.ts";
+import { LAYOUTS } from "./ours.ts";
+
+/** A layout as stored, with what tells whether the table and the triggers are still as they were. */
+export interface StoredLayout extends Layout {
+  /** Hash over the columns that the layout depends on. */
+  readonly signature: string;
+  /** Does the layout hold every column the table had? Then a new column is drift. */
+  readonly whole: boolean;
+  /** Hash over the triggers as the server stored them; null while they are being created. */
+  readonly triggers: string | null;
+  readonly active: boolean;
+}
+
+/** What `definition` holds beside the id and the flags. */
+interface Definition {
+  readonly table: Layout["table"];
+  readonly columns: readonly LayoutColumn[];
+  readonly key: readonly number[];
+  readonly filters: readonly string[];
+  readonly whole: boolean;
+}
+
+/** The layout that a capture asks for, by the table as it stands now; `id` is still to be given. */
+export function wantedLayout(table: CaptureTable, facts: TableFacts): StoredLayout {
+  const name = formatTable(table.schema.name);
+  const wanted = new Set([...table.columns, ...table.schema.key]);
+  const native = facts.columns.filter((column) => wanted.delete(column.name));
+  const [missing] = wanted;
+  if (missing !== undefined) {
+    throw new TidemarkError("TM-COLUMN-MISSING", `${name} has no column ${missing}.`, {
+      details: { table: name, column: missing },
+    });
+  }
+  const columns = native.map((column) => layoutColumn(columnSchema(column, name)));
+  const key = table.schema.key.map((each) => columns.findIndex((column) => column.name === each));
+  const layout = {
+    id: 0,
+    table: table.schema.name,
+    columns,
+    key,
+    filters: table.filters,
+    whole: columns.length === facts.columns.length,
+    triggers: null,
+    active: true,
+  };
+  return { ...layout, signature: signatureOf(layout, facts) };
+}
+
+function layoutColumn(column: ReturnType<typeof columnSchema>): LayoutColumn {
+  const { name, type, nativeType, nullable, generated } = column;
+  return { name, type, nativeType, nullable, generated };
+}
+
+/**
+ * Hash over the columns that the layout captures, and over the names of all columns when it
+ * captures all: what may change without the trigger noticing.
+ */
+export function signatureOf(
+  layout: Pick<StoredLayout, "columns" | "whole">,
+  facts: TableFacts,
+): string {
+  const captured = new Set(layout.columns.map((column) => column.name));
+  const columns = facts.columns
+    .filter((column) => layout.whole || captured.has(column.name))
+    .map(({ name, columnType, charset, collation, nullable, generated, json }) =>
+      JSON.stringify([name, columnType, charset, collation, nullable, generated, json]),
+    );
+  return sha256("signature", ...columns);
+}
+
+/** Same shape, so that rows logged under one read as rows of the other? */
+export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
+  return definitionText(a) === definitionText(b) && a.signature === b.signature;
+}
+
+function definitionText(layout: StoredLayout): string {
+  const { table, columns, key, filters, whole } = layout;
+  return JSON.stringify({ table, columns, key, filters, whole } satisfies Definition);
+}
+
+export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {
+  const rows = await session.rows(
+    `SELECT id, definition, signature, triggers, active FROM ${LAYOUTS} ORDER BY id`,
+  );
+  return rows.map(([id, definition, signature, triggers, active]) => ({
+    ...(JSON.parse(definition ?? "null") as Definition),
+    id: Number(id),
+    signature: signature ?? "",
+    triggers: triggers ?? null,
+    active: active === "1",
+  }));
+}
+
+/** Stores a new layout as the active one of its table. */
+export async function storeLayout(session: Session, layout: StoredLayout): Promise<void> {
+  const table = formatTable(layout.table);
+  await session.exclusive(async () => {
+    await session.run("START TRANSACTION");
+    try {
+      await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
+      await session.run(
+        `INSERT INTO ${LAYOUTS} (id, table_name, definition, signature, triggers, active)
+         VALUES (?, ?, ?, ?, NULL, 1)`,
+        [layout.id, table, definitionText(layout), layout.signature],
+      );
+      await session.run("COMMIT");
+    } catch (error) {
+      await session.run("ROLLBACK");
+      throw error;
+    }
+  });
+}
+
+export async function storeTriggers(session: Session, layout: number, hash: string): Promise<void> {
+  await session.run(`UPDATE ${LAYOUTS} SET triggers = ? WHERE id = ?`, [hash, layout]);
+}

@@ -1,0 +1,206 @@
+import type { Change, Layout, Operation } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Row } from "../../core/value.ts";
+import { rowDecoder } from "./captured-text.ts";
+import type { Cell, Cells, Session } from "./connection.ts";
+import type { Run } from "./id-set.ts";
+import { LOG } from "./ours.ts";
+
+/** A row of the change log, as read. */
+export interface LogRow {
+  readonly id: number;
+  readonly at: string;
+  readonly layout: number;
+  readonly op: string;
+  readonly keyBefore: string | null;
+  /** Null when it is longer than was asked for: see `length`. */
+  readonly rowAfter: string | null;
+  readonly filters: string;
+  readonly origin: string | null;
+  /** Bytes of `rowAfter` in the log. */
+  readonly length: number;
+}
+
+/** Columns of the log; a row longer than `maxLength` bytes comes without its content. */
+export function logColumns(maxLength: number): string {
+  return (
+    `id, at, layout, op, key_before, IF(LENGTH(row_after) <= ${maxLength}, row_after, NULL), ` +
+    "filters, origin, LENGTH(row_after)"
+  );
+}
+
+export function logRow(cells: Cells): LogRow {
+  const [id, at, layout, op, keyBefore, rowAfter, filters, origin, length] = cells;
+  return {
+    id: Number(id),
+    at: at ?? "",
+    layout: Number(layout),
+    op: op ?? "",
+    keyBefore: keyBefore ?? null,
+    rowAfter: rowAfter ?? null,
+    filters: filters ?? "",
+    origin: origin ?? null,
+    length: Number(length),
+  };
+}
+
+/** A condition that holds for exactly the ids of these runs. */
+export function within(runs: readonly Run[]): string {
+  return runs
+    .map(([first, last]) => (first === last ? `id = ${first}` : `id BETWEEN ${first} AND ${last}`))
+    .join(" OR ");
+}
+
+const PAGE_BYTES = 2 << 20;
+const MAX_PAGE_ROWS = 4_000;
+const FIRST_PAGE_ROWS = 500;
+/** Ranges in one statement: more cost the optimizer more than another round trip. */
+const MAX_RANGES = 200;
+
+/**
+ * The log rows of these runs in order of id, in pages of a few megabytes whatever their size: the
+ * number of rows asked for follows the size of those before, and a row much larger than expected
+ * comes alone.
+ */
+export async function* readRuns(
+  session: Session,
+  runs: readonly Run[],
+): AsyncGenerator<readonly LogRow[]> {
+  let limit = FIRST_PAGE_ROWS;
+  for (let index = 0; index < runs.length; index += MAX_RANGES) {
+    let rest: readonly Run[] = runs.slice(index, index + MAX_RANGES);
+    while (rest.length > 0) {
+      const rows = await readPage(session, rest, limit);
+      for (const page of await completePages(session, rows)) yield page;
+      if (rows.length < limit) break;
+      rest = after(rest, rows.at(-1)?.id ?? 0);
+      const bytes = rows.reduce((sum, row) => sum + row.length + 64, 0);
+      const fitting = Math.floor((PAGE_BYTES * rows.length) / bytes);
+      limit = Math.min(MAX_PAGE_ROWS, limit * 4, Math.max(1, fitting));
+    }
+  }
+}
+
+async function readPage(session: Session, runs: readonly Run[], limit: number): Promise<LogRow[]> {
+  const maxLength = Math.max(1024, Math.floor((8 * PAGE_BYTES) / limit));
+  const rows = await session.rows(
+    `SELECT ${logColumns(maxLength)} FROM ${LOG} FORCE INDEX (PRIMARY)
+     WHERE ${within(runs)} ORDER BY id LIMIT ${limit}`,
+  );
+  return rows.map(logRow);
+}
+
+/** Splits a page at the rows that came without content, and reads those one by one. */
+async function completePages(session: Session, rows: readonly LogRow[]): Promise<LogRow[][]> {
+  const pages: LogRow[][] = [];
+  let page: LogRow[] = [];
+  for (const row of rows) {
+    if (row.rowAfter !== null) {
+      page.push(row);
+      continue;
+    }
+    if (page.length > 0) pages.push(page);
+    page = [];
+    const content = await session.value(`SELECT row_after FROM ${LOG} WHERE id = ?`, [row.id]);
+    if (content === null) return pages;
+    pages.push([{ ...row, rowAfter: content }]);
+  }
+  if (page.length > 0) pages.push(page);
+  return pages;
+}
+
+function after(runs: readonly Run[], id: number): Run[] {
+  return runs.flatMap(([first, last]): Run[] =>
+    last <= id ? [] : [[Math.max(first, id + 1), last]],
+  );
+}
+
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  I: "insert",
+  U: "update",
+  D: "delete",
+};
+
+const NOTHING: readonly boolean[] = [];
+
+/** Reads log rows by the layouts they were written with. */
+export class LogReader {
+  readonly #decoders = new Map<number, ChangeDecoder>();
+
+  setLayouts(layouts: readonly Layout[]): void {
+    for (const layout of layouts) this.#decoders.set(layout.id, changeDecoder(layout));
+  }
+
+  change(row: LogRow): Change {
+    return this.#find(row.layout).decode(row);
+  }
+
+  /** The row's key after the change (for a delete, before it), with its table: the identity that order is kept for. */
+  keys(row: LogRow): readonly string[] {
+    const { layout } = this.#find(row.layout);
+    const keys: string[] = [];
+    if (row.keyBefore !== null) keys.push(JSON.stringify(JSON.parse(row.keyBefore)));
+    if (row.rowAfter !== null && row.rowAfter !== "") {
+      const cells = JSON.parse(row.rowAfter) as Cell[];
+      keys.push(JSON.stringify(layout.key.map((index) => cells[index] ?? null)));
+    }
+    return keys.map((key) => `${layout.table.name}\0${key}`);
+  }
+
+  /** Ids of all layouts of the tables that these layouts are of. */
+  layoutsOfSameTables(layouts: readonly number[]): readonly number[] {
+    const tables = new Set(layouts.map((id) => this.#find(id).layout.table.name));
+    return [...this.#decoders.values()]
+      .map(({ layout }) => layout)
+      .filter((layout) => tables.has(layout.table.name))
+      .map((layout) => layout.id);
+  }
+
+  #find(layout: number): ChangeDecoder {
+    const decoder = this.#decoders.get(layout);
+    if (decoder === undefined) {
+      throw new TidemarkError(
+        "TM-CAPTURE-BROKEN",
+        `The change log holds rows of the layout ${layout}, which is not recorded.`,
+        { fix: "tidemark uninstall, then run again: the tables are copied anew" },
+      );
+    }
+    return decoder;
+  }
+}
+
+interface ChangeDecoder {
+  readonly layout: Layout;
+  readonly decode: (row: LogRow) => Change;
+}
+
+function changeDecoder(layout: Layout): ChangeDecoder {
+  const decodeRow = rowDecoder(layout.columns);
+  const decodeKey = rowDecoder(
+    layout.key.flatMap((index) => {
+      const column = layout.columns[index];
+      return column === undefined ? [] : [column];
+    }),
+  );
+  const row = (text: string): Row => decodeRow(JSON.parse(text) as Cell[]);
+  const key = (text: string): Row => decodeKey(JSON.parse(text) as Cell[]);
+  return {
+    layout,
+    decode: ({ layout: id, op, keyBefore, rowAfter, filters, origin }) => ({
+      layout: id,
+      op: OPERATIONS[op] ?? "update",
+      keyBefore: keyBefore === null ? null : key(keyBefore),
+      row: rowAfter === null || rowAfter === "" ? null : row(rowAfter),
+      rowBefore: null,
+      filters: filterFlags(filters),
+      transaction: null,
+      origin,
+      hops: [],
+    }),
+  };
+}
+
+/** `tf` to [true, false]. */
+export function filterFlags(text: string): readonly boolean[] {
+  return text === "" ? NOTHING : Array.from(text, (flag) => flag === "t");
+}

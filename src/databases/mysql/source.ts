@@ -1,0 +1,37 @@
+import type { DatabaseOptions, Finding } from "../../core/database.ts";
+import type { CapturePlan, CaptureTable, ChangeLog, Source } from "../../core/source.ts";
+import { planCapture } from "./capture.ts";
+import { MysqlChangeLog } from "./change-log.ts";
+import { Session } from "./connection.ts";
+import { diagnoseSource } from "./doctor.ts";
+
+export class MysqlSource implements Source {
+  readonly capabilities = { truncate: false, transactionIds: false, cascades: false } as const;
+  readonly #options: DatabaseOptions;
+  readonly #session: Session;
+
+  private constructor(options: DatabaseOptions, session: Session) {
+    this.#options = options;
+    this.#session = session;
+  }
+
+  static async open(options: DatabaseOptions): Promise<MysqlSource> {
+    return new MysqlSource(options, await Session.open(options, { isolation: "READ COMMITTED" }));
+  }
+
+  planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {
+    return planCapture(this.#session, tables);
+  }
+
+  diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]> {
+    return diagnoseSource(this.#session, tables);
+  }
+
+  openChangeLog(): Promise<ChangeLog | null> {
+    return MysqlChangeLog.open(this.#options);
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+}

@@ -1,0 +1,219 @@
+import type { Cells, Session } from "./connection.ts";
+import { IdSet, joinNear, type Run } from "./id-set.ts";
+import { type LogReader, type LogRow, logColumns, logRow, within } from "./log-rows.ts";
+import { LOG } from "./ours.ts";
+
+/** What one snapshot sees of the log and no batch holds. */
+export interface Unseen {
+  readonly ids: IdSet;
+  /** Time of the row with the highest id; empty when there is no row. */
+  readonly lastAt: string;
+  /** The rows themselves when they are few and small; null: read them by id. */
+  readonly rows: readonly LogRow[] | null;
+}
+
+/** So many rows, each no longer than this, are taken along at once: most cuts are done in one read. */
+const FEW_ROWS = 400;
+const SMALL_ROW = 32 << 10;
+const ID_PAGE = 50_000;
+const MAX_RANGES = 400;
+/** Ids that may be looked at in vain to save a descent into the index. */
+const NEAR = 8;
+const COMPARE_PAGE = 4_000;
+
+/**
+ * The ids that batches hold, and where others may still turn up.
+ *
+ * A transaction draws its ids when it writes and shows them when it commits, in any order. So a
+ * row may appear at any time anywhere below the highest id that a batch holds, in a place that
+ * looked empty: a *gap*. No gap is ever given up, since nothing tells an open transaction from one
+ * that was rolled back. They stay cheap to watch because ids below `floor`, where every row has
+ * been purged, are one range that is physically empty.
+ */
+export class SeenIds {
+  readonly #held = new IdSet();
+  /** Below it nothing is known by id: whatever stands there is unseen. */
+  #floor = 1;
+  #highest = 0;
+  #gaps: readonly Run[] | null = null;
+
+  get highest(): number {
+    return this.#highest;
+  }
+
+  /** `highest`: the highest id that this batch or one before it holds. */
+  add(ids: IdSet, highest: number): void {
+    this.#held.addAll(ids.runs);
+    this.#highest = Math.max(this.#highest, highest);
+    this.#gaps = null;
+  }
+
+  /** Rows below this id have all been purged, but for those not seen yet. */
+  raiseFloor(floor: number): void {
+    if (floor <= this.#floor) return;
+    this.#floor = floor;
+    this.#held.dropBelow(floor);
+    this.#gaps = null;
+  }
+
+  /** Where an unseen row below the highest held id would be. May take in a few ids that are held. */
+  get gaps(): readonly Run[] {
+    this.#gaps ??= joinNear(this.#allGaps(), NEAR);
+    return this.#gaps;
+  }
+
+  holds(id: number): boolean {
+    return this.#held.has(id);
+  }
+
+  #allGaps(): Run[] {
+    const below: Run[] = this.#floor > 1 ? [[1, this.#floor - 1]] : [];
+    return [...below, ...this.#held.gaps(this.#floor, this.#highest)];
+  }
+}
+
+/** Reads everything unseen in the snapshot that the session has open. */
+export async function readUnseen(session: Session, seen: SeenIds): Promise<Unseen> {
+  const ids = new IdSet();
+  const rows = await readFew(session, seen);
+  if (rows !== null) {
+    for (const row of rows) ids.add(row.id);
+    const small = rows.every((row) => row.rowAfter !== null);
+    return { ids, lastAt: rows.at(-1)?.at ?? "", rows: small ? rows : null };
+  }
+  // Many: only their ids now, so that memory does not grow with the transaction.
+  await readIds(session, seen, ids);
+  const lastAt = await session.value(`SELECT at FROM ${LOG} WHERE id = ?`, [ids.highest ?? 0]);
+  return { ids, lastAt: lastAt ?? "", rows: null };
+}
+
+/** All unseen rows in order of id, or null when they are many. */
+async function readFew(session: Session, seen: SeenIds): Promise<LogRow[] | null> {
+  const rows: LogRow[] = [];
+  for (const condition of conditions(seen)) {
+    const found = await session.rows(
+      `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE ${condition} ORDER BY id LIMIT ${FEW_ROWS}`,
+    );
+    rows.push(...found.map(logRow).filter((row) => !seen.holds(row.id)));
+    if (found.length === FEW_ROWS || rows.length >= FEW_ROWS) return null;
+  }
+  return rows;
+}
+
+async function readIds(session: Session, seen: SeenIds, ids: IdSet): Promise<void> {
+  for (const condition of conditions(seen)) {
+    let page: readonly Cells[];
+    let from = 0;
+    do {
+      page = await session.rows(
+        `SELECT id FROM ${LOG} FORCE INDEX (PRIMARY)
+         WHERE id > ${from} AND (${condition}) ORDER BY id LIMIT ${ID_PAGE}`,
+      );
+      for (const [cell] of page) {
+        from = Number(cell);
+        if (!seen.holds(from)) ids.add(from);
+      }
+    } while (page.length === ID_PAGE);
+  }
+}
+
+/** Conditions that together cover all unseen rows, in ascending order of id. */
+function conditions(seen: SeenIds): string[] {
+  const { gaps } = seen;
+  const found: string[] = [];
+  for (let index = 0; index < gaps.length; index += MAX_RANGES) {
+    found.push(within(gaps.slice(index, index + MAX_RANGES)));
+  }
+  const tail = `id > ${seen.highest}`;
+  const last = found.pop();
+  return last === undefined ? [tail] : [...found, `${last} OR ${tail}`];
+}
+
+/**
+ * Closure check. A view of InnoDB is not always closed: it may miss a transaction and yet show one
+ * that waited for that one's lock (seen without the binary log). Such a missed row has a lower id
+ * than a seen row of the same key, and every later view shows it. So look once more, outside the
+ * snapshot, into the places below the highest id seen.
+ *
+ * False: a row was missed that belongs before one that was seen; take the snapshot again.
+ * `snapshot` is the session with the snapshot still open; `later` reads what is committed by now.
+ */
+export async function isClosed(
+  snapshot: Session,
+  later: Session,
+  context: { readonly seen: SeenIds; readonly unseen: Unseen; readonly reader: LogReader },
+): Promise<boolean> {
+  const { seen, unseen, reader } = context;
+  const highest = unseen.ids.highest;
+  if (highest === null) return true;
+  const missed: LogRow[] = [];
+  for (const places of placesBelow(seen, unseen.ids, highest)) {
+    const rows = await later.rows(
+      `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE ${within(places)} ORDER BY id LIMIT ${COMPARE_PAGE}`,
+    );
+    // So many commits since the snapshot: quicker to take another than to compare.
+    if (rows.length === COMPARE_PAGE) return false;
+    missed.push(...rows.map(logRow).filter(({ id }) => !seen.holds(id) && !unseen.ids.has(id)));
+  }
+  if (missed.length === 0) return true;
+  const firstOfKey = new Map<string, number>();
+  for (const row of missed) {
+    for (const key of reader.keys(await whole(later, row))) {
+      if (!firstOfKey.has(key)) firstOfKey.set(key, row.id);
+    }
+  }
+  const follows = async (row: LogRow) =>
+    reader
+      .keys(await whole(snapshot, row))
+      .some((key) => (firstOfKey.get(key) ?? row.id) < row.id);
+  for await (const row of rowsAfter(snapshot, unseen, missed, reader)) {
+    if (await follows(row)) return false;
+  }
+  return true;
+}
+
+/** The places below the highest id seen where another snapshot may show a row. */
+function placesBelow(seen: SeenIds, ids: IdSet, highest: number): Run[][] {
+  const tail = highest > seen.highest ? ids.gaps(seen.highest + 1, highest) : [];
+  const places = [...seen.gaps.filter(([first]) => first < highest), ...joinNear(tail, NEAR)];
+  const pages: Run[][] = [];
+  for (let index = 0; index < places.length; index += MAX_RANGES) {
+    pages.push(places.slice(index, index + MAX_RANGES));
+  }
+  return pages;
+}
+
+/** The seen rows that might belong behind a missed one: with a higher id, of the same tables. */
+async function* rowsAfter(
+  snapshot: Session,
+  unseen: Unseen,
+  missed: readonly LogRow[],
+  reader: LogReader,
+): AsyncGenerator<LogRow> {
+  if (unseen.rows !== null) {
+    yield* unseen.rows;
+    return;
+  }
+  const layouts = reader.layoutsOfSameTables(missed.map((row) => row.layout));
+  let from = Math.min(...missed.map((row) => row.id));
+  let page: LogRow[];
+  do {
+    const rows = await snapshot.rows(
+      `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE id > ${from} AND layout IN (${layouts.join(", ")}) ORDER BY id LIMIT ${COMPARE_PAGE}`,
+    );
+    page = rows.map(logRow);
+    yield* page.filter((row) => unseen.ids.has(row.id));
+    from = page.at(-1)?.id ?? from;
+  } while (page.length === COMPARE_PAGE);
+}
+
+async function whole(session: Session, row: LogRow): Promise<LogRow> {
+  if (row.rowAfter !== null) return row;
+  return {
+    ...row,
+    rowAfter: await session.value(`SELECT row_after FROM ${LOG} WHERE id = ?`, [row.id]),
+  };
+}
