@@ -1,0 +1,139 @@
+import type { DatabaseOptions } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
+import type { WritableTable } from "./apply-sql.ts";
+import { tableKey } from "./catalog.ts";
+import { Connection } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+import { ensureProgress, loadProgress, progressValues } from "./progress.ts";
+import { factsOf, loadStanding } from "./target-tables.ts";
+import { PostgresTransaction } from "./target-transaction.ts";
+
+const INSUFFICIENT_PRIVILEGE = "42501";
+
+/** Null while another applier of the sync holds the lease. */
+export async function openApplierSession(
+  options: DatabaseOptions,
+  sync: string,
+  tables: readonly BoundTable[],
+): Promise<ApplierSession | null> {
+  const connection = await Connection.open(options, "applier");
+  try {
+    const [lease] = await connection.rows(
+      "SELECT pg_try_advisory_lock(hashtextextended('tidemark sync ' || $1, 0))",
+      [sync],
+    );
+    if (lease?.[0] !== "t") {
+      await connection.close();
+      return null;
+    }
+    await ensureProgress(connection, sync);
+    const writable = await bindTables(connection, tables);
+    const mayRelax = await maySetReplicationRole(connection);
+    return new PostgresApplierSession({ connection, sync, tables: writable, mayRelax });
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+}
+
+export interface SessionParts {
+  readonly connection: Connection;
+  readonly sync: string;
+  readonly tables: ReadonlyMap<string, WritableTable>;
+  /** May this role turn foreign keys off? */
+  readonly mayRelax: boolean;
+}
+
+class PostgresApplierSession implements ApplierSession {
+  readonly #parts: SessionParts;
+  /** Progress as this session last read or wrote it. */
+  #known: Progress | null = null;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+  }
+
+  async load(): Promise<Progress> {
+    this.#known = await loadProgress(this.#parts.connection, this.#parts.sync);
+    return this.#known;
+  }
+
+  async begin(
+    expected: Progress,
+    options: { readonly relaxed?: boolean } = {},
+  ): Promise<TargetTransaction> {
+    const relaxed = (options.relaxed ?? false) && (await this.#mayRelaxNow());
+    const transaction = new PostgresTransaction(this.#parts, expected, (next) => {
+      this.#known = next;
+    });
+    transaction.begin(relaxed);
+    // What this session itself wrote or read last is very likely still so: then the answer is
+    // awaited with the first statement's. Nothing can be committed before it is in.
+    if (!this.#known || !samePosition(this.#known, expected)) await transaction.settle();
+    return transaction;
+  }
+
+  close(): Promise<void> {
+    return this.#parts.connection.close();
+  }
+
+  /**
+   * With replication role set, triggers do not run. Where this database is a source, too, ours must:
+   * what is copied in goes on from here.
+   */
+  async #mayRelaxNow(): Promise<boolean> {
+    if (!this.#parts.mayRelax) return false;
+    const [row] = await this.#parts.connection.rows(
+      `SELECT NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+       WHERE p.pronamespace = to_regnamespace('tidemark'))`,
+    );
+    return row?.[0] === "t";
+  }
+}
+
+function samePosition(a: Progress, b: Progress): boolean {
+  return JSON.stringify(progressValues(a)) === JSON.stringify(progressValues(b));
+}
+
+async function maySetReplicationRole(connection: Connection): Promise<boolean> {
+  try {
+    await connection.script("SET session_replication_role TO replica");
+  } catch (error) {
+    if (sqlState(error) === INSUFFICIENT_PRIVILEGE) return false;
+    throw error;
+  }
+  await connection.script("RESET session_replication_role");
+  return true;
+}
+
+async function bindTables(
+  connection: Connection,
+  tables: readonly BoundTable[],
+): Promise<ReadonlyMap<string, WritableTable>> {
+  const standing = await loadStanding(
+    connection,
+    tables.map((table) => table.name),
+  );
+  return new Map(
+    tables.map((bound, i) => {
+      const stands = standing.get(tableKey(bound.name));
+      if (!stands) {
+        throw new TidemarkError(
+          "TM-TABLE-MISSING",
+          `There is no table ${formatTable(bound.name)} at the target.`,
+        );
+      }
+      const facts = factsOf(bound, stands);
+      if ("missing" in facts) {
+        throw new TidemarkError(
+          "TM-COLUMN-MISSING",
+          `There is no column ${facts.missing} at the target.`,
+        );
+      }
+      const selfReferring = stands.parents.includes(stands.oid);
+      return [tableKey(bound.name), { bound, name: String(i), selfReferring, ...facts }];
+    }),
+  );
+}

@@ -1,0 +1,134 @@
+import type { BoundTable } from "../../core/target.ts";
+import { type Row, UNCHANGED } from "../../core/value.ts";
+import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { formatArrayText, formatCopyField } from "./row-text.ts";
+import type { TableFacts } from "./target-tables.ts";
+import { equalsOperator, toNative } from "./types.ts";
+
+/** A bound table with the statements that write it. `name` makes prepared statements unique in a session. */
+export interface WritableTable extends TableFacts {
+  readonly bound: BoundTable;
+  readonly name: string;
+  /** A foreign key of the table refers to itself: all rows must come in one statement. */
+  readonly selfReferring: boolean;
+}
+
+/** All rows of a call as one array per column: one plan, however many rows. */
+export function upsertSql(table: WritableTable): string {
+  const { bound } = table;
+  const all = bound.columns.map((_, i) => i);
+  const rest = all.filter((i) => !bound.key.includes(i));
+  const action =
+    rest.length === 0
+      ? "NOTHING"
+      : `UPDATE SET ${rest.map((i) => `${column(table, i)} = excluded.${column(table, i)}`).join(", ")}`;
+  return `INSERT INTO ${quoteTable(bound.name)} (${all.map((i) => column(table, i)).join(", ")})
+OVERRIDING SYSTEM VALUE
+SELECT ${all.map((i) => cast(table, i)).join(", ")} FROM ${unnest(table, all)}
+ON CONFLICT (${bound.key.map((i) => column(table, i)).join(", ")}) DO ${action}`;
+}
+
+/** For rows whose values of some columns are not known: `given` are those that are, the key among them. */
+export function updateSql(table: WritableTable, given: readonly number[]): string {
+  const { bound } = table;
+  const set = given.filter((i) => !bound.key.includes(i));
+  return `UPDATE ${quoteTable(bound.name)} AS t
+SET ${set.map((i) => `${column(table, i)} = ${cast(table, i)}`).join(", ")}
+FROM ${unnest(table, given)} WHERE ${sameKey(table)}`;
+}
+
+export function deleteSql(table: WritableTable): string {
+  return `DELETE FROM ${quoteTable(table.bound.name)} AS t USING ${unnest(table, table.bound.key)} WHERE ${sameKey(table)}`;
+}
+
+export function copySql(table: WritableTable): string {
+  const columns = table.bound.columns.map((_, i) => column(table, i)).join(", ");
+  return `COPY ${quoteTable(table.bound.name)} (${columns}) FROM STDIN`;
+}
+
+function column(table: WritableTable, i: number): string {
+  return quoteIdentifier(table.bound.columns[i]?.name ?? "");
+}
+
+function unnest(table: WritableTable, columns: readonly number[]): string {
+  const arrays = columns.map((i, n) => `$${n + 1}::${table.elements[i]}[]`);
+  return `unnest(${arrays.join(", ")}) AS u(${columns.map((i) => `c${i}`).join(", ")})`;
+}
+
+function cast(table: WritableTable, i: number): string {
+  return table.casts[i] === table.elements[i] ? `u.c${i}` : `u.c${i}::${table.casts[i]}`;
+}
+
+function sameKey(table: WritableTable): string {
+  return table.bound.key
+    .map((i) => {
+      const type = table.bound.columns[i]?.type;
+      const equals = type ? equalsOperator(type, table.casts[i] ?? "") : "=";
+      return `t.${column(table, i)} ${equals} ${cast(table, i)}`;
+    })
+    .join(" AND ");
+}
+
+/** One array literal per column; `columns` index into the bound table, `at(n)` tells where in a row the n-th stands. */
+export function columnArrays(
+  table: BoundTable,
+  columns: readonly number[],
+  rows: readonly Row[],
+  at: (n: number) => number,
+): string[] {
+  return columns.map((i, n) => {
+    const type = table.columns[i]?.type;
+    const position = at(n);
+    return formatArrayText(
+      rows.map((row) => (type ? toNative(row[position] ?? null, type) : null)),
+    );
+  });
+}
+
+/** A row in COPY's text format, newline included. */
+export function copyLine(table: BoundTable, row: Row): string {
+  let line = "";
+  for (let i = 0; i < table.columns.length; i++) {
+    const type = table.columns[i]?.type;
+    if (i > 0) line += "\t";
+    line += formatCopyField(type ? toNative(row[i] ?? null, type) : null);
+  }
+  return `${line}\n`;
+}
+
+/** Rows by their set of unknown columns; most often one group without any. */
+export function groupByUnchanged(rows: readonly Row[]): ReadonlyMap<string, Row[]> {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    let key = "";
+    for (let i = 0; i < row.length; i++) if (row[i] === UNCHANGED) key += `${i},`;
+    const group = groups.get(key);
+    if (group) group.push(row);
+    else groups.set(key, [row]);
+  }
+  return groups;
+}
+
+/** Cuts rows into statements of bounded size. */
+export function* slices(
+  rows: readonly Row[],
+  maxRows: number,
+  maxCharacters: number,
+): Generator<readonly Row[]> {
+  let from = 0;
+  let characters = 0;
+  for (let i = 0; i < rows.length; i++) {
+    characters += rowLength(rows[i] as Row);
+    if (i + 1 - from < maxRows && characters < maxCharacters) continue;
+    yield rows.slice(from, i + 1);
+    from = i + 1;
+    characters = 0;
+  }
+  if (from < rows.length) yield rows.slice(from);
+}
+
+function rowLength(row: Row): number {
+  let length = 0;
+  for (const value of row) if (typeof value === "string") length += value.length;
+  return length;
+}

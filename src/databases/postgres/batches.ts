@@ -1,0 +1,264 @@
+import type { Change } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { timelineHash } from "../../core/hash.ts";
+import type { BatchHeader } from "../../core/position.ts";
+import type { Batches, ChunkRequest, Cut } from "../../core/source.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
+import { chunkQuery, readChunk } from "./chunk.ts";
+import type { Connection, Parameter, Row } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+import type { StoredLayout } from "./layouts.ts";
+import type { LogPages } from "./log-pages.ts";
+import { ID, isoTime, type LogDecoder } from "./log-rows.ts";
+import type { LogRotation } from "./rotation.ts";
+import { parseSnapshot, type SnapshotParts, unseenExists, unseenRows } from "./snapshot.ts";
+
+/** Up to so many rows, and about so many bytes, a batch comes with the statement that cuts it. */
+const FIRST_PAGE_ROWS = 500;
+const FIRST_PAGE_BYTES = 1_000_000;
+const UNIQUE_VIOLATION = "23505";
+
+/** Where the chain stands: the newest batch, or the start of the timeline. */
+export interface Tip {
+  readonly batch: number;
+  readonly hash: string;
+  readonly snapshot: SnapshotParts;
+  /** As PostgreSQL prints it. */
+  readonly cutAt: string;
+}
+
+/** What the parts of the change log share. */
+export interface BatchesContext {
+  readonly timeline: string;
+  readonly main: Connection;
+  readonly decoder: LogDecoder;
+  readonly pages: LogPages;
+  readonly rotation: LogRotation;
+  /** The layout in force of a captured table. */
+  currentLayout(table: TableName): StoredLayout | null;
+  /** Throws TM-SCHEMA-DRIFT or TM-CAPTURE-BROKEN; cheap when called often. */
+  checkCapture(): Promise<void>;
+}
+
+export class PostgresBatches implements Batches {
+  readonly #context: BatchesContext;
+  #tip: Tip;
+
+  constructor(context: BatchesContext, tip: Tip) {
+    this.#context = context;
+    this.#tip = tip;
+  }
+
+  async last(): Promise<BatchHeader | null> {
+    const [row] = await this.#context.main.rows(`${HEADERS} ORDER BY n DESC LIMIT 1`);
+    return row ? this.#toHeader(row) : null;
+  }
+
+  async header(batch: number): Promise<BatchHeader | null> {
+    const [row] = await this.#context.main.rows(`${HEADERS} WHERE n = $1`, [String(batch)]);
+    return row ? this.#toHeader(row) : null;
+  }
+
+  /** Is there anything to cut? One index probe for each log table. */
+  async hasUnseen(): Promise<boolean> {
+    const { snapshot } = this.#tip;
+    const [row] = await this.#context.main.rows(
+      UNSEEN,
+      [snapshot.xmax, snapshot.inProgress],
+      "unseen",
+    );
+    return row?.[0] === "t";
+  }
+
+  async cut(chunk?: ChunkRequest): Promise<Cut> {
+    await this.#context.checkCapture();
+    try {
+      if (chunk === undefined) {
+        return { ...this.#accept(await this.#cutStatement()), chunk: null };
+      }
+      return await this.#cutWithChunk(chunk);
+    } catch (error) {
+      if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
+      throw new TidemarkError("TM-RELAY-FENCED", "Another relay has cut this batch.", {
+        cause: error,
+      });
+    }
+  }
+
+  async *pages(batch: number): AsyncGenerator<readonly Change[]> {
+    const rows = await this.#context.main.rows(
+      `SELECT n, snapshot FROM tidemark.batches WHERE n IN ($1::bigint - 1, $1::bigint)
+       UNION ALL SELECT 0, start FROM tidemark.source WHERE $1::bigint = 1`,
+      [String(batch)],
+    );
+    const snapshots = new Map(rows.map(([n, snapshot]) => [Number(n), snapshot as string]));
+    const from = snapshots.get(batch - 1);
+    const to = snapshots.get(batch);
+    const purged = await this.#context.rotation.purged();
+    if (batch <= purged || from === undefined || to === undefined) {
+      throw new TidemarkError(
+        "TM-BATCH-PURGED",
+        `The changes of batch ${batch} are no longer in the change log.`,
+        {
+          details: { batch, purged },
+        },
+      );
+    }
+    yield* this.#context.pages.between(parseSnapshot(from), parseSnapshot(to), null);
+  }
+
+  purge(upTo: number): Promise<void> {
+    return this.#context.rotation.purge(upTo);
+  }
+
+  #cutStatement(): Promise<Row[]> {
+    const { snapshot, batch, hash, cutAt } = this.#tip;
+    const values: Parameter[] = [
+      snapshot.xmax,
+      snapshot.inProgress,
+      String(batch + 1),
+      hash,
+      cutAt,
+    ];
+    return this.#context.main.rows(CUT, values, "cut");
+  }
+
+  /** Cut and chunk see one snapshot: that of the transaction. Sent together, answered together. */
+  async #cutWithChunk(request: ChunkRequest): Promise<Cut> {
+    const { main } = this.#context;
+    const layout = this.#context.currentLayout(request.table);
+    if (!layout) {
+      throw new TidemarkError(
+        "TM-CAPTURE-MISSING",
+        `Table ${formatTable(request.table)} is not captured.`,
+      );
+    }
+    const query = chunkQuery(layout, request);
+    const path = ["pg_catalog", ...query.searchPath].join(", ");
+    const settled = await Promise.allSettled(
+      main.together(() => [
+        main.script("BEGIN ISOLATION LEVEL REPEATABLE READ"),
+        this.#cutStatement(),
+        main.script(`SET LOCAL search_path TO ${path}`),
+        main.rows(query.text, query.values),
+        main.commit(),
+      ]),
+    );
+    const failed = settled.find((each) => each.status === "rejected");
+    if (failed) throw failed.reason;
+    const [, cut, , rows] = settled.map((each) => (each as PromiseFulfilledResult<unknown>).value);
+    const accepted = this.#accept(cut as Row[]);
+    return { ...accepted, chunk: readChunk(layout, request, rows as Row[]) };
+  }
+
+  /** Moves the tip and gives the batch, its first page at hand, the rest streamed. */
+  #accept(rows: readonly Row[]): {
+    readonly header: BatchHeader | null;
+    readonly pages: AsyncIterable<readonly Change[]>;
+  } {
+    const at = rows.findIndex((row) => row[ID] === null);
+    const head = rows[at];
+    if (!head) return { header: null, pages: none() };
+    const [, hash, snapshot, cutAt, committedAt, found] = head as [
+      null,
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    const before = this.#tip;
+    const header: BatchHeader = {
+      timeline: this.#context.timeline,
+      batch: before.batch + 1,
+      hash,
+      prevHash: before.hash,
+      cutAt: isoTime(cutAt),
+      committedAt: isoTime(committedAt),
+    };
+    this.#tip = { batch: header.batch, hash, snapshot: parseSnapshot(snapshot), cutAt };
+    const first = rows.filter((_, i) => i !== at);
+    const complete = Number(found) === first.length && first.length <= FIRST_PAGE_ROWS;
+    return {
+      header,
+      pages: this.#pagesOf(
+        first,
+        complete ? null : { from: before.snapshot, to: this.#tip.snapshot },
+      ),
+    };
+  }
+
+  async *#pagesOf(
+    first: readonly Row[],
+    rest: { readonly from: SnapshotParts; readonly to: SnapshotParts } | null,
+  ): AsyncGenerator<readonly Change[]> {
+    const { decoder, pages } = this.#context;
+    const changes: Change[] = [];
+    for (const row of first) {
+      try {
+        changes.push(decoder.change(row));
+      } catch (error) {
+        // What stands before the unfit change is good.
+        if (changes.length > 0) yield changes;
+        throw error;
+      }
+    }
+    yield changes;
+    if (rest) yield* pages.between(rest.from, rest.to, first.at(-1)?.[ID] ?? null);
+  }
+
+  #toHeader(row: Row): BatchHeader {
+    const [n, hash, prevHash, cutAt, committedAt] = row as string[];
+    return {
+      timeline: this.#context.timeline,
+      batch: Number(n),
+      hash: hash as string,
+      prevHash: prevHash as string,
+      cutAt: isoTime(cutAt as string),
+      committedAt: isoTime(committedAt as string),
+    };
+  }
+}
+
+async function* none(): AsyncGenerator<readonly Change[]> {}
+
+const HEADERS = "SELECT n, hash, prev_hash, cut_at, committed_at FROM tidemark.batches";
+
+const UNSEEN = `SELECT ${unseenExists("$1::xid8", "$2::xid8[]")}`;
+
+/**
+ * Stores the batch and reads its first page in one statement, hence in one snapshot and one round
+ * trip. Row 1 (id null) is the header with the number of rows found; the rest are log rows in order.
+ * The commit of this statement is synchronous and so makes every earlier commit durable.
+ */
+const CUT = `
+WITH found AS MATERIALIZED (
+  SELECT * FROM (
+${unseenRows("$1::xid8", "$2::xid8[]")}
+  ) unseen ORDER BY id LIMIT ${FIRST_PAGE_ROWS + 1}
+), made AS (
+  INSERT INTO tidemark.batches (n, prev_hash, hash, snapshot, cut_at, committed_at)
+  SELECT $3::bigint, $4::text,
+         encode(sha256(convert_to(concat_ws(E'\\n', 'batch', $4::text, $3::bigint::text, pg_current_snapshot()::text), 'UTF8')), 'hex'),
+         pg_current_snapshot(), greatest(clock_timestamp(), $5::timestamptz),
+         greatest((SELECT max(at) FROM found), $5::timestamptz)
+  WHERE EXISTS (SELECT FROM found)
+  RETURNING hash, snapshot, cut_at, committed_at
+), page AS (
+  SELECT *, sum(coalesce(octet_length(row), 0)) OVER (ORDER BY id) - coalesce(octet_length(row), 0) AS before
+  FROM found
+)
+SELECT NULL::text, hash, snapshot::text, cut_at::text, committed_at::text, (SELECT count(*)::text FROM found), NULL, NULL, NULL
+FROM made
+UNION ALL
+(SELECT id::text, xid::text, at::text, layout::text, op::text, key, row, filters, origin
+ FROM page WHERE before < ${FIRST_PAGE_BYTES} ORDER BY id)`;
+
+export function firstTip(timeline: string, start: string, createdAt: string): Tip {
+  return {
+    batch: 0,
+    hash: timelineHash(timeline),
+    snapshot: parseSnapshot(start),
+    cutAt: createdAt,
+  };
+}

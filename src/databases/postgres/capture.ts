@@ -1,0 +1,284 @@
+import type { LayoutColumn } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { CapturePlan, CaptureTable } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import {
+  type CaptureSpec,
+  filterText,
+  functionBody,
+  functionStatements,
+  isWholeRow,
+  rowAlias,
+  triggerStatements,
+} from "./capture-sql.ts";
+import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
+import type { Connection } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
+import {
+  type ColumnIdentity,
+  insertLayout,
+  loadLayouts,
+  loadTableStates,
+  type StoredLayout,
+  signature,
+  type TableState,
+} from "./layouts.ts";
+import { withShortLocks } from "./locks.ts";
+import { missingSourceObjects } from "./ours.ts";
+import { formatArrayText } from "./row-text.ts";
+import { chooseShapes, type Shape, type ShapeChoice } from "./shape.ts";
+
+/** What is to be done for one table. */
+export interface TableCapture {
+  readonly table: FoundTable;
+  readonly spec: CaptureSpec;
+  readonly layout: StoredLayout;
+  /** The layout that stands now and is replaced; null when this table is new or nothing changes. */
+  readonly replaces: StoredLayout | null;
+  readonly isNewLayout: boolean;
+  readonly functions: readonly string[];
+  /** Need the table's lock; empty when the triggers stand. */
+  readonly triggers: readonly string[];
+  readonly reason: string;
+}
+
+export async function planCapture(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+): Promise<CapturePlan> {
+  const ours = await missingSourceObjects(connection);
+  const captures = await prepareCaptures(connection, tables, ours.length === 0);
+  return {
+    statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
+    notes: captures.map(
+      ({ spec, reason }) =>
+        `${formatTable(spec.table)}: captured by ${SHAPE_NAMES[spec.shape]}, since ${reason}.`,
+    ),
+  };
+}
+
+const SHAPE_NAMES: Readonly<Record<Shape, string>> = {
+  statement: "statement triggers",
+  row: "a row trigger",
+  "row-current": "a row trigger that reads the row as it stands",
+};
+
+/** Compares what is asked with what stands. */
+export async function prepareCaptures(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+  ours: boolean,
+): Promise<readonly TableCapture[]> {
+  if (tables.length === 0) return [];
+  const found = await findTables(
+    connection,
+    tables.map((table) => table.schema.name),
+  );
+  const oids = tables.map((table) => foundTable(found, table).oid);
+  const [shapes, columns, states, bodies] = await Promise.all([
+    chooseShapes(connection, oids),
+    loadColumns(connection, oids),
+    loadTableStates(connection, oids),
+    installedBodies(connection, oids),
+  ]);
+  const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
+  const current = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
+  let nextId = Math.max(0, ...layouts.keys()) + 1;
+  return tables.map((table) => {
+    const target = foundTable(found, table);
+    const capture = prepareCapture(table, target, {
+      choice: shapes.get(target.oid) as ShapeChoice,
+      columns: (columns.get(target.oid) ?? []) as readonly FoundColumn[],
+      state: states.get(target.oid) as TableState,
+      body: bodies.get(target.oid) ?? null,
+      current: current.get(target.oid) ?? null,
+      nextId,
+    });
+    if (capture.isNewLayout) nextId++;
+    return capture;
+  });
+}
+
+function foundTable(found: ReadonlyMap<string, FoundTable>, table: CaptureTable): FoundTable {
+  const { name, key } = table.schema;
+  const target = found.get(tableKey(name));
+  if (!target) {
+    throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${formatTable(name)}.`);
+  }
+  if ((target.kind !== "r" && target.kind !== "p") || target.persistence === "t") {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${formatTable(name)} is not an ordinary table.`,
+    );
+  }
+  if (key.length === 0) {
+    throw new TidemarkError(
+      "TM-TABLE-NO-KEY",
+      `Table ${formatTable(name)} has no primary key and no unique key of not-null columns.`,
+      {
+        fix: `ALTER TABLE ${quoteTable(name)} ADD PRIMARY KEY (…);`,
+        details: { table: formatTable(name) },
+      },
+    );
+  }
+  return target;
+}
+
+interface TableFacts {
+  readonly choice: ShapeChoice;
+  readonly columns: readonly FoundColumn[];
+  readonly state: TableState;
+  readonly body: string | null;
+  readonly current: StoredLayout | null;
+  readonly nextId: number;
+}
+
+function prepareCapture(table: CaptureTable, target: FoundTable, facts: TableFacts): TableCapture {
+  const { choice, current } = facts;
+  const wanted = new Set([...table.columns, ...table.schema.key]);
+  const columns = facts.columns.filter((column) => wanted.has(column.name));
+  const draft: CaptureSpec = {
+    oid: target.oid,
+    table: { schema: schemaOf(table.schema.name), name: table.schema.name.name },
+    layout: facts.nextId,
+    shape: choice.shape,
+    partitioned: choice.partitioned,
+    only: choice.only,
+    liveColumns: facts.columns.map((column) => column.name),
+    columns,
+    key: table.schema.key,
+    filters: table.filters,
+  };
+  const wholeRow = isWholeRow(draft);
+  const live: readonly ColumnIdentity[] = facts.state.columns;
+  const wantedLayout: StoredLayout = {
+    id: facts.nextId,
+    table: draft.table,
+    columns: columns.map(toLayoutColumn),
+    key: draft.key.map((name) => columns.findIndex((column) => column.name === name)),
+    filters: table.filters,
+    oid: target.oid,
+    shape: choice.shape,
+    signature: signature(live, columns, wholeRow),
+    wholeRow,
+    only: choice.only,
+  };
+  const isNewLayout = !current || !sameLayout(current, wantedLayout);
+  const spec = isNewLayout ? draft : { ...draft, layout: current.id };
+  const bodyStands = facts.body === functionBody(spec);
+  return {
+    table: target,
+    spec,
+    layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
+    replaces: isNewLayout ? current : null,
+    isNewLayout,
+    functions: bodyStands ? [] : functionStatements(spec),
+    triggers: triggersToRun(spec, facts),
+    reason: choice.reason,
+  };
+}
+
+/** Triggers name no layout: they are left alone while shape and key stay. */
+function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] {
+  const wanted = triggerStatements(spec);
+  const { triggers } = facts.state;
+  const before = facts.current;
+  const sameKeyAndShape =
+    before?.shape === spec.shape &&
+    JSON.stringify(before.key.map((i) => before.columns[i]?.name)) === JSON.stringify(spec.key);
+  const drop = (name: string) =>
+    `DROP TRIGGER ${quoteIdentifier(name)} ON ${quoteTable(spec.table)}`;
+  const enable = (name: string) =>
+    `ALTER TABLE ${quoteTable(spec.table)} ENABLE TRIGGER ${quoteIdentifier(name)}`;
+  if (!sameKeyAndShape) return [...[...triggers.keys()].map(drop), ...wanted.values()];
+  return [
+    ...[...triggers.keys()].filter((name) => !wanted.has(name)).map(drop),
+    ...[...wanted].flatMap(([name, statement]) => {
+      const enabled = triggers.get(name);
+      if (enabled === undefined) return [statement];
+      return enabled ? [] : [enable(name)];
+    }),
+  ];
+}
+
+function toLayoutColumn(column: FoundColumn): LayoutColumn {
+  const { name, type, nativeType, nullable, generated } = column;
+  return { name, type, nativeType, nullable, generated };
+}
+
+function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
+  const facts = ({ table, columns, key, filters, wholeRow, only, signature: text }: StoredLayout) =>
+    JSON.stringify([table.schema, table.name, columns, key, filters, wholeRow, only, text]);
+  return facts(a) === facts(b);
+}
+
+/** prosrc of the functions of ours, by the oid of their table. */
+async function installedBodies(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const rows = await connection.rows(
+    `SELECT w.oid, p.prosrc FROM unnest($1::text[]) AS w(oid)
+     JOIN pg_proc p ON p.pronamespace = to_regnamespace('tidemark') AND p.proname = 'capture_' || w.oid`,
+    [formatArrayText(oids)],
+  );
+  return new Map(rows.map(([oid, source]) => [oid as string, source as string]));
+}
+
+/**
+ * Runs what is to be done for one table, in one transaction, so that no trigger ever runs with a
+ * layout that is not stored.
+ *
+ * Nobody need wait for older transactions afterwards: CREATE TRIGGER takes SHARE ROW EXCLUSIVE,
+ * which waits for every transaction that has written the table and lets no other one begin to. A
+ * transaction that first writes the table later sees the trigger, however old its snapshot is.
+ */
+export async function runCapture(connection: Connection, capture: TableCapture): Promise<void> {
+  const { spec, layout } = capture;
+  await assertFilters(connection, spec);
+  if (!capture.isNewLayout && capture.functions.length === 0 && capture.triggers.length === 0)
+    return;
+  await withShortLocks(connection, `Table ${formatTable(spec.table)}`, () =>
+    connection.transaction("BEGIN", async () => {
+      if (capture.isNewLayout) await insertLayout(connection, layout);
+      for (const statement of [...capture.functions, ...capture.triggers]) {
+        await connection.script(statement);
+      }
+    }),
+  ).catch((error: unknown) => {
+    throw withGrant(error, spec);
+  });
+}
+
+/** A condition that cannot be evaluated would break the application's writes. */
+async function assertFilters(connection: Connection, spec: CaptureSpec): Promise<void> {
+  for (const filter of spec.filters) {
+    try {
+      await connection.rows(
+        `SELECT ${filterText([filter])} FROM ${quoteTable(spec.table)} ${rowAlias(spec)} LIMIT 0`,
+      );
+    } catch (error) {
+      if (!sqlState(error).startsWith("42") || sqlState(error) === "42501") throw error;
+      throw new TidemarkError(
+        "TM-CONFIG-INVALID",
+        `The condition "${filter}" of table ${formatTable(spec.table)} is not valid: ${error instanceof Error ? error.message : ""}`,
+        { cause: error, details: { table: formatTable(spec.table) } },
+      );
+    }
+  }
+}
+
+function withGrant(error: unknown, spec: CaptureSpec): unknown {
+  if (!(error instanceof TidemarkError) || error.code !== "TM-GRANT-MISSING") return error;
+  const table = quoteTable(spec.table);
+  return new TidemarkError(
+    error.code,
+    `Capturing ${formatTable(spec.table)} needs rights that the role of the URL lacks: ${error.message}`,
+    {
+      fix: `GRANT SELECT, TRIGGER ON ${table} TO <the role of the URL>; GRANT CREATE ON DATABASE … TO <the role of the URL>;`,
+      cause: error,
+      details: error.details,
+    },
+  );
+}

@@ -1,0 +1,67 @@
+/**
+ * The live columns of tables with their types, domains followed to their base. A fragment for
+ * `WITH RECURSIVE`; `oids` is an SQL expression that gives an oid array.
+ *
+ * Columns: table_oid, number, name, not_null, generated, identity, type_name, built_in, class,
+ * modifier, formatted, bare, labels (JSON array), declared (format_type of the column itself).
+ */
+export function columnsQuery(oids: string): string {
+  return `
+WITH RECURSIVE live AS (
+  SELECT a.attrelid, a.attnum, a.attname, a.attnotnull, a.attgenerated, a.attidentity, a.atthasdef,
+         a.atttypid, a.atttypmod
+  FROM pg_attribute a
+  WHERE a.attrelid = ANY (${oids}) AND a.attnum > 0 AND NOT a.attisdropped
+), base AS (
+  SELECT l.attrelid, l.attnum, t.oid, t.typtype, t.typbasetype, t.typtypmod,
+         l.atttypmod AS modifier, t.typnotnull AS strict
+  FROM live l JOIN pg_type t ON t.oid = l.atttypid
+  UNION ALL
+  SELECT b.attrelid, b.attnum, t.oid, t.typtype, t.typbasetype, t.typtypmod,
+         b.typtypmod, b.strict OR t.typnotnull
+  FROM base b JOIN pg_type t ON t.oid = b.typbasetype
+  WHERE b.typtype = 'd'
+)
+SELECT l.attrelid::oid, l.attnum, l.attname, l.attnotnull OR b.strict, l.attgenerated <> '',
+       l.attidentity <> '' OR COALESCE((
+         SELECT pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%'
+         FROM pg_attrdef d WHERE d.adrelid = l.attrelid AND d.adnum = l.attnum), false),
+       t.typname, t.typnamespace = 'pg_catalog'::regnamespace, t.typtype, b.modifier,
+       format_type(t.oid, b.modifier), format_type(t.oid, NULL),
+       (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+       format_type(l.atttypid, l.atttypmod), l.atthasdef
+FROM live l
+JOIN base b ON b.attrelid = l.attrelid AND b.attnum = l.attnum AND b.typtype <> 'd'
+JOIN pg_type t ON t.oid = b.oid
+ORDER BY 1, l.attnum`;
+}
+
+/** The unique indexes that can identify a row: table_oid, is_primary, columns (JSON array of names), all_not_null, immediate. */
+export function uniquesQuery(oids: string): string {
+  return `
+SELECT i.indrelid::oid, i.indisprimary, json_agg(a.attname ORDER BY k.position),
+       bool_and(a.attnotnull), i.indimmediate,
+       sum(CASE WHEN a.attlen > 0 THEN a.attlen ELSE 64 END)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+WHERE i.indrelid = ANY (${oids}) AND i.indisunique AND i.indisvalid
+  AND i.indpred IS NULL AND i.indexprs IS NULL AND k.position <= i.indnkeyatts
+GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, i.indnkeyatts
+ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, 6, i.indexrelid`;
+}
+
+/** Foreign keys: table_oid, columns (JSON), schema and name of the table referred to, its oid. */
+export function foreignKeysQuery(oids: string): string {
+  return `
+SELECT c.conrelid::oid,
+       (SELECT json_agg(a.attname ORDER BY k.position)
+        FROM unnest(c.conkey) WITH ORDINALITY AS k(number, position)
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number),
+       n.nspname, r.relname, c.confrelid::oid
+FROM pg_constraint c
+JOIN pg_class r ON r.oid = c.confrelid
+JOIN pg_namespace n ON n.oid = r.relnamespace
+WHERE c.contype = 'f' AND c.conrelid = ANY (${oids}) AND NOT r.relispartition
+ORDER BY c.conrelid, c.conname`;
+}

@@ -1,0 +1,298 @@
+import type { ColumnType } from "../../core/column-type.ts";
+import type { Catalog } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import {
+  type ColumnSchema,
+  type ForeignKey,
+  formatTable,
+  type TableName,
+  type TableSchema,
+} from "../../core/table.ts";
+import { columnsQuery, foreignKeysQuery, uniquesQuery } from "./catalog-query.ts";
+import type { Connection, Row } from "./connection.ts";
+import { OUR_SCHEMA, schemaOf } from "./identifiers.ts";
+import { uninstall, uninstallStatements } from "./ours.ts";
+import { formatArrayText } from "./row-text.ts";
+import { columnTypeOf } from "./types.ts";
+
+/** A table found in the catalog. */
+export interface FoundTable {
+  readonly oid: string;
+  readonly name: TableName;
+  /** relkind: r ordinary, p partitioned, v view, m materialized view, f foreign. */
+  readonly kind: string;
+  /** relpersistence: p permanent, u unlogged, t temporary. */
+  readonly persistence: string;
+}
+
+/** A column with what only this adapter wants to know. */
+export interface FoundColumn extends ColumnSchema {
+  readonly number: number;
+  /** Type without modifier, for casts that must not cut a value short. */
+  readonly bareType: string;
+  readonly hasDefault: boolean;
+}
+
+export interface UniqueKey {
+  readonly columns: readonly string[];
+  readonly primary: boolean;
+  readonly notNull: boolean;
+  /** Checked at each row, not deferrable. */
+  readonly immediate: boolean;
+}
+
+export class PostgresCatalog implements Catalog {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  async listTables(): Promise<readonly TableName[]> {
+    const rows = await this.#connection.rows(LIST_TABLES);
+    return rows.map(([schema, name]) => ({ schema: schema as string, name: name as string }));
+  }
+
+  async describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
+    return describeTables(this.#connection, tables);
+  }
+
+  planUninstall(): Promise<readonly string[]> {
+    return uninstallStatements(this.#connection);
+  }
+
+  uninstall(): Promise<void> {
+    return uninstall(this.#connection);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}
+
+const LIST_TABLES = `
+SELECT n.nspname, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', '${OUR_SCHEMA}')
+  AND n.nspname NOT LIKE 'pg\\_temp\\_%' AND n.nspname NOT LIKE 'pg\\_toast%'
+  AND NOT EXISTS (
+    SELECT FROM pg_depend d
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2`;
+
+/** Finds the tables by name; those that are not there are absent. In the order asked. */
+export async function findTables(
+  connection: Connection,
+  tables: readonly TableName[],
+): Promise<ReadonlyMap<string, FoundTable>> {
+  const rows = await connection.rows(
+    `SELECT w.schema, w.name, c.oid::oid, c.relkind, c.relpersistence
+     FROM unnest($1::text[], $2::text[]) AS w(schema, name)
+     JOIN pg_namespace n ON n.nspname = w.schema
+     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')`,
+    [formatArrayText(tables.map(schemaOf)), formatArrayText(tables.map((table) => table.name))],
+  );
+  const found = new Map<string, FoundTable>();
+  for (const [schema, name, oid, kind, persistence] of rows as string[][]) {
+    const table = { schema: schema as string, name: name as string };
+    found.set(tableKey(table), {
+      oid: oid as string,
+      name: table,
+      kind: kind as string,
+      persistence: persistence as string,
+    });
+  }
+  return found;
+}
+
+/** Identity of a table inside this adapter: no schema means `public`. */
+export function tableKey(table: TableName): string {
+  return JSON.stringify([schemaOf(table), table.name]);
+}
+
+export async function describeTables(
+  connection: Connection,
+  tables: readonly TableName[],
+): Promise<readonly TableSchema[]> {
+  const found = await findTables(connection, tables);
+  for (const table of tables) await assertCapturable(connection, table, found.get(tableKey(table)));
+  const oids = [...found.values()].map((table) => table.oid);
+  const [columns, uniques, foreignKeys] = await Promise.all([
+    loadColumns(connection, oids),
+    loadUniques(connection, oids),
+    loadForeignKeys(connection, oids),
+  ]);
+  return tables.map((name) => {
+    const { oid } = found.get(tableKey(name)) as FoundTable;
+    const own = columns.get(oid) ?? [];
+    const unsupported = own.find((column) => column.type === null);
+    if (unsupported) throw unsupportedType(name, unsupported);
+    const keys = uniques.get(oid) ?? [];
+    const key = keys.find(isRowKey) ?? keys.find((each) => each.primary);
+    return {
+      name: { schema: schemaOf(name), name: name.name },
+      columns: (own as readonly FoundColumn[]).map(toSchema),
+      key: key?.columns ?? [],
+      uniques: keys.filter((each) => each !== key).map((each) => each.columns),
+      foreignKeys: foreignKeys.get(oid) ?? [],
+    };
+  });
+}
+
+/** The first of these is the key: uniques come primary key first, then the smallest. */
+function isRowKey(unique: UniqueKey): boolean {
+  return unique.immediate && unique.notNull;
+}
+
+function toSchema(column: FoundColumn): ColumnSchema {
+  const { name, type, nativeType, nullable, generated, identity } = column;
+  return { name, type, nativeType, nullable, generated, identity };
+}
+
+function unsupportedType(table: TableName, column: UntypedColumn): TidemarkError {
+  return new TidemarkError(
+    "TM-TYPE-UNSUPPORTED",
+    `Column ${column.name} of ${formatTable(table)} has the type ${column.nativeType}, which Tidemark cannot carry.`,
+    {
+      fix: `Leave the column out: except: [${column.name}]`,
+      details: { table: formatTable(table), column: column.name, type: column.nativeType },
+    },
+  );
+}
+
+/** A column whose type we may not be able to carry. */
+export type UntypedColumn = Omit<FoundColumn, "type"> & { readonly type: ColumnType | null };
+
+/** Live columns by table oid, in table order. */
+export async function loadColumns(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlyMap<string, readonly UntypedColumn[]>> {
+  const rows = await connection.rows(columnsQuery("$1::oid[]"), [formatArrayText(oids)]);
+  return groupByFirst(rows, toColumn);
+}
+
+function toColumn(row: Row): UntypedColumn {
+  const [, number, name, notNull, generated, identity, typeName, builtIn, kind, modifier] = row;
+  const [formatted, bare, labels, , hasDefault] = row.slice(10);
+  const type = columnTypeOf({
+    name: typeName as string,
+    builtIn: builtIn === "t",
+    class: kind as string,
+    modifier: Number(modifier),
+    formatted: formatted as string,
+    bare: bare as string,
+    labels: labels ? (JSON.parse(labels) as string[]) : [],
+  });
+  return {
+    name: name as string,
+    number: Number(number),
+    type,
+    nativeType: formatted as string,
+    bareType: bare as string,
+    nullable: notNull !== "t",
+    generated: generated === "t",
+    identity: identity === "t",
+    hasDefault: hasDefault === "t",
+  };
+}
+
+/** Unique keys by table oid: the primary key first, then the smallest. */
+export async function loadUniques(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlyMap<string, readonly UniqueKey[]>> {
+  const rows = await connection.rows(uniquesQuery("$1::oid[]"), [formatArrayText(oids)]);
+  return groupByFirst(rows, ([, primary, columns, notNull, immediate]) => ({
+    columns: JSON.parse(columns as string) as string[],
+    primary: primary === "t",
+    notNull: notNull === "t",
+    immediate: immediate === "t",
+  }));
+}
+
+async function loadForeignKeys(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlyMap<string, readonly ForeignKey[]>> {
+  const rows = await connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]);
+  return groupByFirst(rows, ([, columns, schema, name]) => ({
+    columns: JSON.parse(columns as string) as string[],
+    references: { schema: schema as string, name: name as string },
+  }));
+}
+
+function groupByFirst<T>(rows: readonly Row[], read: (row: Row) => T): ReadonlyMap<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const row of rows) {
+    const key = row[0] as string;
+    const group = groups.get(key);
+    if (group) group.push(read(row));
+    else groups.set(key, [read(row)]);
+  }
+  return groups;
+}
+
+const UNSUPPORTED_KINDS: Readonly<Record<string, string>> = {
+  v: "a view",
+  m: "a materialized view",
+  f: "a foreign table",
+};
+
+async function assertCapturable(
+  connection: Connection,
+  table: TableName,
+  found: FoundTable | undefined,
+): Promise<void> {
+  const name = formatTable(table);
+  if (!found) {
+    const nearest = await nearestTable(connection, table);
+    throw new TidemarkError(
+      "TM-TABLE-MISSING",
+      `There is no table ${name} in database "${connection.database}".`,
+      {
+        ...(nearest ? { fix: `Did you mean ${nearest}?` } : {}),
+        details: { table: name },
+      },
+    );
+  }
+  const kind =
+    UNSUPPORTED_KINDS[found.kind] ?? (found.persistence === "t" ? "a temporary table" : null);
+  if (kind) {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${name} is ${kind}: only ordinary tables can be synced.`,
+      {
+        details: { table: name },
+      },
+    );
+  }
+}
+
+async function nearestTable(connection: Connection, table: TableName): Promise<string | null> {
+  const wanted = formatTable({ schema: schemaOf(table), name: table.name });
+  const names = (await connection.rows(LIST_TABLES)).map((row) => row.join("."));
+  let best: { readonly name: string; readonly distance: number } | null = null;
+  for (const name of names) {
+    const distance = editDistance(wanted, name);
+    if (distance <= 1 + wanted.length / 3 && (!best || distance < best.distance)) {
+      best = { name, distance };
+    }
+  }
+  return best?.name ?? null;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

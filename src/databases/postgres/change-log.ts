@@ -1,0 +1,232 @@
+import { randomUUID } from "node:crypto";
+import type { Layout } from "../../core/change.ts";
+import type { DatabaseOptions } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
+import { prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
+import { RELAY_LOCK, triggerStatements } from "./capture-sql.ts";
+import { tableKey } from "./catalog.ts";
+import { Connection } from "./connection.ts";
+import { DriftWatch } from "./drift.ts";
+import { loadLayouts, type StoredLayout } from "./layouts.ts";
+import { LogPages } from "./log-pages.ts";
+import { LogDecoder } from "./log-rows.ts";
+import { Mutex } from "./mutex.ts";
+import { createSourceObjects } from "./ours.ts";
+import { LogRotation } from "./rotation.ts";
+import { parseSnapshot } from "./snapshot.ts";
+import { PostgresSubscribers } from "./subscribers.ts";
+import { Waker } from "./wake.ts";
+
+/** Two sessions: `main` has the lease and cuts; `control` does what may take a lock. */
+export class PostgresChangeLog implements ChangeLog {
+  readonly timeline: string;
+  readonly batches: Batches;
+  readonly subscribers: Subscribers;
+  readonly #options: DatabaseOptions;
+  readonly #main: Connection;
+  readonly #control: Connection;
+  readonly #rotation: LogRotation;
+  readonly #decoder: LogDecoder;
+  readonly #pages: LogPages;
+  readonly #drift: DriftWatch;
+  readonly #waker: Waker;
+  /** Layouts of all captured tables by id, and those in force by table. */
+  readonly #layouts: Map<number, StoredLayout>;
+  readonly #current = new Map<string, StoredLayout>();
+
+  private constructor(parts: OpenedParts) {
+    const { options, main, control, state, layouts } = parts;
+    const mutex = new Mutex();
+    this.timeline = state.timeline;
+    this.#options = options;
+    this.#main = main;
+    this.#control = control;
+    this.#layouts = layouts;
+    this.#decoder = new LogDecoder(layouts.values());
+    this.#pages = new LogPages(options, this.#decoder);
+    this.#rotation = new LogRotation(control, mutex);
+    this.#drift = new DriftWatch(control, mutex);
+    this.subscribers = new PostgresSubscribers(control, mutex);
+    for (const layout of layouts.values()) this.#current.set(tableKey(layout.table), layout);
+    const batches = new PostgresBatches(
+      {
+        timeline: state.timeline,
+        main,
+        decoder: this.#decoder,
+        pages: this.#pages,
+        rotation: this.#rotation,
+        currentLayout: (table) => this.#current.get(tableKey(table)) ?? null,
+        checkCapture: () => this.#drift.check(),
+      },
+      state.tip,
+    );
+    this.batches = batches;
+    this.#waker = new Waker(main, () => batches.hasUnseen(), state.maySleep);
+  }
+
+  /** Null while another relay holds the lease. */
+  static async open(options: DatabaseOptions): Promise<PostgresChangeLog | null> {
+    const main = await Connection.open(options, "relay");
+    let control: Connection | null = null;
+    try {
+      const [lease] = await main.rows(`SELECT pg_try_advisory_lock(${RELAY_LOCK})`);
+      if (lease?.[0] !== "t") {
+        await main.close();
+        return null;
+      }
+      await createSourceObjects(main);
+      const state = await openTimeline(main);
+      const layouts = await loadLayouts(main);
+      control = await Connection.open(options, "relay control");
+      return new PostgresChangeLog({ options, main, control, state, layouts });
+    } catch (error) {
+      await control?.close();
+      await main.close();
+      throw error;
+    }
+  }
+
+  async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
+    // A session of its own: DDL waits for locks, and cutting goes on meanwhile.
+    const connection = await Connection.open(this.#options, "relay capture");
+    try {
+      for (const capture of await prepareCaptures(connection, tables, true)) {
+        await this.#assertReadable(connection, capture);
+        await runCapture(connection, capture);
+        this.#adopt(capture);
+      }
+    } finally {
+      await connection.close();
+    }
+    return [...this.#layouts.values()];
+  }
+
+  waitForChanges(signal: AbortSignal): Promise<void> {
+    return this.#waker.wait(signal);
+  }
+
+  stats(): Promise<LogStats> {
+    return this.#rotation.stats();
+  }
+
+  async close(): Promise<void> {
+    await this.#pages.close();
+    await this.#control.close();
+    await this.#main.close();
+  }
+
+  #adopt(capture: TableCapture): void {
+    const { layout } = capture;
+    this.#layouts.set(layout.id, layout);
+    this.#decoder.add(layout);
+    this.#current.set(tableKey(layout.table), layout);
+    this.#drift.watch({ layout, triggers: [...triggerStatements(capture.spec).keys()] });
+  }
+
+  /**
+   * A column dropped and another added: logged rows have as many fields before as after, and nothing
+   * tells which they are. So none may be waiting.
+   */
+  async #assertReadable(connection: Connection, capture: TableCapture): Promise<void> {
+    const { replaces, layout } = capture;
+    if (!replaces || replaces.signature === layout.signature) return;
+    const numbers = ({ signature }: StoredLayout) =>
+      JSON.stringify((JSON.parse(signature) as [number][]).map(([number]) => number));
+    const sameCount = replaces.columns.length === layout.columns.length;
+    if (!sameCount || numbers(replaces) === numbers(layout)) return;
+    const [row] = await connection.rows(
+      `SELECT EXISTS (SELECT FROM (SELECT xid, layout FROM tidemark.change_log_0 UNION ALL
+         SELECT xid, layout FROM tidemark.change_log_1 UNION ALL SELECT xid, layout FROM tidemark.change_log_2) l
+       WHERE l.layout = $1 AND NOT pg_visible_in_snapshot(l.xid, COALESCE(
+         (SELECT snapshot FROM tidemark.batches ORDER BY n DESC LIMIT 1), (SELECT start FROM tidemark.source))))`,
+      [String(replaces.id)],
+    );
+    if (row?.[0] !== "t") return;
+    const table = formatTable(layout.table);
+    throw new TidemarkError(
+      "TM-SCHEMA-DRIFT",
+      `Columns of ${table} were dropped and added while changes of it were waiting: what they mean cannot be told.`,
+      {
+        fix: "tidemark uninstall at this source, then start again: its tables are copied anew.",
+        details: { table },
+      },
+    );
+  }
+}
+
+interface OpenedParts {
+  readonly options: DatabaseOptions;
+  readonly main: Connection;
+  readonly control: Connection;
+  readonly state: TimelineState;
+  readonly layouts: Map<number, StoredLayout>;
+}
+
+interface TimelineState {
+  readonly timeline: string;
+  readonly tip: Tip;
+  /** False where transactions may be prepared (see wake.ts). */
+  readonly maySleep: boolean;
+}
+
+/** Begins the timeline, or goes on with it where this is the same server and database. */
+async function openTimeline(main: Connection): Promise<TimelineState> {
+  const server = await serverIdentity(main);
+  await main.run(
+    `INSERT INTO tidemark.source (timeline, server, database_oid, start)
+     SELECT $1, $2, oid, pg_current_snapshot() FROM pg_database WHERE datname = current_database()
+     ON CONFLICT DO NOTHING`,
+    [randomUUID(), server],
+  );
+  const [row] = await main.rows(
+    `SELECT s.timeline, s.server, s.database_oid = d.oid, s.start, s.created_at,
+            b.n, b.hash, b.snapshot, b.cut_at, current_setting('max_prepared_transactions'),
+            COALESCE(pg_snapshot_xmax(b.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), true)
+     FROM tidemark.source s
+     JOIN pg_database d ON d.datname = current_database()
+     LEFT JOIN LATERAL (SELECT * FROM tidemark.batches ORDER BY n DESC LIMIT 1) b ON true`,
+  );
+  if (!row) throw new TidemarkError("TM-INTERNAL", "The table tidemark.source is empty.");
+  const [timeline, stored, sameDatabase, start, createdAt] = row as string[];
+  const [batch, hash, snapshot, cutAt, prepared, forward] = row.slice(5);
+  const sameServer = stored === server || stored === "" || server === "";
+  if (sameDatabase !== "t" || !sameServer) throw cloned(main.database);
+  if (forward !== "t") {
+    throw new TidemarkError(
+      "TM-SOURCE-REWOUND",
+      `Database "${main.database}" has fewer transactions than its own batches have seen: it was restored to an earlier time.`,
+      { fix: "tidemark uninstall at this source, then start again: its tables are copied anew." },
+    );
+  }
+  const tip: Tip =
+    batch === null || batch === undefined
+      ? firstTip(timeline as string, start as string, createdAt as string)
+      : {
+          batch: Number(batch),
+          hash: hash as string,
+          snapshot: parseSnapshot(snapshot as string),
+          cutAt: cutAt as string,
+        };
+  return { timeline: timeline as string, tip, maySleep: prepared === "0" };
+}
+
+/** The cluster's own number, where the role may read it. */
+async function serverIdentity(main: Connection): Promise<string> {
+  const [may] = await main.rows("SELECT has_function_privilege('pg_control_system()', 'execute')");
+  if (may?.[0] !== "t") return "";
+  const [row] = await main.rows("SELECT system_identifier FROM pg_control_system()");
+  return row?.[0] ?? "";
+}
+
+function cloned(database: string): TidemarkError {
+  return new TidemarkError(
+    "TM-SOURCE-CLONED",
+    `The change log in database "${database}" was made in another database or server: this one is a copy.`,
+    {
+      fix: "tidemark uninstall at this source, then start again: the copy gets a timeline of its own.",
+    },
+  );
+}

@@ -1,0 +1,345 @@
+import type { Readable, Writable } from "node:stream";
+import { finished } from "node:stream/promises";
+import type { DatabaseOptions } from "../../core/database.ts";
+import { loadDriver } from "../../core/driver.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { redactText } from "../../core/secrets.ts";
+import { classify, sqlState } from "./errors.ts";
+
+/** The slice of `pg` that we use. */
+interface PgClient {
+  pipeline: boolean;
+  readonly connection: { readonly stream: { cork(): void; uncork(): void; destroy(): void } };
+  connect(): Promise<unknown>;
+  end(): Promise<void>;
+  query(config: PgQuery): Promise<PgResult | readonly PgResult[]>;
+  query<T>(stream: T): T;
+  on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
+  on(event: "notification", listener: () => void): unknown;
+}
+interface PgQuery {
+  readonly text: string;
+  readonly name?: string;
+  readonly values?: readonly Parameter[];
+  readonly rowMode: "array";
+}
+interface PgResult {
+  readonly rows: Row[];
+  readonly rowCount: number | null;
+  readonly command: string;
+}
+
+/** Values travel as text in both directions, so that no number or date is ever rounded by JavaScript. */
+export type Row = (string | null)[];
+export type Parameter = string | null;
+
+/**
+ * What every session of ours has. Output formats are part of the canonical text of values; the
+ * path is closed so that no one's function or operator is called in place of a built-in one.
+ * Sequential scans are off because the log's statistics are of the time before its last TRUNCATE.
+ */
+const SESSION = [
+  "SET client_encoding TO 'UTF8'",
+  "SET TimeZone TO 'UTC'",
+  "SET DateStyle TO 'ISO, YMD'",
+  "SET IntervalStyle TO 'iso_8601'",
+  "SET bytea_output TO 'hex'",
+  "SET extra_float_digits TO 1",
+  "SET lc_monetary TO 'C'",
+  "SET standard_conforming_strings TO on",
+  "SET search_path TO pg_catalog",
+  "SET row_security TO off",
+  "SET statement_timeout TO 0",
+  "SET lock_timeout TO 0",
+  "SET idle_in_transaction_session_timeout TO 0",
+  "SET synchronous_commit TO on",
+  "SET enable_seqscan TO off",
+  "SET jit TO off",
+];
+
+const MIN_VERSION = 130_000;
+const CONNECT_TIMEOUT_MS = 15_000;
+
+/** One session. Everything thrown is a TidemarkError. Queries given while others run are pipelined. */
+export class Connection {
+  readonly database: string;
+  /** server_version_num: 150020. */
+  readonly version: number;
+  readonly #client: PgClient;
+  readonly #role: string;
+  #lost: TidemarkError | null = null;
+  #closed = false;
+  readonly #onLost: ((error: TidemarkError) => void)[] = [];
+
+  private constructor(
+    client: PgClient,
+    options: { database: string; role: string; version: number },
+  ) {
+    this.#client = client;
+    this.database = options.database;
+    this.#role = options.role;
+    this.version = options.version;
+    client.on("error", (error) => this.#lose(error));
+    client.on("end", () => this.#lose(new Error("Connection terminated")));
+  }
+
+  /** Throws TM-CONNECT-FAILED, TM-AUTH-FAILED, TM-DRIVER-MISSING, TM-SERVER-UNSUPPORTED. */
+  static async open(options: DatabaseOptions, role: string): Promise<Connection> {
+    const { default: pg } = await loadDriver("pg", () => import("pg"));
+    let client: PgClient;
+    try {
+      client = new pg.Client({
+        connectionString: options.url,
+        ...transportSecurity(options.url),
+        application_name: `tidemark ${role}`,
+        keepAlive: true,
+        keepAliveInitialDelayMillis: 10_000,
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        types: { getTypeParser: () => (text: string) => text },
+        pipeline: true,
+      } as ConstructorParameters<typeof pg.Client>[0]) as unknown as PgClient;
+    } catch (error) {
+      throw new TidemarkError(
+        "TM-URL-INVALID",
+        `The URL of database "${options.name}" is not valid.`,
+        {
+          cause: new Error(redactText(String(error), [options.url])),
+        },
+      );
+    }
+    // A socket that breaks while connecting is told by connect() and by this event: one is enough.
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      const [row] = await configure(client);
+      const version = Number(row?.[0] ?? 0);
+      if (version < MIN_VERSION) {
+        throw new TidemarkError(
+          "TM-SERVER-UNSUPPORTED",
+          `Database "${options.name}" runs PostgreSQL ${Math.floor(version / 10_000)}; Tidemark needs 13 or later.`,
+        );
+      }
+      return new Connection(client, { database: options.name, role, version });
+    } catch (error) {
+      await client.end().catch(() => {});
+      throw connectError(error, options);
+    }
+  }
+
+  get lost(): boolean {
+    return this.#lost !== null;
+  }
+
+  /** Called once when the session ends other than by close(). */
+  onLost(listener: (error: TidemarkError) => void): void {
+    this.#onLost.push(listener);
+  }
+
+  onNotification(listener: () => void): void {
+    this.#client.on("notification", listener);
+  }
+
+  /** One statement with bound values; `name` makes it a prepared one. Gives its rows. */
+  async rows(text: string, values: readonly Parameter[] = [], name?: string): Promise<Row[]> {
+    const result = await this.#query(text, values, name);
+    return result.rows;
+  }
+
+  /** As rows(); gives the number of rows concerned. */
+  async run(text: string, values: readonly Parameter[] = [], name?: string): Promise<number> {
+    const result = await this.#query(text, values, name);
+    return result.rowCount ?? 0;
+  }
+
+  /** Statements without values, as one message; they share an implicit transaction. */
+  async script(text: string): Promise<void> {
+    await this.#query(text, [], undefined);
+  }
+
+  /** COMMIT, or the error that the server rolled back instead (it does so without saying). */
+  async commit(): Promise<void> {
+    const result = await this.#query("COMMIT", [], undefined);
+    if (result.command === "ROLLBACK") {
+      throw new TidemarkError("TM-APPLY-RETRY", "The transaction was rolled back by the server.");
+    }
+  }
+
+  /** Queries started within `start` leave in one network write. */
+  together<T>(start: () => T): T {
+    const { stream } = this.#client.connection;
+    stream.cork();
+    try {
+      return start();
+    } finally {
+      stream.uncork();
+    }
+  }
+
+  /** Runs `work` between BEGIN and COMMIT; rolls back when it throws. */
+  async transaction<T>(begin: string, work: () => Promise<T>): Promise<T> {
+    await this.script(begin);
+    try {
+      const result = await work();
+      await this.commit();
+      return result;
+    } catch (error) {
+      if (!this.lost) await this.script("ROLLBACK").catch(() => {});
+      throw error;
+    }
+  }
+
+  /** COPY … FROM STDIN; no other query may be under way on this session. */
+  async copyIn(text: string, write: (stream: Writable) => Promise<void>): Promise<void> {
+    const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
+    await this.#exclusively(async () => {
+      const stream = this.#client.query(streams.from(text));
+      const done = finished(stream);
+      // Observed now, so that an error while rows are still being written is not an unhandled one.
+      done.catch(() => {});
+      await write(stream).catch(async (error: unknown) => {
+        stream.destroy();
+        await done.catch((first: unknown) => {
+          throw sqlState(first) === "" ? error : first;
+        });
+        throw error;
+      });
+      stream.end();
+      await done;
+    });
+  }
+
+  /**
+   * COPY … TO STDOUT, in chunks of bytes. When the reader leaves before the end the session is
+   * closed: the rest would still have to be read.
+   */
+  async *copyOut(text: string): AsyncGenerator<Buffer> {
+    const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
+    this.#assertUsable();
+    this.#client.pipeline = false;
+    const stream: Readable = this.#client.query(streams.to(text));
+    let complete = false;
+    try {
+      for await (const chunk of stream) yield chunk as Buffer;
+      complete = true;
+    } catch (error) {
+      throw this.#wrap(error);
+    } finally {
+      if (complete) this.#client.pipeline = true;
+      else this.destroy();
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#lost) return;
+    await this.#client.end().catch(() => {});
+  }
+
+  /** Ends the session at once, whatever it does. */
+  destroy(): void {
+    this.#closed = true;
+    this.#client.connection.stream.destroy();
+  }
+
+  async #query(
+    text: string,
+    values: readonly Parameter[],
+    name: string | undefined,
+  ): Promise<PgResult> {
+    this.#assertUsable();
+    try {
+      const result = await this.#client.query({
+        text,
+        rowMode: "array",
+        ...(values.length > 0 ? { values } : {}),
+        ...(name === undefined ? {} : { name, values }),
+      });
+      return Array.isArray(result) ? (result.at(-1) as PgResult) : (result as PgResult);
+    } catch (error) {
+      throw this.#wrap(error);
+    }
+  }
+
+  async #exclusively(work: () => Promise<void>): Promise<void> {
+    this.#assertUsable();
+    // The driver pipelines only its own queries; a COPY needs the connection for itself.
+    this.#client.pipeline = false;
+    try {
+      await work();
+    } catch (error) {
+      throw this.#wrap(error);
+    } finally {
+      this.#client.pipeline = true;
+    }
+  }
+
+  #assertUsable(): void {
+    if (this.#lost) throw this.#lost;
+    if (this.#closed) {
+      throw new TidemarkError(
+        "TM-CONNECTION-LOST",
+        `The session with database "${this.database}" is closed.`,
+      );
+    }
+  }
+
+  #wrap(error: unknown): TidemarkError {
+    if (this.#lost) return this.#lost;
+    return classify(error, { action: `work as ${this.#role}`, database: this.database });
+  }
+
+  #lose(error: unknown): void {
+    if (this.#lost || this.#closed) return;
+    const cause = sqlState(error) === "" ? new Error("Connection terminated") : error;
+    this.#lost = classify(cause, { action: "keep the session", database: this.database });
+    if (this.#lost.code !== "TM-CONNECTION-LOST") {
+      this.#lost = new TidemarkError(
+        "TM-CONNECTION-LOST",
+        `The connection to database "${this.database}" was lost.`,
+        { cause: error },
+      );
+    }
+    for (const listener of this.#onLost) listener(this.#lost);
+  }
+}
+
+async function configure(client: PgClient): Promise<Row[]> {
+  const text = [...SESSION, "SELECT current_setting('server_version_num')"].join("; ");
+  const results = await client.query({ text, rowMode: "array" });
+  return (results as readonly PgResult[]).at(-1)?.rows ?? [];
+}
+
+function connectError(error: unknown, options: DatabaseOptions): TidemarkError {
+  const known = classify(error, { action: "connect", database: options.name });
+  if (known.code !== "TM-CONNECTION-LOST" && known.code !== "TM-INTERNAL") return known;
+  const message = redactText(error instanceof Error ? error.message : String(error), [options.url]);
+  const aboutTls = /SSL|TLS|certificate|self.signed/i.test(message);
+  return new TidemarkError(
+    "TM-CONNECT-FAILED",
+    `Database "${options.name}" cannot be reached: ${message}`,
+    aboutTls
+      ? {
+          fix: "Give the server a certificate of a known authority (or add &sslrootcert=FILE to the URL); on a network you trust, add ?sslmode=disable.",
+        }
+      : {},
+  );
+}
+
+/**
+ * Without a word in the URL: plain text on the same machine, a checked certificate elsewhere.
+ * `sslmode` in the URL decides otherwise.
+ */
+function transportSecurity(url: string): object {
+  try {
+    const { hostname, searchParams } = new URL(url);
+    const host = searchParams.get("host") ?? decodeURIComponent(hostname);
+    const local = /^(|localhost|127\..*|\[?::1\]?|\/.*)$/.test(host);
+    const said = ["sslmode", "ssl", "sslrootcert", "sslnegotiation"].some((key) =>
+      searchParams.has(key),
+    );
+    return local || said ? {} : { ssl: { rejectUnauthorized: true } };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,194 @@
+import { type ErrorCode, TidemarkError } from "../../core/errors.ts";
+
+/** What the driver tells of a server's error; the message and detail may quote row values. */
+interface ServerError {
+  readonly code: string;
+  readonly message: string;
+  readonly schema?: string;
+  readonly table?: string;
+  readonly column?: string;
+  readonly constraint?: string;
+  readonly dataType?: string;
+}
+
+/** What the caller was doing, so that the error names it. */
+export interface ErrorContext {
+  /** `apply rows`, `connect`: completes "Could not …". */
+  readonly action: string;
+  /** Name of the database in the config. */
+  readonly database: string;
+  /** Table concerned, as people read it. */
+  readonly table?: string | undefined;
+}
+
+const CONNECTION_CODES = new Set([
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ECONNABORTED",
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_WRITE_AFTER_END",
+]);
+
+const UNREACHABLE_CODES = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EAI_AGAIN",
+  "ENOENT",
+]);
+
+/** SQLSTATE to code; the longest prefix wins. */
+const BY_STATE: Readonly<Record<string, ErrorCode>> = {
+  "08": "TM-CONNECTION-LOST",
+  "57P": "TM-CONNECTION-LOST",
+  "57P03": "TM-CONNECT-FAILED",
+  "57014": "TM-APPLY-RETRY",
+  "28": "TM-AUTH-FAILED",
+  "3D000": "TM-CONNECT-FAILED",
+  "53300": "TM-CONNECT-FAILED",
+  "53100": "TM-DISK-FULL",
+  "53400": "TM-DISK-FULL",
+  "25006": "TM-READ-ONLY",
+  "42501": "TM-GRANT-MISSING",
+  "42P01": "TM-TABLE-MISSING",
+  "3F000": "TM-TABLE-MISSING",
+  "42703": "TM-COLUMN-MISSING",
+  "42804": "TM-COLUMN-UNFIT",
+  "428C9": "TM-COLUMN-UNFIT",
+  "40": "TM-APPLY-RETRY",
+  "55P03": "TM-APPLY-RETRY",
+  "55006": "TM-APPLY-RETRY",
+  "53": "TM-APPLY-RETRY",
+  "23": "TM-APPLY-CONSTRAINT",
+  "44000": "TM-APPLY-CONSTRAINT",
+  "22": "TM-VALUE-REFUSED",
+  "54000": "TM-VALUE-REFUSED",
+};
+
+/** Wraps whatever the driver or the server threw. Never quotes a value or the URL. */
+export function classify(error: unknown, context: ErrorContext): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  if (isServerError(error)) return fromServer(error, context);
+  const code = codeOf(error);
+  if (UNREACHABLE_CODES.has(code)) {
+    return new TidemarkError(
+      "TM-CONNECT-FAILED",
+      `Database "${context.database}" cannot be reached (${code}).`,
+      { fix: "Check host and port in the URL, and that the server runs.", cause: error },
+    );
+  }
+  if (CONNECTION_CODES.has(code) || isLostConnection(error)) {
+    return new TidemarkError(
+      "TM-CONNECTION-LOST",
+      `The connection to database "${context.database}" was lost.`,
+      { cause: error },
+    );
+  }
+  return new TidemarkError("TM-INTERNAL", `Could not ${context.action}: ${messageOf(error)}`, {
+    cause: error,
+  });
+}
+
+/** The SQLSTATE of a server's error, else "". */
+export function sqlState(error: unknown): string {
+  if (error instanceof TidemarkError) return sqlState(error.cause);
+  return isServerError(error) ? error.code : "";
+}
+
+function fromServer(error: ServerError, context: ErrorContext): TidemarkError {
+  const code = codeFor(error.code);
+  const table = error.table ? [error.schema, error.table].filter(Boolean).join(".") : context.table;
+  const details = {
+    sqlState: error.code,
+    database: context.database,
+    ...(table ? { table } : {}),
+    ...(error.column ? { column: error.column } : {}),
+    ...(error.constraint ? { constraint: error.constraint } : {}),
+  };
+  const fix = fixFor(code, error, table);
+  return new TidemarkError(code, describe(code, error, { ...context, table }), {
+    cause: error,
+    details,
+    ...(fix === undefined ? {} : { fix }),
+  });
+}
+
+function codeFor(state: string): ErrorCode {
+  for (let length = state.length; length >= 2; length--) {
+    const code = BY_STATE[state.slice(0, length)];
+    if (code) return code;
+  }
+  return "TM-INTERNAL";
+}
+
+function describe(code: ErrorCode, error: ServerError, context: ErrorContext): string {
+  const where = context.table ? ` on table ${context.table}` : "";
+  const column = error.column ? `, column ${error.column}` : "";
+  switch (code) {
+    case "TM-VALUE-REFUSED":
+      // The server's message quotes the value, so it is not passed on.
+      return `Database "${context.database}" refused a value${where}${column} (SQLSTATE ${error.code}).`;
+    case "TM-APPLY-CONSTRAINT":
+      return `A rule of database "${context.database}"${where}${column} was broken: ${error.constraint ? `constraint ${error.constraint}` : "not null or check"} (SQLSTATE ${error.code}).`;
+    case "TM-CONNECTION-LOST":
+      return `The connection to database "${context.database}" was lost (SQLSTATE ${error.code}).`;
+    case "TM-AUTH-FAILED":
+      return `Database "${context.database}" refused the login: ${error.message}`;
+    default:
+      return `Could not ${context.action}${where} in database "${context.database}": ${error.message}`;
+  }
+}
+
+function fixFor(
+  code: ErrorCode,
+  error: ServerError,
+  table: string | undefined,
+): string | undefined {
+  switch (code) {
+    case "TM-GRANT-MISSING":
+      if (/row-level security/.test(error.message)) {
+        return "ALTER ROLE <the role of this URL> BYPASSRLS;";
+      }
+      return table
+        ? `GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ${table} TO <the role of this URL>;`
+        : `Grant the role of this URL what the message names (tidemark doctor prints the statements).`;
+    case "TM-AUTH-FAILED":
+      return "Check user and password in the URL, and pg_hba.conf.";
+    case "TM-DISK-FULL":
+      return "Free space on the server's disk; Tidemark goes on by itself.";
+    case "TM-READ-ONLY":
+      return "Point the URL at the primary, or turn default_transaction_read_only off.";
+    default:
+      return undefined;
+  }
+}
+
+function isServerError(error: unknown): error is ServerError {
+  return (
+    typeof error === "object" &&
+    error !== null &&
+    "severity" in error &&
+    typeof (error as { code?: unknown }).code === "string"
+  );
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code === "string") return code;
+  // Node joins the attempts of several addresses in one AggregateError.
+  const first = (error as { errors?: readonly unknown[] } | null)?.errors?.[0];
+  return first === undefined ? "" : codeOf(first);
+}
+
+/** The driver gives these without a code. */
+function isLostConnection(error: unknown): boolean {
+  return /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout expired|write after end)/i.test(
+    messageOf(error),
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

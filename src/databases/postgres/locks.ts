@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Connection } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+
+const LOCK_TIMEOUT_MS = 250;
+const GIVE_UP_AFTER_MS = 300_000;
+const LOCK_NOT_AVAILABLE = "55P03";
+const DEADLOCK = "40P01";
+
+/**
+ * Runs DDL with a short lock_timeout, again and again: a statement that waits for a table's lock
+ * makes every later writer wait behind it, so it may wait only for a moment.
+ */
+export async function withShortLocks<T>(
+  connection: Connection,
+  what: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const deadline = Date.now() + GIVE_UP_AFTER_MS;
+  await connection.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}`);
+  try {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (![LOCK_NOT_AVAILABLE, DEADLOCK].includes(sqlState(error))) throw error;
+        if (Date.now() > deadline) throw stillLocked(what, error);
+        await sleep(Math.min(2_000, 100 * 2 ** Math.min(attempt, 5)));
+      }
+    }
+  } finally {
+    if (!connection.lost) await connection.script("SET lock_timeout TO 0");
+  }
+}
+
+function stillLocked(what: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    "TM-CAPTURE-MISSING",
+    `${what} is locked by another transaction and stays so.`,
+    {
+      fix: "SELECT pid, xact_start, query FROM pg_stat_activity WHERE state <> 'idle' ORDER BY xact_start; end the oldest.",
+      cause,
+    },
+  );
+}

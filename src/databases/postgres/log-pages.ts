@@ -1,0 +1,63 @@
+import type { Change } from "../../core/change.ts";
+import type { DatabaseOptions } from "../../core/database.ts";
+import { Connection } from "./connection.ts";
+import type { LogDecoder } from "./log-rows.ts";
+import { LineSplitter, parseCopyLine } from "./row-text.ts";
+import { rowsBetween, type SnapshotParts } from "./snapshot.ts";
+
+const PAGE_ROWS = 1_000;
+const PAGE_CHARACTERS = 1_000_000;
+
+/** Streams batches of any size out of the log, on a session of its own, in flat memory. */
+export class LogPages {
+  readonly #options: DatabaseOptions;
+  readonly #decoder: LogDecoder;
+  #idle: Connection | null = null;
+
+  constructor(options: DatabaseOptions, decoder: LogDecoder) {
+    this.#options = options;
+    this.#decoder = decoder;
+  }
+
+  /** The rows between two snapshots in log order, those after `afterId` only. */
+  async *between(
+    from: SnapshotParts,
+    to: SnapshotParts,
+    afterId: string | null,
+  ): AsyncGenerator<readonly Change[]> {
+    const connection = this.#idle ?? (await Connection.open(this.#options, "relay reader"));
+    this.#idle = null;
+    const after = afterId === null ? "" : ` WHERE id > ${BigInt(afterId)}`;
+    const query = `SELECT * FROM (${rowsBetween(from, to)}) unseen${after} ORDER BY id`;
+    const lines = new LineSplitter();
+    let page: Change[] = [];
+    let characters = 0;
+    try {
+      // COPY gives rows as fast as the reader takes them: a socket nobody reads stops the server.
+      for await (const chunk of connection.copyOut(`COPY (${query}) TO STDOUT`)) {
+        for (const line of lines.push(chunk)) {
+          page.push(this.#decoder.change(parseCopyLine(line)));
+          characters += line.length;
+          if (page.length < PAGE_ROWS && characters < PAGE_CHARACTERS) continue;
+          yield page;
+          page = [];
+          characters = 0;
+        }
+      }
+      if (page.length > 0) yield page;
+      this.#keep(connection);
+    } finally {
+      // A reader that leaves early has already closed the session (see copyOut).
+      if (this.#idle !== connection) await connection.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#idle?.close();
+    this.#idle = null;
+  }
+
+  #keep(connection: Connection): void {
+    if (this.#idle === null && !connection.lost) this.#idle = connection;
+  }
+}

@@ -1,0 +1,117 @@
+import type { Change, Operation } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type { Row as ValueRow } from "../../core/value.ts";
+import type { Row } from "./connection.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { parseRowText } from "./row-text.ts";
+import { isBytes } from "./types.ts";
+
+/** `id, xid, at, layout, op, key, row, filters, origin` as the queries of snapshot.ts give them. */
+export const ID = 0;
+const XID = 1;
+const LAYOUT = 3;
+const OP = 4;
+const KEY = 5;
+const ROW = 6;
+const FILTERS = 7;
+const ORIGIN = 8;
+
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  I: "insert",
+  U: "update",
+  D: "delete",
+  // The old key of a key change; the row under its new key follows.
+  K: "delete",
+  T: "truncate",
+};
+
+/** Turns log rows into changes by the layouts they were written with. */
+export class LogDecoder {
+  readonly #decoders = new Map<number, RowDecoder>();
+
+  constructor(layouts: Iterable<StoredLayout>) {
+    for (const layout of layouts) this.add(layout);
+  }
+
+  add(layout: StoredLayout): void {
+    this.#decoders.set(layout.id, new RowDecoder(layout));
+  }
+
+  /** Throws TM-SCHEMA-DRIFT when the row has not the layout's columns. */
+  change(fields: Row): Change {
+    const layout = Number(fields[LAYOUT]);
+    const decoder = this.#decoders.get(layout);
+    if (!decoder) {
+      throw new TidemarkError(
+        "TM-INTERNAL",
+        `The change log names layout ${layout}, which is not stored.`,
+      );
+    }
+    const key = fields[KEY] ?? null;
+    const row = fields[ROW] ?? null;
+    return {
+      layout,
+      op: OPERATIONS[fields[OP] as string] as Operation,
+      keyBefore: key === null ? null : decoder.key(key),
+      row: row === null ? null : decoder.row(row),
+      rowBefore: null,
+      filters: parseFilters(fields[FILTERS] ?? null),
+      transaction: fields[XID] ?? null,
+      origin: fields[ORIGIN] ?? null,
+      hops: [],
+    };
+  }
+}
+
+/** From the text of a row or key to canonical values. */
+export class RowDecoder {
+  readonly #layout: StoredLayout;
+  /** Only bytes differ from PostgreSQL's own text. */
+  readonly #byteColumns: readonly number[];
+  readonly #byteKeys: readonly number[];
+
+  constructor(layout: StoredLayout) {
+    this.#layout = layout;
+    this.#byteColumns = layout.columns.flatMap((column, i) => (isBytes(column.type) ? [i] : []));
+    this.#byteKeys = layout.key.flatMap((column, i) =>
+      this.#byteColumns.includes(column) ? [i] : [],
+    );
+  }
+
+  row(text: string): ValueRow {
+    return this.#decode(text, this.#layout.columns.length, this.#byteColumns);
+  }
+
+  key(text: string): ValueRow {
+    return this.#decode(text, this.#layout.key.length, this.#byteKeys);
+  }
+
+  #decode(text: string, width: number, bytes: readonly number[]): ValueRow {
+    const fields = parseRowText(text);
+    if (fields.length !== width) throw this.#drift(fields.length, width);
+    for (const i of bytes) {
+      const value = fields[i] as string | null;
+      if (value !== null) fields[i] = value.slice(2);
+    }
+    return fields;
+  }
+
+  #drift(found: number, expected: number): TidemarkError {
+    const table = formatTable(this.#layout.table);
+    return new TidemarkError(
+      "TM-SCHEMA-DRIFT",
+      `The columns of ${table} have changed: a logged row has ${found} where ${expected} were captured.`,
+      { details: { table } },
+    );
+  }
+}
+
+export function parseFilters(letters: string | null): readonly boolean[] {
+  return letters === null ? [] : Array.from(letters, (letter) => letter === "t");
+}
+
+/** `2026-11-22 22:31:00.123456+00` as ISO 8601. */
+export function isoTime(text: string): string {
+  return `${text.replace(" ", "T").replace(/\+00(:00)?$/, "")}Z`;
+}

@@ -1,0 +1,11 @@
+/** Runs works one after another, for transactions that share a session. */
+export class Mutex {
+  #tail: Promise<unknown> = Promise.resolve();
+
+  run<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    // The next one waits for this one's end, not for its success.
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+}

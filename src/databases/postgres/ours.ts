@@ -1,0 +1,215 @@
+import type { Connection } from "./connection.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
+import { withShortLocks } from "./locks.ts";
+
+/** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
+export const LOG_TABLES = [0, 1, 2] as const;
+
+export function logTable(slot: number): string {
+  return `${OUR_SCHEMA}.change_log_${slot}`;
+}
+
+/** One object of ours: created when `name` (as to_regclass reads it) is not there. */
+interface OurObject {
+  readonly name: string;
+  readonly ddl: readonly string[];
+}
+
+const SOURCE_OBJECTS: readonly OurObject[] = [
+  // CACHE 1: a session that holds numbers in stock would log later changes under earlier ids.
+  { name: "tidemark.change_seq", ddl: ["CREATE SEQUENCE tidemark.change_seq AS bigint CACHE 1"] },
+  ...LOG_TABLES.map((slot) => ({
+    name: logTable(slot),
+    ddl: [
+      `CREATE TABLE ${logTable(slot)} (
+  id bigint NOT NULL DEFAULT nextval('tidemark.change_seq'),
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  layout integer NOT NULL,
+  op "char" NOT NULL,
+  key text,
+  row text,
+  filters text,
+  origin text
+) WITH (autovacuum_enabled = false)`,
+      `CREATE INDEX change_log_${slot}_xid ON ${logTable(slot)} (xid)`,
+    ],
+  })),
+  {
+    name: "tidemark.log_slot",
+    ddl: [
+      `CREATE TABLE tidemark.log_slot (
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  slot smallint NOT NULL,
+  switched_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)`,
+      "INSERT INTO tidemark.log_slot (slot) VALUES (0)",
+    ],
+  },
+  {
+    name: "tidemark.layouts",
+    ddl: [
+      `CREATE TABLE tidemark.layouts (
+  id integer PRIMARY KEY,
+  table_oid oid NOT NULL,
+  schema_name text NOT NULL,
+  table_name text NOT NULL,
+  columns json NOT NULL,
+  key json NOT NULL,
+  filters json NOT NULL,
+  shape text NOT NULL,
+  signature text NOT NULL,
+  captured_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  retired_at timestamptz
+)`,
+    ],
+  },
+  {
+    name: "tidemark.batches",
+    ddl: [
+      `CREATE TABLE tidemark.batches (
+  n bigint PRIMARY KEY,
+  prev_hash text NOT NULL,
+  hash text NOT NULL,
+  snapshot pg_snapshot NOT NULL,
+  cut_at timestamptz NOT NULL,
+  committed_at timestamptz NOT NULL
+)`,
+    ],
+  },
+  {
+    name: "tidemark.subscribers",
+    ddl: [
+      `CREATE TABLE tidemark.subscribers (
+  sync text PRIMARY KEY,
+  confirmed bigint NOT NULL,
+  updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)`,
+    ],
+  },
+  {
+    // Last: its one row says that all of the above stands, and holds the snapshot before batch 1.
+    name: "tidemark.source",
+    ddl: [
+      `CREATE TABLE tidemark.source (
+  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+  timeline text NOT NULL,
+  server text NOT NULL,
+  database_oid oid NOT NULL,
+  start pg_snapshot NOT NULL,
+  purged bigint NOT NULL DEFAULT 0,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)`,
+    ],
+  },
+];
+
+const TARGET_OBJECTS: readonly OurObject[] = [
+  {
+    name: "tidemark.progress",
+    ddl: [
+      `CREATE TABLE tidemark.progress (
+  sync text PRIMARY KEY,
+  timeline text NOT NULL DEFAULT '',
+  batch bigint NOT NULL DEFAULT 0,
+  chunk bigint NOT NULL DEFAULT 0,
+  hash text NOT NULL DEFAULT '',
+  applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50)`,
+    ],
+  },
+  {
+    name: "tidemark.progress_tables",
+    ddl: [
+      `CREATE TABLE tidemark.progress_tables (
+  sync text NOT NULL,
+  source_table text NOT NULL,
+  state text NOT NULL,
+  cursor text,
+  copy text NOT NULL,
+  PRIMARY KEY (sync, source_table)
+)`,
+    ],
+  },
+];
+
+export function missingSourceObjects(connection: Connection): Promise<readonly string[]> {
+  return missing(connection, SOURCE_OBJECTS);
+}
+
+export function missingTargetObjects(connection: Connection): Promise<readonly string[]> {
+  return missing(connection, TARGET_OBJECTS);
+}
+
+/** Relays and appliers that start together create our tables one after the other. */
+const CREATE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark create', 0))";
+
+export async function createSourceObjects(connection: Connection): Promise<void> {
+  await create(connection, SOURCE_OBJECTS);
+}
+
+export async function createTargetObjects(connection: Connection): Promise<void> {
+  await create(connection, TARGET_OBJECTS);
+}
+
+async function create(connection: Connection, objects: readonly OurObject[]): Promise<void> {
+  if ((await missing(connection, objects)).length === 0) return;
+  await connection.transaction("BEGIN", async () => {
+    await connection.script(CREATE_LOCK);
+    for (const statement of await missing(connection, objects)) await connection.script(statement);
+  });
+}
+
+async function missing(
+  connection: Connection,
+  objects: readonly OurObject[],
+): Promise<readonly string[]> {
+  const rows = await connection.rows(
+    `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = '${OUR_SCHEMA}'
+     UNION ALL
+     SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = '${OUR_SCHEMA}'`,
+  );
+  const there = new Set(rows.map(([name]) => name));
+  const statements = there.has(OUR_SCHEMA)
+    ? []
+    : [
+        `CREATE SCHEMA ${OUR_SCHEMA}`,
+        `COMMENT ON SCHEMA ${OUR_SCHEMA} IS 'Made by Tidemark; "tidemark uninstall" removes it.'`,
+      ];
+  for (const object of objects) if (!there.has(object.name)) statements.push(...object.ddl);
+  return statements;
+}
+
+/**
+ * Triggers first, each with its table's lock for a moment only; then the schema. Dropping the
+ * schema with CASCADE alone would lock all captured tables at once.
+ */
+export async function uninstallStatements(connection: Connection): Promise<readonly string[]> {
+  const triggers = await connection.rows(
+    `SELECT n.nspname, c.relname, t.tgname
+     FROM pg_trigger t
+     JOIN pg_proc p ON p.oid = t.tgfoid
+     JOIN pg_class c ON c.oid = t.tgrelid
+     JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') AND NOT t.tgisinternal AND t.tgparentid = 0
+     ORDER BY 1, 2, 3`,
+  );
+  const [schema] = await connection.rows(
+    `SELECT 1 FROM pg_namespace WHERE nspname = ${quoteLiteral(OUR_SCHEMA)}`,
+  );
+  return [
+    ...(triggers as string[][]).map(
+      ([schemaName, table, trigger]) =>
+        `DROP TRIGGER ${quoteIdentifier(trigger as string)} ON ${quoteIdentifier(schemaName as string)}.${quoteIdentifier(table as string)}`,
+    ),
+    ...(schema ? [`DROP SCHEMA ${OUR_SCHEMA} CASCADE`] : []),
+  ];
+}
+
+export async function uninstall(connection: Connection): Promise<void> {
+  for (const statement of await uninstallStatements(connection)) {
+    // Writers must not queue behind a DROP TRIGGER that waits for a long transaction.
+    await withShortLocks(connection, statement, () => connection.script(statement));
+  }
+}

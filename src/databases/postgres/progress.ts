@@ -1,0 +1,89 @@
+import type { Progress, TableProgress } from "../../core/target.ts";
+import type { Connection, Parameter, Row } from "./connection.ts";
+
+/** First use: every later statement may count on the row. */
+export async function ensureProgress(connection: Connection, sync: string): Promise<void> {
+  await connection.run(
+    "INSERT INTO tidemark.progress (sync) VALUES ($1) ON CONFLICT (sync) DO NOTHING",
+    [sync],
+  );
+}
+
+export async function loadProgress(connection: Connection, sync: string): Promise<Progress> {
+  const [[row], tables] = await Promise.all([
+    connection.rows("SELECT timeline, batch, chunk, hash FROM tidemark.progress WHERE sync = $1", [
+      sync,
+    ]),
+    connection.rows(
+      "SELECT source_table, state, cursor, copy FROM tidemark.progress_tables WHERE sync = $1 ORDER BY 1",
+      [sync],
+    ),
+  ] as const);
+  const [timeline, batch, chunk, hash] = (row ?? ["", "0", "0", ""]) as string[];
+  return {
+    timeline: timeline as string,
+    position: { batch: Number(batch), chunk: Number(chunk) },
+    hash: hash as string,
+    tables: tables.map(toTableProgress),
+  };
+}
+
+function toTableProgress([table, state, cursor, copy]: Row): TableProgress {
+  return {
+    table: table as string,
+    state: state as TableProgress["state"],
+    cursor: cursor ?? null,
+    copy: copy as string,
+  };
+}
+
+/**
+ * Locks the row if it is still as expected. Otherwise it divides by zero: an error aborts the
+ * transaction at the server, so that statements already sent behind this one do nothing.
+ */
+export const LOCK_PROGRESS = `
+SELECT 1 / count(*) FROM (
+  SELECT FROM tidemark.progress
+  WHERE sync = $1 AND timeline = $2 AND batch = $3 AND chunk = $4 AND hash = $5 FOR UPDATE
+) AS expected`;
+
+/** Moves the row on, under the same condition and with the same way to fail. */
+export const ADVANCE_PROGRESS = `
+WITH advanced AS (
+  UPDATE tidemark.progress
+  SET timeline = $6, batch = $7, chunk = $8, hash = $9, applied_at = clock_timestamp()
+  WHERE sync = $1 AND timeline = $2 AND batch = $3 AND chunk = $4 AND hash = $5
+  RETURNING 1
+)
+SELECT 1 / count(*) FROM advanced`;
+
+export const PUT_TABLE_PROGRESS = `
+INSERT INTO tidemark.progress_tables (sync, source_table, state, cursor, copy)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (sync, source_table) DO UPDATE
+SET state = excluded.state, cursor = excluded.cursor, copy = excluded.copy`;
+
+export const DROP_TABLE_PROGRESS =
+  "DELETE FROM tidemark.progress_tables WHERE sync = $1 AND source_table = $2";
+
+export const DIVISION_BY_ZERO = "22012";
+
+export function progressValues({ timeline, position, hash }: Progress): Parameter[] {
+  return [timeline, String(position.batch), String(position.chunk), hash];
+}
+
+/** Tables whose progress changes, and those that are no longer named. */
+export function changedTables(
+  before: Progress,
+  next: Progress,
+): { readonly put: readonly TableProgress[]; readonly drop: readonly string[] } {
+  const known = new Map(before.tables.map((table) => [table.table, table]));
+  const named = new Set(next.tables.map((table) => table.table));
+  return {
+    put: next.tables.filter((table) => {
+      const old = known.get(table.table);
+      return old?.state !== table.state || old.cursor !== table.cursor || old.copy !== table.copy;
+    }),
+    drop: [...known.keys()].filter((table) => !named.has(table)),
+  };
+}

@@ -1,0 +1,70 @@
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type { BoundTable } from "../../core/target.ts";
+import { isTagged, type Row } from "../../core/value.ts";
+import type { WritableTable } from "./apply-sql.ts";
+import type { Connection } from "./connection.ts";
+import { formatArrayText } from "./row-text.ts";
+import { toNative } from "./types.ts";
+
+/** Values of a storage class of their own have no place in a typed column. */
+export function assertUntagged(table: BoundTable, rows: readonly Row[]): void {
+  for (const row of rows) {
+    for (let i = 0; i < row.length; i++) {
+      const value = row[i] ?? null;
+      if (value === null || !isTagged(value)) continue;
+      throw refusal(
+        table,
+        table.columns[i]?.name ?? null,
+        `is of storage class ${value[0]}, not of the column's type`,
+      );
+    }
+  }
+}
+
+/**
+ * Names the column whose value was refused: the server names none. Casts each column alone, on a
+ * session whose transaction is over.
+ */
+export async function findRefused(
+  connection: Connection,
+  table: WritableTable,
+  rows: readonly Row[],
+  cause: TidemarkError,
+): Promise<TidemarkError> {
+  const { columns } = table.bound;
+  for (let i = 0; i < columns.length; i++) {
+    const { name, type } = columns[i] as (typeof columns)[number];
+    const values = rows.map((row) => toNative(row[i] ?? null, type));
+    const refused = await connection
+      .rows(`SELECT count(v::${table.casts[i]}) FROM unnest($1::text[]) AS u(v)`, [
+        formatArrayText(values),
+      ])
+      .then(() => false)
+      .catch(() => true);
+    if (refused) return refusal(table.bound, name, `is no ${table.casts[i]}`, cause);
+    const limit = table.limits[i];
+    if (
+      limit !== undefined &&
+      values.some((value) => value !== null && [...value].length > limit)
+    ) {
+      return refusal(table.bound, name, `is longer than ${limit} characters`, cause);
+    }
+  }
+  return refusal(table.bound, null, "does not fit its column", cause);
+}
+
+function refusal(
+  table: BoundTable,
+  column: string | null,
+  why: string,
+  cause?: TidemarkError,
+): TidemarkError {
+  const name = formatTable(table.name);
+  const where = column === null ? name : `${name}, column ${column}`;
+  return new TidemarkError("TM-VALUE-REFUSED", `A value for ${where} ${why}.`, {
+    fix: "Change the column's type at the target, map the value with a transform, or leave the column out.",
+    details: { table: name, ...(column === null ? {} : { column }), ...cause?.details },
+    ...(cause ? { cause } : {}),
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * PostgreSQL's text of a composite value, as `record_out` prints it: `(1,,"a ""b"" \\c","")`.
+ * Gives its fields; SQL NULL is the empty unquoted field.
+ */
+export function parseRowText(text: string): (string | null)[] {
+  const end = text.length - 1;
+  if (!text.includes('"')) {
+    const fields: (string | null)[] = text.slice(1, end).split(",");
+    for (let i = 0; i < fields.length; i++) if (fields[i] === "") fields[i] = null;
+    return fields;
+  }
+  const fields: (string | null)[] = [];
+  let at = 1;
+  for (;;) {
+    if (text.charCodeAt(at) === QUOTE) {
+      const close = closingQuote(text, at + 1);
+      fields.push(unquote(text.slice(at + 1, close)));
+      at = close + 1;
+    } else {
+      const comma = text.indexOf(",", at);
+      const stop = comma === -1 ? end : comma;
+      fields.push(stop === at ? null : text.slice(at, stop));
+      at = stop;
+    }
+    if (at >= end) return fields;
+    at++; // the comma
+    if (at === end) {
+      fields.push(null);
+      return fields;
+    }
+  }
+}
+
+const QUOTE = 0x22;
+
+/** Inside quotes a quote or a backslash is doubled: the closing quote is the first single one. */
+function closingQuote(text: string, from: number): number {
+  let at = from;
+  for (;;) {
+    const quote = text.indexOf('"', at);
+    if (text.charCodeAt(quote + 1) !== QUOTE) return quote;
+    at = quote + 2;
+  }
+}
+
+function unquote(body: string): string {
+  const plain = body.includes('"') ? body.replaceAll('""', '"') : body;
+  return plain.includes("\\") ? unescapeBackslashes(plain) : plain;
+}
+
+function unescapeBackslashes(text: string): string {
+  let out = "";
+  let from = 0;
+  for (;;) {
+    const at = text.indexOf("\\", from);
+    if (at === -1) return out + text.slice(from);
+    out += `${text.slice(from, at)}${text.charAt(at + 1)}`;
+    from = at + 2;
+  }
+}
+
+/** Prints fields as `record_out` does. */
+export function formatRowText(fields: readonly (string | null)[]): string {
+  return `(${fields.map(formatField).join(",")})`;
+}
+
+function formatField(field: string | null): string {
+  if (field === null) return "";
+  if (field !== "" && !/[\s"\\(),]/.test(field)) return field;
+  return `"${field.replaceAll("\\", "\\\\").replaceAll('"', '""')}"`;
+}
+
+/** The text of a one-dimensional array, for binding. */
+export function formatArrayText(items: readonly (string | null)[]): string {
+  let out = "{";
+  for (let i = 0; i < items.length; i++) {
+    if (i > 0) out += ",";
+    const item = items[i] as string | null;
+    out += item === null ? "NULL" : quoteItem(item);
+  }
+  return `${out}}`;
+}
+
+function quoteItem(item: string): string {
+  if (isPlainNumber(item)) return item;
+  return item.includes("\\") || item.includes('"')
+    ? `"${item.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`
+    : `"${item}"`;
+}
+
+/** Digits, signs and points need no quotes; anything else is quoted. */
+function isPlainNumber(item: string): boolean {
+  if (item.length === 0 || item.length > 20) return false;
+  for (let i = 0; i < item.length; i++) {
+    const code = item.charCodeAt(i);
+    if ((code < 0x30 || code > 0x39) && code !== 0x2d && code !== 0x2e) return false;
+  }
+  return true;
+}
+
+/** Code points that COPY's text format escapes, and how. */
+const COPY_ESCAPES: Readonly<Record<string, string>> = {
+  "\\": "\\\\",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+};
+
+/** One field of COPY's text format. */
+export function formatCopyField(field: string | null): string {
+  if (field === null) return "\\N";
+  return /[\\\n\r\t]/.test(field)
+    ? field.replace(/[\\\n\r\t]/g, (character) => COPY_ESCAPES[character] as string)
+    : field;
+}
+
+const COPY_UNESCAPES: Readonly<Record<string, string>> = {
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
+};
+
+/** The fields of one line of COPY's text format (the server escapes every tab and newline in a value). */
+export function parseCopyLine(line: string): (string | null)[] {
+  const fields: (string | null)[] = line.split("\t");
+  if (!line.includes("\\")) return fields;
+  for (let i = 0; i < fields.length; i++) {
+    const field = fields[i] as string;
+    if (field === "\\N") fields[i] = null;
+    else if (field.includes("\\")) {
+      fields[i] = field.replace(/\\(.)/g, (_, letter: string) => COPY_UNESCAPES[letter] ?? letter);
+    }
+  }
+  return fields;
+}
+
+/** Cuts a stream of bytes at newlines; never inside a character, since UTF-8 has no newline byte in one. */
+export class LineSplitter {
+  #rest: Buffer[] = [];
+
+  /** The lines that this chunk completes. */
+  push(chunk: Buffer): string[] {
+    const last = chunk.lastIndexOf(NEWLINE);
+    if (last === -1) {
+      this.#rest.push(chunk);
+      return [];
+    }
+    const whole = chunk.subarray(0, last);
+    const text =
+      this.#rest.length === 0
+        ? whole.toString("utf8")
+        : Buffer.concat([...this.#rest, whole]).toString("utf8");
+    this.#rest = last + 1 < chunk.length ? [chunk.subarray(last + 1)] : [];
+    return text.split("\n");
+  }
+}
+
+const NEWLINE = 0x0a;

@@ -1,0 +1,47 @@
+import type { DatabaseOptions, Finding } from "../../core/database.ts";
+import type {
+  CapturePlan,
+  CaptureTable,
+  ChangeLog,
+  Source,
+  SourceCapabilities,
+} from "../../core/source.ts";
+import { planCapture } from "./capture.ts";
+import { PostgresChangeLog } from "./change-log.ts";
+import { Connection } from "./connection.ts";
+import { diagnoseSource } from "./doctor.ts";
+
+export class PostgresSource implements Source {
+  readonly capabilities: SourceCapabilities = {
+    truncate: true,
+    transactionIds: true,
+    cascades: true,
+  };
+  readonly #options: DatabaseOptions;
+  readonly #connection: Connection;
+
+  private constructor(options: DatabaseOptions, connection: Connection) {
+    this.#options = options;
+    this.#connection = connection;
+  }
+
+  static async open(options: DatabaseOptions): Promise<PostgresSource> {
+    return new PostgresSource(options, await Connection.open(options, "source"));
+  }
+
+  planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {
+    return planCapture(this.#connection, tables);
+  }
+
+  diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]> {
+    return diagnoseSource(this.#connection, tables);
+  }
+
+  openChangeLog(): Promise<ChangeLog | null> {
+    return PostgresChangeLog.open(this.#options);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}

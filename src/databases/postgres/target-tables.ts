@@ -1,0 +1,125 @@
+import { formatTable, type TableName } from "../../core/table.ts";
+import type { BoundTable } from "../../core/target.ts";
+import {
+  type FoundColumn,
+  findTables,
+  loadColumns,
+  loadUniques,
+  tableKey,
+  type UniqueKey,
+} from "./catalog.ts";
+import { foreignKeysQuery } from "./catalog-query.ts";
+import type { Connection } from "./connection.ts";
+import { formatArrayText } from "./row-text.ts";
+
+/** A table that stands at the target. */
+export interface StandingTable {
+  readonly oid: string;
+  readonly kind: string;
+  readonly columns: readonly FoundColumn[];
+  readonly uniques: readonly UniqueKey[];
+  /** Oids of the tables its foreign keys refer to. */
+  readonly parents: readonly string[];
+}
+
+/** By tableKey; absent ones are missing. */
+export async function loadStanding(
+  connection: Connection,
+  tables: readonly TableName[],
+): Promise<ReadonlyMap<string, StandingTable>> {
+  const found = await findTables(connection, tables);
+  const oids = [...found.values()].map((table) => table.oid);
+  const [columns, uniques, foreignKeys] = await Promise.all([
+    loadColumns(connection, oids),
+    loadUniques(connection, oids),
+    connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]),
+  ]);
+  return new Map(
+    [...found].map(([key, { oid, kind }]) => [
+      key,
+      {
+        oid,
+        kind,
+        columns: (columns.get(oid) ?? []) as readonly FoundColumn[],
+        uniques: uniques.get(oid) ?? [],
+        parents: foreignKeys.filter((row) => row[0] === oid).map((row) => row[4] as string),
+      },
+    ]),
+  );
+}
+
+/** Parents before children; tables in a circle of foreign keys stand in the order asked. */
+export function sortByParents(
+  tables: readonly BoundTable[],
+  standing: ReadonlyMap<string, StandingTable>,
+): readonly BoundTable[] {
+  const oids = new Map(
+    tables.map((table, i) => [standing.get(tableKey(table.name))?.oid ?? `new ${i}`, i]),
+  );
+  const parents = tables.map((table, i) => {
+    const found = standing.get(tableKey(table.name))?.parents ?? [];
+    return [...new Set(found.flatMap((oid) => oids.get(oid) ?? []))].filter(
+      (parent) => parent !== i,
+    );
+  });
+  const order: number[] = [];
+  const seen = new Set<number>();
+  const visit = (table: number): void => {
+    if (seen.has(table)) return;
+    seen.add(table);
+    for (const parent of parents[table] ?? []) visit(parent);
+    order.push(table);
+  };
+  for (let i = 0; i < tables.length; i++) visit(i);
+  return order.map((i) => ({
+    ...(tables[i] as BoundTable),
+    parents: (parents[i] ?? []).map((parent) => order.indexOf(parent)).sort((a, b) => a - b),
+  }));
+}
+
+/** What the applier's statements need to know of a bound table. */
+export interface TableFacts {
+  /** Casts of the written columns, in order: type without modifier, so that nothing is cut short. */
+  readonly casts: readonly string[];
+  /** Type of the parameter's elements: the cast itself where an array of it can be bound, else text. */
+  readonly elements: readonly string[];
+  /** Longest text of each column in characters, where there is a bound. */
+  readonly limits: readonly (number | undefined)[];
+}
+
+/** Types whose arrays PostgreSQL reads directly. */
+const DIRECT = new Set([
+  "smallint",
+  "integer",
+  "bigint",
+  "real",
+  "double precision",
+  "numeric",
+  "boolean",
+  "text",
+  "character varying",
+  "date",
+  "timestamp without time zone",
+  "timestamp with time zone",
+  "uuid",
+  "bytea",
+  "oid",
+  "jsonb",
+  "json",
+]);
+
+/** Null when a column is gone. */
+export function factsOf(
+  table: BoundTable,
+  standing: StandingTable,
+): TableFacts | { readonly missing: string } {
+  const casts: string[] = [];
+  const limits: (number | undefined)[] = [];
+  for (const { name } of table.columns) {
+    const column = standing.columns.find((each) => each.name === name);
+    if (!column) return { missing: `${formatTable(table.name)}.${name}` };
+    casts.push(column.bareType);
+    limits.push(column.type?.kind === "text" ? column.type.maxLength : undefined);
+  }
+  return { casts, elements: casts.map((cast) => (DIRECT.has(cast) ? cast : "text")), limits };
+}

@@ -1,0 +1,283 @@
+import { once } from "node:events";
+import type { Writable } from "node:stream";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type { BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
+import type { Row } from "../../core/value.ts";
+import type { SessionParts } from "./applier-session.ts";
+import {
+  columnArrays,
+  copyLine,
+  copySql,
+  deleteSql,
+  groupByUnchanged,
+  slices,
+  updateSql,
+  upsertSql,
+  type WritableTable,
+} from "./apply-sql.ts";
+import { tableKey } from "./catalog.ts";
+import type { Parameter } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+import { quoteTable } from "./identifiers.ts";
+import {
+  ADVANCE_PROGRESS,
+  changedTables,
+  DIVISION_BY_ZERO,
+  DROP_TABLE_PROGRESS,
+  LOCK_PROGRESS,
+  PUT_TABLE_PROGRESS,
+  progressValues,
+} from "./progress.ts";
+import { assertUntagged, findRefused } from "./refusal.ts";
+
+const SLICE_ROWS = 2_000;
+const SLICE_CHARACTERS = 500_000;
+/** So much may be under way without an answer. */
+const MAX_PENDING_CHARACTERS = 1_000_000;
+/** From so many fresh rows on COPY is worth the savepoint it needs. */
+const COPY_ROWS = 200;
+const COPY_CHUNK_CHARACTERS = 64_000;
+const UNIQUE_VIOLATION = "23505";
+
+/** A statement that was sent and whose answer is not read yet. */
+interface Pending {
+  /** Its error, once answered. */
+  readonly failure: Promise<TidemarkError | null>;
+  readonly put: { readonly table: WritableTable; readonly rows: readonly Row[] } | null;
+}
+
+/**
+ * Statements are sent without waiting for the answers of those before, so that a small transaction
+ * costs two round trips: everything up to the end of `attempt`, then progress and COMMIT. An error
+ * aborts the transaction at the server, so what was sent behind it does nothing.
+ */
+export class PostgresTransaction implements TargetTransaction {
+  readonly #parts: SessionParts;
+  readonly #expected: Progress;
+  readonly #onCommitted: (next: Progress) => void;
+  #pending: Pending[] = [];
+  #pendingCharacters = 0;
+  #attempts = 0;
+
+  constructor(parts: SessionParts, expected: Progress, onCommitted: (next: Progress) => void) {
+    this.#parts = parts;
+    this.#expected = expected;
+    this.#onCommitted = onCommitted;
+  }
+
+  begin(relaxed: boolean): void {
+    const { connection, sync } = this.#parts;
+    connection.together(() => {
+      this.#send(
+        connection.script(
+          relaxed ? "BEGIN; SET LOCAL session_replication_role TO replica" : "BEGIN",
+        ),
+      );
+      this.#send(
+        connection.rows(LOCK_PROGRESS, [sync, ...progressValues(this.#expected)], "lock_progress"),
+      );
+    });
+  }
+
+  async attempt<T>(work: () => Promise<T>): Promise<T> {
+    const { connection } = this.#parts;
+    const savepoint = `tidemark_${++this.#attempts}`;
+    this.#send(connection.script(`SAVEPOINT ${savepoint}; SET CONSTRAINTS ALL DEFERRED`));
+    try {
+      const result = await work();
+      // Checked here, so that a broken rule is this attempt's and not the commit's.
+      this.#send(
+        connection.script(`SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT ${savepoint}`),
+      );
+      await this.settle();
+      return result;
+    } catch (thrown) {
+      const error = (await this.#firstFailure()) ?? thrown;
+      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
+      await connection.script(`ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`);
+      throw error;
+    } finally {
+      this.#attempts--;
+    }
+  }
+
+  async remove(bound: BoundTable, keys: readonly Row[]): Promise<void> {
+    if (keys.length === 0) return;
+    const table = this.#table(bound);
+    assertUntagged({ ...bound, columns: bound.key.map((i) => bound.columns[i] ?? MISSING) }, keys);
+    const sql = deleteSql(table);
+    for (const slice of this.#slices(table, keys)) {
+      const values = columnArrays(bound, bound.key, slice, (n) => n);
+      await this.#write(sql, values, `delete_${table.name}`, null);
+    }
+  }
+
+  async put(
+    bound: BoundTable,
+    rows: readonly Row[],
+    options: { readonly fresh?: boolean } = {},
+  ): Promise<void> {
+    const table = this.#table(bound);
+    assertUntagged(bound, rows);
+    for (const [unchanged, group] of groupByUnchanged(rows)) {
+      if (unchanged !== "") await this.#update(table, unchanged, group);
+      else if (!options.fresh || group.length < COPY_ROWS || !(await this.#copy(table, group))) {
+        await this.#upsert(table, group);
+      }
+    }
+  }
+
+  async clear(bound: BoundTable): Promise<void> {
+    // Not TRUNCATE: readers with an older snapshot would see the table empty.
+    await this.#write(`DELETE FROM ${quoteTable(bound.name)}`, [], undefined, null);
+  }
+
+  async commit(next: Progress): Promise<void> {
+    const { connection, sync } = this.#parts;
+    const { put, drop } = changedTables(this.#expected, next);
+    connection.together(() => {
+      for (const { table, state, cursor, copy } of put) {
+        this.#send(
+          connection.run(
+            PUT_TABLE_PROGRESS,
+            [sync, table, state, cursor, copy],
+            "put_table_progress",
+          ),
+        );
+      }
+      for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
+      const values = [sync, ...progressValues(this.#expected), ...progressValues(next)];
+      this.#send(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
+      this.#send(connection.commit());
+    });
+    await this.settle();
+    this.#onCommitted(next);
+  }
+
+  async rollback(): Promise<void> {
+    const { connection } = this.#parts;
+    await this.#firstFailure();
+    if (!connection.lost) await connection.script("ROLLBACK");
+  }
+
+  /** Waits for all answers; throws the first error. */
+  async settle(): Promise<void> {
+    const failure = await this.#firstFailure();
+    if (failure) throw failure;
+  }
+
+  async #firstFailure(): Promise<TidemarkError | null> {
+    const pending = this.#pending;
+    this.#pending = [];
+    this.#pendingCharacters = 0;
+    let first: TidemarkError | null = null;
+    for (const { failure, put } of pending) {
+      const error = await failure;
+      if (first === null && error !== null) first = await this.#explain(error, put);
+    }
+    return first;
+  }
+
+  async #explain(error: TidemarkError, put: Pending["put"]): Promise<TidemarkError> {
+    if (sqlState(error) === DIVISION_BY_ZERO && put === null) {
+      return new TidemarkError(
+        "TM-APPLY-FENCED",
+        `Progress of sync "${this.#parts.sync}" was moved on by another applier.`,
+        { cause: error },
+      );
+    }
+    if (error.code !== "TM-VALUE-REFUSED" || put === null || this.#parts.connection.lost)
+      return error;
+    // The transaction is lost anyway, and the session will be closed: it may find out what it was.
+    await this.#parts.connection.script("ROLLBACK");
+    return findRefused(this.#parts.connection, put.table, put.rows, error);
+  }
+
+  #send(answer: Promise<unknown>, put: Pending["put"] = null): void {
+    const failure = answer.then(
+      () => null,
+      (error: unknown) => error as TidemarkError,
+    );
+    this.#pending.push({ failure, put });
+  }
+
+  /** Inside an attempt the answer is awaited at its end, as long as little is under way. */
+  async #write(
+    sql: string,
+    values: readonly Parameter[],
+    name: string | undefined,
+    put: Pending["put"],
+  ): Promise<void> {
+    this.#send(this.#parts.connection.run(sql, values, name), put);
+    for (const value of values) this.#pendingCharacters += value?.length ?? 0;
+    if (this.#attempts === 0 || this.#pendingCharacters > MAX_PENDING_CHARACTERS)
+      await this.settle();
+  }
+
+  async #upsert(table: WritableTable, rows: readonly Row[]): Promise<void> {
+    const all = table.bound.columns.map((_, i) => i);
+    const sql = upsertSql(table);
+    for (const slice of this.#slices(table, rows)) {
+      const values = columnArrays(table.bound, all, slice, (n) => n);
+      await this.#write(sql, values, `put_${table.name}`, { table, rows: slice });
+    }
+  }
+
+  async #update(table: WritableTable, unchanged: string, rows: readonly Row[]): Promise<void> {
+    const unknown = new Set(unchanged.split(",").slice(0, -1).map(Number));
+    const given = table.bound.columns.flatMap((_, i) => (unknown.has(i) ? [] : [i]));
+    if (given.every((i) => table.bound.key.includes(i))) return;
+    const sql = updateSql(table, given);
+    for (const slice of this.#slices(table, rows)) {
+      const values = columnArrays(table.bound, given, slice, (n) => given[n] ?? 0);
+      await this.#write(sql, values, undefined, { table, rows: slice });
+    }
+  }
+
+  /** False when a row was there already: then nothing is written. */
+  async #copy(table: WritableTable, rows: readonly Row[]): Promise<boolean> {
+    const { connection } = this.#parts;
+    this.#send(connection.script("SAVEPOINT tidemark_copy"));
+    await this.settle();
+    try {
+      await connection.copyIn(copySql(table), (stream) => writeRows(stream, table.bound, rows));
+      await connection.script("RELEASE SAVEPOINT tidemark_copy");
+      return true;
+    } catch (error) {
+      if (sqlState(error) !== UNIQUE_VIOLATION) {
+        throw await this.#explain(error as TidemarkError, { table, rows });
+      }
+      await connection.script(
+        "ROLLBACK TO SAVEPOINT tidemark_copy; RELEASE SAVEPOINT tidemark_copy",
+      );
+      return false;
+    }
+  }
+
+  #slices(table: WritableTable, rows: readonly Row[]): Iterable<readonly Row[]> {
+    return table.selfReferring ? [rows] : slices(rows, SLICE_ROWS, SLICE_CHARACTERS);
+  }
+
+  #table(bound: BoundTable): WritableTable {
+    const table = this.#parts.tables.get(tableKey(bound.name));
+    if (table) return table;
+    throw new TidemarkError(
+      "TM-INTERNAL",
+      `Table ${formatTable(bound.name)} was not given when this session was opened.`,
+    );
+  }
+}
+
+const MISSING = { name: "", type: { kind: "text" } } as const;
+
+async function writeRows(stream: Writable, table: BoundTable, rows: readonly Row[]): Promise<void> {
+  let text = "";
+  for (const row of rows) {
+    text += copyLine(table, row);
+    if (text.length < COPY_CHUNK_CHARACTERS) continue;
+    if (!stream.write(text)) await once(stream, "drain");
+    text = "";
+  }
+  if (text !== "") stream.write(text);
+}

@@ -1,0 +1,234 @@
+import type { DatabaseOptions, Finding } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  ColumnMapping,
+  Target,
+  TargetColumn,
+  TargetPlan,
+  TargetTable,
+} from "../../core/target.ts";
+import { openApplierSession } from "./applier-session.ts";
+import { type FoundColumn, tableKey } from "./catalog.ts";
+import { Connection } from "./connection.ts";
+import { diagnoseTarget } from "./doctor.ts";
+import { createdType, fitOf } from "./fit.ts";
+import { quoteIdentifier, quoteList, quoteTable, schemaOf } from "./identifiers.ts";
+import { createTargetObjects, missingTargetObjects } from "./ours.ts";
+import { formatArrayText } from "./row-text.ts";
+import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
+import { KIND } from "./types.ts";
+
+export class PostgresTarget implements Target {
+  readonly #options: DatabaseOptions;
+  readonly #connection: Connection;
+
+  private constructor(options: DatabaseOptions, connection: Connection) {
+    this.#options = options;
+    this.#connection = connection;
+  }
+
+  static async open(options: DatabaseOptions): Promise<PostgresTarget> {
+    return new PostgresTarget(options, await Connection.open(options, "target"));
+  }
+
+  async plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
+    const standing = await loadStanding(
+      this.#connection,
+      tables.map((table) => table.name),
+    );
+    const known = await this.#knownTypes(tables);
+    const planned = tables.map((table) => {
+      const stands = standing.get(tableKey(table.name));
+      return stands ? planStanding(table, stands) : planMissing(table, known);
+    });
+    const schemas = await this.#missingSchemas(tables);
+    return {
+      statements: [
+        ...(await missingTargetObjects(this.#connection)),
+        ...schemas.map((schema) => `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)}`),
+        ...planned.flatMap((each) => each.statements),
+      ],
+      mappings: planned.flatMap((each) => each.mappings),
+      tables: sortByParents(tables.map(toBound), standing),
+    };
+  }
+
+  async prepare(plan: TargetPlan): Promise<void> {
+    const refusal = plan.mappings.find((mapping) => mapping.fidelity === "refused");
+    if (refusal) {
+      throw new TidemarkError(
+        "TM-COLUMN-UNFIT",
+        `${formatTable(refusal.table)}.${refusal.column}: ${refusal.note ?? "refused"}`,
+        { details: { table: formatTable(refusal.table), column: refusal.column } },
+      );
+    }
+    await createTargetObjects(this.#connection);
+    for (const statement of plan.statements) {
+      // Ours are made above, one applier at a time.
+      if (!/^(CREATE|COMMENT ON) (SCHEMA|TABLE) "?tidemark\b/.test(statement)) {
+        await this.#connection.script(statement);
+      }
+    }
+  }
+
+  diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
+    return diagnoseTarget(this.#connection, tables);
+  }
+
+  openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
+    return openApplierSession(this.#options, sync, tables);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  /** Which of the source's own types stand here, too. */
+  async #knownTypes(tables: readonly TargetTable[]): Promise<ReadonlySet<string>> {
+    const ofOurKind = tables.flatMap((table) =>
+      table.columns.filter((column) => column.sourceKind === KIND),
+    );
+    const names = new Set(ofOurKind.map((column) => column.nativeType));
+    const known = new Set<string>();
+    for (const name of names) {
+      // One by one: for what is no type's syntax older versions raise an error.
+      const [row] = await this.#connection
+        .rows("SELECT to_regtype($1) IS NOT NULL", [name])
+        .catch(() => [["f"]]);
+      if (row?.[0] === "t") known.add(name);
+    }
+    return known;
+  }
+
+  async #missingSchemas(tables: readonly TargetTable[]): Promise<readonly string[]> {
+    const wanted = [...new Set(tables.map((table) => schemaOf(table.name)))];
+    const rows = await this.#connection.rows(
+      "SELECT w FROM unnest($1::text[]) w WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = w)",
+      [formatArrayText(wanted)],
+    );
+    return rows.map(([name]) => name as string);
+  }
+}
+
+interface PlannedTable {
+  readonly statements: readonly string[];
+  readonly mappings: readonly ColumnMapping[];
+}
+
+function toBound(table: TargetTable): BoundTable {
+  return {
+    name: table.name,
+    columns: table.columns.map(({ name, type }) => ({ name, type })),
+    key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
+    parents: [],
+  };
+}
+
+function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTable {
+  const mappings = table.columns.map((column) => {
+    const { nativeType, ...rest } = createdType(column, (name) => known.has(name));
+    return mapping(table, column, nativeType, rest);
+  });
+  const columns = table.columns.map((column, i) => {
+    const notNull = column.nullable && !table.key.includes(column.name) ? "" : " NOT NULL";
+    return `  ${quoteIdentifier(column.name)} ${mappings[i]?.targetType}${notNull}`;
+  });
+  const key = `  PRIMARY KEY (${quoteList(table.key)})`;
+  return {
+    statements: [`CREATE TABLE ${quoteTable(table.name)} (\n${[...columns, key].join(",\n")}\n)`],
+    mappings,
+  };
+}
+
+function planStanding(table: TargetTable, standing: StandingTable): PlannedTable {
+  const problem = tableProblem(table, standing);
+  const mappings = table.columns.map((column) => {
+    const stands = standing.columns.find((each) => each.name === column.name);
+    return mapping(table, column, stands?.nativeType ?? "", fitColumn(table, column, stands));
+  });
+  const unfed = standing.columns.filter(
+    (column) =>
+      !column.nullable &&
+      !column.hasDefault &&
+      !column.identity &&
+      !column.generated &&
+      !table.columns.some((each) => each.name === column.name),
+  );
+  const more = unfed.map((column) => ({
+    table: table.name,
+    column: column.name,
+    sourceType: "",
+    targetType: column.nativeType,
+    fidelity: "refused" as const,
+    note: `the column is NOT NULL, has no default and the source does not feed it: ALTER TABLE ${quoteTable(table.name)} ALTER ${quoteIdentifier(column.name)} DROP NOT NULL`,
+  }));
+  const first = mappings.find((each) => each.column === table.key[0]) ?? mappings[0];
+  if (problem !== null && first) {
+    const i = mappings.indexOf(first);
+    mappings[i] = { ...first, fidelity: "refused", note: problem };
+  }
+  return { statements: [], mappings: [...mappings, ...more] };
+}
+
+/** What makes the table as a whole unfit; told at its key's first column. */
+function tableProblem(table: TargetTable, standing: StandingTable): string | null {
+  if (standing.kind !== "r" && standing.kind !== "p") return "the target is not an ordinary table";
+  const wanted = [...table.key].sort();
+  const unique = standing.uniques.some(
+    (each) => each.immediate && JSON.stringify([...each.columns].sort()) === JSON.stringify(wanted),
+  );
+  return unique
+    ? null
+    : `no unique index on exactly the key: CREATE UNIQUE INDEX ON ${quoteTable(table.name)} (${quoteList(table.key)})`;
+}
+
+function fitColumn(
+  table: TargetTable,
+  column: TargetColumn,
+  stands: FoundColumn | undefined,
+): Omit<ReturnType<typeof createdType>, "nativeType"> {
+  if (!stands) {
+    const { nativeType } = createdType(
+      column,
+      () => column.type.kind !== "native" && column.type.kind !== "enum",
+    );
+    return {
+      fidelity: "refused",
+      note: `the column is missing: ALTER TABLE ${quoteTable(table.name)} ADD COLUMN ${quoteIdentifier(column.name)} ${nativeType}`,
+    };
+  }
+  if (stands.generated) {
+    return {
+      fidelity: "refused",
+      note: "the target computes this column: leave it out with except",
+    };
+  }
+  if ((stands.type as unknown) === null)
+    return { fidelity: "refused", note: `type ${stands.nativeType} cannot be written` };
+  const fitting = fitOf(column, stands);
+  const strict = !stands.nullable && column.nullable && !table.key.includes(column.name);
+  if (fitting.fidelity === "refused" || !strict) return fitting;
+  return {
+    fidelity: "by-rule",
+    note: `the source allows NULL, the target does not: a NULL stops the sync. ALTER TABLE ${quoteTable(table.name)} ALTER ${quoteIdentifier(column.name)} DROP NOT NULL`,
+  };
+}
+
+function mapping(
+  table: TargetTable,
+  column: TargetColumn,
+  targetType: string,
+  fitting: { readonly fidelity: ColumnMapping["fidelity"]; readonly note?: string },
+): ColumnMapping {
+  return {
+    table: table.name,
+    column: column.name,
+    sourceType: column.nativeType,
+    targetType,
+    fidelity: fitting.fidelity,
+    ...(fitting.note === undefined ? {} : { note: fitting.note }),
+  };
+}
