@@ -11,7 +11,9 @@ const LINES_EVERY_MS = 5_000;
 export class LinesView implements RunView {
   readonly #output: Output;
   readonly #rates = new Rates();
-  readonly #lastLines = new Map<string, string>();
+  readonly #printed = new Map<string, string>();
+  /** What stands now, printed or not. */
+  #lines: ReadonlyMap<string, string> = new Map();
   #printedAt = Number.NEGATIVE_INFINITY;
   #states = "";
 
@@ -21,24 +23,32 @@ export class LinesView implements RunView {
 
   update(status: PipelineStatus): void {
     const now = performance.now();
-    const lines = status.syncs.map((sync) => ({ sync, line: this.#describe(sync, now) }));
+    const known = status.syncs.filter(({ state }) => state !== "unknown");
+    this.#lines = new Map(known.map((sync) => [sync.name, this.#describe(sync, now)]));
     // A change of state is told at once, the rest at leisure.
-    const states = status.syncs.map((sync) => `${sync.name} ${sync.state}`).join("\n");
+    const states = known.map((sync) => `${sync.name} ${sync.state}`).join("\n");
     if (now - this.#printedAt < LINES_EVERY_MS && states === this.#states) return;
     this.#printedAt = now;
     this.#states = states;
-    for (const { sync, line } of lines) {
-      if (this.#lastLines.get(sync.name) === line) continue;
-      this.#lastLines.set(sync.name, line);
-      this.note(line);
-    }
+    this.#print();
   }
 
   note(text: string): void {
+    this.#print();
     this.#output.line(text);
   }
 
-  close(): void {}
+  close(): void {
+    this.#print();
+  }
+
+  #print(): void {
+    for (const [name, line] of this.#lines) {
+      if (this.#printed.get(name) === line) continue;
+      this.#printed.set(name, line);
+      this.#output.line(line);
+    }
+  }
 
   #describe(sync: SyncStatus, now: number): string {
     return [

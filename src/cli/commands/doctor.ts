@@ -30,6 +30,7 @@ export const doctor: CommandModule = {
     for (const { database, findings } of databases) {
       output.result(pc.bold(database));
       for (const finding of findings) showFinding(invocation, finding);
+      if (findings.length === 0) output.result(`  ${MARKS.ok} nothing to mend`);
       output.result("");
     }
     const all = databases.flatMap(({ findings }) => findings);
