@@ -13,7 +13,7 @@ const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", 
 /** On a terminal: a bar for each table while it is copied, and one live line for each sync. */
 export class BarsView implements RunView {
   readonly #bars = new MultiBar(
-    { hideCursor: true, clearOnComplete: false, fps: 10, emptyOnZero: true },
+    { hideCursor: true, clearOnComplete: false, forceRedraw: true, fps: 4, emptyOnZero: true },
     Presets.shades_classic,
   );
   readonly #copies = new Map<string, SingleBar>();
