@@ -48,7 +48,7 @@ const BUILT_IN: Readonly<Record<string, Mapper>> = {
   json: () => ({ kind: "json" }),
   jsonb: () => ({ kind: "json" }),
   uuid: () => ({ kind: "uuid" }),
-  bit: (modifier) => ({ kind: "bit", length: modifier < 1 ? 1 : modifier }),
+  bit: (modifier) => ({ kind: "bit", length: Math.max(1, modifier) }),
   varbit: (modifier) =>
     modifier < 1
       ? { kind: "bit", varying: true }

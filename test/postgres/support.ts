@@ -1,0 +1,54 @@
+import pg from "pg";
+import type { Change } from "../../src/core/change.ts";
+import type { DatabaseOptions } from "../../src/core/database.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import type { CaptureTable, Cut } from "../../src/core/source.ts";
+import { postgres } from "../../src/databases/postgres/index.ts";
+
+export const SERVERS = ["postgres", "postgres-newest"] as const;
+
+export function optionsOf(url: string): DatabaseOptions {
+  return { name: "shop", url, logger: silentLogger };
+}
+
+/** An ordinary session, as an application has it. */
+export async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {});
+  await client.connect();
+  return client;
+}
+
+/** The tables as `tidemark` would ask for them: all columns, no filter. */
+export async function captureTables(
+  url: string,
+  names: readonly string[],
+  more: Partial<CaptureTable> = {},
+): Promise<CaptureTable[]> {
+  const catalog = await postgres.openCatalog(optionsOf(url));
+  try {
+    const schemas = await catalog.describe(names.map((name) => ({ schema: "public", name })));
+    return schemas.map((schema) => ({
+      schema,
+      columns: schema.columns.map((column) => column.name),
+      filters: [],
+      ...more,
+    }));
+  } finally {
+    await catalog.close();
+  }
+}
+
+export async function changesOf(cut: Pick<Cut, "pages">): Promise<Change[]> {
+  const changes: Change[] = [];
+  for await (const page of cut.pages) changes.push(...page);
+  return changes;
+}
+
+/** `insert 1,a` … : a change as one line. */
+export function line(change: Change): string {
+  const values = change.row ?? change.keyBefore ?? [];
+  return [change.op, values.map((value) => (value === null ? "null" : String(value))).join(",")]
+    .join(" ")
+    .trim();
+}
