@@ -1,0 +1,247 @@
+import { TidemarkError } from "../../core/errors.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  Progress,
+  TableProgress,
+  TargetTransaction,
+} from "../../core/target.ts";
+import type { Row } from "../../core/value.ts";
+import type { Connection } from "./connection.ts";
+import { isDriverError } from "./errors.ts";
+import type { Lease } from "./lease.ts";
+import { TableWriter } from "./writer.ts";
+
+export class SqliteApplierSession implements ApplierSession {
+  readonly #connection: Connection;
+  readonly #sync: string;
+  readonly #lease: Lease;
+  readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
+  #open: SqliteTargetTransaction | null = null;
+
+  constructor(connection: Connection, sync: string, tables: readonly BoundTable[], lease: Lease) {
+    this.#connection = connection;
+    this.#sync = sync;
+    this.#lease = lease;
+    this.#writers = new Map(tables.map((table) => [table, new TableWriter(connection, table)]));
+  }
+
+  load(): Promise<Progress> {
+    return this.#connection.read(() => loadProgress(this.#connection, this.#sync));
+  }
+
+  async begin(
+    expected: Progress,
+    options: { readonly relaxed?: boolean } = {},
+  ): Promise<TargetTransaction> {
+    const connection = this.#connection;
+    connection.checkFile();
+    // Outside a transaction only, so before BEGIN; every transaction says which it wants.
+    connection.db.exec(`PRAGMA foreign_keys = ${options.relaxed ? "OFF" : "ON"}`);
+    await connection.begin();
+    try {
+      const now = loadProgress(connection, this.#sync);
+      if (!samePlace(now, expected)) {
+        throw new TidemarkError(
+          "TM-APPLY-FENCED",
+          `${connection.name}: another applier has moved the progress of ${this.#sync}.`,
+        );
+      }
+      // Rules hold when the transaction ends: rows of a cycle, or of a tree, come in any order.
+      connection.db.exec("PRAGMA defer_foreign_keys = ON");
+    } catch (error) {
+      connection.rollback();
+      throw connection.classify(error);
+    }
+    this.#open = new SqliteTargetTransaction(connection, this.#sync, this.#writers, expected);
+    return this.#open;
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#open?.rollback();
+      await this.#connection.close();
+    } finally {
+      this.#lease.release();
+    }
+  }
+}
+
+class SqliteTargetTransaction implements TargetTransaction {
+  readonly #connection: Connection;
+  readonly #sync: string;
+  readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
+  readonly #before: Progress;
+  #depth = 0;
+  #ended = false;
+
+  constructor(
+    connection: Connection,
+    sync: string,
+    writers: ReadonlyMap<BoundTable, TableWriter>,
+    before: Progress,
+  ) {
+    this.#connection = connection;
+    this.#sync = sync;
+    this.#writers = writers;
+    this.#before = before;
+  }
+
+  async attempt<T>(work: () => Promise<T>): Promise<T> {
+    const name = `tidemark_${++this.#depth}`;
+    const { db } = this.#connection;
+    db.exec(`SAVEPOINT ${name}`);
+    try {
+      const result = await work();
+      db.exec(`RELEASE ${name}`);
+      return result;
+    } catch (error) {
+      // The engine itself ends the transaction on a full disk or an I/O error, savepoints and all.
+      if (isUndoable(error)) db.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
+      throw this.#connection.classify(error);
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  remove(table: BoundTable, keys: readonly Row[]): Promise<void> {
+    return this.#writer(table).remove(keys);
+  }
+
+  put(table: BoundTable, rows: readonly Row[]): Promise<void> {
+    return this.#writer(table).put(rows);
+  }
+
+  clear(table: BoundTable): Promise<void> {
+    return this.#writer(table).clear();
+  }
+
+  async commit(next: Progress): Promise<void> {
+    const connection = this.#connection;
+    try {
+      storeProgress(connection, this.#sync, this.#before, next);
+      await connection.commit();
+      this.#ended = true;
+    } catch (error) {
+      const explained = this.#explain(error);
+      await this.rollback();
+      throw explained;
+    }
+  }
+
+  async rollback(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#connection.rollback();
+  }
+
+  #writer(table: BoundTable): TableWriter {
+    const writer = this.#writers.get(table);
+    if (writer !== undefined && !this.#ended) return writer;
+    throw new TidemarkError(
+      "TM-INTERNAL",
+      this.#ended
+        ? "The transaction has ended."
+        : `The session was not opened for table ${table.name.name}.`,
+    );
+  }
+
+  /** A deferred foreign key fails at the end without a name; the check knows which. */
+  #explain(error: unknown): TidemarkError {
+    const explained = this.#connection.classify(error);
+    if (explained.code !== "TM-APPLY-CONSTRAINT") return explained;
+    const broken = this.#connection.rows<{ table: string; parent: string }>(
+      'SELECT DISTINCT "table", parent FROM pragma_foreign_key_check LIMIT 5',
+    );
+    const names = broken.map(({ table, parent }) => `${table} refers to ${parent}`).join(", ");
+    return new TidemarkError(
+      "TM-APPLY-CONSTRAINT",
+      `${this.#connection.name}: a foreign key does not hold at the end of a batch: ${names}.`,
+      { fix: "Sync the parent table too, or drop the foreign key at the target.", cause: error },
+    );
+  }
+}
+
+function isUndoable(error: unknown): boolean {
+  const cause = error instanceof TidemarkError ? error.cause : error;
+  if (!isDriverError(cause)) return true;
+  const primary = cause.errcode & 0xff;
+  // SQLITE_NOMEM, IOERR, FULL: https://sqlite.org/lang_transaction.html
+  return primary !== 7 && primary !== 10 && primary !== 13;
+}
+
+function loadProgress(connection: Connection, sync: string): Progress {
+  const row = connection.row<{ timeline: string; batch: bigint; chunk: bigint; hash: string }>(
+    "SELECT timeline, batch, chunk, hash FROM tidemark_progress WHERE sync = ?",
+    sync,
+  );
+  const tables = connection.rows<{ table_name: string } & Omit<TableProgress, "table">>(
+    "SELECT table_name, state, cursor, copy FROM tidemark_progress_tables WHERE sync = ? ORDER BY table_name",
+    sync,
+  );
+  return {
+    timeline: row?.timeline ?? "",
+    position: { batch: Number(row?.batch ?? 0n), chunk: Number(row?.chunk ?? 0n) },
+    hash: row?.hash ?? "",
+    tables: tables.map(({ table_name: table, state, cursor, copy }) => ({
+      table,
+      state,
+      cursor,
+      copy,
+    })),
+  };
+}
+
+function samePlace(a: Progress, b: Progress): boolean {
+  return (
+    a.timeline === b.timeline &&
+    a.position.batch === b.position.batch &&
+    a.position.chunk === b.position.chunk &&
+    a.hash === b.hash
+  );
+}
+
+function storeProgress(
+  connection: Connection,
+  sync: string,
+  before: Progress,
+  next: Progress,
+): void {
+  connection.run(
+    `INSERT INTO tidemark_progress (sync, timeline, batch, chunk, hash) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (sync) DO UPDATE SET timeline = excluded.timeline, batch = excluded.batch,
+       chunk = excluded.chunk, hash = excluded.hash`,
+    sync,
+    next.timeline,
+    BigInt(next.position.batch),
+    BigInt(next.position.chunk),
+    next.hash,
+  );
+  const old = new Map(before.tables.map((entry) => [entry.table, entry]));
+  for (const entry of next.tables) {
+    const known = old.get(entry.table);
+    old.delete(entry.table);
+    if (known !== undefined && sameState(known, entry)) continue;
+    connection.run(
+      `INSERT INTO tidemark_progress_tables (sync, table_name, state, cursor, copy) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (sync, table_name) DO UPDATE SET state = excluded.state, cursor = excluded.cursor,
+         copy = excluded.copy`,
+      sync,
+      entry.table,
+      entry.state,
+      entry.cursor,
+      entry.copy,
+    );
+  }
+  for (const table of old.keys()) {
+    connection.run(
+      "DELETE FROM tidemark_progress_tables WHERE sync = ? AND table_name = ?",
+      sync,
+      table,
+    );
+  }
+}
+
+function sameState(a: TableProgress, b: TableProgress): boolean {
+  return a.state === b.state && a.cursor === b.cursor && a.copy === b.copy;
+}

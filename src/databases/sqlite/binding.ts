@@ -1,0 +1,122 @@
+import type { ColumnType } from "../../core/column-type.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { isTagged, type Tagged, type Value } from "../../core/value.ts";
+import { unescapeText } from "./cells.ts";
+import type { Bindable } from "./driver.ts";
+import { isUnsigned64 } from "./target-columns.ts";
+import { type Affinity, printPlain } from "./types.ts";
+
+/** Text whose bytes are not UTF-8: bound as bytes and made text by SQL. */
+export class RawText {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
+/** Turns values of one column into what is bound. Throws TM-VALUE-REFUSED, without the value. */
+export type Binder = (value: Value) => Bindable | RawText;
+
+export interface BoundColumn {
+  readonly table: string;
+  readonly name: string;
+  readonly type: ColumnType;
+  readonly affinity: Affinity;
+}
+
+export function binderOf(column: BoundColumn): Binder {
+  const plain = plainBinder(column);
+  return (value) => {
+    if (value === null) return null;
+    if (typeof value === "string") return plain(value);
+    if (isTagged(value)) return bindTagged(column, value);
+    throw refuse(column, "an unchanged value where a value is needed");
+  };
+}
+
+function plainBinder(column: BoundColumn): (text: string) => Bindable {
+  const { type, affinity } = column;
+  switch (type.kind) {
+    case "boolean":
+      return (text) => (text === "t" ? 1n : 0n);
+    case "integer": {
+      if (affinity === "text" || isUnsigned64(type)) return keep;
+      return (text) => toInteger(column, text);
+    }
+    case "float":
+      if (affinity === "text") return keep;
+      return (text) => (text === "NaN" ? text : toDouble(column, text));
+    case "bytes":
+      return (text) => Buffer.from(text, "hex");
+    case "decimal":
+      if (affinity === "text" || affinity === "none") return keep;
+      return (text) => toNumeric(column, text);
+    default:
+      return keep;
+  }
+}
+
+function keep(text: string): string {
+  return text;
+}
+
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+
+function toInteger(column: BoundColumn, text: string): bigint {
+  const value = /^-?\d+$/.test(text) ? BigInt(text) : INT64_MAX + 1n;
+  if (value >= INT64_MIN && value <= INT64_MAX) return value;
+  throw refuse(column, "an integer beyond 64 bits");
+}
+
+function toDouble(column: BoundColumn, text: string): number {
+  const value = Number(text);
+  if (text !== "" && !Number.isNaN(value)) return value;
+  throw refuse(column, "text that is no number");
+}
+
+/** Only numbers that SQLite gives back with the same digits. */
+function toNumeric(column: BoundColumn, text: string): bigint | number {
+  if (/^-?\d+$/.test(text)) {
+    const whole = BigInt(text);
+    if (whole >= INT64_MIN && whole <= INT64_MAX && whole.toString() === text) return whole;
+  }
+  const value = Number(text);
+  if (printPlain(value) === text && text !== "NaN") return value;
+  throw refuse(column, "digits that SQLite's numbers do not hold; declare the column TEXT");
+}
+
+function bindTagged(column: BoundColumn, [storage, text]: Tagged): Bindable | RawText {
+  if (storage === "blob") return Buffer.from(text, "hex");
+  const { affinity } = column;
+  if (storage === "text") {
+    const raw = unescapeText(text);
+    if (raw !== null) return new RawText(raw);
+    if (affinity === "text" || affinity === "none" || !looksNumeric(text)) return text;
+  } else if (affinity !== "text") {
+    const value = storage === "integer" ? BigInt(text) : Number(text);
+    const kept =
+      affinity === "none" ||
+      (typeof value === "bigint" ? affinity !== "real" : keepsReal(affinity, value));
+    if (kept) return value;
+  }
+  throw refuse(column, `a value of class ${storage}, which the column would convert`);
+}
+
+/** INTEGER and NUMERIC columns turn a real that is a whole number into an integer. */
+function keepsReal(affinity: Affinity, value: number): boolean {
+  return affinity === "real" || !Number.isInteger(value) || Math.abs(value) >= 2 ** 63;
+}
+
+function looksNumeric(text: string): boolean {
+  return /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(text);
+}
+
+function refuse(column: BoundColumn, what: string): TidemarkError {
+  return new TidemarkError(
+    "TM-VALUE-REFUSED",
+    `${column.table}.${column.name} cannot hold ${what}.`,
+    { details: { table: column.table, column: column.name } },
+  );
+}

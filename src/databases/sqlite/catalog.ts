@@ -1,0 +1,119 @@
+import type { Catalog } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
+import type { Connection } from "./connection.ts";
+import { readTable, type TableFacts } from "./facts.ts";
+import { isOurs, uninstallStatements } from "./ours.ts";
+import { columnTypeOf } from "./types.ts";
+
+export class SqliteCatalog implements Catalog {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  listTables(): Promise<readonly TableName[]> {
+    return this.#connection.read(() => listTables(this.#connection));
+  }
+
+  describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
+    return this.#connection.read(() => tables.map((table) => describe(this.#connection, table)));
+  }
+
+  planUninstall(): Promise<readonly string[]> {
+    return this.#connection.read(() => uninstallStatements(this.#connection));
+  }
+
+  async uninstall(): Promise<void> {
+    await this.#connection.write(() => {
+      for (const sql of uninstallStatements(this.#connection)) this.#connection.db.exec(sql);
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}
+
+function listTables(connection: Connection): TableName[] {
+  return connection
+    .rows<{ name: string }>(
+      "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    )
+    .filter(({ name }) => !isOurs(name))
+    .map(({ name }) => ({ schema: null, name }));
+}
+
+function describe(connection: Connection, table: TableName): TableSchema {
+  const name = formatTable(table);
+  const facts =
+    table.schema === null || table.schema === "main" ? readTable(connection, table.name) : null;
+  if (facts === null) throw missing(connection, name);
+  if (facts.kind !== "table") {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${connection.name}: ${name} is a ${facts.kind === "view" ? "view" : "virtual table"}: SQLite fires no triggers for its rows.`,
+      { fix: "Sync the tables it reads.", details: { table: name } },
+    );
+  }
+  return toSchema(facts);
+}
+
+function toSchema(facts: TableFacts): TableSchema {
+  const key = new Set(facts.key.map((part) => part.name));
+  return {
+    name: { schema: null, name: facts.name },
+    columns: facts.columns.map((column) => ({
+      name: column.name,
+      type: columnTypeOf(column.declared, facts.strict),
+      nativeType: column.declared,
+      // Capture refuses a row whose key holds NULL, whatever the declaration allows.
+      nullable: !column.notNull && !key.has(column.name),
+      generated: column.generated,
+      identity: facts.keyIsRowid && key.has(column.name),
+    })),
+    key: facts.key.map((part) => part.name),
+    uniques: facts.uniques.map((unique) => unique.map((part) => part.name)),
+    foreignKeys: facts.foreignKeys,
+  };
+}
+
+function missing(connection: Connection, name: string): TidemarkError {
+  const near = nearest(
+    name,
+    listTables(connection).map((table) => table.name),
+  );
+  return new TidemarkError(
+    "TM-TABLE-MISSING",
+    `${connection.name}: there is no table ${name}${near === null ? "" : ` (did you mean ${near}?)`}.`,
+    { details: { table: name, nearest: near } },
+  );
+}
+
+/** The name that takes the fewest edits, when that is few. */
+function nearest(name: string, names: readonly string[]): string | null {
+  const ranked = names
+    .map((candidate) => ({
+      candidate,
+      distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
+    }))
+    .sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best !== undefined && best.distance <= Math.max(2, name.length / 3)
+    ? best.candidate
+    : null;
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(change, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
+    }
+    previous = row;
+  }
+  return previous[b.length] ?? 0;
+}

@@ -1,0 +1,299 @@
+import { randomUUID } from "node:crypto";
+import { statSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Layout } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
+import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
+import { SqliteBatches } from "./batches.ts";
+import { layoutOf, shapeOf, standingTriggers, triggersOf, widenLog } from "./capture.ts";
+import type { Connection } from "./connection.ts";
+import { checkCapture, Guard } from "./guard.ts";
+import { quoteName, sameName } from "./identifiers.ts";
+import { Layouts } from "./layouts.ts";
+import type { Lease } from "./lease.ts";
+import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
+
+/** Polling starts here after a change and slows down while nothing comes. */
+const POLL_MIN_MS = 2;
+const POLL_MAX_MS = 20;
+const POLL_GROWTH = 1.15;
+/** Rows whose size is taken for the average. */
+const SAMPLE_ROWS = 200;
+
+export class SqliteChangeLog implements ChangeLog {
+  readonly timeline: string;
+  readonly batches: SqliteBatches;
+  readonly subscribers: Subscribers;
+  readonly #connection: Connection;
+  readonly #layouts: Layouts;
+  readonly #lease: Lease;
+  #pollMs = POLL_MIN_MS;
+
+  private constructor(connection: Connection, identity: Identity, layouts: Layouts, lease: Lease) {
+    this.timeline = identity.timeline;
+    this.#connection = connection;
+    this.#layouts = layouts;
+    this.#lease = lease;
+    const guard = new Guard(connection, layouts, identity.firstId);
+    this.batches = new SqliteBatches(connection, identity.timeline, layouts, guard);
+    this.subscribers = new SqliteSubscribers(connection);
+  }
+
+  static async open(connection: Connection, lease: Lease, logger: Logger): Promise<ChangeLog> {
+    const identity = await connection.write(() => {
+      for (const sql of missingObjects(connection, SOURCE_TABLES)) connection.db.exec(sql);
+      return identify(connection, logger);
+    });
+    return new SqliteChangeLog(connection, identity, new Layouts(connection), lease);
+  }
+
+  async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
+    // The write lock is given when every writer before us has ended, and a writer after us sees
+    // the triggers: nobody is left who could have written uncaptured.
+    return this.#connection.write(() => {
+      for (const table of tables) captureTable(this.#connection, this.#layouts, table);
+      return this.#layouts.all();
+    });
+  }
+
+  async waitForChanges(signal: AbortSignal): Promise<void> {
+    const { db } = this.#connection;
+    const versionOf = db.prepare("PRAGMA data_version");
+    let version: unknown;
+    while (!signal.aborted) {
+      // A commit between the two reads changes the version again: it is seen at the next poll.
+      const now = versionOf.get()?.data_version;
+      if (now !== version) {
+        version = now;
+        const newest = this.#connection.value(`SELECT max(id) FROM ${LOG}`);
+        if (typeof newest === "bigint" && newest > this.batches.seen) {
+          this.#pollMs = POLL_MIN_MS;
+          return;
+        }
+      }
+      await sleep(this.#pollMs, undefined, { signal }).catch(ifAborted(signal));
+      this.#pollMs = Math.min(this.#pollMs * POLL_GROWTH, POLL_MAX_MS);
+    }
+  }
+
+  stats(): Promise<LogStats> {
+    return this.#connection.read(() => {
+      const span = this.#connection.row<{ rows: bigint | null; oldest: number | null }>(
+        `SELECT (SELECT max(id) FROM ${LOG}) - (SELECT min(id) FROM ${LOG}) + 1 AS rows,
+                (SELECT at FROM ${LOG} ORDER BY id LIMIT 1) AS oldest`,
+      );
+      const rows = Number(span?.rows ?? 0);
+      const oldest = span?.oldest ?? null;
+      return {
+        rows,
+        bytes: Math.ceil(rows * this.#averageBytes()),
+        oldestAt: oldest === null ? null : julianToIso(oldest),
+      };
+    });
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#connection.close();
+    } finally {
+      this.#lease.release();
+    }
+  }
+
+  /** Of the newest rows: those that an alarm is about. */
+  #averageBytes(): number {
+    const columns = this.#connection
+      .rows<{ name: string }>("SELECT name FROM pragma_table_info(?)", LOG)
+      .map(({ name }) => `coalesce(length(CAST(${name} AS BLOB)), 0) + 1`);
+    const average = this.#connection.value(
+      `SELECT avg(${columns.join(" + ")}) FROM (SELECT * FROM ${LOG} ORDER BY id DESC LIMIT ${SAMPLE_ROWS})`,
+    );
+    return Number(average ?? 0);
+  }
+}
+
+function ifAborted(signal: AbortSignal): (error: unknown) => void {
+  return (error) => {
+    if (!signal.aborted) throw error;
+  };
+}
+
+function julianToIso(day: number): string {
+  return new Date((day - 2_440_587.5) * 86_400_000).toISOString();
+}
+
+interface Identity {
+  readonly timeline: string;
+  readonly firstId: bigint;
+}
+
+interface SourceRow {
+  readonly timeline: string;
+  readonly path: string;
+  readonly inode: string;
+}
+
+/**
+ * The timeline of this file, in the transaction that makes it.
+ *
+ * A file has no identity that its copy lacks, so only what is certain starts a new timeline: the
+ * file at the recorded place is still there and is another one (a copy, opened elsewhere). A file
+ * that was moved, or put in place of the old one, keeps its timeline; if it was a backup, its next
+ * batch has another hash than the one that was published, and the chain tells.
+ */
+function identify(connection: Connection, logger: Logger): Identity {
+  const inode = inodeOf(connection.path) ?? "";
+  const row = connection.row<SourceRow>("SELECT timeline, path, inode FROM tidemark_source");
+  const same = row?.path === connection.path && row.inode === inode;
+  if (row !== undefined && same) return known(connection, row.timeline);
+  const cloned = row !== undefined && row.inode !== inode && inodeOf(row.path) === row.inode;
+  if (row !== undefined && !cloned) {
+    logger.warn(
+      { path: connection.path, before: row.path },
+      "the source file was moved or replaced since it was last opened",
+    );
+    connection.run("UPDATE tidemark_source SET path = ?, inode = ?", connection.path, inode);
+    return known(connection, row.timeline);
+  }
+  if (cloned)
+    logger.warn({ original: row.path }, "the source file is a copy: a new timeline begins");
+  const timeline = randomUUID();
+  connection.db.exec(
+    `DELETE FROM tidemark_source; DELETE FROM tidemark_batches; DELETE FROM tidemark_subscribers; DELETE FROM ${LOG}`,
+  );
+  connection.run(
+    "INSERT INTO tidemark_source (id, timeline, path, inode, purged) VALUES (1, ?, ?, ?, 0)",
+    timeline,
+    connection.path,
+    inode,
+  );
+  return known(connection, timeline);
+}
+
+/** A timeline without batches begins after whatever the log has ever held before it. */
+function known(connection: Connection, timeline: string): Identity {
+  const first = connection.value(`SELECT min(id) FROM ${LOG}`);
+  const used = connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG);
+  const firstId = typeof first === "bigint" ? first : (typeof used === "bigint" ? used : 0n) + 1n;
+  return { timeline, firstId };
+}
+
+function inodeOf(path: string): string | null {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
+}
+
+/** Installs or alters the capture of one table; within a write transaction. */
+function captureTable(connection: Connection, layouts: Layouts, table: CaptureTable): void {
+  const { current, wanted, statements } = planTable(connection, layouts, table);
+  if (current !== undefined && statements.length === 0) return;
+  const layout = layouts.add(wanted);
+  const shape = shapeOf(connection, table);
+  for (const name of standingTriggers(connection, shape.facts.name).keys()) {
+    connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
+  }
+  for (const sql of widenLog(connection, [shape])) connection.db.exec(sql);
+  for (const { sql } of triggersOf(shape, layout.id)) connection.db.exec(sql);
+}
+
+export interface TablePlan {
+  readonly current: Layout | undefined;
+  readonly wanted: Omit<Layout, "id">;
+  /** As they would be run; empty when capture stands as asked. */
+  readonly statements: readonly string[];
+}
+
+/**
+ * What capture of a table still needs. Throws TM-CAPTURE-BROKEN when it was installed and no longer
+ * stands: installing it again in silence would hide the changes that went by.
+ */
+export function planTable(
+  connection: Connection,
+  layouts: Layouts | null,
+  table: CaptureTable,
+): TablePlan {
+  const shape = shapeOf(connection, table);
+  const wanted = layoutOf(table, shape);
+  const current = layouts
+    ?.current()
+    .find((layout) => sameName(layout.table.name, shape.facts.name));
+  const standing = standingTriggers(connection, shape.facts.name);
+  if (current !== undefined && standsStill(connection, current)) {
+    const { id, ...definition } = current;
+    if (JSON.stringify(definition) === JSON.stringify(wanted)) {
+      return { current, wanted, statements: checkCapture(connection, current) };
+    }
+  }
+  const next = layouts === null ? 1 : Math.max(0, ...layouts.all().map(({ id }) => id)) + 1;
+  return {
+    current,
+    wanted,
+    statements: [
+      ...[...standing.keys()].map((name) => `DROP TRIGGER ${quoteName(name)}`),
+      ...triggersOf(shape, next).map(({ sql }) => sql),
+    ],
+  };
+}
+
+/**
+ * Did the layout's triggers log without a gap until now? False when the table was altered under
+ * them (they then followed the alteration, or SQLite refused it). Throws TM-CAPTURE-BROKEN.
+ */
+function standsStill(connection: Connection, layout: Layout): boolean {
+  try {
+    checkCapture(connection, layout);
+    return true;
+  } catch (error) {
+    const isDrift = error instanceof TidemarkError && error.code === "TM-SCHEMA-DRIFT";
+    if (!isDrift) throw error;
+    const names = standingTriggers(connection, layout.table.name);
+    const whole = ["insert", "update", "update_key", "delete"].every((suffix) =>
+      names.has(`tidemark_${layout.table.name}_${suffix}`),
+    );
+    if (whole) return false;
+    throw new TidemarkError(
+      "TM-CAPTURE-BROKEN",
+      `Capture of ${layout.table.name} is broken: the table was altered and its triggers are gone.`,
+      { fix: "tidemark uninstall, then run again: the tables are copied anew", cause: error },
+    );
+  }
+}
+
+class SqliteSubscribers implements Subscribers {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  list(): Promise<ReadonlyMap<string, number>> {
+    return this.#connection.read(() => {
+      const rows = this.#connection.rows<{ sync: string; confirmed: bigint }>(
+        "SELECT sync, confirmed FROM tidemark_subscribers",
+      );
+      return new Map(rows.map((row) => [row.sync, Number(row.confirmed)]));
+    });
+  }
+
+  async set(sync: string, confirmed: number): Promise<void> {
+    // An idle pipeline writes nothing into the user's file.
+    if ((await this.list()).get(sync) === confirmed) return;
+    await this.#connection.write(
+      () =>
+        this.#connection.run(
+          `INSERT INTO tidemark_subscribers (sync, confirmed) VALUES (?, ?)
+           ON CONFLICT (sync) DO UPDATE SET confirmed = excluded.confirmed`,
+          sync,
+          BigInt(confirmed),
+        ),
+      { durable: false },
+    );
+  }
+
+  async remove(sync: string): Promise<void> {
+    await this.#connection.write(() =>
+      this.#connection.run("DELETE FROM tidemark_subscribers WHERE sync = ?", sync),
+    );
+  }
+}

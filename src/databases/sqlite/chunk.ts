@@ -1,0 +1,146 @@
+import type { Layout } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Chunk, ChunkRequest } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import type { Tagged } from "../../core/value.ts";
+import { filterText, hasNullKey, nullKeyFix } from "./capture.ts";
+import { BrokenText, type Cell, readCells, unescapeText } from "./cells.ts";
+import type { Connection } from "./connection.ts";
+import type { Bindable } from "./driver.ts";
+import { readTable, type TableFacts } from "./facts.ts";
+import { quoteName, sameName } from "./identifiers.ts";
+import { bindCell, encodeRow, type Layouts, readFilters } from "./layouts.ts";
+import { tag } from "./types.ts";
+
+/** What a cursor holds: keys with their storage classes, since SQLite orders by class first. */
+interface Cursor {
+  readonly last: readonly Tagged[];
+  readonly upper: readonly Tagged[];
+  readonly estimatedRows: number | null;
+}
+
+/**
+ * The next rows of a table in the order of its key, as SQLite compares keys, up to the key that was
+ * the highest when the copy began: rows that come beyond it are in the log anyway.
+ * Runs in the snapshot of a cut.
+ */
+export function readChunk(connection: Connection, layouts: Layouts, request: ChunkRequest): Chunk {
+  const name = formatTable(request.table);
+  const layout = layouts.current().find(({ table }) => sameName(table.name, request.table.name));
+  const facts = readTable(connection, request.table.name);
+  if (layout === undefined || facts === null) {
+    throw new TidemarkError("TM-CAPTURE-MISSING", `${connection.name}: ${name} is not captured.`);
+  }
+  const cursor = request.after === null ? firstCursor(connection, facts) : parse(request.after);
+  if (cursor === null) {
+    const empty: Cursor = { last: [], upper: [], estimatedRows: 0 };
+    return { ...base(layout, empty), rows: [], filters: [], done: true };
+  }
+  return readRows(connection, layout, facts, cursor, request);
+}
+
+function readRows(
+  connection: Connection,
+  layout: Layout,
+  facts: TableFacts,
+  cursor: Cursor,
+  request: ChunkRequest,
+): Chunk {
+  const table = quoteName(facts.name);
+  const keys = facts.key.map((part) => quoteName(part.name));
+  const order = keyExpressions(facts);
+  const params: Bindable[] = [];
+  const compare = (operator: string, key: readonly Tagged[]) => {
+    const bound = key.map(fromTag).map(bindCell);
+    params.push(...bound.map(({ value }) => value));
+    return `(${order.join(", ")}) ${operator} (${bound.map(({ sql }) => sql).join(", ")})`;
+  };
+  const bounds = [compare("<=", cursor.upper)];
+  if (cursor.last.length > 0) bounds.push(compare(">", cursor.last));
+  const cells = [filterText(layout.filters), ...keys];
+  for (const { name } of layout.columns) cells.push(quoteName(name));
+  const page = readCells(
+    connection,
+    {
+      cells: cells.map((sql, i) => (i === 0 ? sql : `${table}.${sql}`)),
+      from: `FROM ${table} WHERE ${bounds.join(" AND ")} ORDER BY ${order.join(", ")} LIMIT ${request.maxRows + 1}`,
+    },
+    params,
+    { rows: request.maxRows, bytes: request.maxBytes },
+  );
+  const width = 1 + keys.length;
+  const lastRow = page.rows.at(-1);
+  const last = lastRow === undefined ? cursor.last : lastRow.slice(1, width).map(toTag);
+  return {
+    ...base(layout, { ...cursor, last }),
+    rows: page.rows.map((row) => encodeRow(layout, row.slice(width))),
+    filters: page.rows.map((row) => readFilters(row[0] ?? null)),
+    done: !page.cut,
+  };
+}
+
+function base(layout: Layout, cursor: Cursor): Pick<Chunk, "layout" | "cursor" | "estimatedRows"> {
+  return {
+    layout: layout.id,
+    cursor: JSON.stringify(cursor),
+    estimatedRows: cursor.estimatedRows,
+  };
+}
+
+/** Null when the table is empty. A NULL in a key would be passed over by every comparison: refused. */
+function firstCursor(connection: Connection, facts: TableFacts): Cursor | null {
+  if (hasNullKey(connection, facts)) {
+    throw new TidemarkError("TM-TABLE-NO-KEY", `${facts.name} holds rows whose key is NULL.`, {
+      fix: nullKeyFix(facts),
+    });
+  }
+  const table = quoteName(facts.name);
+  const order = keyExpressions(facts).map((key) => `${key} DESC`);
+  const { rows } = readCells(
+    connection,
+    {
+      cells: facts.key.map((part) => quoteName(part.name)),
+      from: `FROM ${table} ORDER BY ${order.join(", ")} LIMIT 1`,
+    },
+    [],
+    { rows: 1, bytes: 1 },
+  );
+  const upper = rows[0]?.map(toTag);
+  if (upper === undefined) return null;
+  return { last: [], upper, estimatedRows: estimateRows(connection, facts) };
+}
+
+/** The rowids' span: exact for a table that only grows, and read without touching its rows. */
+function estimateRows(connection: Connection, facts: TableFacts): number | null {
+  if (facts.rowid === null) return null;
+  const table = quoteName(facts.name);
+  const span = connection.value(
+    `SELECT (SELECT max(${facts.rowid}) FROM ${table}) - (SELECT min(${facts.rowid}) FROM ${table}) + 1`,
+  );
+  return typeof span === "bigint" && span > 0n ? Number(span) : null;
+}
+
+function keyExpressions(facts: TableFacts): string[] {
+  const table = quoteName(facts.name);
+  return facts.key.map((part) => {
+    const column = `${table}.${quoteName(part.name)}`;
+    return facts.keyIsRowid ? column : `${column} COLLATE ${part.collation}`;
+  });
+}
+
+function parse(cursor: string): Cursor {
+  return JSON.parse(cursor) as Cursor;
+}
+
+function toTag(cell: Cell): Tagged {
+  if (cell !== null) return tag(cell);
+  throw new TidemarkError("TM-TABLE-NO-KEY", "A row has NULL in its key.");
+}
+
+function fromTag([storage, text]: Tagged): Cell {
+  if (storage === "integer") return BigInt(text);
+  if (storage === "real") return Number(text);
+  if (storage === "blob") return Buffer.from(text, "hex");
+  const bytes = unescapeText(text);
+  return bytes === null ? text : new BrokenText(bytes, text);
+}

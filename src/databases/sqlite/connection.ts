@@ -1,0 +1,251 @@
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DatabaseOptions } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { loadSqlite } from "../../core/sqlite-warning.ts";
+import type { Bindable, Database, Statement } from "./driver.ts";
+import { classify, isBusy } from "./errors.ts";
+
+/** How long a lock is waited for before TM-APPLY-RETRY. */
+const LOCK_PATIENCE_MS = 10_000;
+const LOCK_PAUSE_MAX_MS = 25;
+/**
+ * The engine's own wait blocks the whole process, so it is kept to what a commit of another
+ * connection takes; longer waits are ours and let the event loop run.
+ */
+const BUSY_TIMEOUT_MS = 5;
+
+export interface SqliteUrl {
+  /** Absolute. */
+  readonly path: string;
+  readonly mode: "ro" | "rw" | "rwc";
+}
+
+/** `sqlite:./x.db`, `sqlite:/abs/x.db`, `sqlite:///abs/x.db`, each with `?mode=ro|rw|rwc`. */
+export function parseUrl(url: string): SqliteUrl {
+  const match = /^sqlite:(?:\/\/(?=\/))?([^?]+)(?:\?(.*))?$/.exec(url);
+  const file = match?.[1];
+  if (file === undefined || file.startsWith(":memory:")) {
+    throw new TidemarkError("TM-URL-INVALID", "An SQLite URL names a file.", {
+      fix: "sqlite:./shop.db or sqlite:/var/lib/shop/shop.db",
+    });
+  }
+  let mode: SqliteUrl["mode"] = "rwc";
+  for (const [name, value] of new URLSearchParams(match?.[2] ?? "")) {
+    if (name !== "mode" || (value !== "ro" && value !== "rw" && value !== "rwc")) {
+      throw new TidemarkError("TM-URL-INVALID", `An SQLite URL takes no "${name}=${value}".`, {
+        fix: "The only parameter is mode=ro, mode=rw or mode=rwc.",
+      });
+    }
+    mode = value;
+  }
+  return { path: resolve(file), mode };
+}
+
+export interface OpenOptions {
+  /** Make the file when it is missing; else that is TM-CONNECT-FAILED. */
+  readonly create: boolean;
+}
+
+/**
+ * One connection to one file. Everything on it is serialised: a transaction begun by one caller is
+ * never seen half-way by another caller of the same connection.
+ *
+ * The journal mode of a file that holds anything already is its owner's choice and is never
+ * changed: WAL is a property of the file that every other program which opens it must be able to
+ * live with (shared memory, one machine, two more files to back up). `doctor` recommends it. A file
+ * we make ourselves is in WAL mode, so that readers of a target never wait for the applier.
+ */
+export class Connection {
+  readonly path: string;
+  readonly db: Database;
+  readonly #name: string;
+  readonly #inode: bigint;
+  readonly #statements = new Map<string, Statement>();
+  #tail: Promise<unknown> = Promise.resolve();
+  #synchronous = "";
+  #closed = false;
+
+  private constructor(name: string, path: string, db: Database) {
+    this.#name = name;
+    this.path = path;
+    this.db = db;
+    this.#inode = inodeOf(path) ?? 0n;
+  }
+
+  /** Throws TM-URL-INVALID, TM-CONNECT-FAILED, TM-SERVER-UNSUPPORTED (not a database), TM-READ-ONLY. */
+  static async open(options: DatabaseOptions, { create }: OpenOptions): Promise<Connection> {
+    const { path, mode } = parseUrl(options.url);
+    const fresh = !existsSync(path);
+    if (fresh && (!create || mode !== "rwc" || !existsSync(dirname(path)))) {
+      throw new TidemarkError("TM-CONNECT-FAILED", `${options.name}: there is no file ${path}.`, {
+        fix: existsSync(dirname(path))
+          ? `Create it, or correct the path of database "${options.name}".`
+          : `mkdir -p ${dirname(path)}`,
+        details: { database: options.name, path },
+      });
+    }
+    const { DatabaseSync } = loadSqlite();
+    try {
+      const db = new DatabaseSync(path, { readOnly: mode === "ro" });
+      const connection = new Connection(options.name, realpathSync(path), db);
+      await connection.#configure(create);
+      return connection;
+    } catch (error) {
+      throw classify(error, options.name);
+    }
+  }
+
+  /** An empty database that is nowhere: the catalog of a file that is still to be made. */
+  static openNothing(name: string): Connection {
+    const { DatabaseSync } = loadSqlite();
+    return new Connection(name, ":memory:", new DatabaseSync(":memory:"));
+  }
+
+  async #configure(create: boolean): Promise<void> {
+    this.db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    this.db.exec("PRAGMA trusted_schema = OFF");
+    this.db.exec("PRAGMA foreign_keys = ON");
+    this.#setSynchronous("FULL");
+    if (typeof this.db.enableDefensive === "function") this.db.enableDefensive(true);
+    // The first read of the file: tells a file that is not a database, or locked, from a good one.
+    const isEmpty = await this.#untilFree(() => this.value("PRAGMA page_count") === 0n);
+    if (isEmpty && create) await this.#untilFree(() => this.db.exec("PRAGMA journal_mode = WAL"));
+  }
+
+  /** A prepared statement that reads integers as BigInts; kept for the connection's life. */
+  prepare(sql: string): Statement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.db.prepare(sql);
+      statement.setReadBigInts(true);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  rows<T extends object>(sql: string, ...params: Bindable[]): T[] {
+    return this.prepare(sql).all(...params) as unknown as T[];
+  }
+
+  row<T extends object>(sql: string, ...params: Bindable[]): T | undefined {
+    return this.prepare(sql).get(...params) as T | undefined;
+  }
+
+  /** The first column of the first row; undefined when there is none. */
+  value(sql: string, ...params: Bindable[]): Bindable | undefined {
+    const row = this.row<Record<string, Bindable>>(sql, ...params);
+    return row === undefined ? undefined : Object.values(row)[0];
+  }
+
+  run(sql: string, ...params: Bindable[]): void {
+    this.prepare(sql).run(...params);
+  }
+
+  /**
+   * Runs `work` in one read transaction: one snapshot of the file. `work` is synchronous, so that
+   * the snapshot (a lock, outside WAL mode) is held no longer than the reading takes.
+   */
+  read<T>(work: () => T): Promise<T> {
+    return this.#alone(async () => {
+      await this.#untilFree(() => this.db.exec("BEGIN"));
+      return this.#finish(work);
+    });
+  }
+
+  /**
+   * Runs `work` in one write transaction. `durable: false` leaves out the sync of the log at
+   * commit: for what may be forgotten in a power cut (it then comes again).
+   */
+  write<T>(work: () => T, { durable = true }: { readonly durable?: boolean } = {}): Promise<T> {
+    return this.#alone(async () => {
+      await this.begin(durable);
+      return this.#finish(work);
+    });
+  }
+
+  /** Takes the write lock, waiting without blocking the event loop. For callers that own the connection. */
+  async begin(durable = true): Promise<void> {
+    this.#setSynchronous(durable ? "FULL" : "NORMAL");
+    await this.#untilFree(() => this.db.exec("BEGIN IMMEDIATE"));
+  }
+
+  /** Outside WAL mode a commit waits until readers are gone; the transaction stays open meanwhile. */
+  async commit(): Promise<void> {
+    await this.#untilFree(() => this.db.exec("COMMIT"));
+  }
+
+  rollback(): void {
+    try {
+      this.db.exec("ROLLBACK");
+    } catch {
+      // A full disk or an I/O error has ended the transaction already: nothing is left to undo.
+    }
+  }
+
+  /** Throws TM-CONNECTION-LOST when the path now names another file: ours is no longer the database. */
+  checkFile(): void {
+    if (inodeOf(this.path) === this.#inode) return;
+    throw new TidemarkError(
+      "TM-CONNECTION-LOST",
+      `${this.#name}: ${this.path} was moved, deleted or replaced while open.`,
+    );
+  }
+
+  classify(error: unknown): TidemarkError {
+    return classify(error, this.#name);
+  }
+
+  get name(): string {
+    return this.#name;
+  }
+
+  async close(): Promise<void> {
+    await this.#alone(async () => {
+      if (this.#closed) return;
+      this.#closed = true;
+      this.#statements.clear();
+      this.db.close();
+    });
+  }
+
+  #setSynchronous(level: string): void {
+    if (this.#synchronous === level) return;
+    this.db.exec(`PRAGMA synchronous = ${level}`);
+    this.#synchronous = level;
+  }
+
+  async #finish<T>(work: () => T): Promise<T> {
+    try {
+      const result = work();
+      await this.commit();
+      return result;
+    } catch (error) {
+      this.rollback();
+      throw this.classify(error);
+    }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(work);
+    this.#tail = run.catch(() => undefined);
+    return run;
+  }
+
+  async #untilFree<T>(work: () => T): Promise<T> {
+    const deadline = performance.now() + LOCK_PATIENCE_MS;
+    for (let pause = 1; ; pause = Math.min(pause * 2, LOCK_PAUSE_MAX_MS)) {
+      try {
+        return work();
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > deadline) throw this.classify(error);
+      }
+      await sleep(pause);
+    }
+  }
+}
+
+function inodeOf(path: string): bigint | null {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
+}

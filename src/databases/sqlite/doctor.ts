@@ -1,0 +1,125 @@
+import type { Finding } from "../../core/database.ts";
+import { toTidemarkError } from "../../core/errors.ts";
+import type { CaptureTable } from "../../core/source.ts";
+import type { TargetTable } from "../../core/target.ts";
+import { shapeOf } from "./capture.ts";
+import type { Connection } from "./connection.ts";
+import { readTable, type TableFacts } from "./facts.ts";
+import { checkCapture } from "./guard.ts";
+import { quoteText, sameName } from "./identifiers.ts";
+import { Layouts } from "./layouts.ts";
+import { isOurs, LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
+
+/** Everything that can break capture of these tables. */
+export function diagnoseSource(connection: Connection, tables: readonly CaptureTable[]): Finding[] {
+  const findings: Finding[] = [...journalMode(connection, "source")];
+  const installed = missingObjects(connection, SOURCE_TABLES).length === 0;
+  const layouts = installed ? new Layouts(connection).current() : [];
+  for (const table of tables) {
+    const name = table.schema.name.name;
+    const layout = layouts.find((candidate) => sameName(candidate.table.name, name));
+    const before = findings.length;
+    try {
+      const { facts } = shapeOf(connection, table);
+      if (layout === undefined) {
+        findings.push({
+          check: "capture-installed",
+          severity: "warning",
+          message: `${name} is not captured yet: its changes are not logged.`,
+          fix: "tidemark run",
+        });
+      } else checkCapture(connection, layout);
+      findings.push(...oddUniques(facts), ...foreignTriggers(connection, facts));
+    } catch (error) {
+      const { code, message, fix } = toTidemarkError(error);
+      findings.push({
+        check: code === "TM-CAPTURE-BROKEN" ? "capture-intact" : "table-capturable",
+        severity: "error",
+        message,
+        ...(fix === undefined ? {} : { fix }),
+      });
+    }
+    if (findings.length === before) {
+      findings.push({ check: "capture-intact", severity: "ok", message: `${name} is captured.` });
+    }
+  }
+  return findings;
+}
+
+/** Everything that can break applying to these tables. */
+export function diagnoseTarget(connection: Connection, tables: readonly TargetTable[]): Finding[] {
+  const findings: Finding[] = [...journalMode(connection, "target")];
+  for (const { name } of tables) {
+    const facts = readTable(connection, name.name);
+    if (facts === null) continue;
+    for (const trigger of otherTriggers(connection, facts)) {
+      findings.push({
+        check: "target-triggers",
+        severity: "warning",
+        message: `The trigger ${trigger.name} of ${facts.name} runs again for rows that Tidemark applies: what it writes at the source comes over too.`,
+        fix: `DROP TRIGGER "${trigger.name}"`,
+      });
+    }
+  }
+  const broken = connection.rows<{ table: string }>(
+    'SELECT DISTINCT "table" FROM pragma_foreign_key_check LIMIT 10',
+  );
+  for (const { table } of broken) {
+    findings.push({
+      check: "foreign-keys-hold",
+      severity: "warning",
+      message: `Rows of ${table} refer to rows that are not there.`,
+      fix: `PRAGMA foreign_key_check(${quoteText(table)})`,
+    });
+  }
+  return findings;
+}
+
+function journalMode(connection: Connection, part: "source" | "target"): Finding[] {
+  const mode = String(connection.value("PRAGMA journal_mode"));
+  if (mode === "wal" || mode === "memory") {
+    return [{ check: "journal-mode", severity: "ok", message: `The ${part} is in WAL mode.` }];
+  }
+  const why =
+    part === "source"
+      ? "a commit of the application waits, or fails as busy, while the relay reads"
+      : "readers see the file locked while a batch is applied";
+  return [
+    {
+      check: "journal-mode",
+      severity: "warning",
+      message: `${connection.name} is in ${mode} mode: ${why}.`,
+      fix: "PRAGMA journal_mode = WAL",
+    },
+  ];
+}
+
+function oddUniques(facts: TableFacts): Finding[] {
+  return facts.oddUniques.map((name) => ({
+    check: "replace-captured",
+    severity: "warning",
+    message: `The unique index ${name} of ${facts.name} is over an expression or part of the rows: a row that REPLACE removes because of it is not seen.`,
+    fix: "PRAGMA recursive_triggers = ON in every program that uses REPLACE on this table",
+  }));
+}
+
+/** RAISE(IGNORE) ends all triggers of a row that have not fired yet, ours among them. */
+function foreignTriggers(connection: Connection, facts: TableFacts): Finding[] {
+  return otherTriggers(connection, facts)
+    .filter(({ sql }) => /\bAFTER\b/i.test(sql) && /RAISE\s*\(\s*IGNORE\s*\)/i.test(sql))
+    .map(({ name }) => ({
+      check: "triggers-complete",
+      severity: "warning",
+      message: `The trigger ${name} of ${facts.name} may end a row's triggers with RAISE(IGNORE) before the change is logged.`,
+      fix: `Make ${name} a BEFORE trigger, in which RAISE(IGNORE) leaves the row unchanged.`,
+    }));
+}
+
+function otherTriggers(connection: Connection, facts: TableFacts): { name: string; sql: string }[] {
+  return connection
+    .rows<{ name: string; sql: string }>(
+      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+      facts.name,
+    )
+    .filter(({ name }) => !isOurs(name) && facts.name !== LOG);
+}

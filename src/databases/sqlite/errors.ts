@@ -1,0 +1,98 @@
+import { type ErrorCode, TidemarkError, toTidemarkError } from "../../core/errors.ts";
+
+/** What node:sqlite puts on an error: the extended result code and its text (never row values). */
+interface DriverError extends Error {
+  readonly code: "ERR_SQLITE_ERROR";
+  readonly errcode: number;
+  readonly errstr?: string;
+}
+
+interface Meaning {
+  readonly code: ErrorCode;
+  readonly say: string;
+  readonly fix?: string;
+}
+
+const LOCKED: Meaning = {
+  code: "TM-APPLY-RETRY",
+  say: "the file is locked by another writer",
+};
+const UNREADABLE: Meaning = {
+  code: "TM-SERVER-UNSUPPORTED",
+  say: "the file is damaged or not an SQLite database",
+  fix: "sqlite3 FILE 'PRAGMA integrity_check'",
+};
+
+/** By primary result code (the low byte): https://sqlite.org/rescode.html */
+const PRIMARY: Readonly<Record<number, Meaning>> = {
+  3: { code: "TM-GRANT-MISSING", say: "the system refuses access to the file" },
+  5: LOCKED,
+  6: LOCKED,
+  8: {
+    code: "TM-READ-ONLY",
+    say: "the file or its folder cannot be written",
+    fix: "Give this user write access to the file and to its folder (for -wal and -shm).",
+  },
+  10: { code: "TM-CONNECTION-LOST", say: "reading or writing the file failed" },
+  11: UNREADABLE,
+  13: { code: "TM-DISK-FULL", say: "the disk is full", fix: "Free space on the file's disk." },
+  14: { code: "TM-CONNECT-FAILED", say: "the file cannot be opened" },
+  17: { code: "TM-APPLY-RETRY", say: "the schema changed meanwhile" },
+  18: { code: "TM-VALUE-REFUSED", say: "a value is larger than SQLite's limit of 1 GB" },
+  19: { code: "TM-APPLY-CONSTRAINT", say: "a rule of the table is broken" },
+  20: { code: "TM-VALUE-REFUSED", say: "a value's type does not fit the column" },
+  23: { code: "TM-GRANT-MISSING", say: "the operation is not allowed" },
+  26: UNREADABLE,
+};
+
+/** Extended codes whose meaning is not that of their primary code. */
+const EXTENDED: Readonly<Record<number, Meaning>> = {
+  // SQLITE_READONLY_DBMOVED: the path now names another file.
+  1032: { code: "TM-CONNECTION-LOST", say: "the file was moved or replaced" },
+  // SQLITE_CONSTRAINT_DATATYPE: a STRICT table refuses the storage class.
+  3091: { code: "TM-VALUE-REFUSED", say: "a value's type does not fit the column" },
+  // SQLITE_CONSTRAINT_TRIGGER: the message is the application's own text and may hold values.
+  1811: { code: "TM-APPLY-CONSTRAINT", say: "a trigger of the table refuses the row" },
+};
+
+const SQLITE_CONSTRAINT = 19;
+
+export function isDriverError(error: unknown): error is DriverError {
+  return error instanceof Error && (error as { code?: unknown }).code === "ERR_SQLITE_ERROR";
+}
+
+/** Waiting may help: another connection holds a lock. */
+export function isBusy(error: unknown): boolean {
+  if (!isDriverError(error)) return false;
+  const primary = error.errcode & 0xff;
+  return primary === 5 || primary === 6;
+}
+
+/** SQLITE_ERROR: the statement does not fit the schema (no such table, no such column, bad SQL). */
+export function isSchemaMismatch(error: unknown): boolean {
+  return isDriverError(error) && (error.errcode & 0xff) === 1;
+}
+
+/**
+ * Gives what the driver threw its code. `where` names what was being done or to which file, and
+ * stands first in the message.
+ */
+export function classify(error: unknown, where: string): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  if (!isDriverError(error)) return toTidemarkError(error);
+  const primary = error.errcode & 0xff;
+  const meaning = EXTENDED[error.errcode] ?? PRIMARY[primary];
+  if (meaning === undefined) {
+    return new TidemarkError("TM-INTERNAL", `${where}: ${error.message}`, { cause: error });
+  }
+  // SQLite names the columns of a broken rule ("UNIQUE constraint failed: t.a"), not the values.
+  const names =
+    primary === SQLITE_CONSTRAINT && error.errcode in EXTENDED === false
+      ? ` (${error.message})`
+      : "";
+  return new TidemarkError(meaning.code, `${where}: ${meaning.say}${names}.`, {
+    cause: error,
+    details: { sqlite: error.errcode },
+    ...(meaning.fix === undefined ? {} : { fix: meaning.fix }),
+  });
+}

@@ -1,0 +1,146 @@
+import type { Change, Layout, Operation } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { Row, Value } from "../../core/value.ts";
+import { BrokenText, type Cell } from "./cells.ts";
+import type { Connection } from "./connection.ts";
+import type { Bindable } from "./driver.ts";
+import { encodeCell, tag } from "./types.ts";
+
+interface LayoutRow {
+  readonly id: bigint;
+  readonly definition: string;
+  readonly current: bigint;
+}
+
+/** The layouts of a file, read once and kept: they never change, only new ones come. */
+export class Layouts {
+  readonly #connection: Connection;
+  readonly #byId = new Map<number, Layout>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  all(): readonly Layout[] {
+    return this.#load("");
+  }
+
+  /** Those that triggers log with now. */
+  current(): readonly Layout[] {
+    return this.#load("WHERE current = 1");
+  }
+
+  /** Makes this the layout of its table from now on; gives it its id. Within a transaction. */
+  add(layout: Omit<Layout, "id">): Layout {
+    const connection = this.#connection;
+    connection.run(
+      "UPDATE tidemark_layouts SET current = 0 WHERE table_name = ? COLLATE NOCASE",
+      layout.table.name,
+    );
+    const id = connection.value(
+      "INSERT INTO tidemark_layouts (table_name, definition, current) VALUES (?, ?, 1) RETURNING id",
+      layout.table.name,
+      JSON.stringify(layout),
+    );
+    return { ...layout, id: Number(id) };
+  }
+
+  get(id: number): Layout {
+    if (!this.#byId.has(id)) this.all();
+    const layout = this.#byId.get(id);
+    if (layout !== undefined) return layout;
+    throw new TidemarkError(
+      "TM-CAPTURE-BROKEN",
+      `${this.#connection.name}: the change log names layout ${id}, which is not recorded.`,
+    );
+  }
+
+  #load(where: string): Layout[] {
+    return this.#connection
+      .rows<LayoutRow>(`SELECT id, definition, current FROM tidemark_layouts ${where} ORDER BY id`)
+      .map((row) => {
+        const layout = { ...JSON.parse(row.definition), id: Number(row.id) } as Layout;
+        this.#byId.set(layout.id, layout);
+        return layout;
+      });
+  }
+}
+
+const OPERATIONS: Readonly<Record<string, Operation>> = { i: "insert", u: "update", d: "delete" };
+
+/** One row of the change log, as its columns stand. */
+export interface LogRow {
+  readonly op: string;
+  readonly layout: Layout;
+  readonly keys: readonly Cell[];
+  readonly values: readonly Cell[];
+  readonly filters: Cell;
+  readonly origin: Cell;
+}
+
+/** Null for an entry that says nothing. Throws TM-VALUE-REFUSED for a row without a key. */
+export function toChange(row: LogRow): Change | null {
+  const op = OPERATIONS[row.op];
+  if (op === undefined) return null;
+  const { layout } = row;
+  const gone = op === "delete";
+  return {
+    layout: layout.id,
+    op,
+    keyBefore: gone ? encodeKey(layout, row.keys) : null,
+    row: gone ? null : encodeRow(layout, row.values),
+    rowBefore: null,
+    filters: gone ? layout.filters.map(() => false) : readFilters(row.filters),
+    transaction: null,
+    origin: typeof row.origin === "string" ? row.origin : null,
+    hops: [],
+  };
+}
+
+export function readFilters(text: Cell): boolean[] {
+  return typeof text === "string" ? [...text].map((letter) => letter === "t") : [];
+}
+
+export function encodeRow(layout: Layout, cells: readonly Cell[]): Row {
+  const row = layout.columns.map(({ type }, i) => encodeCell(cells[i] ?? null, type.kind));
+  requireKey(
+    layout,
+    layout.key.map((index) => row[index] ?? null),
+  );
+  return row;
+}
+
+function encodeKey(layout: Layout, cells: readonly Cell[]): Row {
+  const key = layout.key.map((index, i) => {
+    const kind = layout.columns[index]?.type.kind ?? "native";
+    return encodeCell(cells[i] ?? null, kind);
+  });
+  requireKey(layout, key);
+  return key;
+}
+
+/** A NULL in a primary key (which SQLite allows) names no row: nothing could tell it from another. */
+function requireKey(layout: Layout, key: readonly Value[]): void {
+  if (!key.includes(null)) return;
+  throw new TidemarkError(
+    "TM-VALUE-REFUSED",
+    `A row of ${layout.table.name} has NULL in its primary key: no target can tell it from another.`,
+    {
+      fix:
+        "Give such rows a key, declare the key NOT NULL, then: tidemark resync " +
+        layout.table.name,
+      details: { table: layout.table.name },
+    },
+  );
+}
+
+/** Identity of a key across layouts of a table. */
+export function keyText(layout: Layout, cells: readonly Cell[]): string {
+  return JSON.stringify([layout.table.name, ...cells.map((cell) => cell && tag(cell))]);
+}
+
+/** How a cell is given back to SQL without losing anything. */
+export function bindCell(cell: Cell): { readonly sql: string; readonly value: Bindable } {
+  if (!(cell instanceof BrokenText)) return { sql: "?", value: cell };
+  return { sql: "CAST(? AS TEXT)", value: cell.bytes };
+}

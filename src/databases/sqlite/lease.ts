@@ -1,0 +1,46 @@
+import { mkdirSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { sha256 } from "../../core/hash.ts";
+import { loadSqlite } from "../../core/sqlite-warning.ts";
+import type { Database } from "./driver.ts";
+import { classify, isBusy } from "./errors.ts";
+
+/** Held until released or until the process ends, however it ends. */
+export interface Lease {
+  release(): void;
+}
+
+/**
+ * An exclusive lock for one purpose on one file. The lock is the operating system's, on a small
+ * file of its own in the temporary folder: a crash frees it, and the user's database is neither
+ * locked nor written. Two users, or two machines with the file on a shared disk, do not see each
+ * other's lock; the batch number and the progress row are the guard that holds everywhere, the
+ * lease only keeps the second one from trying.
+ *
+ * Null while another holds it.
+ */
+export function takeLease(path: string, purpose: string): Lease | null {
+  const { DatabaseSync } = loadSqlite();
+  const folder = join(tmpdir(), `tidemark-locks-${userInfo().uid}`);
+  let db: Database | undefined;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    db = new DatabaseSync(join(folder, `${sha256(path, purpose).slice(0, 32)}.lock`));
+    db.exec("PRAGMA busy_timeout = 0");
+    db.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    db?.close();
+    if (isBusy(error)) return null;
+    throw classify(error, `lock folder ${folder}`);
+  }
+  const held = db;
+  let released = false;
+  return {
+    release() {
+      if (released) return;
+      released = true;
+      held.close();
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import type { Connection } from "./connection.ts";
+import { quoteName } from "./identifiers.ts";
+
+/** Everything of ours in a file begins so; nothing of the user's may. */
+export const PREFIX = "tidemark_";
+export const LOG = "tidemark_change_log";
+
+export function isOurs(name: string): boolean {
+  return name.toLowerCase().startsWith(PREFIX);
+}
+
+/**
+ * The tables of a source.
+ *
+ * - `tidemark_source`: one row. `purged`: batches up to this one have lost their changes.
+ * - `tidemark_layouts`: what was captured, ever; `current` marks the layout triggers log with now.
+ * - `tidemark_batches`: the record of each cut, B1. `definition` fixes the content: first and last id,
+ *   time, and a random word, so that two histories with equal ids still have different hashes.
+ * - `tidemark_change_log`: the changes. AUTOINCREMENT, because an id may never come again after a
+ *   purge; ids have no holes, which is how a log cut by hand is found out. The value columns
+ *   k1… and c1… are added as tables need them and have no type, so that every value keeps its
+ *   storage class. `op`: i, u, d; x = a row that a REPLACE may be about to displace (see
+ *   displaced.ts); - = nothing.
+ */
+export const SOURCE_TABLES: Readonly<Record<string, string>> = {
+  tidemark_source: `CREATE TABLE tidemark_source (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  timeline TEXT NOT NULL,
+  path TEXT NOT NULL,
+  inode TEXT NOT NULL,
+  purged INTEGER NOT NULL
+)`,
+  tidemark_layouts: `CREATE TABLE tidemark_layouts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  table_name TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  current INTEGER NOT NULL
+)`,
+  tidemark_batches: `CREATE TABLE tidemark_batches (
+  n INTEGER PRIMARY KEY,
+  prev_hash TEXT NOT NULL,
+  hash TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  first_id INTEGER NOT NULL,
+  last_id INTEGER NOT NULL,
+  cut_at TEXT NOT NULL,
+  committed_at TEXT NOT NULL
+)`,
+  tidemark_subscribers: `CREATE TABLE tidemark_subscribers (
+  sync TEXT NOT NULL PRIMARY KEY,
+  confirmed INTEGER NOT NULL
+) WITHOUT ROWID`,
+  [LOG]: `CREATE TABLE ${LOG} (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at REAL NOT NULL,
+  layout INTEGER NOT NULL,
+  op TEXT NOT NULL,
+  filters TEXT,
+  origin TEXT
+)`,
+  tidemark_displaced: `CREATE INDEX tidemark_displaced ON ${LOG} (id) WHERE op = 'x'`,
+};
+
+/** The tables of a target: what each sync has applied (G2). */
+export const TARGET_TABLES: Readonly<Record<string, string>> = {
+  tidemark_progress: `CREATE TABLE tidemark_progress (
+  sync TEXT NOT NULL PRIMARY KEY,
+  timeline TEXT NOT NULL,
+  batch INTEGER NOT NULL,
+  chunk INTEGER NOT NULL,
+  hash TEXT NOT NULL
+) WITHOUT ROWID`,
+  tidemark_progress_tables: `CREATE TABLE tidemark_progress_tables (
+  sync TEXT NOT NULL,
+  table_name TEXT NOT NULL,
+  state TEXT NOT NULL,
+  cursor TEXT,
+  copy TEXT NOT NULL,
+  PRIMARY KEY (sync, table_name)
+) WITHOUT ROWID`,
+};
+
+/** The statements that make what is missing of these, in order. */
+export function missingObjects(
+  connection: Connection,
+  objects: Readonly<Record<string, string>>,
+): string[] {
+  const there = new Set(
+    connection
+      .rows<{ name: string }>("SELECT name FROM sqlite_schema WHERE name LIKE 'tidemark%'")
+      .map((row) => row.name),
+  );
+  return Object.entries(objects)
+    .filter(([name]) => !there.has(name))
+    .map(([, sql]) => sql);
+}
+
+/** The log's own widths: how many key and value columns it has. */
+export function logWidth(connection: Connection): {
+  readonly keys: number;
+  readonly values: number;
+} {
+  const names = connection
+    .rows<{ name: string }>("SELECT name FROM pragma_table_info(?)", LOG)
+    .map((row) => row.name);
+  const count = (letter: string) =>
+    names.filter((name) => name.startsWith(letter) && /^\d+$/.test(name.slice(1))).length;
+  return { keys: count("k"), values: count("c") };
+}
+
+/** The statements that remove all of ours; triggers first, so that no write meets a missing log. */
+export function uninstallStatements(connection: Connection): string[] {
+  const ours = [...Object.keys(SOURCE_TABLES), ...Object.keys(TARGET_TABLES)];
+  return connection
+    .rows<{ type: string; name: string }>(
+      "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'table') ORDER BY type DESC, rowid",
+    )
+    .filter(({ type, name }) => (type === "trigger" ? isOurs(name) : ours.includes(name)))
+    .map(({ type, name }) => `DROP ${type.toUpperCase()} ${quoteName(name)}`);
+}

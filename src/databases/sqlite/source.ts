@@ -1,0 +1,74 @@
+import type { DatabaseOptions, Finding } from "../../core/database.ts";
+import type {
+  CapturePlan,
+  CaptureTable,
+  ChangeLog,
+  Source,
+  SourceCapabilities,
+} from "../../core/source.ts";
+import { shapeOf, widenLog } from "./capture.ts";
+import { planTable, SqliteChangeLog } from "./change-log.ts";
+import { Connection } from "./connection.ts";
+import { diagnoseSource } from "./doctor.ts";
+import { Layouts } from "./layouts.ts";
+import { takeLease } from "./lease.ts";
+import { missingObjects, SOURCE_TABLES } from "./ours.ts";
+
+export class SqliteSource implements Source {
+  readonly capabilities: SourceCapabilities = {
+    // SQLite has no TRUNCATE: `DELETE FROM t` fires the triggers row by row.
+    truncate: false,
+    transactionIds: false,
+    cascades: true,
+  };
+  readonly #options: DatabaseOptions;
+  readonly #connection: Connection;
+
+  private constructor(options: DatabaseOptions, connection: Connection) {
+    this.#options = options;
+    this.#connection = connection;
+  }
+
+  static async open(options: DatabaseOptions): Promise<Source> {
+    return new SqliteSource(options, await Connection.open(options, { create: false }));
+  }
+
+  planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {
+    const connection = this.#connection;
+    return connection.read(() => {
+      const ours = missingObjects(connection, SOURCE_TABLES);
+      const shapes = tables.map((table) => shapeOf(connection, table));
+      const installed = ours.length === 0 ? new Layouts(connection) : null;
+      const triggers = tables.flatMap(
+        (table) => planTable(connection, installed, table).statements,
+      );
+      return {
+        statements: [...ours, ...widenLog(connection, shapes), ...triggers],
+        notes: shapes.map(
+          ({ facts }) =>
+            `${facts.name}: row triggers that log the row as it stands${facts.uniques.length > 0 ? ", and rows that a REPLACE displaces" : ""}`,
+        ),
+      };
+    });
+  }
+
+  diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]> {
+    return this.#connection.read(() => diagnoseSource(this.#connection, tables));
+  }
+
+  async openChangeLog(): Promise<ChangeLog | null> {
+    const lease = takeLease(this.#connection.path, "relay");
+    if (lease === null) return null;
+    try {
+      const connection = await Connection.open(this.#options, { create: false });
+      return await SqliteChangeLog.open(connection, lease, this.#options.logger);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}

@@ -1,0 +1,156 @@
+import { existsSync } from "node:fs";
+import type { DatabaseOptions, Finding } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  ColumnMapping,
+  Target,
+  TargetPlan,
+  TargetTable,
+} from "../../core/target.ts";
+import { SqliteApplierSession } from "./applier-session.ts";
+import { Connection, parseUrl } from "./connection.ts";
+import { diagnoseTarget } from "./doctor.ts";
+import { readTable, type TableFacts } from "./facts.ts";
+import { foldName, quoteName, sameName } from "./identifiers.ts";
+import { takeLease } from "./lease.ts";
+import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
+import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
+
+export class SqliteTarget implements Target {
+  readonly #options: DatabaseOptions;
+  #connection: Connection;
+
+  private constructor(options: DatabaseOptions, connection: Connection) {
+    this.#options = options;
+    this.#connection = connection;
+  }
+
+  /** A file that is missing is made by `prepare`, not before. */
+  static async open(options: DatabaseOptions): Promise<Target> {
+    const { path, mode } = parseUrl(options.url);
+    const toBeMade = !existsSync(path) && mode === "rwc";
+    const connection = toBeMade
+      ? Connection.openNothing(options.name)
+      : await Connection.open(options, { create: false });
+    return new SqliteTarget(options, connection);
+  }
+
+  plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
+    const connection = this.#connection;
+    return connection.read(() => {
+      const statements = missingObjects(connection, TARGET_TABLES);
+      const mappings: ColumnMapping[] = [];
+      for (const table of tables) {
+        const facts = readTable(connection, table.name.name);
+        if (facts === null && !isOurs(table.name.name)) {
+          statements.push(createStatement(table));
+          mappings.push(...mapNew(table));
+        } else mappings.push(...planStanding(table, facts));
+      }
+      return { statements, mappings, tables: inOrder(connection, tables) };
+    });
+  }
+
+  async prepare(plan: TargetPlan): Promise<void> {
+    if (plan.statements.length === 0) return;
+    await this.#makeFile();
+    const ours = new Set(Object.values(TARGET_TABLES));
+    await this.#connection.write(() => {
+      // Another sync may have made our tables since this one was planned.
+      const missing = missingObjects(this.#connection, TARGET_TABLES);
+      const theirs = plan.statements.filter((sql) => !ours.has(sql));
+      for (const sql of [...missing, ...theirs]) this.#connection.db.exec(sql);
+    });
+  }
+
+  diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
+    return this.#connection.read(() => diagnoseTarget(this.#connection, tables));
+  }
+
+  async openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
+    await this.#makeFile();
+    const lease = takeLease(this.#connection.path, `applier ${sync}`);
+    if (lease === null) return null;
+    try {
+      const connection = await Connection.open(this.#options, { create: true });
+      const missing = missingObjects(connection, TARGET_TABLES);
+      if (missing.length > 0) await connection.write(() => connection.db.exec(missing.join(";")));
+      return new SqliteApplierSession(connection, sync, tables, lease);
+    } catch (error) {
+      lease.release();
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  async #makeFile(): Promise<void> {
+    if (this.#connection.path !== ":memory:") return;
+    await this.#connection.close();
+    this.#connection = await Connection.open(this.#options, { create: true });
+  }
+}
+
+function planStanding(table: TargetTable, facts: TableFacts | null): ColumnMapping[] {
+  const refuseAll = (note: string) =>
+    table.columns.map((column) => mapping(table, column, "nothing", { fidelity: "refused", note }));
+  if (facts === null || isOurs(facts.name)) return refuseAll("the name is kept for Tidemark's own");
+  if (facts.kind !== "table") return refuseAll(`${facts.name} is a ${facts.kind}, not a table`);
+  const wanted = table.key.map(foldName).sort().join("\n");
+  const unique = [facts.key, ...facts.uniques].some(
+    (key) =>
+      key
+        .map((part) => foldName(part.name))
+        .sort()
+        .join("\n") === wanted,
+  );
+  const mappings = mapStanding(table, facts);
+  if (unique) return mappings;
+  const key = table.key.map(quoteName).join(", ");
+  const fix = `CREATE UNIQUE INDEX ${quoteName(`${facts.name}_key`)} ON ${quoteName(facts.name)} (${key})`;
+  return mappings.map((entry) =>
+    table.key.includes(entry.column)
+      ? { ...entry, fidelity: "refused", note: `the key is not unique here: ${fix}` }
+      : entry,
+  );
+}
+
+/** Parents before children. Tables that refer to each other in a circle stand in the order asked. */
+function inOrder(connection: Connection, tables: readonly TargetTable[]): BoundTable[] {
+  const parentsOf = (table: TargetTable) => {
+    const keys = readTable(connection, table.name.name)?.foreignKeys ?? [];
+    return tables.filter(
+      (other) =>
+        other !== table && keys.some((key) => sameName(key.references.name, other.name.name)),
+    );
+  };
+  const ordered: TargetTable[] = [];
+  const visiting = new Set<TargetTable>();
+  const visit = (table: TargetTable) => {
+    if (visiting.has(table)) return;
+    visiting.add(table);
+    for (const parent of parentsOf(table)) visit(parent);
+    ordered.push(table);
+  };
+  for (const table of tables) visit(table);
+  return ordered.map((table) => ({
+    name: table.name,
+    columns: table.columns.map(({ name, type }) => ({ name, type })),
+    key: table.key.map((name) => indexOf(table, name)),
+    parents: parentsOf(table).map((parent) => ordered.indexOf(parent)),
+  }));
+}
+
+function indexOf(table: TargetTable, column: string): number {
+  const index = table.columns.findIndex(({ name }) => name === column);
+  if (index >= 0) return index;
+  throw new TidemarkError(
+    "TM-COLUMN-MISSING",
+    `The key column "${column}" of ${table.name.name} is not among its columns.`,
+    { details: { table: table.name.name, column } },
+  );
+}

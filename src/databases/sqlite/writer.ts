@@ -1,0 +1,202 @@
+import { setImmediate as breathe } from "node:timers/promises";
+import { TidemarkError } from "../../core/errors.ts";
+import type { BoundTable } from "../../core/target.ts";
+import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
+import { type Binder, binderOf, RawText } from "./binding.ts";
+import type { Connection } from "./connection.ts";
+import type { Bindable, Statement } from "./driver.ts";
+import { isSchemaMismatch } from "./errors.ts";
+import { readTable, type TableFacts } from "./facts.ts";
+import { quoteName, sameName } from "./identifiers.ts";
+import { affinityOf } from "./types.ts";
+
+/** The event loop gets a turn at least this often. */
+const SLICE_MS = 15;
+const ROWS_BETWEEN_LOOKS = 64;
+
+/** Writes rows of one target table over one connection. */
+export class TableWriter {
+  readonly #connection: Connection;
+  readonly #name: string;
+  readonly #table: BoundTable;
+  readonly #columns: readonly string[];
+  readonly #key: readonly number[];
+  /** Collation of each key column, where SQLite would take different keys for the same. */
+  readonly #coarse: readonly boolean[];
+  readonly #binders: readonly Binder[];
+
+  /** Throws TM-TABLE-MISSING, TM-COLUMN-MISSING. */
+  constructor(connection: Connection, table: BoundTable) {
+    const facts = readTable(connection, table.name.name);
+    if (facts === null) throw tableMissing(connection, table);
+    this.#connection = connection;
+    this.#table = table;
+    this.#name = quoteName(facts.name);
+    this.#columns = table.columns.map(({ name }) => quoteName(columnOf(facts, name).name));
+    this.#key = table.key;
+    this.#coarse = table.key.map((index) => isCoarse(facts, table.columns[index]?.name ?? ""));
+    this.#binders = table.columns.map(({ name, type }) =>
+      binderOf({
+        table: facts.name,
+        name,
+        type,
+        affinity: affinityOf(columnOf(facts, name).declared, facts.strict),
+      }),
+    );
+  }
+
+  async put(rows: readonly Row[]): Promise<void> {
+    const upsert = this.#connection.prepare(this.#upsertSql([]));
+    await this.#each(rows, (row) => {
+      if (row.includes(UNCHANGED)) return this.#update(row);
+      this.#run(row, this.#binders, upsert, (raw) => this.#upsertSql(raw));
+    });
+  }
+
+  async remove(keys: readonly Row[]): Promise<void> {
+    const binders = this.#key.map((index) => this.#binders[index] ?? ((): null => null));
+    const remove = this.#connection.prepare(this.#removeSql([]));
+    await this.#each(keys, (key) => this.#run(key, binders, remove, (raw) => this.#removeSql(raw)));
+  }
+
+  async clear(): Promise<void> {
+    await this.#each([[]], () => this.#connection.run(`DELETE FROM ${this.#name}`));
+  }
+
+  /** Some columns stay as they are: only a row that is there can be changed so. */
+  #update(row: Row): void {
+    const kept = new Set(this.#key);
+    const changed = row.flatMap((value, i) => (value === UNCHANGED || kept.has(i) ? [] : [i]));
+    const order = [...changed, ...this.#key];
+    const sql = (raw: readonly number[]) => {
+      const value = (place: number) => parameter(place, raw);
+      const set = changed.map((index, place) => `${this.#columns[index]} = ${value(place)}`);
+      const where = this.#where((i) => value(changed.length + i));
+      // Nothing but the key is given: the row has to be there, and stays.
+      if (set.length === 0) set.push(`${this.#columns[0]} = ${this.#columns[0]}`);
+      return `UPDATE ${this.#name} SET ${set.join(", ")} WHERE ${where} RETURNING 1`;
+    };
+    const cells = order.map((index) => this.#bind(index, row[index] ?? null));
+    const raw = cells.flatMap((cell, i) => (cell instanceof RawText ? [i] : []));
+    if (this.#connection.value(sql(raw), ...cells.map(unwrap)) !== undefined) return;
+    throw new TidemarkError(
+      "TM-APPLY-CONSTRAINT",
+      `${this.#name}: a row of which only some columns changed is not there.`,
+      { details: { table: this.#table.name.name } },
+    );
+  }
+
+  #bind(index: number, value: Value): Bindable | RawText {
+    const binder = this.#binders[index];
+    return binder === undefined ? null : binder(value);
+  }
+
+  #run(
+    row: Row,
+    binders: readonly Binder[],
+    statement: Statement,
+    rawSql: (raw: readonly number[]) => string,
+  ): void {
+    const params: Bindable[] = [];
+    let raw: number[] | null = null;
+    for (let i = 0; i < binders.length; i++) {
+      const cell = binders[i]?.(row[i] ?? null) ?? null;
+      if (cell instanceof RawText) {
+        raw ??= [];
+        raw.push(i);
+        params.push(cell.bytes);
+      } else params.push(cell);
+    }
+    if (raw === null) statement.run(...params);
+    else this.#connection.run(rawSql(raw), ...params);
+  }
+
+  #upsertSql(raw: readonly number[]): string {
+    const columns = this.#columns.join(", ");
+    const values = this.#columns.map((_, i) => parameter(i, raw)).join(", ");
+    const key = this.#key.map((index) => this.#columns[index]).join(", ");
+    // The key too: keys that compare equal may differ (1 and 1.0, 'a' and 'A').
+    const set = this.#columns.map((column) => `${column} = excluded.${column}`).join(", ");
+    return `INSERT INTO ${this.#name} (${columns}) VALUES (${values}) ON CONFLICT (${key}) DO UPDATE SET ${set}`;
+  }
+
+  #removeSql(raw: readonly number[]): string {
+    return `DELETE FROM ${this.#name} WHERE ${this.#where((i) => parameter(i, raw))}`;
+  }
+
+  #where(value: (i: number) => string): string {
+    return this.#key
+      .map((index, i) => {
+        const column = this.#columns[index];
+        const found = `${column} = ${value(i)}`;
+        return this.#coarse[i] ? `${found} AND ${column} COLLATE BINARY = ${value(i)}` : found;
+      })
+      .join(" AND ");
+  }
+
+  /** Row by row in slices, so that a long batch does not stop everything else in the process. */
+  async #each(rows: readonly Row[], work: (row: Row) => void): Promise<void> {
+    let sliceEnd = performance.now() + SLICE_MS;
+    let done = 0;
+    try {
+      for (const row of rows) {
+        work(row);
+        if (++done % ROWS_BETWEEN_LOOKS !== 0 || performance.now() < sliceEnd) continue;
+        await breathe();
+        sliceEnd = performance.now() + SLICE_MS;
+      }
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  /** "no such column" has no code of its own: the catalog tells what is missing. */
+  #explain(error: unknown): TidemarkError {
+    if (isSchemaMismatch(error)) {
+      const facts = readTable(this.#connection, this.#table.name.name);
+      if (facts === null) return tableMissing(this.#connection, this.#table);
+      for (const { name } of this.#table.columns) {
+        if (!facts.columns.some((column) => sameName(column.name, name))) {
+          return columnMissing(facts, name);
+        }
+      }
+    }
+    return this.#connection.classify(error);
+  }
+}
+
+/** Numbered, so that a value can stand twice in a statement. */
+function parameter(place: number, raw: readonly number[]): string {
+  return raw.includes(place) ? `CAST(?${place + 1} AS TEXT)` : `?${place + 1}`;
+}
+
+function unwrap(cell: Bindable | RawText): Bindable {
+  return cell instanceof RawText ? cell.bytes : cell;
+}
+
+function columnOf(facts: TableFacts, name: string): TableFacts["columns"][number] {
+  const found = facts.columns.find((column) => sameName(column.name, name));
+  if (found === undefined) throw columnMissing(facts, name);
+  return found;
+}
+
+function isCoarse(facts: TableFacts, column: string): boolean {
+  return [facts.key, ...facts.uniques]
+    .flat()
+    .some((part) => sameName(part.name, column) && part.collation.toUpperCase() !== "BINARY");
+}
+
+function tableMissing(connection: Connection, table: BoundTable): TidemarkError {
+  return new TidemarkError(
+    "TM-TABLE-MISSING",
+    `${connection.name}: the table ${table.name.name} is gone.`,
+    { fix: "Run again: it is created anew.", details: { table: table.name.name } },
+  );
+}
+
+function columnMissing(facts: TableFacts, column: string): TidemarkError {
+  return new TidemarkError("TM-COLUMN-MISSING", `${facts.name} has no column "${column}".`, {
+    fix: `ALTER TABLE ${quoteName(facts.name)} ADD COLUMN ${quoteName(column)}`,
+    details: { table: facts.name, column },
+  });
+}
