@@ -64,7 +64,7 @@ async function waitForLevel(
   const done = new AbortController();
   const stop = AbortSignal.any([signal, done.signal]);
   const sources = [...new Set(level.map(({ from }) => from))];
-  const work = sources.map(async (source) => {
+  const reachedBy = sources.map(async (source) => {
     const fence = await askFence(queue.documents, source, { signal: stop });
     if (fence === null) throw timedOut(`the relay of "${source}" did not answer`, source);
     const readers = level.filter(({ from }) => from === source);
@@ -74,11 +74,14 @@ async function waitForLevel(
     ...sources.map((source) => watchStopped<SourceStatus>(queue, keys.relay(source), stop)),
     ...level.map((sync) => watchStopped<SyncStatus>(queue, keys.applier(sync.name), stop)),
   ];
+  const reached = Promise.all(reachedBy);
   try {
-    await Promise.race([Promise.all(work), ...failures]);
+    // A watch for failures also ends with the signal: then what was waited for says what is missing.
+    await Promise.race([reached, ...failures]);
+    await reached;
   } finally {
     done.abort();
-    await Promise.allSettled([...work, ...failures]);
+    await Promise.allSettled([...reachedBy, ...failures]);
   }
 }
 
@@ -93,7 +96,7 @@ async function waitForProgress(
   for await (const { key, value } of queue.documents.watch(wanted, signal)) {
     if (key !== wanted) continue;
     last = value as Notice | null;
-    if (last !== null && reached(last, fence)) return;
+    if (last !== null && hasReached(last, fence)) return;
   }
   const at = last === null ? "has applied nothing yet" : `has applied batch ${last.position.batch}`;
   const copying =
@@ -103,12 +106,12 @@ async function waitForProgress(
   throw timedOut(`${sync.name} ${at} of ${fence.batch}${copying}`, sync.name);
 }
 
-function reached(notice: Notice, fence: FenceAnswer): boolean {
+function hasReached(notice: Notice, fence: FenceAnswer): boolean {
   const { timeline, position, tablesPending } = notice;
   return timeline === fence.timeline && position.batch >= fence.batch && tablesPending === 0;
 }
 
-/** Never resolves but when the signal aborts; rejects when the relay or applier stops for good. */
+/** Resolves only when the signal aborts; rejects when the relay or applier stops for good. */
 async function watchStopped<T extends SourceStatus | SyncStatus>(
   queue: Queue,
   key: string,
