@@ -38,7 +38,7 @@ export async function storeBatch(session: Session, batch: NewBatch): Promise<Bat
   const cutAt = isoTime(batch.cutAt);
   const lastAt = isoTime(batch.lastAt);
   const cutBefore = previous?.header.cutAt ?? "";
-  const committedAt = lastAt > cutBefore ? lastAt : cutBefore;
+  const committedAt = later(lastAt, cutBefore);
   const definition = `${ids} ${cutAt} ${committedAt}`;
   const hash = batchHash(prevHash, number, definition);
   const highest = Math.max(previous?.highest ?? 0, ids.highest ?? 0);
@@ -76,6 +76,11 @@ export async function loadBatches(
     highest: Number(highest),
     purged: purged === "1",
   }));
+}
+
+/** ISO times of one form sort as text. */
+function later(a: string, b: string): string {
+  return [a, b].sort()[1] ?? a;
 }
 
 /** `2026-11-22 23:00:00.000000` to `2026-11-22T23:00:00.000000Z`. */

@@ -72,7 +72,11 @@ export class MysqlBatches implements Batches {
         return { header: null, pages: toPages([]), chunk: view.chunk };
       }
       const record = await this.#store(view.unseen);
-      return { header: record.header, pages: this.#cutPages(record, view.unseen), chunk: view.chunk };
+      return {
+        header: record.header,
+        pages: this.#cutPages(record, view.unseen),
+        chunk: view.chunk,
+      };
     }
   }
 
@@ -121,7 +125,7 @@ export class MysqlBatches implements Batches {
    */
   #look(
     request: ChunkRequest | undefined,
-  ): Promise<{ unseen: Unseen; chunk: Chunk | null; } | null> {
+  ): Promise<{ unseen: Unseen; chunk: Chunk | null } | null> {
     const { main, side } = this.#sessions;
     return main.exclusive(async () => {
       await main.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
@@ -212,5 +216,8 @@ async function* toPages(changes: readonly Change[]): AsyncGenerator<readonly Cha
 }
 
 function purged(batch: number): TidemarkError {
-  return new TidemarkError("TM-BATCH-PURGED", `Batch ${batch} has been purged from the change log.`);
+  return new TidemarkError(
+    "TM-BATCH-PURGED",
+    `Batch ${batch} has been purged from the change log.`,
+  );
 }

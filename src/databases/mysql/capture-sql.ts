@@ -56,7 +56,9 @@ function captured(column: Layout["columns"][number], prefix: string): string {
 /** Byte by byte: under the column's collation 'a' and 'A' would be the same key, but the target keeps them apart. */
 function keyIsSame(names: readonly string[]): string {
   return names
-    .map((name) => `CAST(OLD.${quoteName(name)} AS BINARY) <=> CAST(NEW.${quoteName(name)} AS BINARY)`)
+    .map(
+      (name) => `CAST(OLD.${quoteName(name)} AS BINARY) <=> CAST(NEW.${quoteName(name)} AS BINARY)`,
+    )
     .join(" AND ");
 }
 

@@ -105,10 +105,7 @@ async function prepareCaptures(
   return captures;
 }
 
-function checkCapturable(
-  table: CaptureTable,
-  facts: ReadonlyMap<string, TableFacts>,
-): TableFacts {
+function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFacts>): TableFacts {
   const name = formatTable(table.schema.name);
   const fact = table.schema.name.schema === null ? facts.get(table.schema.name.name) : undefined;
   if (fact === undefined) {

@@ -47,7 +47,11 @@ export async function readChunk(
   let bytes = 0;
   let done = cursor.upper === null;
   let limit = Math.min(request.maxRows, FIRST_ROWS);
-  while (!done && rows.length < request.maxRows && (rows.length === 0 || bytes < request.maxBytes)) {
+  while (
+    !done &&
+    rows.length < request.maxRows &&
+    (rows.length === 0 || bytes < request.maxBytes)
+  ) {
     const fitting = await reader.fitting(cursor, limit, request.maxBytes - bytes);
     const page = await reader.read(cursor, fitting);
     for (const { row, flags, size, key } of page) {

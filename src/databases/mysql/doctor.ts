@@ -202,7 +202,9 @@ async function triggerFindings(
     if (layout === undefined) continue;
     const ours = found.filter((each) => each.table === name && isOurs(each.name));
     if (layout.triggers !== triggersHash(found, name)) {
-      const gone = EVENTS.filter((event) => !ours.some((each) => each.name === triggerName(name, event)));
+      const gone = EVENTS.filter(
+        (event) => !ours.some((each) => each.name === triggerName(name, event)),
+      );
       const what = gone.length > 0 ? `no trigger for ${gone.join(", ")}` : "a changed trigger";
       findings.push(
         failure(
@@ -252,7 +254,9 @@ function definerFindings(
       `CREATE USER ${definer
         .split("@")
         .map((part) => `'${part}'`)
-        .join("@")} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table; or drop the triggers and run again`,
+        .join(
+          "@",
+        )} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table; or drop the triggers and run again`,
     ),
   );
 }

@@ -22,13 +22,21 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   // reaching the server
   1040: rule("TM-CONNECTION-LOST", "The server has no connection left.", "raise max_connections"),
   1053: rule("TM-CONNECTION-LOST", "The server is shutting down."),
-  1129: rule("TM-CONNECT-FAILED", "The server blocks this host after failed connections.", "FLUSH HOSTS"),
+  1129: rule(
+    "TM-CONNECT-FAILED",
+    "The server blocks this host after failed connections.",
+    "FLUSH HOSTS",
+  ),
   1152: rule("TM-CONNECTION-LOST", "The connection was aborted by the server."),
   1158: rule("TM-CONNECTION-LOST", "The connection broke while the server read from it."),
   1159: rule("TM-CONNECTION-LOST", "The server waited too long for data on the connection."),
   1160: rule("TM-CONNECTION-LOST", "The connection broke while the server wrote to it."),
   1161: rule("TM-CONNECTION-LOST", "The server waited too long to write to the connection."),
-  1203: rule("TM-CONNECTION-LOST", "The account has no connection left.", "raise max_user_connections"),
+  1203: rule(
+    "TM-CONNECTION-LOST",
+    "The account has no connection left.",
+    "raise max_user_connections",
+  ),
   1226: rule("TM-CONNECTION-LOST", "The account has used up a resource limit of its own."),
   1317: rule("TM-CONNECTION-LOST", "The query was interrupted by the server's administrator."),
   1927: rule("TM-CONNECTION-LOST", "The connection was killed by the server's administrator."),
@@ -37,7 +45,11 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   3169: rule("TM-CONNECTION-LOST", "The connection was killed by the server's administrator."),
   4031: rule("TM-CONNECTION-LOST", "The server closed the idle connection."),
   1045: rule("TM-AUTH-FAILED", "The server refused the user name or the password."),
-  1049: rule("TM-CONNECT-FAILED", "The database named in the URL does not exist.", "CREATE DATABASE"),
+  1049: rule(
+    "TM-CONNECT-FAILED",
+    "The database named in the URL does not exist.",
+    "CREATE DATABASE",
+  ),
   1251: rule("TM-AUTH-FAILED", "The server asks for an authentication method the driver lacks."),
   1698: rule("TM-AUTH-FAILED", "The server lets this user in only through the local socket."),
   3118: rule("TM-AUTH-FAILED", "The account is locked.", "ALTER USER … ACCOUNT UNLOCK"),
@@ -82,12 +94,20 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   4025: rule("TM-APPLY-CONSTRAINT", "A check constraint refused the row."),
   // values that do not fit
   1118: rule("TM-VALUE-REFUSED", "A row is larger than the table can hold."),
-  1153: rule("TM-VALUE-REFUSED", "A row is larger than a packet may be.", "SET GLOBAL max_allowed_packet = 1073741824"),
+  1153: rule(
+    "TM-VALUE-REFUSED",
+    "A row is larger than a packet may be.",
+    "SET GLOBAL max_allowed_packet = 1073741824",
+  ),
   1264: rule("TM-VALUE-REFUSED", "A number is out of the column's range."),
   1265: rule("TM-VALUE-REFUSED", "A value would be truncated."),
   1292: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
   1300: rule("TM-VALUE-REFUSED", "A text is not valid in its character set."),
-  1301: rule("TM-VALUE-REFUSED", "A value is larger than a packet may be.", "SET GLOBAL max_allowed_packet = 1073741824"),
+  1301: rule(
+    "TM-VALUE-REFUSED",
+    "A value is larger than a packet may be.",
+    "SET GLOBAL max_allowed_packet = 1073741824",
+  ),
   1366: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
   1367: rule("TM-VALUE-REFUSED", "A number is not one the column's type can hold."),
   1406: rule("TM-VALUE-REFUSED", "A value is longer than the column."),
@@ -116,7 +136,11 @@ function rule(code: ErrorCode, text: string, fix?: string): Rule {
 const CONNECTION_CODES = new Set([
   ...["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"],
   ...["ENETUNREACH", "ENOENT", "EACCES", "ECONNABORTED", "PROTOCOL_CONNECTION_LOST"],
-  ...["PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR", "PROTOCOL_SEQUENCE_TIMEOUT", "PROTOCOL_PACKETS_OUT_OF_ORDER"],
+  ...[
+    "PROTOCOL_ENQUEUE_AFTER_FATAL_ERROR",
+    "PROTOCOL_SEQUENCE_TIMEOUT",
+    "PROTOCOL_PACKETS_OUT_OF_ORDER",
+  ],
 ]);
 
 interface DriverError {

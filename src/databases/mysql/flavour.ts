@@ -37,7 +37,9 @@ export function flavourOf(versionText: string): Flavour {
   // Old clients were told "5.5.5-" first, so that they would accept a version of two digits.
   const text = versionText.replace(/^5\.5\.5-/, "");
   const mariadb = /mariadb/i.test(text);
-  const [major = 0, minor = 0, patch = 0] = (/^(\d+)\.(\d+)\.(\d+)/.exec(text)?.slice(1) ?? []).map(Number);
+  const [major = 0, minor = 0, patch = 0] = (/^(\d+)\.(\d+)\.(\d+)/.exec(text)?.slice(1) ?? []).map(
+    Number,
+  );
   const number = major * 10_000 + minor * 100 + patch;
   const version = `${major}.${minor}.${patch}`;
   if (mariadb) {
@@ -53,7 +55,12 @@ function mariadbFlavour(version: string, number: number): Flavour {
     product: "MariaDB",
     version,
     exactCollation: "utf8mb4_nopad_bin",
-    exactCollations: new Set(["utf8mb4_nopad_bin", "utf8mb3_nopad_bin", "latin1_nopad_bin", "ascii_nopad_bin"]),
+    exactCollations: new Set([
+      "utf8mb4_nopad_bin",
+      "utf8mb3_nopad_bin",
+      "latin1_nopad_bin",
+      "ascii_nopad_bin",
+    ]),
     uuidType: number >= 10_07_00,
     inetTypes: true,
     jsonKeepsText: true,

@@ -7,7 +7,9 @@ const run = fc
   .map(([first, more]): Run => [first, first + more]);
 
 function members(set: IdSet): number[] {
-  return set.runs.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => first + i));
+  return set.runs.flatMap(([first, last]) =>
+    Array.from({ length: last - first + 1 }, (_, i) => first + i),
+  );
 }
 
 function expand(runs: readonly Run[]): number[] {
@@ -46,24 +48,42 @@ describe("IdSet", () => {
 
   it("tells the gaps and forgets below a floor", () => {
     fc.assert(
-      fc.property(fc.array(run, { maxLength: 30 }), fc.integer({ min: 1, max: 200 }), (runs, floor) => {
-        const set = new IdSet();
-        set.addAll(runs);
-        const inside = expand(runs);
-        const gaps = expand(set.gaps(floor, 220));
-        expect(gaps).toEqual(
-          Array.from({ length: 221 - floor }, (_, i) => floor + i).filter((id) => !inside.includes(id)),
-        );
-        set.dropBelow(floor);
-        expect(members(set)).toEqual(inside.filter((id) => id >= floor));
-      }),
+      fc.property(
+        fc.array(run, { maxLength: 30 }),
+        fc.integer({ min: 1, max: 200 }),
+        (runs, floor) => {
+          const set = new IdSet();
+          set.addAll(runs);
+          const inside = expand(runs);
+          const gaps = expand(set.gaps(floor, 220));
+          expect(gaps).toEqual(
+            Array.from({ length: 221 - floor }, (_, i) => floor + i).filter(
+              (id) => !inside.includes(id),
+            ),
+          );
+          set.dropBelow(floor);
+          expect(members(set)).toEqual(inside.filter((id) => id >= floor));
+        },
+      ),
     );
   });
 });
 
 describe("joinNear", () => {
   it("joins runs that few ids part", () => {
-    expect(joinNear([[1, 2], [5, 5], [20, 21]], 3)).toEqual([[1, 5], [20, 21]]);
+    expect(
+      joinNear(
+        [
+          [1, 2],
+          [5, 5],
+          [20, 21],
+        ],
+        3,
+      ),
+    ).toEqual([
+      [1, 5],
+      [20, 21],
+    ]);
     expect(joinNear([], 3)).toEqual([]);
   });
 });

@@ -49,7 +49,11 @@ export class IdSet {
     if (before !== undefined && before[1] >= first - 1) from--;
     let to = from;
     let merged: [number, number] = [first, last];
-    for (let run = this.#runs[to]; run !== undefined && run[0] <= last + 1; run = this.#runs[++to]) {
+    for (
+      let run = this.#runs[to];
+      run !== undefined && run[0] <= last + 1;
+      run = this.#runs[++to]
+    ) {
       merged = [Math.min(merged[0], run[0]), Math.max(merged[1], run[1])];
     }
     this.#runs.splice(from, to - from, merged);
@@ -87,7 +91,9 @@ export class IdSet {
 
   /** `1-5,7,9-12`. */
   toString(): string {
-    return this.#runs.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
+    return this.#runs
+      .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+      .join(",");
   }
 
   static parse(text: string): IdSet {

@@ -4,7 +4,10 @@ import type { TableName } from "../../core/table.ts";
 /** The one place where a name becomes SQL: quoted, so that no name from a config or catalog is ever syntax. */
 export function quoteName(name: string): string {
   if (name.includes("\0")) {
-    throw new TidemarkError("TM-INTERNAL", "A name holds a NUL character, which MySQL cannot quote.");
+    throw new TidemarkError(
+      "TM-INTERNAL",
+      "A name holds a NUL character, which MySQL cannot quote.",
+    );
   }
   return `\`${name.replaceAll("`", "``")}\``;
 }

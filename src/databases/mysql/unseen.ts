@@ -165,9 +165,7 @@ export async function isClosed(
     }
   }
   const follows = async (row: LogRow) =>
-    reader
-      .keys(await whole(snapshot, row))
-      .some((key) => (firstOfKey.get(key) ?? row.id) < row.id);
+    reader.keys(await whole(snapshot, row)).some((key) => (firstOfKey.get(key) ?? row.id) < row.id);
   for await (const row of rowsAfter(snapshot, unseen, missed, reader)) {
     if (await follows(row)) return false;
   }

@@ -1,0 +1,191 @@
+import type { DatabaseOptions } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  Progress,
+  TableProgress,
+  TableState,
+  TargetTransaction,
+} from "../../core/target.ts";
+import { loadFacts } from "./catalog.ts";
+import { openWriter, type Session, takeLock } from "./connection.ts";
+import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
+import { TableStatements } from "./statements.ts";
+import { MysqlTransaction, type TransactionHost } from "./target-transaction.ts";
+
+/** Takes the lease of the sync; null while another applier holds it. */
+export async function openApplier(
+  options: DatabaseOptions,
+  sync: string,
+  tables: readonly BoundTable[],
+): Promise<ApplierSession | null> {
+  const session = await openWriter(options);
+  try {
+    if (!(await takeLock(session, "apply", sync))) {
+      await session.close();
+      return null;
+    }
+    const statements = await prepareStatements(session, tables);
+    // From here on every statement is inside a transaction: beginning one costs no round trip.
+    await session.run("SET autocommit = 0");
+    return new MysqlApplierSession(session, sync, statements);
+  } catch (error) {
+    session.destroy();
+    throw error;
+  }
+}
+
+async function prepareStatements(
+  session: Session,
+  tables: readonly BoundTable[],
+): Promise<ReadonlyMap<string, TableStatements>> {
+  const maxPacket = Number(await session.value("SELECT @@max_allowed_packet"));
+  const names = tables.map((table) => table.name.name);
+  const facts = await loadFacts(session, names);
+  return new Map(
+    tables.map((table) => {
+      const fact = table.name.schema === null ? facts.get(table.name.name) : undefined;
+      if (fact === undefined) throw missingTable(table);
+      return [formatTable(table.name), new TableStatements(table, fact, maxPacket)];
+    }),
+  );
+}
+
+function missingTable(table: BoundTable): TidemarkError {
+  const name = formatTable(table.name);
+  return new TidemarkError("TM-TABLE-MISSING", `The target has no table ${name}.`, {
+    fix: "run again: missing tables are created at the start",
+    details: { table: name },
+  });
+}
+
+class MysqlApplierSession implements ApplierSession {
+  readonly #session: Session;
+  readonly #sync: string;
+  readonly #statements: ReadonlyMap<string, TableStatements>;
+  #foreignKeys = true;
+
+  constructor(session: Session, sync: string, statements: ReadonlyMap<string, TableStatements>) {
+    this.#session = session;
+    this.#sync = sync;
+    this.#statements = statements;
+  }
+
+  async load(): Promise<Progress> {
+    // The row must be there to be locked by the first transaction.
+    await this.#session.run(
+      `INSERT IGNORE INTO ${PROGRESS} (sync, timeline, batch, chunk, hash, updated_at)
+       VALUES (?, '', 0, 0, '', UTC_TIMESTAMP(6))`,
+      [this.#sync],
+    );
+    const [row] = await this.#session.rows(
+      `SELECT timeline, batch, chunk, hash FROM ${PROGRESS} WHERE sync = ?`,
+      [this.#sync],
+    );
+    const tables = await this.#session.rows(
+      `SELECT table_name, state, cursor_text, copy FROM ${PROGRESS_TABLES}
+       WHERE sync = ? ORDER BY table_name`,
+      [this.#sync],
+    );
+    await this.#session.run("COMMIT");
+    return {
+      timeline: row?.[0] ?? "",
+      position: { batch: Number(row?.[1] ?? 0), chunk: Number(row?.[2] ?? 0) },
+      hash: row?.[3] ?? "",
+      tables: tables.map(([table, state, cursor, copy]) => ({
+        table: table ?? "",
+        state: (state ?? "pending") as TableState,
+        cursor: cursor ?? null,
+        copy: copy ?? "",
+      })),
+    };
+  }
+
+  async begin(
+    expected: Progress,
+    options: { readonly relaxed?: boolean } = {},
+  ): Promise<TargetTransaction> {
+    await this.#setForeignKeys(options.relaxed !== true);
+    const host: TransactionHost = {
+      session: this.#session,
+      statements: (table) => this.#statementsOf(table),
+      lock: () => this.#lock(expected),
+      commit: (next) => this.#commit(expected, next),
+      rollback: async () => {
+        await this.#session.run("ROLLBACK");
+      },
+    };
+    await host.lock();
+    return new MysqlTransaction(host);
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  async #lock(expected: Progress): Promise<void> {
+    const [row] = await this.#session.rows(
+      `SELECT timeline, batch, chunk, hash FROM ${PROGRESS} WHERE sync = ? FOR UPDATE`,
+      [this.#sync],
+    );
+    const { timeline, position, hash } = expected;
+    const wanted = [timeline, String(position.batch), String(position.chunk), hash];
+    if (row !== undefined && wanted.every((part, index) => part === row[index])) return;
+    await this.#session.run("ROLLBACK");
+    throw new TidemarkError(
+      "TM-APPLY-FENCED",
+      `The progress of ${this.#sync} is not where this applier left it: another one works on it.`,
+      { details: { sync: this.#sync } },
+    );
+  }
+
+  async #commit(expected: Progress, next: Progress): Promise<void> {
+    const before = new Map(expected.tables.map((table) => [table.table, table]));
+    for (const table of next.tables) {
+      const known = before.get(table.table);
+      before.delete(table.table);
+      if (known === undefined || !sameProgress(known, table)) await this.#storeTable(table);
+    }
+    for (const gone of before.keys()) {
+      await this.#session.run(`DELETE FROM ${PROGRESS_TABLES} WHERE sync = ? AND table_name = ?`, [
+        this.#sync,
+        gone,
+      ]);
+    }
+    const { timeline, position, hash } = next;
+    await this.#session.run(
+      `UPDATE ${PROGRESS} SET timeline = ?, batch = ?, chunk = ?, hash = ?, updated_at = UTC_TIMESTAMP(6)
+       WHERE sync = ?`,
+      [timeline, position.batch, position.chunk, hash, this.#sync],
+    );
+    await this.#session.run("COMMIT");
+  }
+
+  async #storeTable(table: TableProgress): Promise<void> {
+    await this.#session.run(
+      `INSERT INTO ${PROGRESS_TABLES} (sync, table_name, state, cursor_text, copy)
+       VALUES (?, ?, ?, ?, ?)
+       ON DUPLICATE KEY UPDATE state = VALUES(state), cursor_text = VALUES(cursor_text), copy = VALUES(copy)`,
+      [this.#sync, table.table, table.state, table.cursor, table.copy],
+    );
+  }
+
+  /** A setting of the session, changed only when it has to be. */
+  async #setForeignKeys(on: boolean): Promise<void> {
+    if (on === this.#foreignKeys) return;
+    await this.#session.run(`SET foreign_key_checks = ${on ? 1 : 0}`);
+    this.#foreignKeys = on;
+  }
+
+  #statementsOf(table: BoundTable): TableStatements {
+    const statements = this.#statements.get(formatTable(table.name));
+    if (statements === undefined) throw missingTable(table);
+    return statements;
+  }
+}
+
+function sameProgress(a: TableProgress, b: TableProgress): boolean {
+  return a.state === b.state && a.cursor === b.cursor && a.copy === b.copy;
+}

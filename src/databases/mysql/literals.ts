@@ -1,0 +1,104 @@
+import { TidemarkError } from "../../core/errors.ts";
+import type { BoundTable } from "../../core/target.ts";
+import { isTagged, UNCHANGED, type Value } from "../../core/value.ts";
+import type { TableFacts } from "./catalog.ts";
+import { quoteText } from "./identifiers.ts";
+import { isGeometry, type NativeColumn } from "./types.ts";
+
+/** Writes one canonical value of a column as a literal that the column takes without loss, or throws. */
+export type Literal = (value: Value) => string;
+
+type Text = (text: string) => string;
+
+/** The writers of a table's columns, made once. */
+export function literalsOf(table: BoundTable, facts: TableFacts): readonly Literal[] {
+  return table.columns.map((column) => {
+    const native = facts.columns.find((each) => each.name === column.name);
+    if (native === undefined) {
+      throw new TidemarkError(
+        "TM-COLUMN-MISSING",
+        `${table.name.name} has no column ${column.name}.`,
+        {
+          details: { table: table.name.name, column: column.name },
+        },
+      );
+    }
+    const text = textLiteral(column, native, table.name.name);
+    return (value) => {
+      if (value === null) return "NULL";
+      if (typeof value === "string") return text(value);
+      if (isTagged(value)) return value[0] === "blob" ? hex(value[1]) : quoteText(value[1]);
+      throw new TidemarkError(
+        "TM-INTERNAL",
+        value === UNCHANGED ? "An unchanged value was to be written." : "Not a value.",
+      );
+    };
+  });
+}
+
+function textLiteral(
+  column: BoundTable["columns"][number],
+  native: NativeColumn,
+  table: string,
+): Text {
+  const { type } = column;
+  if (isCharacters(native)) return quoteText;
+  switch (type.kind) {
+    case "boolean":
+      return (text) => (text === "t" ? "1" : text === "f" ? "0" : quoteText(text));
+    case "integer":
+      return number;
+    case "decimal":
+      return decimalLiteral(column.name, native, table);
+    case "bytes":
+      return hex;
+    case "bit":
+      return (text) => (/^[01]+$/.test(text) ? `b'${text}'` : quoteText(text));
+    case "timestamptz":
+      // Our session's time zone is UTC, so the wall clock of UTC is right for both types.
+      return (text) => quoteText(text.endsWith("+00") ? text.slice(0, -3) : text);
+    case "native":
+      return isGeometry(type) ? hex : quoteText;
+    default:
+      return quoteText;
+  }
+}
+
+const NUMBER = /^-?\d+(?:\.\d+)?$/;
+
+function number(text: string): string {
+  return NUMBER.test(text) ? text : quoteText(text);
+}
+
+function hex(text: string): string {
+  // Anything else is no hex of ours: let strict mode judge the text.
+  return /^(?:[0-9a-fA-F]{2})*$/.test(text) ? `X'${text}'` : quoteText(text);
+}
+
+/** The server rounds a fraction that is too long and says nothing, even in strict mode. */
+function decimalLiteral(name: string, native: NativeColumn, table: string): Text {
+  const places = native.dataType === "decimal" ? (native.scale ?? 0) : null;
+  return (text) => {
+    if (!NUMBER.test(text)) return quoteText(text);
+    if (places !== null && fractionDigits(text) > places) {
+      throw new TidemarkError(
+        "TM-VALUE-REFUSED",
+        `A number has more than ${places} digits after the point. Table ${table}. Column ${name}.`,
+        {
+          fix: `ALTER TABLE ${table} MODIFY ${name} DECIMAL with a larger scale`,
+          details: { table, column: name },
+        },
+      );
+    }
+    return text;
+  };
+}
+
+function fractionDigits(text: string): number {
+  const point = text.indexOf(".");
+  return point === -1 ? 0 : text.slice(point + 1).replace(/0+$/, "").length;
+}
+
+function isCharacters(native: NativeColumn): boolean {
+  return native.charset !== null;
+}

@@ -1,0 +1,193 @@
+import { TidemarkError } from "../../core/errors.ts";
+import type { BoundTable } from "../../core/target.ts";
+import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
+import type { TableFacts } from "./catalog.ts";
+import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
+import { type Literal, literalsOf } from "./literals.ts";
+import { isKey } from "./target-plan.ts";
+
+/** Rows in one statement: beyond it nothing gets faster. */
+const MAX_ROWS = 1_000;
+/** Keys in one statement: more ranges cost the optimizer more than another round trip. */
+const MAX_KEYS = 500;
+
+/** The statements that write one table, with what they need to know of it. */
+export class TableStatements {
+  readonly table: BoundTable;
+  readonly name: string;
+  /** Has the table no unique key but its own? Only then may an insert become an update by itself. */
+  readonly soleKey: boolean;
+  readonly #literals: readonly Literal[];
+  readonly #columns: string;
+  readonly #upsertTail: string;
+  /** Characters of a statement that is sure to fit: each may need four bytes. */
+  readonly #maxLength: number;
+  readonly #maxPacket: number;
+
+  constructor(table: BoundTable, facts: TableFacts, maxPacket: number) {
+    this.table = table;
+    this.name = quoteTable(table.name);
+    this.#literals = literalsOf(table, facts);
+    this.#columns = quoteNames(table.columns.map((column) => column.name));
+    const key = table.key.map((index) => table.columns[index]?.name ?? "");
+    this.soleKey = facts.uniques.every((index) => isKey(index, key));
+    // The key is written too: under a collation that takes 'a' and 'A' for equal it may have changed.
+    const tail = table.columns.map(({ name }) => `${quoteName(name)} = VALUES(${quoteName(name)})`);
+    this.#upsertTail = ` ON DUPLICATE KEY UPDATE ${tail.join(", ")}`;
+    this.#maxPacket = maxPacket;
+    this.#maxLength = Math.min(1 << 20, Math.floor(maxPacket / 4) - 1_024);
+  }
+
+  /** Multi-row INSERT statements. `upsert`: a row of the same key is made equal instead. */
+  *inserts(rows: readonly Row[], upsert: boolean, into = this.name): Generator<string> {
+    const tail = upsert ? this.#upsertTail : "";
+    const head = `INSERT INTO ${into} (${this.#columns}) VALUES `;
+    yield* this.#packed(
+      rows,
+      (row) => this.#tuple(row),
+      (tuples) => head + tuples.join(",") + tail,
+    );
+  }
+
+  /** DELETE statements for the rows of these keys. */
+  *deletes(keys: readonly Row[]): Generator<string> {
+    const single = this.table.key.length === 1;
+    const column = quoteName(this.#keyColumn(0));
+    yield* this.#packed(
+      keys,
+      (key) => (single ? this.#keyLiteral(key, 0) : `(${this.#keyCondition(key)})`),
+      (keys) =>
+        single
+          ? `DELETE FROM ${this.name} WHERE ${column} IN (${keys.join(",")})`
+          : `DELETE FROM ${this.name} WHERE ${keys.join(" OR ")}`,
+      MAX_KEYS,
+    );
+  }
+
+  /** One UPDATE by key of the columns that are given. Null when only the key is: then it checks that the row is there. */
+  update(row: Row): string {
+    const key = new Set(this.table.key);
+    const sets = row.flatMap((value, index) => {
+      if (value === UNCHANGED) return [];
+      if (key.has(index) && key.size < row.length) return [];
+      return [`${quoteName(this.#column(index))} = ${this.#literal(index, value)}`];
+    });
+    const assignments = sets.length > 0 ? sets : this.#keyToItself();
+    const where = this.#keyCondition(this.table.key.map((index) => row[index] ?? null));
+    return this.#checked(`UPDATE ${this.name} SET ${assignments.join(", ")} WHERE ${where}`);
+  }
+
+  insert(row: Row): string {
+    return this.#checked(`INSERT INTO ${this.name} (${this.#columns}) VALUES ${this.#tuple(row)}`);
+  }
+
+  /** Makes the rows that stand equal to those in `staged`, a table of the same shape. */
+  updateFrom(staged: string): string {
+    const key = new Set(this.table.key);
+    const others = this.table.columns.filter((_, index) => !key.has(index));
+    const sets = (others.length > 0 ? others : this.table.columns).map(
+      ({ name }) => `t.${quoteName(name)} = s.${quoteName(name)}`,
+    );
+    return `UPDATE ${this.name} AS t JOIN ${staged} AS s ON ${this.#join()} SET ${sets.join(", ")}`;
+  }
+
+  /** Inserts those of `staged` that do not stand yet. */
+  insertFrom(staged: string): string {
+    const columns = this.table.columns.map(({ name }) => `s.${quoteName(name)}`).join(", ");
+    const missing = `t.${quoteName(this.#keyColumn(0))} IS NULL`;
+    return `INSERT INTO ${this.name} (${this.#columns}) SELECT ${columns} FROM ${staged} AS s LEFT JOIN ${this.name} AS t ON ${this.#join()} WHERE ${missing}`;
+  }
+
+  #join(): string {
+    return this.table.key
+      .map((index) => quoteName(this.#column(index)))
+      .map((name) => `t.${name} = s.${name}`)
+      .join(" AND ");
+  }
+
+  #keyToItself(): string[] {
+    return this.table.key.map((index) => {
+      const name = quoteName(this.#column(index));
+      return `${name} = ${name}`;
+    });
+  }
+
+  #tuple(row: Row): string {
+    let text = "(";
+    for (let index = 0; index < row.length; index++) {
+      if (index > 0) text += ",";
+      text += this.#literal(index, row[index] ?? null);
+    }
+    return `${text})`;
+  }
+
+  #keyCondition(key: Row): string {
+    return key
+      .map(
+        (_, position) =>
+          `${quoteName(this.#keyColumn(position))} = ${this.#keyLiteral(key, position)}`,
+      )
+      .join(" AND ");
+  }
+
+  #keyLiteral(key: Row, position: number): string {
+    return this.#literal(this.table.key[position] ?? 0, key[position] ?? null);
+  }
+
+  #literal(index: number, value: Value): string {
+    const literal = this.#literals[index];
+    if (literal === undefined) {
+      throw new TidemarkError(
+        "TM-INTERNAL",
+        `A row of ${this.table.name.name} has too many values.`,
+      );
+    }
+    return literal(value);
+  }
+
+  #column(index: number): string {
+    return this.table.columns[index]?.name ?? "";
+  }
+
+  #keyColumn(position: number): string {
+    return this.#column(this.table.key[position] ?? 0);
+  }
+
+  /** A statement that is too large would not be refused: the server would drop the connection. */
+  #checked(statement: string): string {
+    if (statement.length * 3 < this.#maxPacket) return statement;
+    const bytes = Buffer.byteLength(statement);
+    if (bytes + 1_024 < this.#maxPacket) return statement;
+    const table = this.table.name.name;
+    throw new TidemarkError(
+      "TM-VALUE-REFUSED",
+      `A row of ${bytes} bytes is larger than a packet may be. Table ${table}.`,
+      { fix: "SET GLOBAL max_allowed_packet = 1073741824", details: { table } },
+    );
+  }
+
+  /** Packs items into statements of bounded length; one item is always taken. */
+  *#packed(
+    items: readonly Row[],
+    print: (item: Row) => string,
+    join: (parts: readonly string[]) => string,
+    maxItems = MAX_ROWS,
+  ): Generator<string> {
+    let parts: string[] = [];
+    let length = 0;
+    for (const item of items) {
+      const part = print(item);
+      if (
+        parts.length > 0 &&
+        (length + part.length > this.#maxLength || parts.length >= maxItems)
+      ) {
+        yield this.#checked(join(parts));
+        parts = [];
+        length = 0;
+      }
+      parts.push(part);
+      length += part.length + 1;
+    }
+    if (parts.length > 0) yield this.#checked(join(parts));
+  }
+}

@@ -1,0 +1,122 @@
+import type { Finding } from "../../core/database.ts";
+import { formatTable } from "../../core/table.ts";
+import type { TargetTable } from "../../core/target.ts";
+import { loadTriggers } from "./capture.ts";
+import { loadFacts } from "./catalog.ts";
+import type { Session } from "./connection.ts";
+import { failure, ok, warning } from "./doctor.ts";
+import { quoteName } from "./identifiers.ts";
+import { isOurs } from "./ours.ts";
+import { planTarget } from "./target-plan.ts";
+
+const SMALL_PACKET = 16 << 20;
+
+/** Everything that can break applying to these tables. */
+export async function diagnoseTarget(
+  session: Session,
+  tables: readonly TargetTable[],
+): Promise<readonly Finding[]> {
+  return [
+    ...(await serverFindings(session)),
+    ...(await rightFindings(session)),
+    ...(await mappingFindings(session, tables)),
+    ...(await tableFindings(session, tables)),
+  ];
+}
+
+async function serverFindings(session: Session): Promise<Finding[]> {
+  const [row] = await session.rows(
+    "SELECT @@GLOBAL.read_only, @@max_allowed_packet, @@GLOBAL.innodb_flush_log_at_trx_commit",
+  );
+  const findings: Finding[] = [];
+  if (row?.[0] !== "0" && row?.[0] !== "OFF") {
+    findings.push(failure("read-only", "The server takes no writes.", "SET GLOBAL read_only = 0"));
+  }
+  if (Number(row?.[1]) < SMALL_PACKET) {
+    findings.push(
+      warning(
+        "packet-size",
+        `max_allowed_packet is ${row?.[1]}: a larger row is refused.`,
+        "SET GLOBAL max_allowed_packet = 1073741824",
+      ),
+    );
+  }
+  if (row?.[2] !== "1") {
+    findings.push(
+      warning(
+        "durability",
+        "Commits are not flushed one by one: after a power cut the target may be behind what it has confirmed.",
+        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+      ),
+    );
+  }
+  return findings;
+}
+
+const NEEDED = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "CREATE TEMPORARY TABLES"];
+
+async function rightFindings(session: Session): Promise<Finding[]> {
+  const grants = (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
+  const scopes = [`*.*`, `${quoteName(session.database)}.*`];
+  const rights = grants
+    .filter((grant) => scopes.some((scope) => grant.includes(` ON ${scope} `)))
+    .map((grant) => /^GRANT (.*) ON /.exec(grant)?.[1] ?? "")
+    .flatMap((list) => list.split(", "));
+  const missing = NEEDED.filter((right) => !rights.includes(right));
+  if (rights.includes("ALL PRIVILEGES") || missing.length === 0) {
+    return [ok("rights", "The user has the rights that applying needs.")];
+  }
+  const user = ((await session.value("SELECT CURRENT_USER()")) ?? "")
+    .split("@")
+    .map((part) => `'${part}'`)
+    .join("@");
+  return [
+    warning(
+      "rights",
+      `On the whole database the user lacks: ${missing.join(", ")}. Rights on single tables are not looked at.`,
+      `GRANT ${NEEDED.join(", ")} ON ${quoteName(session.database)}.* TO ${user}`,
+    ),
+  ];
+}
+
+async function mappingFindings(
+  session: Session,
+  tables: readonly TargetTable[],
+): Promise<Finding[]> {
+  const plan = await planTarget(session, tables);
+  return plan.mappings
+    .filter((mapping) => mapping.fidelity === "refused")
+    .map((mapping) =>
+      failure(
+        "column-unfit",
+        `Column ${mapping.column} of ${formatTable(mapping.table)}: ${mapping.note ?? "refused"}`,
+      ),
+    );
+}
+
+async function tableFindings(session: Session, tables: readonly TargetTable[]): Promise<Finding[]> {
+  const names = tables.map((table) => table.name.name);
+  const facts = await loadFacts(session, names);
+  const triggers = (await loadTriggers(session, names)).filter((each) => !isOurs(each.name));
+  const findings: Finding[] = triggers.map((trigger) =>
+    warning(
+      "target-trigger",
+      `Trigger ${trigger.name} of ${trigger.table} also fires for what is applied: what it does was done at the source already.`,
+      `DROP TRIGGER ${quoteName(trigger.name)} -- unless it must run here`,
+    ),
+  );
+  for (const fact of facts.values()) {
+    const action = fact.foreignKeys.find(
+      ({ onDelete, onUpdate }) => /CASCADE|SET/.test(onDelete) || /CASCADE|SET/.test(onUpdate),
+    );
+    if (action === undefined) continue;
+    findings.push(
+      warning(
+        "target-cascade",
+        `Foreign key ${action.name} of ${fact.name} changes rows by itself: rows that the source kept may go.`,
+        `ALTER TABLE ${quoteName(fact.name)} DROP FOREIGN KEY ${quoteName(action.name)} -- and add it without the action`,
+      ),
+    );
+  }
+  return findings;
+}

@@ -1,0 +1,167 @@
+import { formatTable } from "../../core/table.ts";
+import type {
+  BoundTable,
+  ColumnMapping,
+  TargetColumn,
+  TargetPlan,
+  TargetTable,
+} from "../../core/target.ts";
+import { loadFacts, type TableFacts, type UniqueIndex } from "./catalog.ts";
+import type { Session } from "./connection.ts";
+import { assess } from "./fitness.ts";
+import type { Flavour } from "./flavour.ts";
+import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
+import { planOurs } from "./ours.ts";
+import { chooseType, columnDdl, roomsOf } from "./target-types.ts";
+import { nativeTypeName } from "./types.ts";
+
+/** Compares what is asked with what stands. */
+export async function planTarget(
+  session: Session,
+  tables: readonly TargetTable[],
+): Promise<TargetPlan> {
+  const facts = await loadFacts(
+    session,
+    tables.map((table) => table.name.name),
+  );
+  const statements: string[] = [...(await planOurs(session, "target"))];
+  const mappings: ColumnMapping[] = [];
+  for (const table of tables) {
+    const standing = table.name.schema === null ? facts.get(table.name.name) : undefined;
+    if (table.name.schema !== null) mappings.push(...refuseSchema(table));
+    else if (standing === undefined) {
+      const created = planNew(table, session.flavour);
+      statements.push(created.statement);
+      mappings.push(...created.mappings);
+    } else mappings.push(...planStanding(table, standing, session.flavour));
+  }
+  return { statements, mappings, tables: bindTables(tables, facts) };
+}
+
+function refuseSchema(table: TargetTable): ColumnMapping[] {
+  return table.columns.map((column) => ({
+    table: table.name,
+    column: column.name,
+    sourceType: column.nativeType,
+    targetType: "",
+    fidelity: "refused",
+    note: `the database has no schemas: name the table without one, as: ${table.name.name}`,
+  }));
+}
+
+function planNew(
+  table: TargetTable,
+  flavour: Flavour,
+): { statement: string; mappings: ColumnMapping[] } {
+  const roomOf = roomsOf(table);
+  const lines: string[] = [];
+  const mappings: ColumnMapping[] = [];
+  for (const column of table.columns) {
+    const chosen = chooseType(column, flavour, roomOf(column));
+    lines.push(columnDdl(column, chosen, table.key.includes(column.name)));
+    mappings.push(mapping(table, column, chosen.ddl, chosen));
+  }
+  lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);
+  const statement =
+    `CREATE TABLE ${quoteTable(table.name)} (\n  ${lines.join(",\n  ")}\n) ` +
+    `ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`;
+  return { statement, mappings };
+}
+
+function planStanding(table: TargetTable, facts: TableFacts, flavour: Flavour): ColumnMapping[] {
+  const problem = tableProblem(table, facts);
+  return table.columns.map((column) => {
+    const standing = facts.columns.find((each) => each.name === column.name);
+    const inKey = table.key.includes(column.name);
+    // What is wrong with the table is told at its key, so that it is told once for each.
+    if (inKey && problem !== null) {
+      const targetType = standing === undefined ? "" : nativeTypeName(standing);
+      return mapping(table, column, targetType, { fidelity: "refused", note: problem });
+    }
+    if (standing === undefined) {
+      const chosen = chooseType(column, flavour, roomsOf(table)(column));
+      const ddl = columnDdl(column, chosen, inKey);
+      const note = `missing at the target: ALTER TABLE ${quoteTable(table.name)} ADD COLUMN ${ddl}`;
+      return mapping(table, column, "", { fidelity: "refused", note });
+    }
+    return mapping(
+      table,
+      column,
+      nativeTypeName(standing),
+      assess(column, standing, { flavour, inKey }),
+    );
+  });
+}
+
+function mapping(
+  table: TargetTable,
+  column: TargetColumn,
+  targetType: string,
+  fits: Pick<ColumnMapping, "fidelity" | "note">,
+): ColumnMapping {
+  return {
+    table: table.name,
+    column: column.name,
+    sourceType: column.nativeType,
+    targetType,
+    fidelity: fits.fidelity,
+    ...(fits.note === undefined ? {} : { note: fits.note }),
+  };
+}
+
+/** What makes a standing table unfit as a whole. */
+function tableProblem(table: TargetTable, facts: TableFacts): string | null {
+  const name = quoteTable(table.name);
+  if (facts.engine !== "InnoDB") {
+    return `the engine ${facts.engine} has no transactions: ALTER TABLE ${name} ENGINE = InnoDB`;
+  }
+  if (!facts.uniques.some((index) => isKey(index, table.key))) {
+    return `no unique key over exactly (${table.key.join(", ")}): ALTER TABLE ${name} ADD UNIQUE KEY (${quoteNames(table.key)})`;
+  }
+  const asked = new Set(table.columns.map((column) => column.name));
+  const unfilled = facts.columns.find(
+    (column) =>
+      !asked.has(column.name) && !column.hasDefault && !column.generated && !column.identity,
+  );
+  return unfilled === undefined
+    ? null
+    : `column ${unfilled.name} is not written and has no default: ALTER TABLE ${name} ALTER ${quoteName(unfilled.name)} SET DEFAULT …`;
+}
+
+/** Is this index unique over exactly these columns, in any order? */
+export function isKey(index: UniqueIndex, key: readonly string[]): boolean {
+  return (
+    !index.partial &&
+    index.columns.length === key.length &&
+    index.columns.every((column) => key.includes(column))
+  );
+}
+
+/** Parents before children; tables in a circle of foreign keys in the order asked. */
+function bindTables(
+  tables: readonly TargetTable[],
+  facts: ReadonlyMap<string, TableFacts>,
+): BoundTable[] {
+  const parentsOf = new Map(
+    tables.map((table) => {
+      const references = facts.get(table.name.name)?.foreignKeys ?? [];
+      const names = new Set(references.map(({ references }) => formatTable(references)));
+      return [table, tables.filter((each) => names.has(formatTable(each.name)))];
+    }),
+  );
+  const order: TargetTable[] = [];
+  const visited = new Set<TargetTable>();
+  const visit = (table: TargetTable) => {
+    if (visited.has(table)) return;
+    visited.add(table);
+    for (const parent of parentsOf.get(table) ?? []) visit(parent);
+    order.push(table);
+  };
+  for (const table of tables) visit(table);
+  return order.map((table) => ({
+    name: table.name,
+    columns: table.columns.map(({ name, type }) => ({ name, type })),
+    key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
+    parents: (parentsOf.get(table) ?? []).map((parent) => order.indexOf(parent)),
+  }));
+}

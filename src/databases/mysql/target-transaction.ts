@@ -1,0 +1,148 @@
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import type { BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
+import { type Row, UNCHANGED } from "../../core/value.ts";
+import type { Session } from "./connection.ts";
+import { errorNumber } from "./errors.ts";
+import { quoteName } from "./identifiers.ts";
+import { PREFIX } from "./ours.ts";
+import type { TableStatements } from "./statements.ts";
+
+/** What the transaction takes from its session. */
+export interface TransactionHost {
+  readonly session: Session;
+  statements(table: BoundTable): TableStatements;
+  /** Locks the progress row, which must still be as expected; else throws TM-APPLY-FENCED. */
+  lock(): Promise<void>;
+  /** Stores progress and commits. */
+  commit(next: Progress): Promise<void>;
+  rollback(): Promise<void>;
+}
+
+/** Below it, one statement for each row costs less than a staging table. */
+const FEW_ROWS = 8;
+const SAVEPOINT = `${PREFIX}attempt`;
+
+export class MysqlTransaction implements TargetTransaction {
+  readonly #host: TransactionHost;
+  readonly #session: Session;
+  /** Has anything been written? Until then there is nothing a savepoint would keep. */
+  #written = false;
+
+  constructor(host: TransactionHost) {
+    this.#host = host;
+    this.#session = host.session;
+  }
+
+  async attempt<T>(work: () => Promise<T>): Promise<T> {
+    const first = !this.#written;
+    if (!first) await this.#session.run(`SAVEPOINT ${SAVEPOINT}`);
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
+      if (first) {
+        // Saves the savepoint's round trip in every transaction that goes well. The lock is let go
+        // for a moment; taking it again compares the progress again.
+        await this.#host.rollback();
+        await this.#host.lock();
+        this.#written = false;
+      } else {
+        await this.#session.run(`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`);
+      }
+      throw error;
+    }
+  }
+
+  async remove(table: BoundTable, keys: readonly Row[]): Promise<void> {
+    for (const statement of this.#host.statements(table).deletes(keys)) {
+      await this.#run(statement, table);
+    }
+  }
+
+  async put(
+    table: BoundTable,
+    rows: readonly Row[],
+    options: { readonly fresh?: boolean } = {},
+  ): Promise<void> {
+    const statements = this.#host.statements(table);
+    const partial = rows.filter((row) => row.includes(UNCHANGED));
+    for (const row of partial) await this.#updateOnly(statements, row);
+    const whole = partial.length === 0 ? rows : rows.filter((row) => !row.includes(UNCHANGED));
+    if (whole.length === 0) return;
+    if (statements.soleKey) {
+      for (const statement of statements.inserts(whole, true)) await this.#run(statement, table);
+    } else if (!(options.fresh === true && (await this.#insertAll(statements, whole)))) {
+      await this.#putBesideUniques(statements, whole);
+    }
+  }
+
+  async clear(table: BoundTable): Promise<void> {
+    // TRUNCATE would commit.
+    await this.#run(`DELETE FROM ${this.#host.statements(table).name}`, table);
+  }
+
+  commit(next: Progress): Promise<void> {
+    return this.#host.commit(next);
+  }
+
+  rollback(): Promise<void> {
+    return this.#host.rollback();
+  }
+
+  /** False when a row stood already; then nothing of the failed statement is left, but earlier ones are. */
+  async #insertAll(statements: TableStatements, rows: readonly Row[]): Promise<boolean> {
+    try {
+      for (const statement of statements.inserts(rows, false)) {
+        await this.#run(statement, statements.table);
+      }
+      return true;
+    } catch (error) {
+      if (errorNumber(error) === DUPLICATE) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * ON DUPLICATE KEY UPDATE would overwrite *another* row that holds the same value in another
+   * unique key. So: update what stands, insert what does not; a collision is an error then.
+   */
+  async #putBesideUniques(statements: TableStatements, rows: readonly Row[]): Promise<void> {
+    const { table } = statements;
+    if (rows.length <= FEW_ROWS) {
+      for (const row of rows) {
+        if ((await this.#run(statements.update(row), table)) === 0) {
+          await this.#run(statements.insert(row), table);
+        }
+      }
+      return;
+    }
+    // A temporary table of the same shape: types and collations compare as in the table itself.
+    // Creating and dropping one does not commit.
+    const staged = quoteName(`${PREFIX}staged`);
+    await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${staged}`, table);
+    await this.#run(`CREATE TEMPORARY TABLE ${staged} LIKE ${statements.name}`, table);
+    for (const statement of statements.inserts(rows, false, staged)) {
+      await this.#run(statement, table);
+    }
+    await this.#run(statements.updateFrom(staged), table);
+    await this.#run(statements.insertFrom(staged), table);
+    await this.#run(`DROP TEMPORARY TABLE ${staged}`, table);
+  }
+
+  async #updateOnly(statements: TableStatements, row: Row): Promise<void> {
+    const { table } = statements;
+    if ((await this.#run(statements.update(row), table)) > 0) return;
+    throw new TidemarkError(
+      "TM-APPLY-CONSTRAINT",
+      `A row of ${table.name.name} with an unchanged column is missing at the target.`,
+      { fix: `tidemark resync ${table.name.name}`, details: { table: table.name.name } },
+    );
+  }
+
+  #run(statement: string, table: BoundTable): Promise<number> {
+    this.#written = true;
+    return this.#session.run(statement, [], { table: table.name.name });
+  }
+}
+
+const DUPLICATE = 1062;

@@ -1,0 +1,225 @@
+import { type ColumnType, describeType } from "../../core/column-type.ts";
+import type { TargetColumn, TargetTable } from "../../core/target.ts";
+import type { Flavour } from "./flavour.ts";
+import { quoteName } from "./identifiers.ts";
+import { bareType, KIND } from "./types.ts";
+
+/** The type that a missing column gets, and what happens to values on the way. */
+export interface ChosenType {
+  /** With character set and collation where the table's default does not do. */
+  readonly ddl: string;
+  readonly fidelity: "exact" | "by-rule" | "refused";
+  readonly note?: string;
+}
+
+/** Bytes that the columns of one index may have together (InnoDB, rows of the default format). */
+const INDEX_BYTES = 3_072;
+/** Bytes of a row that texts may have together: a row holds 65,535, long ones apart. */
+const TEXT_BYTES_IN_ROW = 48_000;
+const LONGEST_IN_ROW = 1_000;
+
+/** What the table leaves for one of its columns. */
+export interface Room {
+  /** Bytes of the key for each of its texts and byte strings without a length of their own; null: in no key. */
+  readonly key: number | null;
+  /** Characters that a text may have to stay inside the row. */
+  readonly inRow: number;
+}
+
+/** The native type for a column that is to be created. */
+export function chooseType(column: TargetColumn, flavour: Flavour, room: Room): ChosenType {
+  const kept = column.sourceKind === KIND ? keepNative(column, flavour, room) : null;
+  if (kept !== null) return kept;
+  const { type } = column;
+  switch (type.kind) {
+    case "boolean":
+      return exact("BOOLEAN");
+    case "integer":
+      return exact(`${INTEGERS[type.bits]}${type.unsigned === true ? " UNSIGNED" : ""}`);
+    case "decimal":
+      return chooseDecimal(type, flavour, room);
+    case "float":
+      return chooseFloat(type.bits, room);
+    case "text":
+      return chooseText(type.maxLength, room);
+    case "bytes":
+      return chooseBytes(type, room);
+    case "date":
+      return ruled("DATE", "years 1 to 9999; infinity is refused");
+    case "time":
+      return exact(`TIME(${type.precision ?? 6})`);
+    case "timestamp":
+      return ruled(`DATETIME(${type.precision ?? 6})`, "years 1 to 9999; infinity is refused");
+    case "timestamptz":
+      return ruled(`DATETIME(${type.precision ?? 6})`, "the same instant as wall clock in UTC");
+    case "uuid":
+      return exact(flavour.uuidType ? "UUID" : "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin");
+    case "json":
+      return chooseJson(flavour, room);
+    case "bit":
+      return type.length !== undefined && type.varying !== true && type.length <= 64
+        ? exact(`BIT(${type.length})`)
+        : asText(describeType(type), room);
+    case "enum":
+      return ruled("VARCHAR(255)", "the label as text, so that a new label needs no change here");
+    case "interval":
+    case "timetz":
+      return ruled("VARCHAR(64)", "as text, in the form of docs/reference/values.md");
+    case "native":
+      return asText(type.name, room);
+  }
+}
+
+const INTEGERS: Readonly<Record<number, string>> = {
+  8: "TINYINT",
+  16: "SMALLINT",
+  24: "MEDIUMINT",
+  32: "INT",
+  64: "BIGINT",
+};
+
+/**
+ * From a server of our own kind: the type as it stands, but for the collation: the table's own
+ * keeps apart at least what the source keeps apart. Null where this server lacks the type.
+ */
+function keepNative(column: TargetColumn, flavour: Flavour, room: Room): ChosenType | null {
+  const bare = bareType(column.nativeType);
+  const { type } = column;
+  if (type.kind === "text" || type.kind === "bytes") {
+    // In a key by a prefix of its text, or too long for a row in which a character takes four bytes.
+    if (room.key !== null && /text|blob/.test(bare)) return null;
+    if (room.key === null && /^var/.test(bare) && (type.maxLength ?? 0) > room.inRow) return null;
+  }
+  if (bare === "uuid" && !flavour.uuidType) return null;
+  if (/^inet[46]$/.test(bare) && !flavour.inetTypes) return null;
+  if (bare === "json" && !flavour.jsonKeepsText) return ruled("JSON", JSON_RULE);
+  // Without a default the first TIMESTAMP of a table may be updated by the server on its own.
+  if (/^timestamp\b/.test(bare) && !column.nullable) {
+    return exact(`${bare} NOT NULL DEFAULT '2000-01-01 00:00:00'`);
+  }
+  return exact(bare);
+}
+
+const JSON_RULE = "the server keeps its own form: key order, spaces and number format may differ";
+
+function chooseDecimal(
+  type: Extract<ColumnType, { kind: "decimal" }>,
+  flavour: Flavour,
+  room: Room,
+): ChosenType {
+  const { precision, scale = 0 } = type;
+  if (precision === undefined) {
+    return { ...asText("decimal", room), note: "as text: a number without bounds fits no DECIMAL" };
+  }
+  // A negative scale rounds to tens; its digits still stand before the point.
+  const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
+  const places = Math.max(0, scale);
+  if (digits > 65 || places > flavour.maxDecimalScale) {
+    return { ...asText("decimal", room), note: "as text: more digits than a DECIMAL may have" };
+  }
+  return exact(`DECIMAL(${digits},${places})`);
+}
+
+function chooseFloat(bits: 32 | 64, room: Room): ChosenType {
+  if (room.key !== null && bits === 32) {
+    return refused("FLOAT", "a FLOAT cannot be found again by its value: use another key");
+  }
+  return ruled(bits === 32 ? "FLOAT" : "DOUBLE", "NaN and infinity are refused; -0 becomes 0");
+}
+
+function chooseText(maxLength: number | undefined, room: Room): ChosenType {
+  if (room.key === null) {
+    return maxLength !== undefined && maxLength <= room.inRow
+      ? exact(`VARCHAR(${maxLength})`)
+      : exact("LONGTEXT");
+  }
+  const longest = Math.floor(room.key / 4);
+  if (maxLength !== undefined && maxLength <= longest) return exact(`VARCHAR(${maxLength})`);
+  return ruled(
+    `VARCHAR(${longest})`,
+    `in the key: a text of more than ${longest} characters is refused`,
+  );
+}
+
+function chooseBytes(type: Extract<ColumnType, { kind: "bytes" }>, room: Room): ChosenType {
+  const { maxLength } = type;
+  if (room.key === null) {
+    return maxLength !== undefined && maxLength <= room.inRow
+      ? exact(`VARBINARY(${maxLength})`)
+      : exact("LONGBLOB");
+  }
+  if (maxLength !== undefined && maxLength <= room.key) return exact(`VARBINARY(${maxLength})`);
+  return ruled(`VARBINARY(${room.key})`, `in the key: more than ${room.key} bytes are refused`);
+}
+
+function chooseJson(flavour: Flavour, room: Room): ChosenType {
+  if (room.key !== null) return asText("json", room);
+  return flavour.jsonKeepsText ? exact("LONGTEXT") : ruled("JSON", JSON_RULE);
+}
+
+function asText(what: string, room: Room): ChosenType {
+  const ddl = room.key === null ? "LONGTEXT" : `VARCHAR(${Math.floor(room.key / 4)})`;
+  return ruled(ddl, `${what} as text`);
+}
+
+function exact(ddl: string): ChosenType {
+  return { ddl, fidelity: "exact" };
+}
+
+function ruled(ddl: string, note: string): ChosenType {
+  return { ddl, fidelity: "by-rule", note };
+}
+
+function refused(ddl: string, note: string): ChosenType {
+  return { ddl, fidelity: "refused", note };
+}
+
+/** A column definition. NOT NULL where the source has it, so that the table says the same. */
+export function columnDdl(column: TargetColumn, chosen: ChosenType, inKey: boolean): string {
+  const nullability = / NOT NULL /.test(chosen.ddl)
+    ? ""
+    : column.nullable && !inKey
+      ? " NULL"
+      : " NOT NULL";
+  return `${quoteName(column.name)} ${chosen.ddl}${nullability}`;
+}
+
+/** How much room each column of a table has: the key's bytes shared among its texts, the row's likewise. */
+export function roomsOf(table: TargetTable): (column: TargetColumn) => Room {
+  const inKey = new Set(table.key);
+  const key = table.columns.filter((column) => inKey.has(column.name));
+  const variable = key.filter(({ type }) => isVariable(type));
+  const taken = key
+    .filter(({ type }) => !isVariable(type))
+    .reduce((sum, { type }) => sum + fixedBytes(type), 0);
+  const share = Math.floor((INDEX_BYTES - taken) / Math.max(1, variable.length));
+  const texts = table.columns.filter(({ type }) => type.kind === "text" || type.kind === "bytes");
+  const inRow = Math.min(
+    LONGEST_IN_ROW,
+    Math.floor(TEXT_BYTES_IN_ROW / 4 / Math.max(1, texts.length)),
+  );
+  return (column) => ({ key: inKey.has(column.name) ? Math.max(4, share) : null, inRow });
+}
+
+function isVariable(type: ColumnType): boolean {
+  switch (type.kind) {
+    case "text":
+    case "bytes":
+    case "json":
+    case "enum":
+    case "interval":
+    case "timetz":
+    case "native":
+      return true;
+    case "decimal":
+      return type.precision === undefined;
+    case "bit":
+      return type.length === undefined || type.varying === true || type.length > 64;
+    default:
+      return false;
+  }
+}
+
+function fixedBytes(type: ColumnType): number {
+  return type.kind === "uuid" ? 144 : type.kind === "decimal" ? 32 : 8;
+}

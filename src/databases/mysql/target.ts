@@ -1,0 +1,64 @@
+import type { DatabaseOptions, Finding } from "../../core/database.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  Target,
+  TargetPlan,
+  TargetTable,
+} from "../../core/target.ts";
+import { openApplier } from "./applier-session.ts";
+import { Session } from "./connection.ts";
+import { diagnoseTarget } from "./target-doctor.ts";
+import { planTarget } from "./target-plan.ts";
+
+export class MysqlTarget implements Target {
+  readonly #options: DatabaseOptions;
+  readonly #session: Session;
+
+  private constructor(options: DatabaseOptions, session: Session) {
+    this.#options = options;
+    this.#session = session;
+  }
+
+  static async open(options: DatabaseOptions): Promise<MysqlTarget> {
+    return new MysqlTarget(options, await Session.open(options, { isolation: "READ COMMITTED" }));
+  }
+
+  plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
+    return planTarget(this.#session, tables);
+  }
+
+  async prepare(plan: TargetPlan): Promise<void> {
+    const refused = plan.mappings.find((mapping) => mapping.fidelity === "refused");
+    if (refused !== undefined) {
+      throw new TidemarkError(
+        "TM-COLUMN-UNFIT",
+        `Column ${refused.column} of ${refused.table.name} is refused: ${refused.note ?? ""}`,
+      );
+    }
+    for (const statement of plan.statements) {
+      try {
+        await this.#session.run(statement);
+      } catch (error) {
+        // Another process of the same pipeline may have created the table just now.
+        if (!(error instanceof TidemarkError) || error.details["errno"] !== TABLE_EXISTS)
+          throw error;
+      }
+    }
+  }
+
+  diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
+    return diagnoseTarget(this.#session, tables);
+  }
+
+  openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
+    return openApplier(this.#options, sync, tables);
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+}
+
+const TABLE_EXISTS = 1050;
