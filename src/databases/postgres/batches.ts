@@ -229,6 +229,7 @@ const UNSEEN = `SELECT ${unseenExists("$1::xid8", "$2::xid8[]")}`;
 /**
  * Stores the batch and reads its first page in one statement, hence in one snapshot and one round
  * trip. Row 1 (id null) is the header with the number of rows found; the rest are log rows in order.
+ * (`page.id`: a bare `id` would be the output column, and texts sort 10 before 9.)
  * The commit of this statement is synchronous and so makes every earlier commit durable.
  */
 const CUT = `
@@ -252,7 +253,7 @@ SELECT NULL::text, hash, snapshot::text, cut_at::text, committed_at::text, (SELE
 FROM made
 UNION ALL
 (SELECT id::text, xid::text, at::text, layout::text, op::text, key, row, filters, origin
- FROM page WHERE before < ${FIRST_PAGE_BYTES} ORDER BY id)`;
+ FROM page WHERE before < ${FIRST_PAGE_BYTES} ORDER BY page.id)`;
 
 export function firstTip(timeline: string, start: string, createdAt: string): Tip {
   return {

@@ -15,7 +15,7 @@ import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
 import { Mutex } from "./mutex.ts";
 import { createSourceObjects } from "./ours.ts";
-import { LogRotation } from "./rotation.ts";
+import { LogRotation, type RotationLimits } from "./rotation.ts";
 import { parseSnapshot } from "./snapshot.ts";
 import { PostgresSubscribers } from "./subscribers.ts";
 import { Waker } from "./wake.ts";
@@ -47,7 +47,7 @@ export class PostgresChangeLog implements ChangeLog {
     this.#layouts = layouts;
     this.#decoder = new LogDecoder(layouts.values());
     this.#pages = new LogPages(options, this.#decoder);
-    this.#rotation = new LogRotation(control, mutex);
+    this.#rotation = new LogRotation(control, mutex, parts.limits);
     this.#drift = new DriftWatch(control, mutex);
     this.subscribers = new PostgresSubscribers(control, mutex);
     for (const layout of layouts.values()) this.#current.set(tableKey(layout.table), layout);
@@ -68,7 +68,10 @@ export class PostgresChangeLog implements ChangeLog {
   }
 
   /** Null while another relay holds the lease. */
-  static async open(options: DatabaseOptions): Promise<PostgresChangeLog | null> {
+  static async open(
+    options: DatabaseOptions,
+    limits?: RotationLimits,
+  ): Promise<PostgresChangeLog | null> {
     const main = await Connection.open(options, "relay");
     let control: Connection | null = null;
     try {
@@ -81,7 +84,7 @@ export class PostgresChangeLog implements ChangeLog {
       const state = await openTimeline(main);
       const layouts = await loadLayouts(main);
       control = await Connection.open(options, "relay control");
-      return new PostgresChangeLog({ options, main, control, state, layouts });
+      return new PostgresChangeLog({ options, main, control, state, layouts, limits });
     } catch (error) {
       await control?.close();
       await main.close();
@@ -163,6 +166,7 @@ interface OpenedParts {
   readonly control: Connection;
   readonly state: TimelineState;
   readonly layouts: Map<number, StoredLayout>;
+  readonly limits: RotationLimits | undefined;
 }
 
 interface TimelineState {
