@@ -19,14 +19,17 @@ export class BatchEnds {
     if (this.#ends.length > CAPACITY) this.#ends.splice(0, CAPACITY / 2);
   }
 
+  /**
+   * To be told at each look at the stream: numbers in one that was made anew mean other messages. An
+   * append there begins with such a look, so no number of the old one can stand beside one of the new.
+   */
+  belongTo(created: string): void {
+    if (this.#created !== null && this.#created !== created) this.clear();
+    this.#created = created;
+  }
+
   /** The first sequence behind the last known batch up to `batch`; null when none is known. */
-  after(created: string, batch: number): number | null {
-    if (this.#created !== created) {
-      // Numbers from before this moment may be another stream's.
-      const isFirst = this.#created === null;
-      this.#created = created;
-      if (!isFirst) this.clear();
-    }
+  after(batch: number): number | null {
     const kept = this.#ends.findIndex((end) => end.batch > batch);
     const known = kept < 0 ? this.#ends.length : kept;
     const last = this.#ends[known - 1];

@@ -102,8 +102,7 @@ export class NatsStream implements QueueStream {
     if (messages <= 1) return;
     const position = { batch, chunk: Number.MAX_SAFE_INTEGER };
     const keepFrom =
-      this.#ends.after(info.created, batch) ??
-      (await sequenceAfter(this.#connection, info, position));
+      this.#ends.after(batch) ?? (await sequenceAfter(this.#connection, info, position));
     // The last message stays: it is what tells the tail.
     const seq = Math.min(keepFrom, last_seq);
     if (seq <= first_seq) return;
@@ -139,8 +138,10 @@ export class NatsStream implements QueueStream {
     return { messages: state.messages, bytes: state.bytes };
   }
 
-  #inspect(): Promise<StreamInfo> {
-    return ensureStream(this.#connection, this.#settings);
+  async #inspect(): Promise<StreamInfo> {
+    const info = await ensureStream(this.#connection, this.#settings);
+    this.#ends.belongTo(info.created);
+    return info;
   }
 
   /** All on their way at once; the server takes them in order, and none behind one that it refused. */
