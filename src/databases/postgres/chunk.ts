@@ -90,7 +90,7 @@ export function readChunk(
   const values: ValueRow[] = [];
   const filters: (readonly boolean[])[] = [];
   for (const [row, letters] of rows) {
-    values.push(decoder.row(row as string));
+    values.push(decoder.row(parseRowText(row as string)));
     filters.push(parseFilters(letters ?? null));
   }
   const first = rows[0];

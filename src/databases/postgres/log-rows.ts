@@ -40,18 +40,12 @@ export class LogDecoder {
 
   /** Throws TM-SCHEMA-DRIFT when the row has not the layout's columns. */
   change(fields: Row): Change {
-    const layout = Number(fields[LAYOUT]);
-    const decoder = this.#decoders.get(layout);
-    if (!decoder) {
-      throw new TidemarkError(
-        "TM-INTERNAL",
-        `The change log names layout ${layout}, which is not stored.`,
-      );
-    }
     const key = fields[KEY] ?? null;
-    const row = fields[ROW] ?? null;
+    const row =
+      fields[ROW] === null || fields[ROW] === undefined ? null : parseRowText(fields[ROW]);
+    const decoder = this.#decoderFor(Number(fields[LAYOUT]), row);
     return {
-      layout,
+      layout: decoder.layout.id,
       op: OPERATIONS[fields[OP] as string] as Operation,
       keyBefore: key === null ? null : decoder.key(key),
       row: row === null ? null : decoder.row(row),
@@ -62,33 +56,58 @@ export class LogDecoder {
       hops: [],
     };
   }
+
+  /**
+   * Rows written between a change of the table's columns and the capture of the new ones name the
+   * layout before, but have the columns of one after it: their number tells which.
+   */
+  #decoderFor(id: number, row: readonly (string | null)[] | null): RowDecoder {
+    const named = this.#decoders.get(id);
+    if (!named) {
+      throw new TidemarkError(
+        "TM-INTERNAL",
+        `The change log names layout ${id}, which is not stored.`,
+      );
+    }
+    if (row === null || named.fits(row)) return named;
+    const { oid } = named.layout;
+    const later = [...this.#decoders.values()].filter(
+      ({ layout }) => layout.oid === oid && layout.id > id && layout.wholeRow,
+    );
+    return later.find((decoder) => decoder.fits(row)) ?? named;
+  }
 }
 
 /** From the text of a row or key to canonical values. */
 export class RowDecoder {
-  readonly #layout: StoredLayout;
+  readonly layout: StoredLayout;
   /** Only bytes differ from PostgreSQL's own text. */
   readonly #byteColumns: readonly number[];
   readonly #byteKeys: readonly number[];
 
   constructor(layout: StoredLayout) {
-    this.#layout = layout;
+    this.layout = layout;
     this.#byteColumns = layout.columns.flatMap((column, i) => (isBytes(column.type) ? [i] : []));
     this.#byteKeys = layout.key.flatMap((column, i) =>
       this.#byteColumns.includes(column) ? [i] : [],
     );
   }
 
-  row(text: string): ValueRow {
-    return this.#decode(text, this.#layout.columns.length, this.#byteColumns);
+  /** Are there as many fields as columns? */
+  fits(row: readonly (string | null)[]): boolean {
+    return row.length === this.layout.columns.length;
+  }
+
+  /** `fields` as parseRowText gives them; they become the values. */
+  row(fields: (string | null)[]): ValueRow {
+    return this.#decode(fields, this.layout.columns.length, this.#byteColumns);
   }
 
   key(text: string): ValueRow {
-    return this.#decode(text, this.#layout.key.length, this.#byteKeys);
+    return this.#decode(parseRowText(text), this.layout.key.length, this.#byteKeys);
   }
 
-  #decode(text: string, width: number, bytes: readonly number[]): ValueRow {
-    const fields = parseRowText(text);
+  #decode(fields: (string | null)[], width: number, bytes: readonly number[]): ValueRow {
     if (fields.length !== width) throw this.#drift(fields.length, width);
     for (const i of bytes) {
       const value = fields[i] as string | null;
@@ -98,11 +117,14 @@ export class RowDecoder {
   }
 
   #drift(found: number, expected: number): TidemarkError {
-    const table = formatTable(this.#layout.table);
+    const table = formatTable(this.layout.table);
     return new TidemarkError(
       "TM-SCHEMA-DRIFT",
       `The columns of ${table} have changed: a logged row has ${found} where ${expected} were captured.`,
-      { details: { table } },
+      {
+        fix: `Give the target the same columns (tidemark plan prints the statement), then start again: the waiting changes are read with the new columns.`,
+        details: { table },
+      },
     );
   }
 }
