@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { Log } from "./log.ts";
+import type { Log, LogLevel } from "./log.ts";
 import type { Output } from "./output.ts";
 
 /** A verb of the command line: one file in commands/, one line in program.ts. */
@@ -11,6 +11,8 @@ export interface CommandModule {
   readonly description?: string;
   /** Lines to paste, shown under the verb's help. */
   readonly examples: readonly string[];
+  /** Least level of the log when nobody says otherwise; default: see log.ts. */
+  readonly logLevel?: LogLevel;
   /** Declares the options of its own. */
   configure(command: Command): void;
   /** Gives the exit code; throws TidemarkError for what has a code. */

@@ -105,7 +105,8 @@ async function runCommand(
     quiet: common.quiet ?? false,
     debug: common.logLevel === "debug",
   });
-  const log = new Log({ ...(common.logLevel && { level: common.logLevel }) });
+  const level = common.logLevel ?? module.logLevel;
+  const log = new Log({ ...(level && { level }) });
   guardArguments(module.name, args, output);
   try {
     return await module.run({ options, configFile: common.config, output, log });

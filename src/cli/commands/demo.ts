@@ -38,6 +38,8 @@ export const demo: CommandModule = {
     "Ctrl-C ends it; started again, it goes on where it was. Everything stands in one folder.",
   examples: ["tidemark demo", "tidemark demo --folder /tmp/demo"],
 
+  logLevel: "warn",
+
   configure(command: Command): void {
     command.option("--folder <folder>", "where its files stand", "./.tidemark/demo");
   },

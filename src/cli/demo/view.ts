@@ -35,14 +35,16 @@ export class DemoView {
 
   update(status: PipelineStatus): void {
     const [sync] = status.syncs;
-    if (sync === undefined) return;
+    if (sync === undefined || sync.state === "unknown") return;
     const now = performance.now();
     const perSecond = this.#rates.update("changes", sync.changesApplied, now);
     if (this.#screen === null && now - this.#printedAt < LINES_EVERY_MS) return;
     this.#printedAt = now;
     const source = this.#shops.countSource();
     const target = this.#shops.countTarget();
-    const lag = sync.lagMs === null ? "-" : formatDuration(sync.lagMs);
+    // The newest notice's: a status taken between two batches would nearly always say 0.
+    const lagMs = this.#notices.at(-1)?.lagMs;
+    const lag = lagMs === undefined ? "-" : formatDuration(lagMs);
     this.#output.event("status", { changesPerSecond: perSecond, source, target, status });
     if (this.#screen === null) {
       const rows = `customers ${source.customers} / ${target.customers}  orders ${source.orders} / ${target.orders}`;
