@@ -1,0 +1,76 @@
+// Two pipelines of the same definition at once: one works, the other waits its turn (G2).
+import { describe, expect, test } from "vitest";
+import { available, type TestPair, title } from "../support/pairs.ts";
+import { CUSTOMERS } from "../support/shop-tables.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow } from "../support/test-tables.ts";
+
+const PAIRS: readonly TestPair[] = [
+  { source: "sqlite", target: "sqlite", queue: "embedded" },
+  { source: "postgres", target: "mariadb", queue: "nats" },
+  { source: "mariadb", target: "postgres", queue: "embedded" },
+];
+
+for (const pair of PAIRS) {
+  describe.skipIf(!available(pair))(title(pair), () => {
+    test("the standby takes over when the first stops, and nothing is applied twice", async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      await createTables(source, pair.source, [CUSTOMERS]);
+      await insertRow(source, CUSTOMERS, { id: 1, name: "first", credit: 0 });
+      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const first = await bed.start(definition);
+      const second = await bed.start(definition);
+      await first.waitFor({ timeoutMs: PATIENCE_MS });
+      for (let id = 2; id <= 10; id++) {
+        await insertRow(source, CUSTOMERS, { id, name: `n${id}`, credit: id });
+      }
+      await second.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+
+      await bed.stop(first);
+      await source.run("UPDATE customers SET credit = credit + 1");
+      await second.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+      // Told a moment after it is so.
+      await expect
+        .poll(() => second.status(), { timeout: PATIENCE_MS })
+        .toMatchObject({
+          sources: [{ state: "running", error: null }],
+          syncs: [{ state: "running", error: null, behindBatches: 0 }],
+        });
+    });
+
+    test("relay and applier in two processes' roles, the applier without a way to the source", async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      await createTables(source, pair.source, [CUSTOMERS]);
+      await insertRow(source, CUSTOMERS, { id: 1, name: "first", credit: 0 });
+      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const elsewhere = {
+        ...definition,
+        databases: definition.databases.map((entry) =>
+          entry.name === "source"
+            ? { name: "source", url: unreachable(bed.database("source").url) }
+            : entry,
+        ),
+      };
+      // The applier comes first, and waits for the relay to tell it the tables.
+      const applier = await bed.open(elsewhere, { role: "applier" });
+      const started = applier.start();
+      await bed.start(definition, { role: "relay" });
+      await started;
+      await applier.waitFor({ timeoutMs: PATIENCE_MS });
+      await source.run("UPDATE customers SET name = 'changed'");
+      await applier.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+    });
+  });
+}
+
+function unreachable(url: string): string {
+  if (url.startsWith("sqlite:")) return "sqlite:/nowhere/source.db";
+  const parsed = new URL(url);
+  parsed.port = "1";
+  return parsed.href;
+}

@@ -1,0 +1,85 @@
+// A reader of the target who looks all the time and notices any state that the source never had.
+import { sleep } from "../../src/core/async.ts";
+import { BANK_SUM } from "./bank.ts";
+import { isTransient, type SqlClient } from "./sql-client.ts";
+
+export interface ReaderReport {
+  readonly snapshots: number;
+  /** Snapshots that differ from the one before: a reader who never saw anything move proves nothing. */
+  readonly distinct: number;
+  /** What was seen that must not be; empty when all is well. */
+  readonly violations: readonly string[];
+}
+
+/** Reads until the signal aborts, through losses of the server. */
+export async function watchBank(
+  connect: () => Promise<SqlClient>,
+  signal: AbortSignal,
+): Promise<ReaderReport> {
+  const versions = new Map<string, bigint>();
+  const violations: string[] = [];
+  let sql: SqlClient | null = null;
+  let snapshots = 0;
+  let distinct = 0;
+  let last = "";
+  while (!signal.aborted) {
+    try {
+      sql ??= await connect();
+      const state = await look(sql);
+      snapshots++;
+      const text = JSON.stringify(state);
+      if (text !== last) distinct++;
+      last = text;
+      violations.push(...judge(state, versions));
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      await close(sql);
+      sql = null;
+      await sleep(50, signal);
+    }
+    // Leaves room for the others of this process.
+    await sleep(1);
+  }
+  await close(sql);
+  return { snapshots, distinct, violations };
+}
+
+async function look(sql: SqlClient) {
+  await sql.beginSnapshot();
+  const accounts = await sql.rows("SELECT id, owner, balance, ver FROM accounts");
+  const wallets = await sql.rows("SELECT balance FROM wallets");
+  const ledger = await sql.rows(
+    "SELECT COUNT(*) AS entries, SUM(amount) AS total, SUM(CASE WHEN note = 'poison' THEN 1 ELSE 0 END) AS poison FROM ledger",
+  );
+  await sql.commit();
+  return { accounts, wallets, ledger };
+}
+
+function judge(
+  { accounts, wallets, ledger }: Awaited<ReturnType<typeof look>>,
+  versions: Map<string, bigint>,
+): string[] {
+  const found: string[] = [];
+  const sum = [...accounts, ...wallets].reduce((total, { balance }) => total + Number(balance), 0);
+  if (sum !== BANK_SUM) found.push(`bank sum ${sum} instead of ${BANK_SUM}`);
+  const [book] = ledger;
+  if (Number(book?.total ?? 0) !== 0) found.push(`the ledger adds up to ${book?.total}`);
+  if (Number(book?.entries) % 2 !== 0) found.push(`${book?.entries} entries: half a transfer`);
+  if (Number(book?.poison ?? 0) !== 0) found.push("an entry that was rolled back");
+  for (const { id, owner, ver } of accounts) {
+    if (owner === "poison") found.push(`account ${id}: a value that was rolled back`);
+    const before = versions.get(id ?? "") ?? 0n;
+    const version = BigInt(ver ?? 0);
+    if (version < before) found.push(`account ${id} went back from version ${before} to ${ver}`);
+    versions.set(id ?? "", version);
+  }
+  return found;
+}
+
+async function close(sql: SqlClient | null): Promise<void> {
+  try {
+    await sql?.[Symbol.asyncDispose]();
+  } catch {
+    // its server is gone
+  }
+}

@@ -1,0 +1,37 @@
+// The pairs that whole-pipeline tests run over.
+import { type DatabaseKind, available as isAvailable } from "../servers/index.ts";
+import type { QueueKind } from "./test-bed.ts";
+
+export interface TestPair {
+  readonly source: DatabaseKind;
+  readonly target: DatabaseKind;
+  readonly queue: QueueKind;
+}
+
+const KINDS: readonly DatabaseKind[] = ["sqlite", "postgres", "mariadb"];
+
+/** The nine pairs on the embedded queue. */
+export const NINE_PAIRS: readonly TestPair[] = KINDS.flatMap((source) =>
+  KINDS.map((target): TestPair => ({ source, target, queue: "embedded" })),
+);
+
+/** The nine; the newest PostgreSQL on each side; NATS below each kind of source and target. */
+export const ALL_PAIRS: readonly TestPair[] = [
+  ...NINE_PAIRS,
+  { source: "postgres-newest", target: "postgres", queue: "embedded" },
+  { source: "postgres", target: "postgres-newest", queue: "nats" },
+  { source: "postgres", target: "mariadb", queue: "nats" },
+  { source: "mariadb", target: "sqlite", queue: "nats" },
+  { source: "sqlite", target: "postgres", queue: "nats" },
+];
+
+/** Can this pair be run here? What is skipped is named by the reporter of missing servers. */
+export function available({ source, target, queue }: TestPair): boolean {
+  return (
+    isAvailable(source) && isAvailable(target) && (queue === "embedded" || isAvailable("nats"))
+  );
+}
+
+export function title({ source, target, queue }: TestPair): string {
+  return `${source} to ${target}${queue === "embedded" ? "" : ` over ${queue}`}`;
+}

@@ -1,0 +1,80 @@
+// `tidemark run` as a process of its own, to be killed.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { onTestFailed } from "vitest";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
+
+const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+/** Writes a definition without functions as a config file. */
+export function writeConfig(folder: string, definition: PipelineDefinition): string {
+  const databases = definition.databases.map((entry) => [
+    entry.name,
+    "url" in entry ? entry.url : "",
+  ]);
+  const config = {
+    databases: Object.fromEntries(databases) as object,
+    queue: definition.queue.url,
+    syncs: definition.syncs.map(({ from, to, tables }) => ({ from, to, tables })),
+  };
+  const file = join(folder, "tidemark.json");
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+export class PipelineProcess implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
+  #output = "";
+
+  /** `args`: after `run --config FILE`. */
+  static start(config: string, args: readonly string[] = []): PipelineProcess {
+    const command = [MAIN, "run", "--config", config, "--json", ...args];
+    return new PipelineProcess(
+      spawn(process.execPath, command, {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1" },
+      }),
+    );
+  }
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#exited = once(child, "exit");
+    const keep = (chunk: Buffer) => {
+      this.#output = (this.#output + chunk.toString()).slice(-20_000);
+    };
+    child.stdout?.on("data", keep);
+    child.stderr?.on("data", keep);
+    onTestFailed(() => console.error(`--- run ${child.pid} ---\n${this.#output.slice(-6_000)}`));
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** It ended by itself: it must not, whatever happens around it. */
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** kill -9; resolves when it is gone. */
+  async kill(): Promise<void> {
+    if (!this.hasEnded) this.#child.kill("SIGKILL");
+    await this.#exited;
+  }
+
+  /** Asks it to end, as Ctrl-C does; gives its exit code. */
+  async stop(): Promise<number | null> {
+    if (!this.hasEnded) this.#child.kill("SIGINT");
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}
