@@ -217,9 +217,10 @@ export class Applier {
     const current = notice ?? work.notice();
     this.#notices.put(current);
     this.#putRequest(work);
-    const settled = notice === null || work.states.pending === 0;
+    const wasCopying = this.#status.state === "copying";
     this.#status = { ...this.#status, ...work.statusNow(), error: null };
-    if (notice === null || (settled && this.#status.state === "copying")) this.#report({});
+    // The end of a copy is told at once; all else waits for the heartbeat.
+    if (notice === null || (wasCopying && work.states.pending === 0)) this.#report({});
   }
 
   /** Says what is still wanted, when that has changed. */

@@ -55,8 +55,11 @@ export async function prepare(
       try {
         resolved.push(await resolveOne(sync, databases, options));
       } catch (error) {
+        // The table, or an SQLite file as a whole, may be made by the link before. A server that
+        // really is away has been found out as that link's target.
         const mayCome = !options.create && written.has(sync.from);
-        if (!mayCome || !isTidemarkError(error, "TM-TABLE-MISSING")) throw error;
+        if (!mayCome || !isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED"))
+          throw error;
         deferred.push(sync);
       }
     }
