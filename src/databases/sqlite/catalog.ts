@@ -84,11 +84,10 @@ function missing(connection: Connection, name: string): TidemarkError {
     name,
     listTables(connection).map((table) => table.name),
   );
-  return new TidemarkError(
-    "TM-TABLE-MISSING",
-    `${connection.name}: there is no table ${name}${near === null ? "" : ` (did you mean ${near}?)`}.`,
-    { details: { table: name, nearest: near } },
-  );
+  return new TidemarkError("TM-TABLE-MISSING", `${connection.name}: there is no table ${name}.`, {
+    ...(near === null ? {} : { fix: `Did you mean ${near}?` }),
+    details: { table: name, nearest: near },
+  });
 }
 
 /** The name that takes the fewest edits, when that is few. */

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type {
@@ -30,7 +31,8 @@ export class SqliteTarget implements Target {
   /** A file that is missing is made by `prepare`, not before. */
   static async open(options: DatabaseOptions): Promise<Target> {
     const { path, mode } = parseUrl(options.url);
-    const toBeMade = !existsSync(path) && mode === "rwc";
+    // A folder is not made: that it is missing must be told before anything is changed.
+    const toBeMade = !existsSync(path) && mode === "rwc" && existsSync(dirname(path));
     const connection = toBeMade
       ? Connection.openNothing(options.name)
       : await Connection.open(options, { create: false });
