@@ -21,6 +21,8 @@ export class ApplierWork {
   /** Lower bound of the newest taken commit at the source, milliseconds since the epoch. */
   #committedAt: number | null = null;
   #changesApplied = 0;
+  /** Copied rows among the changes of the open group. */
+  #rowsTaken = 0;
   #dirty = false;
   #wantsNewAttempt = false;
 
@@ -65,7 +67,8 @@ export class ApplierWork {
     const changes = this.#group.changes;
     await this.#group.commit(this.inbox);
     this.#dirty = false;
-    this.#changesApplied += changes;
+    this.#changesApplied += changes - this.#rowsTaken;
+    this.#rowsTaken = 0;
     const now = Date.now();
     const lagMs = this.#committedAt === null ? 0 : Math.max(0, now - this.#committedAt);
     this.#lastCommit = { at: new Date(now).toISOString(), lagMs };
@@ -105,6 +108,7 @@ export class ApplierWork {
       const known = this.#copied.get(copy.table)?.rows ?? 0;
       const rows = known + piece.changes.length;
       this.#copied.set(copy.table, { rows, estimate: copy.estimatedRows });
+      this.#rowsTaken += piece.changes.length;
     } else if (verdict === "lost" && piece.mark.last) {
       this.states.retry(copy.table);
       this.#wantsNewAttempt = true;
