@@ -42,7 +42,12 @@ function plainBinder(column: BoundColumn): (text: string) => Bindable {
       return (text) => (text === "t" ? 1n : 0n);
     case "integer": {
       if (affinity === "text" || isUnsigned64(type)) return keep;
-      return (text) => toInteger(column, text);
+      // Half the cost of a BigInt, and the column makes it the same integer.
+      const asDouble = affinity === "integer" || affinity === "numeric";
+      return (text) => {
+        const value = asDouble && text.length <= SAFE_DIGITS ? Number(text) : Number.NaN;
+        return Number.isInteger(value) && text !== "" ? value : toInteger(column, text);
+      };
     }
     case "float":
       if (affinity === "text") return keep;
@@ -61,6 +66,8 @@ function keep(text: string): string {
   return text;
 }
 
+/** Any integer of so few characters is exact as a double. */
+const SAFE_DIGITS = 15;
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 

@@ -1,10 +1,10 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
-import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
+import { type Row, UNCHANGED } from "../../core/value.ts";
 import { type Binder, binderOf, RawText } from "./binding.ts";
 import type { Connection } from "./connection.ts";
-import type { Bindable, Statement } from "./driver.ts";
+import type { Bindable } from "./driver.ts";
 import { isSchemaMismatch } from "./errors.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { quoteName, sameName } from "./identifiers.ts";
@@ -13,6 +13,10 @@ import { affinityOf } from "./types.ts";
 /** The event loop gets a turn at least this often. */
 const SLICE_MS = 15;
 const ROWS_BETWEEN_LOOKS = 64;
+/** Rows of one upsert: half again as fast as one by one. */
+const ROWS_PER_STATEMENT = 16;
+const NO_RAW: readonly number[] = [];
+const nullBinder: Binder = () => null;
 
 /** Writes rows of one target table over one connection. */
 export class TableWriter {
@@ -23,6 +27,8 @@ export class TableWriter {
   readonly #key: readonly number[];
   /** Collation of each key column, where SQLite would take different keys for the same. */
   readonly #coarse: readonly boolean[];
+  /** Key columns in which equal values are the same value: an upsert need not write them again. */
+  readonly #fixed: ReadonlySet<number>;
   readonly #binders: readonly Binder[];
 
   /** Throws TM-TABLE-MISSING, TM-COLUMN-MISSING. */
@@ -35,28 +41,46 @@ export class TableWriter {
     this.#columns = table.columns.map(({ name }) => quoteName(columnOf(facts, name).name));
     this.#key = table.key;
     this.#coarse = table.key.map((index) => isCoarse(facts, table.columns[index]?.name ?? ""));
-    this.#binders = table.columns.map(({ name, type }) =>
-      binderOf({
-        table: facts.name,
-        name,
-        type,
-        affinity: affinityOf(columnOf(facts, name).declared, facts.strict),
-      }),
+    const affinities = table.columns.map(({ name }) =>
+      affinityOf(columnOf(facts, name).declared, facts.strict),
+    );
+    // 'a' and 'A' may be one key, and so may 1 and 1.0.
+    this.#fixed = new Set(
+      table.key.filter((index, i) => !this.#coarse[i] && affinities[index] !== "none"),
+    );
+    this.#binders = table.columns.map(({ name, type }, i) =>
+      binderOf({ table: facts.name, name, type, affinity: affinities[i] ?? "none" }),
     );
   }
 
   async put(rows: readonly Row[]): Promise<void> {
-    const upsert = this.#connection.prepare(this.#upsertSql([]));
+    const many = this.#connection.prepare(this.#upsertSql([], ROWS_PER_STATEMENT));
+    const full = ROWS_PER_STATEMENT * this.#columns.length;
+    let params: Bindable[] = [];
     await this.#each(rows, (row) => {
       if (row.includes(UNCHANGED)) return this.#update(row);
-      this.#run(row, this.#binders, upsert, (raw) => this.#upsertSql(raw));
+      const { cells, raw } = this.#bindAll(row, this.#binders);
+      if (raw.length > 0) return this.#connection.run(this.#upsertSql(raw), ...cells);
+      for (const cell of cells) params.push(cell);
+      if (params.length < full) return;
+      many.run(...params);
+      params = [];
     });
+    const one = this.#connection.prepare(this.#upsertSql([]));
+    const width = this.#columns.length;
+    for (let i = 0; i < params.length; i += width) {
+      this.#explained(() => one.run(...params.slice(i, i + width)));
+    }
   }
 
   async remove(keys: readonly Row[]): Promise<void> {
-    const binders = this.#key.map((index) => this.#binders[index] ?? ((): null => null));
+    const binders = this.#key.map((index) => this.#binders[index] ?? nullBinder);
     const remove = this.#connection.prepare(this.#removeSql([]));
-    await this.#each(keys, (key) => this.#run(key, binders, remove, (raw) => this.#removeSql(raw)));
+    await this.#each(keys, (key) => {
+      const { cells, raw } = this.#bindAll(key, binders);
+      if (raw.length === 0) remove.run(...cells);
+      else this.#connection.run(this.#removeSql(raw), ...cells);
+    });
   }
 
   async clear(): Promise<void> {
@@ -76,9 +100,11 @@ export class TableWriter {
       if (set.length === 0) set.push(`${this.#columns[0]} = ${this.#columns[0]}`);
       return `UPDATE ${this.#name} SET ${set.join(", ")} WHERE ${where} RETURNING 1`;
     };
-    const cells = order.map((index) => this.#bind(index, row[index] ?? null));
-    const raw = cells.flatMap((cell, i) => (cell instanceof RawText ? [i] : []));
-    if (this.#connection.value(sql(raw), ...cells.map(unwrap)) !== undefined) return;
+    const { cells, raw } = this.#bindAll(
+      order.map((index) => row[index] ?? null),
+      order.map((index) => this.#binders[index] ?? nullBinder),
+    );
+    if (this.#connection.value(sql(raw), ...cells) !== undefined) return;
     throw new TidemarkError(
       "TM-APPLY-CONSTRAINT",
       `${this.#name}: a row of which only some columns changed is not there.`,
@@ -86,38 +112,32 @@ export class TableWriter {
     );
   }
 
-  #bind(index: number, value: Value): Bindable | RawText {
-    const binder = this.#binders[index];
-    return binder === undefined ? null : binder(value);
-  }
-
-  #run(
-    row: Row,
-    binders: readonly Binder[],
-    statement: Statement,
-    rawSql: (raw: readonly number[]) => string,
-  ): void {
-    const params: Bindable[] = [];
+  /** `raw`: places of text that is bound as bytes. */
+  #bindAll(row: Row, binders: readonly Binder[]): { cells: Bindable[]; raw: readonly number[] } {
+    const cells: Bindable[] = [];
     let raw: number[] | null = null;
     for (let i = 0; i < binders.length; i++) {
       const cell = binders[i]?.(row[i] ?? null) ?? null;
       if (cell instanceof RawText) {
         raw ??= [];
         raw.push(i);
-        params.push(cell.bytes);
-      } else params.push(cell);
+        cells.push(cell.bytes);
+      } else cells.push(cell);
     }
-    if (raw === null) statement.run(...params);
-    else this.#connection.run(rawSql(raw), ...params);
+    return { cells, raw: raw ?? NO_RAW };
   }
 
-  #upsertSql(raw: readonly number[]): string {
+  #upsertSql(raw: readonly number[], rows = 1): string {
     const columns = this.#columns.join(", ");
-    const values = this.#columns.map((_, i) => parameter(i, raw)).join(", ");
+    const tuple = (row: number) =>
+      this.#columns.map((_, i) => parameter(row * this.#columns.length + i, raw)).join(", ");
+    const tuples = Array.from({ length: rows }, (_, row) => `(${tuple(row)})`).join(", ");
     const key = this.#key.map((index) => this.#columns[index]).join(", ");
-    // The key too: keys that compare equal may differ (1 and 1.0, 'a' and 'A').
-    const set = this.#columns.map((column) => `${column} = excluded.${column}`).join(", ");
-    return `INSERT INTO ${this.#name} (${columns}) VALUES (${values}) ON CONFLICT (${key}) DO UPDATE SET ${set}`;
+    const set = this.#columns.flatMap((column, i) =>
+      this.#fixed.has(i) ? [] : [`${column} = excluded.${column}`],
+    );
+    const update = set.length === 0 ? "NOTHING" : `UPDATE SET ${set.join(", ")}`;
+    return `INSERT INTO ${this.#name} (${columns}) VALUES ${tuples} ON CONFLICT (${key}) DO ${update}`;
   }
 
   #removeSql(raw: readonly number[]): string {
@@ -138,13 +158,17 @@ export class TableWriter {
   async #each(rows: readonly Row[], work: (row: Row) => void): Promise<void> {
     let sliceEnd = performance.now() + SLICE_MS;
     let done = 0;
+    for (const row of rows) {
+      this.#explained(() => work(row));
+      if (++done % ROWS_BETWEEN_LOOKS !== 0 || performance.now() < sliceEnd) continue;
+      await breathe();
+      sliceEnd = performance.now() + SLICE_MS;
+    }
+  }
+
+  #explained(work: () => unknown): void {
     try {
-      for (const row of rows) {
-        work(row);
-        if (++done % ROWS_BETWEEN_LOOKS !== 0 || performance.now() < sliceEnd) continue;
-        await breathe();
-        sliceEnd = performance.now() + SLICE_MS;
-      }
+      work();
     } catch (error) {
       throw this.#explain(error);
     }
@@ -168,10 +192,6 @@ export class TableWriter {
 /** Numbered, so that a value can stand twice in a statement. */
 function parameter(place: number, raw: readonly number[]): string {
   return raw.includes(place) ? `CAST(?${place + 1} AS TEXT)` : `?${place + 1}`;
-}
-
-function unwrap(cell: Bindable | RawText): Bindable {
-  return cell instanceof RawText ? cell.bytes : cell;
 }
 
 function columnOf(facts: TableFacts, name: string): TableFacts["columns"][number] {
