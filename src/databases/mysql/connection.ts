@@ -82,6 +82,12 @@ export class Session {
     return (await this.rows(sql, binds))[0]?.[0] ?? null;
   }
 
+  /** As `value`, of a block of statements: its answer is a list of results with its own end. */
+  async blockValue(block: string): Promise<Cell> {
+    const [first] = await this.rows(block);
+    return (first as unknown as Cell[][] | undefined)?.[0]?.[0] ?? null;
+  }
+
   /** Runs `work` with no statement of another `exclusive` in between: for what spans several statements. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#queue.then(work);

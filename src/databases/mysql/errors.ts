@@ -236,7 +236,7 @@ function isConnectionError(raw: DriverError): boolean {
 /** The server's error number, for the few places that act on one. */
 export function errorNumber(error: unknown): number | undefined {
   if (error instanceof TidemarkError) {
-    const errno = error.details["errno"];
+    const errno = error.details.errno;
     return typeof errno === "number" ? errno : undefined;
   }
   return asDriverError(error).errno;

@@ -42,8 +42,7 @@ export class MysqlTarget implements Target {
         await this.#session.run(statement);
       } catch (error) {
         // Another process of the same pipeline may have created the table just now.
-        if (!(error instanceof TidemarkError) || error.details["errno"] !== TABLE_EXISTS)
-          throw error;
+        if (!(error instanceof TidemarkError) || error.details.errno !== TABLE_EXISTS) throw error;
       }
     }
   }

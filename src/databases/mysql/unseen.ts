@@ -35,7 +35,7 @@ export class SeenIds {
   /** Below it nothing is known by id: whatever stands there is unseen. */
   #floor = 1;
   #highest = 0;
-  #gaps: readonly Run[] | null = null;
+  #gaps: { readonly exact: readonly Run[]; readonly near: readonly Run[] } | null = null;
 
   get highest(): number {
     return this.#highest;
@@ -56,19 +56,27 @@ export class SeenIds {
     this.#gaps = null;
   }
 
-  /** Where an unseen row below the highest held id would be. May take in a few ids that are held. */
+  /** Where an unseen row below the highest held id would be. */
   get gaps(): readonly Run[] {
-    this.#gaps ??= joinNear(this.#allGaps(), NEAR);
-    return this.#gaps;
+    return this.#findGaps().exact;
+  }
+
+  /** The gaps as fewer and longer runs, which take in a few ids that are held. */
+  get nearGaps(): readonly Run[] {
+    return this.#findGaps().near;
   }
 
   holds(id: number): boolean {
     return this.#held.has(id);
   }
 
-  #allGaps(): Run[] {
-    const below: Run[] = this.#floor > 1 ? [[1, this.#floor - 1]] : [];
-    return [...below, ...this.#held.gaps(this.#floor, this.#highest)];
+  #findGaps(): { readonly exact: readonly Run[]; readonly near: readonly Run[] } {
+    if (this.#gaps === null) {
+      const below: Run[] = this.#floor > 1 ? [[1, this.#floor - 1]] : [];
+      const exact = [...below, ...this.#held.gaps(this.#floor, this.#highest)];
+      this.#gaps = { exact, near: joinNear(exact, NEAR) };
+    }
+    return this.#gaps;
   }
 }
 
@@ -120,7 +128,7 @@ async function readIds(session: Session, seen: SeenIds, ids: IdSet): Promise<voi
 
 /** Conditions that together cover all unseen rows, in ascending order of id. */
 function conditions(seen: SeenIds): string[] {
-  const { gaps } = seen;
+  const gaps = seen.nearGaps;
   const found: string[] = [];
   for (let index = 0; index < gaps.length; index += MAX_RANGES) {
     found.push(within(gaps.slice(index, index + MAX_RANGES)));
@@ -175,7 +183,7 @@ export async function isClosed(
 /** The places below the highest id seen where another snapshot may show a row. */
 function placesBelow(seen: SeenIds, ids: IdSet, highest: number): Run[][] {
   const tail = highest > seen.highest ? ids.gaps(seen.highest + 1, highest) : [];
-  const places = [...seen.gaps.filter(([first]) => first < highest), ...joinNear(tail, NEAR)];
+  const places = [...seen.nearGaps.filter(([first]) => first < highest), ...joinNear(tail, NEAR)];
   const pages: Run[][] = [];
   for (let index = 0; index < places.length; index += MAX_RANGES) {
     pages.push(places.slice(index, index + MAX_RANGES));

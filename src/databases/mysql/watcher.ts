@@ -12,7 +12,7 @@ const QUIET_MS = 1_000;
 const SERVER_STEP_MS = 60;
 const SERVER_STEPS = 10;
 /** Gaps looked into at each look; more take turns. */
-const GAPS_AT_ONCE = 100;
+const GAPS_AT_ONCE = 300;
 
 /**
  * Waits for the log to grow. There is nothing in these servers that a trigger could ring, so this
@@ -40,7 +40,8 @@ export class Watcher {
     while (!signal.aborted) {
       const quiet = performance.now() - this.#lastChangeAt;
       const startedAt = performance.now();
-      const inServer = this.#session.flavour.anonymousBlocks && quiet > QUIET_MS;
+      const turns = Math.max(1, Math.ceil(this.#seen.gaps.length / GAPS_AT_ONCE));
+      const inServer = this.#session.flavour.anonymousBlocks && quiet > QUIET_MS && turns === 1;
       if (await Promise.race([this.#look(inServer), aborted])) {
         this.#lastChangeAt = performance.now();
         return;
@@ -48,7 +49,7 @@ export class Watcher {
       if (inServer) continue;
       // Over many rows of a transaction that is still open a look takes long: then look less often.
       const cost = performance.now() - startedAt;
-      const pause = Math.max(FASTEST_MS, Math.min(SLOWEST_MS, quiet / 20), 4 * cost);
+      const pause = Math.max(FASTEST_MS, Math.min(SLOWEST_MS / turns, quiet / 20), 4 * cost);
       await sleep(pause, signal);
     }
   }
@@ -62,17 +63,18 @@ export class Watcher {
 
   async #ask(inServer: boolean): Promise<boolean> {
     const condition = this.#condition();
-    const answer = await this.#session.value(
-      inServer ? serverLoop(condition) : `SELECT ${condition}`,
-    );
+    const answer = inServer
+      ? await this.#session.blockValue(serverLoop(condition))
+      : await this.#session.value(`SELECT ${condition}`);
     return answer === "1";
   }
 
   /** Is there a row after the highest held id, or in one of the gaps whose turn it is? */
   #condition(): string {
     const { gaps, highest } = this.#seen;
-    const start = gaps.length > GAPS_AT_ONCE ? (this.#turn++ * GAPS_AT_ONCE) % gaps.length : 0;
+    const start = this.#turn * GAPS_AT_ONCE;
     const places = gaps.slice(start, start + GAPS_AT_ONCE);
+    this.#turn = start + GAPS_AT_ONCE < gaps.length ? this.#turn + 1 : 0;
     return [`id > ${highest}`, ...(places.length > 0 ? [within(places)] : [])]
       .map((where) => `EXISTS (SELECT 1 FROM ${LOG} FORCE INDEX (PRIMARY) WHERE ${where})`)
       .join(" OR ");

@@ -1,0 +1,125 @@
+// A fresh database of each kind that this adapter serves, with what the tests need around it.
+import driver, { type Connection } from "mysql2/promise";
+import type { Change, Layout } from "../../src/core/change.ts";
+import type { DatabaseOptions } from "../../src/core/database.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import type { BatchHeader } from "../../src/core/position.ts";
+import type { CaptureTable, ChangeLog } from "../../src/core/source.ts";
+import type { BoundTable, TargetTable } from "../../src/core/target.ts";
+import { mysql } from "../../src/databases/mysql/index.ts";
+import { type DatabaseKind, freshDatabase } from "../servers/index.ts";
+
+/** The servers this adapter is for; a test runs on those that are there. */
+export const SERVERS: readonly DatabaseKind[] = ["mariadb", "mysql"];
+
+export interface Bed extends AsyncDisposable {
+  readonly options: DatabaseOptions;
+  readonly admin: Connection;
+  connect(): Promise<Connection>;
+  /** The tables as a capture of all their columns. */
+  capture(...names: string[]): Promise<CaptureTable[]>;
+}
+
+export async function openBed(kind: DatabaseKind): Promise<Bed> {
+  const database = await freshDatabase(kind);
+  const connections: Connection[] = [];
+  const connect = async () => {
+    const connection = await driver.createConnection({
+      uri: database.url,
+      multipleStatements: true,
+      rowsAsArray: true,
+      dateStrings: true,
+      supportBigNumbers: true,
+      bigNumberStrings: true,
+      timezone: "Z",
+      charset: "utf8mb4",
+    });
+    connections.push(connection);
+    return connection;
+  };
+  const options: DatabaseOptions = { name: kind, url: database.url, logger: silentLogger };
+  return {
+    options,
+    admin: await connect(),
+    connect,
+    async capture(...names) {
+      const catalog = await mysql.openCatalog(options);
+      try {
+        const schemas = await catalog.describe(names.map((name) => ({ schema: null, name })));
+        return schemas.map((schema) => ({
+          schema,
+          columns: schema.columns.map((column) => column.name),
+          filters: [],
+        }));
+      } finally {
+        await catalog.close();
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const connection of connections) connection.destroy();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export interface OpenLog extends AsyncDisposable {
+  readonly log: ChangeLog;
+  readonly layouts: ReadonlyMap<number, Layout>;
+}
+
+export async function openLog(bed: Bed, tables: readonly CaptureTable[]): Promise<OpenLog> {
+  const source = await mysql.openSource(bed.options);
+  const log = await source.openChangeLog();
+  if (log === null) throw new Error("the lease is taken");
+  const layouts = await log.capture(tables);
+  return {
+    log,
+    layouts: new Map(layouts.map((layout) => [layout.id, layout])),
+    async [Symbol.asyncDispose]() {
+      await log.close();
+      await source.close();
+    },
+  };
+}
+
+export interface CutBatch {
+  readonly header: BatchHeader;
+  readonly changes: readonly Change[];
+}
+
+/** Cuts once; null when nothing had changed. */
+export async function cutOnce(log: ChangeLog): Promise<CutBatch | null> {
+  const cut = await log.batches.cut();
+  if (cut.header === null) return null;
+  return { header: cut.header, changes: await collect(cut.pages) };
+}
+
+export async function collect(pages: AsyncIterable<readonly Change[]>): Promise<Change[]> {
+  const changes: Change[] = [];
+  for await (const page of pages) changes.push(...page);
+  return changes;
+}
+
+/** The tables as a sync from a server of the same kind would ask for them. */
+export function asTarget(table: CaptureTable, name = table.schema.name.name): TargetTable {
+  const { schema } = table;
+  return {
+    name: { schema: null, name },
+    key: schema.key,
+    columns: schema.columns
+      .filter((column) => !column.generated)
+      .map(({ name, type, nativeType, nullable }) => ({
+        name,
+        type,
+        nativeType,
+        sourceKind: mysql.kind,
+        nullable,
+      })),
+  };
+}
+
+export function only(tables: readonly BoundTable[]): BoundTable {
+  const [table] = tables;
+  if (table === undefined) throw new Error("no table");
+  return table;
+}
