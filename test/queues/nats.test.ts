@@ -8,13 +8,17 @@ import { isTidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { START } from "../../src/core/position.ts";
 import type { QueueMessage, QueueStream, StreamTail } from "../../src/core/queue.ts";
+import { QueueConnection } from "../../src/queues/nats/connection.ts";
+import { Delivery } from "../../src/queues/nats/delivery.ts";
 import { nats } from "../../src/queues/nats/index.ts";
+import { parseLocation } from "../../src/queues/nats/location.ts";
 import { bucketName, streamName, streamSubject } from "../../src/queues/nats/names.ts";
 import { available, canStart, natsUrl, startNats } from "../servers/index.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
+import { startCuttingProxy } from "./cutting-proxy.ts";
 import { natsBed, withManager } from "./nats-bed.ts";
 
-const open = (url: string) => nats.open({ url, logger: silentLogger, maxStreamBytes: 1024 ** 2 });
+const open = (url: string) => nats.open({ url, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 });
 
 describe.skipIf(!available("nats"))("an existing stream", () => {
   const unsafe = {
@@ -68,6 +72,56 @@ describe.skipIf(!available("nats"))("an existing stream", () => {
       });
     });
     expect(stored?.json()).toEqual({ batch: 7 });
+    await queue.close();
+    await bed.dispose();
+  });
+});
+
+describe.skipIf(!available("nats"))("reading", () => {
+  it("loses nothing of what was on its way when a connection broke", async () => {
+    const bed = natsBed(natsUrl());
+    const writer = await bed.open();
+    const stream = await writer.openStream("shop");
+    await using proxy = await startCuttingProxy(new URL(natsUrl()), 150_000);
+    const reader = await open(`nats://${proxy.address}?prefix=${bed.prefix}`);
+    const abort = new AbortController();
+    const read = (async () => {
+      const batches: number[] = [];
+      const other = await reader.openStream("shop");
+      for await (const { mark } of other.read(START, abort.signal)) {
+        batches.push(mark.batch);
+        if (mark.batch === 800) break;
+      }
+      return batches;
+    })();
+    let tail = await stream.tail();
+    for (let first = 1; first <= 800; first += 50) {
+      const messages = Array.from({ length: 50 }, (_, index) => message(first + index, 1_000));
+      tail = await stream.append(tail, messages);
+    }
+    expect(await read).toEqual(Array.from({ length: 800 }, (_, index) => index + 1));
+    expect(proxy.cuts).toBeGreaterThan(3);
+    abort.abort();
+    await reader.close();
+    await writer.close();
+    await bed.dispose();
+  });
+
+  it("begins only on the stream that its start was chosen by", async () => {
+    const bed = natsBed(natsUrl());
+    const queue = await bed.open();
+    await append(await queue.openStream("shop"), 1, 5);
+    const name = streamName(bed.prefix, "shop");
+    const seen = await withManager(natsUrl(), (manager) => manager.streams.info(name));
+    await bed.loseStreams();
+    await append(await queue.openStream("shop"), 3, 5);
+    const connection = await QueueConnection.open(parseLocation(bed.url), silentLogger);
+    // Number 6 may never come in the new stream: waiting for it would be silence for ever.
+    const start = { deliver_policy: "by_start_sequence", opt_start_seq: 6 } as const;
+    await expect(Delivery.open(connection, seen, start)).rejects.toMatchObject({
+      code: "TM-CONNECTION-LOST",
+    });
+    await connection.close();
     await queue.close();
     await bed.dispose();
   });
@@ -160,7 +214,10 @@ async function append(stream: QueueStream, first: number, last: number): Promise
   }
 }
 
-function message(batch: number): QueueMessage {
+function message(batch: number, size = 0): QueueMessage {
   const whole = { chunk: 0, piece: 0, fragment: 0, fragments: 1, last: true, checksum: 0 };
-  return { mark: { timeline: "t1", batch, ...whole }, body: Buffer.from(`batch ${batch}`) };
+  return {
+    mark: { timeline: "t1", batch, ...whole },
+    body: Buffer.from(`batch ${batch}`.padEnd(size)),
+  };
 }
