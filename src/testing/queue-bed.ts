@@ -33,8 +33,8 @@ export interface QueueServerBed extends QueueBed {
   kill(): Promise<void>;
   /** Up again with the same data and address. */
   start(): Promise<void>;
-  /** SIGSTOP: connections stay open and nobody answers. */
-  freeze(): void;
+  /** SIGSTOP: connections stay open and nobody answers, from when this resolves. */
+  freeze(): Promise<void>;
   thaw(): void;
 }
 

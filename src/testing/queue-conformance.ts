@@ -628,7 +628,7 @@ export function registerQueueServerSuite(
       const documents = await bench.documents();
       const tail = await stream.append(await stream.tail(), batches(1, 1));
       await reader.take(1);
-      bench.bed.freeze();
+      await bench.bed.freeze();
       const asked = performance.now();
       await Promise.all([
         expectCode(stream.append(tail, batches(2, 3)), "TM-CONNECTION-LOST"),

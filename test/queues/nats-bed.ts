@@ -1,7 +1,10 @@
 // A queue of its own on a NATS server: names begin with a prefix that nobody else has.
 import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
+import { sleep } from "../../src/core/async.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { nats } from "../../src/queues/nats/index.ts";
 import type { QueueLossBed, QueueServerBed } from "../../src/testing/queue-conformance.ts";
@@ -30,10 +33,20 @@ export function natsServerBed(server: Server): QueueServerBed {
     open: bed.open,
     kill: () => server.kill(),
     start: () => server.start(),
-    freeze: () => process.kill(server.pid, "SIGSTOP"),
+    freeze: () => freeze(server.pid),
     thaw: () => process.kill(server.pid, "SIGCONT"),
     dispose: bed.dispose,
   };
+}
+
+/** The signal is on its way to each thread for a while, and a thread that runs may still answer. */
+async function freeze(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP");
+  const tasks = `/proc/${pid}/task`;
+  const isRunning = (task: string) =>
+    /^State:\s+T/m.exec(readFileSync(join(tasks, task, "status"), "utf8")) === null;
+  if (!existsSync(tasks)) return sleep(200);
+  while (readdirSync(tasks).some(isRunning)) await sleep(1);
 }
 
 /** Looks at the server as an operator would, past the adapter. */

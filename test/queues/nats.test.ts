@@ -18,7 +18,8 @@ import { withConfiguredNats } from "./configured-nats.ts";
 import { startCuttingProxy } from "./cutting-proxy.ts";
 import { natsBed, withManager } from "./nats-bed.ts";
 
-const open = (url: string) => nats.open({ url, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 });
+const open = (url: string) =>
+  nats.open({ url, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 });
 
 describe.skipIf(!available("nats"))("an existing stream", () => {
   const unsafe = {
