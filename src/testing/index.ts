@@ -1,0 +1,15 @@
+export type {
+  DatabaseBed,
+  Dialect,
+  SourceSample,
+  SqlSession,
+} from "./database-bed.ts";
+export {
+  type QueueBed,
+  type QueueLossBed,
+  type QueueServerBed,
+  registerQueueLossSuite,
+  registerQueueServerSuite,
+  registerQueueSuite,
+} from "./queue-conformance.ts";
+export { registerSourceSuite } from "./source-conformance.ts";

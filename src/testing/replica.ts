@@ -1,0 +1,95 @@
+import { expect } from "vitest";
+import type { Change, Layout } from "../core/change.ts";
+import type { Batches, Chunk, Cut } from "../core/source.ts";
+import { formatTable } from "../core/table.ts";
+import type { Row, Value } from "../core/value.ts";
+
+/** The plainest possible target: applies changes one by one, in log order. */
+export class Replica {
+  readonly #layouts: ReadonlyMap<number, Layout>;
+  readonly #tables = new Map<string, Map<string, Row>>();
+
+  constructor(layouts: readonly Layout[]) {
+    this.#layouts = new Map(layouts.map((layout) => [layout.id, layout]));
+  }
+
+  apply(changes: readonly Change[]): void {
+    for (const change of changes) {
+      const layout = this.layout(change.layout);
+      const rows = this.#rowsOf(layout);
+      if (change.op === "truncate") rows.clear();
+      if (change.keyBefore !== null) rows.delete(JSON.stringify(change.keyBefore));
+      if (change.row !== null) rows.set(keyOf(layout, change.row), change.row);
+    }
+  }
+
+  /** Rows as of the batch: they replace what is known. */
+  copy(chunk: Chunk): void {
+    const layout = this.layout(chunk.layout);
+    for (const row of chunk.rows) this.#rowsOf(layout).set(keyOf(layout, row), row);
+  }
+
+  rows(table: string): readonly Row[] {
+    for (const layout of this.#layouts.values()) {
+      if (layout.table.name === table) return sorted([...this.#rowsOf(layout).values()]);
+    }
+    return [];
+  }
+
+  layout(id: number): Layout {
+    const layout = this.#layouts.get(id);
+    if (layout === undefined) throw new ReferenceError(`layout ${id} was never given`);
+    return layout;
+  }
+
+  #rowsOf(layout: Layout): Map<string, Row> {
+    const name = formatTable(layout.table);
+    let rows = this.#tables.get(name);
+    if (rows === undefined) {
+      rows = new Map();
+      this.#tables.set(name, rows);
+    }
+    return rows;
+  }
+}
+
+function keyOf(layout: Layout, row: Row): string {
+  return JSON.stringify(layout.key.map((index) => row[index] ?? null));
+}
+
+export function sorted<T extends readonly Value[]>(rows: readonly T[]): readonly T[] {
+  const text = new Map(rows.map((row) => [row, JSON.stringify(row)]));
+  return [...rows].sort((a, b) => ((text.get(a) ?? "") < (text.get(b) ?? "") ? -1 : 1));
+}
+
+export async function all(pages: AsyncIterable<readonly Change[]>): Promise<Change[]> {
+  const changes: Change[] = [];
+  for await (const page of pages) changes.push(...page);
+  return changes;
+}
+
+export interface Taken {
+  readonly cut: Cut;
+  readonly changes: readonly Change[];
+}
+
+/** Cuts, and reads the batch to its end. */
+export async function take(batches: Batches): Promise<Taken> {
+  const cut = await batches.cut();
+  return { cut, changes: await all(cut.pages) };
+}
+
+/** Everything that is not yet in a batch, in one; fails when there is nothing. */
+export async function takeChanges(batches: Batches): Promise<readonly Change[]> {
+  const { cut, changes } = await take(batches);
+  expect(cut.header).not.toBeNull();
+  return changes;
+}
+
+/** `insert 1,a` per change: operation, key before, row after. */
+export function describeChange(change: Change): string {
+  const before = change.keyBefore === null ? "" : ` from ${change.keyBefore.join(",")}`;
+  const after =
+    change.row === null ? "" : ` ${change.row.map((value) => value ?? "null").join(",")}`;
+  return `${change.op}${before}${after}`;
+}

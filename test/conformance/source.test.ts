@@ -1,0 +1,4 @@
+import { registerSourceSuite } from "../../src/testing/index.ts";
+import { sqliteBed } from "./sqlite-bed.ts";
+
+registerSourceSuite("sqlite", sqliteBed);
