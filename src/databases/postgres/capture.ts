@@ -207,9 +207,19 @@ function toLayoutColumn(column: FoundColumn): LayoutColumn {
   return { name, type, nativeType, nullable, generated };
 }
 
+/** A new shape makes a new layout, too: the stored one says how the triggers stand. */
 function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
-  const facts = ({ table, columns, key, filters, wholeRow, only, signature: text }: StoredLayout) =>
-    JSON.stringify([table.schema, table.name, columns, key, filters, wholeRow, only, text]);
+  const facts = ({
+    table,
+    columns,
+    key,
+    filters,
+    wholeRow,
+    only,
+    shape,
+    signature: live,
+  }: StoredLayout) =>
+    JSON.stringify([table.schema, table.name, columns, key, filters, wholeRow, only, shape, live]);
   return facts(a) === facts(b);
 }
 

@@ -9,6 +9,7 @@ import { classify, sqlState } from "./errors.ts";
 /** The slice of `pg` that we use. */
 interface PgClient {
   pipeline: boolean;
+  readonly processID: number | null;
   readonly connection: { readonly stream: { cork(): void; uncork(): void; destroy(): void } };
   connect(): Promise<unknown>;
   end(): Promise<void>;
@@ -124,6 +125,11 @@ export class Connection {
       await client.end().catch(() => {});
       throw connectError(error, options);
     }
+  }
+
+  /** The server process as the greeting named it; a pooler names another one. */
+  get processId(): number | null {
+    return this.#client.processID;
   }
 
   get lost(): boolean {

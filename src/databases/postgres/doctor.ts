@@ -1,17 +1,367 @@
 import type { Finding } from "../../core/database.ts";
 import type { CaptureTable } from "../../core/source.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
+import type { TargetTable } from "../../core/target.ts";
+import { prepareCaptures, type TableCapture } from "./capture.ts";
+import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
+import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { loadLayouts } from "./layouts.ts";
+import { missingSourceObjects } from "./ours.ts";
+import { formatArrayText } from "./row-text.ts";
+
+/** A transaction older than this holds back its own changes, and the space of the log. */
+const OLD_TRANSACTION = "1 hour";
+
 export async function diagnoseSource(
-  _c: Connection,
-  _t: readonly CaptureTable[],
+  connection: Connection,
+  tables: readonly CaptureTable[],
 ): Promise<readonly Finding[]> {
-  return [];
+  const names = tables.map((table) => table.schema.name);
+  const found = await findTables(connection, names);
+  const findings = [
+    ...(await serverFindings(connection)),
+    ...(await transactionFindings(connection)),
+    ...missingTables(names, found),
+    ...(await rightsFindings(connection, [...found.values()], ["SELECT", "TRIGGER"])),
+    ...(await tableFindings(connection, [...found.values()])),
+  ];
+  const standing = tables.filter(
+    (table) => found.has(tableKey(table.schema.name)) && table.schema.key.length > 0,
+  );
+  for (const table of tables) if (table.schema.key.length === 0) findings.push(noKey(table));
+  return [...findings, ...(await captureFindings(connection, standing))];
 }
 
-import type { TargetTable } from "../../core/target.ts";
 export async function diagnoseTarget(
-  _c: Connection,
-  _t: readonly TargetTable[],
+  connection: Connection,
+  tables: readonly TargetTable[],
 ): Promise<readonly Finding[]> {
-  return [];
+  const found = await findTables(
+    connection,
+    tables.map((table) => table.name),
+  );
+  const standing = [...found.values()];
+  return [
+    ...(await serverFindings(connection)),
+    ...(await createFindings(connection)),
+    ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
+    ...(await rowSecurityFindings(connection, standing)),
+    ...(await targetTriggerFindings(connection, standing)),
+  ];
+}
+
+async function serverFindings(connection: Connection): Promise<Finding[]> {
+  const [row] = await connection.rows(
+    `SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('fsync'),
+            current_setting('full_page_writes'), current_setting('server_version')`,
+  );
+  const [standby, pid, fsync, fullPages, version] = row ?? [];
+  const findings: Finding[] = [ok("server-version", `PostgreSQL ${version}.`)];
+  if (standby === "t") {
+    findings.push({
+      check: "server-standby",
+      severity: "error",
+      message:
+        "The server is a standby: it cannot be written, and it orders commits unlike its primary.",
+      fix: "Point the URL at the primary.",
+    });
+  }
+  if (connection.processId !== null && String(connection.processId) !== pid) {
+    findings.push({
+      check: "connection-pooler",
+      severity: "error",
+      message:
+        "A pooler stands between: in transaction mode it breaks leases, prepared statements and wake-ups.",
+      fix: "Point the URL at the server itself, or at a pool in session mode.",
+    });
+  }
+  if (fsync === "off" || fullPages === "off") {
+    findings.push({
+      check: "server-durability",
+      severity: "warning",
+      message:
+        "fsync or full_page_writes is off: after a power cut the server may have lost what was committed.",
+      fix: "ALTER SYSTEM SET fsync = on; ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();",
+    });
+  }
+  return findings;
+}
+
+async function transactionFindings(connection: Connection): Promise<Finding[]> {
+  const [row] = await connection.rows(
+    `SELECT (SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND xact_start < clock_timestamp() - interval '${OLD_TRANSACTION}'),
+            (SELECT count(*) FROM pg_prepared_xacts
+             WHERE database = current_database() AND prepared < clock_timestamp() - interval '${OLD_TRANSACTION}'),
+            current_setting('max_prepared_transactions'),
+            (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+             WHERE d.datname = current_database())`,
+  );
+  const [old, prepared, mayPrepare, subscriptions] = (row ?? []).map(Number);
+  const findings: Finding[] = [];
+  if (old) {
+    findings.push({
+      check: "transaction-old",
+      severity: "warning",
+      message: `${old} transaction(s) are open for more than ${OLD_TRANSACTION}: their changes come when they end, and the log's space is kept for them.`,
+      fix: "SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start; SELECT pg_terminate_backend(<pid>);",
+    });
+  }
+  if (prepared) {
+    findings.push({
+      check: "transaction-prepared",
+      severity: "warning",
+      message: `${prepared} prepared transaction(s) wait for more than ${OLD_TRANSACTION}.`,
+      fix: "SELECT gid, prepared FROM pg_prepared_xacts; COMMIT PREPARED '<gid>' or ROLLBACK PREPARED '<gid>';",
+    });
+  }
+  if (mayPrepare) {
+    findings.push({
+      check: "wake-up-by-polling",
+      severity: "ok",
+      message:
+        "max_prepared_transactions is above 0: an idle relay looks ten times a second instead of being notified.",
+    });
+  }
+  if (subscriptions) {
+    findings.push({
+      check: "bypass-subscription",
+      severity: "warning",
+      message:
+        "A logical replication subscription writes into this database: its writes fire no ordinary trigger and are not captured.",
+      fix: "Sync the subscribed tables from their own server.",
+    });
+  }
+  return findings;
+}
+
+function missingTables(
+  names: readonly TableName[],
+  found: ReadonlyMap<string, FoundTable>,
+): Finding[] {
+  return names
+    .filter((name) => !found.has(tableKey(name)))
+    .map((name) => ({
+      check: "table-missing",
+      severity: "error",
+      message: `There is no table ${formatTable(name)}.`,
+    }));
+}
+
+function noKey(table: CaptureTable): Finding {
+  return {
+    check: "table-key",
+    severity: "error",
+    message: `${formatTable(table.schema.name)} has no primary key and no unique key of not-null columns.`,
+    fix: `ALTER TABLE ${quoteTable(table.schema.name)} ADD PRIMARY KEY (…);`,
+  };
+}
+
+async function rightsFindings(
+  connection: Connection,
+  tables: readonly FoundTable[],
+  rights: readonly string[],
+): Promise<Finding[]> {
+  const rows = await connection.rows(
+    `SELECT w.oid, p.name, current_user FROM unnest($1::oid[]) w(oid), unnest($2::text[]) p(name)
+     WHERE NOT has_table_privilege(w.oid, p.name)`,
+    [formatArrayText(tables.map((table) => table.oid)), formatArrayText(rights)],
+  );
+  const findings: Finding[] = [];
+  for (const table of tables) {
+    const missing = rows.filter(([oid]) => oid === table.oid);
+    if (missing.length === 0) continue;
+    const list = missing.map(([, right]) => right).join(", ");
+    findings.push({
+      check: "grant-missing",
+      severity: "error",
+      message: `The role lacks ${list} on ${formatTable(table.name)}.`,
+      fix: `GRANT ${list} ON ${quoteTable(table.name)} TO ${quoteIdentifier(missing[0]?.[2] ?? "")};`,
+    });
+  }
+  return findings;
+}
+
+async function createFindings(connection: Connection): Promise<Finding[]> {
+  const [row] = await connection.rows(
+    `SELECT to_regnamespace('tidemark') IS NOT NULL
+         OR has_database_privilege(current_database(), 'CREATE'), current_user, current_database()`,
+  );
+  if (row?.[0] === "t") return [];
+  const [, role, database] = row as string[];
+  return [
+    {
+      check: "grant-missing",
+      severity: "error",
+      message: "The role may not create the schema tidemark.",
+      fix: `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${quoteIdentifier(role ?? "")};`,
+    },
+  ];
+}
+
+async function tableFindings(
+  connection: Connection,
+  tables: readonly FoundTable[],
+): Promise<Finding[]> {
+  const findings = await rowSecurityFindings(connection, tables);
+  for (const table of tables) {
+    const name = formatTable(table.name);
+    if (table.persistence === "u") {
+      findings.push({
+        check: "table-unlogged",
+        severity: "error",
+        message: `${name} is unlogged: a crash empties it without a trace in the change log.`,
+        fix: `ALTER TABLE ${quoteTable(table.name)} SET LOGGED;`,
+      });
+    }
+    if (table.kind === "p") {
+      findings.push({
+        check: "partition-truncate",
+        severity: "warning",
+        message: `TRUNCATE, ATTACH or DETACH of a single partition of ${name} is not seen; TRUNCATE of the whole table is.`,
+        fix: `After such a statement: tidemark resync ${name}`,
+      });
+    }
+  }
+  return findings;
+}
+
+async function rowSecurityFindings(
+  connection: Connection,
+  tables: readonly FoundTable[],
+): Promise<Finding[]> {
+  const rows = await connection.rows(
+    `SELECT c.oid::oid, current_user FROM pg_class c JOIN pg_roles r ON r.rolname = current_user
+     WHERE c.oid = ANY ($1::oid[]) AND c.relrowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper
+       AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))`,
+    [formatArrayText(tables.map((table) => table.oid))],
+  );
+  return rows.map(([oid, role]) => ({
+    check: "row-security",
+    severity: "error",
+    message: `Row-level security hides rows of ${formatTable(tables.find((table) => table.oid === oid)?.name ?? { schema: null, name: "" })} from the role.`,
+    fix: `ALTER ROLE ${quoteIdentifier(role ?? "")} BYPASSRLS;`,
+  }));
+}
+
+/** What stands of the capture, against what should. */
+async function captureFindings(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+): Promise<Finding[]> {
+  const installed = (await missingSourceObjects(connection)).length === 0;
+  if (!installed) {
+    return [
+      ...(await createFindings(connection)),
+      ok("capture-installed", "The change log is not installed yet; the first run installs it."),
+    ];
+  }
+  const findings: Finding[] = [];
+  const [cache] = await connection.rows(
+    `SELECT seqcache FROM pg_sequence WHERE seqrelid = 'tidemark.change_seq'::regclass`,
+  );
+  if (cache?.[0] !== "1") {
+    findings.push({
+      check: "sequence-cache",
+      severity: "error",
+      message:
+        "The change log's sequence has a cache: sessions log later changes under earlier numbers.",
+      fix: "ALTER SEQUENCE tidemark.change_seq CACHE 1;",
+    });
+  }
+  const layouts = await loadLayouts(connection);
+  const captured = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
+  const captures = await prepareCaptures(connection, tables, true);
+  for (const capture of captures) {
+    const layout = captured.get(capture.spec.oid);
+    findings.push(...tableCaptureFindings(capture, layout?.shape ?? null));
+  }
+  return [...findings, ...(await orderFindings(connection, captures))];
+}
+
+function tableCaptureFindings(capture: TableCapture, shape: string | null): Finding[] {
+  const name = formatTable(capture.spec.table);
+  if (shape === null)
+    return [ok("capture-installed", `${name} is not captured yet; the next run begins.`)];
+  if (shape !== capture.spec.shape) {
+    return [
+      {
+        check: "capture-shape",
+        severity: "error",
+        message: `${name} is captured by shape ${shape}, but now needs ${capture.spec.shape}, since ${capture.reason}.`,
+        fix: `Start Tidemark again (it sets the triggers), then run: tidemark resync ${name}`,
+      },
+    ];
+  }
+  if (capture.triggers.length > 0) {
+    return [
+      {
+        check: "trigger-broken",
+        severity: "error",
+        message: `Triggers of ${name} are gone or disabled: changes are being missed.`,
+        fix: `${capture.triggers.join("; ")}; then: tidemark resync ${name}`,
+      },
+    ];
+  }
+  if (capture.functions.length > 0 || capture.isNewLayout) {
+    return [
+      {
+        check: "capture-outdated",
+        severity: "warning",
+        message: `The columns, conditions or function of ${name} are not those captured.`,
+        fix: "Start Tidemark again: it captures the table as it stands.",
+      },
+    ];
+  }
+  return [ok("capture-installed", `${name} is captured by shape ${shape}.`)];
+}
+
+/** Row triggers run in the order of their names: one before ours could write before we log. */
+async function orderFindings(
+  connection: Connection,
+  captures: readonly TableCapture[],
+): Promise<Finding[]> {
+  const rows = await connection.rows(
+    `SELECT t.tgrelid::oid, t.tgname FROM pg_trigger t
+     JOIN pg_trigger ours ON ours.tgrelid = t.tgrelid AND ours.tgname = '!tidemark_row'
+     WHERE t.tgrelid = ANY ($1::oid[]) AND t.tgname < ours.tgname AND (t.tgtype & 3) = 1`,
+    [formatArrayText(captures.map((capture) => capture.spec.oid))],
+  );
+  return rows.map(([oid, trigger]) => {
+    const table = captures.find((capture) => capture.spec.oid === oid)?.spec.table;
+    const name = table ? quoteTable(table) : "";
+    return {
+      check: "trigger-order",
+      severity: "error",
+      message: `Trigger ${trigger} on ${name} fires before capture does.`,
+      fix: `ALTER TRIGGER ${quoteIdentifier(trigger ?? "")} ON ${name} RENAME TO ${quoteIdentifier(`z${trigger}`)};`,
+    };
+  });
+}
+
+async function targetTriggerFindings(
+  connection: Connection,
+  tables: readonly FoundTable[],
+): Promise<Finding[]> {
+  const rows = await connection.rows(
+    `SELECT t.tgrelid::oid, string_agg(t.tgname, ', ' ORDER BY t.tgname) FROM pg_trigger t
+     JOIN pg_proc p ON p.oid = t.tgfoid
+     WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+       AND p.pronamespace IS DISTINCT FROM to_regnamespace('tidemark')
+     GROUP BY 1`,
+    [formatArrayText(tables.map((table) => table.oid))],
+  );
+  return rows.map(([oid, triggers]) => {
+    const table = tables.find((each) => each.oid === oid);
+    return {
+      check: "target-triggers",
+      severity: "warning",
+      message: `${table ? formatTable(table.name) : oid} has triggers (${triggers}) that fire for applied rows, too.`,
+    };
+  });
+}
+
+function ok(check: string, message: string): Finding {
+  return { check, severity: "ok", message };
 }

@@ -1,0 +1,82 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { postgres } from "../../src/databases/postgres/index.ts";
+import { available, freshDatabase } from "../servers/index.ts";
+import { captureTables, connect, optionsOf } from "./support.ts";
+
+describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
+  const open: { close(): Promise<unknown> }[] = [];
+  afterEach(async () => {
+    for (const each of open.splice(0).reverse()) await each.close();
+  });
+
+  it("finds what breaks capture, and its fixes mend it", async () => {
+    const database = await freshDatabase("postgres");
+    open.push({ close: async () => database[Symbol.asyncDispose]() });
+    const application = await connect(database.url);
+    open.push({ close: () => application.end() });
+    await application.query(
+      "CREATE TABLE t (id int PRIMARY KEY); CREATE UNLOGGED TABLE u (id int PRIMARY KEY)",
+    );
+    const source = await postgres.openSource(optionsOf(database.url));
+    open.push(source);
+    const tables = await captureTables(database.url, ["t", "u"]);
+    const problems = async () =>
+      (await source.diagnose(tables)).filter((finding) => finding.severity === "error");
+    expect((await problems()).map((finding) => finding.check)).toEqual(["table-unlogged"]);
+    const log = await source.openChangeLog();
+    await log?.capture(tables);
+    if (log) open.push(log);
+
+    await application.query(
+      `ALTER TABLE u SET LOGGED; ALTER SEQUENCE tidemark.change_seq CACHE 20;
+       ALTER TABLE t DISABLE TRIGGER tidemark_update; DROP TRIGGER tidemark_key ON t`,
+    );
+    const found = await problems();
+    expect(found.map((finding) => finding.check)).toEqual(["sequence-cache", "trigger-broken"]);
+    for (const { fix } of found) {
+      await application.query((fix ?? "").replace(/; then: .*$/, ""));
+    }
+    expect(await problems()).toEqual([]);
+
+    await application.query(
+      `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+       CREATE TRIGGER mine AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()`,
+    );
+    expect((await problems()).map((finding) => finding.check)).toEqual(["capture-shape"]);
+    await log?.capture(tables);
+    expect(await problems()).toEqual([]);
+  });
+
+  it("prints the exact grants that a poor role lacks", async () => {
+    const database = await freshDatabase("postgres");
+    open.push({ close: async () => database[Symbol.asyncDispose]() });
+    const admin = await connect(database.url);
+    const role = `poor_${database.url.split("_").at(-1)}`;
+    await admin.query(
+      `CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE ${role} LOGIN PASSWORD 'x';`,
+    );
+    open.push({
+      close: async () => {
+        await admin.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
+        await admin.end();
+      },
+    });
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = "x";
+    const tables = await captureTables(database.url, ["t"]);
+    const source = await postgres.openSource(optionsOf(url.href));
+    open.push(source);
+    const found = (await source.diagnose(tables)).filter((each) => each.severity === "error");
+    expect(found.map((each) => each.fix)).toContain(
+      `GRANT SELECT, TRIGGER ON "public"."t" TO "${role}";`,
+    );
+    for (const { fix } of found) await admin.query(fix ?? "");
+    const log = await source.openChangeLog();
+    await log?.capture(tables);
+    // The application's roles need no right on anything of ours.
+    await admin.query("INSERT INTO t VALUES (1)");
+    expect((await log?.batches.cut())?.header?.batch).toBe(1);
+    await log?.close();
+  });
+});
