@@ -1,0 +1,75 @@
+// What all scenarios share: two PostgreSQL servers with the same settings (fsync on), other servers
+// as they are asked for, a folder, and an end that leaves nothing behind.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Server, startMariadb, startNats, startPostgres } from "../test/servers/index.ts";
+import { findProgram, systemPostgres } from "../test/servers/programs.ts";
+import type { Options } from "./options.ts";
+
+/**
+ * On top of the settings of the test servers. No prepared transactions is PostgreSQL's own default,
+ * and lets an idle relay sleep; commit times are what the lag is measured from; without the last, a
+ * subscription that is enabled again may wait 5 s before it begins.
+ */
+export const POSTGRES_SETTINGS = {
+  max_prepared_transactions: 0,
+  track_commit_timestamp: "on",
+  wal_retrieve_retry_interval: "50ms",
+};
+
+export class Bed implements AsyncDisposable {
+  readonly options: Options;
+  readonly folder = mkdtempSync(join(tmpdir(), "tidemark-bench-"));
+  readonly #servers = new Map<string, Promise<Server>>();
+  readonly #stops = new Set<() => Promise<void>>();
+
+  constructor(options: Options) {
+    this.options = options;
+  }
+
+  source(): Promise<Server> {
+    return this.#server("source", () => startPostgres({ settings: POSTGRES_SETTINGS }));
+  }
+
+  target(): Promise<Server> {
+    return this.#server("target", () => startPostgres({ settings: POSTGRES_SETTINGS }));
+  }
+
+  mariadb(): Promise<Server> {
+    return this.#server("mariadb", startMariadb);
+  }
+
+  nats(): Promise<Server> {
+    return this.#server("nats", startNats);
+  }
+
+  /** A program of PostgreSQL: pgbench, psql, pg_dump. */
+  postgresProgram(name: string): string {
+    const folder = systemPostgres();
+    const program = folder === undefined ? findProgram(name) : join(folder, name);
+    if (program === undefined) throw new Error(`${name} is not installed (Debian: postgresql).`);
+    return program;
+  }
+
+  /** Called at the end, also after an interrupt. */
+  atEnd(stop: () => Promise<void>): void {
+    this.#stops.add(stop);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const stop of [...this.#stops].reverse()) await stop();
+    this.#stops.clear();
+    for (const server of this.#servers.values()) await (await server)[Symbol.asyncDispose]();
+    this.#servers.clear();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #server(name: string, start: () => Promise<Server>): Promise<Server> {
+    const known = this.#servers.get(name);
+    if (known !== undefined) return known;
+    const server = start();
+    this.#servers.set(name, server);
+    return server;
+  }
+}

@@ -1,0 +1,82 @@
+// The first copy of a table: from the start of the command until all rows are at the target.
+import { setTimeout as sleep } from "node:timers/promises";
+import { Tidemark } from "../arms/tidemark.ts";
+import { Database } from "../database.ts";
+import { createWide, insertWide, WIDE } from "../loads/wide.ts";
+import { Pair } from "../pair.ts";
+import { postgresEnvironment, runProgram } from "../programs.ts";
+import type { Figures } from "../results.ts";
+import { runRounds, timed } from "../rounds.ts";
+import type { Context, Scenario } from "../scenario.ts";
+
+const TEMPLATE = "template_wide";
+
+export const snapshot: Scenario = {
+  name: "snapshot",
+  what: "first copy of a million rows: rows a second, start-up included / pg_dump piped to psql",
+
+  async run(context: Context): Promise<void> {
+    const rows = context.size(1_000_000, 20_000);
+    const template = await Database.create(await context.bed.source(), TEMPLATE);
+    await createWide(template);
+    await template.query(insertWide(rows));
+    await template.query("VACUUM ANALYZE wide");
+    await template.close(); // a template may have no sessions
+    let number = 0;
+    const measured = await runRounds(
+      context.rounds(3),
+      () => measure(context, `dump_${++number}`, (pair) => dump(context, pair)),
+      () => measure(context, `copy_${++number}`, (pair) => copy(context, pair)),
+      context.say,
+    );
+    context.results.compare("snapshot", "pg_dump | psql", measured, {
+      figure: "rate",
+      unit: "rows/s",
+      better: "higher",
+      goal: 0.8,
+    });
+  },
+};
+
+async function measure(
+  context: Context,
+  name: string,
+  work: (pair: Pair) => Promise<number>,
+): Promise<Figures> {
+  const pair = await Pair.create(context.bed, name, TEMPLATE);
+  await pair.settle();
+  const ms = await work(pair);
+  const wrong = await pair.differences([WIDE]);
+  context.results.wrong.push(...wrong.map((what) => `snapshot: ${what}`));
+  const rows = await pair.source.number("SELECT count(*) FROM wide");
+  await pair.close();
+  return { rate: rows / (ms / 1000) };
+}
+
+function dump({ bed }: Context, { source, target }: Pair): Promise<number> {
+  const programs = ["pg_dump", "psql"].map((name) => bed.postgresProgram(name));
+  const [from, to] = [postgresEnvironment(source.url), postgresEnvironment(target.url)];
+  // Each side's parameters come from the environment; the shell only joins the two.
+  const environment = { TO_PORT: to.PGPORT ?? "", TO_DATABASE: to.PGDATABASE ?? "" };
+  const receive = 'PGPORT="$TO_PORT" PGDATABASE="$TO_DATABASE" "$1" --quiet --no-psqlrc';
+  return timed(() =>
+    runProgram(
+      "/bin/sh",
+      ["-c", `"$0" | ${receive} --set=ON_ERROR_STOP=1 > /dev/null`, ...programs],
+      { ...from, ...environment },
+    ),
+  );
+}
+
+async function copy({ bed }: Context, pair: Pair): Promise<number> {
+  const tidemark = await Tidemark.create(bed, pair, [WIDE]);
+  const rows = await pair.source.number("SELECT count(*) FROM wide");
+  await pair.settle();
+  const start = performance.now();
+  tidemark.launch();
+  // The table is not there at first; ids are given in key order, so the last one comes last.
+  while ((await pair.target.value("SELECT to_regclass('wide')")) === null) await sleep(5);
+  const ms = (await pair.visible(WIDE, rows)) - start;
+  await tidemark.stop();
+  return ms;
+}

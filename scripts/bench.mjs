@@ -1,0 +1,15 @@
+// `npm run bench`: installs what is missing, starts private servers, measures, tells, stops them.
+//   npm run bench -- --only lag,backlog --rounds 3      arguments: npm run bench -- --help
+import { join } from "node:path";
+import { orExplain } from "./lib/explain.mjs";
+import { installPackages } from "./lib/install.mjs";
+import { endAs, projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
+import { installServers } from "./lib/servers-install.mjs";
+
+await orExplain(async () => {
+  installPackages();
+  installServers();
+  const node = projectNode();
+  const main = [join(ROOT, "bench/main.ts"), ...process.argv.slice(2)];
+  endAs(await run(node, main, { env: projectEnvironment(node) }));
+});
