@@ -50,6 +50,8 @@ export interface Dialect {
   readonly samples: readonly SourceSample[];
   /** A declared column type that cannot hold the kind `decimal(20,4)` without loss. */
   readonly unfitForDecimal: string;
+  /** Text of at most five characters, however strictly that is meant. */
+  readonly shortText: string;
 }
 
 export interface SourceSample {
@@ -81,26 +83,26 @@ export class Bench {
   }
 
   async sql(): Promise<SqlSession> {
-    return this.#keep(await this.bed.connect());
+    return this.keep(await this.bed.connect());
   }
 
   async catalog(): Promise<Catalog> {
-    return this.#keep(await this.bed.adapter.openCatalog(this.options));
+    return this.keep(await this.bed.adapter.openCatalog(this.options));
   }
 
   async source(): Promise<Source> {
-    return this.#keep(await this.bed.adapter.openSource(this.options));
+    return this.keep(await this.bed.adapter.openSource(this.options));
   }
 
   async target(): Promise<Target> {
-    return this.#keep(await this.bed.adapter.openTarget(this.options));
+    return this.keep(await this.bed.adapter.openTarget(this.options));
   }
 
   /** The log, whose lease must be free. */
   async log(source?: Source): Promise<ChangeLog> {
     const log = await (source ?? (await this.source())).openChangeLog();
     if (log === null) throw new ReferenceError("the lease of the relay is not free");
-    return this.#keep(log);
+    return this.keep(log);
   }
 
   /** As the pipeline asks for capture: described by the catalog. */
@@ -121,7 +123,8 @@ export class Bench {
     await this.bed.dispose();
   }
 
-  #keep<T extends { close(): Promise<void> }>(thing: T): T {
+  /** Closed when the test ends. */
+  keep<T extends { close(): Promise<void> }>(thing: T): T {
     this.#closers.push(() => thing.close());
     return thing;
   }

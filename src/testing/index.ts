@@ -13,3 +13,5 @@ export {
   registerQueueSuite,
 } from "./queue-conformance.ts";
 export { registerSourceSuite } from "./source-conformance.ts";
+export { registerTargetSuite } from "./target-conformance.ts";
+export { VALUE_SAMPLES, type ValueSample } from "./values.ts";

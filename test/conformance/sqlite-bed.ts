@@ -89,6 +89,7 @@ const dialect: Dialect = {
     return texts.join("\n");
   },
   unfitForDecimal: "REAL",
+  shortText: "VARCHAR(5)",
   samples: [
     { declared: "INTEGER", literal: "9223372036854775807", canonical: "9223372036854775807" },
     { declared: "BIGINT", literal: "-9223372036854775808", canonical: "-9223372036854775808" },
