@@ -10,6 +10,7 @@
 export { defineConfig } from "./config/define-config.ts";
 export { definePair } from "./config/define-pair.ts";
 export { loadConfig } from "./config/load-config.ts";
+export type { Config } from "./config/schema.ts";
 export type { Operation } from "./core/change.ts";
 export type { ColumnType } from "./core/column-type.ts";
 export type {

@@ -10,6 +10,7 @@ import { DocumentCatalog } from "./document-catalog.ts";
 import { watchNotices } from "./notices.ts";
 import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
+import { queueAdapterFor } from "./registry.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 import { type WaitOptions, waitForSync } from "./wait.ts";
 import { Workers } from "./workers.ts";
@@ -39,6 +40,8 @@ export class Pipeline {
    */
   static async open(definition: PipelineDefinition, options: PipelineOptions): Promise<Pipeline> {
     const databases = new Databases(definition, options.logger);
+    // A URL that names nothing known is cheaper to tell now than after every table was examined.
+    queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
       const openCatalog = (source: string) => databases.openCatalog(source);
       const prepared = await prepare(definition, databases, { create: false, openCatalog });

@@ -170,7 +170,7 @@ function requireKey(schema: TableSchema): void {
     "TM-TABLE-NO-KEY",
     `${table} has no primary key and no unique key of not-null columns: its rows cannot be told apart.`,
     {
-      fix: `Give it a primary key, for example: ALTER TABLE ${table} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY; or leave it out of the sync.`,
+      fix: "Give it a primary key, or a unique key whose columns are all NOT NULL; or leave it out of the sync.",
       details: { table },
     },
   );
