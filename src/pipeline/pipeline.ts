@@ -140,6 +140,7 @@ export class Pipeline {
         tables: capture,
         syncs,
         maxLogBytes: this.#definition.retention.maxLogBytes,
+        maxStreamBytes: this.#definition.queue.maxStreamBytes,
         logger: this.#options.logger.child({ relay: name }),
       });
       this.#workers.add({ name: `relay ${name}`, role: "relay", source: name, worker: relay });

@@ -29,6 +29,11 @@ export class Copies {
     this.#tables = tables;
   }
 
+  /** Does any sync ask for a copy that it has not wholly confirmed? */
+  get active(): boolean {
+    return this.#jobs.size > 0;
+  }
+
   /** Takes in what a sync asks for now; null: nothing. */
   update(sync: string, document: RequestDocument | null): void {
     const wanted = new Map(document?.copies.map((copy) => [jobKey(sync, copy), copy]));

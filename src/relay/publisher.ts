@@ -11,6 +11,7 @@ export interface PublisherOptions {
   readonly source: string;
   readonly queue: Queue;
   readonly stream: QueueStream;
+  readonly maxStreamBytes: number;
   readonly log: ChangeLog;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -101,25 +102,49 @@ export class Publisher {
   async #publish(envelope: Envelope, pages: AsyncIterable<readonly Change[]>): Promise<void> {
     const { queue, stream } = this.#options;
     const pieces = encodePieces(envelope, pages, queue.limits.maxMessageBytes);
+    let bytes = 0;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
-      this.#tail = await this.#whenRoom(() => stream.append(this.#tail, messages));
+      const append = () => stream.append(this.#tail, messages);
+      this.#tail = await this.#whenRoom(append, { batch: envelope.header.batch, bytes });
+      for (const { body } of messages) bytes += body.length;
     }
   }
 
   /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
-  async #whenRoom<T>(append: () => Promise<T>): Promise<T> {
-    const { signal, logger } = this.#options;
+  async #whenRoom<T>(
+    append: () => Promise<T>,
+    sent: { readonly batch: number; readonly bytes: number },
+  ): Promise<T> {
+    const { signal, logger, maxStreamBytes } = this.#options;
     for (let attempt = 0; ; attempt++) {
       try {
         return await append();
       } catch (error) {
-        if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted || attempt > 20) throw error;
+        if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
+        // A batch is trimmed only when it is confirmed whole: one that fills the queue by itself never will be.
+        if (sent.bytes > maxStreamBytes / 2) throw tooLarge(sent.batch, maxStreamBytes);
+        if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
-        await sleep(100, signal);
+        await sleep(FULL_PAUSE_MS, signal);
       }
     }
   }
+}
+
+/** Between tries of the relay to go on, which also take in confirmations and make room. */
+const FULL_ATTEMPTS = 20;
+const FULL_PAUSE_MS = 100;
+
+function tooLarge(batch: number, maxStreamBytes: number): TidemarkError {
+  return new TidemarkError(
+    "TM-QUEUE-LIMIT",
+    `Batch ${batch} does not fit into the queue, which is bounded to ${maxStreamBytes} bytes: a transaction travels whole.`,
+    {
+      fix: "Raise queue.maxSize in the config (queue: { url: …, maxSize: 8GB }) and start again.",
+      details: { batch, maxStreamBytes },
+    },
+  );
 }
 
 function isComplete(mark: NonNullable<StreamTail["mark"]>): boolean {

@@ -29,6 +29,8 @@ export interface RelayOptions {
   /** Names of the syncs that read this source. */
   readonly syncs: readonly string[];
   readonly maxLogBytes: number;
+  /** The queue's bound of one stream. */
+  readonly maxStreamBytes: number;
   readonly logger: Logger;
 }
 
@@ -186,8 +188,9 @@ class RelayWork {
     signal: AbortSignal,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
-    const { source, queue, logger, maxLogBytes } = options;
-    const publisher = new Publisher({ source, queue, stream, log, logger, signal });
+    const { source, queue, logger, maxLogBytes, maxStreamBytes } = options;
+    const to = { queue, stream, maxStreamBytes };
+    const publisher = new Publisher({ ...to, source, log, logger, signal });
     const { documents } = queue;
     const retention = new Retention({
       source,
@@ -284,7 +287,7 @@ class RelayWork {
       await this.#putSchemas();
       await this.#publisher.reconcile(this.#oldestNeeded());
     }
-    const stats = await this.#retention.tend();
+    const stats = await this.#retention.tend(this.#copies.active);
     const queue = await this.#stream.stats();
     return {
       state: "running",

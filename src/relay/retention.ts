@@ -21,7 +21,7 @@ export interface RetentionOptions {
 export class Retention {
   readonly #options: RetentionOptions;
   #confirmed = new Map<string, number>();
-  #purged = 0;
+  #trimmed = 0;
 
   constructor(options: RetentionOptions) {
     this.#options = options;
@@ -47,12 +47,15 @@ export class Retention {
     await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
   }
 
-  /** Takes in confirmations, purges, trims. Call about once a second. */
-  async tend(): Promise<LogStats> {
+  /**
+   * Takes in confirmations, purges, trims. Call about once a second.
+   * `copying`: chunks that follow the last confirmed batch may not have been read yet.
+   */
+  async tend(copying: boolean): Promise<LogStats> {
     await this.#takeConfirmations();
     const stats = await this.#options.log.stats();
     if (stats.bytes > this.#options.maxLogBytes) await this.#expireSlowest(stats);
-    await this.#purge();
+    await this.#purge(copying);
     return stats;
   }
 
@@ -68,15 +71,17 @@ export class Retention {
     }
   }
 
-  async #purge(): Promise<void> {
+  async #purge(copying: boolean): Promise<void> {
     const { log, stream } = this.#options;
     if (this.#confirmed.size === 0) return;
     const upTo = this.oldestNeeded - 1;
     if (upTo <= 0) return;
     // Rotation frees space only some time after a purge: asking again with the same number lets it go on.
     await log.batches.purge(upTo);
-    if (upTo > this.#purged) await stream.trim(upTo);
-    this.#purged = upTo;
+    // Who has confirmed a batch has passed the chunks of the batches before it, but not its own.
+    const trimmable = copying ? upTo - 1 : upTo;
+    if (trimmable > this.#trimmed) await stream.trim(trimmable);
+    this.#trimmed = trimmable;
   }
 
   async #expireSlowest(stats: LogStats): Promise<void> {

@@ -63,10 +63,12 @@ export class SqliteChangeLog implements ChangeLog {
     let version: unknown;
     while (!signal.aborted) {
       // A commit between the two reads changes the version again: it is seen at the next poll.
-      const now = versionOf.get()?.data_version;
+      const now = await this.#connection.peek(() => versionOf.get()?.data_version);
       if (now !== version) {
         version = now;
-        const newest = this.#connection.value(`SELECT max(id) FROM ${LOG}`);
+        const newest = await this.#connection.peek(() =>
+          this.#connection.value(`SELECT max(id) FROM ${LOG}`),
+        );
         if (typeof newest === "bigint" && newest > this.batches.seen) {
           this.#pollMs = POLL_MIN_MS;
           return;

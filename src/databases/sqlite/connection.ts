@@ -148,10 +148,26 @@ export class Connection {
    * the snapshot (a lock, outside WAL mode) is held no longer than the reading takes.
    */
   read<T>(work: () => T): Promise<T> {
-    return this.#alone(async () => {
-      await this.#untilFree(() => this.db.exec("BEGIN"));
-      return this.#finish(work);
-    });
+    return this.#alone(() =>
+      // Outside WAL mode a writer's commit shuts readers out: it is the first read, not BEGIN, that
+      // finds the file locked, so all of it is done again.
+      this.#untilFree(() => {
+        this.db.exec("BEGIN");
+        try {
+          const result = work();
+          this.db.exec("COMMIT");
+          return result;
+        } catch (error) {
+          this.rollback();
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /** Runs single reads outside a transaction, again while the file is locked. */
+  peek<T>(work: () => T): Promise<T> {
+    return this.#alone(() => this.#untilFree(work));
   }
 
   /**
