@@ -13,7 +13,8 @@ import type { Pair } from "../pair.ts";
 import { peakMemoryMb } from "../process-figures.ts";
 import type { Arm } from "./arm.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+/** What users run; scripts/bench.mjs has built it. */
+const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 export type Role = "all" | "relay" | "applier";
 

@@ -2,14 +2,17 @@
 // the most memory that relay and applier, each a process of its own, ever had.
 import type { Arm } from "../arms/arm.ts";
 import { NativeReplication } from "../arms/native.ts";
-import { type Role, Tidemark } from "../arms/tidemark.ts";
+import { Tidemark } from "../arms/tidemark.ts";
 import { createWide, insertWide, WIDE } from "../loads/wide.ts";
 import { Pair } from "../pair.ts";
+import { processorSeconds } from "../process-figures.ts";
 import type { Figures } from "../results.ts";
 import { runRounds, timed } from "../rounds.ts";
 import type { Context, Scenario } from "../scenario.ts";
 
 const MEMORY_GOAL_MB = 256;
+const HALVES = ["relay", "applier"] as const;
+type Half = (typeof HALVES)[number];
 
 export const million: Scenario = {
   name: "million",
@@ -25,31 +28,22 @@ export const million: Scenario = {
     }
     const native = new NativeReplication(nativePair, [WIDE]);
     const tidemark = await Tidemark.create(bed, tidemarkPair, [WIDE], ["relay", "applier"]);
-    const peaks = { relay: [] as number[], applier: [] as number[] };
+    const costs = new Costs(tidemark);
     const measured = await runRounds(
       context.rounds(2),
       () => measure(context, native),
-      () => measure(context, tidemark, () => notePeaks(tidemark, peaks)),
+      () => measure(context, tidemark, costs),
       context.say,
     );
     const rate = { figure: "rate", unit: "changes/s", better: "higher", goal: 0.5 } as const;
     results.compare("million", "native", measured, rate);
     const insert = { figure: "insert", label: "INSERT at the source", unit: "ms" } as const;
     results.compare("million", "native", measured, { ...insert, better: "lower" });
-    for (const [role, samples] of Object.entries(peaks)) {
-      if (samples.length === 0) {
-        results.missing.push(`million: memory of the ${role} (no /proc here)`);
-        continue;
-      }
-      const figure = `peak memory of the ${role}`;
-      results.single("million", samples, {
-        ...{ figure, unit: "MB", better: "lower", goal: MEMORY_GOAL_MB },
-      });
-    }
+    costs.report(context);
   },
 };
 
-async function measure(context: Context, arm: Arm, atEnd?: () => void): Promise<Figures> {
+async function measure(context: Context, arm: Arm, costs?: Costs): Promise<Figures> {
   const { pair } = arm;
   const rows = context.size(1_000_000, 20_000);
   // Emptied on both sides while nothing replicates.
@@ -58,17 +52,59 @@ async function measure(context: Context, arm: Arm, atEnd?: () => void): Promise<
   await pair.settle();
   const insert = await timed(() => pair.source.query(insertWide(rows)));
   const start = performance.now();
+  costs?.begin();
   const seconds = ((await pair.visible(WIDE, rows)) - start) / 1000;
-  atEnd?.();
+  costs?.end(rows);
   await arm.stop();
   const wrong = await pair.differences([WIDE]);
   context.results.wrong.push(...wrong.map((what) => `million: ${what}`));
   return { rate: rows / seconds, insert };
 }
 
-function notePeaks(tidemark: Tidemark, peaks: Partial<Record<Role, number[]>>): void {
-  for (const role of ["relay", "applier"] as const) {
-    const peak = tidemark.peakMemory(role);
-    if (peak !== null) peaks[role]?.push(peak);
+/** What the two processes took: the most memory ever, and processor time for each change. */
+class Costs {
+  readonly #tidemark: Tidemark;
+  readonly #memory: Record<Half, number[]> = { relay: [], applier: [] };
+  readonly #time: Record<Half, number[]> = { relay: [], applier: [] };
+  #begun: Partial<Record<Half, number>> = {};
+
+  constructor(tidemark: Tidemark) {
+    this.#tidemark = tidemark;
+  }
+
+  begin(): void {
+    for (const half of HALVES) {
+      const seconds = this.#seconds(half);
+      if (seconds !== null) this.#begun[half] = seconds;
+    }
+  }
+
+  end(changes: number): void {
+    for (const half of HALVES) {
+      const peak = this.#tidemark.peakMemory(half);
+      if (peak !== null) this.#memory[half].push(peak);
+      const [from, to] = [this.#begun[half], this.#seconds(half)];
+      if (from !== undefined && to !== null) this.#time[half].push(((to - from) / changes) * 1e6);
+    }
+  }
+
+  report({ results }: Context): void {
+    for (const half of HALVES) {
+      if (this.#memory[half].length === 0) {
+        results.missing.push(`million: memory and processor time of the ${half} (no /proc here)`);
+        continue;
+      }
+      results.single("million", this.#memory[half], {
+        ...{ figure: `peak memory of the ${half}`, unit: "MB", better: "lower" },
+        goal: MEMORY_GOAL_MB,
+      });
+      results.single("million", this.#time[half], {
+        ...{ figure: `processor time of the ${half}`, unit: "us/change", better: "lower" },
+      });
+    }
+  }
+
+  #seconds(half: Half): number | null {
+    return processorSeconds(this.#tidemark.pids.get(half) ?? 0);
   }
 }
