@@ -12,7 +12,7 @@ import { askFence } from "../core/fence.ts";
 import { type Piece, PieceReader } from "../core/message.ts";
 import { type Position, START } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
-import { statusError } from "../core/status-error.ts";
+import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
@@ -55,8 +55,9 @@ export class Applier {
 
   /** As {@link Relay.run}: until stop(), or the first error that waiting cannot mend. */
   async run(onReady: () => void): Promise<void> {
-    const { logger } = this.#options;
+    const { logger, queue, sync } = this.#options;
     try {
+      await forgetStop(queue.documents, keys.applier(sync));
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
         try {
           await this.#session(onReady, () => {

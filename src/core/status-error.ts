@@ -1,5 +1,6 @@
-import type { StatusError } from "./documents.ts";
+import type { SourceStatus, StatusError, SyncStatus } from "./documents.ts";
 import { TidemarkError } from "./errors.ts";
+import type { Documents } from "./queue.ts";
 
 /** An error as status documents carry it. */
 export function statusError(error: TidemarkError): StatusError {
@@ -13,4 +14,12 @@ export function stoppedError(name: string, error: StatusError): TidemarkError {
     ...(error.fix === null ? {} : { fix: error.fix }),
     details: { name, code: error.code },
   });
+}
+
+/** A worker that starts takes back what an earlier one said when it stopped: whoever waits now waits for this one. */
+export async function forgetStop(documents: Documents, key: string): Promise<void> {
+  const status = (await documents.get(key)) as SourceStatus | SyncStatus | null;
+  if (status?.state === "stopped") {
+    await documents.put(key, { ...status, state: "unknown", error: null });
+  }
 }

@@ -13,7 +13,7 @@ import type { Logger } from "../core/log.ts";
 import type { BatchHeader } from "../core/position.ts";
 import type { Queue, QueueStream } from "../core/queue.ts";
 import type { CaptureTable, ChangeLog, Source } from "../core/source.ts";
-import { statusError } from "../core/status-error.ts";
+import { forgetStop, statusError } from "../core/status-error.ts";
 import { formatTable } from "../core/table.ts";
 import { Copies } from "./copies.ts";
 import { Linger } from "./linger.ts";
@@ -66,6 +66,7 @@ export class Relay {
     const { logger, syncs } = this.#options;
     const mail = this.#mailbox.run(syncs, logger, this.#stop.signal);
     try {
+      await forgetStop(this.#options.queue.documents, keys.relay(this.#options.source));
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
         try {
           await this.#session(onReady, () => {
