@@ -1,6 +1,6 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
-import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
 import { LOG_TABLES, logTable } from "./ours.ts";
 import type { Shape } from "./shape.ts";
 import { equalsOperator } from "./types.ts";
@@ -102,7 +102,11 @@ export function functionBody(spec: CaptureSpec): string {
   return spec.shape === "statement" ? statementBody(spec) : rowBody(spec);
 }
 
-/** Triggers by name. Row triggers have a name that sorts first, before foreign keys' and the application's. */
+/**
+ * Triggers by name. The key's trigger costs nothing while statements do not set the key (a table
+ * with triggers that could change it on the way has the row shape). Row triggers have a name
+ * that sorts first, before foreign keys' and the application's.
+ */
 export function triggerStatements(spec: CaptureSpec): ReadonlyMap<string, string> {
   const table = quoteTable(spec.table);
   const run = `EXECUTE FUNCTION ${functionName(spec.oid)}()`;
@@ -134,7 +138,7 @@ export function triggerStatements(spec: CaptureSpec): ReadonlyMap<string, string
     ],
     [
       "tidemark_key",
-      `CREATE TRIGGER tidemark_key AFTER UPDATE ON ${table} FOR EACH ROW WHEN (${keyChanged(spec)}) EXECUTE FUNCTION ${keyFunctionName(spec.oid)}()`,
+      `CREATE TRIGGER tidemark_key AFTER UPDATE OF ${quoteList(spec.key)} ON ${table} FOR EACH ROW WHEN (${keyChanged(spec)}) EXECUTE FUNCTION ${keyFunctionName(spec.oid)}()`,
     ],
     truncate,
   ]);
