@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect } from "vitest";
+import type { ColumnType } from "../core/column-type.ts";
 import type { Catalog, DatabaseAdapter, DatabaseOptions } from "../core/database.ts";
 import { type ErrorCode, isTidemarkError } from "../core/errors.ts";
 import { silentLogger } from "../core/log.ts";
@@ -48,6 +49,8 @@ export interface Dialect {
   dumpLog(session: SqlSession): Promise<string>;
   /** Values as SQL spells them and the canonical text that capture must give. */
   readonly samples: readonly SourceSample[];
+  /** The text as this database's source prints it, for a type that the database does not have. */
+  readsBack?(type: ColumnType, text: string): string;
   /** A declared column type that cannot hold the kind `decimal(20,4)` without loss. */
   readonly unfitForDecimal: string;
   /** Text of at most five characters, however strictly that is meant. */

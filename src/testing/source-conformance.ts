@@ -124,13 +124,38 @@ function registerCapture(bench: () => Bench): void {
   });
 
   it("logs the row as an application's own trigger leaves it", async () => {
-    const { sql, log, layouts } = await openShop(bench());
-    const replica = new Replica(layouts);
+    const sql = await createItems(bench());
     for (const statement of bench().dialect.bumpTrigger(ITEMS)) await sql.run(statement);
+    const log = await bench().log();
+    const columns = ["id", "name", "qty"];
+    const replica = new Replica(
+      await log.capture([await bench().captureTable(ITEMS, { columns })]),
+    );
     await sql.run("INSERT INTO items (id, name, qty) VALUES (1, 'a', 1), (2, 'b', 2)");
     await sql.run("UPDATE items SET qty = 40 WHERE id = 2");
     replica.apply(await takeChanges(log.batches));
     expect(replica.rows(ITEMS)).toEqual(await tableRows(sql));
+  });
+
+  it("logs right, or says that it does not, when such a trigger comes later", async () => {
+    const { sql, source, log, layouts } = await openShop(bench());
+    for (const statement of bench().dialect.bumpTrigger(ITEMS)) await sql.run(statement);
+    const columns = ["id", "name", "qty"];
+    const findings = await source.diagnose([await bench().captureTable(ITEMS, { columns })]);
+    await sql.run("INSERT INTO items (id, name, qty) VALUES (1, 'a', 1), (2, 'b', 2)");
+    await sql.run("UPDATE items SET qty = 40 WHERE id = 2");
+    const replica = new Replica(layouts);
+    const outcome = await takeChanges(log.batches).then(
+      (changes) => {
+        replica.apply(changes);
+        return "taken";
+      },
+      (error) => toTidemarkError(error).code,
+    );
+    const isRight = JSON.stringify(replica.rows(ITEMS)) === JSON.stringify(await tableRows(sql));
+    const says =
+      outcome === "TM-CAPTURE-BROKEN" || findings.some(({ severity }) => severity !== "ok");
+    expect({ isRight, says }).not.toEqual({ isRight: false, says: false });
   });
 
   it("sees TRUNCATE, or the emptying of the table, as far as it says it can", async () => {
@@ -516,9 +541,15 @@ function registerChunks(bench: () => Bench): void {
       ({ done, cursor: after } = chunk);
     }
     expect(ids).toEqual(Array.from({ length: 1000 }, (_, i) => i));
-    const { chunk } = await log.batches.cut({ ...request(null, 300), maxBytes: 1 });
-    expect(chunk?.rows.length).toBe(1);
+    const long = "x".repeat(150);
+    await sql.run(`UPDATE items SET name = '${long}'`);
+    await take(log.batches);
+    const { chunk } = await log.batches.cut({ ...request(null, 900), maxBytes: 15_000 });
+    expect(chunk?.rows.length).toBeGreaterThan(0);
+    expect(chunk?.rows.length).toBeLessThan(400);
     expect(chunk?.done).toBe(false);
+    const least = await log.batches.cut({ ...request(null, 900), maxBytes: 1 });
+    expect(least.chunk?.rows.length).toBeGreaterThan(0);
   });
 
   it("ends at the key that was the last when the copy began", async () => {
@@ -723,6 +754,7 @@ function registerLog(bench: () => Bench): void {
     const { sql, log } = await openShop(bench());
     expect(await log.stats()).toMatchObject({ rows: 0, oldestAt: null });
     await sql.run(`INSERT INTO items (id, name) SELECT n, 'some text' FROM ${numbers(500)}`);
+    await take(log.batches);
     const full = await log.stats();
     expect(full.rows).toBeGreaterThan(0);
     expect(full.bytes).toBeGreaterThan(0);

@@ -11,10 +11,11 @@ import type {
   TargetTable,
   TargetTransaction,
 } from "../core/target.ts";
-import { type Row, UNCHANGED } from "../core/value.ts";
+import { type Row, UNCHANGED, type Value } from "../core/value.ts";
 import {
   type Bench,
   type DatabaseBed,
+  type Dialect,
   refuses,
   type SqlSession,
   useBench,
@@ -415,8 +416,12 @@ function registerRows(bench: () => Bench): void {
   });
 
   it("undoes an attempt that fails, and only it", async () => {
+    const { integer, text } = bench().dialect;
+    const standing = await bench().sql();
+    await standing.run(
+      `CREATE TABLE items (id ${integer} NOT NULL PRIMARY KEY, name ${text}, qty ${integer} UNIQUE)`,
+    );
     const { sql, session, table } = await openSite(bench(), [items(bench())]);
-    await sql.run("CREATE UNIQUE INDEX items_qty ON items (qty)");
     const now = await session.load();
     const transaction = await session.begin(now);
     await transaction.attempt(() => transaction.put(table, [["1", "kept", "1"]]));
@@ -702,9 +707,11 @@ function registerValues(bench: () => Bench): void {
       await target.prepare(plan);
       const session = await openSession(bench(), target, plan.tables);
       const rows: Row[] = [null, ...texts].map((text, i) => [String(i), text]);
+      const expected = rows.map(([id, text]) => [id, sameAs(bench().dialect, type, text ?? null)]);
       for (const fresh of [true, false]) {
         await apply(session, (t) => t.put(first(plan.tables), rows, { fresh }));
-        expect(await readBack(bench())).toEqual(rows);
+        const back = await readBack(bench());
+        expect(back.map(([id, text]) => [id, comparable(type, text ?? null)])).toEqual(expected);
       }
     });
   }
@@ -718,6 +725,7 @@ function registerValues(bench: () => Bench): void {
     const target = await bench().target();
     const plan = await target.plan([items(bench())]);
     if (plan.mappings.some(({ fidelity }) => fidelity === "refused")) return;
+    await target.prepare(plan);
     const session = await openSession(bench(), target, plan.tables);
     const long = "longer than the column";
     const outcome = await apply(session, (t) => t.put(first(plan.tables), [["1", long, "1"]])).then(
@@ -731,6 +739,17 @@ function registerValues(bench: () => Bench): void {
       expect(rows).toEqual([]);
     }
   });
+}
+
+/** What the database may print instead, since it has no such type of its own. */
+function sameAs(dialect: Dialect, type: ColumnType, text: Value): Value {
+  const printed = typeof text === "string" ? (dialect.readsBack?.(type, text) ?? text) : text;
+  return comparable(type, printed);
+}
+
+/** A double has several shortest texts (1e+308, 1e308): its value is what must survive. */
+function comparable(type: ColumnType, text: Value): Value {
+  return type.kind === "float" && typeof text === "string" ? String(Number(text)) : text;
 }
 
 async function readBack(bench: Bench): Promise<readonly Row[]> {
