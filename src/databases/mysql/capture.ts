@@ -92,6 +92,7 @@ async function prepareCaptures(
     await checkFilters(session, wanted);
     const name = table.schema.name.name;
     const current = layouts.find((each) => each.active && each.table.name === name);
+    if (current !== undefined) assertUnbroken(current, triggers);
     const isNew = current === undefined || !sameDefinition(current, wanted);
     const layout = isNew ? wanted : current;
     if (isNew) nextId++;
@@ -103,6 +104,28 @@ async function prepareCaptures(
     });
   }
   return captures;
+}
+
+/**
+ * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
+ * anew a table drops them, too.) Installing capture again in silence would hide that.
+ */
+function assertUnbroken(layout: StoredLayout, found: readonly FoundTrigger[]): void {
+  // No hash is stored until all three stand: an installation that failed half way begins again.
+  if (layout.triggers === null) return;
+  const { name } = layout.table;
+  const gone = EVENTS.map((event) => triggerName(name, event)).find(
+    (trigger) => !found.some((each) => each.table === name && each.name === trigger),
+  );
+  if (gone === undefined) return;
+  throw new TidemarkError(
+    "TM-CAPTURE-BROKEN",
+    `Capture of ${name} is broken: trigger ${gone} is gone. Changes may have been missed.`,
+    {
+      fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      details: { table: name },
+    },
+  );
 }
 
 function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFacts>): TableFacts {

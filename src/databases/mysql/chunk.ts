@@ -79,7 +79,7 @@ function parseCursor(text: string, layout: StoredLayout): Cursor {
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
       `The key of ${formatTable(layout.table)} is not the one its copy began with.`,
-      { fix: `tidemark resync ${formatTable(layout.table)}` },
+      { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
     );
   }
   return cursor;

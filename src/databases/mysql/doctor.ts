@@ -210,7 +210,7 @@ async function triggerFindings(
         failure(
           "trigger-broken",
           `Table ${name} has ${what}: writes may have passed unseen.`,
-          `run again to install it, then: tidemark resync ${name}`,
+          "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
         ),
       );
     } else {

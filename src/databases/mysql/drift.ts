@@ -42,7 +42,7 @@ export async function checkDrift(
         "TM-CAPTURE-BROKEN",
         `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
         {
-          fix: `run again to install it, then: tidemark resync ${table}`,
+          fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
           details: { table },
         },
       );

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { IdSet, joinNear, type Run } from "./id-set.ts";
+import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
 
 const run = fc
   .tuple(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 0, max: 12 }))
@@ -65,6 +65,20 @@ describe("IdSet", () => {
           expect(members(set)).toEqual(inside.filter((id) => id >= floor));
         },
       ),
+    );
+  });
+});
+
+describe("subtract", () => {
+  it("leaves exactly the ids that only the first has", () => {
+    fc.assert(
+      fc.property(fc.array(run, { maxLength: 20 }), fc.array(run, { maxLength: 20 }), (a, b) => {
+        const [all, without] = [new IdSet(), new IdSet()];
+        all.addAll(a);
+        without.addAll(b);
+        const expected = expand(a).filter((id) => !without.has(id));
+        expect(expand(subtract(all.runs, without.runs))).toEqual(expected);
+      }),
     );
   });
 });

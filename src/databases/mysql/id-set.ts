@@ -118,6 +118,24 @@ export class IdSet {
   }
 }
 
+/** The ids of `runs` that are not in `without`; both sorted and disjoint. */
+export function subtract(runs: readonly Run[], without: readonly Run[]): Run[] {
+  const rest: Run[] = [];
+  let index = 0;
+  for (const [first, last] of runs) {
+    let next = first;
+    while ((without[index]?.[1] ?? Number.POSITIVE_INFINITY) < first) index++;
+    for (let other = index; next <= last; other++) {
+      const [from, to] = without[other] ?? [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+      if (from > last) break;
+      if (from > next) rest.push([next, from - 1]);
+      next = Math.max(next, to + 1);
+    }
+    if (next <= last) rest.push([next, last]);
+  }
+  return rest;
+}
+
 /**
  * Joins runs that at most `distance` ids part: for reading, where looking at a few ids too many is
  * cheaper than another descent into the index. The reader leaves out what it knows.

@@ -135,7 +135,10 @@ export class MysqlTransaction implements TargetTransaction {
     throw new TidemarkError(
       "TM-APPLY-CONSTRAINT",
       `A row of ${table.name.name} with an unchanged column is missing at the target.`,
-      { fix: `tidemark resync ${table.name.name}`, details: { table: table.name.name } },
+      {
+        fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
+        details: { table: table.name.name },
+      },
     );
   }
 

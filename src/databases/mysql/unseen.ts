@@ -1,5 +1,5 @@
 import type { Cells, Session } from "./connection.ts";
-import { IdSet, joinNear, type Run } from "./id-set.ts";
+import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
 import { type LogReader, type LogRow, logColumns, logRow, within } from "./log-rows.ts";
 import { LOG } from "./ours.ts";
 
@@ -20,6 +20,7 @@ const MAX_RANGES = 400;
 /** Ids that may be looked at in vain to save a descent into the index. */
 const NEAR = 8;
 const COMPARE_PAGE = 4_000;
+const MAX_COMPARED = 2_000;
 
 /**
  * The ids that batches hold, and where others may still turn up.
@@ -157,13 +158,12 @@ export async function isClosed(
   if (highest === null) return true;
   const missed: LogRow[] = [];
   for (const places of placesBelow(seen, unseen.ids, highest)) {
-    const rows = await later.rows(
-      `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE ${within(places)} ORDER BY id LIMIT ${COMPARE_PAGE}`,
-    );
-    // So many commits since the snapshot: quicker to take another than to compare.
-    if (rows.length === COMPARE_PAGE) return false;
-    missed.push(...rows.map(logRow).filter(({ id }) => !seen.holds(id) && !unseen.ids.has(id)));
+    for await (const row of rowsWithin(later, places)) {
+      if (seen.holds(row.id) || unseen.ids.has(row.id)) continue;
+      missed.push(row);
+      // So many commits since the snapshot: quicker to take another than to compare.
+      if (missed.length > MAX_COMPARED) return false;
+    }
   }
   if (missed.length === 0) return true;
   const firstOfKey = new Map<string, number>();
@@ -182,8 +182,9 @@ export async function isClosed(
 
 /** The places below the highest id seen where another snapshot may show a row. */
 function placesBelow(seen: SeenIds, ids: IdSet, highest: number): Run[][] {
-  const tail = highest > seen.highest ? ids.gaps(seen.highest + 1, highest) : [];
-  const places = [...seen.nearGaps.filter(([first]) => first < highest), ...joinNear(tail, NEAR)];
+  const below = subtract(seen.gaps, ids.runs).filter(([first]) => first < highest);
+  const tail = ids.gaps(seen.highest + 1, highest);
+  const places = joinNear([...below, ...tail], NEAR);
   const pages: Run[][] = [];
   for (let index = 0; index < places.length; index += MAX_RANGES) {
     pages.push(places.slice(index, index + MAX_RANGES));
@@ -212,6 +213,20 @@ async function* rowsAfter(
     );
     page = rows.map(logRow);
     yield* page.filter((row) => unseen.ids.has(row.id));
+    from = page.at(-1)?.id ?? from;
+  } while (page.length === COMPARE_PAGE);
+}
+
+async function* rowsWithin(session: Session, places: readonly Run[]): AsyncGenerator<LogRow> {
+  let from = 0;
+  let page: LogRow[];
+  do {
+    const rows = await session.rows(
+      `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE id > ${from} AND (${within(places)}) ORDER BY id LIMIT ${COMPARE_PAGE}`,
+    );
+    page = rows.map(logRow);
+    yield* page;
     from = page.at(-1)?.id ?? from;
   } while (page.length === COMPARE_PAGE);
 }
