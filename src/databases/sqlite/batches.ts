@@ -8,7 +8,7 @@ import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { type Cell, readCells } from "./cells.ts";
 import { readChunk } from "./chunk.ts";
 import type { Connection } from "./connection.ts";
-import { settleDisplaced, type Verdict } from "./displaced.ts";
+import { applyVerdicts, settleDisplaced, type Verdict } from "./displaced.ts";
 import type { Guard } from "./guard.ts";
 import { type Layouts, toChange } from "./layouts.ts";
 import { LOG, logWidth } from "./ours.ts";
@@ -169,9 +169,7 @@ export class SqliteBatches implements Batches {
         `${connection.name}: another relay has cut a batch of this source.`,
       );
     }
-    for (const { id, op } of sight.verdicts) {
-      connection.run(`UPDATE ${LOG} SET op = ? WHERE id = ?`, op, id);
-    }
+    applyVerdicts(connection, this.#layouts, sight.verdicts);
     const n = (last?.n ?? 0n) + 1n;
     const prevHash = last?.hash ?? timelineHash(this.#timeline);
     const cutAt = new Date().toISOString();

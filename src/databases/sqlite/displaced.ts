@@ -1,14 +1,15 @@
 import type { Cell } from "./cells.ts";
 import { readCells } from "./cells.ts";
 import type { Connection } from "./connection.ts";
-import { readTable } from "./facts.ts";
+import { readTable, type TableFacts } from "./facts.ts";
 import { quoteName } from "./identifiers.ts";
 import { bindCell, keyText, type Layouts } from "./layouts.ts";
 import { LOG, logWidth } from "./ours.ts";
 
-/** What an entry `x` of the log turns out to be. */
+/** What an entry of the log turns out to be: a delete, or nothing. */
 export interface Verdict {
   readonly id: bigint;
+  readonly layout: number;
   readonly op: "d" | "-";
 }
 
@@ -19,15 +20,17 @@ export interface Verdict {
  * row's unique values, and fire no delete trigger for it unless the *writer's* connection has set
  * recursive_triggers, which ours cannot know. So a BEFORE trigger notes, as `x`, each row that the
  * new row would collide with. The collision may then have ended in any way: the row replaced, the
- * statement ignored, an upsert turned into an update. What became of a noted row is known when the
- * batch is cut, from what the log says next about its key:
+ * statement ignored, an upsert turned into an update; and triggers of the application may have
+ * written the row once more in between. What became of a noted row is known when the batch is cut:
  *
- * - an insert: it was gone in between, so the note stands for a delete;
- * - an update or a delete: it was still there, so the note stands for nothing;
- * - nothing more: it was removed if and only if it is missing now, in the snapshot of the cut.
+ * - the log says next that it was inserted: it was gone in between;
+ * - the log's last word is that it is there, and in the snapshot of the cut it is not: it is gone.
  *
- * `x` entries are settled before the batch that holds them is recorded, so a recorded batch never
- * changes (B1). `after` and `to` bound the new batch; runs in the snapshot of the cut.
+ * In both cases the last entry before that (the note itself, or an update) becomes a delete: it
+ * stands before the row that took the place. All other notes become nothing. Entries are settled
+ * before the batch that holds them is recorded, so a recorded batch never changes (B1).
+ *
+ * `after` and `to` bound the new batch; runs in the snapshot of the cut.
  */
 export function settleDisplaced(
   connection: Connection,
@@ -42,29 +45,41 @@ export function settleDisplaced(
   );
   if (typeof first !== "bigint") return [];
   const verdicts: Verdict[] = [];
-  const open = new Map<string, Noted>();
-  for (const { id, op, key, layout } of keysOf(connection, layouts, first, to)) {
-    const text = keyText(layouts.get(layout), key);
-    const noted = open.get(text);
-    if (op === "x") {
-      if (noted === undefined) open.set(text, { ids: [id], key, layout });
-      else noted.ids.push(id);
-    } else if (noted !== undefined && op !== "-") {
-      open.delete(text);
-      for (const x of noted.ids) verdicts.push({ id: x, op: op === "i" ? "d" : "-" });
-    }
+  /** The last entry of each noted key. */
+  const noted = new Map<string, KeyEntry>();
+  const settle = (entry: KeyEntry, isGone: boolean) => {
+    if (isGone) verdicts.push({ id: entry.id, layout: entry.layout, op: "d" });
+    else if (entry.op === "x") verdicts.push({ id: entry.id, layout: entry.layout, op: "-" });
+  };
+  for (const entry of keysOf(connection, layouts, first, to)) {
+    const text = keyText(layouts.get(entry.layout), entry.key);
+    const last = noted.get(text);
+    if (entry.op === "-" || (last === undefined && entry.op !== "x")) continue;
+    if (last !== undefined) settle(last, entry.op === "i" && last.op !== "d" && last.op !== "i");
+    noted.set(text, entry);
   }
-  for (const noted of open.values()) {
-    const op = isThere(connection, layouts, noted) ? "-" : "d";
-    for (const id of noted.ids) verdicts.push({ id, op });
-  }
+  const isThere = presence(connection, layouts);
+  for (const entry of noted.values()) settle(entry, entry.op !== "d" && !isThere(entry));
   return verdicts;
 }
 
-interface Noted {
-  readonly ids: bigint[];
-  readonly key: readonly Cell[];
-  readonly layout: number;
+/** Within the write transaction that records the cut. */
+export function applyVerdicts(
+  connection: Connection,
+  layouts: Layouts,
+  verdicts: readonly Verdict[],
+): void {
+  for (const { id, layout, op } of verdicts) {
+    if (op === "-") connection.run(`UPDATE ${LOG} SET op = '-' WHERE id = ?`, id);
+    else {
+      // A note has its key where deletes have it; an update has it in the row.
+      const keys = layouts.get(layout).key.map((place, i) => {
+        const key = `k${i + 1}`;
+        return `${key} = CASE op WHEN 'x' THEN ${key} ELSE c${place + 1} END`;
+      });
+      connection.run(`UPDATE ${LOG} SET op = 'd', ${keys.join(", ")} WHERE id = ?`, id);
+    }
+  }
 }
 
 interface KeyEntry {
@@ -105,17 +120,23 @@ function* keysOf(
   }
 }
 
-function isThere(connection: Connection, layouts: Layouts, { key, layout }: Noted): boolean {
-  const facts = readTable(connection, layouts.get(layout).table.name);
-  if (facts === null) return true;
-  const bound = key.map(bindCell);
-  const test = facts.key
-    .map((part, i) => {
+/** Is there a row with exactly this key? Tables are looked up once. */
+function presence(connection: Connection, layouts: Layouts): (entry: KeyEntry) => boolean {
+  const tables = new Map<number, TableFacts | null>();
+  return ({ key, layout }) => {
+    let facts = tables.get(layout);
+    if (facts === undefined) {
+      facts = readTable(connection, layouts.get(layout).table.name);
+      tables.set(layout, facts);
+    }
+    if (facts === null) return true;
+    const bound = key.map(bindCell);
+    const test = facts.key.map((part, i) => {
       const column = quoteName(part.name);
       const value = bound[i]?.sql ?? "?";
       return `${column} COLLATE ${part.collation} = ${value} AND ${column} COLLATE BINARY = ${value}`;
-    })
-    .join(" AND ");
-  const params = bound.flatMap(({ value }) => [value, value]);
-  return connection.value(`SELECT 1 FROM ${quoteName(facts.name)} WHERE ${test}`, ...params) === 1n;
+    });
+    const sql = `SELECT 1 FROM ${quoteName(facts.name)} WHERE ${test.join(" AND ")}`;
+    return connection.value(sql, ...bound.flatMap(({ value }) => [value, value])) === 1n;
+  };
 }

@@ -126,9 +126,7 @@ function requireKey(layout: Layout, key: readonly Value[]): void {
     "TM-VALUE-REFUSED",
     `A row of ${layout.table.name} has NULL in its primary key: no target can tell it from another.`,
     {
-      fix:
-        "Give such rows a key, declare the key NOT NULL, then: tidemark resync " +
-        layout.table.name,
+      fix: "Give such rows a key and declare the key NOT NULL; then copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
       details: { table: layout.table.name },
     },
   );
@@ -136,7 +134,10 @@ function requireKey(layout: Layout, key: readonly Value[]): void {
 
 /** Identity of a key across layouts of a table. */
 export function keyText(layout: Layout, cells: readonly Cell[]): string {
-  return JSON.stringify([layout.table.name, ...cells.map((cell) => cell && tag(cell))]);
+  return JSON.stringify([
+    layout.table.name,
+    ...cells.map((cell) => (cell === null ? null : tag(cell))),
+  ]);
 }
 
 /** How a cell is given back to SQL without losing anything. */
