@@ -11,7 +11,8 @@ import { ensureStream, type StreamSettings } from "./settings.ts";
 
 /** How NATS buckets mark a key that was removed. */
 const OPERATION_HEADER = "KV-Operation";
-const ROLLUP_HEADER = "Nats-Rollup";
+/** A removal is marked this long, for watches that lag; then the mark itself goes. */
+const MARK_KEPT_MS = 60_000;
 
 /**
  * Documents in a key-value bucket. A bucket is a stream that keeps the last message of each subject; it
@@ -37,8 +38,6 @@ export class NatsDocuments implements Documents {
       discard: "new",
       max_msgs_per_subject: 1,
       num_replicas: connection.location.replicas,
-      allow_rollup_hdrs: true,
-      deny_delete: true,
       allow_direct: true,
     };
   }
@@ -52,8 +51,9 @@ export class NatsDocuments implements Documents {
   }
 
   async remove(key: string): Promise<void> {
-    // Rolled up: nothing of the value stays at the server.
-    await this.#publish(key, "", { [OPERATION_HEADER]: "PURGE", [ROLLUP_HEADER]: "sub" });
+    // Not rolled up, which would spare the mark: a purge makes live consumers of a server of 2.9 skip
+    // what is being stored at that moment, of whatever key.
+    await this.#publish(key, "", { [OPERATION_HEADER]: "DEL" });
   }
 
   async get(key: string): Promise<unknown | null> {
@@ -80,7 +80,8 @@ export class NatsDocuments implements Documents {
       }
       for await (const message of delivery.read(this.#connection.closed)) {
         const { key, value } = this.#entryOf(message);
-        if (value !== null && key.startsWith(prefix)) entries.set(key, value.json);
+        if (value === null) this.#sweep(message);
+        else if (key.startsWith(prefix)) entries.set(key, value.json);
         if (message.info.pending === 0) return entries;
       }
       // Ended before all had come: from the start, until the connection says what is wrong.
@@ -111,6 +112,7 @@ export class NatsDocuments implements Documents {
         attempt = 0;
         const entry = this.#entryOf(message);
         const { key, value } = entry;
+        if (value === null) this.#sweep(message);
         if (key.startsWith(prefix)) {
           missing?.delete(key);
           const revision = `${created} ${message.seq}`;
@@ -166,6 +168,15 @@ export class NatsDocuments implements Documents {
     const key = decodeKey(message.subject.slice(this.#subjects.length));
     const isRemoval = (message.headers?.get(OPERATION_HEADER) ?? "") !== "";
     return { key, value: isRemoval ? null : { json: JSON.parse(message.string()) } };
+  }
+
+  /** Takes away the old mark of a removal; best effort, whoever comes across it next tries again. */
+  #sweep({ seq, info }: JsMsg): void {
+    const isOld = Date.now() - info.timestampNanos / 1e6 > MARK_KEPT_MS;
+    if (!isOld || this.#connection.closed.aborted) return;
+    this.#connection
+      .call(this.#stream, ({ manager }) => manager.streams.deleteMessage(this.#stream, seq, false))
+      .catch(() => {});
   }
 
   #subjectOf(key: string): string {
