@@ -89,6 +89,7 @@ const TEXT_ONLY = { getTypeParser: () => (text: string) => text };
 class PostgresSql implements SqlClient {
   readonly dialect = "postgres";
   readonly #client: pg.Client;
+  #last: Promise<unknown> = Promise.resolve();
 
   static async open(url: string): Promise<PostgresSql> {
     const client = new pg.Client({ connectionString: url, types: TEXT_ONLY });
@@ -103,11 +104,11 @@ class PostgresSql implements SqlClient {
   }
 
   async run(sql: string, parameters: readonly Parameter[] = []): Promise<number> {
-    return (await this.#client.query(numbered(sql), [...parameters])).rowCount ?? 0;
+    return (await this.#query(sql, parameters)).rowCount ?? 0;
   }
 
   async rows(sql: string, parameters: readonly Parameter[] = []): Promise<SqlRow[]> {
-    return (await this.#client.query<SqlRow>(numbered(sql), [...parameters])).rows;
+    return (await this.#query(sql, parameters)).rows;
   }
 
   async begin(): Promise<void> {
@@ -128,6 +129,14 @@ class PostgresSql implements SqlClient {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client.end();
+  }
+
+  /** One at a time, whoever asks: the client takes no second query while one runs. */
+  #query(sql: string, parameters: readonly Parameter[]): Promise<pg.QueryResult<SqlRow>> {
+    const query = () => this.#client.query<SqlRow>(numbered(sql), [...parameters]);
+    const result = this.#last.then(query, query);
+    this.#last = result.catch(() => {});
+    return result;
   }
 }
 
