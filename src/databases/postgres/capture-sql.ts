@@ -146,6 +146,18 @@ export function triggerStatements(spec: CaptureSpec): ReadonlyMap<string, string
 
 export const ROW_TRIGGER = "!tidemark_row";
 
+/** The triggers that each shape cannot do without. */
+export function triggerNames(shape: Shape): readonly string[] {
+  if (shape !== "statement") return [ROW_TRIGGER, "tidemark_truncate"];
+  return [
+    "tidemark_insert",
+    "tidemark_update",
+    "tidemark_delete",
+    "tidemark_key",
+    "tidemark_truncate",
+  ];
+}
+
 /**
  * Statement shape. Rows of a key change are logged by row triggers, which all run before any
  * statement trigger: first all old keys go, then the rows come, so keys may be swapped in a statement.
@@ -249,7 +261,7 @@ function columnNamed(spec: CaptureSpec, name: string): CapturedColumn | undefine
   return spec.columns.find((column) => column.name === name);
 }
 
-/** Static statements, so that each is planned once per session. A snapshot from before the first slot was stored sees none: slot 0. */
+/** Static statements, so that each is planned once per session. The slot is null until the first switch: that is slot 0. */
 function insertPerSlot(rest: string): string {
   const [zero, ...others] = LOG_TABLES.map((slot) => `INSERT INTO ${logTable(slot)} ${rest};`);
   const branches = others.map(
@@ -270,9 +282,8 @@ function body(work: string): string {
   return `
 #variable_conflict use_column
 DECLARE
-tidemark_slot smallint;
+tidemark_slot bigint := pg_sequence_last_value('tidemark.log_slot');
 BEGIN
-SELECT s.slot INTO tidemark_slot FROM tidemark.log_slot s;
 ${work}
 END
 `;

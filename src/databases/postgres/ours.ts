@@ -35,16 +35,10 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
       `CREATE INDEX change_log_${slot}_xid ON ${logTable(slot)} (xid)`,
     ],
   })),
+  // Which log table writers use. A sequence, not a row: a trigger reads its last value without a query.
   {
     name: "tidemark.log_slot",
-    ddl: [
-      `CREATE TABLE tidemark.log_slot (
-  only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-  slot smallint NOT NULL,
-  switched_at timestamptz NOT NULL DEFAULT clock_timestamp()
-)`,
-      "INSERT INTO tidemark.log_slot (slot) VALUES (0)",
-    ],
+    ddl: ["CREATE SEQUENCE tidemark.log_slot AS smallint MINVALUE 0 MAXVALUE 2 START 0"],
   },
   {
     name: "tidemark.layouts",
@@ -98,6 +92,7 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
   database_oid oid NOT NULL,
   start pg_snapshot NOT NULL,
   purged bigint NOT NULL DEFAULT 0,
+  switched_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 )`,
     ],

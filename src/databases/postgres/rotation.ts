@@ -20,7 +20,7 @@ const LIMITS: RotationLimits = { bytes: 32 * 1024 * 1024, ageMs: 60_000 };
  * Purge by rotation: writers use one log table of three; a table that is no longer written and
  * whose rows are all purged is truncated. No row is ever deleted, nothing is left to vacuum.
  *
- * A writer with an old snapshot may still write to a table that is no longer the current one. That
+ * A writer may have read the slot just before it moved, and write to the former table after. That
  * is harmless: readers look into all three, and a table is truncated only under its ACCESS
  * EXCLUSIVE lock, which no transaction with rows in it can be holding back, after one more look that
  * every row in it belongs to a purged batch.
@@ -47,8 +47,9 @@ export class LogRotation {
   purge(upTo: number): Promise<void> {
     return this.#mutex.run(async () => {
       const [row] = await this.#control.rows(
-        `SELECT b.snapshot, l.slot, extract(epoch FROM clock_timestamp() - l.switched_at) * 1000
-         FROM tidemark.batches b, tidemark.log_slot l WHERE b.n = $1`,
+        `SELECT b.snapshot, COALESCE(pg_sequence_last_value('tidemark.log_slot'), 0),
+                extract(epoch FROM clock_timestamp() - s.switched_at) * 1000
+         FROM tidemark.batches b, tidemark.source s WHERE b.n = $1`,
         [String(upTo)],
         "purge_state",
       );
@@ -118,10 +119,9 @@ export class LogRotation {
     const [bytes, nextBytes] = (row ?? []).map(Number) as [number, number];
     const full = bytes >= this.#limits.bytes || (bytes > 0 && ageMs >= this.#limits.ageMs);
     if (!full || nextBytes > 0) return;
-    await this.#control.run(
-      "UPDATE tidemark.log_slot SET slot = $1, switched_at = clock_timestamp() WHERE slot = $2",
-      [String(next), String(slot)],
-    );
+    // Seen at once by every writer, whatever its snapshot.
+    await this.#control.rows(`SELECT setval('tidemark.log_slot', ${next})`);
+    await this.#control.run("UPDATE tidemark.source SET switched_at = clock_timestamp()");
   }
 }
 
