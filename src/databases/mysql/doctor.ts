@@ -180,6 +180,8 @@ async function tableFindings(
       await planCapture(session, [table]);
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.retryable) throw error;
+      // Told with more detail by the findings on triggers.
+      if (error.code === "TM-CAPTURE-BROKEN") continue;
       findings.push(failure("table-unfit", error.message, error.fix));
     }
   }

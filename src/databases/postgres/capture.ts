@@ -1,7 +1,7 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
-import { formatTable } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import {
   type CaptureSpec,
   filterText,
@@ -9,10 +9,12 @@ import {
   functionStatements,
   isWholeRow,
   rowAlias,
+  triggerNames,
   triggerStatements,
 } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
+import { captureBroken } from "./drift.ts";
 import { sqlState } from "./errors.ts";
 import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
 import {
@@ -41,6 +43,8 @@ export interface TableCapture {
   /** Need the table's lock; empty when the triggers stand. */
   readonly triggers: readonly string[];
   readonly reason: string;
+  /** Why changes have gone by unseen since it was captured; null when none have. */
+  readonly broken: string | null;
 }
 
 export async function planCapture(
@@ -49,6 +53,7 @@ export async function planCapture(
 ): Promise<CapturePlan> {
   const ours = await missingSourceObjects(connection);
   const captures = await prepareCaptures(connection, tables, ours.length === 0);
+  assertUnbroken(captures);
   return {
     statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
     notes: captures.map(
@@ -96,8 +101,41 @@ export async function prepareCaptures(
       nextId,
     });
     if (capture.isNewLayout) nextId++;
-    return capture;
+    const now = { oid: target.oid, state: states.get(target.oid) };
+    const broken = whatBroke(table.schema.name, [...layouts.values()], now);
+    return { ...capture, broken };
   });
+}
+
+/**
+ * A table that was captured, and now lacks a trigger or is another table of the same name, has let
+ * changes go by. Gives what is wrong; null when nothing is.
+ */
+function whatBroke(
+  name: TableName,
+  layouts: readonly StoredLayout[],
+  now: { readonly oid: string; readonly state: TableState | undefined },
+): string | null {
+  const key = tableKey(name);
+  const last = layouts
+    .filter(({ oid, table }) => oid === now.oid || tableKey(table) === key)
+    .at(-1);
+  if (last === undefined) return null;
+  if (last.oid !== now.oid) return "the table was dropped and made anew";
+  for (const trigger of triggerNames(last.shape)) {
+    const enabled = now.state?.triggers.get(trigger);
+    if (!enabled) return `trigger ${trigger} is ${enabled === false ? "disabled" : "gone"}`;
+  }
+  return null;
+}
+
+/** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN. */
+export function assertUnbroken(captures: readonly TableCapture[]): void {
+  for (const { spec, broken } of captures) {
+    if (broken === null) continue;
+    const table = formatTable(spec.table);
+    throw captureBroken(table, `Capture of ${table} is broken: ${broken}.`);
+  }
 }
 
 function foundTable(found: ReadonlyMap<string, FoundTable>, table: CaptureTable): FoundTable {
@@ -134,7 +172,11 @@ interface TableFacts {
   readonly nextId: number;
 }
 
-function prepareCapture(table: CaptureTable, target: FoundTable, facts: TableFacts): TableCapture {
+function prepareCapture(
+  table: CaptureTable,
+  target: FoundTable,
+  facts: TableFacts,
+): Omit<TableCapture, "broken"> {
   const { choice, current } = facts;
   const wanted = new Set([...table.columns, ...table.schema.key]);
   const columns = facts.columns.filter((column) => wanted.has(column.name));

@@ -5,7 +5,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
-import { prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
+import { assertUnbroken, prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
 import { RELAY_LOCK, triggerStatements } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
@@ -96,7 +96,9 @@ export class PostgresChangeLog implements ChangeLog {
     // A session of its own: DDL waits for locks, and cutting goes on meanwhile.
     const connection = await Connection.open(this.#options, "relay capture");
     try {
-      for (const capture of await prepareCaptures(connection, tables, true)) {
+      const captures = await prepareCaptures(connection, tables, true);
+      assertUnbroken(captures);
+      for (const capture of captures) {
         await this.#assertReadable(connection, capture);
         await runCapture(connection, capture);
         this.#adopt(capture);

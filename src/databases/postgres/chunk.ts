@@ -119,7 +119,7 @@ function parseCursor(layout: StoredLayout, text: string | null): CursorState | n
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
       `The key of ${formatTable(layout.table)} has changed since its copy began.`,
-      { fix: `tidemark resync ${formatTable(layout.table)}` },
+      { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
     );
   }
   return { after: cursor.after, upper: cursor.upper };

@@ -220,7 +220,7 @@ async function tableFindings(
         check: "partition-truncate",
         severity: "warning",
         message: `TRUNCATE, ATTACH or DETACH of a single partition of ${name} is not seen; TRUNCATE of the whole table is.`,
-        fix: `After such a statement: tidemark resync ${name}`,
+        fix: "After such a statement copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
       });
     }
   }
@@ -284,23 +284,23 @@ function tableCaptureFindings(capture: TableCapture, shape: string | null): Find
   const name = formatTable(capture.spec.table);
   if (shape === null)
     return [ok("capture-installed", `${name} is not captured yet; the next run begins.`)];
+  if (capture.broken !== null) {
+    return [
+      {
+        check: "trigger-broken",
+        severity: "error",
+        message: `Capture of ${name} is broken: ${capture.broken}. Changes are being missed.`,
+        fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
+      },
+    ];
+  }
   if (shape !== capture.spec.shape) {
     return [
       {
         check: "capture-shape",
         severity: "error",
         message: `${name} is captured by shape ${shape}, but now needs ${capture.spec.shape}, since ${capture.reason}.`,
-        fix: `Start Tidemark again (it sets the triggers), then run: tidemark resync ${name}`,
-      },
-    ];
-  }
-  if (capture.triggers.length > 0) {
-    return [
-      {
-        check: "trigger-broken",
-        severity: "error",
-        message: `Triggers of ${name} are gone or disabled: changes are being missed.`,
-        fix: `${capture.triggers.join("; ")}; then: tidemark resync ${name}`,
+        fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
       },
     ];
   }

@@ -43,19 +43,25 @@ export class DriftWatch {
   }
 }
 
+/** Changes may have gone by unseen: only copying anew makes source and target equal again. */
+export function captureBroken(table: string, what: string): TidemarkError {
+  return new TidemarkError("TM-CAPTURE-BROKEN", `${what} Changes may have been missed.`, {
+    fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+    details: { table },
+  });
+}
+
 function checkTable({ layout, triggers }: WatchedTable, state: TableState | undefined): void {
   const table = formatTable(layout.table);
   if (!state) {
-    throw new TidemarkError("TM-CAPTURE-BROKEN", `Table ${table} has been dropped.`, {
-      details: { table },
-    });
+    throw captureBroken(table, `Table ${table} has been dropped.`);
   }
   if (signature(state.columns, layout.columns, layout.wholeRow) !== layout.signature) {
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
       `The columns of ${table} have changed since its capture began.`,
       {
-        fix: `Stop the writers of ${table} for a moment, start Tidemark again, then run: tidemark resync ${table}`,
+        fix: "Give the target the same columns (tidemark plan prints the statements), then start again.",
         details: { table },
       },
     );
@@ -63,13 +69,7 @@ function checkTable({ layout, triggers }: WatchedTable, state: TableState | unde
   for (const trigger of triggers) {
     const enabled = state.triggers.get(trigger);
     if (enabled) continue;
-    throw new TidemarkError(
-      "TM-CAPTURE-BROKEN",
-      `Trigger ${trigger} on ${table} is ${enabled === false ? "disabled" : "gone"}: changes may have been missed.`,
-      {
-        fix: `Start Tidemark again (it sets the trigger), then run: tidemark resync ${table}`,
-        details: { table, trigger },
-      },
-    );
+    const what = enabled === false ? "disabled" : "gone";
+    throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
 }
