@@ -1,0 +1,191 @@
+// What capture refuses, notices, installs and removes (G1, G8).
+import { describe, expect, it } from "vitest";
+import type { CaptureTable } from "../../src/core/source.ts";
+import { mysql } from "../../src/databases/mysql/index.ts";
+import { available } from "../servers/index.ts";
+import { type Bed, cutOnce, openBed, openLog, SERVERS } from "./bed.ts";
+
+async function plan(bed: Bed, tables: readonly CaptureTable[]) {
+  const source = await mysql.openSource(bed.options);
+  try {
+    return await source.planCapture(tables);
+  } finally {
+    await source.close();
+  }
+}
+
+async function checks(bed: Bed, tables: readonly CaptureTable[]): Promise<string[]> {
+  const source = await mysql.openSource(bed.options);
+  try {
+    const findings = await source.diagnose(tables);
+    for (const { severity, fix } of findings) if (severity !== "ok") expect(fix).toBeTruthy();
+    return findings.filter(({ severity }) => severity === "error").map(({ check }) => check);
+  } finally {
+    await source.close();
+  }
+}
+
+/** The drift check runs at most once a second. */
+function later<T>(work: () => Promise<T>): Promise<T> {
+  return new Promise((resolve) => setTimeout(resolve, 1_100)).then(work);
+}
+
+describe.each(SERVERS)("capture on %s", (kind) => {
+  it.skipIf(!available(kind))("refuses by name what it could not see", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE p (id INT PRIMARY KEY);
+       CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT c_p FOREIGN KEY (p) REFERENCES p (id) ON DELETE SET NULL);
+       CREATE TABLE keyless (id INT NULL);
+       CREATE TABLE heap (id INT PRIMARY KEY) ENGINE = MEMORY;
+       CREATE VIEW seen AS SELECT * FROM p`,
+    );
+    const [p, c, keyless] = await bed.capture("p", "c", "keyless");
+    if (p === undefined || c === undefined || keyless === undefined)
+      throw new Error("three tables");
+    await expect(plan(bed, [c])).rejects.toMatchObject({
+      code: "TM-TABLE-UNSUPPORTED",
+      message: expect.stringMatching(/c_p.*ON DELETE SET NULL/),
+    });
+    await expect(plan(bed, [keyless])).rejects.toMatchObject({ code: "TM-TABLE-NO-KEY" });
+    await expect(bed.capture("heap")).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+    await expect(bed.capture("seen")).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+    await expect(bed.capture("keylesss")).rejects.toMatchObject({
+      code: "TM-TABLE-MISSING",
+      fix: "did you mean keyless?",
+    });
+    await expect(plan(bed, [{ ...p, filters: ["nothing > 1"] }])).rejects.toMatchObject({
+      code: "TM-CONFIG-INVALID",
+    });
+    expect(await checks(bed, [c])).toContain("table-unfit");
+  });
+
+  it.skipIf(!available(kind))(
+    "waits for who wrote before, installs once, and stands first",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        `CREATE TABLE t (id INT PRIMARY KEY, v INT); CREATE TABLE audit (id INT AUTO_INCREMENT PRIMARY KEY, t INT);
+       CREATE TRIGGER t_audit AFTER INSERT ON t FOR EACH ROW INSERT INTO audit (t) VALUES (NEW.id)`,
+      );
+      const tables = await bed.capture("t", "audit");
+      const before = await bed.connect();
+      await before.query("START TRANSACTION; INSERT INTO t VALUES (1, 1)");
+      let ready = false;
+      const opening = openLog(bed, tables).then((opened) => {
+        ready = true;
+        return opened;
+      });
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      expect(ready).toBe(false);
+      await before.query("COMMIT");
+      await using opened = await opening;
+      const { log, layouts } = opened;
+      const other = await mysql.openSource(bed.options);
+      expect(await other.openChangeLog()).toBeNull();
+      expect((await other.planCapture(tables)).statements).toEqual([]);
+      await other.close();
+      await bed.admin.query("INSERT INTO t VALUES (2, 2)");
+      const names = (await cutOnce(log))?.changes.map(
+        ({ layout }) => layouts.get(layout)?.table.name,
+      );
+      expect(names).toEqual(["t", "audit"]);
+      expect(await checks(bed, tables)).toEqual([]);
+    },
+  );
+
+  it.skipIf(!available(kind))(
+    "logs filters, key changes and only the columns asked for",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        "CREATE TABLE t (k VARCHAR(10) COLLATE utf8mb4_general_ci PRIMARY KEY, status VARCHAR(10), card VARCHAR(20))",
+      );
+      const tables = (await bed.capture("t")).map((table) => ({
+        ...table,
+        columns: ["k", "status"],
+        filters: ["status <> 'draft'", "t.k LIKE 'a%' -- by key"],
+      }));
+      await using opened = await openLog(bed, tables);
+      await bed.admin.query(
+        `INSERT INTO t VALUES ('a', 'draft', '1234'), ('b', NULL, '1234'); UPDATE t SET k = 'A', status = 'x' WHERE k = 'a';
+       DELETE FROM t WHERE k = 'b'`,
+      );
+      const batch = await cutOnce(opened.log);
+      expect(
+        batch?.changes.map(({ op, keyBefore, row, filters }) => ({ op, keyBefore, row, filters })),
+      ).toEqual([
+        { op: "insert", keyBefore: null, row: ["a", "draft"], filters: [false, true] },
+        { op: "insert", keyBefore: null, row: ["b", null], filters: [false, false] },
+        { op: "update", keyBefore: ["a"], row: ["A", "x"], filters: [true, true] },
+        { op: "delete", keyBefore: ["b"], row: null, filters: [] },
+      ]);
+      const [stored] = await bed.admin.query(
+        "SELECT COUNT(*) FROM tidemark_change_log WHERE row_after LIKE '%1234%'",
+      );
+      expect(stored).toEqual([["0"]]);
+    },
+  );
+
+  it.skipIf(!available(kind))(
+    "notices drift, an emptied log and a dropped trigger, and does not mend in silence",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
+      const tables = await bed.capture("t");
+      {
+        await using opened = await openLog(bed, tables);
+        await bed.admin.query("INSERT INTO t VALUES (1, 1)");
+        expect(await cutOnce(opened.log)).not.toBeNull();
+        await bed.admin.query("ALTER TABLE t ADD COLUMN w INT");
+        await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject({
+          code: "TM-SCHEMA-DRIFT",
+        });
+      }
+      const widened = await bed.capture("t");
+      await using opened = await openLog(bed, widened);
+      await bed.admin.query("INSERT INTO t VALUES (2, 2, 2)");
+      const batch = await cutOnce(opened.log);
+      expect(batch?.changes.map(({ layout, row }) => [layout, row])).toEqual([
+        [2, ["2", "2", "2"]],
+      ]);
+      await bed.admin.query("TRUNCATE tidemark_change_log");
+      await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject({
+        code: "TM-SOURCE-REWOUND",
+      });
+      await bed.admin.query("ALTER TABLE tidemark_change_log AUTO_INCREMENT = 100");
+      expect(await later(() => cutOnce(opened.log))).toBeNull();
+      const [triggers] = await bed.admin.query(
+        "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+      );
+      const [[name = ""] = []] = triggers as unknown as string[][];
+      await bed.admin.query(`DROP TRIGGER ${name}`);
+      const broken = { code: "TM-CAPTURE-BROKEN" };
+      await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject(broken);
+      expect(await checks(bed, widened)).toEqual(["trigger-broken"]);
+      await expect(opened.log.capture(widened)).rejects.toMatchObject(broken);
+    },
+  );
+
+  it.skipIf(!available(kind))(
+    "is removed without a trace, and a copy is told from the original",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
+      const tables = await bed.capture("t");
+      {
+        await using opened = await openLog(bed, tables);
+        expect(opened.log.timeline).toMatch(/^[0-9a-f-]{36}$/);
+      }
+      await bed.admin.query("UPDATE tidemark_source SET identity = 'elsewhere'");
+      await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-SOURCE-CLONED" });
+      const catalog = await mysql.openCatalog(bed.options);
+      expect((await catalog.planUninstall()).length).toBe(8);
+      await catalog.uninstall();
+      expect(await catalog.planUninstall()).toEqual([]);
+      expect(await catalog.listTables()).toEqual([{ schema: null, name: "t" }]);
+      await catalog.close();
+      await bed.admin.query("INSERT INTO t VALUES (1, 1)");
+    },
+  );
+});
