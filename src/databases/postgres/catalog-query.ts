@@ -3,7 +3,8 @@
  * `WITH RECURSIVE`; `oids` is an SQL expression that gives an oid array.
  *
  * Columns: table_oid, number, name, not_null, generated, identity, type_name, built_in, class,
- * modifier, formatted, bare, labels (JSON array), declared (format_type of the column itself).
+ * modifier, formatted, bare (modifier -1, not NULL: `bpchar` and `"bit"`, where `character` and
+ * `bit` would mean a length of 1), labels (JSON array), declared (format_type of the column itself).
  */
 export function columnsQuery(oids: string): string {
   return `
@@ -27,7 +28,7 @@ SELECT l.attrelid::oid, l.attnum, l.attname, l.attnotnull OR b.strict, l.attgene
          SELECT pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%'
          FROM pg_attrdef d WHERE d.adrelid = l.attrelid AND d.adnum = l.attnum), false),
        t.typname, t.typnamespace = 'pg_catalog'::regnamespace, t.typtype, b.modifier,
-       format_type(t.oid, b.modifier), format_type(t.oid, NULL),
+       format_type(t.oid, b.modifier), format_type(t.oid, -1),
        (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
        format_type(l.atttypid, l.atttypmod), l.atthasdef
 FROM live l
