@@ -1,6 +1,7 @@
 import { confirm, isCancel } from "@clack/prompts";
 import { type Command, Option } from "commander";
 import pc from "picocolors";
+import type { DatabaseDefinition } from "../../core/definition.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, loadDefinition } from "../definition.ts";
@@ -8,6 +9,7 @@ import { addEndOptions, loadDefinition } from "../definition.ts";
 interface UninstallOptions {
   readonly yes?: boolean;
   readonly dryRun?: boolean;
+  readonly database?: readonly string[];
 }
 
 type Statements = readonly { readonly name: string; readonly statements: readonly string[] }[];
@@ -18,20 +20,26 @@ export const uninstall: CommandModule = {
   description:
     "Removes every trigger, function, table and schema of Tidemark from the databases of the config. " +
     "Your own tables and rows stay as they are; the place each sync had reached is forgotten.",
-  examples: ["tidemark uninstall --dry-run", "tidemark uninstall --yes"],
+  examples: [
+    "tidemark uninstall --dry-run",
+    "tidemark uninstall --yes",
+    "tidemark uninstall --database reports --yes",
+  ],
 
   configure(command: Command): void {
     addEndOptions(command);
     command
       .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
+      .option("--database <names...>", "only these databases (a target alone is then copied anew)")
       .option("--yes", "do not ask")
       .option("--dry-run", "print the statements and change nothing");
   },
 
   async run(invocation: Invocation): Promise<number> {
     const { output, log } = invocation;
-    const { yes = false, dryRun = false } = invocation.options as UninstallOptions;
-    const definition = await loadDefinition(invocation, { tables: "any" });
+    const { yes = false, dryRun = false, database } = invocation.options as UninstallOptions;
+    const whole = await loadDefinition(invocation, { tables: "any" });
+    const definition = { ...whole, databases: chosen(whole.databases, database) };
     const engine = await import("../../pipeline/uninstall.ts");
     const planned = await engine.planUninstall(definition, log.logger);
     show(invocation, planned);
@@ -43,6 +51,20 @@ export const uninstall: CommandModule = {
     return output.end({ databases, removed: true });
   },
 };
+
+function chosen(
+  databases: readonly DatabaseDefinition[],
+  names: readonly string[] | undefined,
+): readonly DatabaseDefinition[] {
+  const known = databases.map(({ name }) => name);
+  const unknown = names?.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new TidemarkError("TM-USAGE", `No database is named "${unknown}".`, {
+      fix: `Known: ${known.join(", ")}.`,
+    });
+  }
+  return databases.filter(({ name }) => names === undefined || names.includes(name));
+}
 
 function show({ output }: Invocation, databases: Statements): void {
   for (const { name, statements } of databases) {
