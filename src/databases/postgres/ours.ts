@@ -177,26 +177,21 @@ async function missing(
 }
 
 /**
- * Triggers first, each with its table's lock for a moment only; then the schema. Dropping the
- * schema with CASCADE alone would lock all captured tables at once.
+ * Functions first, each with its triggers and their table's lock for a moment only; then the schema.
+ * Dropping the schema with CASCADE alone would lock all captured tables at once. A trigger that
+ * goes with its function needs no ownership of its table, which the role may lack.
  */
 export async function uninstallStatements(connection: Connection): Promise<readonly string[]> {
-  const triggers = await connection.rows(
-    `SELECT n.nspname, c.relname, t.tgname
-     FROM pg_trigger t
-     JOIN pg_proc p ON p.oid = t.tgfoid
-     JOIN pg_class c ON c.oid = t.tgrelid
-     JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') AND NOT t.tgisinternal AND t.tgparentid = 0
-     ORDER BY 1, 2, 3`,
+  const functions = await connection.rows(
+    `SELECT p.proname FROM pg_proc p
+     WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') ORDER BY 1`,
   );
   const [schema] = await connection.rows(
     `SELECT 1 FROM pg_namespace WHERE nspname = ${quoteLiteral(OUR_SCHEMA)}`,
   );
   return [
-    ...(triggers as string[][]).map(
-      ([schemaName, table, trigger]) =>
-        `DROP TRIGGER ${quoteIdentifier(trigger as string)} ON ${quoteIdentifier(schemaName as string)}.${quoteIdentifier(table as string)}`,
+    ...(functions as string[][]).map(
+      ([name]) => `DROP FUNCTION ${OUR_SCHEMA}.${quoteIdentifier(name as string)}() CASCADE`,
     ),
     ...(schema ? [`DROP SCHEMA ${OUR_SCHEMA} CASCADE`] : []),
   ];
@@ -204,7 +199,7 @@ export async function uninstallStatements(connection: Connection): Promise<reado
 
 export async function uninstall(connection: Connection): Promise<void> {
   for (const statement of await uninstallStatements(connection)) {
-    // Writers must not queue behind a DROP TRIGGER that waits for a long transaction.
+    // Writers must not queue behind a DROP that waits for a long transaction.
     await withShortLocks(connection, statement, () => connection.script(statement));
   }
 }
