@@ -1,7 +1,8 @@
-import type { Layout } from "../../core/change.ts";
+import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import { captureExpression } from "./captured-text.ts";
 import { quoteName } from "./identifiers.ts";
+import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
 
 export const EVENTS = ["INSERT", "UPDATE", "DELETE"] as const;
@@ -20,7 +21,7 @@ export function triggerName(table: string, event: Event): string {
  * id at a time, at the moment the changed row is locked. Order per row rests on that: an
  * INSERT … SELECT could reserve ids ahead.
  */
-export function triggerBody(layout: Layout, event: Event): string {
+export function triggerBody(layout: StoredLayout, event: Event): string {
   const row = (prefix: string) => layout.columns.map((column) => captured(column, prefix));
   const key = layout.key.flatMap((index) => {
     const column = layout.columns[index];
@@ -49,7 +50,7 @@ export function triggerBody(layout: Layout, event: Event): string {
   );
 }
 
-function captured(column: Layout["columns"][number], prefix: string): string {
+function captured(column: LayoutColumn, prefix: string): string {
   return captureExpression(column, `${prefix}.${quoteName(column.name)}`);
 }
 
@@ -63,7 +64,7 @@ function keyIsSame(names: readonly string[]): string {
 }
 
 /** One `t` or `f` for each filter, for the row after. */
-function filterText(layout: Layout, prefix: string): string {
+function filterText(layout: StoredLayout, prefix: string): string {
   if (layout.filters.length === 0) return "''";
   const row = filterColumns(layout).map(
     (name) => `${prefix}.${quoteName(name)} AS ${quoteName(name)}`,
@@ -72,31 +73,26 @@ function filterText(layout: Layout, prefix: string): string {
 }
 
 /** A filter that gives NULL does not hold. The line break ends a comment at the end of a filter. */
-export function filterFlags(layout: Layout): string {
+export function filterFlags(layout: StoredLayout): string {
   if (layout.filters.length === 0) return "''";
   return `CONCAT(${layout.filters.map((filter) => `IF((${filter}\n), 't', 'f')`).join(", ")})`;
 }
 
-/**
- * The columns that a filter may speak of: those whose name stands anywhere in its text. A name that
- * is there by accident costs a little; one that is missing is found by {@link filterCheck}.
- */
-function filterColumns(layout: Layout): string[] {
-  const text = layout.filters.join("\n").toLowerCase();
-  const names = layout.columns.map((column) => column.name);
-  const used = names.filter((name) => text.includes(name.toLowerCase()));
-  return used.length > 0 ? used : names.slice(0, 1);
+/** A row without columns is no row: then the key, which costs least. */
+function filterColumns(layout: StoredLayout): readonly string[] {
+  if (layout.filterColumns.length > 0) return layout.filterColumns;
+  return layout.columns.slice(0, 1).map((column) => column.name);
 }
 
 /** Fails where a filter would fail inside the trigger, without touching a row. */
-export function filterCheck(layout: Layout): string {
+export function filterCheck(layout: StoredLayout): string {
   const row = filterColumns(layout).map(quoteName).join(", ");
   const table = quoteName(layout.table.name);
   return `SELECT ${filterFlags(layout)} FROM (SELECT ${row} FROM ${table} LIMIT 0) AS ${table}`;
 }
 
 export interface TriggerPlan {
-  readonly layout: Layout;
+  readonly layout: StoredLayout;
   readonly event: Event;
   /** Does ours stand already and is to be replaced? */
   readonly replace: boolean;

@@ -8,7 +8,7 @@ import { isoTime, loadBatches } from "./batch-records.ts";
 import { MysqlBatches } from "./batches.ts";
 import { installCapture } from "./capture.ts";
 import { openWriter, Session, takeLock } from "./connection.ts";
-import { loadLayouts } from "./layouts.ts";
+import { loadLayouts, publicLayout } from "./layouts.ts";
 import { createOurs, LOG, SOURCE } from "./ours.ts";
 import { MysqlSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
@@ -79,7 +79,7 @@ export class MysqlChangeLog implements ChangeLog {
     const asked = new Set(tables.map(({ schema }) => formatTable(schema.name)));
     const captured = layouts.filter((each) => each.active && asked.has(formatTable(each.table)));
     this.batches.setLayouts(layouts, captured);
-    return layouts;
+    return layouts.map(publicLayout);
   }
 
   waitForChanges(signal: AbortSignal): Promise<void> {

@@ -13,6 +13,8 @@ export interface StoredLayout extends Layout {
   readonly signature: string;
   /** Does the layout hold every column the table had? Then a new column is drift. */
   readonly whole: boolean;
+  /** Columns that the filters may speak of, captured or not. */
+  readonly filterColumns: readonly string[];
   /** Hash over the triggers as the server stored them; null while they are being created. */
   readonly triggers: string | null;
   readonly active: boolean;
@@ -24,6 +26,7 @@ interface Definition {
   readonly columns: readonly LayoutColumn[];
   readonly key: readonly number[];
   readonly filters: readonly string[];
+  readonly filterColumns: readonly string[];
   readonly whole: boolean;
 }
 
@@ -46,6 +49,7 @@ export function wantedLayout(table: CaptureTable, facts: TableFacts): StoredLayo
     columns,
     key,
     filters: table.filters,
+    filterColumns: namedIn(table.filters, facts),
     whole: columns.length === facts.columns.length,
     triggers: null,
     active: true,
@@ -59,16 +63,32 @@ function layoutColumn(column: ReturnType<typeof columnSchema>): LayoutColumn {
 }
 
 /**
- * Hash over the columns that the layout captures, and over the names of all columns when it
+ * The columns whose name stands anywhere in the filters. A name that is there by accident costs a
+ * little; one that is missing is found before anything is installed (filterCheck).
+ */
+function namedIn(filters: readonly string[], facts: TableFacts): readonly string[] {
+  const text = filters.join("\n").toLowerCase();
+  return facts.columns
+    .map((column) => column.name)
+    .filter((name) => text.includes(name.toLowerCase()));
+}
+
+/** The layout without what only the source needs to know. */
+export function publicLayout({ id, table, columns, key, filters }: StoredLayout): Layout {
+  return { id, table, columns, key, filters };
+}
+
+/**
+ * Hash over the columns that the layout captures or filters by, and over the names of all columns when it
  * captures all: what may change without the trigger noticing.
  */
 export function signatureOf(
-  layout: Pick<StoredLayout, "columns" | "whole">,
+  layout: Pick<StoredLayout, "columns" | "filterColumns" | "whole">,
   facts: TableFacts,
 ): string {
-  const captured = new Set(layout.columns.map((column) => column.name));
+  const needed = new Set([...layout.columns.map((column) => column.name), ...layout.filterColumns]);
   const columns = facts.columns
-    .filter((column) => layout.whole || captured.has(column.name))
+    .filter((column) => layout.whole || needed.has(column.name))
     .map(({ name, columnType, charset, collation, nullable, generated, json }) =>
       JSON.stringify([name, columnType, charset, collation, nullable, generated, json]),
     );
@@ -81,8 +101,9 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 function definitionText(layout: StoredLayout): string {
-  const { table, columns, key, filters, whole } = layout;
-  return JSON.stringify({ table, columns, key, filters, whole } satisfies Definition);
+  const { table, columns, key, filters, filterColumns, whole } = layout;
+  const definition: Definition = { table, columns, key, filters, filterColumns, whole };
+  return JSON.stringify(definition);
 }
 
 export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {

@@ -51,8 +51,8 @@ export function within(runs: readonly Run[]): string {
     .join(" OR ");
 }
 
-const PAGE_BYTES = 2 << 20;
-const MAX_PAGE_ROWS = 4_000;
+const PAGE_BYTES = 1 << 20;
+const MAX_PAGE_ROWS = 2_000;
 const FIRST_PAGE_ROWS = 500;
 /** Ranges in one statement: more cost the optimizer more than another round trip. */
 const MAX_RANGES = 200;

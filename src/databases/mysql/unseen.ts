@@ -15,7 +15,7 @@ export interface Unseen {
 /** So many rows, each no longer than this, are taken along at once: most cuts are done in one read. */
 const FEW_ROWS = 400;
 const SMALL_ROW = 32 << 10;
-const ID_PAGE = 50_000;
+const ID_PAGE = 10_000;
 const MAX_RANGES = 400;
 /** Ids that may be looked at in vain to save a descent into the index. */
 const NEAR = 8;
