@@ -22,6 +22,8 @@ export interface CaptureShape {
   /** As in the layout, in table order. */
   readonly columns: readonly string[];
   readonly filters: readonly string[];
+  /** Does the update trigger fire for these columns only? Fixed when it is installed. */
+  readonly onlyColumns: boolean;
 }
 
 export interface Trigger {
@@ -46,7 +48,7 @@ export function shapeOf(connection: Connection, table: CaptureTable): CaptureSha
     throw new TidemarkError("TM-SCHEMA-DRIFT", `${name} has no column "${column}" any more.`);
   });
   for (const filter of table.filters) checkFilter(connection, facts, filter);
-  return { facts, columns, filters: table.filters };
+  return { facts, columns, filters: table.filters, onlyColumns: areEnough(facts, columns, table) };
 }
 
 function requireKey(connection: Connection, facts: TableFacts): void {
@@ -119,9 +121,11 @@ export function triggersOf(shape: CaptureShape, layout: number): readonly Trigge
   const gone = logGone(shape, layout);
   const triggers = [
     trigger("insert", `AFTER INSERT ON ${table}`, [logRow(shape, layout, "i")]),
-    trigger("update", `AFTER UPDATE${updatedColumns(shape)} ON ${table} WHEN NOT (${keyChanged})`, [
-      logRow(shape, layout, "u"),
-    ]),
+    trigger(
+      "update",
+      `AFTER UPDATE${shape.onlyColumns ? ` OF ${shape.columns.map(quoteName).join(", ")}` : ""} ON ${table} WHEN NOT (${keyChanged})`,
+      [logRow(shape, layout, "u")],
+    ),
     // The old key first: the new row may hold a unique value that the old row still holds at the target.
     trigger("update_key", `AFTER UPDATE ON ${table} WHEN ${keyChanged}`, [
       gone,
@@ -144,12 +148,15 @@ export function triggersOf(shape: CaptureShape, layout: number): readonly Trigge
   return triggers;
 }
 
-/** An update of columns that are not captured is not a change, unless a filter or a generated column may read them. */
-function updatedColumns({ facts, columns, filters }: CaptureShape): string {
+/** An update of other columns is no change, unless a filter or a generated column may read them. */
+function areEnough(
+  facts: TableFacts,
+  columns: readonly string[],
+  { filters }: CaptureTable,
+): boolean {
   const all = columns.length === facts.columns.length;
   const derived = facts.columns.some((column) => column.generated);
-  if (all || derived || filters.length > 0) return "";
-  return ` OF ${columns.map(quoteName).join(", ")}`;
+  return !all && !derived && filters.length === 0;
 }
 
 function logRow({ facts, columns, filters }: CaptureShape, layout: number, op: "i" | "u"): string {

@@ -10,7 +10,7 @@ import { layoutOf, shapeOf, standingTriggers, triggersOf, widenLog } from "./cap
 import type { Connection } from "./connection.ts";
 import { checkCapture, Guard } from "./guard.ts";
 import { quoteName, sameName } from "./identifiers.ts";
-import { Layouts } from "./layouts.ts";
+import { type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
 
@@ -190,17 +190,17 @@ function inodeOf(path: string): string | null {
 function captureTable(connection: Connection, layouts: Layouts, table: CaptureTable): void {
   const { current, wanted, statements } = planTable(connection, layouts, table);
   if (current !== undefined && statements.length === 0) return;
-  const layout = layouts.add(wanted);
   const shape = shapeOf(connection, table);
+  const layout = layouts.add(wanted, shape.onlyColumns);
   for (const name of standingTriggers(connection, shape.facts.name).keys()) {
     connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
   }
   for (const sql of widenLog(connection, [shape])) connection.db.exec(sql);
-  for (const { sql } of triggersOf(shape, layout.id)) connection.db.exec(sql);
+  for (const { sql } of triggersOf(shape, layout)) connection.db.exec(sql);
 }
 
 export interface TablePlan {
-  readonly current: Layout | undefined;
+  readonly current: InstalledLayout | undefined;
   readonly wanted: Omit<Layout, "id">;
   /** As they would be run; empty when capture stands as asked. */
   readonly statements: readonly string[];
@@ -222,7 +222,7 @@ export function planTable(
     .find((layout) => sameName(layout.table.name, shape.facts.name));
   const standing = standingTriggers(connection, shape.facts.name);
   if (current !== undefined && standsStill(connection, current)) {
-    const { id, ...definition } = current;
+    const { id, onlyColumns, ...definition } = current;
     if (JSON.stringify(definition) === JSON.stringify(wanted)) {
       return { current, wanted, statements: checkCapture(connection, current) };
     }
@@ -242,7 +242,7 @@ export function planTable(
  * Did the layout's triggers log without a gap until now? False when the table was altered under
  * them (they then followed the alteration, or SQLite refused it). Throws TM-CAPTURE-BROKEN.
  */
-function standsStill(connection: Connection, layout: Layout): boolean {
+function standsStill(connection: Connection, layout: InstalledLayout): boolean {
   try {
     checkCapture(connection, layout);
     return true;

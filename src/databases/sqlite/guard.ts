@@ -1,10 +1,9 @@
-import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { type CaptureShape, standingTriggers, type Trigger, triggersOf } from "./capture.ts";
 import type { Connection } from "./connection.ts";
 import { readTable } from "./facts.ts";
 import { quoteName, sameName } from "./identifiers.ts";
-import type { Layouts } from "./layouts.ts";
+import type { InstalledLayout, Layouts } from "./layouts.ts";
 
 /**
  * Watches that capture stands as it was installed. Costs one pragma per cut: SQLite counts every
@@ -48,7 +47,7 @@ export class Guard {
  * Gives the statements that bring the notes of displaced rows in line with the table's unique
  * indexes, which may come and go. Anything else that differs has let changes pass by.
  */
-export function checkCapture(connection: Connection, layout: Layout): string[] {
+export function checkCapture(connection: Connection, layout: InstalledLayout): string[] {
   const shape = shapeOfLayout(connection, layout);
   const standing = standingTriggers(connection, shape.facts.name);
   const expected = triggersOf(shape, layout.id);
@@ -83,7 +82,7 @@ function isNote(trigger: string): boolean {
 }
 
 /** The shape that a layout was captured with, over the table as it is now. Throws TM-SCHEMA-DRIFT. */
-function shapeOfLayout(connection: Connection, layout: Layout): CaptureShape {
+function shapeOfLayout(connection: Connection, layout: InstalledLayout): CaptureShape {
   const name = layout.table.name;
   const facts = readTable(connection, name);
   if (facts === null) throw drift(name, "the table is gone");
@@ -100,7 +99,7 @@ function shapeOfLayout(connection: Connection, layout: Layout): CaptureShape {
     key.length === facts.key.length &&
     key.every((column, i) => sameName(column, facts.key[i]?.name ?? ""));
   if (!sameKey) throw drift(name, "its key changed");
-  return { facts, columns, filters: layout.filters };
+  return { facts, columns, filters: layout.filters, onlyColumns: layout.onlyColumns };
 }
 
 const AGAIN = "tidemark uninstall, then run again: the tables are copied anew";

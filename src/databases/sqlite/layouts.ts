@@ -9,7 +9,12 @@ import { encodeCell, tag } from "./types.ts";
 interface LayoutRow {
   readonly id: bigint;
   readonly definition: string;
-  readonly current: bigint;
+  readonly only_columns: bigint;
+}
+
+/** A layout, and how its update trigger was made. */
+export interface InstalledLayout extends Layout {
+  readonly onlyColumns: boolean;
 }
 
 /** The layouts of a file, read once and kept: they never change, only new ones come. */
@@ -22,27 +27,33 @@ export class Layouts {
   }
 
   all(): readonly Layout[] {
-    return this.#load("");
+    const layouts = this.#rows("").map(toLayout);
+    for (const layout of layouts) this.#byId.set(layout.id, layout);
+    return layouts;
   }
 
   /** Those that triggers log with now. */
-  current(): readonly Layout[] {
-    return this.#load("WHERE current = 1");
+  current(): readonly InstalledLayout[] {
+    return this.#rows("WHERE current = 1").map((row) => ({
+      ...toLayout(row),
+      onlyColumns: row.only_columns === 1n,
+    }));
   }
 
   /** Makes this the layout of its table from now on; gives it its id. Within a transaction. */
-  add(layout: Omit<Layout, "id">): Layout {
+  add(layout: Omit<Layout, "id">, onlyColumns: boolean): number {
     const connection = this.#connection;
     connection.run(
       "UPDATE tidemark_layouts SET current = 0 WHERE table_name = ? COLLATE NOCASE",
       layout.table.name,
     );
     const id = connection.value(
-      "INSERT INTO tidemark_layouts (table_name, definition, current) VALUES (?, ?, 1) RETURNING id",
+      "INSERT INTO tidemark_layouts (table_name, definition, only_columns, current) VALUES (?, ?, ?, 1) RETURNING id",
       layout.table.name,
       JSON.stringify(layout),
+      onlyColumns ? 1n : 0n,
     );
-    return { ...layout, id: Number(id) };
+    return Number(id);
   }
 
   get(id: number): Layout {
@@ -55,15 +66,15 @@ export class Layouts {
     );
   }
 
-  #load(where: string): Layout[] {
-    return this.#connection
-      .rows<LayoutRow>(`SELECT id, definition, current FROM tidemark_layouts ${where} ORDER BY id`)
-      .map((row) => {
-        const layout = { ...JSON.parse(row.definition), id: Number(row.id) } as Layout;
-        this.#byId.set(layout.id, layout);
-        return layout;
-      });
+  #rows(where: string): LayoutRow[] {
+    return this.#connection.rows<LayoutRow>(
+      `SELECT id, definition, only_columns FROM tidemark_layouts ${where} ORDER BY id`,
+    );
   }
+}
+
+function toLayout(row: LayoutRow): Layout {
+  return { ...JSON.parse(row.definition), id: Number(row.id) } as Layout;
 }
 
 const OPERATIONS: Readonly<Record<string, Operation>> = { i: "insert", u: "update", d: "delete" };

@@ -13,7 +13,8 @@ export function isOurs(name: string): boolean {
  * The tables of a source.
  *
  * - `tidemark_source`: one row. `purged`: batches up to this one have lost their changes.
- * - `tidemark_layouts`: what was captured, ever; `current` marks the layout triggers log with now.
+ * - `tidemark_layouts`: what was captured, ever; `current` marks the layout triggers log with now,
+ *   `only_columns` that its update trigger fires for the captured columns only.
  * - `tidemark_batches`: the record of each cut, B1. `definition` fixes the content: first and last id,
  *   time, and a random word, so that two histories with equal ids still have different hashes.
  * - `tidemark_change_log`: the changes. AUTOINCREMENT, because an id may never come again after a
@@ -34,6 +35,7 @@ export const SOURCE_TABLES: Readonly<Record<string, string>> = {
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   table_name TEXT NOT NULL,
   definition TEXT NOT NULL,
+  only_columns INTEGER NOT NULL,
   current INTEGER NOT NULL
 )`,
   tidemark_batches: `CREATE TABLE tidemark_batches (

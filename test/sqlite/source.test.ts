@@ -1,0 +1,378 @@
+// What only SQLite has: files that move and are copied, schemas that change under the triggers,
+// journal modes, keys that may be NULL, values of any class.
+import { spawn } from "node:child_process";
+import { copyFileSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { silentLogger } from "../../src/core/log.ts";
+import { isTagged, type Tagged } from "../../src/core/value.ts";
+import { sqlite } from "../../src/databases/sqlite/index.ts";
+import { Bench, refuses } from "../../src/testing/database-bed.ts";
+import { describeChange, Replica, sorted, takeChanges } from "../../src/testing/replica.ts";
+import { sqliteBed } from "../conformance/sqlite-bed.ts";
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = new Bench(await sqliteBed());
+});
+afterEach(() => bench.close());
+
+const path = () => bench.bed.url.slice("sqlite:".length);
+
+async function capture(ddl: string, table = "t") {
+  const sql = await bench.sql();
+  await sql.run(ddl);
+  const source = await bench.source();
+  const log = await bench.log(source);
+  const layouts = await log.capture([await bench.captureTable(table)]);
+  return { sql, source, log, layouts };
+}
+
+const SIMPLE = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)";
+
+describe("what is captured", () => {
+  it("follows cascades through foreign keys", async () => {
+    const sql = await bench.sql();
+    await sql.run(`CREATE TABLE p (id INTEGER PRIMARY KEY);
+      CREATE TABLE t (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p ON DELETE CASCADE ON UPDATE CASCADE)`);
+    const log = await bench.log();
+    const layouts = await log.capture([
+      await bench.captureTable("p"),
+      await bench.captureTable("t"),
+    ]);
+    const replica = new Replica(layouts);
+    await sql.run(
+      "INSERT INTO p VALUES (1), (2), (3); INSERT INTO t VALUES (10, 1), (20, 2), (30, 3)",
+    );
+    await sql.run("DELETE FROM p WHERE id = 1; UPDATE p SET id = 9 WHERE id = 2");
+    // The row that REPLACE removes takes its children along, with or without triggers.
+    await sql.run("CREATE UNIQUE INDEX one ON p (id); REPLACE INTO p VALUES (3)");
+    replica.apply(await takeChanges(log.batches));
+    expect(replica.rows("t")).toEqual(sorted(await sql.rows("SELECT * FROM t")));
+    expect(replica.rows("p")).toEqual(sorted(await sql.rows("SELECT * FROM p")));
+  });
+
+  it("takes tables without rowid, STRICT ones, and those whose columns hide the rowid", async () => {
+    for (const [i, ddl] of [
+      "(id TEXT PRIMARY KEY, a ANY) WITHOUT ROWID, STRICT",
+      "(rowid TEXT, _rowid_ TEXT, oid TEXT, id TEXT PRIMARY KEY)",
+      "(rowid TEXT PRIMARY KEY, a INT)",
+      "(a INTEGER GENERATED ALWAYS AS (length(id)) STORED, id TEXT PRIMARY KEY, b AS (a * 2))",
+    ].entries()) {
+      const sql = await bench.sql();
+      const log = await bench.log();
+      await sql.run(`CREATE TABLE t${i} ${ddl}`);
+      const table = await bench.captureTable(`t${i}`);
+      const replica = new Replica(await log.capture([table]));
+      const key = table.schema.key.join();
+      await sql.run(`INSERT INTO t${i} (${key}) VALUES ('x'), ('yy'), ('zzz')`);
+      await sql.run(`UPDATE t${i} SET ${key} = 'moved' WHERE ${key} = 'x'`);
+      await sql.run(`DELETE FROM t${i} WHERE ${key} = 'yy'`);
+      replica.apply(await takeChanges(log.batches));
+      const rows = (await sql.rows(`SELECT * FROM t${i}`)).length;
+      expect(replica.rows(`t${i}`)).toHaveLength(rows);
+      expect(JSON.stringify(replica.rows(`t${i}`))).toContain("moved");
+      await log.close();
+    }
+  });
+
+  it("refuses virtual tables", async () => {
+    const sql = await bench.sql();
+    await sql.run("CREATE VIRTUAL TABLE v USING rtree(id, low, high)");
+    await refuses(bench.captureTable("v"), "TM-TABLE-UNSUPPORTED");
+    expect(await (await bench.catalog()).listTables()).toEqual([]);
+  });
+
+  it("refuses rows whose key is NULL, which SQLite allows, before and after", async () => {
+    const ddl = "CREATE TABLE t (id TEXT PRIMARY KEY, a TEXT); INSERT INTO t VALUES (NULL, 'x')";
+    const sql = await bench.sql();
+    await sql.run(ddl);
+    const log = await bench.log();
+    const table = await bench.captureTable("t");
+    await refuses(log.capture([table]), "TM-TABLE-NO-KEY");
+    await sql.run("DELETE FROM t");
+    await log.capture([table]);
+    await sql.run("INSERT INTO t VALUES (NULL, 'y')");
+    await refuses(takeChanges(log.batches), "TM-VALUE-REFUSED");
+  });
+
+  it("reads keys of every class in their order, a few at a time", async () => {
+    const { sql, log, layouts } = await capture(
+      "CREATE TABLE t (k PRIMARY KEY NOT NULL) WITHOUT ROWID",
+    );
+    await sql.run(
+      "INSERT INTO t VALUES (1), (-5), (2.5), (9223372036854775807), ('a'), (''), ('a' || char(0) || 'b'), (x''), (x'00ff'), (CAST(x'61ff' AS TEXT)), ('1'), (1e300)",
+    );
+    const replica = new Replica(layouts);
+    const classes: string[] = [];
+    let after: string | null = null;
+    for (let done = false; !done; ) {
+      const { pages, chunk } = await log.batches.cut({
+        table: bench.name("t"),
+        after,
+        maxRows: 1,
+        maxBytes: 1,
+      });
+      for await (const page of pages) replica.apply(page);
+      classes.push(
+        ...(chunk?.rows ?? []).map(([key]) =>
+          isTagged(key ?? null) ? String((key as Tagged)[0]) : "",
+        ),
+      );
+      done = chunk?.done ?? true;
+      after = chunk?.cursor ?? null;
+    }
+    expect(classes).toEqual([
+      ...["integer", "integer", "real", "integer", "real"],
+      ...["text", "text", "text", "text", "text"],
+      ...["blob", "blob"],
+    ]);
+    expect(replica.rows("t")).toHaveLength(12);
+  });
+});
+
+describe("what breaks capture", () => {
+  it("is found at the next cut, and not hidden by starting again", async () => {
+    const { sql, source, log } = await capture(SIMPLE);
+    await sql.run("DROP TRIGGER tidemark_t_update");
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+    await log.close();
+    const again = await bench.log(source);
+    await refuses(again.capture([await bench.captureTable("t")]), "TM-CAPTURE-BROKEN");
+  });
+
+  it("is a table that was made anew under the old name", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run(`BEGIN; CREATE TABLE t2 (id INTEGER PRIMARY KEY, a TEXT);
+      INSERT INTO t2 SELECT * FROM t; DROP TABLE t; ALTER TABLE t2 RENAME TO t; COMMIT`);
+    await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+  });
+
+  it("is a trigger that was changed", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run(
+      "DROP TRIGGER tidemark_t_delete; CREATE TRIGGER tidemark_t_delete AFTER DELETE ON t BEGIN SELECT 1; END",
+    );
+    await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+  });
+
+  it("is a change log that somebody shortened", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    await sql.run("DELETE FROM tidemark_change_log WHERE id = 1");
+    await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+  });
+
+  it("is a change log with a hole, found when it is read", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    await sql.run("DELETE FROM tidemark_change_log WHERE id = 2");
+    await refuses(takeChanges(log.batches), "TM-CAPTURE-BROKEN");
+  });
+
+  it("is a log that was emptied after it had been read", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await sql.run("INSERT INTO t VALUES (2, 'b')");
+    await sql.run("DELETE FROM tidemark_change_log; INSERT INTO t VALUES (3, 'c')");
+    await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+  });
+});
+
+describe("a schema that changes", () => {
+  it("stops with the column's name when a captured column is renamed, and goes on when run again", async () => {
+    const { sql, source, log, layouts } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await sql.run("ALTER TABLE t RENAME COLUMN a TO b");
+    await sql.run("INSERT INTO t VALUES (2, 'b')");
+    await refuses(log.batches.cut(), "TM-SCHEMA-DRIFT");
+    await log.close();
+    const again = await bench.log(source);
+    const replica = new Replica([
+      ...layouts,
+      ...(await again.capture([await bench.captureTable("t")])),
+    ]);
+    await sql.run("INSERT INTO t VALUES (3, 'c')");
+    replica.apply(await takeChanges(again.batches));
+    expect(replica.rows("t")).toEqual([
+      ["1", "a"],
+      ["2", "b"],
+      ["3", "c"],
+    ]);
+  });
+
+  it("goes on when a column is added, and takes it in when run again", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("ALTER TABLE t ADD COLUMN b TEXT; INSERT INTO t VALUES (1, 'a', 'x')");
+    expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["insert 1,a"]);
+    await log.capture([await bench.captureTable("t")]);
+    await sql.run("INSERT INTO t VALUES (2, 'b', 'y')");
+    expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["insert 2,b,y"]);
+  });
+
+  it("stops when the type of a column changed or the table is gone", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("DROP TABLE t");
+    await refuses(log.batches.cut(), "TM-SCHEMA-DRIFT");
+    await sql.run("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB)");
+    await refuses(log.batches.cut(), "TM-SCHEMA-DRIFT");
+  });
+});
+
+describe("the file", () => {
+  it("begins a new timeline in a copy whose original is still there", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    const copy = `${path()}.copy`;
+    copyFileSync(path(), copy);
+    const source = await sqlite.openSource({ ...bench.options, url: `sqlite:${copy}` });
+    const cloned = await source.openChangeLog();
+    expect(cloned?.timeline).not.toBe(log.timeline);
+    expect(await cloned?.batches.last()).toBeNull();
+    expect((await cloned?.batches.cut())?.header).toBeNull();
+    await cloned?.close();
+    await source.close();
+  });
+
+  it("keeps its timeline when it is moved", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    const last = await log.batches.last();
+    await log.close();
+    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    await sql.close();
+    const moved = `${path()}.moved`;
+    renameSync(path(), moved);
+    const source = await sqlite.openSource({ ...bench.options, url: `sqlite:${moved}` });
+    const again = await source.openChangeLog();
+    expect(again?.timeline).toBe(log.timeline);
+    expect(await again?.batches.last()).toEqual(last);
+    await again?.close();
+    await source.close();
+  });
+
+  it("forks the chain of hashes when it goes back in time", async () => {
+    const { sql, source, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    const backup = `${path()}.backup`;
+    copyFileSync(path(), backup);
+    await sql.run("INSERT INTO t VALUES (2, 'b')");
+    await takeChanges(log.batches);
+    const published = await log.batches.last();
+    await log.close();
+    await source.close();
+    await sql.close();
+    for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
+    copyFileSync(backup, path());
+    const again = await bench.log();
+    const restored = await bench.sql();
+    await restored.run("INSERT INTO t VALUES (2, 'b')");
+    await takeChanges(again.batches);
+    const forked = await again.batches.last();
+    expect(forked?.batch).toBe(published?.batch);
+    expect(forked?.prevHash).toBe(published?.prevHash);
+    expect(forked?.hash).not.toBe(published?.hash);
+  });
+
+  it("is noticed when it is replaced while open", async () => {
+    const { log } = await capture(SIMPLE);
+    renameSync(path(), `${path()}.old`);
+    await refuses(log.batches.cut(), "TM-CONNECTION-LOST");
+  });
+
+  it("fences a relay when another has cut a batch after all", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await sql.run("INSERT INTO t VALUES (2, 'b')");
+    // Only a relay that does not see our lease comes so far: another machine, another user.
+    const folder = process.env.TMPDIR;
+    process.env.TMPDIR = dirname(path());
+    const other = await bench.log().finally(() => {
+      if (folder === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = folder;
+    });
+    const cuts = await Promise.allSettled([log.batches.cut(), other.batches.cut()]);
+    expect(cuts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect(cuts).toContainEqual({
+      status: "rejected",
+      reason: expect.objectContaining({ code: "TM-RELAY-FENCED" }),
+    });
+    expect((await log.batches.last())?.batch).toBe(2);
+  });
+
+  it("keeps the journal mode its owner chose, and works in it", async () => {
+    const sql = await bench.sql();
+    await sql.run("PRAGMA journal_mode = DELETE");
+    const { log, source } = await capture(SIMPLE);
+    const writer = await bench.sql();
+    for (let i = 0; i < 20; i++) await writer.run(`INSERT INTO t VALUES (${i}, 'x')`);
+    expect(await takeChanges(log.batches)).toHaveLength(20);
+    expect(await sql.rows("PRAGMA journal_mode")).toEqual([["delete"]]);
+    const findings = await source.diagnose([await bench.captureTable("t")]);
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        check: "journal-mode",
+        severity: "warning",
+        fix: "PRAGMA journal_mode = WAL",
+      }),
+    );
+  });
+
+  it("is freed by a relay that dies", async () => {
+    await capture(SIMPLE).then(({ log }) => log.close());
+    const script = `
+      const { sqlite } = await import(${JSON.stringify(new URL("../../src/databases/sqlite/index.ts", import.meta.url).href)});
+      const { silentLogger } = await import(${JSON.stringify(new URL("../../src/core/log.ts", import.meta.url).href)});
+      const source = await sqlite.openSource({ name: "x", url: ${JSON.stringify(bench.bed.url)}, logger: silentLogger });
+      console.log((await source.openChangeLog()) === null ? "refused" : "held");
+      setInterval(() => {}, 1000);`;
+    const child = spawn(
+      process.execPath,
+      ["--experimental-strip-types", "--input-type=module", "-e", script],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+    const exited = new Promise((resolve) => child.once("exit", resolve));
+    const said = await new Promise((resolve) =>
+      child.stdout.once("data", (data) => resolve(String(data).trim())),
+    );
+    expect(said).toBe("held");
+    const source = await bench.source();
+    expect(await source.openChangeLog()).toBeNull();
+    child.kill("SIGKILL");
+    await exited;
+    const log = await source.openChangeLog();
+    expect(log).not.toBeNull();
+    await log?.close();
+  });
+
+  it("is named when it is missing, is a folder, or is no database", async () => {
+    const open = (url: string) => sqlite.openSource({ name: "x", url, logger: silentLogger });
+    await refuses(open("sqlite:/nowhere/at/all.db"), "TM-CONNECT-FAILED");
+    await refuses(open("sqlite:/tmp"), "TM-CONNECT-FAILED", "TM-SERVER-UNSUPPORTED");
+    await refuses(open(`sqlite:${process.execPath}`), "TM-SERVER-UNSUPPORTED");
+    await refuses(open("sqlite::memory:"), "TM-URL-INVALID");
+    await refuses(open(`${bench.bed.url}?mode=rw&cache=shared`), "TM-URL-INVALID");
+  });
+});
+
+describe("waiting", () => {
+  it("costs next to nothing while nothing happens", async () => {
+    const { log } = await capture(SIMPLE);
+    await log.waitForChanges(AbortSignal.timeout(500));
+    const before = process.cpuUsage();
+    await log.waitForChanges(AbortSignal.timeout(2_000));
+    const { user, system } = process.cpuUsage(before);
+    // Twice the goal of 0.5% of a core: the test process has other things to do.
+    expect((user + system) / 2_000_000).toBeLessThan(0.02);
+  });
+});
