@@ -3,7 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row as ValueRow } from "../../core/value.ts";
 import type { Row } from "./connection.ts";
-import type { StoredLayout } from "./layouts.ts";
+import type { ColumnIdentity, StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
@@ -70,12 +70,29 @@ export class LogDecoder {
       );
     }
     if (row === null || named.fits(row)) return named;
-    const { oid } = named.layout;
-    const later = [...this.#decoders.values()].filter(
-      ({ layout }) => layout.oid === oid && layout.id > id && layout.wholeRow,
+    const later = [...this.#decoders.values()].filter(({ layout }) =>
+      onlyAdds(named.layout, layout),
     );
     return later.find((decoder) => decoder.fits(row)) ?? named;
   }
+}
+
+/**
+ * Is the later layout the earlier one with columns added, and no other history possible? Column
+ * numbers are never used again, so a gap in them would mean that one was dropped in between, and a
+ * row with as many fields could have had it.
+ */
+function onlyAdds(earlier: StoredLayout, later: StoredLayout): boolean {
+  if (later.oid !== earlier.oid || later.id <= earlier.id) return false;
+  if (!earlier.wholeRow || !later.wholeRow) return false;
+  const before = JSON.parse(earlier.signature) as ColumnIdentity[];
+  const after = JSON.parse(later.signature) as ColumnIdentity[];
+  const last = before.at(-1)?.[0] ?? 0;
+  return after.every((column, index) => {
+    const same = before[index];
+    if (same !== undefined) return JSON.stringify(same) === JSON.stringify(column);
+    return column[0] === last + 1 + index - before.length;
+  });
 }
 
 /** From the text of a row or key to canonical values. */
