@@ -11,9 +11,9 @@ import type { StoredLayout } from "./layouts.ts";
 import type { LogPages } from "./log-pages.ts";
 import { ID, isoTime, type LogDecoder } from "./log-rows.ts";
 import type { LogRotation } from "./rotation.ts";
-import { parseSnapshot, type SnapshotParts, unseenExists, unseenRows } from "./snapshot.ts";
+import { parseSnapshot, type SnapshotParts, unseenRows, unseenTransactions } from "./snapshot.ts";
 
-/** Up to so many rows, and about so many bytes, a batch comes with the statement that cuts it. */
+/** A batch of so many rows, of these about so many bytes, comes with the statement that cuts it. */
 const FIRST_PAGE_ROWS = 500;
 const FIRST_PAGE_BYTES = 1_000_000;
 const UNIQUE_VIOLATION = "23505";
@@ -59,12 +59,12 @@ export class PostgresBatches implements Batches {
     return row ? this.#toHeader(row) : null;
   }
 
-  /** Is there anything to cut? One index probe for each log table. */
+  /** Is there anything to cut? A few index probes for each log table, however long the log is. */
   async hasUnseen(): Promise<boolean> {
     const { snapshot } = this.#tip;
     const [row] = await this.#context.main.rows(
       UNSEEN,
-      [snapshot.xmax, snapshot.inProgress],
+      [snapshot.newest, snapshot.inProgress],
       "unseen",
     );
     return row?.[0] === "t";
@@ -114,7 +114,7 @@ export class PostgresBatches implements Batches {
   #cutStatement(): Promise<Row[]> {
     const { snapshot, batch, hash, cutAt } = this.#tip;
     const values: Parameter[] = [
-      snapshot.xmax,
+      snapshot.newest,
       snapshot.inProgress,
       String(batch + 1),
       hash,
@@ -224,19 +224,20 @@ async function* none(): AsyncGenerator<readonly Change[]> {}
 
 const HEADERS = "SELECT n, hash, prev_hash, cut_at, committed_at FROM tidemark.batches";
 
-const UNSEEN = `SELECT ${unseenExists("$1::xid8", "$2::xid8[]")}`;
+const UNSEEN = `WITH ${unseenTransactions("$1::xid8", "$2::xid8[]")}
+SELECT EXISTS (${unseenRows(1)})`;
 
 /**
- * Stores the batch and reads its first page in one statement, hence in one snapshot and one round
+ * Stores the batch and reads a small one in the same statement, hence in one snapshot and one round
  * trip. Row 1 (id null) is the header with the number of rows found; the rest are log rows in order.
+ * Of a larger batch no row comes along: which of them are first would be known only by sorting all,
+ * and that the reader does anyway. So finding one row too many is enough here.
  * (`page.id`: a bare `id` would be the output column, and texts sort 10 before 9.)
  * The commit of this statement is synchronous and so makes every earlier commit durable.
  */
 const CUT = `
-WITH found AS MATERIALIZED (
-  SELECT * FROM (
-${unseenRows("$1::xid8", "$2::xid8[]")}
-  ) unseen ORDER BY id LIMIT ${FIRST_PAGE_ROWS + 1}
+WITH ${unseenTransactions("$1::xid8", "$2::xid8[]")}, found AS MATERIALIZED (
+  ${unseenRows(FIRST_PAGE_ROWS + 1)}
 ), made AS (
   INSERT INTO tidemark.batches (n, prev_hash, hash, snapshot, cut_at, committed_at)
   SELECT $3::bigint, $4::text,
@@ -247,7 +248,7 @@ ${unseenRows("$1::xid8", "$2::xid8[]")}
   RETURNING hash, snapshot, cut_at, committed_at
 ), page AS (
   SELECT *, sum(coalesce(octet_length(row), 0)) OVER (ORDER BY id) - coalesce(octet_length(row), 0) AS before
-  FROM found
+  FROM found WHERE (SELECT count(*) FROM found) <= ${FIRST_PAGE_ROWS}
 )
 SELECT NULL::text, hash, snapshot::text, cut_at::text, committed_at::text, (SELECT count(*)::text FROM found), NULL, NULL, NULL
 FROM made

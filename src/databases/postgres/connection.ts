@@ -37,7 +37,9 @@ export type Parameter = string | null;
 /**
  * What every session of ours has. Output formats are part of the canonical text of values; the
  * path is closed so that no one's function or operator is called in place of a built-in one.
- * Sequential scans are off because the log's statistics are of the time before its last TRUNCATE.
+ * Sequential scans are off because the log's statistics are of the time before its last TRUNCATE;
+ * bitmap scans, because they collect all that fits before the first row; parallel workers, because
+ * starting them costs the server more than our statements do.
  */
 const SESSION = [
   "SET client_encoding TO 'UTF8'",
@@ -55,6 +57,8 @@ const SESSION = [
   "SET idle_in_transaction_session_timeout TO 0",
   "SET synchronous_commit TO on",
   "SET enable_seqscan TO off",
+  "SET enable_bitmapscan TO off",
+  "SET max_parallel_workers_per_gather TO 0",
   "SET jit TO off",
 ];
 

@@ -4,7 +4,7 @@ import { sqlState } from "./errors.ts";
 import { isoTime } from "./log-rows.ts";
 import type { Mutex } from "./mutex.ts";
 import { LOG_TABLES, logTable } from "./ours.ts";
-import { parseSnapshot, type SnapshotParts } from "./snapshot.ts";
+import { allSeen, parseSnapshot, type SnapshotParts } from "./snapshot.ts";
 
 const LOCK_NOT_AVAILABLE = "55P03";
 
@@ -103,8 +103,7 @@ export class LogRotation {
   async #isDisposable(slot: number, purged: SnapshotParts): Promise<boolean> {
     const table = logTable(slot);
     const [row] = await this.#control.rows(
-      `SELECT pg_relation_size('${table}') > 0
-         AND NOT EXISTS (SELECT FROM ${table} WHERE xid >= $1::xid8 OR xid = ANY ($2::xid8[]))`,
+      `SELECT pg_relation_size('${table}') > 0 AND ${allSeen(table, "$1::xid8", "$2::xid8[]")}`,
       [purged.xmax, purged.inProgress],
       `disposable_${slot}`,
     );
