@@ -34,7 +34,8 @@ const CASES: readonly Case[] = [
 ];
 
 const WRITERS = 5;
-const TRANSACTIONS = 250;
+const EARLY_TRANSACTIONS = 40;
+const TRANSACTIONS = 120;
 
 describe.each(CASES)("$source to $target over $queue", (pair) => {
   test.skipIf(!available(pair))(
@@ -48,17 +49,23 @@ describe.each(CASES)("$source to $target over $queue", (pair) => {
       if (pair.constrained) await createTables(await bed.sql("target"), pair.target, BANK);
       await fillBank(source);
 
+      let writers = 0;
+      const write = async (transactions: number) => {
+        const committed = Array.from({ length: WRITERS }, () =>
+          runWriter({
+            connect: () => openSql(bed.database("source")),
+            random: random.fork(),
+            writer: writers++,
+            transactions,
+            longMs: pair.source === "sqlite" ? 40 : 200,
+            pauseMs: 10,
+          }),
+        );
+        const sum = (await Promise.all(committed)).reduce((total, count) => total + count, 0);
+        expect(sum).toBeGreaterThan((WRITERS * transactions) / 2);
+      };
       // The pipeline starts in the middle of it: copy and changes overlap.
-      const writers = Array.from({ length: WRITERS }, (_, writer) =>
-        runWriter({
-          connect: () => openSql(bed.database("source")),
-          random: random.fork(),
-          writer,
-          transactions: TRANSACTIONS,
-          longMs: pair.source === "sqlite" ? 40 : 400,
-        }),
-      );
-      const written = Promise.all(writers);
+      const early = write(EARLY_TRANSACTIONS);
       const pipeline = await bed.start(
         bed.define([{ from: "source", to: "target", tables: BANK_NAMES }]),
       );
@@ -66,8 +73,8 @@ describe.each(CASES)("$source to $target over $queue", (pair) => {
       const reading = new AbortController();
       const reader = watchBank(() => openSql(bed.database("target")), reading.signal);
       try {
-        const committed = (await written).reduce((sum, count) => sum + count, 0);
-        expect(committed).toBeGreaterThan((WRITERS * TRANSACTIONS) / 2);
+        await early;
+        await write(TRANSACTIONS);
         await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       } finally {
         reading.abort();

@@ -96,6 +96,8 @@ class PostgresSql implements SqlClient {
     client.on("error", () => {}); // a killed server is told by the next query
     await client.connect();
     await client.query("SET TIME ZONE 'UTC'");
+    // Writers of the tests deadlock on purpose; to find out need not take a second each time.
+    await client.query("SET deadlock_timeout = '20ms'");
     return new PostgresSql(client);
   }
 
