@@ -128,7 +128,7 @@ describe.each(SERVERS)("capture on %s", (kind) => {
   );
 
   it.skipIf(!available(kind))(
-    "notices drift, an emptied log and a dropped trigger, and does not mend in silence",
+    "notices drift and a dropped trigger, and does not mend in silence",
     async () => {
       await using bed = await openBed(kind);
       await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
@@ -137,7 +137,7 @@ describe.each(SERVERS)("capture on %s", (kind) => {
         await using opened = await openLog(bed, tables);
         await bed.admin.query("INSERT INTO t VALUES (1, 1)");
         expect(await cutOnce(opened.log)).not.toBeNull();
-        await bed.admin.query("ALTER TABLE t ADD COLUMN w INT");
+        await bed.admin.query("ALTER TABLE t ADD COLUMN w INT; INSERT INTO t VALUES (3, 3, 3)");
         await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject({
           code: "TM-SCHEMA-DRIFT",
         });
@@ -147,25 +147,37 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       await bed.admin.query("INSERT INTO t VALUES (2, 2, 2)");
       const batch = await cutOnce(opened.log);
       expect(batch?.changes.map(({ layout, row }) => [layout, row])).toEqual([
+        [1, ["3", "3"]],
         [2, ["2", "2", "2"]],
       ]);
-      await bed.admin.query("TRUNCATE tidemark_change_log");
-      await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject({
-        code: "TM-SOURCE-REWOUND",
-      });
-      await bed.admin.query("ALTER TABLE tidemark_change_log AUTO_INCREMENT = 100");
-      expect(await later(() => cutOnce(opened.log))).toBeNull();
+      expect(await checks(bed, widened)).toEqual([]);
       const [triggers] = await bed.admin.query(
         "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
       );
       const [[name = ""] = []] = triggers as unknown as string[][];
-      await bed.admin.query(`DROP TRIGGER ${name}`);
+      await bed.admin.query(
+        `DROP TRIGGER ${name}; UPDATE t SET v = 9; INSERT INTO t VALUES (8, 8, 8); DELETE FROM t WHERE id = 8`,
+      );
       const broken = { code: "TM-CAPTURE-BROKEN" };
       await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject(broken);
       expect(await checks(bed, widened)).toEqual(["trigger-broken"]);
       await expect(opened.log.capture(widened)).rejects.toMatchObject(broken);
     },
   );
+
+  it.skipIf(!available(kind))("notices that its log was emptied", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
+    await using opened = await openLog(bed, await bed.capture("t"));
+    await bed.admin.query("INSERT INTO t VALUES (1, 1), (2, 2)");
+    expect(await cutOnce(opened.log)).not.toBeNull();
+    // The counter passes by the ids of old again: noticed all the same.
+    await bed.admin.query("TRUNCATE tidemark_change_log");
+    for (let v = 0; v < 9; v++) await bed.admin.query("UPDATE t SET v = ?", [v]);
+    await expect(later(() => cutOnce(opened.log))).rejects.toMatchObject({
+      code: "TM-SOURCE-REWOUND",
+    });
+  });
 
   it.skipIf(!available(kind))(
     "is removed without a trace, and a copy is told from the original",

@@ -20,7 +20,9 @@ export interface BatchSessions {
   readonly side: Session;
 }
 
+/** A check of the schema costs more than a cut: often while changes flow, seldom while none do. */
 const DRIFT_EVERY_MS = 1_000;
+const DRIFT_WHILE_IDLE_MS = 5_000;
 /** Rows deleted in one transaction. */
 const PURGE_ROWS = 2_000;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
@@ -64,10 +66,11 @@ export class MysqlBatches implements Batches {
   }
 
   async cut(chunk?: ChunkRequest): Promise<Cut> {
-    await this.#checkDrift();
     for (;;) {
       const view = await this.#look(chunk);
       if (view === null) continue;
+      const idle = view.unseen.ids.highest === null && view.chunk === null;
+      await this.#checkDrift(idle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
       if (view.unseen.ids.highest === null) {
         return { header: null, pages: toPages([]), chunk: view.chunk };
       }
@@ -204,8 +207,9 @@ export class MysqlBatches implements Batches {
     });
   }
 
-  async #checkDrift(): Promise<void> {
-    if (performance.now() - this.#driftCheckedAt < DRIFT_EVERY_MS) return;
+  /** Before anything of a cut is stored or given out. */
+  async #checkDrift(everyMs: number): Promise<void> {
+    if (performance.now() - this.#driftCheckedAt < everyMs) return;
     await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
     this.#driftCheckedAt = performance.now();
   }

@@ -93,10 +93,10 @@ export class MysqlChangeLog implements ChangeLog {
     );
     const counted = Number(
       await this.#side.value(
-        `SELECT COUNT(*) FROM (SELECT 1 FROM ${LOG} LIMIT ${COUNT_UP_TO}) AS counted`,
+        `SELECT COUNT(*) FROM (SELECT 1 FROM ${LOG} WHERE id > 0 LIMIT ${COUNT_UP_TO}) AS counted`,
       ),
     );
-    const oldest = await this.#side.value(`SELECT at FROM ${LOG} ORDER BY id LIMIT 1`);
+    const oldest = await this.#side.value(`SELECT at FROM ${LOG} WHERE id > 0 ORDER BY id LIMIT 1`);
     return {
       rows: counted < COUNT_UP_TO ? counted : Math.max(counted, Number(sizes?.[0] ?? 0)),
       bytes: Number(sizes?.[1] ?? 0),

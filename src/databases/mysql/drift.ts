@@ -8,7 +8,8 @@ import { LOG } from "./ours.ts";
 
 /**
  * Checks that what is captured is still captured as recorded. Throws TM-SCHEMA-DRIFT,
- * TM-CAPTURE-BROKEN, and TM-SOURCE-REWOUND when the log's counter stands below ids that batches hold.
+ * TM-CAPTURE-BROKEN, and TM-SOURCE-REWOUND when the log is not the one it was.
+ * `highestId`: the highest that a batch holds.
  */
 export async function checkDrift(
   session: Session,
@@ -48,16 +49,20 @@ export async function checkDrift(
       );
     }
   }
-  await checkCounter(session, highestId);
+  await checkLog(session, highestId);
 }
 
-/** Ids that batches hold are never looked at again, so the counter must not come by them a second time. */
-async function checkCounter(session: Session, highestId: number): Promise<void> {
+/**
+ * Ids that batches hold are never looked at again, so the counter must not come by them a second
+ * time. An emptied log has lost its first row, even when the counter has caught up since.
+ */
+async function checkLog(session: Session, highestId: number): Promise<void> {
   const next = await session.value(
     `SELECT AUTO_INCREMENT FROM information_schema.TABLES
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '${LOG}'`,
   );
-  if (next !== null && Number(next) > highestId) return;
+  const first = await session.value(`SELECT id FROM ${LOG} WHERE id = 0`);
+  if (next !== null && Number(next) > highestId && first !== null) return;
   throw new TidemarkError(
     "TM-SOURCE-REWOUND",
     "The change log was emptied, dropped or put back to an earlier state by someone else.",

@@ -79,6 +79,9 @@ const COLUMNS: Readonly<Record<string, string>> = {
   PRIMARY KEY (sync, table_name)`,
 };
 
+/** Stays for ever, in no batch: its absence tells that someone has emptied the log (drift.ts). */
+const FIRST_LOG_ROW = `INSERT IGNORE INTO ${LOG} (id, at, layout, op, row_after, filters) VALUES (0, UTC_TIMESTAMP(6), 0, '-', '', '')`;
+
 export function isOurs(table: string): boolean {
   return table.startsWith(PREFIX);
 }
@@ -87,7 +90,11 @@ export function isOurs(table: string): boolean {
 export async function planOurs(session: Session, part: Part): Promise<readonly string[]> {
   const standing = await standingTables(session);
   const wanted = part === "source" ? SOURCE_PART : TARGET_PART;
-  return wanted.filter((table) => !standing.has(table)).map((table) => create(session, table));
+  const missing = wanted.filter((table) => !standing.has(table));
+  return [
+    ...missing.map((table) => create(session, table)),
+    ...(missing.includes(LOG) ? [FIRST_LOG_ROW] : []),
+  ];
 }
 
 export async function createOurs(session: Session, part: Part): Promise<void> {

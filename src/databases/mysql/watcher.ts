@@ -9,7 +9,7 @@ const FASTEST_MS = 2;
 const SLOWEST_MS = 120;
 /** Quiet for so long: the server is left to look by itself. */
 const QUIET_MS = 1_000;
-const SERVER_STEP_MS = 60;
+const SERVER_STEP_MS = 80;
 const SERVER_STEPS = 10;
 /** Gaps looked into at each look; more take turns. */
 const GAPS_AT_ONCE = 300;

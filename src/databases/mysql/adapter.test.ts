@@ -1,0 +1,143 @@
+import { describe, expect, it } from "vitest";
+import { parseAddress } from "./address.ts";
+import { shortestFloat32, trimFraction, utcTimestamp } from "./captured-text.ts";
+import { classify, classifyConnect } from "./errors.ts";
+import { flavourOf } from "./flavour.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+import { labels } from "./types.ts";
+
+describe("parseAddress", () => {
+  it("takes a URL apart, escapes included", () => {
+    const { options, database, server } = parseAddress(
+      "mysql://a%40b:p%3Aq@db.example:3307/my%20shop",
+      "x",
+    );
+    expect(options).toMatchObject({ user: "a@b", password: "p:q", host: "db.example", port: 3307 });
+    expect([database, server]).toEqual(["my shop", "db.example:3307"]);
+  });
+
+  it("checks certificates unless told otherwise, except on this machine", () => {
+    const ssl = (url: string) => parseAddress(url, "x").options.ssl;
+    expect(ssl("mysql://db.example/d")).toEqual({ rejectUnauthorized: true, verifyIdentity: true });
+    expect(ssl("mysql://db.example/d?ssl-mode=required")).toEqual({
+      rejectUnauthorized: false,
+      verifyIdentity: false,
+    });
+    expect(ssl("mysql://db.example/d?ssl-mode=DISABLED")).toBeUndefined();
+    expect(ssl("mysql://127.0.0.1/d")).toBeUndefined();
+    expect(ssl("mysql://localhost/d?ssl-mode=VERIFY_CA")).toEqual({
+      rejectUnauthorized: true,
+      verifyIdentity: false,
+    });
+  });
+
+  it("refuses without a database, with an unknown parameter, and never quotes the URL", () => {
+    for (const url of [
+      "mysql://u:secret@h",
+      "mysql://u:secret@h/d?sslmode=x",
+      "mysql://u:%zz@h/d",
+      "secret",
+    ]) {
+      expect(() => parseAddress(url, "x")).toThrow(
+        expect.objectContaining({ code: "TM-URL-INVALID" }),
+      );
+      expect(() => parseAddress(url, "x")).not.toThrow(/secret/);
+    }
+  });
+});
+
+describe("classify", () => {
+  const server = (errno: number, message: string) =>
+    Object.assign(new Error(message), { errno, sql: "secret" });
+
+  it("takes names out of the server's message and nothing else", () => {
+    const cases: readonly [number, string, string, object][] = [
+      [
+        1062,
+        "Duplicate entry 'secret' for key 'u_code'",
+        "TM-APPLY-CONSTRAINT",
+        { constraint: "u_code" },
+      ],
+      [
+        1366,
+        "Incorrect integer value: 'secret' for column `d`.`t`.`c` at row 1",
+        "TM-VALUE-REFUSED",
+        { column: "c" },
+      ],
+      [1406, "Data too long for column 'c' at row 3", "TM-VALUE-REFUSED", { column: "c" }],
+      [1048, "Column 'c' cannot be null", "TM-APPLY-CONSTRAINT", { column: "c" }],
+      [
+        1452,
+        "Cannot add or update a child row: a foreign key constraint fails (`d`.`t`, CONSTRAINT `fk` FOREIGN KEY (`p`) …)",
+        "TM-APPLY-CONSTRAINT",
+        { constraint: "fk" },
+      ],
+      [1213, "Deadlock found", "TM-APPLY-RETRY", {}],
+      [1205, "Lock wait timeout", "TM-APPLY-RETRY", {}],
+      [1419, "You do not have the SUPER privilege", "TM-GRANT-MISSING", {}],
+      [1114, "The table 'secret' is full", "TM-DISK-FULL", {}],
+      [1064, "You have an error near 'secret'", "TM-INTERNAL", {}],
+    ];
+    for (const [errno, message, code, details] of cases) {
+      const error = classify(server(errno, message), { table: "t" });
+      expect(error).toMatchObject({ code, details: { ...details, errno, table: "t" } });
+      expect(JSON.stringify(error) + error.message + String(error.cause)).not.toContain("secret");
+    }
+  });
+
+  it("tells a lost connection from one that was never made", () => {
+    const reset = Object.assign(new Error("read"), { code: "ECONNRESET", errno: -104 });
+    expect(classify(reset)).toMatchObject({ code: "TM-CONNECTION-LOST", retryable: true });
+    expect(classifyConnect(reset, "h:1")).toMatchObject({ code: "TM-CONNECT-FAILED" });
+    expect(classifyConnect(server(1045, "Access denied for 'secret'"), "h:1")).toMatchObject({
+      code: "TM-AUTH-FAILED",
+    });
+  });
+});
+
+describe("flavourOf", () => {
+  it("knows MariaDB and MySQL apart and refuses what is too old", () => {
+    expect(flavourOf("5.5.5-10.6.18-MariaDB-log")).toMatchObject({
+      product: "MariaDB",
+      version: "10.6.18",
+      uuidType: false,
+    });
+    expect(flavourOf("11.4.2-MariaDB")).toMatchObject({
+      uuidType: true,
+      exactCollation: "utf8mb4_nopad_bin",
+    });
+    expect(flavourOf("8.4.0")).toMatchObject({
+      product: "MySQL",
+      exactCollation: "utf8mb4_0900_bin",
+    });
+    for (const old of ["5.7.44-log", "8.0.16", "10.5.9-MariaDB"]) {
+      expect(() => flavourOf(old)).toThrow(
+        expect.objectContaining({ code: "TM-SERVER-UNSUPPORTED" }),
+      );
+    }
+  });
+});
+
+describe("text", () => {
+  it("quotes names and strings", () => {
+    expect(quoteName("a`b")).toBe("`a``b`");
+    expect(quoteText("it's \\ \0")).toBe("'it\\'s \\\\ \0'");
+    expect(labels("enum('a','it''s','')")).toEqual(["a", "it's", ""]);
+  });
+
+  it("brings captured text into canonical form", () => {
+    expect(
+      ["0.10000000149011612", "16777216", "-3.4028234663852886e38", "0"].map(shortestFloat32),
+    ).toEqual(["0.1", "16777216", "-3.4028235e+38", "0"]);
+    expect(["10:00:00.500000", "10:00:00.000", "10:00:00"].map(trimFraction)).toEqual([
+      "10:00:00.5",
+      "10:00:00",
+      "10:00:00",
+    ]);
+    expect(["1704067200.000001", "0.000000", "0.000001"].map(utcTimestamp)).toEqual([
+      "2024-01-01 00:00:00.000001+00",
+      "0000-00-00 00:00:00+00",
+      "1970-01-01 00:00:00.000001+00",
+    ]);
+  });
+});
