@@ -147,7 +147,7 @@ async function rightFindings(
       failure(
         "trigger-trust",
         "With the binary log on, the server refuses triggers of a user without SUPER (error 1419).",
-        "SET GLOBAL log_bin_trust_function_creators = 1 -- needed only while triggers are created",
+        "SET GLOBAL log_bin_trust_function_creators = 1 -- needed only while triggers are created or dropped",
       ),
     );
   }

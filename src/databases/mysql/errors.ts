@@ -62,7 +62,7 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1370: rule("TM-GRANT-MISSING", "The user may not run a routine that the statement uses."),
   1419: rule(
     "TM-GRANT-MISSING",
-    "With the binary log on, the server lets only a privileged user create triggers.",
+    "With the binary log on, the server lets only a privileged user create or drop triggers.",
     "SET GLOBAL log_bin_trust_function_creators = 1",
   ),
   // tables and columns
