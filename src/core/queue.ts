@@ -79,8 +79,11 @@ export interface QueueStream {
    * Bounded read-ahead.
    */
   read(after: Position, signal: AbortSignal): AsyncIterable<QueueMessage>;
-  /** Removes messages of batches up to and including `batch`, except that tail() still tells the last mark. */
-  trim(batch: number): Promise<void>;
+  /**
+   * Removes messages of batches up to and including `batch` (of that one only chunks up to `chunk`,
+   * when given), except that tail() still tells the last mark.
+   */
+  trim(batch: number, chunk?: number): Promise<void>;
   /** Empties the stream, so that earlier batches can be sent again. */
   reset(): Promise<void>;
   stats(): Promise<StreamStats>;

@@ -306,6 +306,17 @@ export function registerQueueSuite(name: string, createBed: () => Promise<QueueB
         expect(less.bytes).toBeLessThan(full.bytes);
       });
 
+      it("trims chunks that were read and keeps those behind them", async () => {
+        const stream = await bench.stream();
+        const chunks = range(0, 9).map((chunk) => message({ batch: 1, chunk }));
+        const tail = await stream.append(await stream.tail(), chunks);
+        await stream.trim(1, 3);
+        await stream.trim(1, 2);
+        const left = await bench.take(stream, START, 6);
+        expect(left.map(({ mark }) => mark.chunk)).toEqual(range(4, 9));
+        await stream.trim(1);
+        expect(await stream.tail()).toEqual(tail);
+      });
       it("still tells the tail when all is trimmed, to others as well", async () => {
         const stream = await bench.stream();
         const tail = await stream.append(await stream.tail(), batches(1, 40));

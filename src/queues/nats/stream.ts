@@ -96,13 +96,13 @@ export class NatsStream implements QueueStream {
     });
   }
 
-  async trim(batch: number): Promise<void> {
+  async trim(batch: number, chunk?: number): Promise<void> {
     const info = await this.#inspect();
     const { first_seq, last_seq, messages } = info.state;
     if (messages <= 1) return;
-    const position = { batch, chunk: Number.MAX_SAFE_INTEGER };
-    const keepFrom =
-      this.#ends.after(batch) ?? (await sequenceAfter(this.#connection, info, position));
+    const position = { batch, chunk: chunk ?? Number.MAX_SAFE_INTEGER };
+    const known = chunk === undefined ? this.#ends.after(batch) : null;
+    const keepFrom = known ?? (await sequenceAfter(this.#connection, info, position));
     // The last message stays: it is what tells the tail.
     const seq = Math.min(keepFrom, last_seq);
     if (seq <= first_seq) return;

@@ -80,17 +80,18 @@ export class SqliteStream implements QueueStream {
     }
   }
 
-  async trim(batch: number): Promise<void> {
+  async trim(batch: number, chunk = Number.MAX_SAFE_INTEGER): Promise<void> {
+    const upTo = { batch, chunk };
     const connection = this.#connection;
     const needed = await connection.read((database) => {
       const stream = findStream(database, this.#source);
-      return stream !== null && this.#floorFor(database, stream, batch) > stream.floor;
+      return stream !== null && this.#floorFor(database, stream, upTo) > stream.floor;
     });
     if (needed) {
       await connection.write(0, (database) => {
         const stream = findStream(database, this.#source);
         if (stream === null) return;
-        const floor = this.#floorFor(database, stream, batch);
+        const floor = this.#floorFor(database, stream, upTo);
         if (floor > stream.floor) setFloor(database, stream, floor);
       });
     }
@@ -166,9 +167,9 @@ export class SqliteStream implements QueueStream {
     return { messages, cursor: { generation, sequence: messages.at(-1)?.sequence ?? from } };
   }
 
-  /** The last sequence that goes when batches up to `batch` go. */
-  #floorFor(database: QueueDatabase, stream: StreamRow, batch: number): number {
-    return sequenceAfter(database, stream, { batch, chunk: Number.MAX_SAFE_INTEGER }) - 1;
+  /** The last sequence that goes when everything up to a position goes. */
+  #floorFor(database: QueueDatabase, stream: StreamRow, upTo: Position): number {
+    return sequenceAfter(database, stream, upTo) - 1;
   }
 
   /** In slices: each is a short transaction, and others get their turn in between. */
