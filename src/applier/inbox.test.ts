@@ -23,6 +23,7 @@ function piece(batch: number, options: PieceOptions = {}): Piece {
   const number = options.piece ?? 0;
   return {
     mark: { timeline, batch, chunk, piece: number, fragment: 0, fragments: 1, last, checksum: 0 },
+    bytes: 0,
     source: "shop",
     header: { timeline, batch, hash: `h${batch}`, prevHash, cutAt: "", committedAt: "" },
     copy: null,

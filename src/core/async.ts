@@ -45,21 +45,30 @@ export class Bell {
   }
 }
 
+/** How far to read ahead: so many items, and no more than so much weight, but one item at least. */
+export interface ReadAheadLimits<T> {
+  readonly items: number;
+  readonly weight: number;
+  readonly weigh: (item: T) => number;
+}
+
 /**
  * Reads ahead of its consumer by up to `depth` items, so that producing and consuming overlap.
  * `ready` tells how many can be taken without waiting.
  */
 export class ReadAhead<T> {
   readonly #buffer: T[] = [];
-  readonly #depth: number;
+  readonly #limits: ReadAheadLimits<T>;
+  #weight = 0;
   readonly #space = new Bell();
   readonly #items = new Bell();
   #ended = false;
   #failure: { readonly error: unknown } | null = null;
   readonly #pump: Promise<void>;
 
-  constructor(items: AsyncIterable<T>, depth: number) {
-    this.#depth = depth;
+  constructor(items: AsyncIterable<T>, depth: number | ReadAheadLimits<T>) {
+    this.#limits =
+      typeof depth === "number" ? { items: depth, weight: depth, weigh: () => 1 } : depth;
     this.#pump = this.#run(items);
   }
 
@@ -67,11 +76,16 @@ export class ReadAhead<T> {
     return this.#buffer.length;
   }
 
+  get #full(): boolean {
+    return this.#buffer.length >= this.#limits.items || this.#weight >= this.#limits.weight;
+  }
+
   /** The next item; null at the end. Throws what the producer threw, after the items before it. */
   async next(): Promise<T | null> {
     for (;;) {
       const item = this.#buffer.shift();
       if (item !== undefined) {
+        this.#weight -= this.#limits.weigh(item);
         this.#space.ring();
         return item;
       }
@@ -107,8 +121,9 @@ export class ReadAhead<T> {
       for await (const item of items) {
         if (this.#ended) return;
         this.#buffer.push(item);
+        this.#weight += this.#limits.weigh(item);
         this.#items.ring();
-        while (this.#buffer.length >= this.#depth && !this.#ended) await this.#space.wait(60_000);
+        while (this.#full && !this.#ended) await this.#space.wait(60_000);
         if (this.#ended) return;
       }
     } catch (error) {

@@ -65,6 +65,8 @@ export interface RequestDocument {
   /** Batches from this number on are missing in the stream. */
   readonly resend: { readonly id: string; readonly from: number } | null;
   readonly copies: readonly CopyRequest[];
+  /** How far the applier has read: chunks sent to it must be numbered behind this, also in a queue that was emptied. */
+  readonly position: Position;
 }
 
 export interface CopyRequest {

@@ -1,6 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { sleep } from "./async.ts";
 import { type FenceAnswer, type FenceDocument, keys } from "./documents.ts";
 import type { Documents } from "./queue.ts";
+
+/** A question still unanswered after this is looked for, and asked again if the queue has lost it. */
+const REPEAT_MS = 3_000;
 
 /**
  * Asks the relay of a source for a position that holds everything committed before this call
@@ -17,6 +21,13 @@ export async function askFence(
   const askedAt = new Date().toISOString();
   const question: FenceDocument = { askedAt, join: options.join ?? null, answer: null };
   await documents.put(key, question);
+  const answered = new AbortController();
+  const repeating = repeat(
+    async () => {
+      if ((await documents.get(key)) === null) await documents.put(key, question);
+    },
+    AbortSignal.any([options.signal, answered.signal]),
+  );
   try {
     for await (const { value } of documents.watch(key, options.signal)) {
       const answer = (value as FenceDocument | null)?.answer;
@@ -24,6 +35,20 @@ export async function askFence(
     }
     return null;
   } finally {
+    answered.abort();
+    await repeating;
     await documents.remove(key);
+  }
+}
+
+async function repeat(ask: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await sleep(REPEAT_MS, signal);
+    if (signal.aborted) return;
+    try {
+      await ask();
+    } catch {
+      // The watch beside it tells what is wrong with the queue; here the next turn tries again.
+    }
   }
 }

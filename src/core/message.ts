@@ -37,6 +37,8 @@ export interface CopyInfo {
 /** A decoded piece. */
 export interface Piece {
   readonly mark: Mark;
+  /** Size of its text: what holding it costs, about. */
+  readonly bytes: number;
   readonly source: string;
   /** Of the batch; for a chunk, of the batch it is as of. */
   readonly header: BatchHeader;
@@ -198,6 +200,7 @@ function decodePiece(mark: Mark, bytes: Uint8Array): Piece {
   }
   return {
     mark,
+    bytes: bytes.length,
     source: wire.source,
     header: wire.header,
     copy: wire.copy,
