@@ -7,7 +7,7 @@ const names = new Map(["a", "b"].map((name) => [name, { schema: null, name }]));
 
 function wants(...copies: (Partial<CopyRequest> & { table: string })[]) {
   const full = copies.map((copy) => ({ copy: "c1", attempt: 0, after: null, ...copy }));
-  return { resend: null, copies: full };
+  return { resend: null, copies: full, position: { batch: 0, chunk: 0 } };
 }
 
 function chunk(cursor: string, done = false): Chunk {

@@ -1,5 +1,6 @@
 import type { CopyRequest, RequestDocument } from "../core/documents.ts";
 import type { CopyInfo } from "../core/message.ts";
+import { type Position, START } from "../core/position.ts";
 import type { Chunk, ChunkRequest } from "../core/source.ts";
 import type { TableName } from "../core/table.ts";
 
@@ -11,6 +12,8 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 interface Job {
   readonly sync: string;
   request: CopyRequest;
+  /** What the sync has read of the stream. */
+  position: Position;
   /** Cursors sent, oldest first, the last being where to read on. */
   sent: string[];
   done: boolean;
@@ -29,13 +32,9 @@ export class Copies {
     this.#tables = tables;
   }
 
-  /** Does any sync ask for a copy that it has not wholly confirmed? */
-  get active(): boolean {
-    return this.#jobs.size > 0;
-  }
-
   /** Takes in what a sync asks for now; null: nothing. */
   update(sync: string, document: RequestDocument | null): void {
+    const position = document?.position ?? START;
     const wanted = new Map(document?.copies.map((copy) => [jobKey(sync, copy), copy]));
     for (const [key, job] of this.#jobs) {
       if (job.sync === sync && !wanted.has(key)) this.#jobs.delete(key);
@@ -43,9 +42,10 @@ export class Copies {
     for (const [key, request] of wanted) {
       const job = this.#jobs.get(key);
       if (job === undefined) {
-        this.#jobs.set(key, { sync, request, sent: [], done: false });
+        this.#jobs.set(key, { sync, request, position, sent: [], done: false });
       } else {
         job.request = request;
+        job.position = position;
         const applied = request.after === null ? -1 : job.sent.indexOf(request.after);
         if (applied >= 0) job.sent = job.sent.slice(applied);
       }
@@ -89,6 +89,11 @@ export class CopyJob {
   constructor(job: Job, after: string | null) {
     this.#job = job;
     this.#after = after;
+  }
+
+  /** The sync passes by whatever is not behind this. */
+  get position(): Position {
+    return this.#job.position;
   }
 
   describe(chunk: Chunk): CopyInfo {

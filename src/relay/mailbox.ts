@@ -19,6 +19,8 @@ export class Mailbox {
   readonly #bell: Bell;
   readonly #fences = new Map<string, FenceDocument>();
   readonly #requests = new Map<string, RequestDocument | null>();
+  /** Syncs whose request was not taken since it last changed. */
+  readonly #news = new Set<string>();
   readonly #progress = new Map<string, Notice>();
 
   constructor(documents: Documents, source: string, bell: Bell) {
@@ -38,8 +40,8 @@ export class Mailbox {
           }
         } catch (error) {
           logger.warn({ err: error }, "lost sight of the queue's documents: trying again");
-          await sleep(backoff(attempt), signal);
         }
+        await sleep(backoff(attempt), signal);
       }
     };
     await Promise.all([
@@ -61,9 +63,14 @@ export class Mailbox {
 
   /** Requests changed since the last call. */
   takeRequests(): ReadonlyMap<string, RequestDocument | null> {
-    const taken = new Map(this.#requests);
-    this.#requests.clear();
+    const taken = new Map([...this.#news].map((sync) => [sync, this.#requests.get(sync) ?? null]));
+    this.#news.clear();
     return taken;
+  }
+
+  /** Whoever begins anew has taken nothing yet: an unchanged request is not told a second time by the queue. */
+  rewind(): void {
+    for (const sync of this.#requests.keys()) this.#news.add(sync);
   }
 
   progressOf(sync: string): Notice | undefined {
@@ -82,7 +89,9 @@ export class Mailbox {
   }
 
   #takeRequest({ key, value }: DocumentEntry): void {
-    this.#requests.set(lastSegment(key), value as RequestDocument | null);
+    const sync = lastSegment(key);
+    this.#requests.set(sync, value as RequestDocument | null);
+    this.#news.add(sync);
     this.#bell.ring();
   }
 

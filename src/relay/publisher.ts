@@ -3,7 +3,7 @@ import type { Change } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { type CopyInfo, type Envelope, encodePieces } from "../core/message.ts";
-import type { BatchHeader } from "../core/position.ts";
+import type { BatchHeader, Position } from "../core/position.ts";
 import type { Queue, QueueStream, StreamTail } from "../core/queue.ts";
 import type { ChangeLog, Chunk } from "../core/source.ts";
 
@@ -14,6 +14,8 @@ export interface PublisherOptions {
   readonly maxStreamBytes: number;
   readonly log: ChangeLog;
   readonly logger: Logger;
+  /** Takes out of a full stream what nobody needs any more. */
+  readonly makeRoom: () => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -45,7 +47,8 @@ export class Publisher {
     const { log, stream, logger } = this.#options;
     this.#tail = await stream.tail();
     const last = (await log.batches.last())?.batch ?? 0;
-    let next = this.#nextAfterTail(oldestNeeded);
+    // A queue may lose messages that all have confirmed: those are in no log any more, nor needed.
+    let next = Math.max(this.#nextAfterTail(oldestNeeded), oldestNeeded);
     if (this.#tail.mark !== null && this.#tail.mark.timeline !== log.timeline) {
       logger.warn(
         { was: this.#tail.mark.timeline, is: log.timeline },
@@ -58,7 +61,11 @@ export class Publisher {
       throw rewound(this.#options.source, this.#tail.mark?.batch ?? 0, last);
     }
     if (next <= last) logger.info({ from: next, to: last }, "publishing batches the stream lacks");
-    for (let batch = next; batch <= last; batch++) await this.#republish(batch);
+    for (let batch = next; batch <= last; batch++) {
+      // Not merely left undone: what would be appended next must not leave a hole.
+      if (this.#options.signal.aborted) throw new TidemarkError("TM-INTERNAL", "Stopping.");
+      await this.#republish(batch);
+    }
   }
 
   /** Empties the stream and sends again from `batch` on: readers pass by what they have. */
@@ -71,11 +78,19 @@ export class Publisher {
     await this.#publish({ source: this.#options.source, header, chunk: 0, copy: null }, pages);
   }
 
-  /** Publishes a chunk right after the batch it is as of. */
-  async publishChunk(header: BatchHeader, chunk: Chunk, copy: CopyInfo): Promise<void> {
-    const mark = this.#tail.mark;
-    const number = mark !== null && mark.batch === header.batch ? mark.chunk + 1 : 1;
-    const envelope = { source: this.#options.source, header, chunk: number, copy };
+  /**
+   * Publishes a chunk right after the batch it is as of. `readTo`: how far the one it is for has read;
+   * in a stream that was emptied the tail alone would number chunks as others before, already passed.
+   */
+  async publishChunk(
+    header: BatchHeader,
+    chunk: Chunk,
+    { copy, readTo }: { readonly copy: CopyInfo; readonly readTo: Position },
+  ): Promise<void> {
+    const before = [this.#tail.mark, readTo].map((place) =>
+      place !== null && place.batch === header.batch ? place.chunk : 0,
+    );
+    const envelope = { source: this.#options.source, header, chunk: Math.max(...before) + 1, copy };
     await this.#publish(envelope, chunkPages(chunk));
   }
 
@@ -116,7 +131,7 @@ export class Publisher {
     append: () => Promise<T>,
     sent: { readonly batch: number; readonly bytes: number },
   ): Promise<T> {
-    const { signal, logger, maxStreamBytes } = this.#options;
+    const { signal, logger, maxStreamBytes, makeRoom } = this.#options;
     for (let attempt = 0; ; attempt++) {
       try {
         return await append();
@@ -126,13 +141,14 @@ export class Publisher {
         if (sent.bytes > maxStreamBytes / 2) throw tooLarge(sent.batch, maxStreamBytes);
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
+        await makeRoom();
         await sleep(FULL_PAUSE_MS, signal);
       }
     }
   }
 }
 
-/** Between tries of the relay to go on, which also take in confirmations and make room. */
+/** After these the relay begins anew, which also purges, and gives up whoever passes the retention bound. */
 const FULL_ATTEMPTS = 20;
 const FULL_PAUSE_MS = 100;
 

@@ -19,7 +19,7 @@ import { Copies } from "./copies.ts";
 import { Linger } from "./linger.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Publisher } from "./publisher.ts";
-import { Retention } from "./retention.ts";
+import { BatchHistory, Retention } from "./retention.ts";
 
 export interface RelayOptions {
   readonly source: string;
@@ -46,6 +46,7 @@ export class Relay {
   readonly #stop = new AbortController();
   readonly #bell = new Bell();
   readonly #mailbox: Mailbox;
+  readonly #history = new BatchHistory();
   #status: SourceStatus;
 
   constructor(options: RelayOptions) {
@@ -94,7 +95,10 @@ export class Relay {
     const { logger } = this.#options;
     if (this.#stop.signal.aborted) return;
     if (!error.retryable) {
-      await this.#report({ state: "stopped", error: statusError(error) });
+      // A standby that cannot go on says nothing of the relay that works.
+      if (this.#status.state !== "standby") {
+        await this.#report({ state: "stopped", error: statusError(error) });
+      }
       throw error;
     }
     logger.warn({ code: error.code, err: error }, "relay interrupted: trying again");
@@ -108,18 +112,25 @@ export class Relay {
     try {
       log = await this.#lease(source, onReady);
       if (log === null) return;
-      const work = await RelayWork.open(this.#options, log, this.#mailbox, this.#stop.signal);
+      const { signal } = this.#stop;
+      const kept = { mailbox: this.#mailbox, history: this.#history, signal };
+      const work = await RelayWork.open(this.#options, log, kept);
+      // What an earlier run told last (that it had stopped, and why) must not be taken for now.
+      if (this.#status.state !== "running") await this.#report(work.started());
       onReady();
-      while (!this.#stop.signal.aborted) {
+      while (!signal.aborted) {
         const busy = await work.step();
-        onHealthy();
         if (work.tendDue(TEND_EVERY_MS)) await this.#report(await work.tend());
+        onHealthy();
         if (!busy) await this.#idle(log, work);
         else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
       }
     } finally {
-      await log?.close();
-      await source.close();
+      try {
+        await log?.close();
+      } finally {
+        await source.close();
+      }
     }
   }
 
@@ -165,6 +176,13 @@ export class Relay {
   }
 }
 
+/** What outlives one session with the source. */
+interface Kept {
+  readonly mailbox: Mailbox;
+  readonly history: BatchHistory;
+  readonly signal: AbortSignal;
+}
+
 /** What the lease holder does, step by step. */
 class RelayWork {
   readonly #options: RelayOptions;
@@ -185,23 +203,16 @@ class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    mailbox: Mailbox,
-    signal: AbortSignal,
+    { mailbox, history, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, queue, logger, maxLogBytes, maxStreamBytes } = options;
-    const to = { queue, stream, maxStreamBytes };
-    const publisher = new Publisher({ ...to, source, log, logger, signal });
     const { documents } = queue;
-    const retention = new Retention({
-      source,
-      log,
-      stream,
-      documents,
-      mailbox,
-      maxLogBytes,
-      logger,
-    });
+    const common = { source, log, stream, logger };
+    const retention = new Retention({ ...common, documents, mailbox, maxLogBytes, history });
+    const makeRoom = () => retention.makeRoom();
+    const publisher = new Publisher({ ...common, queue, maxStreamBytes, makeRoom, signal });
+    mailbox.rewind();
     const work = new RelayWork(options, log, mailbox, { stream, publisher, retention });
     await work.#open();
     return work;
@@ -238,7 +249,20 @@ class RelayWork {
       );
     }
     this.#last = await this.#log.batches.last();
+    // First of all make room: what waits to be published may find the queue full of what nobody needs.
+    await this.#retention.tend(this.#last?.batch ?? 0);
     await this.#publisher.reconcile(this.#oldestNeeded());
+  }
+
+  /** How things stand, without asking anybody. */
+  started(): Partial<SourceStatus> {
+    return {
+      state: "running",
+      timeline: this.#log.timeline,
+      batch: this.#last?.batch ?? 0,
+      lastBatchAt: this.#last?.cutAt ?? null,
+      error: null,
+    };
   }
 
   /** Readers must find a layout before the first change that names it. */
@@ -263,7 +287,9 @@ class RelayWork {
       this.#last = cut.header;
     }
     if (next !== null && cut.chunk !== null) {
-      await this.#publisher.publishChunk(this.#position(), cut.chunk, next.job.describe(cut.chunk));
+      const copy = next.job.describe(cut.chunk);
+      const readTo = next.job.position;
+      await this.#publisher.publishChunk(this.#position(), cut.chunk, { copy, readTo });
       next.job.sent(cut.chunk);
     }
     await this.#answerFences(fences);
@@ -288,28 +314,25 @@ class RelayWork {
       await this.#putSchemas();
       await this.#publisher.reconcile(this.#oldestNeeded());
     }
-    const stats = await this.#retention.tend(this.#copies.active);
+    const stats = await this.#retention.tend(this.#last?.batch ?? 0);
     const queue = await this.#stream.stats();
     return {
-      state: "running",
-      timeline: this.#log.timeline,
-      batch: this.#last?.batch ?? 0,
-      lastBatchAt: this.#last?.cutAt ?? null,
+      ...this.started(),
       logRows: stats.rows,
       logBytes: stats.bytes,
       queueMessages: queue.messages,
       queueBytes: queue.bytes,
-      error: null,
     };
   }
 
   async #serveRequests(): Promise<void> {
     for (const [sync, request] of this.#mailbox.takeRequests()) {
       this.#copies.update(sync, request);
-      if (request?.resend && this.#resent.get(sync) !== request.resend.id) {
-        this.#resent.set(sync, request.resend.id);
-        await this.#resend(sync, request.resend);
-      }
+      const { resend } = request ?? {};
+      if (!resend || this.#resent.get(sync) === resend.id) continue;
+      // Asked by an applier that has caught up since and could not take its question back.
+      if (!this.#retention.hasConfirmed(sync, resend.from)) await this.#resend(sync, resend);
+      this.#resent.set(sync, resend.id);
     }
   }
 
@@ -317,6 +340,8 @@ class RelayWork {
     const { source, queue, logger } = this.#options;
     logger.info({ sync, from: resend.from }, "resending from the change log");
     this.#copies.restart();
+    // Whoever lost messages may have lost the documents that explain them.
+    await this.#putSchemas();
     try {
       await this.#publisher.resendFrom(Math.min(resend.from, this.#oldestNeeded()));
     } catch (error) {

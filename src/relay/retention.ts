@@ -1,5 +1,6 @@
-import { keys, type RefusalDocument } from "../core/documents.ts";
+import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
+import { comparePositions, type Position, START } from "../core/position.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
 import type { Mailbox } from "./mailbox.ts";
@@ -12,7 +13,12 @@ export interface RetentionOptions {
   readonly mailbox: Mailbox;
   readonly maxLogBytes: number;
   readonly logger: Logger;
+  readonly history: BatchHistory;
 }
+
+const ALL_CHUNKS = Number.MAX_SAFE_INTEGER;
+/** A sync is given up only for what it has not confirmed for so long. */
+const PATIENCE_MS = 30_000;
 
 /**
  * Decides what of the log may go: what every subscriber has confirmed, or, at the bound, what the
@@ -21,7 +27,7 @@ export interface RetentionOptions {
 export class Retention {
   readonly #options: RetentionOptions;
   #confirmed = new Map<string, number>();
-  #trimmed = 0;
+  #trimmed: Position = START;
 
   constructor(options: RetentionOptions) {
     this.#options = options;
@@ -40,56 +46,94 @@ export class Retention {
     return Math.min(...this.#confirmed.values(), Number.MAX_SAFE_INTEGER) + 1;
   }
 
-  /** From here on the log is kept for this sync. */
-  async subscribe(sync: string, from: number): Promise<void> {
-    await this.#options.log.subscribers.set(sync, from);
-    this.#confirmed.set(sync, from);
-    await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
+  /** Has this sync told that it holds the batch? */
+  hasConfirmed(sync: string, batch: number): boolean {
+    return (this.#noticeOf(sync)?.position.batch ?? 0) >= batch;
   }
 
   /**
-   * Takes in confirmations, purges, trims. Call about once a second.
-   * `copying`: chunks that follow the last confirmed batch may not have been read yet.
+   * From here on the log is kept for this sync. What is kept for it already stays: a question asked
+   * in an earlier life may be answered only now, and must not give up what the sync is about to read.
    */
-  async tend(copying: boolean): Promise<LogStats> {
+  async subscribe(sync: string, from: number): Promise<void> {
+    const kept = Math.min(this.#confirmed.get(sync) ?? from, from);
+    await this.#options.log.subscribers.set(sync, kept);
+    this.#confirmed.set(sync, kept);
+    await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
+  }
+
+  /** Takes in confirmations, purges, trims. Call about once a second. `last`: the newest batch. */
+  async tend(last: number): Promise<LogStats> {
     await this.#takeConfirmations();
     const stats = await this.#options.log.stats();
+    this.#options.history.note(last);
     if (stats.bytes > this.#options.maxLogBytes) await this.#expireSlowest(stats);
-    await this.#purge(copying);
+    await this.#purge(last);
+    await this.#trim(this.#allRead(last));
     return stats;
   }
 
+  /** Trims what all have read by now. Touches the queue alone: a batch may just be read from the log. */
+  async makeRoom(): Promise<void> {
+    if (this.#confirmed.size > 0) await this.#trim(this.#allRead(0));
+  }
+
   async #takeConfirmations(): Promise<void> {
-    const { log, mailbox } = this.#options;
+    const { log } = this.#options;
     for (const [sync, known] of this.#confirmed) {
-      const notice = mailbox.progressOf(sync);
-      // A notice of another timeline says nothing about this one's numbers.
-      if (notice === undefined || notice.timeline !== log.timeline) continue;
-      if (notice.position.batch <= known) continue;
-      await log.subscribers.set(sync, notice.position.batch);
-      this.#confirmed.set(sync, notice.position.batch);
+      const batch = this.#noticeOf(sync)?.position.batch ?? 0;
+      if (batch <= known) continue;
+      await log.subscribers.set(sync, batch);
+      this.#confirmed.set(sync, batch);
     }
   }
 
-  async #purge(copying: boolean): Promise<void> {
-    const { log, stream } = this.#options;
-    if (this.#confirmed.size === 0) return;
-    const upTo = this.oldestNeeded - 1;
-    if (upTo <= 0) return;
+  async #purge(last: number): Promise<void> {
+    // With nobody to keep it for, it goes as it comes: else a log whose only reader was given up would
+    // grow without a bound.
+    const upTo = this.#confirmed.size === 0 ? last : this.oldestNeeded - 1;
     // Rotation frees space only some time after a purge: asking again with the same number lets it go on.
-    await log.batches.purge(upTo);
-    // Who has confirmed a batch has passed the chunks of the batches before it, but not its own.
-    const trimmable = copying ? upTo - 1 : upTo;
-    if (trimmable > this.#trimmed) await stream.trim(trimmable);
-    this.#trimmed = trimmable;
+    if (upTo > 0) await this.#options.log.batches.purge(upTo);
+  }
+
+  async #trim(upTo: Position): Promise<void> {
+    if (comparePositions(upTo, this.#trimmed) <= 0) return;
+    const { stream } = this.#options;
+    if (upTo.chunk === ALL_CHUNKS) await stream.trim(upTo.batch);
+    else await stream.trim(upTo.batch, upTo.chunk);
+    this.#trimmed = upTo;
+  }
+
+  /** What every subscriber has surely read of the stream; with none, all but the newest batch is free. */
+  #allRead(last: number): Position {
+    const places = [...this.#confirmed].map(([sync, batch]) => this.#readTo(sync, batch));
+    const [first] = places.sort(comparePositions);
+    return first ?? { batch: Math.max(0, last - 1), chunk: ALL_CHUNKS };
+  }
+
+  /** Chunks that follow a batch are for those that copy; they have been read only when the notice says so. */
+  #readTo(sync: string, confirmed: number): Position {
+    const notice = this.#noticeOf(sync);
+    if (notice === undefined || notice.position.batch < confirmed) {
+      return { batch: confirmed, chunk: 0 };
+    }
+    const { position, tablesPending } = notice;
+    return tablesPending > 0 ? position : { batch: position.batch, chunk: ALL_CHUNKS };
+  }
+
+  /** A notice of another timeline says nothing about this one's numbers. */
+  #noticeOf(sync: string): Notice | undefined {
+    const { log, mailbox } = this.#options;
+    const notice = mailbox.progressOf(sync);
+    return notice?.timeline === log.timeline ? notice : undefined;
   }
 
   async #expireSlowest(stats: LogStats): Promise<void> {
-    const { documents, source, log, logger, maxLogBytes } = this.#options;
-    const last = (await log.batches.last())?.batch ?? 0;
+    const { documents, source, log, logger, maxLogBytes, history } = this.#options;
     const slowest = [...this.#confirmed].sort((a, b) => a[1] - b[1])[0];
-    // Nothing is gained where the log is large only because it has not been rotated yet.
-    if (slowest === undefined || slowest[1] >= last) return;
+    // Space comes back only some time after a purge. Who merely reads what is being written does not
+    // hold the log, and giving it up would free nothing.
+    if (slowest === undefined || slowest[1] >= history.before(PATIENCE_MS)) return;
     const [sync, confirmed] = slowest;
     const message = `The change log of ${source} passed its bound (${stats.bytes} of ${maxLogBytes} bytes); ${sync} had confirmed only batch ${confirmed}.`;
     logger.error({ sync, confirmed, bytes: stats.bytes }, "retention bound: sync must copy anew");
@@ -97,5 +141,25 @@ export class Retention {
     await documents.put(keys.refusal(source, sync), refusal);
     await log.subscribers.remove(sync);
     this.#confirmed.delete(sync);
+  }
+}
+
+/** Which batch was the newest at what time, by this process's own clock. Outlives the relay's sessions. */
+export class BatchHistory {
+  #entries: { readonly at: number; readonly batch: number }[] = [];
+
+  note(batch: number): void {
+    const at = performance.now();
+    if (batch < (this.#entries.at(-1)?.batch ?? 0)) this.#entries = [];
+    this.#entries.push({ at, batch });
+    // Of those older than anybody asks for, only the newest counts.
+    const first = this.#entries.findLastIndex((entry) => at - entry.at >= PATIENCE_MS);
+    if (first > 0) this.#entries.splice(0, first);
+  }
+
+  /** The newest batch of `ms` ago; 0 when that is not known. */
+  before(ms: number): number {
+    const now = performance.now();
+    return this.#entries.findLast(({ at }) => now - at >= ms)?.batch ?? 0;
   }
 }

@@ -1,0 +1,105 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { connectionLost } from "../../test/support/memory-target.ts";
+import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
+import { keys, type RefusalDocument } from "../core/documents.ts";
+
+const FEW_SECONDS = 15_000;
+let world = new MemoryWorld();
+
+afterEach(() => world.stop());
+
+function fill(rows: number): void {
+  for (let i = 0; i < rows; i++) world.source.insert(`r${i}`);
+}
+
+/** A sync that joined at batch 0 and has confirmed so many. */
+async function confirmed(batch: number, tablesPending = 0): Promise<void> {
+  world.source.confirmed.set(SYNC, 0);
+  await world.queue.documents.put(keys.progress(SYNC), {
+    sync: SYNC,
+    source: "a",
+    timeline: "tl",
+    position: { batch, chunk: 0 },
+    at: "",
+    lagMs: 0,
+    tablesPending,
+  });
+}
+
+describe("relay", { timeout: FEW_SECONDS }, () => {
+  it("goes on with a copy when its session ended before a chunk was read", async () => {
+    world = new MemoryWorld();
+    fill(3);
+    world.source.failNextCut = connectionLost();
+    const request = { table: "t", copy: "c", attempt: 0, after: null };
+    const position = { batch: 0, chunk: 0 };
+    const document = { resend: null, copies: [request], position };
+    await world.queue.documents.put(keys.request("a", SYNC), document);
+    world.startRelay();
+    const stream = await world.queue.openStream("a");
+    await world.until(() => stream.messages.some(({ message }) => message.mark.chunk === 3));
+  });
+
+  it("copies more than the queue holds from a source where nothing else happens", async () => {
+    world = new MemoryWorld(12);
+    fill(60);
+    world.source.cutNow();
+    world.startRelay();
+    world.startApplier();
+    await world.synced();
+    expect(world.target.rows.size).toBe(60);
+  });
+
+  it("makes room in a full queue before it publishes what waits", async () => {
+    world = new MemoryWorld(3);
+    await confirmed(0);
+    world.startRelay();
+    const stream = await world.queue.openStream("a");
+    for (let i = 0; i < 5; i++) {
+      fill(1);
+      await world.until(() => world.source.headers.length > i || stream.messages.length === 3);
+    }
+    await world.until(() => stream.messages.length === 3);
+    await confirmed(3);
+    await world.until(
+      () => stream.messages.at(-1)?.message.mark.batch === world.source.headers.length,
+    );
+  });
+
+  it("goes on behind what the queue lost, when all have confirmed it", async () => {
+    world = new MemoryWorld();
+    const stream = await world.queue.openStream("a");
+    await confirmed(0);
+    const relay = world.startRelay();
+    for (let i = 1; i <= 4; i++) {
+      fill(1);
+      await world.until(() => world.source.headers.length === i);
+    }
+    await confirmed(4);
+    await world.until(() => world.source.purgedTo === 4 && stream.messages.length === 0);
+    stream.lose(2);
+    fill(1);
+    await world.until(() => stream.messages.at(-1)?.message.mark.batch === 5);
+    expect(relay.status.state).toBe("running");
+  });
+
+  it("takes no notice of a resend asked for by an applier that has caught up", async () => {
+    world = new MemoryWorld();
+    for (let i = 0; i < 3; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    world.source.purgedTo = 3;
+    await confirmed(3);
+    const position = { batch: 0, chunk: 0 };
+    const stale = { resend: { id: "x", from: 2 }, copies: [], position };
+    await world.queue.documents.put(keys.request("a", SYNC), stale);
+    const relay = world.startRelay();
+    await world.until(() => relay.status.state === "running" && relay.status.heartbeatAt !== null);
+    fill(1);
+    const stream = await world.queue.openStream("a");
+    await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
+    const refusal = await world.queue.documents.get(keys.refusal("a", SYNC));
+    expect(refusal as RefusalDocument | null).toBe(null);
+  });
+});

@@ -1,0 +1,87 @@
+import { describe, expect, it } from "vitest";
+import { MemoryQueue } from "../../test/support/memory-queue.ts";
+import { MemorySource } from "../../test/support/memory-source.ts";
+import { Bell } from "../core/async.ts";
+import { keys } from "../core/documents.ts";
+import { silentLogger } from "../core/log.ts";
+import { Mailbox } from "./mailbox.ts";
+import { BatchHistory, Retention } from "./retention.ts";
+
+/** What was the newest batch half a minute ago. */
+class KnownHistory extends BatchHistory {
+  readonly #batch: number;
+
+  constructor(batch: number) {
+    super();
+    this.#batch = batch;
+  }
+
+  override before(): number {
+    return this.#batch;
+  }
+}
+
+async function retention(confirmed: Record<string, number>, halfMinuteAgo: number) {
+  const queue = new MemoryQueue();
+  const source = new MemorySource();
+  for (const [sync, batch] of Object.entries(confirmed)) source.confirmed.set(sync, batch);
+  for (let batch = 1; batch <= 9; batch++) {
+    source.insert(`r${batch}`);
+    source.cutNow();
+  }
+  source.bytes = 1_000;
+  const kept = new Retention({
+    source: "a",
+    log: await source.openChangeLog(),
+    stream: await queue.openStream("a"),
+    documents: queue.documents,
+    mailbox: new Mailbox(queue.documents, "a", new Bell()),
+    maxLogBytes: 100,
+    logger: silentLogger,
+    history: new KnownHistory(halfMinuteAgo),
+  });
+  await kept.open();
+  return { kept, source, queue };
+}
+
+describe("retention at the bound of the log", () => {
+  it("gives up the sync that holds the log, and tells it", async () => {
+    const { kept, source, queue } = await retention({ late: 2, good: 8 }, 7);
+    await kept.tend(9);
+    expect(kept.subscribers).toEqual(["good"]);
+    expect(source.purgedTo).toBe(8);
+    expect(await queue.documents.get(keys.refusal("a", "late"))).toMatchObject({ from: 3 });
+  });
+
+  it("gives up nobody who keeps up, however long the space takes to come back", async () => {
+    const { kept } = await retention({ good: 8 }, 7);
+    await kept.tend(9);
+    await kept.tend(9);
+    expect(kept.subscribers).toEqual(["good"]);
+  });
+
+  it("purges also when the only reader was given up", async () => {
+    const { kept, source } = await retention({ late: 2 }, 7);
+    await kept.tend(9);
+    expect(kept.subscribers).toEqual([]);
+    expect(source.purgedTo).toBe(9);
+  });
+});
+
+describe("subscribing", () => {
+  it("never gives up what is kept already", async () => {
+    const { kept, source } = await retention({ sync: 3 }, 0);
+    await kept.subscribe("sync", 9);
+    expect(source.confirmed.get("sync")).toBe(3);
+    expect(kept.oldestNeeded).toBe(4);
+  });
+});
+
+describe("history of batches", () => {
+  it("knows nothing of the time before it began", () => {
+    const history = new BatchHistory();
+    history.note(5);
+    expect(history.before(30_000)).toBe(0);
+    expect(history.before(0)).toBe(5);
+  });
+});

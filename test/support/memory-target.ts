@@ -1,0 +1,77 @@
+import { TidemarkError } from "../../src/core/errors.ts";
+import { START } from "../../src/core/position.ts";
+import type {
+  ApplierSession,
+  BoundTable,
+  Progress,
+  Target,
+  TargetPlan,
+  TargetTransaction,
+} from "../../src/core/target.ts";
+import type { Row } from "../../src/core/value.ts";
+
+export const BOUND: BoundTable = {
+  name: { schema: null, name: "t" },
+  columns: [{ name: "id", type: { kind: "text" } }],
+  key: [0],
+  parents: [],
+};
+
+/** The target contract in memory: one table, one column. */
+export class MemoryTarget implements Target {
+  progress: Progress = { timeline: "", position: START, hash: "", tables: [] };
+  readonly rows = new Set<string>();
+  /** Thrown by the next commit. */
+  failNextCommit: TidemarkError | null = null;
+  /** Called after each commit. */
+  onCommit: (progress: Progress) => void = () => {};
+
+  async plan(): Promise<TargetPlan> {
+    return { statements: [], mappings: [], tables: [BOUND] };
+  }
+
+  async prepare(): Promise<void> {}
+
+  async diagnose(): Promise<[]> {
+    return [];
+  }
+
+  async openApplier(): Promise<ApplierSession> {
+    return {
+      load: async () => this.progress,
+      begin: async () => this.#begin(),
+      close: async () => {},
+    };
+  }
+
+  async close(): Promise<void> {}
+
+  #begin(): TargetTransaction {
+    const rows = new Set(this.rows);
+    const id = (row: Row) => String(row[0]);
+    return {
+      attempt: (work) => work(),
+      remove: async (_, keys) => {
+        for (const key of keys) rows.delete(id(key));
+      },
+      put: async (_, values) => {
+        for (const row of values) rows.add(id(row));
+      },
+      clear: async () => rows.clear(),
+      commit: async (next) => {
+        const failure = this.failNextCommit;
+        this.failNextCommit = null;
+        if (failure !== null) throw failure;
+        this.rows.clear();
+        for (const row of rows) this.rows.add(row);
+        this.progress = next;
+        this.onCommit(next);
+      },
+      rollback: async () => {},
+    };
+  }
+}
+
+export function connectionLost(): TidemarkError {
+  return new TidemarkError("TM-CONNECTION-LOST", "The connection is lost.");
+}

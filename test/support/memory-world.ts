@@ -1,0 +1,83 @@
+import { Applier } from "../../src/applier/applier.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import { Relay } from "../../src/relay/relay.ts";
+import { MemoryQueue } from "./memory-queue.ts";
+import { LAYOUT, MemorySource } from "./memory-source.ts";
+import { BOUND, MemoryTarget } from "./memory-target.ts";
+
+export const SYNC = "a->b";
+const STEP_MS = 10;
+
+/** The engine between a source, a queue and a target in memory. */
+export class MemoryWorld {
+  readonly source = new MemorySource();
+  readonly target = new MemoryTarget();
+  readonly queue: MemoryQueue;
+  maxLogBytes = 1_000_000;
+  readonly #stops: (() => Promise<void>)[] = [];
+
+  constructor(maxMessages?: number) {
+    this.queue = new MemoryQueue(maxMessages);
+  }
+
+  startRelay(): Relay {
+    const column = { ...(LAYOUT.columns[0] as (typeof LAYOUT.columns)[number]), identity: false };
+    const keys = { key: ["id"], uniques: [], foreignKeys: [] };
+    const schema = { name: LAYOUT.table, columns: [column], ...keys };
+    const relay = new Relay({
+      source: "a",
+      openSource: async () => this.source,
+      queue: this.queue,
+      tables: [{ schema, columns: ["id"], filters: [] }],
+      syncs: [SYNC],
+      maxLogBytes: this.maxLogBytes,
+      maxStreamBytes: 1_000_000,
+      logger: silentLogger,
+    });
+    return this.#run(relay);
+  }
+
+  startApplier(): Applier {
+    const table = { source: "t", rule: { table: "t" }, columns: ["id"], key: ["id"], bound: BOUND };
+    const applier = new Applier({
+      sync: SYNC,
+      from: "a",
+      to: "b",
+      openTarget: async () => this.target,
+      queue: this.queue,
+      tables: [table],
+      logger: silentLogger,
+    });
+    return this.#run(applier);
+  }
+
+  /** Resolves when it holds; the test's own time limit ends it otherwise. */
+  async until(holds: () => boolean | Promise<boolean>): Promise<void> {
+    while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+  }
+
+  /** Every row of the source stands in the target, and the copy is complete. */
+  synced(): Promise<void> {
+    const { source, target } = this;
+    return this.until(
+      () =>
+        source.pending.length === 0 &&
+        target.progress.tables.every(({ state }) => state === "live") &&
+        target.progress.position.batch === source.headers.length &&
+        source.rows.every((row) => target.rows.has(row)),
+    );
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#stops.map((stop) => stop()));
+  }
+
+  #run<T extends { run(onReady: () => void): Promise<void>; stop(): void }>(worker: T): T {
+    const ended = worker.run(() => {}).catch(() => {});
+    this.#stops.push(async () => {
+      worker.stop();
+      await ended;
+    });
+    return worker;
+  }
+}
