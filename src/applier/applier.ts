@@ -11,7 +11,7 @@ import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import { type Piece, PieceReader } from "../core/message.ts";
 import { type Position, START } from "../core/position.ts";
-import type { QueueStream } from "../core/queue.ts";
+import type { QueueMessage, QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { isGap } from "./inbox.ts";
@@ -23,6 +23,14 @@ const STANDBY_POLL_MS = 1_000;
 const HEARTBEAT_MS = 1_000;
 /** A resend asked for is given this long before it is asked for again. */
 const RESEND_PATIENCE_MS = 5_000;
+/** Documents are written again so often: a queue that lost them is whole again after that. */
+const RENEW_MS = 5_000;
+/** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
+const GAP_SILENCE_MS = 1_000;
+const MAX_GAP_SILENCE_MS = 60_000;
+/** Read ahead of the target. */
+const READ_AHEAD_PIECES = 16;
+const READ_AHEAD_BYTES = 16 * 1024 * 1024;
 
 /**
  * Queue to target for one sync: takes batches in order, applies them with progress in one
@@ -37,7 +45,9 @@ export class Applier {
   readonly #statuses: LatestWriter;
   #status: SyncStatus;
   #resend: { readonly id: string; readonly from: number; readonly askedAt: number } | null = null;
-  #request: RequestDocument = { resend: null, copies: [] };
+  /** Null until this process has written it: what stands there is an earlier run's. */
+  #request: RequestDocument | null = null;
+  #gapSilenceMs = GAP_SILENCE_MS;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -75,7 +85,7 @@ export class Applier {
       if (worked) this.#report({ state: "stopped" });
     } finally {
       this.stop();
-      await Promise.all([this.#notices.flush(), this.#requests.flush(), this.#statuses.flush()]);
+      await Promise.all([this.#notices.close(), this.#requests.close(), this.#statuses.close()]);
     }
   }
 
@@ -84,12 +94,25 @@ export class Applier {
   }
 
   async #recover(error: TidemarkError): Promise<void> {
-    if (!error.retryable) {
-      this.#report({ state: "stopped", error: statusError(error) });
-      throw error;
-    }
+    if (!error.retryable) throw this.#stopped(error);
     this.#report({ error: statusError(error) });
-    if (isGap(error)) await this.#askResend();
+    if (!isGap(error)) return;
+    try {
+      await this.#askResend();
+    } catch (failure) {
+      const second = toTidemarkError(failure);
+      if (!second.retryable) throw this.#stopped(second);
+      // The gap is met again, and then asked about again.
+      this.#options.logger.warn({ err: second }, "a resend could not be asked for");
+    }
+  }
+
+  #stopped(error: TidemarkError): TidemarkError {
+    // A standby that cannot go on says nothing of the applier that works.
+    if (this.#status.state !== "standby") {
+      this.#report({ state: "stopped", error: statusError(error) });
+    }
+    return error;
   }
 
   async #session(onReady: () => void, onHealthy: () => void): Promise<void> {
@@ -104,8 +127,11 @@ export class Applier {
       if (progress === null) return;
       await this.#follow(session, progress, { onReady, onHealthy });
     } finally {
-      await session?.close();
-      await target.close();
+      try {
+        await session?.close();
+      } finally {
+        await target.close();
+      }
     }
   }
 
@@ -131,6 +157,8 @@ export class Applier {
     const { sync, from, queue, logger } = this.#options;
     const progress = await session.load();
     if (progress.timeline !== "") return progress;
+    // A target made anew: what an earlier one had confirmed must not be taken for its own.
+    await queue.documents.remove(keys.progress(sync));
     const signal = this.#stop.signal;
     const answer = await askFence(queue.documents, from, { join: sync, signal });
     if (answer === null) return null;
@@ -157,31 +185,53 @@ export class Applier {
     const reading = new AbortController();
     const stop = () => reading.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
-    const pieces = new ReadAhead(readPieces(stream, work.progress.position, reading.signal), 16);
+    const arrivals = new Arrivals();
+    const read = readPieces(stream.read(work.progress.position, reading.signal), arrivals);
+    const pieces = new ReadAhead(read, {
+      items: READ_AHEAD_PIECES,
+      weight: READ_AHEAD_BYTES,
+      weigh: ({ bytes }) => bytes,
+    });
     try {
-      await this.#consume(work, stream, { pieces, onHealthy: hooks.onHealthy });
+      await this.#consume(work, stream, { pieces, arrivals, onHealthy: hooks.onHealthy });
     } finally {
       this.#stop.signal.removeEventListener("abort", stop);
       reading.abort();
       await pieces.close();
+      await this.#rollback(work);
+    }
+  }
+
+  /** The session is closed next, which undoes as much: the error that led here is the one to tell. */
+  async #rollback(work: ApplierWork): Promise<void> {
+    try {
       await work.rollback();
+    } catch (error) {
+      this.#options.logger.debug({ err: error }, "the transaction could not be rolled back");
     }
   }
 
   async #consume(
     work: ApplierWork,
     stream: QueueStream,
-    { pieces, onHealthy }: { pieces: ReadAhead<Piece>; onHealthy: () => void },
+    { pieces, arrivals, onHealthy }: Consuming,
   ): Promise<void> {
-    let reported = performance.now();
+    let [reported, renewed] = [performance.now(), performance.now()];
     while (!this.#stop.signal.aborted) {
       const found = await pieces.available(HEARTBEAT_MS);
-      if (performance.now() - reported >= HEARTBEAT_MS) {
-        reported = performance.now();
+      const now = performance.now();
+      if (now - reported >= HEARTBEAT_MS) {
+        reported = now;
         this.#report(work.statusNow());
+        if (work.copyIsSilent()) this.#putRequest(work);
+      }
+      if (now - renewed >= RENEW_MS) {
+        renewed = now;
+        this.#notices.renew();
+        this.#requests.renew();
       }
       if (!found) {
-        await this.#checkIdle(work, stream, pieces);
+        await this.#checkIdle(work, stream, arrivals);
         continue;
       }
       const piece = await pieces.next();
@@ -191,24 +241,22 @@ export class Applier {
       const notice = await work.commitIfDue(pieces.ready === 0);
       if (notice !== null) {
         onHealthy();
+        this.#gapSilenceMs = GAP_SILENCE_MS;
         this.#afterCommit(work, notice);
       }
     }
   }
 
   /** Nothing came for a while: is there really nothing after our position? */
-  async #checkIdle(
-    work: ApplierWork,
-    stream: QueueStream,
-    pieces: ReadAhead<Piece>,
-  ): Promise<void> {
+  async #checkIdle(work: ApplierWork, stream: QueueStream, arrivals: Arrivals): Promise<void> {
     const { mark } = await stream.tail();
-    if (mark === null || pieces.ready > 0) return;
+    if (mark === null) return;
     work.inbox.checkTimeline(mark.timeline);
-    if (mark.last && mark.batch > work.inbox.position.batch) {
-      // The reader may be just about to give it: only a silence as long again is a loss.
-      if (!(await pieces.available(HEARTBEAT_MS))) throw work.inbox.missing(mark);
-    }
+    const behind = mark.last && mark.batch > work.inbox.position.batch;
+    // The reader may be just about to give it, or be in the middle of a large row.
+    if (arrivals.silentMs(behind) < this.#gapSilenceMs) return;
+    this.#gapSilenceMs = Math.min(MAX_GAP_SILENCE_MS, this.#gapSilenceMs * 2);
+    throw work.inbox.missing(mark);
   }
 
   #afterCommit(work: ApplierWork, notice: Notice | null): void {
@@ -227,7 +275,9 @@ export class Applier {
   /** Says what is still wanted, when that has changed. */
   #putRequest(work: ApplierWork): void {
     const resend = this.#resend === null ? null : { id: this.#resend.id, from: this.#resend.from };
-    const request: RequestDocument = { resend, copies: work.states.requests() };
+    const copies = work.states.requests();
+    const position = copies.length > 0 ? work.inbox.position : START;
+    const request: RequestDocument = { resend, copies, position };
     if (JSON.stringify(request) === JSON.stringify(this.#request)) return;
     this.#request = request;
     this.#requests.put(request);
@@ -240,7 +290,8 @@ export class Applier {
     const now = performance.now();
     if (asked?.from === from && now - asked.askedAt < RESEND_PATIENCE_MS) return;
     this.#resend = { id: randomUUID(), from, askedAt: now };
-    this.#request = { ...this.#request, resend: { id: this.#resend.id, from } };
+    const { copies, position } = this.#request ?? { copies: [], position: START };
+    this.#request = { copies, position, resend: { id: this.#resend.id, from } };
     this.#requests.put(this.#request);
   }
 
@@ -262,13 +313,36 @@ export class Applier {
   }
 }
 
+interface Consuming {
+  readonly pieces: ReadAhead<Piece>;
+  readonly arrivals: Arrivals;
+  readonly onHealthy: () => void;
+}
+
+/** When messages last came: fragments too, of which one piece may have hundreds. */
+class Arrivals {
+  #at = performance.now();
+  #behindSince: number | null = null;
+
+  note(): void {
+    this.#at = performance.now();
+  }
+
+  /** How long nothing has come although something should; 0 when not `behind`. */
+  silentMs(behind: boolean): number {
+    const now = performance.now();
+    this.#behindSince = behind ? (this.#behindSince ?? now) : null;
+    return this.#behindSince === null ? 0 : now - Math.max(this.#behindSince, this.#at);
+  }
+}
+
 async function* readPieces(
-  stream: QueueStream,
-  after: Position,
-  signal: AbortSignal,
+  messages: AsyncIterable<QueueMessage>,
+  arrivals: Arrivals,
 ): AsyncGenerator<Piece> {
   const reader = new PieceReader();
-  for await (const message of stream.read(after, signal)) {
+  for await (const message of messages) {
+    arrivals.note();
     const piece = reader.push(message);
     if (piece !== null) yield piece;
   }

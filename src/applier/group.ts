@@ -9,6 +9,8 @@ import type { TableStates } from "./tables.ts";
 
 /** Changes held in memory before they go to the target; a batch of any size passes through in runs of this. */
 export const FLUSH_CHANGES = 10_000;
+/** And so many bytes of messages: rows may be large. */
+const FLUSH_BYTES = 16 * 1024 * 1024;
 
 /**
  * The batches being applied in one target transaction. The transaction is begun with the first
@@ -23,6 +25,8 @@ export class Group {
   #transaction: TargetTransaction | null = null;
   #effect = new NetEffect();
   #changes = 0;
+  /** Of the pieces in the effect. */
+  #bytes = 0;
 
   constructor(
     session: ApplierSession,
@@ -63,6 +67,8 @@ export class Group {
       this.#changes++;
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush();
     }
+    this.#bytes += piece.bytes;
+    if (this.#bytes >= FLUSH_BYTES) await this.#flush();
   }
 
   /** Commits everything taken, and progress up to where the inbox stands. */
@@ -91,6 +97,7 @@ export class Group {
       await applyEffect(this.#transaction, this.#effect, this.#tables);
       this.#effect = new NetEffect();
     }
+    this.#bytes = 0;
     return this.#transaction;
   }
 }

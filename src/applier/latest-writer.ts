@@ -1,14 +1,18 @@
+import { backoff, sleep } from "../core/async.ts";
 import type { Logger } from "../core/log.ts";
 import type { Documents } from "../core/queue.ts";
 
 /**
  * Writes a document in the background, newest value only: commits never wait for the queue, and a
- * slow queue gets fewer notices, not later ones.
+ * slow queue gets fewer notices, not later ones. A write that fails is tried again until it succeeds
+ * or a newer value takes its place: others wait for what stands here, and no other event may follow.
  */
 export class LatestWriter {
   readonly #documents: Documents;
   readonly #key: string;
   readonly #logger: Logger;
+  readonly #closing = new AbortController();
+  #latest: { readonly value: unknown } | null = null;
   #next: { readonly value: unknown } | null = null;
   #writing: Promise<void> | null = null;
 
@@ -19,26 +23,37 @@ export class LatestWriter {
   }
 
   put(value: unknown): void {
-    this.#next = { value };
+    this.#latest = { value };
+    this.#next = this.#latest;
     this.#writing ??= this.#write();
   }
 
-  /** Resolves when everything put so far is written (or was superseded). */
-  async flush(): Promise<void> {
+  /** Writes the newest value once more: a queue that was emptied has lost it. */
+  renew(): void {
+    if (this.#latest !== null) this.put(this.#latest.value);
+  }
+
+  /** Tries a last time to write what is not written yet. */
+  async close(): Promise<void> {
+    this.#closing.abort();
     await this.#writing;
   }
 
   async #write(): Promise<void> {
     // A turn of the event loop lets several commits in a row share one write.
     await Promise.resolve();
-    while (this.#next !== null) {
-      const { value } = this.#next;
+    for (let attempt = 0; this.#next !== null; ) {
+      const current = this.#next;
       this.#next = null;
+      const last = this.#closing.signal.aborted;
       try {
-        await this.#documents.put(this.#key, value);
+        await this.#documents.put(this.#key, current.value);
+        attempt = 0;
       } catch (error) {
-        // The value is state: the next commit or heartbeat writes it again.
         this.#logger.warn({ err: error, key: this.#key }, "a document could not be written");
+        if (last) break;
+        this.#next ??= current;
+        await sleep(backoff(attempt++), this.#closing.signal);
       }
     }
     this.#writing = null;

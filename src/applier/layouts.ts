@@ -42,8 +42,8 @@ export class LayoutMappings {
     const document = await this.#documents.get(keys.layout(this.#source, this.#timeline, id));
     if (document !== null) return document as Layout;
     throw new TidemarkError(
-      "TM-APPLY-RETRY",
-      `Layout ${id} of ${this.#source} is not in the queue; the relay writes it again.`,
+      "TM-APPLY-GAP",
+      `Layout ${id} of ${this.#source} is not in the queue; the relay is asked for it.`,
     );
   }
 }

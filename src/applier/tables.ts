@@ -48,19 +48,25 @@ export class TableStates {
   }
 
   /**
-   * Is this chunk the next one of its table's copy? `lost`: the one it follows never came.
-   * Chunks of other syncs, or of an earlier copy or attempt, are passed by.
+   * Is this chunk the next one of its table's copy? Then it is, whichever attempt it belongs to: its
+   * rows are as of its place in the stream. `lost`: the one it follows never came. Chunks of other
+   * syncs or copies, and what is left of an earlier attempt, are passed by.
    */
   judge(copy: CopyInfo): "next" | "lost" | "other" {
     const table = this.#tables.get(copy.table);
     if (table === undefined || table.state === "live" || table.copy !== copy.copy) return "other";
-    if ((this.#attempts.get(copy.table) ?? 0) !== copy.attempt) return "other";
-    return copy.after === table.cursor ? "next" : "lost";
+    if (copy.after === table.cursor) return "next";
+    return (this.#attempts.get(copy.table) ?? 0) === copy.attempt ? "lost" : "other";
   }
 
   /** Go back to the cursor: the relay is to read again from there. */
   retry(table: string): void {
     this.#attempts.set(table, (this.#attempts.get(table) ?? 0) + 1);
+  }
+
+  /** Nothing has come for long: what was asked, or what was sent, may be lost. */
+  retryAll(): void {
+    for (const { table } of this.requests()) this.retry(table);
   }
 
   /** Takes in a piece of the next chunk; the cursor moves with its last piece. */

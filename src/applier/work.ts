@@ -10,6 +10,10 @@ import { TableStates } from "./tables.ts";
 /** Whole batches are joined into one target transaction up to about this many changes. */
 const GROUP_CHANGES = 20_000;
 
+/** A copy of which nothing came for so long is asked for anew; doubled each time. */
+const COPY_SILENCE_MS = 10_000;
+const MAX_COPY_SILENCE_MS = 300_000;
+
 /** What the lease holder does between two losses of its session. */
 export class ApplierWork {
   readonly inbox: Inbox;
@@ -25,6 +29,8 @@ export class ApplierWork {
   #rowsTaken = 0;
   #dirty = false;
   #wantsNewAttempt = false;
+  #chunkAt = performance.now();
+  #copySilenceMs = COPY_SILENCE_MS;
 
   constructor(options: ApplierOptions, session: ApplierSession, progress: Progress) {
     this.#options = options;
@@ -41,7 +47,10 @@ export class ApplierWork {
 
   /** Stores the states of tables new to this sync, so that their copies keep their identity. */
   async open(): Promise<void> {
-    if (this.states.all.length === this.progress.tables.length) return;
+    const stored = new Set(this.progress.tables.map(({ table }) => table));
+    const { all } = this.states;
+    // What left the sync is forgotten at once: should it come back, it is copied anew.
+    if (all.length === stored.size && all.every(({ table }) => stored.has(table))) return;
     await this.#group.commit(this.inbox);
   }
 
@@ -52,12 +61,25 @@ export class ApplierWork {
     return wants;
   }
 
+  /**
+   * True when a copy has been silent for long and was begun another attempt at: a request or a chunk
+   * may be lost in ways that nobody can see, and then both sides would wait for each other.
+   */
+  copyIsSilent(): boolean {
+    const now = performance.now();
+    if (this.states.pending === 0 || now - this.#chunkAt < this.#copySilenceMs) return false;
+    this.#chunkAt = now;
+    this.#copySilenceMs = Math.min(MAX_COPY_SILENCE_MS, this.#copySilenceMs * 2);
+    this.states.retryAll();
+    return true;
+  }
+
   async take(piece: Piece): Promise<void> {
     if (!this.inbox.accept(piece)) return;
     if (piece.copy !== null) return this.#takeChunk(piece, piece.copy);
     this.#dirty = true;
     this.#committedAt = Date.parse(piece.header.committedAt);
-    await this.#group.take(piece);
+    await this.#applying(this.#group.take(piece));
   }
 
   /** Commits at a boundary, unless more is at hand that may join. Null when it did not commit. */
@@ -65,7 +87,7 @@ export class ApplierWork {
     if (!this.#dirty || !this.inbox.atBoundary) return null;
     if (!idle && this.#group.changes < GROUP_CHANGES) return null;
     const changes = this.#group.changes;
-    await this.#group.commit(this.inbox);
+    await this.#applying(this.#group.commit(this.inbox));
     this.#dirty = false;
     this.#changesApplied += changes - this.#rowsTaken;
     this.#rowsTaken = 0;
@@ -103,8 +125,10 @@ export class ApplierWork {
     if (copy.sync !== this.#options.sync) return;
     const verdict = this.states.judge(copy);
     if (verdict === "next") {
+      this.#chunkAt = performance.now();
+      this.#copySilenceMs = COPY_SILENCE_MS;
       this.#dirty = true;
-      await this.#group.take(piece);
+      await this.#applying(this.#group.take(piece));
       const known = this.#copied.get(copy.table)?.rows ?? 0;
       const rows = known + piece.changes.length;
       this.#copied.set(copy.table, { rows, estimate: copy.estimatedRows });
@@ -113,6 +137,13 @@ export class ApplierWork {
       this.states.retry(copy.table);
       this.#wantsNewAttempt = true;
     }
+  }
+
+  /** Time that the target takes is not silence. */
+  async #applying(work: Promise<void>): Promise<void> {
+    const startedAt = performance.now();
+    await work;
+    this.#chunkAt += performance.now() - startedAt;
   }
 
   #tableStatus(table: string, state: TableStatus["state"]): TableStatus {

@@ -1,0 +1,107 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { connectionLost } from "../../test/support/memory-target.ts";
+import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
+import { keys, type Notice, type RequestDocument } from "../core/documents.ts";
+
+const FEW_SECONDS = 20_000;
+let world = new MemoryWorld();
+
+afterEach(() => world.stop());
+
+function fill(rows: number): void {
+  for (let i = 0; i < rows; i++) world.source.insert(`r${i}-${Math.random()}`);
+}
+
+const notice = async () => (await world.queue.documents.get(keys.progress(SYNC))) as Notice | null;
+const request = async () =>
+  (await world.queue.documents.get(keys.request("a", SYNC))) as RequestDocument | null;
+
+async function running(): Promise<void> {
+  world = new MemoryWorld();
+  fill(1);
+  world.startRelay();
+  world.startApplier();
+  await world.synced();
+}
+
+describe("applier", { timeout: FEW_SECONDS }, () => {
+  it("takes back what an earlier run asked for and did not live to take back", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    const header = world.source.cutNow();
+    const position = { batch: 1, chunk: 0 };
+    const tables = [{ table: "t", state: "live", cursor: "1", copy: "c" } as const];
+    world.target.progress = { timeline: "tl", position, hash: header?.hash ?? "", tables };
+    const stale = { resend: { id: "x", from: 1 }, copies: [], position };
+    await world.queue.documents.put(keys.request("a", SYNC), stale);
+    world.startApplier();
+    await world.until(async () => (await request())?.resend === null);
+  });
+
+  it("tells a position although the queue was away when it was reached", async () => {
+    await running();
+    world.queue.documents.failing = { prefix: "progress/", times: 3 };
+    fill(1);
+    await world.synced();
+    await world.until(async () => (await notice())?.position.batch === world.source.headers.length);
+  });
+
+  it("goes on copying although its request could not be written", async () => {
+    world = new MemoryWorld();
+    fill(40);
+    world.queue.documents.failing = { prefix: "request/", times: 3 };
+    world.startRelay();
+    world.startApplier();
+    await world.synced();
+  });
+
+  it("writes its notice again into a queue that lost its documents", async () => {
+    await running();
+    world.queue.documents.wipe();
+    await world.until(async () => (await notice())?.position.batch === world.source.headers.length);
+  });
+
+  it("takes chunks from a queue that was emptied in the middle of a copy", async () => {
+    world = new MemoryWorld();
+    fill(300);
+    world.source.cutNow();
+    const stream = await world.queue.openStream("a");
+    let resets = 0;
+    world.target.onCommit = ({ position }) => {
+      if (position.chunk > 20 && resets++ === 0) void stream.reset();
+    };
+    world.startRelay();
+    world.startApplier();
+    await world.synced();
+    expect(resets).toBeGreaterThan(0);
+  });
+
+  it("does not end because the queue is away while it asks for a resend", async () => {
+    await running();
+    const stream = await world.queue.openStream("a");
+    let failed = false;
+    const { documents } = world.queue;
+    const get = documents.get.bind(documents);
+    documents.get = async (key) => {
+      if (failed || !key.startsWith("refusal/")) return get(key);
+      failed = true;
+      throw connectionLost();
+    };
+    stream.losing = true;
+    fill(1);
+    await world.until(() => world.source.headers.length === 2);
+    stream.losing = false;
+    fill(1);
+    await world.synced();
+    expect(failed).toBe(true);
+  });
+
+  it("does not let a target made anew pass for the one before", async () => {
+    await running();
+    await world.stop();
+    const { source, queue } = world;
+    world = Object.assign(new MemoryWorld(), { source, queue });
+    world.startApplier();
+    await world.until(async () => (await notice()) === null);
+  });
+});
