@@ -36,7 +36,11 @@ export async function* tail(
 ): AsyncGenerator<TailEntry> {
   const all = [...new Set(definition.syncs.map(({ from }) => from))];
   const sources = options.source === undefined ? all : [options.source];
-  yield* merge(sources.map((source) => tailSource(source, queue, options)));
+  // Whoever stops iterating, or meets an error in one source, must not wait for the next change of another.
+  const left = new AbortController();
+  const signal = AbortSignal.any([options.signal, left.signal]);
+  const tails = sources.map((source) => tailSource(source, queue, { ...options, signal }));
+  yield* merge(tails, () => left.abort());
 }
 
 async function* tailSource(
@@ -100,8 +104,11 @@ function named(names: readonly string[], row: Row): RowObject {
   return object;
 }
 
-/** Items of several iterables as each comes. */
-async function* merge<T>(iterables: readonly AsyncGenerator<T>[]): AsyncGenerator<T> {
+/** Items of several iterables as each comes. `leave` makes those end that still wait for one. */
+async function* merge<T>(
+  iterables: readonly AsyncGenerator<T>[],
+  leave: () => void,
+): AsyncGenerator<T> {
   const pending = new Map(iterables.map((items) => [items, step(items)]));
   try {
     while (pending.size > 0) {
@@ -114,6 +121,8 @@ async function* merge<T>(iterables: readonly AsyncGenerator<T>[]): AsyncGenerato
       }
     }
   } finally {
+    leave();
+    await Promise.allSettled([...pending.values()]);
     await Promise.all([...pending.keys()].map((items) => items.return(undefined)));
   }
 }
