@@ -15,6 +15,8 @@ import { Watcher } from "./watcher.ts";
 
 /** Keeps the lease's connection from looking dead while the relay is busy elsewhere. */
 const HEARTBEAT_MS = 15_000;
+/** Silent for so long, the server ends it: a machine that vanished must not hold the lease for an hour. */
+const LEASE_SECONDS = 60;
 /** Above so many rows the table's own estimate is good enough. */
 const COUNT_UP_TO = 50_000;
 
@@ -56,6 +58,7 @@ export class MysqlChangeLog implements ChangeLog {
         await main.close();
         return null;
       }
+      await main.run(`SET wait_timeout = ${LEASE_SECONDS}`);
       const side = await openWriter(options);
       opened.push(side);
       const watch = await Session.open(options, { isolation: "READ COMMITTED" });
