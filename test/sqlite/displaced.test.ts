@@ -148,7 +148,8 @@ describe("random statements", () => {
         // Created after ours, so that SQLite fires them in another order than those before.
         if (shape.ddl.includes("app1")) {
           await sql.run(
-            "CREATE TRIGGER late AFTER INSERT ON t WHEN NEW.id % 2 = 0 BEGIN UPDATE t SET a = a || NEW.id WHERE id = NEW.id; END",
+            `CREATE TRIGGER late1 AFTER INSERT ON t WHEN NEW.id % 2 = 0 BEGIN UPDATE t SET a = a || NEW.id WHERE id = NEW.id; END;
+             CREATE TRIGGER late2 AFTER DELETE ON t WHEN OLD.id % 4 = 1 BEGIN INSERT OR IGNORE INTO t VALUES (OLD.id, 'late', 2); END`,
           );
         }
         if (shape.recursive) await sql.run("PRAGMA recursive_triggers = ON");
