@@ -1,3 +1,4 @@
+import { backoff, sleep } from "../core/async.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import {
   type FenceAnswer,
@@ -6,7 +7,7 @@ import {
   type SourceStatus,
   type SyncStatus,
 } from "../core/documents.ts";
-import { TidemarkError } from "../core/errors.ts";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { Queue } from "../core/queue.ts";
 import { stoppedError } from "../core/status-error.ts";
@@ -35,7 +36,8 @@ export async function waitForSync(
   const signal = AbortSignal.any([timer.signal, ...(options.signal ? [options.signal] : [])]);
   try {
     // Along a chain, what has reached a target is committed there before the next fence is asked for.
-    for (const level of levelsOf(syncs)) await waitForLevel(level, queue, signal);
+    for (const level of levelsOf(syncs))
+      await persist(() => waitForLevel(level, queue, signal), signal);
   } catch (error) {
     options.signal?.throwIfAborted();
     throw error;
@@ -54,6 +56,18 @@ function chosen(
   throw new TidemarkError("TM-USAGE", `No sync is named "${name}".`, {
     fix: `Known: ${definition.syncs.map((entry) => entry.name).join(", ")}.`,
   });
+}
+
+/** A queue that is away for a while delays a wait, it does not end it: the question is asked anew. */
+async function persist(wait: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await wait();
+    } catch (error) {
+      if (!toTidemarkError(error).retryable || signal.aborted) throw error;
+      await sleep(backoff(attempt), signal);
+    }
+  }
 }
 
 async function waitForLevel(

@@ -91,7 +91,7 @@ async function follow(
           synced = interrupts.exitCode === null;
         })
       : interrupts.requested;
-    await Promise.race([goal, interrupts.requested, pipeline.finished]);
+    await Promise.race([goal, interrupts.requested, pipeline.finished, display]);
     if (synced) view.update(await pipeline.status());
     return synced;
   } finally {
