@@ -9,7 +9,8 @@ const STATEMENTS = {
     "CREATE TABLE applications (id bigint PRIMARY KEY, times integer NOT NULL)",
     `CREATE FUNCTION count_application() RETURNS trigger LANGUAGE plpgsql AS $$
        BEGIN
-         INSERT INTO applications VALUES (NEW.id, 1)
+         -- With its schema: as under native replication, triggers run with an empty search path.
+         INSERT INTO public.applications VALUES (NEW.id, 1)
            ON CONFLICT (id) DO UPDATE SET times = applications.times + 1;
          RETURN NULL;
        END $$`,

@@ -23,6 +23,8 @@ export class MemoryTarget implements Target {
   readonly rows = new Set<string>();
   /** Thrown by the next commit. */
   failNextCommit: TidemarkError | null = null;
+  /** Transactions begun and not ended. */
+  open = 0;
   /** Called after each commit. */
   onCommit: (progress: Progress) => void = () => {};
 
@@ -48,6 +50,7 @@ export class MemoryTarget implements Target {
 
   #begin(): TargetTransaction {
     const rows = new Set(this.rows);
+    this.open++;
     const id = (row: Row) => String(row[0]);
     return {
       attempt: (work) => work(),
@@ -65,9 +68,12 @@ export class MemoryTarget implements Target {
         this.rows.clear();
         for (const row of rows) this.rows.add(row);
         this.progress = next;
+        this.open--;
         this.onCommit(next);
       },
-      rollback: async () => {},
+      rollback: async () => {
+        this.open--;
+      },
     };
   }
 }
