@@ -96,6 +96,28 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(failed).toBe(true);
   });
 
+  it("holds nothing open at the target while the rest of a batch does not come", async () => {
+    await running();
+    const { source, target, queue } = world;
+    const stream = await queue.openStream("a");
+    const append = stream.append.bind(stream);
+    let release = () => {};
+    const rest = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    stream.append = async (after, messages) => {
+      const tail = await append(after, messages);
+      if (messages.some(({ mark }) => mark.batch === 2 && mark.piece === 3)) await rest;
+      return tail;
+    };
+    for (let i = 0; i < 20_000; i++) source.insert(`${i}`.padStart(60));
+    await world.until(() => target.open === 1);
+    await world.until(() => target.open === 0);
+    expect(target.progress.position.batch).toBe(1);
+    release();
+    await world.synced();
+  });
+
   it("does not let a target made anew pass for the one before", async () => {
     await running();
     await world.stop();

@@ -11,7 +11,7 @@ import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import { type Piece, PieceReader } from "../core/message.ts";
 import { type Position, START } from "../core/position.ts";
-import type { QueueMessage, QueueStream } from "../core/queue.ts";
+import type { Mark, QueueMessage, QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { isGap } from "./inbox.ts";
@@ -28,6 +28,8 @@ const RENEW_MS = 5_000;
 /** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
 const GAP_SILENCE_MS = 1_000;
 const MAX_GAP_SILENCE_MS = 60_000;
+/** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
+const HALF_BATCH_MS = 5_000;
 /** Read ahead of the target. */
 const READ_AHEAD_PIECES = 16;
 const READ_AHEAD_BYTES = 16 * 1024 * 1024;
@@ -48,6 +50,8 @@ export class Applier {
   /** Null until this process has written it: what stands there is an earlier run's. */
   #request: RequestDocument | null = null;
   #gapSilenceMs = GAP_SILENCE_MS;
+  /** A batch of which only a part is in the stream, and may be for long. */
+  #unfinished = 0;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -185,6 +189,7 @@ export class Applier {
     const reading = new AbortController();
     const stop = () => reading.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
+    await this.#untilWhole(stream, work.progress.position);
     const arrivals = new Arrivals();
     const read = readPieces(stream.read(work.progress.position, reading.signal), arrivals);
     const pieces = new ReadAhead(read, {
@@ -238,7 +243,8 @@ export class Applier {
       if (piece === null) return;
       await work.take(piece);
       if (work.wantsNewAttempt) this.#putRequest(work);
-      const notice = await work.commitIfDue(pieces.ready === 0);
+      const { batch } = work.progress.position;
+      const notice = await work.commitIfDue(pieces.ready === 0 || batch < this.#unfinished);
       if (notice !== null) {
         onHealthy();
         this.#gapSilenceMs = GAP_SILENCE_MS;
@@ -247,8 +253,27 @@ export class Applier {
     }
   }
 
+  /** Nothing is begun at the target while only a part of the next batch is there. */
+  async #untilWhole(stream: QueueStream, { batch }: Position): Promise<void> {
+    const { signal } = this.#stop;
+    while (batch + 1 === this.#unfinished && !signal.aborted) {
+      const { mark } = await stream.tail();
+      const partial = mark !== null && mark.chunk === 0 && !isComplete(mark);
+      if (!partial || mark.batch !== this.#unfinished) return;
+      this.#report({});
+      await sleep(HEARTBEAT_MS, signal);
+    }
+  }
+
   /** Nothing came for a while: is there really nothing after our position? */
   async #checkIdle(work: ApplierWork, stream: QueueStream, arrivals: Arrivals): Promise<void> {
+    if (!work.inbox.atBoundary && arrivals.quietMs >= HALF_BATCH_MS) {
+      this.#unfinished = work.inbox.position.batch + 1;
+      throw new TidemarkError(
+        "TM-APPLY-RETRY",
+        `The rest of batch ${this.#unfinished} does not come: rolling back what was applied of it.`,
+      );
+    }
     const { mark } = await stream.tail();
     if (mark === null) return;
     work.inbox.checkTimeline(mark.timeline);
@@ -328,12 +353,20 @@ class Arrivals {
     this.#at = performance.now();
   }
 
+  get quietMs(): number {
+    return performance.now() - this.#at;
+  }
+
   /** How long nothing has come although something should; 0 when not `behind`. */
   silentMs(behind: boolean): number {
     const now = performance.now();
     this.#behindSince = behind ? (this.#behindSince ?? now) : null;
     return this.#behindSince === null ? 0 : now - Math.max(this.#behindSince, this.#at);
   }
+}
+
+function isComplete(mark: Mark): boolean {
+  return mark.last && mark.fragment === mark.fragments - 1;
 }
 
 async function* readPieces(

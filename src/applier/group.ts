@@ -25,8 +25,9 @@ export class Group {
   #transaction: TargetTransaction | null = null;
   #effect = new NetEffect();
   #changes = 0;
-  /** Of the pieces in the effect. */
+  /** Of the pieces in the effect, and of all since the last commit. */
   #bytes = 0;
+  #bytesTaken = 0;
 
   constructor(
     session: ApplierSession,
@@ -49,6 +50,11 @@ export class Group {
     return this.#changes;
   }
 
+  /** Bytes of messages taken since the last commit. */
+  get bytes(): number {
+    return this.#bytesTaken;
+  }
+
   get progress(): Progress {
     return this.#progress;
   }
@@ -68,6 +74,7 @@ export class Group {
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush();
     }
     this.#bytes += piece.bytes;
+    this.#bytesTaken += piece.bytes;
     if (this.#bytes >= FLUSH_BYTES) await this.#flush();
   }
 
@@ -81,6 +88,7 @@ export class Group {
     this.#transaction = null;
     this.#progress = next;
     this.#changes = 0;
+    this.#bytesTaken = 0;
   }
 
   async rollback(): Promise<void> {

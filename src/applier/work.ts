@@ -9,6 +9,8 @@ import { TableStates } from "./tables.ts";
 
 /** Whole batches are joined into one target transaction up to about this many changes. */
 const GROUP_CHANGES = 20_000;
+/** And so many bytes: what is not committed cannot be trimmed, and the rest of a batch may wait for that room. */
+const GROUP_BYTES = 8 * 1024 * 1024;
 
 /** A copy of which nothing came for so long is asked for anew; doubled each time. */
 const COPY_SILENCE_MS = 10_000;
@@ -85,7 +87,8 @@ export class ApplierWork {
   /** Commits at a boundary, unless more is at hand that may join. Null when it did not commit. */
   async commitIfDue(idle: boolean): Promise<Notice | null> {
     if (!this.#dirty || !this.inbox.atBoundary) return null;
-    if (!idle && this.#group.changes < GROUP_CHANGES) return null;
+    const mayGrow = this.#group.changes < GROUP_CHANGES && this.#group.bytes < GROUP_BYTES;
+    if (!idle && mayGrow) return null;
     const changes = this.#group.changes;
     await this.#applying(this.#group.commit(this.inbox));
     this.#dirty = false;
