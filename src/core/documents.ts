@@ -9,6 +9,7 @@ import type { TableState } from "./target.ts";
  * |--------------------------------|---------|------------------|
  * | layout/source/timeline/id      | relay   | Layout           |
  * | table/source/table             | relay   | TableSchema      |
+ * | tables/source                  | relay   | string[]: names of all of them, written last |
  * | relay/source                   | relay   | SourceStatus     |
  * | fence/source/id                | asker   | FenceDocument    |
  * | request/source/sync            | applier | RequestDocument  |
@@ -21,7 +22,7 @@ export const keys = {
   layout: (source: string, timeline: string, id: number) =>
     path("layout", source, timeline, String(id)),
   table: (source: string, table: string) => path("table", source, table),
-  tables: (source: string) => `${path("table", source)}/`,
+  tables: (source: string) => path("tables", source),
   relay: (source: string) => path("relay", source),
   fence: (source: string, id: string) => path("fence", source, id),
   fences: (source: string) => `${path("fence", source)}/`,

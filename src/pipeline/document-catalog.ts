@@ -12,7 +12,7 @@ import { formatTable, type TableName, type TableSchema } from "../core/table.ts"
 export class DocumentCatalog implements Catalog {
   readonly #schemas: ReadonlyMap<string, TableSchema>;
 
-  /** Waits for the relay to have written something; TM-WAIT-TIMEOUT after `timeoutMs`. */
+  /** Waits until the relay has written all of its tables; TM-WAIT-TIMEOUT after `timeoutMs`. */
   static async open(
     documents: Documents,
     source: string,
@@ -20,8 +20,8 @@ export class DocumentCatalog implements Catalog {
   ): Promise<DocumentCatalog> {
     const until = performance.now() + timeoutMs;
     for (;;) {
-      const found = await documents.list(keys.tables(source));
-      if (found.size > 0) return new DocumentCatalog([...found.values()] as TableSchema[]);
+      const schemas = await readSchemas(documents, source);
+      if (schemas !== null) return new DocumentCatalog(schemas);
       if (performance.now() > until) {
         throw new TidemarkError(
           "TM-WAIT-TIMEOUT",
@@ -63,4 +63,12 @@ export class DocumentCatalog implements Catalog {
   async uninstall(): Promise<void> {}
 
   async close(): Promise<void> {}
+}
+
+/** Null while any is missing. */
+async function readSchemas(documents: Documents, source: string): Promise<TableSchema[] | null> {
+  const names = (await documents.get(keys.tables(source))) as readonly string[] | null;
+  if (names === null) return null;
+  const found = await Promise.all(names.map((name) => documents.get(keys.table(source, name))));
+  return found.includes(null) ? null : (found as TableSchema[]);
 }

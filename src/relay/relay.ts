@@ -271,6 +271,9 @@ class RelayWork {
     for (const { schema } of tables) {
       await queue.documents.put(keys.table(source, formatTable(schema.name)), schema);
     }
+    // Last: an applier that comes meanwhile must not take some of the tables for all.
+    const names = tables.map(({ schema }) => formatTable(schema.name));
+    await queue.documents.put(keys.tables(source), names);
     for (const layout of this.#layouts) {
       await queue.documents.put(keys.layout(source, this.#log.timeline, layout.id), layout);
     }
