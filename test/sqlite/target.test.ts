@@ -1,7 +1,7 @@
 // A copy from SQLite to SQLite is exact, whatever class a value has; a target stays responsive.
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Progress } from "../../src/core/target.ts";
-import type { Row } from "../../src/core/value.ts";
+import { type Row, UNCHANGED } from "../../src/core/value.ts";
 import { Bench, refuses } from "../../src/testing/database-bed.ts";
 import { sqliteBed } from "../conformance/sqlite-bed.ts";
 
@@ -218,6 +218,46 @@ describe("a target of ours", () => {
     await refuses(put, "TM-VALUE-REFUSED");
     await expect(put).rejects.toThrow("items.v");
     await expect(put).rejects.not.toThrow("424242");
+  });
+
+  it("tells keys apart that its collation takes for one", async () => {
+    const sql = await to.sql();
+    await sql.run("CREATE TABLE items (id TEXT COLLATE NOCASE PRIMARY KEY, v TEXT)");
+    const target = await to.target();
+    const plan = await target.plan([
+      {
+        name: to.name("items"),
+        key: ["id"],
+        columns: ["id", "v"].map((name) => ({
+          name,
+          type: { kind: "text" },
+          nativeType: "TEXT",
+          sourceKind: "sqlite",
+          nullable: name === "v",
+        })),
+      },
+    ]);
+    await target.prepare(plan);
+    const [bound] = plan.tables;
+    const session = await target.openApplier("s", plan.tables);
+    if (session === null || bound === undefined) throw new ReferenceError("no session");
+    to.keep(session);
+    const transaction = await session.begin(await session.load());
+    await transaction.put(bound, [
+      ["A", "1"],
+      ["b", "2"],
+      [["text", "raw\udcff"], "3"],
+    ]);
+    // As a source with the same collation logs the update of A to a, in either order.
+    await transaction.put(bound, [["a", "1"]]);
+    await transaction.remove(bound, [["A"], ["B"], [["text", "RAW\udcff"]]]);
+    await transaction.put(bound, [["b", UNCHANGED]]);
+    await transaction.commit(next);
+    expect(await sql.rows("SELECT hex(id), v FROM items ORDER BY v")).toEqual([
+      ["61", "1"],
+      ["62", "2"],
+      ["726177FF", "3"],
+    ]);
   });
 
   it("names the tables of a reference that does not hold", async () => {

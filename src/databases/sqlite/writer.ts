@@ -74,10 +74,13 @@ export class TableWriter {
   }
 
   async remove(keys: readonly Row[]): Promise<void> {
-    const binders = this.#key.map((index) => this.#binders[index] ?? nullBinder);
+    const places = this.#wherePlaces();
+    const binders = places.map((i) => this.#binders[this.#key[i] ?? 0] ?? nullBinder);
+    const asGiven = places.length === this.#key.length;
     const remove = this.#connection.prepare(this.#removeSql([]));
     await this.#each(keys, (key) => {
-      const { cells, raw } = this.#bindAll(key, binders);
+      const row = asGiven ? key : places.map((i) => key[i] ?? null);
+      const { cells, raw } = this.#bindAll(row, binders);
       if (raw.length === 0) remove.run(...cells);
       else this.#connection.run(this.#removeSql(raw), ...cells);
     });
@@ -91,11 +94,10 @@ export class TableWriter {
   #update(row: Row): void {
     const kept = new Set(this.#key);
     const changed = row.flatMap((value, i) => (value === UNCHANGED || kept.has(i) ? [] : [i]));
-    const order = [...changed, ...this.#key];
+    const order = [...changed, ...this.#wherePlaces().map((i) => this.#key[i] ?? 0)];
     const sql = (raw: readonly number[]) => {
-      const value = (place: number) => parameter(place, raw);
-      const set = changed.map((index, place) => `${this.#columns[index]} = ${value(place)}`);
-      const where = this.#where((i) => value(changed.length + i));
+      const set = changed.map((index, i) => `${this.#columns[index]} = ${parameter(i, raw)}`);
+      const where = this.#where(changed.length, raw);
       // Nothing but the key is given: the row has to be there, and stays.
       if (set.length === 0) set.push(`${this.#columns[0]} = ${this.#columns[0]}`);
       return `UPDATE ${this.#name} SET ${set.join(", ")} WHERE ${where} RETURNING 1`;
@@ -141,15 +143,23 @@ export class TableWriter {
   }
 
   #removeSql(raw: readonly number[]): string {
-    return `DELETE FROM ${this.#name} WHERE ${this.#where((i) => parameter(i, raw))}`;
+    return `DELETE FROM ${this.#name} WHERE ${this.#where(0, raw)}`;
   }
 
-  #where(value: (i: number) => string): string {
+  /** What #where takes, in order: places in the key, twice where a value stands twice. */
+  #wherePlaces(): number[] {
+    return this.#key.flatMap((_, i) => (this.#coarse[i] ? [i, i] : [i]));
+  }
+
+  /** Found by the index, then told from a key that only compares equal. */
+  #where(first: number, raw: readonly number[]): string {
+    let place = first;
     return this.#key
-      .map((index, i) => {
+      .flatMap((index, i) => {
         const column = this.#columns[index];
-        const found = `${column} = ${value(i)}`;
-        return this.#coarse[i] ? `${found} AND ${column} COLLATE BINARY = ${value(i)}` : found;
+        const found = `${column} = ${parameter(place++, raw)}`;
+        if (!this.#coarse[i]) return [found];
+        return [found, `${column} COLLATE BINARY = ${parameter(place++, raw)}`];
       })
       .join(" AND ");
   }
@@ -189,9 +199,9 @@ export class TableWriter {
   }
 }
 
-/** Numbered, so that a value can stand twice in a statement. */
+/** Never numbered: Node 22 binds values by place to plain `?` only. */
 function parameter(place: number, raw: readonly number[]): string {
-  return raw.includes(place) ? `CAST(?${place + 1} AS TEXT)` : `?${place + 1}`;
+  return raw.includes(place) ? "CAST(? AS TEXT)" : "?";
 }
 
 function columnOf(facts: TableFacts, name: string): TableFacts["columns"][number] {
