@@ -30,9 +30,9 @@ const GAP_SILENCE_MS = 1_000;
 const MAX_GAP_SILENCE_MS = 60_000;
 /** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
 const HALF_BATCH_MS = 5_000;
-/** Read ahead of the target. */
+/** Read ahead of the target: one or two pieces are enough to keep it busy, and decoded they are large. */
 const READ_AHEAD_PIECES = 16;
-const READ_AHEAD_BYTES = 16 * 1024 * 1024;
+const READ_AHEAD_BYTES = 512 * 1024;
 
 /**
  * Queue to target for one sync: takes batches in order, applies them with progress in one

@@ -9,8 +9,11 @@ import type { TableStates } from "./tables.ts";
 
 /** Changes held in memory before they go to the target; a batch of any size passes through in runs of this. */
 export const FLUSH_CHANGES = 10_000;
-/** And so many bytes of messages: rows may be large. */
-const FLUSH_BYTES = 16 * 1024 * 1024;
+/**
+ * And so many bytes of messages: rows may be large, and decoded they take five times that. More would
+ * not make the statements quicker.
+ */
+const FLUSH_BYTES = 512 * 1024;
 
 /**
  * The batches being applied in one target transaction. The transaction is begun with the first

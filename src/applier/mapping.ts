@@ -30,11 +30,15 @@ export interface RowEffect {
   readonly fresh: boolean;
 }
 
+const NONE: readonly Row[] = [];
+
 /** Translates changes of one layout into effects on one target table. */
 export class LayoutMapping {
   readonly table: SyncTable;
   readonly #layout: Layout;
   readonly #columns: readonly number[];
+  /** The target takes the row as it was logged. */
+  readonly #isWhole: boolean;
   /** For each key column of the target: its index in a source row, and in a logged key. */
   readonly #keyInRow: readonly number[];
   readonly #keyInKey: readonly number[];
@@ -44,6 +48,9 @@ export class LayoutMapping {
     this.table = table;
     this.#layout = layout;
     this.#columns = table.columns.map((name) => this.#indexOf(name));
+    this.#isWhole =
+      this.#columns.length === layout.columns.length &&
+      this.#columns.every((column, index) => column === index);
     this.#keyInRow = table.key.map((name) => this.#indexOf(name));
     this.#keyInKey = this.#keyInRow.map((column) => layout.key.indexOf(column));
     if (this.#keyInKey.includes(-1) || layout.key.length !== table.key.length) {
@@ -56,21 +63,24 @@ export class LayoutMapping {
   }
 
   effectOf(change: Change): RowEffect {
+    const { table } = this;
     const clear = change.op === "truncate";
-    const before = change.keyBefore === null ? null : this.#pick(change.keyBefore, this.#keyInKey);
     const fresh = change.op === "insert";
-    const base = { table: this.table, clear, fresh };
-    if (change.row === null) return { ...base, gone: before === null ? [] : [before], row: null };
+    const before = change.keyBefore === null ? null : this.#pick(change.keyBefore, this.#keyInKey);
+    if (change.row === null) {
+      return { table, clear, fresh, gone: before === null ? NONE : [before], row: null };
+    }
     const row = this.#rowFor(change, change.row);
+    if (before === null && row !== null) return { table, clear, fresh, gone: NONE, row };
     const key = this.#pick(change.row, this.#keyInRow);
-    const gone = before === null || sameRow(before, key) ? [] : [before];
-    return row === null ? { ...base, gone: [...gone, key], row } : { ...base, gone, row };
+    const gone = before === null || sameRow(before, key) ? NONE : [before];
+    return { table, clear, fresh, gone: row === null ? [...gone, key] : gone, row };
   }
 
   /** The row as the target shall have it; null when a filter or a transform leaves it out. */
   #rowFor(change: Change, row: Row): Row | null {
     if (this.#filter >= 0 && change.filters[this.#filter] !== true) return null;
-    const picked = this.#pick(row, this.#columns);
+    const picked = this.#isWhole ? row : this.#pick(row, this.#columns);
     const { filter, transform } = this.table.rule;
     if (filter === undefined && transform === undefined) return picked;
     return this.#userRow(picked);

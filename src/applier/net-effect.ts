@@ -49,19 +49,19 @@ export class NetEffect {
       into.clear = true;
       into.rows.clear();
     }
-    for (const key of effect.gone) this.#set(into, { key, row: null, fresh: false });
+    for (const key of effect.gone) this.#set(into, key, null, false);
     if (effect.row !== null) {
-      const { row, fresh } = effect;
+      const { row } = effect;
       const key = effect.table.bound.key.map((index) => row[index] ?? null);
-      this.#set(into, { key, row, fresh });
+      this.#set(into, key, row, effect.fresh);
     }
   }
 
-  #set(into: TableEffect, outcome: RowOutcome): void {
-    const text = keyText(into.table, outcome.key);
+  #set(into: TableEffect, key: Row, row: Row | null, inserted: boolean): void {
+    const text = keyText(into.table, key);
     const earlier = into.rows.get(text);
-    const fresh = earlier === undefined ? outcome.fresh : earlier.fresh && outcome.row !== null;
-    into.rows.set(text, { ...outcome, fresh });
+    const fresh = earlier === undefined ? inserted : earlier.fresh && row !== null;
+    into.rows.set(text, { key, row, fresh });
   }
 
   #effectOf(table: SyncTable): TableEffect {
