@@ -1,0 +1,26 @@
+import { PerformanceObserver } from "node:perf_hooks";
+import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
+
+const ENOUGH_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Stops V8's young generation from growing past 16 MB. Left alone it grows to 134 MB in a process
+ * that passes rows on, keeps that for good, and gains nothing by it: what lives longer than one
+ * message here lives longer than any young generation.
+ *
+ * Its largest size can be set only where Node is started, which is the user's; but V8 reads the
+ * factor by which it grows each time it does.
+ */
+export function boundYoungGeneration(): void {
+  const observer = new PerformanceObserver(() => {
+    if (youngBytes() < ENOUGH_BYTES) return;
+    setFlagsFromString("--semi-space-growth-factor=1");
+    observer.disconnect();
+  });
+  observer.observe({ entryTypes: ["gc"] });
+}
+
+function youngBytes(): number {
+  const space = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space");
+  return space?.space_size ?? 0;
+}
