@@ -44,6 +44,17 @@ interface IndexRow {
   readonly partial: bigint;
 }
 
+const NOTHING: Omit<TableFacts, "name" | "kind"> = {
+  strict: false,
+  columns: [],
+  key: [],
+  keyIsRowid: false,
+  rowid: null,
+  uniques: [],
+  oddUniques: [],
+  foreignKeys: [],
+};
+
 /** Null when there is no such table. Names are matched as SQLite matches them. */
 export function readTable(connection: Connection, name: string): TableFacts | null {
   const found = connection.row<{
@@ -56,6 +67,8 @@ export function readTable(connection: Connection, name: string): TableFacts | nu
     name,
   );
   if (found === undefined) return null;
+  // Not looked into: the module of a virtual table may be one that only its application has.
+  if (found.type !== "table") return { ...NOTHING, name: found.name, kind: found.type };
   const columns = readColumns(connection, found.name);
   const indexes = readIndexes(connection, found.name);
   const rowid = found.wr === 1n ? null : rowidName(columns);
