@@ -72,6 +72,7 @@ export class Group {
       if (mapping === undefined) mapping = await this.#mappings.lookUp(change.layout);
       if (mapping === null) continue;
       if (copy === null && !this.#states.takesChanges(mapping.table.source)) continue;
+      if (mapping.incomplete && change.row !== null) this.#states.copyAnew(mapping.table.source);
       this.#effect.add(mapping.effectOf(change));
       this.#changes++;
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush();

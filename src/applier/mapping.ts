@@ -15,6 +15,8 @@ export interface SyncTable {
   /** Source key columns, in the order of `bound.key`. */
   readonly key: readonly string[];
   readonly bound: BoundTable;
+  /** Differs when rows would arrive otherwise: other columns, filter or transform. */
+  readonly fingerprint: string;
 }
 
 /** What one change does to the target: rows that must go, a row that must stand. */
@@ -43,7 +45,13 @@ export class LayoutMapping {
   readonly #keyInRow: readonly number[];
   readonly #keyInKey: readonly number[];
   readonly #filter: number;
+  /**
+   * Was the layout written before the sync wanted what it now wants (a column, a filter)? Then its
+   * rows cannot be put; a copy read later holds them.
+   */
+  readonly incomplete: boolean;
 
+  /** Throws TM-SCHEMA-DRIFT when the layout's key is another. */
   constructor(table: SyncTable, layout: Layout) {
     this.table = table;
     this.#layout = layout;
@@ -57,9 +65,8 @@ export class LayoutMapping {
       throw this.#drift(`its key is no longer (${table.key.join(", ")})`);
     }
     this.#filter = table.rule.where === undefined ? -1 : layout.filters.indexOf(table.rule.where);
-    if (table.rule.where !== undefined && this.#filter === -1) {
-      throw this.#drift("the log was written without its filter");
-    }
+    const unfiltered = table.rule.where !== undefined && this.#filter === -1;
+    this.incomplete = unfiltered || this.#columns.includes(-1);
   }
 
   effectOf(change: Change): RowEffect {
@@ -70,11 +77,12 @@ export class LayoutMapping {
     if (change.row === null) {
       return { table, clear, fresh, gone: before === null ? NONE : [before], row: null };
     }
-    const row = this.#rowFor(change, change.row);
+    const row = this.incomplete ? null : this.#rowFor(change, change.row);
     if (before === null && row !== null) return { table, clear, fresh, gone: NONE, row };
     const key = this.#pick(change.row, this.#keyInRow);
     const gone = before === null || sameRow(before, key) ? NONE : [before];
-    return { table, clear, fresh, gone: row === null ? [...gone, key] : gone, row };
+    const leaves = row === null && !this.incomplete;
+    return { table, clear, fresh, gone: leaves ? [...gone, key] : gone, row };
   }
 
   /** The row as the target shall have it; null when a filter or a transform leaves it out. */
@@ -119,10 +127,9 @@ export class LayoutMapping {
     return indexes.map((index) => row[index] ?? null);
   }
 
+  /** -1 where the layout has no such column. */
   #indexOf(column: string): number {
-    const index = this.#layout.columns.findIndex(({ name }) => name === column);
-    if (index === -1) throw this.#drift(`column "${column}" is no longer captured`);
-    return index;
+    return this.#layout.columns.findIndex(({ name }) => name === column);
   }
 
   #drift(why: string): TidemarkError {

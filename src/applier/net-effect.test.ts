@@ -8,6 +8,7 @@ const table: SyncTable = {
   rule: { table: "t" },
   columns: ["id", "v"],
   key: ["id"],
+  fingerprint: "f",
   bound: {
     name: { schema: null, name: "t" },
     columns: [

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { CopyRequest } from "../core/documents.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
-import type { TableProgress } from "../core/target.ts";
+import type { TableProgress, TableState } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
 
 /**
@@ -10,15 +10,25 @@ import type { SyncTable } from "./mapping.ts";
  * - pending: changes are passed by; the copy, read later, will hold them.
  * - copying: chunks and changes are both applied, in stream order; a chunk is as of its place in
  *   the stream, so whichever comes later is right.
+ *
+ * A table whose columns, filter or transform are no longer those it was copied with is copied anew
+ * over the rows that stand: it goes back to copying, not to pending, so that no delete is passed by.
  */
 export class TableStates {
   readonly #tables = new Map<string, TableProgress>();
   /** Counted up when a chunk was lost on the way; not stored: after a restart reading begins at the cursor anyway. */
   readonly #attempts = new Map<string, number>();
+  readonly #fingerprints = new Map<string, string>();
 
   constructor(tables: readonly SyncTable[], stored: readonly TableProgress[]) {
     const known = new Map(stored.map((entry) => [entry.table, entry]));
-    for (const { source } of tables) this.#tables.set(source, known.get(source) ?? fresh(source));
+    for (const table of tables) {
+      this.#fingerprints.set(table.source, table.fingerprint);
+      const entry = known.get(table.source);
+      if (entry === undefined) this.#tables.set(table.source, this.#fresh(table.source, "pending"));
+      else if (fingerprintOf(entry) === table.fingerprint) this.#tables.set(table.source, entry);
+      else this.#tables.set(table.source, this.#anew(entry));
+    }
   }
 
   get all(): readonly TableProgress[] {
@@ -33,6 +43,14 @@ export class TableStates {
   takesChanges(table: string): boolean {
     const state = this.#tables.get(table)?.state;
     return state === "copying" || state === "live";
+  }
+
+  /** A change came that cannot be read as the sync now wants it: a copy begun after it will hold its row. */
+  copyAnew(table: string): void {
+    const entry = this.#tables.get(table);
+    // Nothing of the copy was applied yet: it is still to be read.
+    if (entry === undefined || (entry.state !== "live" && entry.cursor === null)) return;
+    this.#tables.set(table, this.#anew(entry));
   }
 
   /** What to ask the relay for, parents first. */
@@ -69,6 +87,16 @@ export class TableStates {
     for (const { table } of this.requests()) this.retry(table);
   }
 
+  #fresh(table: string, state: TableState): TableProgress {
+    const copy = `${randomUUID()}:${this.#fingerprints.get(table) ?? ""}`;
+    return { table, state, cursor: null, copy };
+  }
+
+  /** A table that waits for its first copy goes on waiting. */
+  #anew({ table, state }: TableProgress): TableProgress {
+    return this.#fresh(table, state === "pending" ? "pending" : "copying");
+  }
+
   /** Takes in a piece of the next chunk; the cursor moves with its last piece. */
   advance(copy: CopyInfo, piece: Piece): void {
     const table = this.#tables.get(copy.table);
@@ -82,6 +110,7 @@ function after(copy: CopyInfo): "copying" | "live" {
   return copy.done ? "live" : "copying";
 }
 
-function fresh(table: string): TableProgress {
-  return { table, state: "pending", cursor: null, copy: randomUUID() };
+/** Stands in the copy's identity, so that it is stored with no field of its own. */
+function fingerprintOf({ copy }: TableProgress): string {
+  return copy.slice(copy.indexOf(":") + 1);
 }

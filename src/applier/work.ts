@@ -49,10 +49,12 @@ export class ApplierWork {
 
   /** Stores the states of tables new to this sync, so that their copies keep their identity. */
   async open(): Promise<void> {
-    const stored = new Set(this.progress.tables.map(({ table }) => table));
+    const stored = new Map(this.progress.tables.map(({ table, copy }) => [table, copy]));
     const { all } = this.states;
     // What left the sync is forgotten at once: should it come back, it is copied anew.
-    if (all.length === stored.size && all.every(({ table }) => stored.has(table))) return;
+    if (all.length === stored.size && all.every(({ table, copy }) => stored.get(table) === copy)) {
+      return;
+    }
     await this.#group.commit(this.inbox);
   }
 

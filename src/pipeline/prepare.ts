@@ -2,11 +2,18 @@ import type { SyncTable } from "../applier/mapping.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { sha256 } from "../core/hash.ts";
 import type { CapturePlan, CaptureTable } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, TargetPlan } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
-import { captureTables, checkOverlap, type ResolvedSync, resolveSync } from "./resolve.ts";
+import {
+  captureTables,
+  checkOverlap,
+  type ResolvedSync,
+  type ResolvedTable,
+  resolveSync,
+} from "./resolve.ts";
 import { levelsOf } from "./topology.ts";
 
 /** A definition resolved against its databases: all that is to be captured, and all that is to be created. */
@@ -125,8 +132,19 @@ function syncTables(resolved: ResolvedSync, plan: TargetPlan): SyncTable[] {
     const table = byTarget.get(formatTable(bound.name));
     if (table === undefined) return [];
     const { schema, rule, columns } = table;
-    return [{ source: formatTable(schema.name), rule, columns, key: schema.key, bound }];
+    const source = formatTable(schema.name);
+    return [{ source, rule, columns, key: schema.key, bound, fingerprint: fingerprint(table) }];
   });
+}
+
+/** Of a function all that can be told is its text. */
+function fingerprint({ rule, columns, target }: ResolvedTable): string {
+  const names = target.columns.map(({ name }) => name);
+  const { where = null, filter = null, transform = null } = rule;
+  return sha256(JSON.stringify([columns, names, where, String(filter), String(transform)])).slice(
+    0,
+    16,
+  );
 }
 
 function sourcesOf(syncs: readonly ResolvedSync[]): PreparedSource[] {

@@ -38,7 +38,14 @@ export class MemoryWorld {
   }
 
   startApplier(): Applier {
-    const table = { source: "t", rule: { table: "t" }, columns: ["id"], key: ["id"], bound: BOUND };
+    const table = {
+      source: "t",
+      rule: { table: "t" },
+      columns: ["id"],
+      key: ["id"],
+      bound: BOUND,
+      fingerprint: "f",
+    };
     const applier = new Applier({
       sync: SYNC,
       from: "a",

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import type { Change, Layout } from "../core/change.ts";
+import type { TableRule } from "../core/definition.ts";
+import { LayoutMapping, type SyncTable } from "./mapping.ts";
+
+const text = { kind: "text" } as const;
+
+function layout(columns: readonly string[], filters: readonly string[] = []): Layout {
+  const described = columns.map((name) => ({
+    name,
+    type: text,
+    nativeType: "text",
+    nullable: true,
+    generated: false,
+  }));
+  return { id: 1, table: { schema: null, name: "t" }, columns: described, key: [0], filters };
+}
+
+function table(columns: readonly string[], rule: Partial<TableRule> = {}): SyncTable {
+  const bound = {
+    name: { schema: null, name: "t" },
+    columns: columns.map((name) => ({ name, type: text })),
+    key: [columns.indexOf("id")],
+    parents: [],
+  };
+  return {
+    source: "t",
+    rule: { table: "t", ...rule },
+    columns,
+    key: ["id"],
+    bound,
+    fingerprint: "",
+  };
+}
+
+function change(parts: Partial<Change>): Change {
+  const none = { keyBefore: null, row: null, rowBefore: null, filters: [], transaction: null };
+  return { layout: 1, op: "update", ...none, origin: null, hops: [], ...parts };
+}
+
+describe("mapping of a layout", () => {
+  it("picks and orders the columns of the target", () => {
+    const mapping = new LayoutMapping(table(["name", "id"]), layout(["id", "secret", "name"]));
+    const effect = mapping.effectOf(change({ row: ["1", "s", "n"] }));
+    expect([effect.row, effect.gone]).toEqual([["n", "1"], []]);
+  });
+
+  it("takes the old key away when the key changed", () => {
+    const mapping = new LayoutMapping(table(["id"]), layout(["id"]));
+    expect(mapping.effectOf(change({ keyBefore: ["1"], row: ["2"] })).gone).toEqual([["1"]]);
+    expect(mapping.effectOf(change({ keyBefore: ["2"], row: ["2"] })).gone).toEqual([]);
+  });
+
+  it("takes away a row that leaves the filter, by whichever filter", () => {
+    const leaves = { gone: [["1"]], row: null };
+    const sql = new LayoutMapping(table(["id"], { where: "b" }), layout(["id"], ["a", "b"]));
+    expect(sql.effectOf(change({ row: ["1"], filters: [true, false] }))).toMatchObject(leaves);
+    const filter = new LayoutMapping(table(["id"], { filter: () => false }), layout(["id"]));
+    expect(filter.effectOf(change({ row: ["1"] }))).toMatchObject(leaves);
+    const transform = new LayoutMapping(table(["id"], { transform: () => null }), layout(["id"]));
+    expect(transform.effectOf(change({ row: ["1"] }))).toMatchObject(leaves);
+  });
+
+  it("refuses a transform that changes the key, throws or gives no text", () => {
+    const bad = [
+      () => ({ id: "2" }),
+      () => ({}),
+      () => ({ id: 1 as unknown as string }),
+      () => {
+        throw new TypeError("broken");
+      },
+    ];
+    for (const transform of bad) {
+      const mapping = new LayoutMapping(table(["id"], { transform }), layout(["id"]));
+      expect(() => mapping.effectOf(change({ row: ["1"] }))).toThrow(/transform of t/);
+    }
+  });
+
+  it("puts nothing of a layout that lacks a column or the filter, but takes away what is gone", () => {
+    const older = [
+      new LayoutMapping(table(["id", "added"]), layout(["id"])),
+      new LayoutMapping(table(["id"], { where: "new" }), layout(["id"], ["old"])),
+    ];
+    for (const mapping of older) {
+      expect(mapping.incomplete).toBe(true);
+      const update = mapping.effectOf(change({ keyBefore: ["1"], row: ["2"] }));
+      expect([update.row, update.gone]).toEqual([null, [["1"]]]);
+      const removal = mapping.effectOf(change({ op: "delete", keyBefore: ["1"] }));
+      expect(removal.gone).toEqual([["1"]]);
+    }
+  });
+
+  it("stops when the key is another", () => {
+    expect(() => new LayoutMapping(table(["id"]), layout(["other"]))).toThrow(/key/);
+  });
+});

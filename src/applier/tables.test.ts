@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import type { TableProgress, TableState } from "../core/target.ts";
+import type { SyncTable } from "./mapping.ts";
+import { TableStates } from "./tables.ts";
+
+function table(fingerprint: string): SyncTable {
+  const bound = { name: { schema: null, name: "t" }, columns: [], key: [], parents: [] };
+  return { source: "t", rule: { table: "t" }, columns: [], key: [], bound, fingerprint };
+}
+
+function stored(state: TableState, cursor: string | null, fingerprint = "f1"): TableProgress[] {
+  return [{ table: "t", state, cursor, copy: `id:${fingerprint}` }];
+}
+
+const stateOf = (states: TableStates) => states.all.map(({ state, cursor }) => [state, cursor]);
+
+describe("states of tables", () => {
+  it("goes on where a table stood", () => {
+    const states = new TableStates([table("f1")], stored("live", "k9"));
+    expect(states.all).toEqual(stored("live", "k9"));
+  });
+
+  it("begins a table that it does not know", () => {
+    expect(stateOf(new TableStates([table("f1")], []))).toEqual([["pending", null]]);
+  });
+
+  it("copies anew, passing no change by, what was copied under another rule", () => {
+    const states = new TableStates([table("f2")], stored("live", "k9"));
+    expect(stateOf(states)).toEqual([["copying", null]]);
+    expect(states.takesChanges("t")).toBe(true);
+    expect(states.requests()).toMatchObject([{ table: "t", after: null }]);
+    expect(states.all[0]?.copy).not.toBe("id:f1");
+  });
+
+  it("lets a table whose first copy has not begun wait on under another rule", () => {
+    const states = new TableStates([table("f2")], stored("pending", null));
+    expect(stateOf(states)).toEqual([["pending", null]]);
+  });
+
+  it("copies anew after a change that it could not read, once", () => {
+    const states = new TableStates([table("f1")], stored("copying", "k3"));
+    states.copyAnew("t");
+    const after = states.all;
+    states.copyAnew("t");
+    expect(stateOf(states)).toEqual([["copying", null]]);
+    expect(states.all).toEqual(after);
+  });
+});
