@@ -85,6 +85,21 @@ describe.each(SERVERS)("%s as target", (kind) => {
       ]);
     });
 
+    it("lets the target's own triggers find their tables", async () => {
+      const { session, rows, table, reader } = await start([people()]);
+      await reader.query(
+        `CREATE TABLE seen (n int);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN INSERT INTO seen VALUES (1); RETURN NULL; END';
+         CREATE TRIGGER note AFTER INSERT ON ${table.name.name} FOR EACH STATEMENT EXECUTE FUNCTION note()`,
+      );
+      const before = await session.load();
+      const transaction = await session.begin(before);
+      await transaction.attempt(() => transaction.put(table, [["1", "a", null]]));
+      await transaction.commit(next(before, 1));
+      expect(await rows("SELECT count(*)::int FROM seen")).toEqual([[1]]);
+    });
+
     it("fences a transaction that expects another progress", async () => {
       const { session, table, rows, reader } = await start([people()]);
       const before = await session.load();

@@ -31,6 +31,8 @@ export async function openApplierSession(
     await ensureProgress(connection, sync);
     const writable = await bindTables(connection, tables);
     const mayRelax = await maySetReplicationRole(connection);
+    // Our statements name schemas; the target's own triggers may count on what the role is used to.
+    await connection.script("SET search_path TO DEFAULT");
     return new PostgresApplierSession({ connection, sync, tables: writable, mayRelax });
   } catch (error) {
     await connection.close();
