@@ -85,6 +85,15 @@ describe("classify", () => {
     }
   });
 
+  it("gives the grant that is missing", () => {
+    const denied = "CREATE command denied to user 'sync'@'%' for table `shop`.`tidemark_source`";
+    expect(classify(server(1142, denied)).fix).toBe(
+      "GRANT CREATE ON `shop`.`tidemark_source` TO 'sync'@'%';",
+    );
+    const nothing = "Access denied for user 'sync'@'%' to database 'shop'";
+    expect(classify(server(1044, nothing)).fix).toMatch(/^GRANT .* ON `shop`\.\* TO 'sync'@'%';$/);
+  });
+
   it("tells a lost connection from one that was never made", () => {
     const reset = Object.assign(new Error("read"), { code: "ECONNRESET", errno: -104 });
     expect(classify(reset)).toMatchObject({ code: "TM-CONNECTION-LOST", retryable: true });

@@ -200,8 +200,8 @@ async function triggerFindings(
   const findings: Finding[] = [];
   for (const name of names) {
     const layout = layouts.find((each) => each.table.name === name);
-    // Never captured: what is still to be installed is the plan's to tell.
-    if (layout === undefined) continue;
+    // Never captured, or not to the end: what is still to be installed is the plan's to tell.
+    if (layout === undefined || layout.triggers === null) continue;
     const ours = found.filter((each) => each.table === name && isOurs(each.name));
     if (layout.triggers !== triggersHash(found, name)) {
       const gone = EVENTS.filter(

@@ -1,5 +1,6 @@
 import type { ErrorCode, ErrorOptions } from "../../core/errors.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { quoteName } from "./identifiers.ts";
 
 /** What stands around a failed statement, for the message: never its values. */
 export interface Context {
@@ -205,7 +206,8 @@ function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
     ...(raw.sqlState === undefined ? {} : { sqlState: raw.sqlState }),
     ...(raw.code === undefined ? {} : { code: raw.code }),
   };
-  const options: ErrorOptions = known.fix === undefined ? { details } : { details, fix: known.fix };
+  const fix = known.fix ?? grantIn(raw.message);
+  const options: ErrorOptions = fix === undefined ? { details } : { details, fix };
   return new TidemarkError(known.code, `${known.text}${place}${number}`, options);
 }
 
@@ -227,6 +229,17 @@ function namesIn(message: string): { column?: string; constraint?: string } {
     ...(column === undefined ? {} : { column }),
     ...(constraint === undefined ? {} : { constraint }),
   };
+}
+
+/** What an administrator would grant, where the server says what it refused to whom. */
+function grantIn(message: string): string | undefined {
+  const table = /^([A-Z, ]+) command denied to user ('[^']*'@'[^']*') for table (.+)$/.exec(
+    message,
+  );
+  if (table !== null) return `GRANT ${table[1]} ON ${table[3]} TO ${table[2]};`;
+  const database = /^Access denied for user ('[^']*'@'[^']*') to database '([^']*)'$/.exec(message);
+  if (database === null) return undefined;
+  return `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, TRIGGER ON ${quoteName(database[2] ?? "")}.* TO ${database[1]};`;
 }
 
 function isConnectionError(raw: DriverError): boolean {
