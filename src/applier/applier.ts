@@ -6,6 +6,7 @@ import {
   type RefusalDocument,
   type RequestDocument,
   type SyncStatus,
+  UNKNOWN_SYNC,
 } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
@@ -60,7 +61,7 @@ export class Applier {
     this.#notices = new LatestWriter(documents, keys.progress(sync), logger);
     this.#requests = new LatestWriter(documents, keys.request(from, sync), logger);
     this.#statuses = new LatestWriter(documents, keys.applier(sync), logger);
-    this.#status = { ...UNKNOWN_STATUS, name: sync, from, to };
+    this.#status = { ...UNKNOWN_SYNC, name: sync, from, to };
   }
 
   get status(): SyncStatus {
@@ -380,16 +381,3 @@ async function* readPieces(
     if (piece !== null) yield piece;
   }
 }
-
-const UNKNOWN_STATUS: Omit<SyncStatus, "name" | "from" | "to"> = {
-  state: "unknown",
-  position: START,
-  behindBatches: 0,
-  lagMs: null,
-  appliedAt: null,
-  heartbeatAt: null,
-  changesApplied: 0,
-  rowsCopied: 0,
-  tables: [],
-  error: null,
-};

@@ -1,4 +1,4 @@
-import type { Position } from "./position.ts";
+import { type Position, START } from "./position.ts";
 import type { TableState } from "./target.ts";
 
 /**
@@ -146,3 +146,31 @@ export interface TableStatus {
   readonly rowsCopied: number;
   readonly estimatedRows: number | null;
 }
+
+/** Of a source that no relay has told of. */
+export const UNKNOWN_SOURCE: Omit<SourceStatus, "name"> = {
+  state: "unknown",
+  timeline: null,
+  batch: 0,
+  lastBatchAt: null,
+  heartbeatAt: null,
+  logRows: 0,
+  logBytes: 0,
+  queueMessages: 0,
+  queueBytes: 0,
+  error: null,
+};
+
+/** Of a sync that no applier has told of. */
+export const UNKNOWN_SYNC: Omit<SyncStatus, "name" | "from" | "to"> = {
+  state: "unknown",
+  position: START,
+  behindBatches: 0,
+  lagMs: null,
+  appliedAt: null,
+  heartbeatAt: null,
+  changesApplied: 0,
+  rowsCopied: 0,
+  tables: [],
+  error: null,
+};

@@ -1,6 +1,11 @@
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
-import { keys, type SourceStatus, type SyncStatus } from "../core/documents.ts";
-import { START } from "../core/position.ts";
+import {
+  keys,
+  type SourceStatus,
+  type SyncStatus,
+  UNKNOWN_SOURCE,
+  UNKNOWN_SYNC,
+} from "../core/documents.ts";
 import type { Queue } from "../core/queue.ts";
 import { queueAdapterFor } from "./registry.ts";
 
@@ -35,7 +40,7 @@ export async function readStatus(
 
 async function readSource(name: string, queue: Queue, now: number): Promise<SourceStatus> {
   const told = (await queue.documents.get(keys.relay(name))) as SourceStatus | null;
-  if (told === null) return { ...NO_SOURCE, name };
+  if (told === null) return { ...UNKNOWN_SOURCE, name };
   return silent(told, now) ? { ...told, state: "unknown" } : told;
 }
 
@@ -46,7 +51,7 @@ async function readSync(
 ): Promise<SyncStatus> {
   const { name, from, to } = sync;
   const told = (await queue.documents.get(keys.applier(name))) as SyncStatus | null;
-  const status = told ?? { ...NO_SYNC, name, from, to };
+  const status = told ?? { ...UNKNOWN_SYNC, name, from, to };
   const behindBatches = Math.max(0, (source?.batch ?? 0) - status.position.batch);
   const idle = behindBatches === 0 && status.state === "running";
   const lagMs = idle ? 0 : status.lagMs;
@@ -59,29 +64,3 @@ function silent(status: SourceStatus | SyncStatus, now: number): boolean {
   if (status.state === "stopped" || status.heartbeatAt === null) return false;
   return now - Date.parse(status.heartbeatAt) > SILENCE_MS;
 }
-
-const NO_SOURCE: Omit<SourceStatus, "name"> = {
-  state: "unknown",
-  timeline: null,
-  batch: 0,
-  lastBatchAt: null,
-  heartbeatAt: null,
-  logRows: 0,
-  logBytes: 0,
-  queueMessages: 0,
-  queueBytes: 0,
-  error: null,
-};
-
-const NO_SYNC: Omit<SyncStatus, "name" | "from" | "to"> = {
-  state: "unknown",
-  position: START,
-  behindBatches: 0,
-  lagMs: null,
-  appliedAt: null,
-  heartbeatAt: null,
-  changesApplied: 0,
-  rowsCopied: 0,
-  tables: [],
-  error: null,
-};

@@ -6,6 +6,7 @@ import {
   type RefusalDocument,
   type RequestDocument,
   type SourceStatus,
+  UNKNOWN_SOURCE,
 } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { timelineHash } from "../core/hash.ts";
@@ -52,7 +53,7 @@ export class Relay {
   constructor(options: RelayOptions) {
     this.#options = options;
     this.#mailbox = new Mailbox(options.queue.documents, options.source, this.#bell);
-    this.#status = { ...UNKNOWN_STATUS, name: options.source };
+    this.#status = { ...UNKNOWN_SOURCE, name: options.source };
   }
 
   get status(): SourceStatus {
@@ -378,16 +379,3 @@ class RelayWork {
     return { timeline, batch: 0, hash, prevHash: hash, cutAt: now, committedAt: now };
   }
 }
-
-const UNKNOWN_STATUS: Omit<SourceStatus, "name"> = {
-  state: "unknown",
-  timeline: null,
-  batch: 0,
-  lastBatchAt: null,
-  heartbeatAt: null,
-  logRows: 0,
-  logBytes: 0,
-  queueMessages: 0,
-  queueBytes: 0,
-  error: null,
-};
