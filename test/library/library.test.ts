@@ -1,0 +1,159 @@
+// What a program sees that uses Tidemark as a library: through the package's own entry.
+import { describe, expect, expectTypeOf, test } from "vitest";
+import { type Notice, type Subscription, subscribe } from "../../src/index.ts";
+import { available, type TestPair, title } from "../support/pairs.ts";
+import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
+import { type SqlClient, transaction } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow } from "../support/test-tables.ts";
+
+type Customer = { id: string; name: string; credit: string | null };
+
+const PAIRS: readonly TestPair[] = [
+  { source: "sqlite", target: "sqlite", queue: "embedded" },
+  { source: "postgres", target: "sqlite", queue: "nats" },
+  { source: "mariadb", target: "sqlite", queue: "embedded" },
+];
+
+for (const pair of PAIRS) {
+  describe.skipIf(!available(pair))(title(pair), () => registerLibraryTests(pair));
+}
+
+function registerLibraryTests(pair: TestPair): void {
+  async function started(tables: readonly string[] = ["customers"]) {
+    const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const source = await bed.sql("source");
+    await createTables(source, pair.source, [CUSTOMERS, ORDERS]);
+    const definition = bed.define([{ from: "source", to: "target", tables }]);
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    return { bed, source, definition, pipeline };
+  }
+
+  test("subscribe: every change in order, with its key, its row and its place", async () => {
+    const { bed, source, definition, pipeline } = await started();
+    await using _ = bed;
+    await play(source);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const seen: Subscription<Customer>[] = [];
+    for await (const change of subscribe<Customer>(definition, { fromStart: true, signal })) {
+      expectTypeOf(change.row).toEqualTypeOf<Customer | null>();
+      seen.push(change);
+      // The last that `play` does.
+      if (change.op === "insert" && change.key?.id === "3") break;
+    }
+    expect(signal.aborted).toBe(false);
+    const told = effects(seen);
+    expect(told).toEqual([
+      "put 1 Ada 1",
+      "put 2 Grace null",
+      "put 1 Ada L. 2",
+      "gone 2",
+      "put 9 Grace null",
+      "gone 1",
+      "put 3 Hedy 3",
+    ]);
+    const table = pair.source === "postgres" ? "public.customers" : "customers";
+    for (const { source: name, table: from, batch, committedAt } of seen) {
+      expect({ name, from }).toEqual({ name: "source", from: table });
+      expect(batch).toBeGreaterThan(0);
+      expect(committedAt).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    }
+    const batches = seen.map(({ batch }) => batch);
+    expect(batches).toEqual([...batches].sort((a, b) => a - b));
+  });
+
+  test("subscribe: live, one table only, until the signal; the applier does not wait for it", async () => {
+    const { bed, source, definition, pipeline } = await started(["customers", "orders"]);
+    await using _ = bed;
+    const table = pair.source === "postgres" ? "public.orders" : "orders";
+    const abort = new AbortController();
+    const entries = subscribe(definition, { table, fromStart: true, signal: abort.signal });
+    const first = entries.next();
+    await insertRow(source, CUSTOMERS, { id: 1, name: "Ada", credit: 1 });
+    await insertRow(source, ORDERS, { id: 7, customer_id: 1, total: "2.5", status: "new" });
+    const { value } = await first;
+    expect(value).toMatchObject({ table, op: "insert", key: { id: "7" }, row: { status: "new" } });
+    // Nobody takes the next one, and the target is in step all the same.
+    await source.run("UPDATE orders SET status = 'paid'");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ORDERS);
+    expect((await entries.next()).value).toMatchObject({ op: "update", row: { status: "paid" } });
+    const end = entries.next();
+    abort.abort();
+    expect(await end).toEqual({ done: true, value: undefined });
+  });
+
+  test("notices and status tell what the pipeline does, until it stops", async () => {
+    const { bed, source, definition, pipeline } = await started();
+    await using _ = bed;
+    const abort = new AbortController();
+    const notices: Notice[] = [];
+    const listening = (async () => {
+      for await (const notice of pipeline.notices(abort.signal)) notices.push(notice);
+    })();
+    await play(source);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const kind = pair.queue === "nats" ? "nats" : "sqlite";
+    await expect
+      .poll(() => pipeline.status(), { timeout: PATIENCE_MS })
+      .toMatchObject({
+        queue: { kind },
+        sources: [{ name: "source", state: "running", error: null }],
+        syncs: [
+          {
+            name: "source->target",
+            from: "source",
+            to: "target",
+            state: "running",
+            behindBatches: 0,
+            lagMs: 0,
+            error: null,
+            tables: [{ state: "live" }],
+          },
+        ],
+      });
+    // The status is told once a second, a notice at once: they meet.
+    const applied = async () => {
+      const { sources, syncs } = await pipeline.status();
+      return [sources[0]?.batch, syncs[0]?.position.batch];
+    };
+    const told = () => notices.at(-1)?.position.batch ?? -1;
+    await expect.poll(told, { timeout: PATIENCE_MS }).toBeGreaterThan(0);
+    await expect.poll(applied, { timeout: PATIENCE_MS }).toEqual([told(), told()]);
+    expect(notices.at(-1)).toMatchObject({ sync: "source->target", source: "source" });
+    abort.abort();
+    await listening;
+
+    await bed.stop(pipeline);
+    await expect(pipeline.finished).resolves.toBeUndefined();
+    await pipeline.stop();
+    // Another process that only asks sees that nobody works.
+    const asking = await bed.open(definition);
+    expect(await asking.status()).toMatchObject({
+      sources: [{ state: "stopped", error: null }],
+      syncs: [{ state: "stopped", error: null }],
+    });
+  });
+}
+
+async function play(source: SqlClient): Promise<void> {
+  await insertRow(source, CUSTOMERS, { id: 1, name: "Ada", credit: 1 });
+  await insertRow(source, CUSTOMERS, { id: 2, name: "Grace", credit: null });
+  await source.run("UPDATE customers SET name = 'Ada L.', credit = 2 WHERE id = 1");
+  await transaction(source, async () => {
+    await source.run("UPDATE customers SET id = 9 WHERE id = 2");
+    await source.run("DELETE FROM customers WHERE id = 1");
+  });
+  await insertRow(source, CUSTOMERS, { id: 3, name: "Hedy", credit: 3 });
+}
+
+/** A key change may come as one update or as a delete and an insert: the same effects. */
+function effects(changes: readonly Subscription<Customer>[]): string[] {
+  return changes.flatMap(({ op, key, row }) => {
+    if (row === null) return [`gone ${key?.id}`];
+    const put = `put ${row.id} ${row.name} ${row.credit}`;
+    return op === "update" && key?.id !== row.id ? [`gone ${key?.id}`, put] : [put];
+  });
+}
