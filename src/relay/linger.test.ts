@@ -7,33 +7,64 @@ function change(transaction: string | null): Change {
   return { ...none, layout: 1, op: "insert", transaction };
 }
 
-async function lingerAfter(linger: Linger, changes: readonly Change[]): Promise<number> {
-  async function* pages() {
-    yield changes;
+/** A linger with a clock of its own, and what it says after a batch that came `ms` after the last. */
+class Tried {
+  #time = 0;
+  readonly #linger = new Linger(() => this.#time);
+
+  async after(ms: number, changes: readonly Change[]): Promise<number> {
+    async function* pages() {
+      yield changes;
+    }
+    this.#time += ms;
+    for await (const _ of this.#linger.count(pages()));
+    return this.#linger.next();
   }
-  for await (const _ of linger.count(pages()));
-  return linger.next();
+
+  async afterEach(ms: number, changes: readonly Change[], times: number): Promise<number[]> {
+    const waits: number[] = [];
+    for (let i = 0; i < times; i++) waits.push(await this.after(ms, changes));
+    return waits;
+  }
 }
 
 describe("linger", () => {
-  const quiet = [change("1"), change("1"), change("1"), change("1"), change("1")];
-  const busy = ["1", "2", "3", "4"].map(change);
+  const one = ["1", "1", "1", "1"].map(change);
+  const ten = Array.from({ length: 10 }, (_, i) => change(String(i)));
 
   it("lets a single transaction go at once", async () => {
-    expect(await lingerAfter(new Linger(), quiet)).toBe(0);
+    expect(await new Tried().after(5, one)).toBe(0);
+  });
+
+  it("does not take a few that come together for load", async () => {
+    const tried = new Tried();
+    expect(await tried.after(1_000, ten)).toBe(0);
+    expect(await tried.after(5, ten)).toBe(0);
   });
 
   it("grows under load up to its bound, and ends with it", async () => {
-    const linger = new Linger();
-    const waits: number[] = [];
-    for (let batch = 0; batch < 6; batch++) waits.push(await lingerAfter(linger, busy));
-    expect(waits).toEqual([2, 4, 8, 16, 20, 20]);
-    expect(await lingerAfter(linger, quiet)).toBe(0);
+    const tried = new Tried();
+    const waits = await tried.afterEach(5, ten, 100); // 2000 a second
+    expect([...new Set(waits)]).toEqual([0, 2, 4, 8, 16, 20]);
+    expect(await tried.after(2_000, one)).toBe(0);
+  });
+
+  it("does not keep itself going: lingering makes batches larger, not the load", async () => {
+    const tried = new Tried();
+    await tried.afterEach(5, ten, 100);
+    const waits = await tried.afterEach(33, ten, 100); // 300 a second, gathered for 33 ms
+    expect(waits.at(-1)).toBe(0);
+  });
+
+  it("counts a transaction once, however its changes lie between those of others", async () => {
+    const mixed = Array.from({ length: 40 }, (_, i) => change(String(i % 2)));
+    const waits = await new Tried().afterEach(5, mixed, 100); // 400 a second
+    expect(waits.at(-1)).toBe(0);
   });
 
   it("goes by changes where the source cannot tell transactions", async () => {
     const many = Array.from({ length: 16 }, () => change(null));
-    expect(await lingerAfter(new Linger(), many.slice(1))).toBe(0);
-    expect(await lingerAfter(new Linger(), many)).toBe(2);
+    expect((await new Tried().afterEach(10, many, 100)).at(-1)).toBe(0);
+    expect((await new Tried().afterEach(5, many, 100)).at(-1)).toBe(20);
   });
 });

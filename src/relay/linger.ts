@@ -2,40 +2,76 @@ import type { Change } from "../core/change.ts";
 
 const FIRST_MS = 2;
 const MOST_MS = 20;
-/** A batch of so many transactions (or, where the source cannot tell them, changes) is a sign of load. */
-const BUSY_TRANSACTIONS = 4;
-const BUSY_CHANGES = 16;
+/** So many transactions a second (or, where the source cannot tell them, changes) are load. */
+const BUSY_TRANSACTIONS = 600;
+const BUSY_CHANGES = 2_400;
+/** The rate is that of about so long: a few transactions that happen to come together are no load. */
+const WINDOW_MS = 250;
+/** More need not be counted: a backlog may hold millions. */
+const MOST_COUNTED = 1_000;
 
 /**
  * How long changes may gather before the next cut. None while little happens: a change leaves at
  * once. Under load longer and longer: each cut costs the source a commit and the target another, and
  * tiny batches were measured to take half of the source's throughput.
+ *
+ * Load is a rate. By the size of batches it could not be told: those grow by lingering itself, and
+ * a source of 300 transactions a second, once lingered for, would have been so for good.
  */
 export class Linger {
+  readonly #now: () => number;
   #ms = 0;
   #changes = 0;
-  #transactions = 0;
-  #last: string | null = null;
+  readonly #transactions = new Set<string>();
+  #since: number;
+  #changeRate = 0;
+  #transactionRate = 0;
+
+  /** `now`: a clock in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#since = now();
+  }
 
   /** Passes pages on and counts what they hold. */
   async *count(pages: AsyncIterable<readonly Change[]>): AsyncGenerator<readonly Change[]> {
     for await (const page of pages) {
       this.#changes += page.length;
-      for (const { transaction } of page) {
-        if (transaction !== null && transaction !== this.#last) this.#transactions++;
-        this.#last = transaction;
-      }
+      this.#countTransactions(page);
       yield page;
     }
   }
 
-  /** Milliseconds to wait now, by what was counted since the last call. */
+  /** Milliseconds to wait now, by what was counted since the last call and shortly before. */
   next(): number {
-    const counted = this.#transactions > 0 ? this.#transactions : this.#changes;
-    const enough = this.#transactions > 0 ? BUSY_TRANSACTIONS : BUSY_CHANGES;
-    this.#ms = counted < enough ? 0 : Math.min(MOST_MS, Math.max(FIRST_MS, this.#ms * 2));
-    this.#changes = 0;
-    this.#transactions = 0;
+    this.#takeRates();
+    const busy =
+      this.#transactionRate > 0
+        ? this.#transactionRate >= BUSY_TRANSACTIONS
+        : this.#changeRate >= BUSY_CHANGES;
+    this.#ms = busy ? Math.min(MOST_MS, Math.max(FIRST_MS, this.#ms * 2)) : 0;
     return this.#ms;
+  }
+
+  /** By name: in a log, transactions that ran side by side lie between each other. */
+  #countTransactions(page: readonly Change[]): void {
+    if (this.#transactions.size >= MOST_COUNTED) return;
+    let last: string | null = null;
+    for (const { transaction } of page) {
+      if (transaction !== null && transaction !== last) this.#transactions.add(transaction);
+      last = transaction;
+    }
+  }
+
+  #takeRates(): void {
+    const now = this.#now();
+    const elapsed = Math.max(now - this.#since, 0.1);
+    const kept = Math.exp(-elapsed / WINDOW_MS);
+    const rate = (count: number) => ((1 - kept) * count * 1000) / elapsed;
+    this.#changeRate = kept * this.#changeRate + rate(this.#changes);
+    this.#transactionRate = kept * this.#transactionRate + rate(this.#transactions.size);
+    this.#since = now;
+    this.#changes = 0;
+    this.#transactions.clear();
   }
 }
