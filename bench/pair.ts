@@ -9,6 +9,8 @@ const PATIENCE_MS = 300_000;
 export class Pair {
   readonly source: Database;
   readonly target: Database;
+  /** Throws when what keeps the pair in step has ended: then nothing more will arrive. */
+  assertRunning: () => void = () => {};
 
   private constructor(source: Database, target: Database) {
     this.source = source;
@@ -39,6 +41,7 @@ export class Pair {
       const found = await this.target.value(`SELECT 1 FROM ${table} WHERE id = $1`, [id]);
       const now = performance.now();
       if (found !== null) return now;
+      this.assertRunning();
       if (now > deadline) throw new Error(`${table} ${id} did not arrive in ${this.target.name}.`);
       await sleep(5);
     }

@@ -49,6 +49,7 @@ export class Tidemark implements Arm {
     writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
     const arm = new Tidemark(bed, pair, { folder, config: file, roles });
     bed.atEnd(() => arm.stop());
+    pair.assertRunning = () => arm.#assertRunning();
     return arm;
   }
 
@@ -101,7 +102,7 @@ export class Tidemark implements Arm {
       this.#notePeak(role, child);
       child.kill("SIGCONT");
       child.kill("SIGTERM");
-      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+      await ended(child);
     }
     this.#processes.clear();
   }
@@ -146,19 +147,28 @@ export class Tidemark implements Arm {
 
   /** Rejects when a process ends by itself. */
   async #unexpectedEnd(signal: AbortSignal): Promise<void> {
-    const ends = [...this.#processes].map(async ([role, child]) => {
-      if (child.exitCode === null) await once(child, "exit", { signal });
-      const log = readFileSync(this.#logFile(role), "utf8").slice(-2_000);
-      throw new Error(`tidemark run (${role}) ended with ${child.exitCode}:\n${log}`);
-    });
     try {
-      await Promise.race(ends);
+      await Promise.race([...this.#processes.values()].map((child) => ended(child, signal)));
     } catch (error) {
       if (!signal.aborted) throw error;
+    }
+    if (!signal.aborted) this.#assertRunning();
+  }
+
+  #assertRunning(): void {
+    for (const [role, { exitCode, signalCode }] of this.#processes) {
+      if (exitCode === null && signalCode === null) continue;
+      const log = readFileSync(this.#logFile(role), "utf8").slice(-2_000);
+      throw new Error(`tidemark run (${role}) ended with ${exitCode ?? signalCode}:\n${log}`);
     }
   }
 
   #logFile(role: Role): string {
     return join(this.#folder, `${role}.log`);
   }
+}
+
+async function ended(child: ChildProcess, signal?: AbortSignal): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  await once(child, "exit", signal === undefined ? {} : { signal });
 }
