@@ -184,8 +184,10 @@ export function classifyConnect(error: unknown, server: string): TidemarkError {
     return build(rule("TM-CONNECT-FAILED", text, TLS_FIX), raw, {});
   }
   const text = `${where}the server cannot be reached (${raw.code ?? "no reason given"}).`;
-  return build(rule("TM-CONNECT-FAILED", text), raw, {});
+  return build(rule("TM-CONNECT-FAILED", text, REACH_FIX), raw, {});
 }
+
+const REACH_FIX = "Is the server running, and are the host and port of the URL right?";
 
 const TLS_FIX =
   "name the server's certificate authority with ?ssl-ca=/path/ca.pem, or give up the check with ?ssl-mode=REQUIRED, or encryption with ?ssl-mode=DISABLED";

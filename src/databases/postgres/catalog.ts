@@ -264,9 +264,7 @@ async function assertCapturable(
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",
       `${name} is ${kind}: only ordinary tables can be synced.`,
-      {
-        details: { table: name },
-      },
+      { fix: "Sync the tables it is made of, or leave it out.", details: { table: name } },
     );
   }
 }
