@@ -15,7 +15,7 @@ import { Random, testSeed } from "../support/random.ts";
 import { weather } from "../support/storm.ts";
 import { TestBed } from "../support/test-bed.ts";
 
-const TIMEOUT_MS = 150_000;
+const TIMEOUT_MS = 400_000;
 
 const PAIRS: readonly TestPair[] = [
   { source: "sqlite", target: "sqlite", queue: "embedded" },

@@ -84,6 +84,6 @@ describe.each(CASES)("$source to $target over $queue", (pair) => {
       expect(report.distinct).toBeGreaterThan(5);
       for (const table of [ACCOUNTS, WALLETS, LEDGER]) await bed.expectSame(table);
     },
-    90_000,
+    240_000,
   );
 });

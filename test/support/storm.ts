@@ -16,7 +16,7 @@ import type { TestBed } from "./test-bed.ts";
 import { createTables } from "./test-tables.ts";
 
 /** From the end of the last fault to both sides equal. */
-const HEALING_MS = 60_000;
+const HEALING_MS = 150_000;
 const WRITERS = 3;
 
 export interface Storm {

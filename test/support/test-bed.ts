@@ -36,7 +36,7 @@ export interface Rules {
 }
 
 /** Everything here waits for what it needs; this only keeps a stalled pipeline from hanging a test. */
-export const PATIENCE_MS = 30_000;
+export const PATIENCE_MS = 120_000;
 
 export class TestBed implements AsyncDisposable {
   readonly queueUrl: string;
