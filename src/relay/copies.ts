@@ -6,8 +6,9 @@ import type { TableName } from "../core/table.ts";
 
 /** Chunks sent and not yet known applied, per table being copied: bounds what a restart repeats and what the queue holds. */
 const IN_FLIGHT = 4;
-const CHUNK_ROWS = 20_000;
-const CHUNK_BYTES = 4 * 1024 * 1024;
+/** A chunk is held in memory whole, and decoded it takes many times its size. */
+const CHUNK_ROWS = 5_000;
+const CHUNK_BYTES = 1024 * 1024;
 
 interface Job {
   readonly sync: string;
