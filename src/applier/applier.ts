@@ -53,6 +53,7 @@ export class Applier {
   #gapSilenceMs = GAP_SILENCE_MS;
   /** A batch of which only a part is in the stream, and may be for long. */
   #unfinished = 0;
+  #falseStarts = NO_FALSE_STARTS;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -101,7 +102,14 @@ export class Applier {
   async #recover(error: TidemarkError): Promise<void> {
     if (!error.retryable) throw this.#stopped(error);
     this.#report({ error: statusError(error) });
+    const { beganAnew } = error.details;
+    if (typeof beganAnew === "number") {
+      const known = this.#falseStarts.batch === beganAnew ? this.#falseStarts.count : 0;
+      this.#falseStarts = { batch: beganAnew, count: known + 1 };
+    }
     if (!isGap(error)) return;
+    // The stream may have been emptied since they were counted.
+    this.#falseStarts = NO_FALSE_STARTS;
     try {
       await this.#askResend();
     } catch (failure) {
@@ -192,7 +200,8 @@ export class Applier {
     this.#stop.signal.addEventListener("abort", stop, { once: true });
     await this.#untilWhole(stream, work.progress.position);
     const arrivals = new Arrivals();
-    const read = readPieces(stream.read(work.progress.position, reading.signal), arrivals);
+    const messages = stream.read(work.progress.position, reading.signal);
+    const read = readPieces(fromTrueStart(messages, this.#falseStarts), arrivals);
     const pieces = new ReadAhead(read, {
       items: READ_AHEAD_PIECES,
       weight: READ_AHEAD_BYTES,
@@ -343,6 +352,30 @@ interface Consuming {
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
   readonly onHealthy: () => void;
+}
+
+/**
+ * Beginnings of a batch that lead nowhere: the relay died after each and sent the batch again from
+ * its start, and the stream cannot forget them. Whoever reads from there meets them every time.
+ */
+interface FalseStarts {
+  readonly batch: number;
+  readonly count: number;
+}
+
+const NO_FALSE_STARTS: FalseStarts = { batch: 0, count: 0 };
+
+async function* fromTrueStart(
+  messages: AsyncIterable<QueueMessage>,
+  { batch, count }: FalseStarts,
+): AsyncGenerator<QueueMessage> {
+  let starts = 0;
+  for await (const message of messages) {
+    const { mark } = message;
+    const isOfIt = mark.batch === batch && mark.chunk === 0;
+    if (isOfIt && mark.piece === 0 && mark.fragment === 0) starts++;
+    if (!isOfIt || starts > count) yield message;
+  }
 }
 
 /** When messages last came: fragments too, of which one piece may have hundreds. */

@@ -88,8 +88,11 @@ export class Inbox {
 
   #checkNextPiece(piece: number, taken: number): void {
     if (piece === taken) return;
-    const what = piece === 0 ? "is sent again from its start" : `lacks piece ${taken}`;
-    throw new TidemarkError("TM-APPLY-RETRY", `A batch half applied ${what}: rolling back.`);
+    const anew = piece === 0;
+    const what = anew ? "is sent again from its start" : `lacks piece ${taken}`;
+    throw new TidemarkError("TM-APPLY-RETRY", `A batch half applied ${what}: rolling back.`, {
+      details: { beganAnew: anew ? this.#position.batch + 1 : null },
+    });
   }
 
   #checkNext(mark: Position, piece: number): void {
