@@ -200,8 +200,8 @@ export class Applier {
     this.#stop.signal.addEventListener("abort", stop, { once: true });
     await this.#untilWhole(stream, work.progress.position);
     const arrivals = new Arrivals();
-    const messages = stream.read(work.progress.position, reading.signal);
-    const read = readPieces(fromTrueStart(messages, this.#falseStarts), arrivals);
+    const messages = arrivals.note(stream.read(work.progress.position, reading.signal));
+    const read = readPieces(fromTrueStart(messages, this.#falseStarts));
     const pieces = new ReadAhead(read, {
       items: READ_AHEAD_PIECES,
       weight: READ_AHEAD_BYTES,
@@ -383,8 +383,11 @@ class Arrivals {
   #at = performance.now();
   #behindSince: number | null = null;
 
-  note(): void {
-    this.#at = performance.now();
+  async *note(messages: AsyncIterable<QueueMessage>): AsyncGenerator<QueueMessage> {
+    for await (const message of messages) {
+      this.#at = performance.now();
+      yield message;
+    }
   }
 
   get quietMs(): number {
@@ -403,13 +406,9 @@ function isComplete(mark: Mark): boolean {
   return mark.last && mark.fragment === mark.fragments - 1;
 }
 
-async function* readPieces(
-  messages: AsyncIterable<QueueMessage>,
-  arrivals: Arrivals,
-): AsyncGenerator<Piece> {
+async function* readPieces(messages: AsyncIterable<QueueMessage>): AsyncGenerator<Piece> {
   const reader = new PieceReader();
   for await (const message of messages) {
-    arrivals.note();
     const piece = reader.push(message);
     if (piece !== null) yield piece;
   }

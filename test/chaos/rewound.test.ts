@@ -1,0 +1,101 @@
+// A source that is restored to the past, or replaced by a copy, is another history. Going on as if
+// nothing had happened would leave the target wrong for good, so the pipeline stops and names it (G8).
+import { copyFileSync, existsSync, rmSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { available } from "../servers/index.ts";
+import { CUSTOMERS } from "../support/shop-tables.ts";
+import { openSql, withSql } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow } from "../support/test-tables.ts";
+
+/** Keeps the source as it now is, and brings it back; nothing may be connected to it. */
+interface Backup {
+  take(bed: TestBed): Promise<void>;
+  restore(bed: TestBed): Promise<void>;
+}
+
+const SQLITE: Backup = {
+  async take(bed) {
+    const path = bed.database("source").url.replace("sqlite:", "");
+    copyFileSync(path, `${path}.backup`);
+  },
+  async restore(bed) {
+    const path = bed.database("source").url.replace("sqlite:", "");
+    for (const suffix of ["-wal", "-shm", "-journal"]) {
+      if (existsSync(path + suffix)) rmSync(path + suffix);
+    }
+    copyFileSync(`${path}.backup`, path);
+  },
+};
+
+const POSTGRES: Backup = {
+  take: (bed) => inServer(bed, (name) => [`CREATE DATABASE ${name}_backup TEMPLATE ${name}`]),
+  restore: (bed) =>
+    inServer(bed, (name) => [
+      `DROP DATABASE ${name} WITH (FORCE)`,
+      `ALTER DATABASE ${name}_backup RENAME TO ${name}`,
+    ]),
+};
+
+async function inServer(bed: TestBed, statements: (name: string) => string[]): Promise<void> {
+  const url = new URL(bed.database("source").url);
+  const name = url.pathname.slice(1);
+  url.pathname = "/postgres";
+  await using sql = await openSql({ kind: "postgres", url: url.href });
+  for (const statement of statements(name)) await sql.run(statement);
+}
+
+describe.each([
+  ["sqlite", SQLITE],
+  ["postgres", POSTGRES],
+] as const)("%s", (kind, backup) => {
+  test.skipIf(!available(kind)).each(["fewer", "more"] as const)(
+    "restored to the past, and gone on with %s batches than were published",
+    async (batches) => {
+      await using bed = await TestBed.make({ source: kind, target: "sqlite" });
+      const source = bed.database("source");
+      await withSql(source, async (sql) => {
+        await createTables(sql, kind, [CUSTOMERS]);
+        await insertRow(sql, CUSTOMERS, { id: 1, name: "first", credit: 0 });
+      });
+      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const insert = async (from: number, to: number, name: string) => {
+        const pipeline = await bed.start(definition);
+        await withSql(source, async (sql) => {
+          for (let id = from; id <= to; id++) {
+            await insertRow(sql, CUSTOMERS, { id, name: `${name} ${id}`, credit: id });
+            await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+          }
+        });
+        await bed.stop(pipeline);
+      };
+      await insert(2, 4, "before");
+      await backup.take(bed);
+      await insert(5, 10, "forgotten");
+      await backup.restore(bed);
+      await withSql(source, async (sql) => {
+        const last = batches === "fewer" ? 6 : 60;
+        for (let id = 5; id <= last; id++) {
+          await insertRow(sql, CUSTOMERS, { id, name: `after ${id}`, credit: 0 });
+        }
+      });
+      const target = await bed.sql("target");
+      const before = await target.rows("SELECT * FROM customers ORDER BY id");
+
+      const outcome = await bed.start(definition).then(
+        async (pipeline) => {
+          await expect(pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject({
+            code: "TM-SYNC-STOPPED",
+          });
+          return await pipeline.finished.catch((error: unknown) => error);
+        },
+        (error: unknown) => error,
+      );
+      expect(outcome).toMatchObject({
+        code: expect.stringMatching(/TM-(SOURCE-REWOUND|SOURCE-CLONED|TIMELINE-CHANGED)/),
+        fix: expect.stringMatching(/./),
+      });
+      expect(await target.rows("SELECT * FROM customers ORDER BY id")).toEqual(before);
+    },
+  );
+});
