@@ -1,5 +1,5 @@
 // What only the NATS queue promises.
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { nanos } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
@@ -176,6 +176,28 @@ describe.skipIf(!canStart("nats"))("a server", () => {
     });
   });
 
+  it("that lost the files of its streams under its hands gets new streams", async () => {
+    const server = await startNats();
+    try {
+      const queue = await open(server.url);
+      const stream = await queue.openStream("shop");
+      await append(stream, 1, 5);
+      const streams = join(server.folder, "data/jetstream/$G/streams");
+      for (const name of readdirSync(streams))
+        rmSync(join(streams, name, "msgs"), { recursive: true });
+      // More than one of the server's files holds, so that it must make another.
+      for (let batch = 6; batch <= 30; batch++) {
+        await append(stream, batch, batch, 900_000);
+        await queue.documents.put("long", "x".repeat(900_000));
+      }
+      expect((await queue.documents.get("long")) as string).toHaveLength(900_000);
+      expect((await stream.tail()).mark?.batch).toBe(30);
+      await queue.close();
+    } finally {
+      await server[Symbol.asyncDispose]();
+    }
+  });
+
   it("that lost its disk makes readers begin with what comes", async () => {
     const server = await startNats();
     try {
@@ -203,8 +225,14 @@ describe.skipIf(!canStart("nats"))("a server", () => {
   });
 });
 
-async function append(stream: QueueStream, first: number, last: number): Promise<StreamTail> {
-  const messages = Array.from({ length: last - first + 1 }, (_, index) => message(first + index));
+async function append(
+  stream: QueueStream,
+  first: number,
+  last: number,
+  size = 0,
+): Promise<StreamTail> {
+  const count = last - first + 1;
+  const messages = Array.from({ length: count }, (_, index) => message(first + index, size));
   for (;;) {
     try {
       return await stream.append(await stream.tail(), messages);

@@ -5,9 +5,9 @@ import type { DocumentEntry, Documents } from "../../core/queue.ts";
 import type { NatsClient } from "./client.ts";
 import type { QueueConnection } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
-import { isNobodyThere, isStreamNotFound } from "./errors.ts";
+import { isNobodyThere, isStoreFailed, isStreamNotFound } from "./errors.ts";
 import { bucketName, decodeKey, encodeKey } from "./names.ts";
-import { ensureStream, type StreamSettings } from "./settings.ts";
+import { ensureStream, isBroken, removeBroken, type StreamSettings } from "./settings.ts";
 
 /** How NATS buckets mark a key that was removed. */
 const OPERATION_HEADER = "KV-Operation";
@@ -144,12 +144,15 @@ export class NatsDocuments implements Documents {
         await send(client);
         return true;
       } catch (error) {
-        if (isNobodyThere(error)) return false;
-        throw error;
+        if (isNobodyThere(error)) return false; // the bucket was deleted
+        if (!isStoreFailed(error)) throw error;
+        if (!(await isBroken(this.#connection, this.#settings, 0))) throw error;
+        await removeBroken(this.#connection, this.#stream);
+        return false;
       }
     });
     if (isSent) return;
-    await this.open(); // the bucket was deleted
+    await this.open();
     await this.#connection.call(this.#stream, send);
   }
 

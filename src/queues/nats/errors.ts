@@ -32,6 +32,11 @@ export function isNameInUse(error: unknown): boolean {
   return apiCode(error) === NAME_IN_USE;
 }
 
+/** The stream is full, or cannot write its files: one code for both. */
+export function isStoreFailed(error: unknown): boolean {
+  return apiCode(error) === STORE_FAILED;
+}
+
 /** Nobody takes messages of this subject: its stream is not there. */
 export function isNobodyThere(error: unknown): boolean {
   return nameOf(error) === "JetStreamNotEnabled" && apiCode(error) === null;

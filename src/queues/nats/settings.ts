@@ -43,6 +43,28 @@ export async function updateBound(
   );
 }
 
+/**
+ * Removes a stream whose files the server has lost, to be made anew by the next question; what it
+ * held is sent again from the change log. A server may take the files away when a stream is made
+ * while one of the same name is still being deleted (seen with 2.9), and never recovers from it.
+ */
+export async function removeBroken(connection: QueueConnection, name: string): Promise<void> {
+  connection.logger.warn({ stream: name }, "NATS has lost files of the stream: making it anew");
+  await connection.call(name, ({ manager }) => manager.streams.delete(name));
+}
+
+/** Does a stream that refuses to store `bytes` more, and yet is far from its bound, lack its files? */
+export async function isBroken(
+  connection: QueueConnection,
+  { name }: StreamSettings,
+  bytes: number,
+): Promise<boolean> {
+  const { config, state } = await connection.call(name, ({ manager }) =>
+    manager.streams.info(name),
+  );
+  return config.max_bytes <= 0 || state.bytes + bytes < config.max_bytes / 2;
+}
+
 /** Settings that lose messages in silence, or keep us from trimming. Ours has none; one made by hand may. */
 function refuseUnsafe({ config }: StreamInfo): void {
   const reasons: string[] = [];

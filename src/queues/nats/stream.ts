@@ -6,11 +6,18 @@ import type { QueueMessage, QueueStream, StreamStats, StreamTail } from "../../c
 import { BatchEnds } from "./batch-ends.ts";
 import { REQUEST_TIMEOUT_MS } from "./client.ts";
 import type { QueueConnection } from "./connection.ts";
+import { isStoreFailed, toQueueError } from "./errors.ts";
 import { markTextAt, sequenceAfter } from "./log.ts";
 import { decodeMark, encodeMark, MARK_HEADER, RESET_HEADER } from "./marks.ts";
 import { streamName, streamSubject } from "./names.ts";
 import { readStream } from "./reader.ts";
-import { ensureStream, type StreamSettings, updateBound } from "./settings.ts";
+import {
+  ensureStream,
+  isBroken,
+  removeBroken,
+  type StreamSettings,
+  updateBound,
+} from "./settings.ts";
 
 /** Of the largest message the server takes, what the mark and the server's own headers may need. */
 const HEADER_ROOM_BYTES = 4096;
@@ -64,12 +71,14 @@ export class NatsStream implements QueueStream {
   }
 
   async tail(): Promise<StreamTail> {
-    for (;;) {
+    for (let missing = 0; ; ) {
       const { state } = await this.#inspect();
       if (state.messages === 0) return { sequence: state.last_seq, mark: null };
       const text = await markTextAt(this.#connection, this.#name, state.last_seq);
-      // Not there: emptied between the two questions.
       if (text !== null) return { sequence: state.last_seq, mark: decodeMark(text) };
+      // Not there: emptied between the two questions. But once more, with the same end, it is lost.
+      if (state.last_seq === missing) await removeBroken(this.#connection, this.#name);
+      missing = state.last_seq;
     }
   }
 
@@ -166,14 +175,23 @@ export class NatsStream implements QueueStream {
       );
     });
     for (const [index, outcome] of outcomes.entries()) {
-      if (outcome.status === "rejected") await this.#explain(outcome.reason);
-      else this.#ends.add((window[index] as QueueMessage).mark.batch, outcome.value.seq);
+      const { mark, body } = window[index] as QueueMessage;
+      if (outcome.status === "rejected") await this.#explain(outcome.reason, body.length);
+      else this.#ends.add(mark.batch, outcome.value.seq);
     }
   }
 
-  async #explain(reason: unknown): Promise<never> {
-    // Through the same classification as every other question.
-    return this.#connection.call(`source "${this.#source}"`, () => Promise.reject(reason));
+  /** Why a message of so many bytes was refused. */
+  async #explain(reason: unknown, bytes: number): Promise<never> {
+    if (isStoreFailed(reason) && (await isBroken(this.#connection, this.#settings, bytes))) {
+      await removeBroken(this.#connection, this.#name);
+      throw new TidemarkError(
+        "TM-QUEUE-CONFLICT",
+        `The stream of "${this.#source}" could not write its files and is made anew.`,
+        { cause: reason },
+      );
+    }
+    throw toQueueError(reason, `source "${this.#source}"`);
   }
 
   async #publishReset(lastSequence: number): Promise<void> {
