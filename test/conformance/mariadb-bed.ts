@@ -8,7 +8,7 @@ export async function mariadbBed(kind: "mariadb" | "mysql"): Promise<DatabaseBed
   return {
     adapter: mysqlAdapter,
     url: database.url,
-    dialect,
+    dialect: kind === "mysql" ? normalisingJson(dialect) : dialect,
     connect: () => connect(database.url),
     dispose: async () => database[Symbol.asyncDispose](),
   };
@@ -125,3 +125,27 @@ const dialect: Dialect = {
     { declared: "JSON", literal: `'{"b": 1.50, "a": 1}'`, canonical: `{"b": 1.50, "a": 1}` },
   ],
 };
+
+/** MySQL stores JSON in a form of its own; MariaDB keeps the text. */
+function normalisingJson(dialect: Dialect): Dialect {
+  return {
+    ...dialect,
+    readsBack: (type, text) =>
+      type.kind === "json"
+        ? normalJson(JSON.parse(text))
+        : (dialect.readsBack?.(type, text) ?? text),
+    samples: dialect.samples.map((sample) =>
+      sample.declared === "JSON"
+        ? { ...sample, canonical: normalJson(JSON.parse(String(sample.canonical))) }
+        : sample,
+    ),
+  };
+}
+
+/** Keys by length and then by bytes, a space after each comma and colon (MySQL manual, "The JSON Data Type"). */
+function normalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(normalJson).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).sort(([a], [b]) => a.length - b.length || (a < b ? -1 : 1));
+  return `{${entries.map(([key, each]) => `${JSON.stringify(key)}: ${normalJson(each)}`).join(", ")}}`;
+}

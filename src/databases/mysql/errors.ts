@@ -223,7 +223,8 @@ function namesIn(message: string): { column?: string; constraint?: string } {
     /^Column '([^']+)' cannot be null$/.exec(message)?.[1] ??
     /^Field '([^']+)' doesn't have a default value$/.exec(message)?.[1];
   const constraint =
-    /for key '([^']+)'$/.exec(message)?.[1] ??
+    // MySQL puts the table before the key's name, MariaDB does not.
+    /for key '(?:[^'.]+\.)?([^']+)'$/.exec(message)?.[1] ??
     /CONSTRAINT `([^`]+)` FOREIGN KEY/.exec(message)?.[1] ??
     /^CONSTRAINT `([^`]+)` failed/.exec(message)?.[1] ??
     /^Check constraint '([^']+)' is violated/.exec(message)?.[1];
