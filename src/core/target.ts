@@ -12,7 +12,10 @@ import type { Row } from "./value.ts";
 export interface Target {
   /** Compares what is asked with what stands; changes nothing. Refusals are in the plan, not thrown. */
   plan(tables: readonly TargetTable[]): Promise<TargetPlan>;
-  /** Creates our tables and the missing tables of a plan without refusals. */
+  /**
+   * Creates our tables and the missing tables of a plan without refusals. What another process has
+   * made since the plan, or makes now, is left as it is: plan again to know whether it fits.
+   */
   prepare(plan: TargetPlan): Promise<void>;
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]>;
   /** Takes the lease of the sync at this target; null while another applier holds it. */

@@ -102,11 +102,14 @@ async function prepareTarget(
 ): Promise<PreparedSync> {
   const asked = resolved.tables.map(({ target }) => target);
   return using(databases.openTarget(resolved.definition.to, null), async (target) => {
-    const plan = await target.plan(asked);
-    if (create) {
+    let plan = await target.plan(asked);
+    if (create && plan.statements.length > 0) {
       refuse(resolved.definition, plan.mappings);
       await target.prepare(plan);
+      // Another process, with another config, may have been quicker.
+      plan = await target.plan(asked);
     }
+    if (create) refuse(resolved.definition, plan.mappings);
     return { resolved, plan, tables: syncTables(resolved, plan) };
   });
 }

@@ -148,6 +148,16 @@ function registerPlan(bench: () => Bench): void {
     );
   });
 
+  it("is prepared by several at once, and once more with a plan of before", async () => {
+    const several = [await bench().target(), await bench().target(), await bench().target()];
+    const plans = await Promise.all(several.map((target) => target.plan([items(bench())])));
+    await Promise.all(several.map((target, i) => target.prepare(plans[i] as TargetPlan)));
+    for (const [i, target] of several.entries()) {
+      await target.prepare(plans[i] as TargetPlan);
+      expect((await target.plan([items(bench())])).statements).toEqual([]);
+    }
+  });
+
   it("maps every column, in the order asked", async () => {
     const target = await bench().target();
     const { mappings, tables } = await target.plan([items(bench())]);

@@ -63,7 +63,7 @@ function planNew(
   }
   lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);
   const statement =
-    `CREATE TABLE ${quoteTable(table.name)} (\n  ${lines.join(",\n  ")}\n) ` +
+    `CREATE TABLE IF NOT EXISTS ${quoteTable(table.name)} (\n  ${lines.join(",\n  ")}\n) ` +
     `ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`;
   return { statement, mappings };
 }

@@ -37,14 +37,7 @@ export class MysqlTarget implements Target {
         `Column ${refused.column} of ${refused.table.name} is refused: ${refused.note ?? ""}`,
       );
     }
-    for (const statement of plan.statements) {
-      try {
-        await this.#session.run(statement);
-      } catch (error) {
-        // Another process of the same pipeline may have created the table just now.
-        if (!(error instanceof TidemarkError) || error.details.errno !== TABLE_EXISTS) throw error;
-      }
-    }
+    for (const statement of plan.statements) await this.#session.run(statement);
   }
 
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
@@ -59,5 +52,3 @@ export class MysqlTarget implements Target {
     return this.#session.close();
   }
 }
-
-const TABLE_EXISTS = 1050;

@@ -128,6 +128,17 @@ const TARGET_OBJECTS: readonly OurObject[] = [
   },
 ];
 
+const SCHEMA_DDL = [
+  `CREATE SCHEMA ${OUR_SCHEMA}`,
+  `COMMENT ON SCHEMA ${OUR_SCHEMA} IS 'Made by Tidemark; "tidemark uninstall" removes it.'`,
+];
+
+/** What of a target's plan makes our own objects. */
+export const TARGET_DDL: ReadonlySet<string> = new Set([
+  ...SCHEMA_DDL,
+  ...TARGET_OBJECTS.flatMap(({ ddl }) => ddl),
+]);
+
 export function missingSourceObjects(connection: Connection): Promise<readonly string[]> {
   return missing(connection, SOURCE_OBJECTS);
 }
@@ -136,8 +147,17 @@ export function missingTargetObjects(connection: Connection): Promise<readonly s
   return missing(connection, TARGET_OBJECTS);
 }
 
-/** Relays and appliers that start together create our tables one after the other. */
-const CREATE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('tidemark create', 0))";
+const CREATE_KEY = "hashtextextended('tidemark create', 0)";
+
+/** Processes that start together create tables one after the other: IF NOT EXISTS alone can race. */
+export async function creating(connection: Connection, work: () => Promise<void>): Promise<void> {
+  await connection.script(`SELECT pg_advisory_lock(${CREATE_KEY})`);
+  try {
+    await work();
+  } finally {
+    if (!connection.lost) await connection.script(`SELECT pg_advisory_unlock(${CREATE_KEY})`);
+  }
+}
 
 export async function createSourceObjects(connection: Connection): Promise<void> {
   await create(connection, SOURCE_OBJECTS);
@@ -150,7 +170,7 @@ export async function createTargetObjects(connection: Connection): Promise<void>
 async function create(connection: Connection, objects: readonly OurObject[]): Promise<void> {
   if ((await missing(connection, objects)).length === 0) return;
   await connection.transaction("BEGIN", async () => {
-    await connection.script(CREATE_LOCK);
+    await connection.script(`SELECT pg_advisory_xact_lock(${CREATE_KEY})`);
     for (const statement of await missing(connection, objects)) await connection.script(statement);
   });
 }
@@ -166,12 +186,7 @@ async function missing(
      WHERE n.nspname = '${OUR_SCHEMA}'`,
   );
   const there = new Set(rows.map(([name]) => name));
-  const statements = there.has(OUR_SCHEMA)
-    ? []
-    : [
-        `CREATE SCHEMA ${OUR_SCHEMA}`,
-        `COMMENT ON SCHEMA ${OUR_SCHEMA} IS 'Made by Tidemark; "tidemark uninstall" removes it.'`,
-      ];
+  const statements = there.has(OUR_SCHEMA) ? [] : [...SCHEMA_DDL];
   for (const object of objects) if (!there.has(object.name)) statements.push(...object.ddl);
   return statements;
 }

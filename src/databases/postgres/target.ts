@@ -16,7 +16,7 @@ import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { createdType, fitOf } from "./fit.ts";
 import { quoteIdentifier, quoteList, quoteTable, schemaOf } from "./identifiers.ts";
-import { createTargetObjects, missingTargetObjects } from "./ours.ts";
+import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { KIND } from "./types.ts";
@@ -65,13 +65,12 @@ export class PostgresTarget implements Target {
         { details: { table: formatTable(refusal.table), column: refusal.column } },
       );
     }
-    await createTargetObjects(this.#connection);
-    for (const statement of plan.statements) {
-      // Ours are made above, one applier at a time.
-      if (!/^(CREATE|COMMENT ON) (SCHEMA|TABLE) "?tidemark\b/.test(statement)) {
-        await this.#connection.script(statement);
+    await creating(this.#connection, async () => {
+      await createTargetObjects(this.#connection);
+      for (const statement of plan.statements) {
+        if (!TARGET_DDL.has(statement)) await this.#connection.script(statement);
       }
-    }
+    });
   }
 
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
@@ -138,7 +137,9 @@ function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTab
   });
   const key = `  PRIMARY KEY (${quoteList(table.key)})`;
   return {
-    statements: [`CREATE TABLE ${quoteTable(table.name)} (\n${[...columns, key].join(",\n")}\n)`],
+    statements: [
+      `CREATE TABLE IF NOT EXISTS ${quoteTable(table.name)} (\n${[...columns, key].join(",\n")}\n)`,
+    ],
     mappings,
   };
 }
