@@ -1,4 +1,6 @@
+import { isTidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
+import type { RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, Progress, TargetTransaction } from "../core/target.ts";
 import { applyEffect } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
@@ -67,7 +69,15 @@ export class Group {
     const { copy } = piece;
     // The first chunk turns the table to "copying" before the changes that follow it are judged.
     if (copy !== null) this.#states.advance(copy, piece);
-    for (const change of piece.changes) {
+    this.#bytesTaken += piece.bytes;
+    if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
+    await this.#takeChanges(piece);
+    this.#bytes += piece.bytes;
+    if (this.#bytes >= FLUSH_BYTES) await this.#flush();
+  }
+
+  async #takeChanges({ copy, changes }: Piece): Promise<void> {
+    for (const change of changes) {
       let mapping = this.#mappings.known(change.layout);
       if (mapping === undefined) mapping = await this.#mappings.lookUp(change.layout);
       if (mapping === null) continue;
@@ -77,9 +87,28 @@ export class Group {
       this.#changes++;
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush();
     }
-    this.#bytes += piece.bytes;
-    this.#bytesTaken += piece.bytes;
-    if (this.#bytes >= FLUSH_BYTES) await this.#flush();
+  }
+
+  /** Hands rows on as they are, where they need no look. False: they are to be taken one by one. */
+  async #takeLines(lines: RowLines): Promise<boolean> {
+    const known = this.#mappings.known(lines.layout);
+    const mapping = known === undefined ? await this.#mappings.lookUp(lines.layout) : known;
+    if (mapping === null) return true;
+    if (!mapping.isPlain || lines.filtered) return false;
+    // What came before them is applied before them.
+    const transaction = await this.#flush();
+    const { putLines } = transaction;
+    if (putLines === undefined) return false;
+    try {
+      const { bound } = mapping.table;
+      const taken = await transaction.attempt(() => putLines.call(transaction, bound, lines));
+      if (taken) this.#changes += lines.rows;
+      return taken;
+    } catch (error) {
+      // Some stand already: a change came before the copy, or the table is copied anew.
+      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
+      return false;
+    }
   }
 
   /** Commits everything taken, and progress up to where the inbox stands. */

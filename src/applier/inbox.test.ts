@@ -27,7 +27,9 @@ function piece(batch: number, options: PieceOptions = {}): Piece {
     source: "shop",
     header: { timeline, batch, hash: `h${batch}`, prevHash, cutAt: "", committedAt: "" },
     copy: null,
+    count: 0,
     changes: [],
+    lines: null,
   };
 }
 

@@ -69,6 +69,13 @@ export class LayoutMapping {
     this.incomplete = unfiltered || this.#columns.includes(-1);
   }
 
+  /** Does every row copied stand at the target as it was read, field by field? */
+  get isPlain(): boolean {
+    const { where, filter, transform } = this.table.rule;
+    const isFiltered = where !== undefined || filter !== undefined || transform !== undefined;
+    return this.#isWhole && !isFiltered;
+  }
+
   effectOf(change: Change): RowEffect {
     const { table } = this;
     const clear = change.op === "truncate";

@@ -135,9 +135,9 @@ export class ApplierWork {
       this.#dirty = true;
       await this.#applying(this.#group.take(piece));
       const known = this.#copied.get(copy.table)?.rows ?? 0;
-      const rows = known + piece.changes.length;
+      const rows = known + piece.count;
       this.#copied.set(copy.table, { rows, estimate: copy.estimatedRows });
-      this.#rowsTaken += piece.changes.length;
+      this.#rowsTaken += piece.count;
     } else if (verdict === "lost" && piece.mark.last) {
       this.states.retry(copy.table);
       this.#wantsNewAttempt = true;

@@ -3,8 +3,9 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Change } from "./change.ts";
-import { type Envelope, encodePieces, type Piece, PieceReader } from "./message.ts";
+import { type Envelope, encodeLines, encodePieces, type Piece, PieceReader } from "./message.ts";
 import type { QueueMessage } from "./queue.ts";
+import { formatField } from "./row-lines.ts";
 
 const envelope: Envelope = {
   source: "shop",
@@ -45,6 +46,19 @@ async function encode(changes: readonly Change[], maxMessageBytes: number) {
     yield changes;
   }
   for await (const piece of encodePieces(envelope, pages(), maxMessageBytes)) {
+    messages.push(...piece);
+  }
+  return messages;
+}
+
+/** As a source streams them: cut into chunks of `size` bytes. */
+async function encodeRows(bytes: Buffer, size: number, maxMessageBytes: number, filtered = false) {
+  async function* chunks() {
+    for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+  }
+  const content = { kind: "lines", filtered, bytes: chunks() } as const;
+  const messages: QueueMessage[] = [];
+  for await (const piece of encodeLines(envelope, 1, content, maxMessageBytes)) {
     messages.push(...piece);
   }
   return messages;
@@ -105,14 +119,51 @@ describe("messages", () => {
     const natural = fc.array(change, { minLength: 1, maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(natural, async (changes) => {
-        for (const { body } of await encode(changes, 1_000_000)) {
-          expect(
-            validate(JSON.parse(Buffer.from(body).toString())),
-            ajv.errorsText(validate.errors),
-          ).toBe(true);
+        const messages = await encode(changes, 1_000_000);
+        messages.push(...(await encodeRows(Buffer.from("1\n"), 100, 1_000_000)));
+        for (const { body } of messages) {
+          const [head = ""] = Buffer.from(body).toString().split("\n");
+          expect(validate(JSON.parse(head)), ajv.errorsText(validate.errors)).toBe(true);
         }
       }),
     );
+  });
+
+  it("carries lines untouched, whole in each piece, however they were cut on the way", async () => {
+    const rows = fc.array(fc.array(fc.option(fc.string({ unit: "grapheme" })), { minLength: 1 }), {
+      minLength: 1,
+    });
+    const limits = fc.integer({ min: 50, max: 5_000 });
+    await fc.assert(
+      fc.asyncProperty(rows, fc.integer({ min: 1, max: 40 }), limits, async (some, cut, limit) => {
+        const lines = some.map((fields) => `${fields.map(formatField).join("\t")}\n`);
+        const pieces = decode(await encodeRows(Buffer.from(lines.join("")), cut, limit));
+        expect(pieces.flatMap(({ changes }) => changes.map(({ row }) => row))).toEqual(some);
+        expect(pieces.reduce((sum, { count }) => sum + count, 0)).toBe(some.length);
+      }),
+    );
+  });
+
+  it("cuts many lines into pieces at their ends", async () => {
+    const line = `${"x".repeat(99)}\n`;
+    const messages = await encodeRows(Buffer.from(line.repeat(20_000)), 10_007, 1_000_000);
+    const pieces = decode(messages);
+    expect(pieces.length).toBeGreaterThan(3);
+    expect(pieces.map(({ mark }) => mark.last)).toEqual(
+      pieces.map((_, i) => i === pieces.length - 1),
+    );
+    expect(pieces.map(({ mark }) => mark.piece)).toEqual(pieces.map((_, i) => i));
+    for (const { lines, count } of pieces) expect(lines?.bytes.length).toBe(count * line.length);
+    expect(pieces.reduce((sum, { count }) => sum + count, 0)).toBe(20_000);
+  });
+
+  it("tells filters and emptiness of lines", async () => {
+    const [filtered] = decode(await encodeRows(Buffer.from("tf\t1\t\\N\n"), 100, 1_000, true));
+    expect(filtered?.changes).toMatchObject([
+      { op: "insert", row: ["1", null], filters: [true, false] },
+    ]);
+    const [empty, ...none] = decode(await encodeRows(Buffer.alloc(0), 100, 1_000));
+    expect([empty?.count, empty?.changes, empty?.mark.last, none]).toEqual([0, [], true, []]);
   });
 
   it("finds a flipped bit", async () => {

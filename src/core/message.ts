@@ -4,19 +4,25 @@ import { TidemarkError } from "./errors.ts";
 import { readWireText, type WireChange } from "./message-text.ts";
 import type { BatchHeader } from "./position.ts";
 import type { Mark, QueueMessage } from "./queue.ts";
+import { countLines, decodeLines, NEWLINE, type RowLines } from "./row-lines.ts";
+import type { ChunkLines } from "./source.ts";
 import { isTagged, type Row } from "./value.ts";
 
 /**
  * The message format, version 1 (docs/reference/message.md, message.schema.json).
  *
  * A batch or a chunk travels as *pieces*, each a JSON text that can be read by itself; a piece
- * larger than the queue's limit travels as *fragments* of its bytes. Readers refuse a major
- * version that they do not know.
+ * larger than the queue's limit travels as *fragments* of its bytes. Rows of a chunk may stand behind
+ * the JSON as lines (core/row-lines.ts), parted from it by a newline, which JSON as we write it never
+ * holds. Readers refuse a major version that they do not know.
  */
 export const MESSAGE_VERSION = 1;
 
 /** Pieces are closed at about this many characters; small enough to stay flat, large enough to batch. */
 const PIECE_CHARACTERS = 256 * 1024;
+
+/** Pieces with lines: nothing is decoded of them, so larger ones cost no more memory. Fits a megabyte. */
+const LINES_BYTES = 900 * 1024;
 
 /** What a chunk message says of the copy it belongs to. */
 export interface CopyInfo {
@@ -45,8 +51,11 @@ export interface Piece {
   readonly header: BatchHeader;
   /** Null for a batch's own changes. */
   readonly copy: CopyInfo | null;
-  /** For a chunk: one insert for each row copied. */
+  /** How many changes it holds. */
+  readonly count: number;
+  /** For a chunk: one insert for each row copied. Decoded from the lines, where it holds such, at each call. */
   readonly changes: readonly Change[];
+  readonly lines: RowLines | null;
 }
 
 export interface Envelope {
@@ -71,7 +80,7 @@ export async function* encodePieces(
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
   const head = encodeHead(envelope);
-  let held: string | null = null;
+  let held: Buffer | null = null;
   let piece = 0;
   let body = new PieceBuilder(head);
   for await (const page of pages) {
@@ -79,13 +88,50 @@ export async function* encodePieces(
       body.add(change);
       if (body.length < PIECE_CHARACTERS) continue;
       if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
-      held = body.finish();
+      held = Buffer.from(body.finish(), "utf8");
       body = new PieceBuilder(head);
     }
   }
   if (!body.empty || held === null) {
     if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
-    held = body.finish();
+    held = Buffer.from(body.finish(), "utf8");
+  }
+  yield toMessages(envelope, held, piece, true, maxMessageBytes);
+}
+
+/** The rows of a chunk, untouched, cut into pieces at the ends of lines. */
+export async function* encodeLines(
+  envelope: Envelope,
+  layout: number,
+  { bytes: chunks, filtered }: ChunkLines,
+  maxMessageBytes: number,
+): AsyncGenerator<QueueMessage[]> {
+  const head = encodeHead(envelope);
+  const toPiece = (parts: readonly Buffer[]) => {
+    const lines = parts.reduce((sum, part) => sum + countLines(part), 0);
+    const text = `${head},"layout":${layout},"filtered":${filtered},"lines":${lines}}\n`;
+    return Buffer.concat([Buffer.from(text, "utf8"), ...parts]);
+  };
+  let held: Buffer | null = null;
+  let piece = 0;
+  let parts: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    const end = chunk.lastIndexOf(NEWLINE) + 1;
+    if (size + end < LINES_BYTES || end === 0) {
+      parts.push(chunk);
+      size += chunk.length;
+      continue;
+    }
+    parts.push(chunk.subarray(0, end));
+    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
+    held = toPiece(parts);
+    parts = [chunk.subarray(end)];
+    size = chunk.length - end;
+  }
+  if (size > 0 || held === null) {
+    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
+    held = toPiece(parts);
   }
   yield toMessages(envelope, held, piece, true, maxMessageBytes);
 }
@@ -162,12 +208,11 @@ function lengthOf(row: Row | null): number {
 
 function toMessages(
   { header, chunk }: Envelope,
-  text: string,
+  bytes: Buffer,
   piece: number,
   last: boolean,
   maxMessageBytes: number,
 ): QueueMessage[] {
-  const bytes = Buffer.from(text, "utf8");
   const fragments = Math.max(1, Math.ceil(bytes.length / maxMessageBytes));
   return Array.from({ length: fragments }, (_, fragment) => {
     const body = bytes.subarray(fragment * maxMessageBytes, (fragment + 1) * maxMessageBytes);
@@ -196,9 +241,10 @@ export class PieceReader {
   }
 }
 
-function decodePiece(mark: Mark, bytes: Uint8Array): Piece {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
-  const wire = parse(mark, text);
+function decodePiece(mark: Mark, body: Uint8Array): Piece {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
+  const end = bytes.indexOf(NEWLINE);
+  const wire = parse(mark, bytes.toString("utf8", 0, end === -1 ? bytes.length : end));
   if (wire.v !== MESSAGE_VERSION) {
     throw new TidemarkError(
       "TM-MESSAGE-VERSION",
@@ -206,30 +252,47 @@ function decodePiece(mark: Mark, bytes: Uint8Array): Piece {
       { fix: "Run the same version of Tidemark as the relay does." },
     );
   }
+  const { source, header, copy } = wire;
+  const common = { mark, bytes: bytes.length, source, header, copy };
+  if ("changes" in wire) {
+    const changes = wire.changes.map((change) => decodeChange(change, wire.transactions));
+    return { ...common, count: changes.length, changes, lines: null };
+  }
+  const { layout, filtered, lines: rows } = wire;
+  const lines: RowLines = { layout, filtered, rows, bytes: bytes.subarray(end + 1) };
   return {
-    mark,
-    bytes: bytes.length,
-    source: wire.source,
-    header: wire.header,
-    copy: wire.copy,
-    changes: wire.changes.map((change) => decodeChange(change, wire.transactions)),
+    ...common,
+    count: rows,
+    lines,
+    get changes() {
+      return decodeLines(lines);
+    },
   };
 }
 
-interface WirePiece {
+interface WireHead {
   readonly v: number;
   readonly source: string;
   readonly header: BatchHeader;
   readonly copy: CopyInfo | null;
+}
+
+interface WireChanges extends WireHead {
   readonly transactions: readonly WireTransaction[];
   readonly changes: readonly WireChange[];
 }
 
-function parse(mark: Mark, text: string): WirePiece {
+interface WireLines extends WireHead {
+  readonly layout: number;
+  readonly filtered: boolean;
+  readonly lines: number;
+}
+
+function parse(mark: Mark, text: string): WireChanges | WireLines {
   try {
     const read = readWireText(text);
     if (read === null) return JSON.parse(text);
-    return { ...(read.head as Omit<WirePiece, "changes">), changes: read.changes };
+    return { ...(read.head as Omit<WireChanges, "changes">), changes: read.changes };
   } catch (cause) {
     throw corrupt(mark, "it is not JSON", cause);
   }

@@ -38,6 +38,8 @@ export interface SourceCapabilities {
   readonly transactionIds: boolean;
   /** Does capture see the rows that a foreign key's ON DELETE/UPDATE action changes? */
   readonly cascades: boolean;
+  /** Are the rows of a chunk streamed? Then its size is no matter of memory, and a large one costs less. */
+  readonly streamsChunks: boolean;
 }
 
 /** A table to capture. */
@@ -91,7 +93,7 @@ export interface Batches {
   last(): Promise<BatchHeader | null>;
   /** Null when purged or never cut. */
   header(batch: number): Promise<BatchHeader | null>;
-  /** See {@link Cut}. The previous cut's pages must have been read to the end or returned. */
+  /** See {@link Cut}. The previous cut's pages and chunk must have been read to the end or returned. */
   cut(chunk?: ChunkRequest): Promise<Cut>;
   /** The changes of a batch in order, in pages of bounded size. Throws TM-BATCH-PURGED. */
   pages(batch: number): AsyncIterable<readonly Change[]>;
@@ -108,28 +110,43 @@ export interface Cut {
   readonly chunk: Chunk | null;
 }
 
-/** Asks for the next rows of a table in key order. */
+/** Asks for the next rows of a table, in ranges of its key. */
 export interface ChunkRequest {
   readonly table: TableName;
   /** `Chunk.cursor` of the chunk before; null for the first. */
   readonly after: string | null;
   readonly maxRows: number;
-  /** Soft bound: at least one row is always given. */
+  /** Soft bound, which may be by estimate: at least one row is always given. */
   readonly maxBytes: number;
 }
 
 export interface Chunk {
   /** Id of the layout of the rows. */
   readonly layout: number;
-  readonly rows: readonly Row[];
-  /** Per row, as in {@link Change}. */
-  readonly filters: readonly (readonly boolean[])[];
+  readonly content: ChunkRows | ChunkLines;
   /** Opaque; holds the last key given and the upper key fixed by the first chunk. */
   readonly cursor: string;
   /** No rows are left up to the upper key. */
   readonly done: boolean;
   /** The source's own estimate of the table's rows, for progress display; null when unknown. */
   readonly estimatedRows: number | null;
+}
+
+/** Rows held in memory. */
+export interface ChunkRows {
+  readonly kind: "rows";
+  readonly rows: readonly Row[];
+  /** Per row, as in {@link Change}. */
+  readonly filters: readonly (readonly boolean[])[];
+}
+
+/** Rows as they come from the source, in the bytes of core/row-lines.ts. */
+export interface ChunkLines {
+  readonly kind: "lines";
+  /** See {@link RowLines}. */
+  readonly filtered: boolean;
+  /** Cut anywhere. To be read to the end, or left, before the next cut. */
+  readonly bytes: AsyncIterable<Buffer>;
 }
 
 /** Who reads this source and what each has confirmed: what purge may not overtake. Stored in the source. */

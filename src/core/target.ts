@@ -1,6 +1,7 @@
 import type { ColumnType } from "./column-type.ts";
 import type { Finding } from "./database.ts";
 import type { Position } from "./position.ts";
+import type { RowLines } from "./row-lines.ts";
 import type { TableName } from "./table.ts";
 import type { Row } from "./value.ts";
 
@@ -126,6 +127,12 @@ export interface TargetTransaction {
     rows: readonly Row[],
     options?: { readonly fresh?: boolean },
   ): Promise<void>;
+  /**
+   * Inserts rows as they came from the source (core/row-lines.ts, without filters; fields in the
+   * order of `table.columns`). TM-APPLY-CONSTRAINT when one stands already. False, having done
+   * nothing, when values of this table must be changed on the way. Absent: rows are taken one by one.
+   */
+  putLines?(table: BoundTable, lines: RowLines): Promise<boolean>;
   /** Deletes all rows. */
   clear(table: BoundTable): Promise<void>;
   /** Stores progress (of `tables` only those that differ) and commits. When it throws, the outcome is unknown: load() tells. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { CopyRequest } from "../core/documents.ts";
 import type { Chunk } from "../core/source.ts";
-import { Copies } from "./copies.ts";
+import { Copies, HELD_CHUNK } from "./copies.ts";
 
 const names = new Map(["a", "b"].map((name) => [name, { schema: null, name }]));
 
@@ -11,7 +11,8 @@ function wants(...copies: (Partial<CopyRequest> & { table: string })[]) {
 }
 
 function chunk(cursor: string, done = false): Chunk {
-  return { layout: 1, rows: [], filters: [], cursor, done, estimatedRows: null };
+  const content = { kind: "rows", rows: [], filters: [] } as const;
+  return { layout: 1, content, cursor, done, estimatedRows: null };
 }
 
 /** Sends what is to be sent until the copies hold back; gives "table after" of each. */
@@ -26,7 +27,7 @@ function drain(copies: Copies, most = 20, doneAt = Number.POSITIVE_INFINITY): st
 
 describe("copies", () => {
   it("reads a table on from the cursor, and no further ahead than four chunks", () => {
-    const copies = new Copies(names);
+    const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a", after: "k0" }));
     expect(drain(copies)).toEqual(["a k0", "a k1", "a k2", "a k3"]);
     copies.update("s", wants({ table: "a", after: "k2" }));
@@ -34,20 +35,20 @@ describe("copies", () => {
   });
 
   it("goes to the next table when one is read to its end", () => {
-    const copies = new Copies(names);
+    const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }, { table: "b" }));
     expect(drain(copies, 3, 1)).toEqual(["a null", "b null"]);
   });
 
   it("serves syncs beside each other", () => {
-    const copies = new Copies(names);
+    const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }));
     copies.update("t", wants({ table: "a" }));
     expect(drain(copies)).toHaveLength(8);
   });
 
   it("goes back to the cursor when asked for another attempt", () => {
-    const copies = new Copies(names);
+    const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }));
     drain(copies);
     copies.update("s", wants({ table: "a", after: "k1", attempt: 1 }));
@@ -55,7 +56,7 @@ describe("copies", () => {
   });
 
   it("counts on nothing sent after a loss", () => {
-    const copies = new Copies(names);
+    const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }));
     drain(copies, 20, 2);
     copies.restart();
@@ -63,7 +64,7 @@ describe("copies", () => {
   });
 
   it("drops what is no longer asked for", () => {
-    const copies = new Copies(names);
+    const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }));
     copies.update("s", null);
     expect(copies.next()).toBe(null);

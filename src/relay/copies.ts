@@ -6,9 +6,15 @@ import type { TableName } from "../core/table.ts";
 
 /** Chunks sent and not yet known applied, per table being copied: bounds what a restart repeats and what the queue holds. */
 const IN_FLIGHT = 4;
-/** A chunk is held in memory whole, and decoded it takes many times its size. */
-const CHUNK_ROWS = 5_000;
-const CHUNK_BYTES = 1024 * 1024;
+export interface ChunkSize {
+  readonly maxRows: number;
+  readonly maxBytes: number;
+}
+
+/** Of a chunk that is held in memory whole: decoded it takes many times its size. */
+export const HELD_CHUNK: ChunkSize = { maxRows: 5_000, maxBytes: 1024 * 1024 };
+/** Of one that passes through: bounds what a restart repeats, and how long the source keeps a snapshot. */
+export const STREAMED_CHUNK: ChunkSize = { maxRows: 100_000, maxBytes: 8 * 1024 * 1024 };
 
 interface Job {
   readonly sync: string;
@@ -26,11 +32,13 @@ interface Job {
  */
 export class Copies {
   readonly #tables: ReadonlyMap<string, TableName>;
+  readonly #size: ChunkSize;
   #jobs = new Map<string, Job>();
 
   /** `tables`: captured tables by formatTable name. */
-  constructor(tables: ReadonlyMap<string, TableName>) {
+  constructor(tables: ReadonlyMap<string, TableName>, size: ChunkSize) {
     this.#tables = tables;
+    this.#size = size;
   }
 
   /** Takes in what a sync asks for now; null: nothing. */
@@ -71,7 +79,7 @@ export class Copies {
       const table = this.#tables.get(job.request.table);
       if (table === undefined || this.#inFlight(job) >= IN_FLIGHT) continue;
       const after = job.sent.at(-1) ?? job.request.after;
-      const request = { table, after, maxRows: CHUNK_ROWS, maxBytes: CHUNK_BYTES };
+      const request = { table, after, ...this.#size };
       return { job: new CopyJob(job, after), request };
     }
     return null;

@@ -2,10 +2,11 @@ import { ReadAhead, sleep } from "../core/async.ts";
 import type { Change } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import { type CopyInfo, type Envelope, encodePieces } from "../core/message.ts";
+import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core/message.ts";
 import type { BatchHeader, Position } from "../core/position.ts";
-import type { Queue, QueueStream, StreamTail } from "../core/queue.ts";
-import type { ChangeLog, Chunk } from "../core/source.ts";
+import type { Queue, QueueMessage, QueueStream, StreamTail } from "../core/queue.ts";
+import { rowAsChange } from "../core/row-lines.ts";
+import type { ChangeLog, Chunk, ChunkRows } from "../core/source.ts";
 
 export interface PublisherOptions {
   readonly source: string;
@@ -75,7 +76,9 @@ export class Publisher {
   }
 
   async publishBatch(header: BatchHeader, pages: AsyncIterable<readonly Change[]>): Promise<void> {
-    await this.#publish({ source: this.#options.source, header, chunk: 0, copy: null }, pages);
+    const { source, queue } = this.#options;
+    const envelope: Envelope = { source, header, chunk: 0, copy: null };
+    await this.#publish(envelope, encodePieces(envelope, pages, queue.limits.maxMessageBytes));
   }
 
   /**
@@ -90,8 +93,15 @@ export class Publisher {
     const before = [this.#tail.mark, readTo].map((place) =>
       place !== null && place.batch === header.batch ? place.chunk : 0,
     );
-    const envelope = { source: this.#options.source, header, chunk: Math.max(...before) + 1, copy };
-    await this.#publish(envelope, chunkPages(chunk));
+    const { source, queue } = this.#options;
+    const { maxMessageBytes } = queue.limits;
+    const envelope: Envelope = { source, header, chunk: Math.max(...before) + 1, copy };
+    const { layout, content } = chunk;
+    const pieces =
+      content.kind === "lines"
+        ? encodeLines(envelope, layout, content, maxMessageBytes)
+        : encodePieces(envelope, chunkPages(layout, content), maxMessageBytes);
+    await this.#publish(envelope, pieces);
   }
 
   #nextAfterTail(oldestNeeded: number): number {
@@ -114,9 +124,8 @@ export class Publisher {
     await this.publishBatch(header, log.batches.pages(batch));
   }
 
-  async #publish(envelope: Envelope, pages: AsyncIterable<readonly Change[]>): Promise<void> {
-    const { queue, stream } = this.#options;
-    const pieces = encodePieces(envelope, pages, queue.limits.maxMessageBytes);
+  async #publish(envelope: Envelope, pieces: AsyncIterable<QueueMessage[]>): Promise<void> {
+    const { stream } = this.#options;
     let bytes = 0;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
@@ -167,18 +176,11 @@ function isComplete(mark: NonNullable<StreamTail["mark"]>): boolean {
   return mark.last && mark.fragment === mark.fragments - 1;
 }
 
-async function* chunkPages(chunk: Chunk): AsyncGenerator<readonly Change[]> {
-  yield chunk.rows.map((row, index) => ({
-    layout: chunk.layout,
-    op: "insert",
-    keyBefore: null,
-    row,
-    rowBefore: null,
-    filters: chunk.filters[index] ?? [],
-    transaction: null,
-    origin: null,
-    hops: [],
-  }));
+async function* chunkPages(
+  layout: number,
+  { rows, filters }: ChunkRows,
+): AsyncGenerator<readonly Change[]> {
+  yield rows.map((row, index) => rowAsChange(layout, row, filters[index] ?? []));
 }
 
 function rewound(source: string, published: number, last: number): TidemarkError {

@@ -16,7 +16,7 @@ import type { Queue, QueueStream } from "../core/queue.ts";
 import type { CaptureTable, ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import { formatTable } from "../core/table.ts";
-import { Copies } from "./copies.ts";
+import { type ChunkSize, Copies, HELD_CHUNK, STREAMED_CHUNK } from "./copies.ts";
 import { Linger } from "./linger.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Publisher } from "./publisher.ts";
@@ -114,7 +114,8 @@ export class Relay {
       log = await this.#lease(source, onReady);
       if (log === null) return;
       const { signal } = this.#stop;
-      const kept = { mailbox: this.#mailbox, history: this.#history, signal };
+      const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
+      const kept = { mailbox: this.#mailbox, history: this.#history, chunkSize, signal };
       const work = await RelayWork.open(this.#options, log, kept);
       // What an earlier run told last (that it had stopped, and why) must not be taken for now.
       if (this.#status.state !== "running") await this.#report(work.started());
@@ -181,6 +182,7 @@ export class Relay {
 interface Kept {
   readonly mailbox: Mailbox;
   readonly history: BatchHistory;
+  readonly chunkSize: ChunkSize;
   readonly signal: AbortSignal;
 }
 
@@ -204,7 +206,7 @@ class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    { mailbox, history, signal }: Kept,
+    { mailbox, history, chunkSize, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, queue, logger, maxLogBytes, maxStreamBytes } = options;
@@ -214,7 +216,11 @@ class RelayWork {
     const makeRoom = () => retention.makeRoom();
     const publisher = new Publisher({ ...common, queue, maxStreamBytes, makeRoom, signal });
     mailbox.rewind();
-    const work = new RelayWork(options, log, mailbox, { stream, publisher, retention });
+    const names = options.tables.map(
+      ({ schema }) => [formatTable(schema.name), schema.name] as const,
+    );
+    const copies = new Copies(new Map(names), chunkSize);
+    const work = new RelayWork(options, log, mailbox, { stream, publisher, retention, copies });
     await work.#open();
     return work;
   }
@@ -223,7 +229,7 @@ class RelayWork {
     options: RelayOptions,
     log: ChangeLog,
     mailbox: Mailbox,
-    parts: { stream: QueueStream; publisher: Publisher; retention: Retention },
+    parts: { stream: QueueStream; publisher: Publisher; retention: Retention; copies: Copies },
   ) {
     this.#options = options;
     this.#log = log;
@@ -231,10 +237,7 @@ class RelayWork {
     this.#stream = parts.stream;
     this.#publisher = parts.publisher;
     this.#retention = parts.retention;
-    const names = options.tables.map(
-      ({ schema }) => [formatTable(schema.name), schema.name] as const,
-    );
-    this.#copies = new Copies(new Map(names));
+    this.#copies = parts.copies;
   }
 
   async #open(): Promise<void> {

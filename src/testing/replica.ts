@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import type { Change, Layout } from "../core/change.ts";
-import type { Batches, Chunk, Cut } from "../core/source.ts";
+import { countLines, decodeLines } from "../core/row-lines.ts";
+import type { Batches, Chunk, ChunkRequest, Cut } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { Row, Value } from "../core/value.ts";
 
@@ -24,7 +25,7 @@ export class Replica {
   }
 
   /** Rows as of the batch: they replace what is known. */
-  copy(chunk: Chunk): void {
+  copy(chunk: CopiedChunk): void {
     const layout = this.layout(chunk.layout);
     for (const row of chunk.rows) this.#rowsOf(layout).set(keyOf(layout, row), row);
   }
@@ -77,6 +78,37 @@ export interface Taken {
 export async function take(batches: Batches): Promise<Taken> {
   const cut = await batches.cut();
   return { cut, changes: await all(cut.pages) };
+}
+
+/** A chunk with its rows, however they came. */
+export interface CopiedChunk extends Omit<Chunk, "content"> {
+  readonly rows: readonly Row[];
+  readonly filters: readonly (readonly boolean[])[];
+}
+
+export interface Copied extends Taken {
+  readonly chunk: CopiedChunk;
+}
+
+/** Cuts together with a chunk, and reads both to their ends. */
+export async function takeChunk(batches: Batches, request: ChunkRequest): Promise<Copied> {
+  const cut = await batches.cut(request);
+  const changes = await all(cut.pages);
+  if (cut.chunk === null) throw new ReferenceError("no chunk");
+  const { content, ...rest } = cut.chunk;
+  if (content.kind === "rows") return { cut, changes, chunk: { ...rest, ...content } };
+  const parts: Buffer[] = [];
+  for await (const part of content.bytes) parts.push(part);
+  const bytes = Buffer.concat(parts);
+  const { layout } = rest;
+  const copied = decodeLines({
+    layout,
+    rows: countLines(bytes),
+    filtered: content.filtered,
+    bytes,
+  });
+  const rows = copied.map(({ row }) => row as Row);
+  return { cut, changes, chunk: { ...rest, rows, filters: copied.map(({ filters }) => filters) } };
 }
 
 /** Everything that is not yet in a batch, in one; fails when there is nothing. */

@@ -13,7 +13,16 @@ import {
   type SqlSession,
   useBench,
 } from "./database-bed.ts";
-import { all, describeChange, Replica, sorted, take, takeChanges } from "./replica.ts";
+import {
+  all,
+  type Copied,
+  describeChange,
+  Replica,
+  sorted,
+  take,
+  takeChanges,
+  takeChunk,
+} from "./replica.ts";
 
 /** The source contract (src/core/source.ts), run against one adapter. */
 export function registerSourceSuite(name: string, createBed: () => Promise<DatabaseBed>): void {
@@ -259,9 +268,8 @@ function registerCapture(bench: () => Bench): void {
     await sql.run(`UPDATE ${table} SET ${value} = 'x'`);
     await sql.run(`DELETE FROM ${table}`);
     const request = { table: bench().name(odd), after: null, maxRows: 5, maxBytes: 1000 };
-    const { pages, chunk } = await log.batches.cut(request);
-    const changes = await all(pages);
-    expect(chunk?.rows).toEqual([]);
+    const { changes, chunk } = await takeChunk(log.batches, request);
+    expect(chunk.rows).toEqual([]);
     expect(changes.map(describeChange)).toEqual(["insert 1,it's", "update 1,x", "delete from 1"]);
     expect(changes.slice(0, 2).map(({ filters }) => filters)).toEqual([[true], [false]]);
   });
@@ -278,7 +286,7 @@ function registerCapture(bench: () => Bench): void {
     const literals = samples.map(({ literal }) => literal);
     await sql.run(`INSERT INTO ${quote("samples")} VALUES (1, ${literals.join(", ")})`);
     const request = { table: bench().name("samples"), after: null, maxRows: 5, maxBytes: 1 << 20 };
-    const { pages, chunk } = await log.batches.cut(request);
+    const { changes, chunk } = await takeChunk(log.batches, request);
     const label = (row: Row | null | undefined) =>
       samples.map(({ declared, literal }, i) => [declared, literal, row?.[i + 1]]);
     const expected = samples.map(({ declared, literal, canonical }) => [
@@ -286,9 +294,8 @@ function registerCapture(bench: () => Bench): void {
       literal,
       canonical,
     ]);
-    const [change] = await all(pages);
-    expect(label(change?.row)).toEqual(expected);
-    expect(label(chunk?.rows[0])).toEqual(expected);
+    expect(label(changes[0]?.row)).toEqual(expected);
+    expect(label(chunk.rows[0])).toEqual(expected);
   });
 
   it("finds out when capture is broken", async () => {
@@ -512,9 +519,9 @@ function registerWriters(bench: () => Bench): void {
     await early.run("COMMIT");
     const replica = new Replica(await capturing);
     const request = { table: bench().name(ITEMS), after: null, maxRows: 10, maxBytes: 1 << 20 };
-    const { pages, chunk } = await log.batches.cut(request);
-    replica.apply(await all(pages));
-    if (chunk !== null) replica.copy(chunk);
+    const { changes, chunk } = await takeChunk(log.batches, request);
+    replica.apply(changes);
+    replica.copy(chunk);
     expect(replica.rows(ITEMS)).toEqual(await tableRows(sql));
     expect(replica.rows(ITEMS)).toHaveLength(2);
   });
@@ -534,8 +541,7 @@ function registerChunks(bench: () => Bench): void {
     const ids: number[] = [];
     let after: string | null = null;
     for (let done = false; !done; ) {
-      const { chunk } = await log.batches.cut(request(after, 300));
-      if (chunk === null) throw new ReferenceError("no chunk");
+      const { chunk }: Copied = await takeChunk(log.batches, request(after, 300));
       expect(chunk.rows.length).toBeLessThanOrEqual(300);
       ids.push(...chunk.rows.map((row) => Number(row[0])));
       ({ done, cursor: after } = chunk);
@@ -544,37 +550,35 @@ function registerChunks(bench: () => Bench): void {
     const long = "x".repeat(150);
     await sql.run(`UPDATE items SET name = '${long}'`);
     await take(log.batches);
-    const { chunk } = await log.batches.cut({ ...request(null, 900), maxBytes: 15_000 });
-    expect(chunk?.rows.length).toBeGreaterThan(0);
-    expect(chunk?.rows.length).toBeLessThan(400);
-    expect(chunk?.done).toBe(false);
-    const least = await log.batches.cut({ ...request(null, 900), maxBytes: 1 });
-    expect(least.chunk?.rows.length).toBeGreaterThan(0);
+    const { chunk } = await takeChunk(log.batches, { ...request(null, 900), maxBytes: 15_000 });
+    expect(chunk.rows.length).toBeGreaterThan(0);
+    expect(chunk.rows.length).toBeLessThan(400);
+    expect(chunk.done).toBe(false);
+    const least = await takeChunk(log.batches, { ...request(null, 900), maxBytes: 1 });
+    expect(least.chunk.rows.length).toBeGreaterThan(0);
   });
 
   it("ends at the key that was the last when the copy began", async () => {
     const { sql, log } = await openShop(bench());
     await sql.run("INSERT INTO items (id) VALUES (1), (2), (3)");
-    const first = await log.batches.cut(request(null, 2));
-    await all(first.pages);
+    const first = await takeChunk(log.batches, request(null, 2));
     await sql.run("INSERT INTO items (id) VALUES (4)");
-    const second = await log.batches.cut(request(first.chunk?.cursor ?? null, 2));
-    await all(second.pages);
-    expect(second.chunk?.rows.map((row) => row[0])).toEqual(["3"]);
-    expect(second.chunk?.done).toBe(true);
+    const second = await takeChunk(log.batches, request(first.chunk.cursor, 2));
+    expect(second.chunk.rows.map((row) => row[0])).toEqual(["3"]);
+    expect(second.chunk.done).toBe(true);
   });
 
   it("is done at once with an empty table", async () => {
     const { log } = await openShop(bench());
-    const { chunk } = await log.batches.cut(request(null, 10));
+    const { chunk } = await takeChunk(log.batches, request(null, 10));
     expect(chunk).toMatchObject({ rows: [], filters: [], done: true });
   });
 
   it("evaluates the filters of each row", async () => {
     const { sql, log } = await openShop(bench(), { filters: ["qty > 1"] });
     await sql.run("INSERT INTO items (id, qty) VALUES (1, 1), (2, 2), (3, NULL)");
-    const { chunk } = await log.batches.cut(request(null, 10));
-    expect(chunk?.filters).toEqual([[false], [true], [false]]);
+    const { chunk } = await takeChunk(log.batches, request(null, 10));
+    expect(chunk.filters).toEqual([[false], [true], [false]]);
   });
 
   it("compares keys of several columns and of text as the database does", async () => {
@@ -592,12 +596,8 @@ function registerChunks(bench: () => Bench): void {
     let rows = 0;
     let after: string | null = null;
     for (let done = false; !done; ) {
-      const { pages, chunk } = await log.batches.cut({
-        ...request(after, 4),
-        table: bench().name("pairs"),
-      });
-      await all(pages);
-      if (chunk === null) throw new ReferenceError("no chunk");
+      const next = { ...request(after, 4), table: bench().name("pairs") };
+      const { chunk }: Copied = await takeChunk(log.batches, next);
       rows += chunk.rows.length;
       replica.copy(chunk);
       ({ done, cursor: after } = chunk);
@@ -612,10 +612,10 @@ function registerChunks(bench: () => Bench): void {
     const replica = new Replica(layouts);
     replica.apply(await takeChanges(log.batches));
     const lookOnce = async () => {
-      const { pages, chunk } = await log.batches.cut(request(null, 100_000));
-      replica.apply(await all(pages));
-      expect(chunk?.done).toBe(true);
-      expect(sorted(chunk?.rows ?? [])).toEqual(replica.rows(ITEMS));
+      const { changes, chunk } = await takeChunk(log.batches, request(null, 100_000));
+      replica.apply(changes);
+      expect(chunk.done).toBe(true);
+      expect(sorted(chunk.rows)).toEqual(replica.rows(ITEMS));
     };
     let writing = true;
     const reading = (async () => {
@@ -649,9 +649,8 @@ function registerChunks(bench: () => Bench): void {
     let after: string | null = null;
     try {
       for (let done = false; !done; ) {
-        const { pages, chunk } = await log.batches.cut(request(after, 9));
-        replica.apply(await all(pages));
-        if (chunk === null) throw new ReferenceError("no chunk");
+        const { changes, chunk }: Copied = await takeChunk(log.batches, request(after, 9));
+        replica.apply(changes);
         replica.copy(chunk);
         ({ done, cursor: after } = chunk);
         await sleep(1);

@@ -20,7 +20,7 @@ import {
   type SqlSession,
   useBench,
 } from "./database-bed.ts";
-import { sorted } from "./replica.ts";
+import { sorted, takeChunk } from "./replica.ts";
 import { VALUE_SAMPLES } from "./values.ts";
 
 /** The target contract (src/core/target.ts), run against one adapter. */
@@ -296,6 +296,32 @@ function registerRows(bench: () => Bench): void {
       await t.remove(table, []);
     });
     expect(await itemRows(sql)).toEqual([]);
+  });
+
+  it("inserts lines as they came, where it says that it can, and only where no row stands", async () => {
+    const { sql, session, table } = await openSite(bench(), [items(bench())]);
+    const text = ["1\ta\\tb\\\\\t10\n", "2\t\\N\t\\N\n", "3\t\t30\n"].join("");
+    const lines = { layout: 1, rows: 3, filtered: false, bytes: Buffer.from(text) };
+    const expected = [
+      ["1", "a\tb\\", "10"],
+      ["2", null, null],
+      ["3", "", "30"],
+    ];
+    const outcomes: unknown[] = [];
+    await apply(session, async (t) => {
+      if (t.putLines === undefined) await t.put(table, expected);
+      else outcomes.push(await t.putLines(table, lines));
+    });
+    expect(outcomes).not.toContain(false);
+    expect(await itemRows(sql)).toEqual(expected);
+    await apply(session, async (outer) => {
+      const again = async () => outer.putLines?.(table, lines);
+      if (outer.putLines === undefined) return;
+      await expect(outer.attempt(again)).rejects.toMatchObject({ code: "TM-APPLY-CONSTRAINT" });
+      await outer.put(table, [["4", "after", "4"]]);
+    });
+    const last = outcomes.length === 0 ? [] : [["4", "after", "4"]];
+    expect(await itemRows(sql)).toEqual([...expected, ...last]);
   });
 
   it("takes rows said to be fresh, whether they are or not", async () => {
@@ -771,7 +797,7 @@ async function readBack(bench: Bench): Promise<readonly Row[]> {
     maxRows: 1_000,
     maxBytes: 1 << 24,
   };
-  const { chunk } = await log.batches.cut(request);
+  const { chunk } = await takeChunk(log.batches, request);
   await log.close();
-  return chunk?.rows ?? [];
+  return chunk.rows;
 }

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Row } from "../../src/core/value.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
+import { takeChunk } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { asTarget, cutOnce, only, openBed, openLog, SERVERS } from "./bed.ts";
 
@@ -80,8 +81,8 @@ describe.each(SERVERS)("values of %s", (kind) => {
       ["2", ...values.map(() => null), "3"],
     ]);
     const request = { table: table.schema.name, after: null, maxRows: 10, maxBytes: 1_000_000 };
-    const { chunk } = await opened.log.batches.cut(request);
-    expect(chunk?.rows[0]).toEqual(expected);
+    const { chunk } = await takeChunk(opened.log.batches, request);
+    expect(chunk.rows[0]).toEqual(expected);
 
     const target = await mysql.openTarget(bed.options);
     const plan = await target.plan([asTarget(table, "w")]);
@@ -105,8 +106,10 @@ describe.each(SERVERS)("values of %s", (kind) => {
 
     const copies = await bed.capture("v", "w");
     await opened.log.capture(copies);
-    const read = async (name: string) =>
-      (await opened.log.batches.cut({ ...request, table: { schema: null, name } })).chunk?.rows;
-    expect(await read("w")).toEqual((await read("v"))?.map((row) => row.slice(0, -1)));
+    const read = async (name: string) => {
+      const of = { ...request, table: { schema: null, name } };
+      return (await takeChunk(opened.log.batches, of)).chunk.rows;
+    };
+    expect(await read("w")).toEqual((await read("v")).map((row) => row.slice(0, -1)));
   });
 });

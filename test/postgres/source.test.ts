@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { batchHash, timelineHash } from "../../src/core/hash.ts";
 import type { ChangeLog, Source } from "../../src/core/source.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
+import { type Copied, takeChunk } from "../../src/testing/replica.ts";
 import { available, freshDatabase } from "../servers/index.ts";
 import { captureTables, changesOf, connect, line, optionsOf, SERVERS } from "./support.ts";
 
@@ -190,17 +191,17 @@ describe.each(SERVERS)("%s as source", (kind) => {
       let cursor: string | null = null;
       for (let n = 0; ; n++) {
         await application.query("UPDATE t SET v = 'new' WHERE b = $1", [n + 1]);
-        const cut = await log.batches.cut({
+        const { changes, chunk }: Copied = await takeChunk(log.batches, {
           table: { schema: "public", name: "t" },
           after: cursor,
           maxRows: 300,
           maxBytes: 4_000,
         });
-        expect((await changesOf(cut)).length).toBe(n === 1 ? 2 : 1);
-        seen.push(...(cut.chunk?.rows ?? []).map((row) => String(row[1])));
+        expect(changes.length).toBe(n === 1 ? 2 : 1);
+        seen.push(...chunk.rows.map((row) => String(row[1])));
         if (n === 0) await application.query("INSERT INTO t VALUES ('zz', 5000, '')");
-        cursor = cut.chunk?.cursor ?? null;
-        if (cut.chunk?.done) break;
+        cursor = chunk.cursor;
+        if (chunk.done) break;
       }
       expect(new Set(seen).size).toBe(1000);
       expect(seen.length).toBe(1000);

@@ -4,8 +4,9 @@ import type { ChangeLog } from "../../src/core/source.ts";
 import type { BoundTable, TargetTable } from "../../src/core/target.ts";
 import type { Row } from "../../src/core/value.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
+import { takeChunk } from "../../src/testing/replica.ts";
 import { available, freshDatabase } from "../servers/index.ts";
-import { captureTables, changesOf, connect, optionsOf, SERVERS } from "./support.ts";
+import { captureTables, connect, optionsOf, SERVERS } from "./support.ts";
 
 const TYPES = `
 CREATE TYPE mood AS ENUM ('sad', 'it''s "ok"');
@@ -74,14 +75,14 @@ describe.each(SERVERS)("%s to itself", (kind) => {
     open.push(session);
 
     await a.query(ROWS);
-    const cut = await log.batches.cut({
+    const { changes, chunk } = await takeChunk(log.batches, {
       table: schema.name,
       after: null,
       maxRows: 10,
       maxBytes: 1e6,
     });
-    const logged = (await changesOf(cut)).map((change) => change.row as Row);
-    expect([...logged].reverse()).toEqual(cut.chunk?.rows);
+    const logged = changes.map((change) => change.row as Row);
+    expect([...logged].reverse()).toEqual(chunk.rows);
     const rows = logged.map((row) => row.slice(0, -1));
     const table = plan.tables[0] as BoundTable;
     const texts = async (client: typeof a) => {

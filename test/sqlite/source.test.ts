@@ -8,7 +8,14 @@ import { silentLogger } from "../../src/core/log.ts";
 import { isTagged, type Tagged } from "../../src/core/value.ts";
 import { sqlite } from "../../src/databases/sqlite/index.ts";
 import { Bench, refuses } from "../../src/testing/database-bed.ts";
-import { describeChange, Replica, sorted, takeChanges } from "../../src/testing/replica.ts";
+import {
+  type Copied,
+  describeChange,
+  Replica,
+  sorted,
+  takeChanges,
+  takeChunk,
+} from "../../src/testing/replica.ts";
 import { sqliteBed } from "../conformance/sqlite-bed.ts";
 
 let bench: Bench;
@@ -112,20 +119,18 @@ describe("what is captured", () => {
     const classes: string[] = [];
     let after: string | null = null;
     for (let done = false; !done; ) {
-      const { pages, chunk } = await log.batches.cut({
+      const { changes, chunk }: Copied = await takeChunk(log.batches, {
         table: bench.name("t"),
         after,
         maxRows: 1,
         maxBytes: 1,
       });
-      for await (const page of pages) replica.apply(page);
+      replica.apply(changes);
       classes.push(
-        ...(chunk?.rows ?? []).map(([key]) =>
-          isTagged(key ?? null) ? String((key as Tagged)[0]) : "",
-        ),
+        ...chunk.rows.map(([key]) => (isTagged(key ?? null) ? String((key as Tagged)[0]) : "")),
       );
-      done = chunk?.done ?? true;
-      after = chunk?.cursor ?? null;
+      done = chunk.done;
+      after = chunk.cursor;
     }
     expect(classes).toEqual([
       ...["integer", "integer", "real", "integer", "real"],

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Progress } from "../../src/core/target.ts";
 import { type Row, UNCHANGED } from "../../src/core/value.ts";
 import { Bench, refuses } from "../../src/testing/database-bed.ts";
+import { takeChunk } from "../../src/testing/replica.ts";
 import { sqliteBed } from "../conformance/sqlite-bed.ts";
 
 let from: Bench;
@@ -96,15 +97,15 @@ async function copy(table: string): Promise<void> {
   const session = await target.openApplier("s", plan.tables);
   const [bound] = plan.tables;
   if (session === null || bound === undefined) throw new ReferenceError("no session");
-  const { chunk } = await log.batches.cut({
+  const { chunk } = await takeChunk(log.batches, {
     table: schema.name,
     after: null,
     maxRows: 10_000,
     maxBytes: 1 << 30,
   });
   const transaction = await session.begin(await session.load());
-  await transaction.put(bound, chunk?.rows ?? []);
-  await transaction.put(bound, chunk?.rows ?? [], { fresh: true });
+  await transaction.put(bound, chunk.rows);
+  await transaction.put(bound, chunk.rows, { fresh: true });
   await transaction.commit({
     timeline: "t",
     position: { batch: 1, chunk: 0 },

@@ -26,7 +26,12 @@ export const LAYOUT: Layout = {
 
 /** The source contract in memory: one table, one column. */
 export class MemorySource implements Source {
-  readonly capabilities = { truncate: true, transactionIds: false, cascades: true };
+  readonly capabilities = {
+    truncate: true,
+    transactionIds: false,
+    cascades: true,
+    streamsChunks: false,
+  };
   readonly confirmed = new Map<string, number>();
   readonly headers: BatchHeader[] = [];
   readonly batches = new Map<number, readonly Change[]>();
@@ -142,8 +147,7 @@ class MemoryLog implements ChangeLog, Batches {
     const done = to >= this.#source.rows.length;
     return {
       layout: 1,
-      rows,
-      filters: rows.map(() => []),
+      content: { kind: "rows", rows, filters: rows.map(() => []) },
       cursor: String(to),
       done,
       estimatedRows: null,

@@ -65,8 +65,7 @@ export async function readChunk(
   }
   return {
     layout: layout.id,
-    rows,
-    filters,
+    content: { kind: "rows", rows, filters },
     cursor: JSON.stringify(cursor),
     done,
     estimatedRows: await reader.estimate(),

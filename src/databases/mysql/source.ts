@@ -6,7 +6,12 @@ import { Session } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
 
 export class MysqlSource implements Source {
-  readonly capabilities = { truncate: false, transactionIds: false, cascades: false } as const;
+  readonly capabilities = {
+    truncate: false,
+    transactionIds: false,
+    cascades: false,
+    streamsChunks: false,
+  } as const;
   readonly #options: DatabaseOptions;
   readonly #session: Session;
 

@@ -1,7 +1,8 @@
+import { formatField } from "../../core/row-lines.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED } from "../../core/value.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
-import { formatArrayText, formatCopyField } from "./row-text.ts";
+import { formatArrayText } from "./row-text.ts";
 import type { TableFacts } from "./target-tables.ts";
 import { equalsOperator, toNative } from "./types.ts";
 
@@ -91,7 +92,7 @@ export function copyLine(table: BoundTable, row: Row): string {
   for (let i = 0; i < table.columns.length; i++) {
     const type = table.columns[i]?.type;
     if (i > 0) line += "\t";
-    line += formatCopyField(type ? toNative(row[i] ?? null, type) : null);
+    line += formatField(type ? toNative(row[i] ?? null, type) : null);
   }
   return `${line}\n`;
 }

@@ -4,7 +4,7 @@ import { timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
-import { chunkQuery, readChunk } from "./chunk.ts";
+import type { ChunkReader } from "./chunk-reader.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -33,6 +33,7 @@ export interface BatchesContext {
   readonly main: Connection;
   readonly decoder: LogDecoder;
   readonly pages: LogPages;
+  readonly chunks: ChunkReader;
   readonly rotation: LogRotation;
   /** The layout in force of a captured table. */
   currentLayout(table: TableName): StoredLayout | null;
@@ -123,32 +124,25 @@ export class PostgresBatches implements Batches {
     return this.#context.main.rows(CUT, values, "cut");
   }
 
-  /** Cut and chunk see one snapshot: that of the transaction. Sent together, answered together. */
+  /** Cut and chunk see one snapshot; the batch is committed before the first row of the chunk is read. */
   async #cutWithChunk(request: ChunkRequest): Promise<Cut> {
-    const { main } = this.#context;
-    const layout = this.#context.currentLayout(request.table);
+    const { main, chunks, currentLayout } = this.#context;
+    const layout = currentLayout(request.table);
     if (!layout) {
       throw new TidemarkError(
         "TM-CAPTURE-MISSING",
         `Table ${formatTable(request.table)} is not captured.`,
       );
     }
-    const query = chunkQuery(layout, request);
-    const path = ["pg_catalog", ...query.searchPath].join(", ");
-    const settled = await Promise.allSettled(
-      main.together(() => [
-        main.script("BEGIN ISOLATION LEVEL REPEATABLE READ"),
+    const rows = await main.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ", async () => {
+      const [cut, [exported]] = await Promise.all([
         this.#cutStatement(),
-        main.script(`SET LOCAL search_path TO ${path}`),
-        main.rows(query.text, query.values),
-        main.commit(),
-      ]),
-    );
-    const failed = settled.find((each) => each.status === "rejected");
-    if (failed) throw failed.reason;
-    const [, cut, , rows] = settled.map((each) => (each as PromiseFulfilledResult<unknown>).value);
-    const accepted = this.#accept(cut as Row[]);
-    return { ...accepted, chunk: readChunk(layout, request, rows as Row[]) };
+        main.rows("SELECT pg_export_snapshot()"),
+      ]);
+      await chunks.begin(exported?.[0] ?? "");
+      return cut;
+    });
+    return { ...this.#accept(rows), chunk: await chunks.read(layout, request) };
   }
 
   /** Moves the tip and gives the batch, its first page at hand, the rest streamed. */

@@ -8,6 +8,7 @@ import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
 import { assertUnbroken, prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
 import { RELAY_LOCK, triggerStatements } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
+import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
 import { DriftWatch } from "./drift.ts";
 import { loadLayouts, type StoredLayout } from "./layouts.ts";
@@ -20,7 +21,10 @@ import { parseSnapshot } from "./snapshot.ts";
 import { PostgresSubscribers } from "./subscribers.ts";
 import { Waker } from "./wake.ts";
 
-/** Two sessions: `main` has the lease and cuts; `control` does what may take a lock. */
+/**
+ * Two sessions: `main` has the lease and cuts; `control` does what may take a lock. Two more come as
+ * they are needed: one streams large batches, one the chunks of tables.
+ */
 export class PostgresChangeLog implements ChangeLog {
   readonly timeline: string;
   readonly batches: Batches;
@@ -31,6 +35,7 @@ export class PostgresChangeLog implements ChangeLog {
   readonly #rotation: LogRotation;
   readonly #decoder: LogDecoder;
   readonly #pages: LogPages;
+  readonly #chunks: ChunkReader;
   readonly #drift: DriftWatch;
   readonly #waker: Waker;
   /** Layouts of all captured tables by id, and those in force by table. */
@@ -47,6 +52,7 @@ export class PostgresChangeLog implements ChangeLog {
     this.#layouts = layouts;
     this.#decoder = new LogDecoder(layouts.values());
     this.#pages = new LogPages(options, this.#decoder);
+    this.#chunks = new ChunkReader(options);
     this.#rotation = new LogRotation(control, mutex, parts.limits);
     this.#drift = new DriftWatch(control, mutex);
     this.subscribers = new PostgresSubscribers(control, mutex);
@@ -57,6 +63,7 @@ export class PostgresChangeLog implements ChangeLog {
         main,
         decoder: this.#decoder,
         pages: this.#pages,
+        chunks: this.#chunks,
         rotation: this.#rotation,
         currentLayout: (table) => this.#current.get(tableKey(table)) ?? null,
         checkCapture: () => this.#drift.check(),
@@ -119,6 +126,7 @@ export class PostgresChangeLog implements ChangeLog {
 
   async close(): Promise<void> {
     await this.#pages.close();
+    await this.#chunks.close();
     await this.#control.close();
     await this.#main.close();
   }

@@ -1,13 +1,12 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import type { Row as ValueRow } from "../../core/value.ts";
 import { filterText } from "./capture-sql.ts";
-import type { Parameter, Row } from "./connection.ts";
-import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import type { Connection, Parameter, Row } from "./connection.ts";
+import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { parseFilters, RowDecoder } from "./log-rows.ts";
 import { parseRowText } from "./row-text.ts";
+import { isBytes } from "./types.ts";
 
 /** What a chunk's cursor holds: keys in PostgreSQL's own text. */
 interface CursorState {
@@ -16,99 +15,165 @@ interface CursorState {
   readonly upper: readonly string[];
 }
 
-export interface ChunkQuery {
-  readonly text: string;
-  readonly values: readonly Parameter[];
-  /** Schemas whose operators the key's types need. */
-  readonly searchPath: readonly string[];
+/** A chunk without its rows, and the statement that streams them. */
+export interface ChunkPlan {
+  readonly chunk: Omit<Chunk, "content">;
+  readonly filtered: boolean;
+  /** Null when there is no row. */
+  readonly copySql: string | null;
 }
+
+/** So many rows from the cursor on tell how wide the next ones are. */
+const SAMPLE_ROWS = 100;
+
+/**
+ * Chooses the range of keys of the next chunk, in the snapshot that the session has. Only keys are
+ * looked at, in their index; how many rows make so many bytes is estimated from the first of them.
+ */
+export async function planChunk(
+  connection: Connection,
+  layout: StoredLayout,
+  request: ChunkRequest,
+): Promise<ChunkPlan> {
+  const table = new KeyRanges(layout);
+  const cursor = parseCursor(layout, request.after);
+  await connection.script(`SET LOCAL search_path TO ${table.searchPath}`);
+  const [facts] = await connection.rows(...table.facts(cursor));
+  const [estimate, width, highest] = facts as Row;
+  const upper = cursor?.upper ?? keyFields(highest ?? null);
+  const common = {
+    layout: layout.id,
+    estimatedRows: Number(estimate) < 0 ? null : Number(estimate),
+  };
+  const filtered = layout.filters.length > 0;
+  if (upper === null || width === null) {
+    const end = upper === null ? {} : { after: upper, upper };
+    return {
+      chunk: { ...common, cursor: JSON.stringify(end), done: true },
+      filtered,
+      copySql: null,
+    };
+  }
+  const fitting = Math.floor(request.maxBytes / Math.max(1, Number(width)));
+  const rows = Math.max(1, Math.min(Math.floor(request.maxRows), fitting));
+  const [bound] = await connection.rows(...table.keyAt(cursor, upper, rows));
+  const last = keyFields(bound?.[0] ?? null) ?? upper;
+  return {
+    chunk: {
+      ...common,
+      cursor: JSON.stringify({ after: last, upper } satisfies CursorState),
+      // No row lies beyond, or the very last one was given: what comes above the upper key is a change.
+      done: JSON.stringify(last) === JSON.stringify(upper),
+    },
+    filtered,
+    copySql: table.copySql(cursor, last),
+  };
+}
+
+type Query = [text: string, values: readonly Parameter[]];
 
 const ALIAS = "tidemark_row";
 
-/** The statement that reads the next rows in key order; run in the snapshot of the cut. */
-export function chunkQuery(layout: StoredLayout, request: ChunkRequest): ChunkQuery {
-  const cursor = parseCursor(layout, request.after);
-  let alias = ALIAS;
-  while (layout.columns.some((column) => column.name === alias)) alias += "_";
-  const from = `${layout.only ? "ONLY " : ""}${quoteTable(layout.table)} ${alias}`;
-  const keys = layout.key.map((i) => `${alias}.${quoteIdentifier(layout.columns[i]?.name ?? "")}`);
-  const row = layout.wholeRow
-    ? `${alias}::text`
-    : `ROW(${layout.columns.map((column) => `${alias}.${quoteIdentifier(column.name)}`).join(", ")})::text`;
-  const upper = `(SELECT ROW(${keys.join(", ")})::text FROM ${from} ORDER BY ${keys.map((key) => `${key} DESC`).join(", ")} LIMIT 1)`;
-  const bounds = cursor
-    ? `WHERE ${bound(layout, keys, ">", 0)} AND ${bound(layout, keys, "<=", keys.length)}`
-    : "";
-  const text = `
-SELECT r.row, r.filters, r.key, r.upper, r.estimate FROM (
-  SELECT c.*, sum(octet_length(c.row)) OVER (ORDER BY c.number) - octet_length(c.row) AS before
-  FROM (
-    SELECT ${row} AS row, ${filterText(layout.filters)} AS filters, ROW(${keys.join(", ")})::text AS key,
-           ${cursor ? "NULL" : upper} AS upper,
-           (SELECT reltuples::bigint FROM pg_class WHERE oid = ${Number(layout.oid)}) AS estimate,
-           row_number() OVER (ORDER BY ${keys.join(", ")}) AS number
-    FROM ${from} ${bounds}
-    ORDER BY ${keys.join(", ")} LIMIT ${Math.max(1, Math.floor(request.maxRows))}
-  ) c
-) r WHERE r.before < ${Math.max(1, Math.floor(request.maxBytes))} ORDER BY r.number`;
-  return {
-    text,
-    values: cursor ? [...cursor.after, ...cursor.upper] : [],
-    searchPath: keySchemas(layout),
-  };
-}
+/** The statements over ranges of one table's key. */
+class KeyRanges {
+  readonly #layout: StoredLayout;
+  readonly #alias: string;
+  readonly #from: string;
+  readonly #keys: readonly string[];
 
-function bound(
-  layout: StoredLayout,
-  keys: readonly string[],
-  operator: string,
-  firstParameter: number,
-): string {
-  const values = layout.key.map(
-    (column, i) => `$${firstParameter + i + 1}::${layout.columns[column]?.nativeType}`,
-  );
-  return `(${keys.join(", ")}) ${operator} (${values.join(", ")})`;
-}
-
-/** `public.citext` is compared by operators in `public`; built-in types need none. */
-function keySchemas(layout: StoredLayout): readonly string[] {
-  const schemas = layout.key.flatMap((i) => {
-    const match = /^("(?:[^"]|"")+"|[a-z_][\w$]*)\./.exec(layout.columns[i]?.nativeType ?? "");
-    return match?.[1] ? [match[1]] : [];
-  });
-  return [...new Set(schemas)];
-}
-
-/** Makes the chunk of the rows that the statement gave. */
-export function readChunk(
-  layout: StoredLayout,
-  request: ChunkRequest,
-  rows: readonly Row[],
-): Chunk {
-  const before = parseCursor(layout, request.after);
-  const decoder = new RowDecoder(layout);
-  const values: ValueRow[] = [];
-  const filters: (readonly boolean[])[] = [];
-  for (const [row, letters] of rows) {
-    values.push(decoder.row(parseRowText(row as string)));
-    filters.push(parseFilters(letters ?? null));
+  constructor(layout: StoredLayout) {
+    let alias = ALIAS;
+    while (layout.columns.some((column) => column.name === alias)) alias += "_";
+    this.#layout = layout;
+    this.#alias = alias;
+    this.#from = `${layout.only ? "ONLY " : ""}${quoteTable(layout.table)} ${alias}`;
+    this.#keys = layout.key.map((i) => this.#column(i));
   }
-  const first = rows[0];
-  const last = rows.at(-1);
-  const upperText = first?.[3] ?? null;
-  const upper =
-    before?.upper ?? (upperText === null ? null : (parseRowText(upperText) as string[]));
-  const after = last ? (parseRowText(last[2] as string) as string[]) : (before?.after ?? null);
-  const estimate = Number(first?.[4] ?? -1);
-  return {
-    layout: layout.id,
-    rows: values,
-    filters,
-    cursor: JSON.stringify(after && upper ? { after, upper } : {}),
-    // No row, or the very last one, was given: whatever comes above the upper key is a change.
-    done: !last || JSON.stringify(after) === JSON.stringify(upper),
-    estimatedRows: estimate < 0 ? null : estimate,
-  };
+
+  /** `public.citext` is compared by operators in `public`; built-in types need none. */
+  get searchPath(): string {
+    const schemas = this.#layout.key.flatMap((i) => {
+      const type = this.#layout.columns[i]?.nativeType ?? "";
+      return /^("(?:[^"]|"")+"|[a-z_][\w$]*)\./.exec(type)?.[1] ?? [];
+    });
+    return ["pg_catalog", ...new Set(schemas)].join(", ");
+  }
+
+  /** One row: how many the server believes there are, the width of the next ones, the greatest key. */
+  facts(cursor: CursorState | null): Query {
+    const values = cursor === null ? [] : [...cursor.after, ...cursor.upper];
+    const where = cursor === null ? "" : `WHERE ${this.#range("$", cursor)}`;
+    const descending = this.#keys.map((key) => `${key} DESC`).join(", ");
+    const highest = `(SELECT ROW(${this.#keyList})::text FROM ${this.#from} ORDER BY ${descending} LIMIT 1)`;
+    return [
+      `SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = ${Number(this.#layout.oid)}),
+         (SELECT ceil(avg(octet_length(row))) FROM (
+            SELECT ROW(${this.#columns.join(", ")})::text AS row FROM ${this.#from} ${where}
+            ORDER BY ${this.#keyList} LIMIT ${SAMPLE_ROWS}) sample),
+         ${cursor === null ? highest : "NULL"}`,
+      values,
+    ];
+  }
+
+  /** The key of the so-manieth row from the cursor on; no row when there are fewer. */
+  keyAt(cursor: CursorState | null, upper: readonly string[], rows: number): Query {
+    const after = cursor?.after ?? null;
+    const values = [...(after ?? []), ...upper];
+    return [
+      `SELECT ROW(${this.#keyList})::text FROM ${this.#from} WHERE ${this.#range("$", { after, upper })}
+       ORDER BY ${this.#keyList} OFFSET ${rows - 1} LIMIT 1`,
+      values,
+    ];
+  }
+
+  /** COPY takes no parameters. */
+  copySql(cursor: CursorState | null, last: readonly string[]): string {
+    const { filters } = this.#layout;
+    const fields = filters.length === 0 ? [] : [filterText(filters)];
+    // The filters are the user's own SQL: names in it mean the columns of this one table.
+    const range = this.#range("literal", { after: cursor?.after ?? null, upper: last });
+    return `COPY (SELECT ${[...fields, ...this.#columns].join(", ")}
+FROM ${this.#from} WHERE ${range} ORDER BY ${this.#keyList}) TO STDOUT`;
+  }
+
+  get #keyList(): string {
+    return this.#keys.join(", ");
+  }
+
+  /** Canonical text is PostgreSQL's own, in the session's settings; only bytes differ. */
+  get #columns(): readonly string[] {
+    return this.#layout.columns.map(({ type }, i) =>
+      isBytes(type) ? `encode(${this.#column(i)}, 'hex')` : this.#column(i),
+    );
+  }
+
+  #column(i: number): string {
+    return `${this.#alias}.${quoteIdentifier(this.#layout.columns[i]?.name ?? "")}`;
+  }
+
+  /** Behind `after`, where there is one, up to `upper`; as parameters in that order, or as literals. */
+  #range(
+    as: "$" | "literal",
+    {
+      after,
+      upper,
+    }: { readonly after: readonly string[] | null; readonly upper: readonly string[] },
+  ): string {
+    let parameters = 0;
+    const compare = (operator: string, key: readonly string[]) => {
+      const values = key.map((text, i) => {
+        const value = as === "$" ? `$${++parameters}` : quoteLiteral(text);
+        return `${value}::${this.#layout.columns[this.#layout.key[i] ?? 0]?.nativeType}`;
+      });
+      return `(${this.#keyList}) ${operator} (${values.join(", ")})`;
+    };
+    const lower = after === null ? [] : [compare(">", after)];
+    return [...lower, compare("<=", upper)].join(" AND ");
+  }
+}
+
+function keyFields(text: string | null): readonly string[] | null {
+  return text === null ? null : (parseRowText(text) as string[]);
 }
 
 function parseCursor(layout: StoredLayout, text: string | null): CursorState | null {

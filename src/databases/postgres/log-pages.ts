@@ -1,8 +1,9 @@
 import type { Change } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
+import { parseLine } from "../../core/row-lines.ts";
 import { Connection } from "./connection.ts";
 import type { LogDecoder } from "./log-rows.ts";
-import { LineSplitter, parseCopyLine } from "./row-text.ts";
+import { LineSplitter } from "./row-text.ts";
 import { rowsBetween, type SnapshotParts } from "./snapshot.ts";
 
 const PAGE_ROWS = 1_000;
@@ -36,7 +37,7 @@ export class LogPages {
       // COPY gives rows as fast as the reader takes them: a socket nobody reads stops the server.
       for await (const chunk of connection.copyOut(`COPY (${query}) TO STDOUT`)) {
         for (const line of lines.push(chunk)) {
-          page.push(this.#decoder.change(parseCopyLine(line)));
+          page.push(this.#decoder.change(parseLine(line)));
           characters += line.length;
           if (page.length < PAGE_ROWS && characters < PAGE_CHARACTERS) continue;
           yield page;

@@ -1,5 +1,6 @@
 import type { Change, Operation } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row as ValueRow } from "../../core/value.ts";
 import type { Row } from "./connection.ts";
@@ -50,7 +51,7 @@ export class LogDecoder {
       keyBefore: key === null ? null : decoder.key(key),
       row: row === null ? null : decoder.row(row),
       rowBefore: null,
-      filters: parseFilters(fields[FILTERS] ?? null),
+      filters: parseFilters(fields[FILTERS] ?? ""),
       transaction: fields[XID] ?? null,
       origin: fields[ORIGIN] ?? null,
       hops: [],
@@ -144,10 +145,6 @@ export class RowDecoder {
       },
     );
   }
-}
-
-export function parseFilters(letters: string | null): readonly boolean[] {
-  return letters === null ? [] : Array.from(letters, (letter) => letter === "t");
 }
 
 /** `2026-11-22 22:31:00.123456+00` as ISO 8601. */

@@ -1,13 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  formatArrayText,
-  formatCopyField,
-  formatRowText,
-  LineSplitter,
-  parseCopyLine,
-  parseRowText,
-} from "./row-text.ts";
+import { formatField, parseLine } from "../../core/row-lines.ts";
+import { formatArrayText, formatRowText, LineSplitter, parseRowText } from "./row-text.ts";
 
 const field = fc.option(
   fc.oneof(
@@ -47,14 +41,14 @@ describe("COPY text", () => {
   it("parses what it prints, however the bytes are cut", () => {
     fc.assert(
       fc.property(fc.array(row, { minLength: 1 }), fc.integer({ min: 1, max: 9 }), (rows, size) => {
-        const text = rows.map((each) => `${each.map(formatCopyField).join("\t")}\n`).join("");
+        const text = rows.map((each) => `${each.map(formatField).join("\t")}\n`).join("");
         const bytes = Buffer.from(text.toWellFormed());
         const splitter = new LineSplitter();
         const lines: string[] = [];
         for (let at = 0; at < bytes.length; at += size) {
           lines.push(...splitter.push(bytes.subarray(at, at + size)));
         }
-        expect(lines.map(parseCopyLine)).toEqual(rows);
+        expect(lines.map(parseLine)).toEqual(rows);
       }),
     );
   });

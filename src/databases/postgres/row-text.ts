@@ -1,3 +1,5 @@
+import { NEWLINE } from "../../core/row-lines.ts";
+
 /**
  * PostgreSQL's text of a composite value, as `record_out` prints it: `(1,,"a ""b"" \\c","")`.
  * Gives its fields; SQL NULL is the empty unquoted field.
@@ -98,45 +100,6 @@ function isPlainNumber(item: string): boolean {
   return true;
 }
 
-/** Code points that COPY's text format escapes, and how. */
-const COPY_ESCAPES: Readonly<Record<string, string>> = {
-  "\\": "\\\\",
-  "\n": "\\n",
-  "\r": "\\r",
-  "\t": "\\t",
-};
-
-/** One field of COPY's text format. */
-export function formatCopyField(field: string | null): string {
-  if (field === null) return "\\N";
-  return /[\\\n\r\t]/.test(field)
-    ? field.replace(/[\\\n\r\t]/g, (character) => COPY_ESCAPES[character] as string)
-    : field;
-}
-
-const COPY_UNESCAPES: Readonly<Record<string, string>> = {
-  b: "\b",
-  f: "\f",
-  n: "\n",
-  r: "\r",
-  t: "\t",
-  v: "\v",
-};
-
-/** The fields of one line of COPY's text format (the server escapes every tab and newline in a value). */
-export function parseCopyLine(line: string): (string | null)[] {
-  const fields: (string | null)[] = line.split("\t");
-  if (!line.includes("\\")) return fields;
-  for (let i = 0; i < fields.length; i++) {
-    const field = fields[i] as string;
-    if (field === "\\N") fields[i] = null;
-    else if (field.includes("\\")) {
-      fields[i] = field.replace(/\\(.)/g, (_, letter: string) => COPY_UNESCAPES[letter] ?? letter);
-    }
-  }
-  return fields;
-}
-
 /** Cuts a stream of bytes at newlines; never inside a character, since UTF-8 has no newline byte in one. */
 export class LineSplitter {
   #rest: Buffer[] = [];
@@ -157,5 +120,3 @@ export class LineSplitter {
     return text.split("\n");
   }
 }
-
-const NEWLINE = 0x0a;

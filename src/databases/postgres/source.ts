@@ -16,6 +16,7 @@ export class PostgresSource implements Source {
     truncate: true,
     transactionIds: true,
     cascades: true,
+    streamsChunks: true,
   };
   readonly #options: DatabaseOptions;
   readonly #connection: Connection;

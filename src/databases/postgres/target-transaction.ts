@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { decodeLines, type RowLines } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
 import type { Row } from "../../core/value.ts";
@@ -30,6 +31,7 @@ import {
   progressValues,
 } from "./progress.ts";
 import { assertUntagged, findRefused } from "./refusal.ts";
+import { isBytes } from "./types.ts";
 
 const SLICE_ROWS = 2_000;
 const SLICE_CHARACTERS = 500_000;
@@ -235,6 +237,19 @@ export class PostgresTransaction implements TargetTransaction {
     }
   }
 
+  async putLines(bound: BoundTable, lines: RowLines): Promise<boolean> {
+    if (bound.columns.some(({ type }) => isBytes(type))) return false;
+    const table = this.#table(bound);
+    await this.settle();
+    try {
+      await this.#parts.connection.copyIn(copySql(table), (stream) => write(stream, lines.bytes));
+    } catch (error) {
+      const rows = decodeLines(lines).map(({ row }) => row as Row);
+      throw await this.#explain(error as TidemarkError, { table, rows });
+    }
+    return true;
+  }
+
   /** False when a row was there already: then nothing is written. */
   async #copy(table: WritableTable, rows: readonly Row[]): Promise<boolean> {
     const { connection } = this.#parts;
@@ -276,8 +291,12 @@ async function writeRows(stream: Writable, table: BoundTable, rows: readonly Row
   for (const row of rows) {
     text += copyLine(table, row);
     if (text.length < COPY_CHUNK_CHARACTERS) continue;
-    if (!stream.write(text)) await once(stream, "drain");
+    await write(stream, text);
     text = "";
   }
   if (text !== "") stream.write(text);
+}
+
+async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
+  if (!stream.write(data)) await once(stream, "drain");
 }

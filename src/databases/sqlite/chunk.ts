@@ -34,7 +34,8 @@ export function readChunk(connection: Connection, layouts: Layouts, request: Chu
   const cursor = request.after === null ? firstCursor(connection, facts) : parse(request.after);
   if (cursor === null) {
     const empty: Cursor = { last: [], upper: [], estimatedRows: 0 };
-    return { ...base(layout, empty), rows: [], filters: [], done: true };
+    const content = { kind: "rows", rows: [], filters: [] } as const;
+    return { ...base(layout, empty), content, done: true };
   }
   return readRows(connection, layout, facts, cursor, request);
 }
@@ -73,8 +74,11 @@ function readRows(
   const last = lastRow === undefined ? cursor.last : lastRow.slice(1, width).map(toTag);
   return {
     ...base(layout, { ...cursor, last }),
-    rows: page.rows.map((row) => encodeRow(layout, row.slice(width))),
-    filters: page.rows.map((row) => readFilters(row[0] ?? null)),
+    content: {
+      kind: "rows",
+      rows: page.rows.map((row) => encodeRow(layout, row.slice(width))),
+      filters: page.rows.map((row) => readFilters(row[0] ?? null)),
+    },
     done: !page.cut,
   };
 }

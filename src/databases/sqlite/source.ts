@@ -20,6 +20,7 @@ export class SqliteSource implements Source {
     truncate: false,
     transactionIds: false,
     cascades: true,
+    streamsChunks: false,
   };
   readonly #options: DatabaseOptions;
   readonly #connection: Connection;

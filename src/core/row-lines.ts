@@ -1,0 +1,99 @@
+import type { Change } from "./change.ts";
+import type { Row } from "./value.ts";
+
+/**
+ * Rows as bytes, one line each: fields in the layout's order, parted by tabs, each the canonical text
+ * of its value with backslash, tab, newline and carriage return as `\\`, `\t`, `\n`, `\r`; `\N` is NULL.
+ *
+ * This is the text format of PostgreSQL's COPY (its manual, "COPY", File Formats): a database that
+ * speaks it gives and takes rows without a value of them ever becoming an object of this program.
+ */
+export interface RowLines {
+  readonly layout: number;
+  readonly rows: number;
+  /** Does each line begin with a field more, a letter for each filter of the layout (`t` or `f`)? */
+  readonly filtered: boolean;
+  /** Whole lines, the last newline included. */
+  readonly bytes: Uint8Array;
+}
+
+/** The rows as changes: each an insert, as a chunk's rows are. */
+export function decodeLines({ layout, filtered, bytes }: RowLines): Change[] {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+  const lines = text.split("\n");
+  lines.pop(); // what follows the last newline
+  return lines.map((line) => {
+    const fields = parseLine(line);
+    const letters = filtered ? (fields.shift() ?? "") : "";
+    return rowAsChange(layout, fields, parseFilters(letters));
+  });
+}
+
+const NO_FILTERS: readonly boolean[] = [];
+const NO_HOPS: readonly string[] = [];
+
+/** A row copied, as the insert that it is to whoever reads the stream. */
+export function rowAsChange(layout: number, row: Row, filters: readonly boolean[]): Change {
+  return {
+    layout,
+    op: "insert",
+    keyBefore: null,
+    row,
+    rowBefore: null,
+    filters,
+    transaction: null,
+    origin: null,
+    hops: NO_HOPS,
+  };
+}
+
+/** From a letter for each filter. */
+export function parseFilters(letters: string): readonly boolean[] {
+  return letters === "" ? NO_FILTERS : Array.from(letters, (letter) => letter === "t");
+}
+
+export function countLines(bytes: Buffer): number {
+  let lines = 0;
+  for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) lines++;
+  return lines;
+}
+
+export const NEWLINE = 0x0a;
+
+const UNESCAPES: Readonly<Record<string, string>> = {
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
+};
+
+/** The fields of one line; a writer escapes every tab and newline in a value. */
+export function parseLine(line: string): (string | null)[] {
+  const fields: (string | null)[] = line.split("\t");
+  if (!line.includes("\\")) return fields;
+  for (let i = 0; i < fields.length; i++) {
+    const field = fields[i] as string;
+    if (field === "\\N") fields[i] = null;
+    else if (field.includes("\\")) {
+      fields[i] = field.replace(/\\(.)/g, (_, letter: string) => UNESCAPES[letter] ?? letter);
+    }
+  }
+  return fields;
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  "\\": "\\\\",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\t": "\\t",
+};
+
+/** One field of a line. */
+export function formatField(field: string | null): string {
+  if (field === null) return "\\N";
+  return /[\\\n\r\t]/.test(field)
+    ? field.replace(/[\\\n\r\t]/g, (character) => ESCAPES[character] as string)
+    : field;
+}
