@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { backoff, ReadAhead, sleep } from "../core/async.ts";
+import { backoff, type ReadAhead, sleep } from "../core/async.ts";
 import {
   keys,
   type Notice,
@@ -10,14 +10,15 @@ import {
 } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
-import { type Piece, PieceReader } from "../core/message.ts";
+import type { Piece } from "../core/message.ts";
 import { type Position, START } from "../core/position.ts";
-import type { Mark, QueueMessage, QueueStream } from "../core/queue.ts";
+import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import type { ApplierOptions } from "./options.ts";
+import { Arrivals, isComplete, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -31,9 +32,6 @@ const GAP_SILENCE_MS = 1_000;
 const MAX_GAP_SILENCE_MS = 60_000;
 /** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
 const HALF_BATCH_MS = 5_000;
-/** Read ahead of the target: one or two pieces are enough to keep it busy, and decoded they are large. */
-const READ_AHEAD_PIECES = 16;
-const READ_AHEAD_BYTES = 512 * 1024;
 
 /**
  * Queue to target for one sync: takes batches in order, applies them with progress in one
@@ -200,12 +198,10 @@ export class Applier {
     this.#stop.signal.addEventListener("abort", stop, { once: true });
     await this.#untilWhole(stream, work.progress.position);
     const arrivals = new Arrivals();
-    const messages = arrivals.note(stream.read(work.progress.position, reading.signal));
-    const read = readPieces(fromTrueStart(messages, this.#falseStarts));
-    const pieces = new ReadAhead(read, {
-      items: READ_AHEAD_PIECES,
-      weight: READ_AHEAD_BYTES,
-      weigh: ({ bytes }) => bytes,
+    const pieces = readAhead(stream, work.progress.position, {
+      arrivals,
+      falseStarts: this.#falseStarts,
+      signal: reading.signal,
     });
     try {
       await this.#consume(work, stream, { pieces, arrivals, onHealthy: hooks.onHealthy });
@@ -352,64 +348,4 @@ interface Consuming {
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
   readonly onHealthy: () => void;
-}
-
-/**
- * Beginnings of a batch that lead nowhere: the relay died after each and sent the batch again from
- * its start, and the stream cannot forget them. Whoever reads from there meets them every time.
- */
-interface FalseStarts {
-  readonly batch: number;
-  readonly count: number;
-}
-
-const NO_FALSE_STARTS: FalseStarts = { batch: 0, count: 0 };
-
-async function* fromTrueStart(
-  messages: AsyncIterable<QueueMessage>,
-  { batch, count }: FalseStarts,
-): AsyncGenerator<QueueMessage> {
-  let starts = 0;
-  for await (const message of messages) {
-    const { mark } = message;
-    const isOfIt = mark.batch === batch && mark.chunk === 0;
-    if (isOfIt && mark.piece === 0 && mark.fragment === 0) starts++;
-    if (!isOfIt || starts > count) yield message;
-  }
-}
-
-/** When messages last came: fragments too, of which one piece may have hundreds. */
-class Arrivals {
-  #at = performance.now();
-  #behindSince: number | null = null;
-
-  async *note(messages: AsyncIterable<QueueMessage>): AsyncGenerator<QueueMessage> {
-    for await (const message of messages) {
-      this.#at = performance.now();
-      yield message;
-    }
-  }
-
-  get quietMs(): number {
-    return performance.now() - this.#at;
-  }
-
-  /** How long nothing has come although something should; 0 when not `behind`. */
-  silentMs(behind: boolean): number {
-    const now = performance.now();
-    this.#behindSince = behind ? (this.#behindSince ?? now) : null;
-    return this.#behindSince === null ? 0 : now - Math.max(this.#behindSince, this.#at);
-  }
-}
-
-function isComplete(mark: Mark): boolean {
-  return mark.last && mark.fragment === mark.fragments - 1;
-}
-
-async function* readPieces(messages: AsyncIterable<QueueMessage>): AsyncGenerator<Piece> {
-  const reader = new PieceReader();
-  for await (const message of messages) {
-    const piece = reader.push(message);
-    if (piece !== null) yield piece;
-  }
 }
