@@ -76,6 +76,31 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(resets).toBeGreaterThan(0);
   });
 
+  it("passes by what a queue lost after it was applied, and goes on behind it", async () => {
+    await running();
+    const { source, target, queue } = world;
+    const stream = await queue.openStream("a");
+    // It was read before the queue had it on disk: nobody was told, so the log still has it.
+    queue.documents.failing = { prefix: "progress/", times: Number.POSITIVE_INFINITY };
+    for (let i = 0; i < 3; i++) {
+      fill(1);
+      await world.synced();
+    }
+    await world.stop();
+    stream.lose(2);
+    queue.documents.failing = null;
+    world = Object.assign(new MemoryWorld(), { source, queue, target });
+    const commits: number[] = [];
+    target.onCommit = ({ position }) => commits.push(position.batch);
+    const last = source.headers.length;
+    world.startApplier();
+    world.startRelay();
+    fill(1);
+    await world.synced();
+    expect(commits.filter((batch) => batch <= last)).toEqual([]);
+    expect(stream.messages.map(({ message }) => message.mark.batch)).toContain(last);
+  });
+
   it("does not end because the queue is away while it asks for a resend", async () => {
     await running();
     const stream = await world.queue.openStream("a");

@@ -70,6 +70,8 @@ export interface QueueStream {
    * Appends in order, all stored durably (as the server understands it) before it resolves, only
    * if the stream still ends at `after`; else throws TM-QUEUE-CONFLICT, having appended nothing or
    * a prefix. Gives the new tail. An unknown outcome (connection lost) throws; read tail() again.
+   * Readers may be given messages before that: the source still holds them, and a reader that is ahead
+   * of a queue which has lost them passes them by when they are sent again.
    */
   append(after: StreamTail, messages: readonly QueueMessage[]): Promise<StreamTail>;
   /**

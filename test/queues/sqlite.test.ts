@@ -1,10 +1,19 @@
 // What only the embedded queue promises.
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { START } from "../../src/core/position.ts";
 import type { Queue, QueueMessage } from "../../src/core/queue.ts";
 import { type SqliteBed, sqliteBed } from "./sqlite-bed.ts";
 
@@ -31,7 +40,31 @@ describe("the file", () => {
     }
   });
 
-  it("is synced at each commit", async () => {
+  it.skipIf(!existsSync(OPEN_FILES))(
+    "is synced before an append resolves, after readers have it",
+    async () => {
+      const stream = await queue.openStream("shop");
+      const tail = await stream.append(await stream.tail(), [message(1)]);
+      await queue.documents.put("a", 1);
+      // With its file closed behind its back no sync can succeed any more.
+      closeSync(newestOpenOf(`${bed.path}-wal`));
+      const lost = { code: "TM-CONNECTION-LOST", message: expect.stringContaining("synced") };
+      await expect(stream.append(tail, [message(2)])).rejects.toMatchObject(lost);
+      await expect(queue.documents.put("a", 2)).rejects.toMatchObject(lost);
+      const read: number[] = [];
+      for await (const { mark } of stream.read(START, AbortSignal.timeout(10_000))) {
+        read.push(mark.batch);
+        if (mark.batch === 2) break;
+      }
+      expect(read).toEqual([1, 2]);
+      expect(await queue.documents.get("a")).toBe(2);
+      // Whoever closes the queue is told of it, by the same file.
+      await expect(queue.close()).rejects.toMatchObject({ code: "EBADF" });
+      queue = await bed.open();
+    },
+  );
+
+  it("is written at each commit", async () => {
     // Seen from outside: the WAL holds what was appended before append resolves.
     const stream = await queue.openStream("shop");
     const before = statSync(`${bed.path}-wal`).size;
@@ -138,4 +171,20 @@ function message(batch: number, size = 10): QueueMessage {
   const body = Buffer.alloc(size, batch % 256);
   const whole = { piece: 0, fragment: 0, fragments: 1, last: true };
   return { mark: { timeline: "t1", batch, chunk: 0, ...whole, checksum: crc32(body) }, body };
+}
+
+/** Linux tells which files a process has open. */
+const OPEN_FILES = "/proc/self/fd";
+
+/** SQLite opens the WAL first; the queue opens it to sync it. */
+function newestOpenOf(path: string): number {
+  const numbers = readdirSync(OPEN_FILES).map(Number);
+  const open = numbers.filter((number) => {
+    try {
+      return readlinkSync(`${OPEN_FILES}/${number}`) === path;
+    } catch {
+      return false; // the listing's own, closed by now
+    }
+  });
+  return Math.max(...open);
 }

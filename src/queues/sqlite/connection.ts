@@ -14,14 +14,15 @@ const IDENTITY_CHECK_MS = 500;
 
 interface Job {
   readonly bytes: number;
-  /** Runs inside the transaction; gives what settles the caller once it is committed. */
+  /** Runs inside the transaction; gives what settles the caller once it is durable. */
   attempt(database: QueueDatabase): () => void;
   fail(error: TidemarkError): void;
 }
 
 /**
  * A queue file as one Queue uses it: reads at once, writes in groups. Writes asked for in one turn
- * of the event loop are one transaction and one sync of the disk.
+ * of the event loop are one transaction. Readers are woken when it is committed; whoever wrote goes
+ * on when it is on disk as well (docs/decisions/0010-visible-before-durable.md).
  */
 export class QueueConnection {
   readonly path: string;
@@ -31,6 +32,8 @@ export class QueueConnection {
   #database: QueueDatabase;
   #generation = 0;
   #flushing: Promise<void> | null = null;
+  /** Committed, not known durable. */
+  readonly #unsettled = new Set<Promise<void>>();
   readonly #poller: Poller;
   #seenVersion: number;
   #nextIdentityCheck = 0;
@@ -96,10 +99,11 @@ export class QueueConnection {
   async close(): Promise<void> {
     if (this.closed.aborted) return;
     await this.#flushing;
+    await Promise.all(this.#unsettled);
     this.#closing.abort();
     this.#poller.stop();
     unregister(this.path, this.wakeup);
-    this.#database.close();
+    await this.#database.close();
   }
 
   async #flush(): Promise<void> {
@@ -145,8 +149,20 @@ export class QueueConnection {
       for (const job of group) job.fail(coded);
       return;
     }
-    for (const each of settle) each();
     announce(this.path);
+    const settling = this.#settle(group, settle);
+    this.#unsettled.add(settling);
+    void settling.finally(() => this.#unsettled.delete(settling));
+  }
+
+  async #settle(group: readonly Job[], settle: readonly (() => void)[]): Promise<void> {
+    try {
+      await this.#database.synced();
+      for (const each of settle) each();
+    } catch (error) {
+      const coded = toQueueError(error, this.path);
+      for (const job of group) job.fail(coded);
+    }
   }
 
   /** One caller's failure must not undo the work of the others in the group. */
@@ -189,12 +205,19 @@ export class QueueConnection {
   #reopenWhenReplaced(): void {
     if (this.#database.isCurrent) return;
     const fresh = new QueueDatabase(this.path);
-    this.#database.close();
+    this.#closeLost(this.#database);
     this.#database = fresh;
     this.#seenVersion = fresh.dataVersion;
     this.#generation++;
     this.#poller.restart();
     this.wakeup.signal();
+  }
+
+  #closeLost(database: QueueDatabase): void {
+    // Nobody needs it any more, so nobody needs to know.
+    const closing = database.close().catch(() => {});
+    this.#unsettled.add(closing);
+    void closing.finally(() => this.#unsettled.delete(closing));
   }
 
   /** Has anybody else committed since the last look? Wakes our readers if so. */

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { TidemarkError } from "../../core/errors.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
+import { WalSync } from "./wal-sync.ts";
 
 /** Set in the header of each file, so that no other SQLite database is ever taken for a queue. */
 const APPLICATION_ID = 0x54_6d_51_31; // "TmQ1"
@@ -11,8 +12,8 @@ const SCHEMA_VERSION = 1;
 const PAGE_BYTES = 8192;
 const OPEN_TIMEOUT_MS = 5_000;
 
-// Durable before an append resolves: FULL syncs the WAL at each commit. The WAL is copied back each
-// 1000 pages, and its file is cut when it has grown past 16 MB.
+// FULL syncs the WAL at each commit, and the folder with the first: see commit(). The WAL is copied
+// back each 1000 pages, and its file is cut when it has grown past 16 MB.
 const SETTINGS = `
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 1000;
@@ -49,6 +50,8 @@ export class QueueDatabase {
   readonly #path: string;
   readonly #identity: string;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #wal: WalSync;
+  #folderSynced = false;
 
   constructor(path: string) {
     createPrivately(path);
@@ -58,6 +61,7 @@ export class QueueDatabase {
     this.#db = new DatabaseSync(path);
     try {
       this.#prepareFile();
+      this.#wal = new WalSync(`${path}-wal`);
     } catch (error) {
       this.#db.close();
       throw error;
@@ -99,8 +103,22 @@ export class QueueDatabase {
     this.execute("BEGIN IMMEDIATE");
   }
 
+  /**
+   * Others see it at once; it is durable when {@link synced} says so. The first of a connection is synced by
+   * SQLite itself, which makes the WAL's entry in its folder durable as well. After that NORMAL is enough:
+   * SQLite then syncs only where the order of writes matters, so that a crash can take nothing but the
+   * newest commits.
+   */
   commit(): void {
     this.execute("COMMIT");
+    if (this.#folderSynced) return;
+    this.execute("PRAGMA synchronous = NORMAL");
+    this.#folderSynced = true;
+  }
+
+  /** Resolves when all that was committed before is on disk. */
+  synced(): Promise<void> {
+    return this.#wal.whole();
   }
 
   /** A full disk may have ended the transaction already. */
@@ -108,9 +126,10 @@ export class QueueDatabase {
     if (this.#db.isTransaction) this.execute("ROLLBACK");
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#statements.clear();
     this.#db.close();
+    await this.#wal.close();
   }
 
   #prepare(sql: string): StatementSync {
