@@ -77,6 +77,11 @@ export interface ChangeLog {
    * while nothing happens.
    */
   waitForChanges(signal: AbortSignal): Promise<void>;
+  /**
+   * Told after each cut: how many transactions a second are being cut (0 where changes do not name
+   * theirs). For sources whose writers can wake the relay: under load they had better not.
+   */
+  observe?(transactions: number): void;
   stats(): Promise<LogStats>;
   close(): Promise<void>;
 }

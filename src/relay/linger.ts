@@ -42,6 +42,11 @@ export class Linger {
     }
   }
 
+  /** A second, as of the last {@link next}. */
+  get transactions(): number {
+    return this.#transactionRate;
+  }
+
   /** Milliseconds to wait now, by what was counted since the last call and shortly before. */
   next(): number {
     this.#takeRates();

@@ -301,6 +301,7 @@ class RelayWork {
     }
     await this.#answerFences(fences);
     this.lingerMs = this.#linger.next();
+    this.#log.observe?.(this.#linger.transactions);
     return cut.header !== null || cut.chunk !== null;
   }
 

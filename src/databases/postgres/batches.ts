@@ -16,6 +16,8 @@ import { parseSnapshot, type SnapshotParts, unseenRows, unseenTransactions } fro
 /** A batch of so many rows, of these about so many bytes, comes with the statement that cuts it. */
 const FIRST_PAGE_ROWS = 500;
 const FIRST_PAGE_BYTES = 1_000_000;
+/** Weight of the newest cut in the average time of a commit. */
+const NEWEST = 0.1;
 const UNIQUE_VIOLATION = "23505";
 
 /** Where the chain stands: the newest batch, or the start of the timeline. */
@@ -44,6 +46,7 @@ export interface BatchesContext {
 export class PostgresBatches implements Batches {
   readonly #context: BatchesContext;
   #tip: Tip;
+  #commitMs = 0;
 
   constructor(context: BatchesContext, tip: Tip) {
     this.#context = context;
@@ -58,6 +61,11 @@ export class PostgresBatches implements Batches {
   async header(batch: number): Promise<BatchHeader | null> {
     const [row] = await this.#context.main.rows(`${HEADERS} WHERE n = $1`, [String(batch)]);
     return row ? this.#toHeader(row) : null;
+  }
+
+  /** About how long a commit takes at the source now: that of a cut, its reading included. */
+  get commitMs(): number {
+    return this.#commitMs;
   }
 
   /** Is there anything to cut? A few index probes for each log table, however long the log is. */
@@ -75,7 +83,10 @@ export class PostgresBatches implements Batches {
     await this.#context.checkCapture();
     try {
       if (chunk === undefined) {
-        return { ...this.#accept(await this.#cutStatement()), chunk: null };
+        const startedAt = performance.now();
+        const cut = this.#accept(await this.#cutStatement());
+        if (cut.header !== null) this.#noteCommit(performance.now() - startedAt);
+        return { ...cut, chunk: null };
       }
       return await this.#cutWithChunk(chunk);
     } catch (error) {
@@ -110,6 +121,10 @@ export class PostgresBatches implements Batches {
 
   purge(upTo: number): Promise<void> {
     return this.#context.rotation.purge(upTo);
+  }
+
+  #noteCommit(ms: number): void {
+    this.#commitMs = this.#commitMs === 0 ? ms : (1 - NEWEST) * this.#commitMs + NEWEST * ms;
   }
 
   #cutStatement(): Promise<Row[]> {

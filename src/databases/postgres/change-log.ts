@@ -28,6 +28,7 @@ import { Waker } from "./wake.ts";
 export class PostgresChangeLog implements ChangeLog {
   readonly timeline: string;
   readonly batches: Batches;
+  readonly #cuts: PostgresBatches;
   readonly subscribers: Subscribers;
   readonly #options: DatabaseOptions;
   readonly #main: Connection;
@@ -71,7 +72,8 @@ export class PostgresChangeLog implements ChangeLog {
       state.tip,
     );
     this.batches = batches;
-    this.#waker = new Waker(main, () => batches.hasUnseen(), state.maySleep);
+    this.#cuts = batches;
+    this.#waker = new Waker(main, () => batches.hasUnseen(), state.mayRing);
   }
 
   /** Null while another relay holds the lease. */
@@ -118,6 +120,10 @@ export class PostgresChangeLog implements ChangeLog {
 
   waitForChanges(signal: AbortSignal): Promise<void> {
     return this.#waker.wait(signal);
+  }
+
+  observe(transactions: number): void {
+    this.#waker.observe(transactions, this.#cuts.commitMs);
   }
 
   stats(): Promise<LogStats> {
@@ -182,8 +188,8 @@ interface OpenedParts {
 interface TimelineState {
   readonly timeline: string;
   readonly tip: Tip;
-  /** False where transactions may be prepared (see wake.ts). */
-  readonly maySleep: boolean;
+  /** May writers notify? Not where transactions may be prepared (see wake.ts). */
+  readonly mayRing: boolean;
 }
 
 /** Begins the timeline, or goes on with it where this is the same server and database. */
@@ -224,7 +230,7 @@ async function openTimeline(main: Connection): Promise<TimelineState> {
           snapshot: parseSnapshot(snapshot as string),
           cutAt: cutAt as string,
         };
-  return { timeline: timeline as string, tip, maySleep: prepared === "0" };
+  return { timeline: timeline as string, tip, mayRing: prepared === "0" };
 }
 
 /** The cluster's own number, where the role may read it. */

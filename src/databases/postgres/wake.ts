@@ -2,27 +2,38 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { WAKE_CHANNEL, WAKE_LOCK } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
 
-/** Awake: looks after these pauses (ms), which add up to about 0.1 s, then falls asleep. */
+/** While writers do not ring: looks after these pauses (ms), which add up to about 0.1 s. */
 const LOOKS = [1, 1, 1, 1, 2, 2, 3, 5, 8, 13, 20, 20, 20];
-/** While an old transaction keeps the relay from sleeping, and where it may not sleep at all. */
+/** After these: while an old transaction keeps the relay from taking the lock, and where it never may. */
 const RESTLESS_MS = 20;
 const DROWSY_MS = 50;
 const QUIET_MS = 100;
 const DROWSY_AFTER_MS = 1_000;
 const QUIET_AFTER_MS = 10_000;
-/** Asleep: a look now and then, in case a connection in between has swallowed a notification. */
+/** While writers ring: a look now and then, in case a connection in between has swallowed a notification. */
 const SLEEP_MS = 5_000;
+/** So many transactions a second may ring. */
+const MOST_RINGING = 600;
+/** And of the time so much may pass in commits that ring: they wait for each other, syncs and all. */
+const MOST_COMMITTING = 0.6;
+/** Having stopped them, the relay lets them ring again when they are so much fewer. */
+const FEWER = 0.8;
 
 /**
- * Waits for changes without costing the writers anything.
+ * Waits for changes without costing the writers anything that could be felt.
  *
  * A writer's trigger tries to share the wake lock for the rest of its transaction; only when that
- * fails does it NOTIFY. The relay takes the lock for itself only to sleep, then looks once more.
+ * fails does it NOTIFY. So the relay decides who rings: while it holds the lock for itself, every writer
+ * does, and a change is known as soon as it is committed. While it does not, nobody does, and the relay
+ * looks. Commits that notify are made one after another, so the relay gives the lock up under load;
+ * there it finds something whenever it looks.
+ *
  * No wake-up is lost. Take any transaction that writes:
  * - It got the shared lock before the relay took it: then it has ended (locks are given up after the
  *   commit can be seen), so the look that follows sees its rows.
  * - It did not get it: then it notifies. The relay has been listening since before it took the
- *   lock, and a notification is delivered once the commit can be seen, so the relay wakes.
+ *   lock, and a notification is delivered once the commit can be seen; one that comes while the relay
+ *   does other things is remembered.
  * - It has not tried yet: it will, and is one of the two.
  * The order of writing the log row and trying the lock within the transaction does not matter.
  *
@@ -32,39 +43,85 @@ const SLEEP_MS = 5_000;
 export class Waker {
   readonly #connection: Connection;
   readonly #hasChanges: () => Promise<boolean>;
-  readonly #maySleep: boolean;
+  readonly #mayHold: boolean;
   #listening = false;
+  #holding = false;
+  /** Is the load such that every writer may ring? */
+  #light = true;
+  #rung = false;
   #wake: (() => void) | null = null;
-  /** How many looks in a row found nothing; kept between calls, so that an idle relay stays asleep. */
+  /** How many looks in a row found nothing. */
   #looks = 0;
-  /** Since when nothing was found, for the pauses of a relay that may not sleep. */
+  /** Since when nothing was found, for the pauses of a relay that may not hold the lock. */
   #quietSince = Date.now();
 
-  constructor(connection: Connection, hasChanges: () => Promise<boolean>, maySleep: boolean) {
+  constructor(connection: Connection, hasChanges: () => Promise<boolean>, mayHold: boolean) {
     this.#connection = connection;
     this.#hasChanges = hasChanges;
-    this.#maySleep = maySleep;
-    connection.onNotification(() => this.#wake?.());
-    connection.onLost(() => this.#wake?.());
+    this.#mayHold = mayHold;
+    const ring = () => {
+      this.#rung = true;
+      this.#wake?.();
+    };
+    connection.onNotification(ring);
+    connection.onLost(ring);
   }
 
   async wait(signal: AbortSignal): Promise<void> {
-    while (this.#looks < LOOKS.length) {
-      if (await this.#look(LOOKS[this.#looks++] as number, signal)) return;
-    }
-    for (;;) {
-      const slept = this.#maySleep && (await this.#sleep(signal));
-      if (slept || (await this.#look(this.#pause(), signal))) return;
+    while (!signal.aborted) {
+      if (this.#holding) return this.#untilRung(signal);
+      if (await this.#look()) return this.#found();
+      if (this.#holding) continue;
+      await pauseFor(LOOKS[this.#looks] ?? this.#pause(), signal);
+      this.#looks++;
     }
   }
 
-  /** True when there is something to do: changes, or an abort. */
-  async #look(pauseMs: number, signal: AbortSignal): Promise<boolean> {
-    await pauseFor(pauseMs, signal);
-    if (signal.aborted) return true;
-    if (!(await this.#hasChanges())) return false;
+  /**
+   * What the load is: transactions a second, and how long a commit takes. Not to be called while a
+   * transaction is open.
+   */
+  observe(transactions: number, commitMs: number): void {
+    const share = this.#light ? 1 : FEWER;
+    const committing = (transactions * commitMs) / 1000;
+    this.#light = transactions < MOST_RINGING * share && committing < MOST_COMMITTING * share;
+    if (this.#light || !this.#holding) return;
+    this.#holding = false;
+    // Nobody needs the answer: a session that is lost is told of by the next statement.
+    void this.#connection.rows(`SELECT pg_advisory_unlock(${WAKE_LOCK})`).catch(() => {});
+  }
+
+  /** Are there changes? Takes the lock first, when that may be and no writer shares it. */
+  async #look(): Promise<boolean> {
+    const quiet = this.#looks >= LOOKS.length;
+    if (!this.#mayHold || !(this.#light || quiet)) return this.#hasChanges();
+    const connection = this.#connection;
+    const [held, found] = await Promise.all(
+      connection.together(() => [this.#tryLock(), this.#hasChanges()] as const),
+    );
+    this.#holding = held;
+    return found;
+  }
+
+  async #tryLock(): Promise<boolean> {
+    const listening = this.#listening || this.#connection.script(`LISTEN ${WAKE_CHANNEL}`);
+    const locked = this.#connection.rows(`SELECT pg_try_advisory_lock(${WAKE_LOCK})`);
+    const [[row]] = await Promise.all([locked, listening]);
+    this.#listening = true;
+    return row?.[0] === "t";
+  }
+
+  async #untilRung(signal: AbortSignal): Promise<void> {
+    while (!this.#rung && !signal.aborted) {
+      const rung = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      await firstOf(rung, SLEEP_MS, signal);
+      this.#wake = null;
+      if (!this.#rung && !signal.aborted && (await this.#hasChanges())) break;
+    }
+    this.#rung = false;
     this.#found();
-    return true;
   }
 
   #found(): void {
@@ -73,40 +130,10 @@ export class Waker {
   }
 
   #pause(): number {
-    if (this.#maySleep) return RESTLESS_MS;
+    if (this.#mayHold) return RESTLESS_MS;
     const quietMs = Date.now() - this.#quietSince;
     if (quietMs > QUIET_AFTER_MS) return QUIET_MS;
     return quietMs > DROWSY_AFTER_MS ? DROWSY_MS : RESTLESS_MS;
-  }
-
-  /** False when a writer is at work and holds the lock: stay awake. */
-  async #sleep(signal: AbortSignal): Promise<boolean> {
-    if (!this.#listening) {
-      await this.#connection.script(`LISTEN ${WAKE_CHANNEL}`);
-      this.#listening = true;
-    }
-    const woken = new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-    try {
-      const [row] = await this.#connection.rows(`SELECT pg_try_advisory_lock(${WAKE_LOCK})`);
-      if (row?.[0] !== "t") return false;
-      try {
-        for (;;) {
-          if (signal.aborted) return true;
-          if ((await this.#hasChanges()) || (await wakesWithin(woken, SLEEP_MS, signal))) {
-            if (!signal.aborted) this.#found();
-            return true;
-          }
-        }
-      } finally {
-        if (!this.#connection.lost) {
-          await this.#connection.rows(`SELECT pg_advisory_unlock(${WAKE_LOCK})`);
-        }
-      }
-    } finally {
-      this.#wake = null;
-    }
   }
 }
 
@@ -118,17 +145,10 @@ async function pauseFor(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function wakesWithin(
-  woken: Promise<void>,
-  ms: number,
-  signal: AbortSignal,
-): Promise<boolean> {
+async function firstOf(event: Promise<void>, ms: number, signal: AbortSignal): Promise<void> {
   const stop = new AbortController();
   try {
-    return await Promise.race([
-      woken.then(() => true),
-      pauseFor(ms, AbortSignal.any([signal, stop.signal])).then(() => signal.aborted),
-    ]);
+    await Promise.race([event, pauseFor(ms, AbortSignal.any([signal, stop.signal]))]);
   } finally {
     stop.abort();
   }
