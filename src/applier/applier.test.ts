@@ -101,6 +101,45 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(stream.messages.map(({ message }) => message.mark.batch)).toContain(last);
   });
 
+  it("tells a position only when the target cannot lose it", async () => {
+    await running();
+    const { source, target } = world;
+    let release = () => {};
+    const durable = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let asked = 0;
+    target.flush = () => {
+      asked++;
+      return durable;
+    };
+    const before = await notice();
+    fill(1);
+    await world.synced();
+    await world.until(() => asked > 0);
+    expect(await notice()).toEqual(before);
+    release();
+    await world.until(async () => (await notice())?.position.batch === source.headers.length);
+  });
+
+  it("applies again what a target has lost that crashed after a commit", async () => {
+    await running();
+    const { target } = world;
+    const before = { progress: target.progress, rows: [...target.rows] };
+    let crashes = 0;
+    target.flush = async () => {
+      if (crashes++ > 0) return;
+      target.progress = before.progress;
+      target.rows.clear();
+      for (const row of before.rows) target.rows.add(row);
+      throw connectionLost();
+    };
+    fill(1);
+    await world.until(() => crashes > 0);
+    await world.synced();
+    await world.until(async () => (await notice())?.position.batch === 2);
+  });
+
   it("does not end because the queue is away while it asks for a resend", async () => {
     await running();
     const stream = await world.queue.openStream("a");

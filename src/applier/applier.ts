@@ -15,6 +15,7 @@ import { type Position, START } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
+import { Confirmer } from "./confirmer.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import type { ApplierOptions } from "./options.ts";
@@ -189,9 +190,10 @@ export class Applier {
     const { from, queue } = this.#options;
     const stream = await queue.openStream(from);
     const work = new ApplierWork(this.#options, session, progress);
-    await work.open();
+    await work.begin();
     await this.#checkRefusal(work.progress.position);
-    this.#afterCommit(work, null);
+    const confirmer = new Confirmer(session, this.#notices);
+    this.#afterCommit(work, confirmer, null);
     hooks.onReady();
     const reading = new AbortController();
     const stop = () => reading.abort();
@@ -204,12 +206,14 @@ export class Applier {
       signal: reading.signal,
     });
     try {
-      await this.#consume(work, stream, { pieces, arrivals, onHealthy: hooks.onHealthy });
+      const { onHealthy } = hooks;
+      await this.#consume(work, stream, { pieces, arrivals, confirmer, onHealthy });
     } finally {
       this.#stop.signal.removeEventListener("abort", stop);
       reading.abort();
       await pieces.close();
       await this.#rollback(work);
+      await confirmer.close();
     }
   }
 
@@ -225,11 +229,14 @@ export class Applier {
   async #consume(
     work: ApplierWork,
     stream: QueueStream,
-    { pieces, arrivals, onHealthy }: Consuming,
+    { pieces, arrivals, confirmer, onHealthy }: Consuming,
   ): Promise<void> {
     let [reported, renewed] = [performance.now(), performance.now()];
     while (!this.#stop.signal.aborted) {
-      const found = await pieces.available(HEARTBEAT_MS);
+      // Between two transactions only: within one there is nothing to make durable.
+      const due = work.open ? Number.POSITIVE_INFINITY : confirmer.dueInMs;
+      const found = await pieces.available(Math.min(HEARTBEAT_MS, due));
+      confirmer.throwIfFailed();
       const now = performance.now();
       if (now - reported >= HEARTBEAT_MS) {
         reported = now;
@@ -242,11 +249,14 @@ export class Applier {
         this.#requests.renew();
       }
       if (!found) {
-        await this.#checkIdle(work, stream, arrivals);
+        if (due < HEARTBEAT_MS) confirmer.flush();
+        else await this.#checkIdle(work, stream, arrivals);
         continue;
       }
       const piece = await pieces.next();
       if (piece === null) return;
+      // The rest of a large batch may be long in coming.
+      if (!piece.mark.last && !work.open) confirmer.flush();
       await work.take(piece);
       if (work.wantsNewAttempt) this.#putRequest(work);
       const { batch } = work.progress.position;
@@ -254,7 +264,7 @@ export class Applier {
       if (notice !== null) {
         onHealthy();
         this.#gapSilenceMs = GAP_SILENCE_MS;
-        this.#afterCommit(work, notice);
+        this.#afterCommit(work, confirmer, notice);
       }
     }
   }
@@ -290,12 +300,11 @@ export class Applier {
     throw work.inbox.missing(mark);
   }
 
-  #afterCommit(work: ApplierWork, notice: Notice | null): void {
+  #afterCommit(work: ApplierWork, confirmer: Confirmer, notice: Notice | null): void {
     if (this.#resend !== null && work.progress.position.batch >= this.#resend.from) {
       this.#resend = null;
     }
-    const current = notice ?? work.notice();
-    this.#notices.put(current);
+    confirmer.committed(notice ?? work.notice());
     this.#putRequest(work);
     const wasCopying = this.#status.state === "copying";
     this.#status = { ...this.#status, ...work.statusNow(), error: null };
@@ -347,5 +356,6 @@ export class Applier {
 interface Consuming {
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
+  readonly confirmer: Confirmer;
   readonly onHealthy: () => void;
 }

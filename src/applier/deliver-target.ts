@@ -84,6 +84,9 @@ class DeliverSession implements ApplierSession {
     });
   }
 
+  /** A commit is durable when it resolves. */
+  async flush(): Promise<void> {}
+
   async close(): Promise<void> {}
 
   async #hand(changes: readonly RowChange[], at: Progress, complete: boolean): Promise<void> {

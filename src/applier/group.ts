@@ -50,6 +50,11 @@ export class Group {
     this.#states = parts.states;
   }
 
+  /** Has a transaction been begun at the target? */
+  get open(): boolean {
+    return this.#transaction !== null;
+  }
+
   /** Changes taken since the last commit. */
   get changes(): number {
     return this.#changes;

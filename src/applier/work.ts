@@ -47,8 +47,13 @@ export class ApplierWork {
     return this.#group.progress;
   }
 
+  /** Has a transaction been begun at the target? */
+  get open(): boolean {
+    return this.#group.open;
+  }
+
   /** Stores the states of tables new to this sync, so that their copies keep their identity. */
-  async open(): Promise<void> {
+  async begin(): Promise<void> {
     const stored = new Map(this.progress.tables.map(({ table, copy }) => [table, copy]));
     const { all } = this.states;
     // What left the sync is forgotten at once: should it come back, it is copied anew.

@@ -103,6 +103,11 @@ export interface ApplierSession {
    * (during the initial copy).
    */
   begin(expected: Progress, options?: { readonly relaxed?: boolean }): Promise<TargetTransaction>;
+  /**
+   * Call between transactions. Resolves when whatever was committed before, by anybody, outlives a
+   * crash of the server. Until then what is applied may not be told to those who would discard it.
+   */
+  flush(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -135,7 +140,10 @@ export interface TargetTransaction {
   putLines?(table: BoundTable, lines: RowLines): Promise<boolean>;
   /** Deletes all rows. */
   clear(table: BoundTable): Promise<void>;
-  /** Stores progress (of `tables` only those that differ) and commits. When it throws, the outcome is unknown: load() tells. */
+  /**
+   * Stores progress (of `tables` only those that differ) and commits: all of it can be read then, and is
+   * durable after {@link ApplierSession.flush}. When it throws, the outcome is unknown: load() tells.
+   */
   commit(next: Progress): Promise<void>;
   rollback(): Promise<void>;
 }

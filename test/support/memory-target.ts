@@ -25,6 +25,8 @@ export class MemoryTarget implements Target {
   failNextCommit: TidemarkError | null = null;
   /** Transactions begun and not ended. */
   open = 0;
+  /** As ApplierSession.flush(). */
+  flush = async (): Promise<void> => {};
   /** Called after each commit. */
   onCommit: (progress: Progress) => void = () => {};
 
@@ -42,6 +44,7 @@ export class MemoryTarget implements Target {
     return {
       load: async () => this.progress,
       begin: async () => this.#begin(),
+      flush: () => this.flush(),
       close: async () => {},
     };
   }

@@ -121,6 +121,9 @@ class MysqlApplierSession implements ApplierSession {
     return new MysqlTransaction(host);
   }
 
+  /** A commit is durable when it resolves. */
+  async flush(): Promise<void> {}
+
   close(): Promise<void> {
     return this.#session.close();
   }

@@ -12,6 +12,13 @@ import { PostgresTransaction } from "./target-transaction.ts";
 
 const INSUFFICIENT_PRIVILEGE = "42501";
 
+/**
+ * A synchronous commit makes all earlier ones durable. It must have written something, else the
+ * server waits for nothing: a message in the log that nobody reads.
+ */
+const FLUSH = `BEGIN; SET LOCAL synchronous_commit TO on;
+SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', ''); COMMIT`;
+
 /** Null while another applier of the sync holds the lease. */
 export async function openApplierSession(
   options: DatabaseOptions,
@@ -33,6 +40,8 @@ export async function openApplierSession(
     const mayRelax = await maySetReplicationRole(connection);
     // Our statements name schemas; the target's own triggers may count on what the role is used to.
     await connection.script("SET search_path TO DEFAULT");
+    // Readers see a commit at once and not only when the disk has it: see flush().
+    await connection.script("SET synchronous_commit TO off");
     return new PostgresApplierSession({ connection, sync, tables: writable, mayRelax });
   } catch (error) {
     await connection.close();
@@ -75,6 +84,10 @@ class PostgresApplierSession implements ApplierSession {
     // awaited with the first statement's. Nothing can be committed before it is in.
     if (!this.#known || !samePosition(this.#known, expected)) await transaction.settle();
     return transaction;
+  }
+
+  flush(): Promise<void> {
+    return this.#parts.connection.script(FLUSH);
   }
 
   close(): Promise<void> {

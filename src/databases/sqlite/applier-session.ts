@@ -57,6 +57,9 @@ export class SqliteApplierSession implements ApplierSession {
     return this.#open;
   }
 
+  /** A commit is durable when it resolves. */
+  async flush(): Promise<void> {}
+
   async close(): Promise<void> {
     try {
       await this.#open?.rollback();

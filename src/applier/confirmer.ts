@@ -1,0 +1,68 @@
+import type { Notice } from "../core/documents.ts";
+import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import type { ApplierSession } from "../core/target.ts";
+import type { LatestWriter } from "./latest-writer.ts";
+
+/** So often at most the target is asked to make durable what was committed: each time costs it a sync. */
+const EVERY_MS = 10;
+
+/**
+ * Tells what is applied once a crash of the target cannot take it back: a notice is what the relay
+ * purges by, and what those who wait take for the end of it.
+ */
+export class Confirmer {
+  readonly #session: ApplierSession;
+  readonly #notices: LatestWriter;
+  #waiting: Notice | null = null;
+  #flushedAt = Number.NEGATIVE_INFINITY;
+  readonly #flushing = new Set<Promise<void>>();
+  #failure: TidemarkError | null = null;
+
+  constructor(session: ApplierSession, notices: LatestWriter) {
+    this.#session = session;
+    this.#notices = notices;
+  }
+
+  /** Call after each commit, before the next transaction begins. */
+  committed(notice: Notice): void {
+    this.#waiting = notice;
+    if (this.dueInMs <= 0) this.flush();
+  }
+
+  /** How long until {@link flush} shall be called; without end when nothing waits to be told. */
+  get dueInMs(): number {
+    if (this.#waiting === null) return Number.POSITIVE_INFINITY;
+    return Math.max(0, this.#flushedAt + EVERY_MS - performance.now());
+  }
+
+  /** Call between transactions. What comes next at the target need not wait for it. */
+  flush(): void {
+    const notice = this.#waiting;
+    if (notice === null) return;
+    this.#waiting = null;
+    this.#flushedAt = performance.now();
+    const flushing = this.#tellWhenDurable(notice);
+    this.#flushing.add(flushing);
+    void flushing.then(() => this.#flushing.delete(flushing));
+  }
+
+  /** The target may have lost what it had committed: only its own progress can tell. */
+  throwIfFailed(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** Tells the last one. Not while a transaction is open. */
+  async close(): Promise<void> {
+    this.flush();
+    await Promise.all(this.#flushing);
+  }
+
+  async #tellWhenDurable(notice: Notice): Promise<void> {
+    try {
+      await this.#session.flush();
+      if (this.#failure === null) this.#notices.put(notice);
+    } catch (error) {
+      this.#failure ??= toTidemarkError(error);
+    }
+  }
+}
