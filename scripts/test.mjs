@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { orExplain } from "./lib/explain.mjs";
 import { installPackages } from "./lib/install.mjs";
+import { installMysql } from "./lib/mysql-install.mjs";
 import { endAs, projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
 import { installServers } from "./lib/servers-install.mjs";
 
@@ -15,6 +16,7 @@ const MODULES = join(ROOT, "node_modules");
 await orExplain(async () => {
   installPackages();
   if (!isUnit) installServers();
+  if (!isUnit) installMysql();
   const node = projectNode();
   const env = projectEnvironment(node);
   const steps = [];

@@ -1,4 +1,4 @@
-// PostgreSQL and MariaDB refuse to run as root. When the tests are run by root (a container, CI),
+// PostgreSQL, MariaDB and MySQL refuse to run as root. When the tests are run by root (a container, CI),
 // the servers run as an unprivileged account that exists already; otherwise as whoever runs the tests.
 import { accessSync, chownSync, constants, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -10,6 +10,7 @@ export {
   serverUrl,
 } from "./databases.ts";
 export { startMariadb } from "./mariadb.ts";
+export { startMysql } from "./mysql.ts";
 export { startNats } from "./nats.ts";
 export { startPostgres } from "./postgres.ts";
 export type { Server } from "./server.ts";

@@ -1,20 +1,26 @@
 // Where the programs of the servers are on this machine.
+import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { type Account, isReachable } from "./account.ts";
+import { STATE_FOLDER } from "./register.ts";
 
 const DEBIAN_POSTGRES = "/usr/lib/postgresql";
 
 /** Debian keeps the programs of a server out of the path, in sbin or in a folder for each version. */
 export function findProgram(...names: string[]): string | undefined {
-  const folders = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/usr/local/sbin"];
-  for (const folder of folders) {
+  for (const folder of searchPath()) {
     for (const name of names) {
-      if (folder && existsSync(join(folder, name))) return join(folder, name);
+      if (existsSync(join(folder, name))) return join(folder, name);
     }
   }
   return undefined;
+}
+
+function searchPath(): string[] {
+  const path = (process.env.PATH ?? "").split(":").filter((folder) => folder !== "");
+  return [...path, "/usr/sbin", "/usr/local/sbin"];
 }
 
 /** The folder with the programs of the newest PostgreSQL that the machine has. */
@@ -58,6 +64,39 @@ export function readyNewestPostgres(
   cpSync(root, copy, { recursive: true });
   makeLinks(copy, links);
   return join(copy, "native/bin");
+}
+
+let mysql: { program: string | undefined } | undefined;
+
+/**
+ * The program of a MySQL server: the machine's, or the one that scripts/lib/mysql-install.mjs has
+ * fetched. Asked for often, and each answer is a run of it.
+ */
+export function findMysql(): string | undefined {
+  const folders = [...searchPath(), join(STATE_FOLDER, "mysql/bin")];
+  mysql ??= { program: folders.map((folder) => join(folder, "mysqld")).find(isMysql) };
+  return mysql.program;
+}
+
+/** Debian's MariaDB calls itself mysqld, too. */
+function isMysql(program: string): boolean {
+  const { status, stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
+  return status === 0 && / Ver 8\./.test(stdout) && !/mariadb/i.test(stdout);
+}
+
+/** The same program where the account can reach it: a checkout may be closed to it. */
+export function reachableMysql(
+  program: string,
+  account: Account | undefined,
+  folder: string,
+): { readonly program: string; readonly basedir: Readonly<Record<string, string>> } {
+  // The machine's own knows where its files are.
+  if (!program.startsWith(STATE_FOLDER)) return { program, basedir: {} };
+  const unpacked = dirname(dirname(program));
+  if (isReachable(program, account)) return { program, basedir: { basedir: unpacked } };
+  const basedir = join(folder, "programs");
+  cpSync(unpacked, basedir, { recursive: true, verbatimSymlinks: true });
+  return { program: join(basedir, "bin/mysqld"), basedir: { basedir } };
 }
 
 interface Link {

@@ -9,6 +9,7 @@ import {
   freshDatabase,
   natsUrl,
   startMariadb,
+  startMysql,
   startNats,
   startPostgres,
 } from "./index.ts";
@@ -76,21 +77,26 @@ describe("a server of the test's own", () => {
     expect(await query("SELECT value FROM kept")).toEqual([{ value: 7 }]);
   });
 
-  test.skipIf(!canStart("mariadb"))("mariadb keeps what was committed when killed", async () => {
-    await using server = await startMariadb();
-    await using database = await freshDatabase("mariadb", { server: server.url });
-    const query = async (sql: string) => {
-      const connection = await mysql.createConnection({ uri: database.url });
-      const [rows] = await connection.query(sql);
-      await connection.end();
-      return rows;
-    };
-    await query("CREATE TABLE kept AS SELECT 7 AS value");
-    await server.kill();
-    await expect(query("SELECT 1")).rejects.toThrow();
-    await server.start();
-    expect(await query("SELECT value FROM kept")).toEqual([{ value: 7 }]);
-  });
+  for (const [kind, startServer] of [
+    ["mariadb", startMariadb],
+    ["mysql", startMysql],
+  ] as const) {
+    test.skipIf(!canStart(kind))(`${kind} keeps what was committed when killed`, async () => {
+      await using server = await startServer();
+      await using database = await freshDatabase(kind, { server: server.url });
+      const query = async (sql: string) => {
+        const connection = await mysql.createConnection({ uri: database.url });
+        const [rows] = await connection.query(sql);
+        await connection.end();
+        return rows;
+      };
+      await query("CREATE TABLE kept AS SELECT 7 AS value");
+      await server.kill();
+      await expect(query("SELECT 1")).rejects.toThrow();
+      await server.start();
+      expect(await query("SELECT value FROM kept")).toEqual([{ value: 7 }]);
+    });
+  }
 
   test.skipIf(!canStart("nats"))("nats is killed, started, stopped and restarted", async () => {
     await using server = await startNats();

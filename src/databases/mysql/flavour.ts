@@ -2,7 +2,7 @@ import { TidemarkError } from "../../core/errors.ts";
 
 /**
  * Everything that differs between MariaDB and MySQL, in one place: the rest of the folder asks for
- * a fact and never for a name. Tested on MariaDB 10.11; the MySQL side is built to its manual.
+ * a fact and never for a name. Tested on MariaDB 10.11 and MySQL 8.0.31.
  */
 export interface Flavour {
   readonly product: "MariaDB" | "MySQL";
