@@ -7,6 +7,7 @@ import {
   type DatabaseKind,
   type Server,
   startMariadb,
+  startMysql,
   startNats,
   startPostgres,
 } from "../servers/index.ts";
@@ -141,11 +142,25 @@ const SERVER_CASES: readonly ServerCase[] = [
     killed: "target",
     start: startMariadb,
   },
+  {
+    name: "mysql as source",
+    source: "mysql",
+    target: "sqlite",
+    killed: "source",
+    start: startMysql,
+  },
+  {
+    name: "mysql as target",
+    source: "sqlite",
+    target: "mysql",
+    killed: "target",
+    start: startMysql,
+  },
 ];
 
 describe.each(SERVER_CASES)("$name", ({ source, target, killed, start }) => {
   const kind = killed === "source" ? source : target;
-  test.skipIf(kind === "sqlite" || !canStart(kind as "postgres" | "mariadb"))(
+  test.skipIf(kind === "sqlite" || !canStart(kind as "postgres" | "mariadb" | "mysql"))(
     "kill -9 and restart of the server",
     async () => {
       const random = new Random(testSeed());

@@ -31,6 +31,7 @@ const CASES: readonly Case[] = [
   { source: "sqlite", target: "postgres", queue: "nats", constrained: false },
   { source: "postgres-newest", target: "sqlite", queue: "embedded", constrained: false },
   { source: "mariadb", target: "mariadb", queue: "embedded", constrained: true },
+  { source: "mysql", target: "mysql", queue: "embedded", constrained: true },
 ];
 
 const WRITERS = 5;

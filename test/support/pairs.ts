@@ -15,11 +15,14 @@ export const NINE_PAIRS: readonly TestPair[] = KINDS.flatMap((source) =>
   KINDS.map((target): TestPair => ({ source, target, queue: "embedded" })),
 );
 
-/** The nine; the newest PostgreSQL on each side; NATS below each kind of source and target. */
+/** The nine; the newest PostgreSQL and MySQL on each side; NATS below each kind of source and target. */
 export const ALL_PAIRS: readonly TestPair[] = [
   ...NINE_PAIRS,
   { source: "postgres-newest", target: "postgres", queue: "embedded" },
   { source: "postgres", target: "postgres-newest", queue: "nats" },
+  { source: "mysql", target: "postgres", queue: "embedded" },
+  { source: "postgres", target: "mysql", queue: "embedded" },
+  { source: "mysql", target: "mysql", queue: "nats" },
   { source: "postgres", target: "mariadb", queue: "nats" },
   { source: "mariadb", target: "sqlite", queue: "nats" },
   { source: "sqlite", target: "postgres", queue: "nats" },

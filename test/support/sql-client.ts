@@ -79,7 +79,7 @@ export function isTransient(error: unknown): boolean {
   const lost = /ECONNREFUSED|ECONNRESET|EPIPE|PROTOCOL_|closed state|terminat|not queryable/;
   return (
     /^(40001|40P01|55P03|57P0\d|08\w{3}|25P02)$/.test(code) ||
-    [1205, 1213, 1020].includes(errno ?? 0) ||
+    [1205, 1213, 1020, 1053].includes(errno ?? 0) ||
     lost.test(`${code} ${message}`)
   );
 }
@@ -155,7 +155,7 @@ class MariadbSql implements SqlClient {
     const connection = await mysql.createConnection({
       uri: url,
       timezone: "Z",
-      typeCast: (field) => field.string(),
+      typeCast: (field) => field.string("utf8"), // MySQL calls JSON binary
     });
     connection.on("error", () => {});
     await connection.query("SET time_zone = '+00:00'");
