@@ -16,6 +16,8 @@ export interface Bed extends AsyncDisposable {
   readonly options: DatabaseOptions;
   readonly admin: Connection;
   connect(): Promise<Connection>;
+  /** The same database as another user. */
+  as(user: string, password: string): DatabaseOptions;
   /** The tables as a capture of all their columns. */
   capture(...names: string[]): Promise<CaptureTable[]>;
 }
@@ -42,6 +44,12 @@ export async function openBed(kind: DatabaseKind): Promise<Bed> {
     options,
     admin: await connect(),
     connect,
+    as(user, password) {
+      const url = new URL(database.url);
+      url.username = user;
+      url.password = password;
+      return { ...options, url: url.href };
+    },
     async capture(...names) {
       const catalog = await mysql.openCatalog(options);
       try {
@@ -67,18 +75,25 @@ export interface OpenLog extends AsyncDisposable {
   readonly layouts: ReadonlyMap<number, Layout>;
 }
 
-export async function openLog(bed: Bed, tables: readonly CaptureTable[]): Promise<OpenLog> {
+export async function openLog(
+  bed: Pick<Bed, "options">,
+  tables: readonly CaptureTable[],
+): Promise<OpenLog> {
   const source = await mysql.openSource(bed.options);
   const log = await source.openChangeLog();
   if (log === null) throw new Error("the lease is taken");
-  const layouts = await log.capture(tables);
+  const close = async () => {
+    await log.close();
+    await source.close();
+  };
+  const layouts = await log.capture(tables).catch(async (error) => {
+    await close();
+    throw error;
+  });
   return {
     log,
     layouts: new Map(layouts.map((layout) => [layout.id, layout])),
-    async [Symbol.asyncDispose]() {
-      await log.close();
-      await source.close();
-    },
+    [Symbol.asyncDispose]: close,
   };
 }
 

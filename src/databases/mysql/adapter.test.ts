@@ -90,7 +90,15 @@ describe("classify", () => {
     expect(classify(server(1142, denied)).fix).toBe(
       "GRANT CREATE ON `shop`.`tidemark_source` TO 'sync'@'%';",
     );
+    // As MySQL says it; and the host is the client's, where the account has another.
+    const bare = "DROP command denied to user 'sync'@'10.0.0.7' for table 'tidemark_source'";
+    expect(classify(server(1142, bare), { database: "shop", account: "'sync'@'%'" }).fix).toBe(
+      "GRANT DROP ON `shop`.`tidemark_source` TO 'sync'@'%';",
+    );
     const nothing = "Access denied for user 'sync'@'%' to database 'shop'";
+    expect(classify(server(1044, nothing), { right: "LOCK TABLES" }).fix).toBe(
+      "GRANT LOCK TABLES ON `shop`.* TO 'sync'@'%';",
+    );
     expect(classify(server(1044, nothing)).fix).toMatch(/^GRANT .* ON `shop`\.\* TO 'sync'@'%';$/);
   });
 

@@ -16,6 +16,11 @@ export function triggerName(table: string, event: Event): string {
   return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_${event.toLowerCase()}`;
 }
 
+/** Of the one that stands in while a trigger is dropped and made anew. */
+export function standInName(table: string, event: Event): string {
+  return `${triggerName(table, event)}_next`;
+}
+
 /**
  * The body: one row into the log, with plain VALUES, so that the log's AUTO_INCREMENT hands out one
  * id at a time, at the moment the changed row is locked. Order per row rests on that: an
@@ -95,17 +100,39 @@ export interface TriggerPlan {
   readonly layout: StoredLayout;
   readonly event: Event;
   /** Does ours stand already and is to be replaced? */
-  readonly replace: boolean;
+  readonly stands: boolean;
+  /** Has an earlier replacement left its stand-in? */
+  readonly standInStands: boolean;
   /** The first trigger of the same table and event that is not ours: ours fires before it. */
   readonly precedes: string | null;
 }
 
-/** The statement that creates a trigger; `orReplace` where the server has it. */
-export function createTrigger(plan: TriggerPlan, orReplace: boolean): string {
+/**
+ * Makes our trigger as planned, whatever stands. Where the server cannot replace one, a stand-in
+ * takes over first: if it may not be created, nothing has been touched yet; and if we die half way,
+ * there is still one that logs. The table is locked, so that no write meets both.
+ */
+export function triggerStatements(plan: TriggerPlan, replaces: boolean): string[] {
+  const name = triggerName(plan.layout.table.name, plan.event);
+  const standIn = standInName(plan.layout.table.name, plan.event);
+  if (replaces) return [createTrigger(plan, "CREATE OR REPLACE", name)];
+  if (!plan.stands && !plan.standInStands) return [createTrigger(plan, "CREATE", name)];
+  const drop = (trigger: string) => `DROP TRIGGER ${quoteName(trigger)}`;
+  return [
+    `LOCK TABLES ${quoteName(plan.layout.table.name)} WRITE`,
+    ...(plan.stands && plan.standInStands ? [drop(standIn)] : []),
+    ...(plan.stands ? [createTrigger(plan, "CREATE", standIn), drop(name)] : []),
+    createTrigger(plan, "CREATE", name),
+    drop(standIn),
+    "UNLOCK TABLES",
+  ];
+}
+
+function createTrigger(plan: TriggerPlan, create: string, name: string): string {
   const { layout, event, precedes } = plan;
   const order = precedes === null ? "" : ` PRECEDES ${quoteName(precedes)}`;
   return (
-    `CREATE ${orReplace ? "OR REPLACE " : ""}TRIGGER ${quoteName(triggerName(layout.table.name, event))} ` +
+    `${create} TRIGGER ${quoteName(name)} ` +
     `AFTER ${event} ON ${quoteName(layout.table.name)} FOR EACH ROW${order} ${triggerBody(layout, event)}`
   );
 }

@@ -5,12 +5,13 @@ import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import {
-  createTrigger,
   EVENTS,
   type Event,
   filterCheck,
+  standInName,
   type TriggerPlan,
   triggerName,
+  triggerStatements,
 } from "./capture-sql.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
@@ -91,8 +92,10 @@ async function prepareCaptures(
     const wanted = { ...wantedLayout(table, fact), id: nextId };
     await checkFilters(session, wanted);
     const name = table.schema.name.name;
-    const current = layouts.find((each) => each.active && each.table.name === name);
-    if (current !== undefined) assertUnbroken(current, triggers);
+    const known = layouts.filter((each) => each.table.name === name);
+    const current = known.find((each) => each.active);
+    // No hash is stored until all three stand: a first installation that failed half way begins again.
+    if (known.some((each) => each.triggers !== null)) assertUnbroken(name, triggers);
     const isNew = current === undefined || !sameDefinition(current, wanted);
     const layout = isNew ? wanted : current;
     if (isNew) nextId++;
@@ -110,13 +113,13 @@ async function prepareCaptures(
  * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
  * anew a table drops them, too.) Installing capture again in silence would hide that.
  */
-function assertUnbroken(layout: StoredLayout, found: readonly FoundTrigger[]): void {
-  // No hash is stored until all three stand: an installation that failed half way begins again.
-  if (layout.triggers === null) return;
-  const { name } = layout.table;
-  const gone = EVENTS.map((event) => triggerName(name, event)).find(
-    (trigger) => !found.some((each) => each.table === name && each.name === trigger),
+function assertUnbroken(name: string, found: readonly FoundTrigger[]): void {
+  const stands = (trigger: string) =>
+    found.some((each) => each.table === name && each.name === trigger);
+  const goneEvent = EVENTS.find(
+    (event) => !stands(triggerName(name, event)) && !stands(standInName(name, event)),
   );
+  const gone = goneEvent && triggerName(name, goneEvent);
   if (gone === undefined) return;
   throw new TidemarkError(
     "TM-CAPTURE-BROKEN",
@@ -234,20 +237,22 @@ export async function loadTriggers(
 /** Hash over our triggers of a table, as the server keeps them. */
 export function triggersHash(found: readonly FoundTrigger[], table: string): string {
   const ours = EVENTS.map((event) => {
-    const name = triggerName(table, event);
-    const trigger = found.find((each) => each.table === table && each.name === name);
-    return trigger === undefined
-      ? "missing"
-      : `${trigger.event} ${trigger.timing} ${trigger.statement}`;
+    const standing = [triggerName(table, event), standInName(table, event)].map((name) => {
+      const trigger = found.find((each) => each.table === table && each.name === name);
+      return trigger && `${trigger.event} ${trigger.timing} ${trigger.statement}`;
+    });
+    return standing.filter((each) => each !== undefined).join(" and ") || "missing";
   });
   return sha256("triggers", ...ours);
 }
 
 function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[]): TriggerPlan[] {
+  const { name } = layout.table;
   return EVENTS.map((event) => ({
     layout,
     event,
-    replace: found.some((each) => each.name === triggerName(layout.table.name, event)),
+    stands: found.some((each) => each.name === triggerName(name, event)),
+    standInStands: found.some((each) => each.name === standInName(name, event)),
     precedes: firstForeign(layout, event, found),
   }));
 }
@@ -268,18 +273,6 @@ function firstForeign(
   return foreign?.name ?? null;
 }
 
-function triggerStatements(plan: TriggerPlan, replaces: boolean): string[] {
-  if (replaces || !plan.replace) return [createTrigger(plan, replaces)];
-  // Without CREATE OR REPLACE the table is locked meanwhile, so that no write slips through.
-  const table = quoteName(plan.layout.table.name);
-  return [
-    `LOCK TABLES ${table} WRITE`,
-    `DROP TRIGGER ${quoteName(triggerName(plan.layout.table.name, plan.event))}`,
-    createTrigger(plan, false),
-    "UNLOCK TABLES",
-  ];
-}
-
 const LOCK_SECONDS = 1;
 const LOG_EVERY_MS = 10_000;
 
@@ -295,7 +288,9 @@ async function installTrigger(session: Session, plan: TriggerPlan, logger: Logge
   for (let attempt = 0; ; attempt++) {
     try {
       await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
-      for (const statement of statements) await session.run(statement, [], { table });
+      for (const statement of statements) {
+        await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
+      }
       return;
     } catch (error) {
       if (statements.length > 1) await session.run("UNLOCK TABLES");
@@ -321,7 +316,7 @@ function withGrant(error: unknown, session: Session, table: string): unknown {
   if (!(error instanceof TidemarkError) || error.code !== "TM-GRANT-MISSING") return error;
   if (error.fix !== undefined) return error;
   return new TidemarkError(error.code, error.message, {
-    fix: `GRANT SELECT, TRIGGER ON ${quoteName(session.database)}.${quoteName(table)} TO CURRENT_USER -- as an administrator, for the user of the URL`,
+    fix: `GRANT SELECT, TRIGGER ON ${quoteName(session.database)}.${quoteName(table)} TO ${session.account};`,
     details: error.details,
   });
 }

@@ -1,10 +1,12 @@
 import type { Connection } from "mysql2/promise";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
+import type { TidemarkError } from "../../core/errors.ts";
 import { sha256 } from "../../core/hash.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { type Context, classify, classifyConnect } from "./errors.ts";
 import { type Flavour, flavourOf } from "./flavour.ts";
+import { quoteText } from "./identifiers.ts";
 
 /** Every value of the server as its text, SQL NULL as null: no number or date of JavaScript in between. */
 export type Cell = string | null;
@@ -22,6 +24,11 @@ export interface SessionOptions {
   readonly tableLockSeconds?: number;
 }
 
+interface ServerFacts {
+  readonly flavour: Flavour;
+  readonly account: string;
+}
+
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
@@ -31,15 +38,18 @@ const CONNECT_TIMEOUT_MS = 10_000;
 export class Session {
   readonly database: string;
   readonly flavour: Flavour;
+  /** Whose rights we have, as a GRANT names it. */
+  readonly account: string;
   /** The server's number for this connection. */
   readonly id: number;
   readonly #connection: Connection;
   #queue: Promise<unknown> = Promise.resolve();
 
-  private constructor(connection: Connection, address: Address, flavour: Flavour) {
+  private constructor(connection: Connection, database: string, server: ServerFacts) {
     this.#connection = connection;
-    this.database = address.database;
-    this.flavour = flavour;
+    this.database = database;
+    this.flavour = server.flavour;
+    this.account = server.account;
     this.id = connection.threadId;
   }
 
@@ -47,11 +57,15 @@ export class Session {
     const address = parseAddress(options.url, options.name);
     const connection = await connect(address);
     try {
-      const [versions] = await connection.query("SELECT VERSION()");
-      const flavour = flavourOf(String((versions as unknown as Cell[][])[0]?.[0]));
+      const [rows] = await connection.query("SELECT VERSION(), CURRENT_USER()");
+      const [version, user] = (rows as unknown as Cell[][])[0] ?? [];
+      const flavour = flavourOf(String(version));
       await connection.query(`SET ${settings(flavour, session).join(", ")}`);
       await connection.query(`SET SESSION TRANSACTION ISOLATION LEVEL ${session.isolation}`);
-      return new Session(connection, address, flavour);
+      return new Session(connection, address.database, {
+        flavour,
+        account: accountName(user ?? ""),
+      });
     } catch (error) {
       connection.destroy();
       throw classifyConnect(error, address.server);
@@ -63,7 +77,7 @@ export class Session {
       const [rows] = await this.#connection.query(sql, ...bound(binds));
       return rows as unknown as Cell[][];
     } catch (error) {
-      throw classify(error, context);
+      throw this.#explain(error, context);
     }
   }
 
@@ -73,8 +87,12 @@ export class Session {
       const [result] = await this.#connection.query(sql, ...bound(binds));
       return (result as { affectedRows?: number }).affectedRows ?? 0;
     } catch (error) {
-      throw classify(error, context);
+      throw this.#explain(error, context);
     }
+  }
+
+  #explain(error: unknown, context: Context): TidemarkError {
+    return classify(error, { database: this.database, account: this.account, ...context });
   }
 
   /** The first cell of the first row; null when there is none. */
@@ -109,6 +127,12 @@ export class Session {
   destroy(): void {
     this.#connection.destroy();
   }
+}
+
+/** `sync@%` to `'sync'@'%'`; a name may hold the sign itself, a host may not. */
+export function accountName(user: string): string {
+  const at = user.lastIndexOf("@");
+  return `${quoteText(user.slice(0, at))}@${quoteText(user.slice(at + 1))}`;
 }
 
 /** Without binds the driver must not look for `?` at all: a statement may be megabytes of literals. */

@@ -3,8 +3,8 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type FoundTrigger, loadTriggers, planCapture, triggersHash } from "./capture.ts";
-import { EVENTS, triggerName } from "./capture-sql.ts";
-import type { Cell, Session } from "./connection.ts";
+import { EVENTS, standInName, triggerName } from "./capture-sql.ts";
+import { accountName, type Cell, type Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
@@ -16,6 +16,7 @@ export async function diagnoseSource(
 ): Promise<readonly Finding[]> {
   const variables = await serverVariables(session);
   return [
+    binaryLogFinding(variables, session.flavour.closedSnapshots),
     ...serverFindings(variables),
     ...(await replicaFindings(session)),
     ...(await rightFindings(session, variables, tables)),
@@ -40,18 +41,21 @@ async function serverVariables(session: Session): Promise<Variables> {
 
 const WIDE_PACKET = 64 << 20;
 
+function binaryLogFinding(variables: Variables, closedSnapshots: boolean): Finding {
+  if (closedSnapshots)
+    return ok("binary-log", "Snapshots are closed with the binary log or without.");
+  return ["ON", "1"].includes(variables.get("log_bin") ?? "")
+    ? ok("binary-log", "The binary log is on: consistent snapshots wait for commits under way.")
+    : warning(
+        "binary-log",
+        "The binary log is off: a snapshot may miss a commit under way, so that more of them are taken twice (each is checked).",
+        "start the server with --log-bin",
+      );
+}
+
 function serverFindings(variables: Variables): Finding[] {
   const is = (name: string, ...values: string[]) => values.includes(variables.get(name) ?? "");
   const findings: Finding[] = [];
-  findings.push(
-    is("log_bin", "ON", "1")
-      ? ok("binary-log", "The binary log is on: consistent snapshots wait for commits under way.")
-      : warning(
-          "binary-log",
-          "The binary log is off: a snapshot may miss a commit under way, so that more of them are taken twice (each is checked).",
-          "start the server with --log-bin",
-        ),
-  );
   if (!is("innodb_flush_log_at_trx_commit", "1")) {
     findings.push(
       warning(
@@ -131,11 +135,6 @@ async function rightFindings(
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
   const grants = (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
-  const user = (await session.value("SELECT CURRENT_USER()")) ?? "";
-  const account = user
-    .split("@")
-    .map((part) => `'${part}'`)
-    .join("@");
   const all = grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant));
   const findings: Finding[] = [];
   const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
@@ -155,8 +154,8 @@ async function rightFindings(
     findings.push(
       failure(
         "trigger-right",
-        `User ${user} may not create triggers in ${session.database}.`,
-        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${quoteName(session.database)}.* TO ${account}`,
+        `User ${session.account} may not create triggers in ${session.database}.`,
+        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${quoteName(session.database)}.* TO ${session.account}`,
       ),
     );
   }
@@ -205,7 +204,10 @@ async function triggerFindings(
     const ours = found.filter((each) => each.table === name && isOurs(each.name));
     if (layout.triggers !== triggersHash(found, name)) {
       const gone = EVENTS.filter(
-        (event) => !ours.some((each) => each.name === triggerName(name, event)),
+        (event) =>
+          !ours.some((each) =>
+            [triggerName(name, event), standInName(name, event)].includes(each.name),
+          ),
       );
       const what = gone.length > 0 ? `no trigger for ${gone.join(", ")}` : "a changed trigger";
       findings.push(
@@ -253,12 +255,7 @@ function definerFindings(
     failure(
       "trigger-definer",
       `The triggers of ${table} belong to ${definer}, who does not exist: every write to the table fails (error 1449).`,
-      `CREATE USER ${definer
-        .split("@")
-        .map((part) => `'${part}'`)
-        .join(
-          "@",
-        )} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table; or drop the triggers and run again`,
+      `CREATE USER ${accountName(definer)} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table; or drop the triggers and run again`,
     ),
   );
 }

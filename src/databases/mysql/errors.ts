@@ -7,6 +7,10 @@ export interface Context {
   /** `orders`, when the statement writes one table. */
   readonly table?: string;
   readonly database?: string;
+  /** The account that the server knows us as, ready for a GRANT. */
+  readonly account?: string;
+  /** What the statement needs on the whole database, where it is known. */
+  readonly right?: string;
 }
 
 interface Rule {
@@ -208,7 +212,7 @@ function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
     ...(raw.sqlState === undefined ? {} : { sqlState: raw.sqlState }),
     ...(raw.code === undefined ? {} : { code: raw.code }),
   };
-  const fix = known.fix ?? grantIn(raw.message);
+  const fix = known.fix ?? grantIn(raw.message, context);
   const options: ErrorOptions = fix === undefined ? { details } : { details, fix };
   return new TidemarkError(known.code, `${known.text}${place}${number}`, options);
 }
@@ -234,15 +238,32 @@ function namesIn(message: string): { column?: string; constraint?: string } {
   };
 }
 
-/** What an administrator would grant, where the server says what it refused to whom. */
-function grantIn(message: string): string | undefined {
-  const table = /^([A-Z, ]+) command denied to user ('[^']*'@'[^']*') for table (.+)$/.exec(
-    message,
-  );
-  if (table !== null) return `GRANT ${table[1]} ON ${table[3]} TO ${table[2]};`;
-  const database = /^Access denied for user ('[^']*'@'[^']*') to database '([^']*)'$/.exec(message);
-  if (database === null) return undefined;
-  return `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, TRIGGER ON ${quoteName(database[2] ?? "")}.* TO ${database[1]};`;
+/**
+ * What an administrator would grant, where the server says what it refused. The host in its message
+ * is the one we come from: the account may be another, so the session's own word goes first.
+ */
+function grantIn(message: string, context: Context): string | undefined {
+  const denied =
+    /^([A-Z, ]+) command denied to user ('[^']*'@'[^']*') for (?:column '[^']*' in )?table (.+)$/.exec(
+      message,
+    );
+  if (denied !== null) {
+    const [, right, user, table = ""] = denied;
+    return `GRANT ${right} ON ${tableIn(table, context)} TO ${context.account ?? user};`;
+  }
+  const refused = /^Access denied for user ('[^']*'@'[^']*') to database '([^']*)'$/.exec(message);
+  if (refused === null) return undefined;
+  const [, user, database = ""] = refused;
+  return `GRANT ${context.right ?? ALL_WE_NEED} ON ${quoteName(database)}.* TO ${context.account ?? user};`;
+}
+
+const ALL_WE_NEED = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER";
+
+/** MariaDB says `db`.`t`, MySQL only 't'. */
+function tableIn(text: string, { database }: Context): string {
+  const name = /^'(.+)'$/.exec(text)?.[1];
+  if (name === undefined) return text;
+  return database === undefined ? quoteName(name) : `${quoteName(database)}.${quoteName(name)}`;
 }
 
 function isConnectionError(raw: DriverError): boolean {

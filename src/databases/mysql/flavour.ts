@@ -19,8 +19,10 @@ export interface Flavour {
   readonly jsonKeepsText: boolean;
   /** Largest scale of DECIMAL. */
   readonly maxDecimalScale: number;
-  /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else drop and create under a table lock. */
+  /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
   readonly replacesTriggers: boolean;
+  /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
+  readonly closedSnapshots: boolean;
   /** Can a block of statements run without a stored procedure, so that waiting costs no round trips? */
   readonly anonymousBlocks: boolean;
   /** Session settings on top of the common ones. */
@@ -66,6 +68,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     jsonKeepsText: true,
     maxDecimalScale: 38,
     replacesTriggers: true,
+    closedSnapshots: false,
     anonymousBlocks: true,
     settings: [
       // A long IN list must stay a range of the key and not become a temporary table.
@@ -89,6 +92,7 @@ function mysqlFlavour(version: string): Flavour {
     jsonKeepsText: false,
     maxDecimalScale: 30,
     replacesTriggers: false,
+    closedSnapshots: true,
     anonymousBlocks: false,
     settings: [
       // Otherwise table sizes and the next AUTO_INCREMENT are up to a day old.

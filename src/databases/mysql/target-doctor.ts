@@ -66,15 +66,11 @@ async function rightFindings(session: Session): Promise<Finding[]> {
   if (rights.includes("ALL PRIVILEGES") || missing.length === 0) {
     return [ok("rights", "The user has the rights that applying needs.")];
   }
-  const user = ((await session.value("SELECT CURRENT_USER()")) ?? "")
-    .split("@")
-    .map((part) => `'${part}'`)
-    .join("@");
   return [
     warning(
       "rights",
       `On the whole database the user lacks: ${missing.join(", ")}. Rights on single tables are not looked at.`,
-      `GRANT ${NEEDED.join(", ")} ON ${quoteName(session.database)}.* TO ${user}`,
+      `GRANT ${NEEDED.join(", ")} ON ${quoteName(session.database)}.* TO ${session.account}`,
     ),
   ];
 }

@@ -120,7 +120,8 @@ export class MysqlTransaction implements TargetTransaction {
     // Creating and dropping one does not commit.
     const staged = quoteName(`${PREFIX}staged`);
     await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${staged}`, table);
-    await this.#run(`CREATE TEMPORARY TABLE ${staged} LIKE ${statements.name}`, table);
+    const create = `CREATE TEMPORARY TABLE ${staged} LIKE ${statements.name}`;
+    await this.#run(create, table, "CREATE TEMPORARY TABLES");
     for (const statement of statements.inserts(rows, false, staged)) {
       await this.#run(statement, table);
     }
@@ -142,9 +143,10 @@ export class MysqlTransaction implements TargetTransaction {
     );
   }
 
-  #run(statement: string, table: BoundTable): Promise<number> {
+  #run(statement: string, table: BoundTable, right?: string): Promise<number> {
     this.#written = true;
-    return this.#session.run(statement, [], { table: table.name.name });
+    const needed = right === undefined ? {} : { right };
+    return this.#session.run(statement, [], { table: table.name.name, ...needed });
   }
 }
 

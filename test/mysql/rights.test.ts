@@ -1,0 +1,194 @@
+// What docs/reference/grants.md asks for is enough, and each error for a missing right gives the
+// statement that mends it (G8).
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { DatabaseOptions } from "../../src/core/database.ts";
+import { TidemarkError } from "../../src/core/errors.ts";
+import { START } from "../../src/core/position.ts";
+import type { CaptureTable } from "../../src/core/source.ts";
+import { mysql } from "../../src/databases/mysql/index.ts";
+import { available } from "../servers/index.ts";
+import { asTarget, type Bed, cutOnce, only, openBed, openLog, SERVERS } from "./bed.ts";
+
+const PASSWORD = "of-the-user";
+const SOURCE = ["SELECT", "TRIGGER", "CREATE", "INSERT", "UPDATE", "DELETE"];
+const TARGET = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "CREATE TEMPORARY TABLES"];
+/** Enough rows to be staged in a temporary table. */
+const MANY = 200;
+
+interface User extends AsyncDisposable {
+  readonly options: DatabaseOptions;
+}
+
+/** A user of the bed's database, with these rights on it. */
+async function makeUser(bed: Bed, ...rights: string[]): Promise<User> {
+  const [[[database = ""] = []]] = (await bed.admin.query("SELECT DATABASE()")) as unknown as [
+    string[][],
+  ];
+  const user = `u_${database}`.slice(0, 30);
+  await bed.admin.query(`CREATE USER ${user} IDENTIFIED BY '${PASSWORD}'`);
+  await bed.admin.query(`GRANT ${rights.join(", ")} ON ${database}.* TO ${user}`);
+  return {
+    options: bed.as(user, PASSWORD),
+    async [Symbol.asyncDispose]() {
+      await bed.admin.query(`DROP USER ${user}`);
+    },
+  };
+}
+
+async function trust(bed: Bed, on: boolean): Promise<void> {
+  await bed.admin.query(`SET GLOBAL log_bin_trust_function_creators = ${on ? 1 : 0}`);
+}
+
+/** Fills a table with a unique key beside its own, and writes it over. */
+async function apply(options: DatabaseOptions, table: CaptureTable): Promise<void> {
+  const target = await mysql.openTarget(options);
+  try {
+    const plan = await target.plan([asTarget(table)]);
+    await target.prepare(plan);
+    const session = await target.openApplier("a->b", plan.tables);
+    if (session === null) throw new Error("the lease is taken");
+    try {
+      const begun = { timeline: "", position: START, hash: "", tables: [] };
+      const next = { ...begun, timeline: "t", position: { batch: 1, chunk: 0 }, hash: "h" };
+      const rows = Array.from({ length: MANY }, (_, id) => [`${id}`, `v${id}`]);
+      const transaction = await session.begin(await session.load());
+      await transaction.put(only(plan.tables), rows);
+      await transaction.put(only(plan.tables), rows);
+      await transaction.commit(next);
+    } finally {
+      await session.close();
+    }
+  } finally {
+    await target.close();
+  }
+}
+
+async function capture(options: DatabaseOptions, tables: readonly CaptureTable[]): Promise<void> {
+  await using _ = await openLog({ options }, tables);
+}
+
+/** Tries until it works, and each time does what the error says. Returns what it was told. */
+async function followFixes(bed: Bed, work: () => Promise<void>): Promise<string[]> {
+  const fixes: string[] = [];
+  for (;;) {
+    try {
+      await work();
+      return fixes;
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== "TM-GRANT-MISSING") throw error;
+      const fix = error.fix ?? "";
+      expect(fix, error.message).not.toBe("");
+      expect(fixes).not.toContain(fix);
+      fixes.push(fix);
+      await bed.admin.query(fix);
+    }
+  }
+}
+
+describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
+  let bed: Bed;
+  let tables: readonly CaptureTable[];
+
+  beforeAll(async () => {
+    bed = await openBed(kind);
+    await trust(bed, false);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) UNIQUE)");
+    tables = await bed.capture("t");
+  });
+  afterAll(async () => {
+    await trust(bed, false);
+    await bed[Symbol.asyncDispose]();
+  });
+
+  it("documented are enough to capture, to change how, to apply and to go", async () => {
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) UNIQUE)");
+    const [table] = await other.capture("t");
+    if (table === undefined) throw new Error("one table");
+    const more = kind === "mysql" ? ["LOCK TABLES"] : [];
+    await using user = await makeUser(other, ...SOURCE, ...more, "DROP");
+    await trust(other, true);
+    await capture(user.options, [table]);
+    await capture(user.options, [{ ...table, columns: ["id"] }]);
+    // MariaDB asks for it to drop triggers, too; MySQL only to create them.
+    if (kind === "mysql") await trust(other, false);
+    const catalog = await mysql.openCatalog(user.options);
+    await catalog.uninstall();
+    await catalog.close();
+    await trust(other, false);
+
+    await using applied = await openBed(kind);
+    await using applier = await makeUser(applied, ...TARGET);
+    await apply(applier.options, table);
+    const [count] = await applied.admin.query("SELECT COUNT(*) FROM t");
+    expect(count).toEqual([[`${MANY}`]]);
+  });
+
+  it("that are missing are named one by one, with a statement that grants them", async () => {
+    await using user = await makeUser(bed, "SELECT");
+    const first = await followFixes(bed, () => capture(user.options, tables));
+    expect(first).toContain("SET GLOBAL log_bin_trust_function_creators = 1");
+    const [table] = tables;
+    if (table === undefined) throw new Error("one table");
+    const changed = await followFixes(bed, () =>
+      capture(user.options, [{ ...table, columns: ["id"] }]),
+    );
+    expect(changed.join()).toMatch(kind === "mysql" ? /^GRANT LOCK TABLES, TRIGGER ON/ : /^$/);
+    await bed.admin.query("DELETE FROM t");
+    const applied = await followFixes(bed, () => apply(user.options, table));
+    expect(applied.join()).toContain("CREATE TEMPORARY TABLES");
+  });
+});
+
+describe.skipIf(!available("mysql"))("triggers that the server cannot replace", () => {
+  async function logged(bed: Bed): Promise<string> {
+    const [[[count = ""] = []]] = (await bed.admin.query(
+      "SELECT COUNT(*) FROM tidemark_change_log WHERE id > 0",
+    )) as unknown as [string[][]];
+    return count;
+  }
+
+  it("log on when they may not be made anew", async () => {
+    await using bed = await openBed("mysql");
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
+    const [table] = await bed.capture("t");
+    if (table === undefined) throw new Error("one table");
+    await using user = await makeUser(bed, ...SOURCE, "LOCK TABLES");
+    await trust(bed, true);
+    await capture(user.options, [table]);
+    await trust(bed, false);
+    const narrower = [{ ...table, columns: ["id"] }];
+    await expect(capture(user.options, narrower)).rejects.toMatchObject({
+      code: "TM-GRANT-MISSING",
+    });
+    await bed.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
+    expect(await logged(bed)).toBe("3");
+    await trust(bed, true);
+    await capture(user.options, narrower);
+    await trust(bed, false);
+    await bed.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
+    expect(await logged(bed)).toBe("6");
+  });
+
+  it.each([
+    ["between the old one and the new", true],
+    ["with the new one made", false],
+  ])("log each change once after a death %s", async (_, dropped) => {
+    await using bed = await openBed("mysql");
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
+    const tables = await bed.capture("t");
+    await capture(bed.options, tables);
+    const [triggers] = (await bed.admin.query(
+      "SELECT TRIGGER_NAME, EVENT_MANIPULATION, ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+    )) as unknown as [string[][]];
+    for (const [name, event, body] of triggers) {
+      await bed.admin.query(`CREATE TRIGGER ${name}_next AFTER ${event} ON t FOR EACH ROW ${body}`);
+      if (dropped) await bed.admin.query(`DROP TRIGGER ${name}`);
+    }
+    await using opened = await openLog(bed, tables);
+    await bed.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
+    const batch = await cutOnce(opened.log);
+    expect(batch?.changes.map(({ op }) => op)).toEqual(["insert", "update", "delete"]);
+    expect(triggers.length).toBe(3);
+  });
+});
