@@ -53,6 +53,7 @@ export class Applier {
   /** A batch of which only a part is in the stream, and may be for long. */
   #unfinished = 0;
   #falseStarts = NO_FALSE_STARTS;
+  #postponeUpTo = 0;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -101,7 +102,8 @@ export class Applier {
   async #recover(error: TidemarkError): Promise<void> {
     if (!error.retryable) throw this.#stopped(error);
     this.#report({ error: statusError(error) });
-    const { beganAnew } = error.details;
+    const { beganAnew, postponeUpTo } = error.details;
+    if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
     if (typeof beganAnew === "number") {
       const known = this.#falseStarts.batch === beganAnew ? this.#falseStarts.count : 0;
       this.#falseStarts = { batch: beganAnew, count: known + 1 };
@@ -189,7 +191,8 @@ export class Applier {
   ): Promise<void> {
     const { from, queue } = this.#options;
     const stream = await queue.openStream(from);
-    const work = new ApplierWork(this.#options, session, progress);
+    const lessons = { postponeUpTo: this.#postponeUpTo };
+    const work = new ApplierWork(this.#options, session, progress, lessons);
     await work.begin();
     await this.#checkRefusal(work.progress.position);
     const confirmer = new Confirmer(session, this.#notices);

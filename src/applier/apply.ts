@@ -1,12 +1,16 @@
 import { isTidemarkError } from "../core/errors.ts";
 import type { TargetTransaction } from "../core/target.ts";
-import type { Row } from "../core/value.ts";
+import { type Row, UNCHANGED } from "../core/value.ts";
 import type { SyncTable } from "./mapping.ts";
 import type { NetEffect, TableEffect } from "./net-effect.ts";
 
 /**
- * Applies a net effect inside a transaction: as sets first; when a constraint objects, change by
- * change in log order, which is legal wherever the target's constraints hold at the source too.
+ * Applies a net effect inside a transaction, in the first of these ways that no constraint objects to:
+ *
+ * 1. as sets;
+ * 2. change by change in log order, which is legal wherever the target's constraints hold at the
+ *    source too, row by row;
+ * 3. anew: every row touched is deleted, then those that stand are inserted. Legal wherever the end is.
  *
  * `tables`: all of the sync, parents before children.
  */
@@ -15,12 +19,40 @@ export async function applyEffect(
   effect: NetEffect,
   tables: readonly SyncTable[],
 ): Promise<void> {
-  try {
-    await transaction.attempt(() => applySets(transaction, effect, tables));
-  } catch (error) {
-    if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
-    await transaction.attempt(() => applyOrdered(transaction, effect));
+  const ways = [
+    () => applySets(transaction, effect, tables),
+    ...(mayStepThrough(transaction, effect) ? [() => applyOrdered(transaction, effect)] : []),
+    ...(mayWriteAnew(transaction, effect) ? [() => applyAnew(transaction, effect, tables)] : []),
+  ];
+  let objection: unknown;
+  for (const way of ways) {
+    try {
+      return await transaction.attempt(way);
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
+      objection = error;
+    }
   }
+  throw objection;
+}
+
+/** Are there keys given up whose deletion a foreign key of the target would carry on to other rows? */
+export function movesReferredKeys(effect: NetEffect): boolean {
+  return effect.tables.some(({ table, moves }) => moves && table.bound.cascades);
+}
+
+/** A key that is given up, or comes back, must not take with it what refers to it. */
+function mayStepThrough({ enforcing }: TargetTransaction, effect: NetEffect): boolean {
+  if (!enforcing) return true;
+  return !effect.tables.some(
+    ({ table, moves, returns }) => table.bound.cascades && (moves || returns),
+  );
+}
+
+/** Rows of which only a part is known cannot be inserted. */
+function mayWriteAnew({ enforcing }: TargetTransaction, effect: NetEffect): boolean {
+  if (enforcing && effect.tables.some(({ table }) => table.bound.cascades)) return false;
+  return effect.ordered.every(({ row }) => row === null || !row.includes(UNCHANGED));
 }
 
 /** Children go before parents, parents come before children: foreign keys hold at every statement. */
@@ -29,20 +61,34 @@ async function applySets(
   effect: NetEffect,
   tables: readonly SyncTable[],
 ): Promise<void> {
-  const byTable = new Map(effect.tables.map((entry) => [entry.table, entry]));
-  const present = tables.flatMap((table) => byTable.get(table) ?? []);
-  for (const entry of [...present].reverse()) await removeSet(transaction, entry);
+  const present = inOrder(effect, tables);
+  const late = transaction.enforcing
+    ? present.filter(({ table, moves }) => moves && table.bound.cascades)
+    : [];
+  for (const entry of [...present].reverse()) {
+    if (entry.clear) await transaction.clear(entry.table.bound);
+    else await removeSet(transaction, entry, ({ moved }) => !(moved && late.includes(entry)));
+  }
   for (const entry of present) await putSet(transaction, entry);
+  // Only now does nothing refer to these any more.
+  for (const entry of late.reverse()) await removeSet(transaction, entry, ({ moved }) => moved);
 }
 
-async function removeSet(transaction: TargetTransaction, entry: TableEffect): Promise<void> {
-  if (entry.clear) return transaction.clear(entry.table.bound);
-  const gone = [...entry.rows.values()].filter(({ row }) => row === null);
-  if (gone.length > 0)
-    await transaction.remove(
-      entry.table.bound,
-      gone.map(({ key }) => key),
-    );
+function inOrder(effect: NetEffect, tables: readonly SyncTable[]): TableEffect[] {
+  const byTable = new Map(effect.tables.map((entry) => [entry.table, entry]));
+  return tables.flatMap((table) => byTable.get(table) ?? []);
+}
+
+async function removeSet(
+  transaction: TargetTransaction,
+  entry: TableEffect,
+  which: (outcome: { readonly moved: boolean }) => boolean,
+): Promise<void> {
+  const gone: Row[] = [];
+  for (const outcome of entry.rows.values()) {
+    if (outcome.row === null && which(outcome)) gone.push(outcome.key);
+  }
+  if (gone.length > 0) await transaction.remove(entry.table.bound, gone);
 }
 
 async function putSet(transaction: TargetTransaction, entry: TableEffect): Promise<void> {
@@ -61,5 +107,25 @@ async function applyOrdered(transaction: TargetTransaction, effect: NetEffect): 
     if (clear) await transaction.clear(table.bound);
     if (gone.length > 0) await transaction.remove(table.bound, gone);
     if (row !== null) await transaction.put(table.bound, [row]);
+  }
+}
+
+async function applyAnew(
+  transaction: TargetTransaction,
+  effect: NetEffect,
+  tables: readonly SyncTable[],
+): Promise<void> {
+  const present = inOrder(effect, tables);
+  for (const { table, clear, rows } of [...present].reverse()) {
+    if (clear) await transaction.clear(table.bound);
+    else
+      await transaction.remove(
+        table.bound,
+        [...rows.values()].map(({ key }) => key),
+      );
+  }
+  for (const { table, rows } of present) {
+    const standing = [...rows.values()].flatMap(({ row }) => (row === null ? [] : [row]));
+    if (standing.length > 0) await transaction.put(table.bound, standing, { fresh: true });
   }
 }

@@ -40,6 +40,7 @@ export class DeliverTarget implements Target {
         columns: table.columns.map(({ name, type }) => ({ name, type })),
         key: table.key.map((key) => table.columns.findIndex(({ name }) => name === key)),
         parents: [],
+        cascades: false,
       }),
     );
     return { statements: [], mappings: [], tables: bound };
@@ -110,6 +111,7 @@ interface Delivering {
 const DELIVERY_CHANGES = 10_000;
 
 class DeliverTransaction implements TargetTransaction {
+  readonly enforcing = false;
   readonly #to: Delivering;
   #changes: RowChange[] = [];
 
@@ -141,6 +143,9 @@ class DeliverTransaction implements TargetTransaction {
   async clear(table: BoundTable): Promise<void> {
     await this.#add({ table: formatTable(table.name), op: "clear", key: null, row: null });
   }
+
+  /** A function has no foreign keys. */
+  async verify(): Promise<void> {}
 
   async commit(next: Progress): Promise<void> {
     if (this.#changes.length > 0) await this.#to.deliver(this.#changes, next);

@@ -1,8 +1,8 @@
-import { isTidemarkError } from "../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
 import type { RowLines } from "../core/row-lines.ts";
-import type { ApplierSession, Progress, TargetTransaction } from "../core/target.ts";
-import { applyEffect } from "./apply.ts";
+import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
+import { applyEffect, movesReferredKeys } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import type { SyncTable } from "./mapping.ts";
@@ -26,7 +26,13 @@ export class Group {
   readonly #tables: readonly SyncTable[];
   readonly #mappings: LayoutMappings;
   readonly #states: TableStates;
+  /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
+  readonly #postponeUpTo: number;
   #progress: Progress;
+  #postponing = false;
+  readonly #touched = new Set<BoundTable>();
+  /** Of the piece taken last. */
+  #batch = 0;
   #transaction: TargetTransaction | null = null;
   #effect = new NetEffect();
   #changes = 0;
@@ -41,6 +47,7 @@ export class Group {
       readonly tables: readonly SyncTable[];
       readonly mappings: LayoutMappings;
       readonly states: TableStates;
+      readonly postponeUpTo: number;
     },
   ) {
     this.#session = session;
@@ -48,6 +55,7 @@ export class Group {
     this.#tables = parts.tables;
     this.#mappings = parts.mappings;
     this.#states = parts.states;
+    this.#postponeUpTo = parts.postponeUpTo;
   }
 
   /** Has a transaction been begun at the target? */
@@ -72,13 +80,14 @@ export class Group {
   /** Takes a piece of a batch, or of a chunk meant for this sync. */
   async take(piece: Piece): Promise<void> {
     const { copy } = piece;
+    this.#batch = piece.header.batch;
     // The first chunk turns the table to "copying" before the changes that follow it are judged.
     if (copy !== null) this.#states.advance(copy, piece);
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
     await this.#takeChanges(piece);
     this.#bytes += piece.bytes;
-    if (this.#bytes >= FLUSH_BYTES) await this.#flush();
+    if (this.#bytes >= FLUSH_BYTES) await this.#flush(piece.mark.last);
   }
 
   async #takeChanges({ copy, changes }: Piece): Promise<void> {
@@ -90,7 +99,7 @@ export class Group {
       if (mapping.incomplete && change.row !== null) this.#states.copyAnew(mapping.table.source);
       this.#effect.add(mapping.effectOf(change));
       this.#changes++;
-      if (this.#effect.size >= FLUSH_CHANGES) await this.#flush();
+      if (this.#effect.size >= FLUSH_CHANGES) await this.#flush(false);
     }
   }
 
@@ -101,12 +110,13 @@ export class Group {
     if (mapping === null) return true;
     if (!mapping.isPlain || lines.filtered) return false;
     // What came before them is applied before them.
-    const transaction = await this.#flush();
+    const transaction = await this.#flush(true);
     const { putLines } = transaction;
     if (putLines === undefined) return false;
     try {
       const { bound } = mapping.table;
       const taken = await transaction.attempt(() => putLines.call(transaction, bound, lines));
+      this.#touched.add(bound);
       if (taken) this.#changes += lines.rows;
       return taken;
     } catch (error) {
@@ -118,7 +128,8 @@ export class Group {
 
   /** Commits everything taken, and progress up to where the inbox stands. */
   async commit(inbox: Inbox): Promise<void> {
-    const transaction = await this.#flush();
+    const transaction = await this.#flush(true);
+    if (this.#postponing) await transaction.verify([...this.#touched]);
     const { position, hash } = inbox;
     const { timeline } = this.#progress;
     const next: Progress = { timeline, position, hash, tables: this.#states.all };
@@ -127,6 +138,7 @@ export class Group {
     this.#progress = next;
     this.#changes = 0;
     this.#bytesTaken = 0;
+    this.#touched.clear();
   }
 
   async rollback(): Promise<void> {
@@ -135,17 +147,59 @@ export class Group {
     await transaction?.rollback();
   }
 
-  async #flush(): Promise<TargetTransaction> {
-    this.#transaction ??= await this.#session.begin(this.#progress, {
-      relaxed: this.#states.pending > 0 || this.#progress.tables.some(isNotLive),
-    });
+  /** `whole`: nothing more of the batches in the effect is to come. */
+  async #flush(whole: boolean): Promise<TargetTransaction> {
+    this.#transaction ??= await this.#begin();
     if (this.#effect.size > 0) {
-      await applyEffect(this.#transaction, this.#effect, this.#tables);
+      await this.#apply(this.#transaction, whole);
       this.#effect = new NetEffect();
     }
     this.#bytes = 0;
     return this.#transaction;
   }
+
+  #begin(): Promise<TargetTransaction> {
+    const relaxed = this.#states.pending > 0 || this.#progress.tables.some(isNotLive);
+    // While a copy is under way parents may be missing that it will bring.
+    this.#postponing = !relaxed && this.#progress.position.batch < this.#postponeUpTo;
+    return this.#session.begin(this.#progress, { relaxed, postponed: this.#postponing });
+  }
+
+  async #apply(transaction: TargetTransaction, whole: boolean): Promise<void> {
+    for (const { table } of this.#effect.tables) this.#touched.add(table.bound);
+    try {
+      // What still refers to the keys given up may be among the changes to come.
+      if (transaction.enforcing && !whole && movesReferredKeys(this.#effect)) throw tooLarge();
+      await applyEffect(transaction, this.#effect, this.#tables);
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
+      if (this.#postponing || !transaction.enforcing) throw error;
+      throw postponed(this.#batch, error);
+    }
+  }
+}
+
+/**
+ * A transaction of the source may keep its foreign keys only at its end: a child before its parent,
+ * further ahead than what is applied at a time; rows that exchange unique values while others refer
+ * to them. So the group is begun again, with foreign keys checked when all of it stands.
+ */
+function postponed(batch: number, cause: TidemarkError): TidemarkError {
+  return new TidemarkError(
+    "TM-APPLY-RETRY",
+    `Batch ${batch} breaks a rule of the target on its way: it is applied again, with foreign keys checked at its end.`,
+    { cause, details: { postponeUpTo: batch } },
+  );
+}
+
+function tooLarge(): TidemarkError {
+  return new TidemarkError(
+    "TM-APPLY-CONSTRAINT",
+    "A large batch changes keys that a foreign key of the target refers to with ON DELETE CASCADE, SET NULL or SET DEFAULT: deleting the old ones would carry on to rows that stay.",
+    {
+      fix: "Let the applier put foreign keys off: see docs/errors/TM-APPLY-CONSTRAINT.md.",
+    },
+  );
 }
 
 function isNotLive({ state }: Progress["tables"][number]): boolean {

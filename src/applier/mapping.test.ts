@@ -22,6 +22,7 @@ function table(columns: readonly string[], rule: Partial<TableRule> = {}): SyncT
     columns: columns.map((name) => ({ name, type: text })),
     key: [columns.indexOf("id")],
     parents: [],
+    cascades: false,
   };
   return {
     source: "t",

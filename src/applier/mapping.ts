@@ -24,6 +24,8 @@ export interface RowEffect {
   readonly table: SyncTable;
   /** Keys (order of `bound.key`) of rows that are no longer there. */
   readonly gone: readonly Row[];
+  /** The row of `gone` stands under another key now: what refers to it does not go with it. */
+  readonly moved: boolean;
   /** The row as it must stand (order of `bound.columns`), null when there is none. */
   readonly row: Row | null;
   /** Every row of the table is gone (before the rest of this effect). */
@@ -80,16 +82,19 @@ export class LayoutMapping {
     const { table } = this;
     const clear = change.op === "truncate";
     const fresh = change.op === "insert";
+    const moved = change.op === "update" && change.keyBefore !== null;
     const before = change.keyBefore === null ? null : this.#pick(change.keyBefore, this.#keyInKey);
     if (change.row === null) {
-      return { table, clear, fresh, gone: before === null ? NONE : [before], row: null };
+      return { table, clear, fresh, moved, gone: before === null ? NONE : [before], row: null };
     }
     const row = this.incomplete ? null : this.#rowFor(change, change.row);
-    if (before === null && row !== null) return { table, clear, fresh, gone: NONE, row };
+    if (before === null && row !== null) return { table, clear, fresh, moved, gone: NONE, row };
     const key = this.#pick(change.row, this.#keyInRow);
     const gone = before === null || sameRow(before, key) ? NONE : [before];
     const leaves = row === null && !this.incomplete;
-    return { table, clear, fresh, gone: leaves ? [...gone, key] : gone, row };
+    // A row that leaves the filter is deleted, under whichever key it stood.
+    if (leaves) return { table, clear, fresh, moved: false, gone: [...gone, key], row };
+    return { table, clear, fresh, moved, gone, row };
   }
 
   /** The row as the target shall have it; null when a filter or a transform leaves it out. */

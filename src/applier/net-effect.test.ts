@@ -17,10 +17,11 @@ const table: SyncTable = {
     ],
     key: [0],
     parents: [],
+    cascades: false,
   },
 };
 
-const empty: RowEffect = { table, gone: [], row: null, clear: false, fresh: false };
+const empty: RowEffect = { table, gone: [], moved: false, row: null, clear: false, fresh: false };
 
 const key = fc.integer({ min: 1, max: 5 }).map(String);
 const effect: fc.Arbitrary<RowEffect> = fc.oneof(

@@ -7,6 +7,10 @@ export interface TableEffect {
   readonly table: SyncTable;
   /** Everything that stood before is gone. */
   clear: boolean;
+  /** A row has another key now. */
+  moves: boolean;
+  /** A key was gone in between, and stands again. */
+  returns: boolean;
   readonly rows: Map<string, RowOutcome>;
 }
 
@@ -16,6 +20,8 @@ export interface RowOutcome {
   readonly row: Row | null;
   /** First touched by an insert: most likely not at the target yet. */
   readonly fresh: boolean;
+  /** Gone, since the row has another key now. */
+  readonly moved: boolean;
 }
 
 /**
@@ -49,25 +55,29 @@ export class NetEffect {
       into.clear = true;
       into.rows.clear();
     }
-    for (const key of effect.gone) this.#set(into, key, null, false);
+    const { moved } = effect;
+    for (const key of effect.gone) this.#set(into, { key, row: null, fresh: false, moved });
     if (effect.row !== null) {
       const { row } = effect;
       const key = effect.table.bound.key.map((index) => row[index] ?? null);
-      this.#set(into, key, row, effect.fresh);
+      this.#set(into, { key, row, fresh: effect.fresh, moved: false });
     }
   }
 
-  #set(into: TableEffect, key: Row, row: Row | null, inserted: boolean): void {
+  #set(into: TableEffect, outcome: RowOutcome): void {
+    const { key, row, moved } = outcome;
     const text = keyText(into.table, key);
     const earlier = into.rows.get(text);
-    const fresh = earlier === undefined ? inserted : earlier.fresh && row !== null;
-    into.rows.set(text, { key, row, fresh });
+    const fresh = earlier === undefined ? outcome.fresh : earlier.fresh && row !== null;
+    if (moved) into.moves = true;
+    if (row !== null && earlier?.row === null) into.returns = true;
+    into.rows.set(text, { key, row, fresh, moved });
   }
 
   #effectOf(table: SyncTable): TableEffect {
     let effect = this.#tables.get(table);
     if (effect === undefined) {
-      effect = { table, clear: false, rows: new Map() };
+      effect = { table, clear: false, moves: false, returns: false, rows: new Map() };
       this.#tables.set(table, effect);
     }
     return effect;

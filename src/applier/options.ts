@@ -13,3 +13,9 @@ export interface ApplierOptions {
   readonly tables: readonly SyncTable[];
   readonly logger: Logger;
 }
+
+/** What an earlier attempt has taught. */
+export interface Lessons {
+  /** Foreign keys are to be checked only at the end of each group up to this batch. */
+  readonly postponeUpTo: number;
+}

@@ -4,7 +4,13 @@ import type { SyncTable } from "./mapping.ts";
 import { TableStates } from "./tables.ts";
 
 function table(fingerprint: string): SyncTable {
-  const bound = { name: { schema: null, name: "t" }, columns: [], key: [], parents: [] };
+  const bound = {
+    name: { schema: null, name: "t" },
+    columns: [],
+    key: [],
+    parents: [],
+    cascades: false,
+  };
   return { source: "t", rule: { table: "t" }, columns: [], key: [], bound, fingerprint };
 }
 

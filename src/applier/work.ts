@@ -4,7 +4,7 @@ import type { ApplierSession, Progress } from "../core/target.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
-import type { ApplierOptions } from "./options.ts";
+import type { ApplierOptions, Lessons } from "./options.ts";
 import { TableStates } from "./tables.ts";
 
 /** Whole batches are joined into one target transaction up to about this many changes. */
@@ -34,13 +34,19 @@ export class ApplierWork {
   #chunkAt = performance.now();
   #copySilenceMs = COPY_SILENCE_MS;
 
-  constructor(options: ApplierOptions, session: ApplierSession, progress: Progress) {
+  constructor(
+    options: ApplierOptions,
+    session: ApplierSession,
+    progress: Progress,
+    { postponeUpTo }: Lessons = { postponeUpTo: 0 },
+  ) {
     this.#options = options;
     this.inbox = new Inbox(options.sync, progress);
     this.states = new TableStates(options.tables, progress.tables);
     const { queue, from, tables } = options;
     const mappings = new LayoutMappings(queue.documents, from, progress.timeline, tables);
-    this.#group = new Group(session, progress, { tables, mappings, states: this.states });
+    const { states } = this;
+    this.#group = new Group(session, progress, { tables, mappings, states, postponeUpTo });
   }
 
   get progress(): Progress {

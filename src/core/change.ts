@@ -28,15 +28,15 @@ export interface LayoutColumn {
 export type Operation = "insert" | "update" | "delete" | "truncate";
 
 /**
- * One change. A key change may come as one update with `keyBefore`, or as a delete of the old key
- * followed by an insert or update of the new one.
+ * One change. A key change may come as one update with `keyBefore`, or as an update with
+ * `keyBefore` and no row, followed by an insert or update of the row under its new key.
  */
 export interface Change {
   readonly layout: number;
   readonly op: Operation;
   /** Key values (order of `Layout.key`): always for delete; for update only if the key changed. */
   readonly keyBefore: Row | null;
-  /** The whole row after, in `Layout.columns` order; null for delete and truncate. */
+  /** The whole row after, in `Layout.columns` order; null for delete, truncate and a key given up. */
   readonly row: Row | null;
   /** The whole row before, where captured. */
   readonly rowBefore: Row | null;

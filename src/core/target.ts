@@ -70,6 +70,8 @@ export interface BoundTable {
   readonly key: readonly number[];
   /** Tables of the same plan that this one's foreign keys refer to, by index into the plan's tables. */
   readonly parents: readonly number[];
+  /** Does deleting a row here let a foreign key of the target delete or change other rows? */
+  readonly cascades: boolean;
 }
 
 export type TableState = "pending" | "copying" | "live";
@@ -93,6 +95,11 @@ export interface Progress {
   readonly tables: readonly TableProgress[];
 }
 
+export interface BeginOptions {
+  readonly relaxed?: boolean;
+  readonly postponed?: boolean;
+}
+
 /** One applier's session. After any error other than TM-APPLY-CONSTRAINT within `attempt`, close it and open anew. */
 export interface ApplierSession {
   load(): Promise<Progress>;
@@ -101,8 +108,10 @@ export interface ApplierSession {
    * TM-APPLY-FENCED.
    * `relaxed`: do not enforce foreign keys in this transaction where the database lets us choose
    * (during the initial copy).
+   * `postponed`: as relaxed, and what must be enforced all the same is put off to `verify`, as far as
+   * the keys allow.
    */
-  begin(expected: Progress, options?: { readonly relaxed?: boolean }): Promise<TargetTransaction>;
+  begin(expected: Progress, options?: BeginOptions): Promise<TargetTransaction>;
   /**
    * Call between transactions. Resolves when whatever was committed before, by anybody, outlives a
    * crash of the server. Until then what is applied may not be told to those who would discard it.
@@ -117,6 +126,8 @@ export interface ApplierSession {
  * column, never the value), TM-DISK-FULL, TM-READ-ONLY, TM-COLUMN-MISSING, TM-TABLE-MISSING.
  */
 export interface TargetTransaction {
+  /** Are foreign keys enforced, and their actions carried out, as statements run? */
+  readonly enforcing: boolean;
   /** Runs `work` under a savepoint: when it throws TM-APPLY-CONSTRAINT its effects are undone before the error passes on. */
   attempt<T>(work: () => Promise<T>): Promise<T>;
   /** Deletes the rows with these keys (order of `BoundTable.key`); absent ones are no error. */
@@ -140,6 +151,11 @@ export interface TargetTransaction {
   putLines?(table: BoundTable, lines: RowLines): Promise<boolean>;
   /** Deletes all rows. */
   clear(table: BoundTable): Promise<void>;
+  /**
+   * Checks the foreign keys of these tables, and those that refer to them, as they now stand.
+   * Throws TM-APPLY-CONSTRAINT.
+   */
+  verify(tables: readonly BoundTable[]): Promise<void>;
   /**
    * Stores progress (of `tables` only those that differ) and commits: all of it can be read then, and is
    * durable after {@link ApplierSession.flush}. When it throws, the outcome is unknown: load() tells.

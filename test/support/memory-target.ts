@@ -15,6 +15,7 @@ export const BOUND: BoundTable = {
   columns: [{ name: "id", type: { kind: "text" } }],
   key: [0],
   parents: [],
+  cascades: false,
 };
 
 /** The target contract in memory: one table, one column. */
@@ -56,6 +57,7 @@ export class MemoryTarget implements Target {
     this.open++;
     const id = (row: Row) => String(row[0]);
     return {
+      enforcing: false,
       attempt: (work) => work(),
       remove: async (_, keys) => {
         for (const key of keys) rows.delete(id(key));
@@ -64,6 +66,7 @@ export class MemoryTarget implements Target {
         for (const row of values) rows.add(id(row));
       },
       clear: async () => rows.clear(),
+      verify: async () => {},
       commit: async (next) => {
         const failure = this.failNextCommit;
         this.failNextCommit = null;

@@ -105,6 +105,17 @@ export function createStatement(kind: DatabaseKind, table: TestTable): string {
   return `CREATE TABLE ${q(table.name)} (${parts.join(", ")})`;
 }
 
+/** The table as it must stand at a target so that every value of the source fits. */
+export function asTarget(table: TestTable, source: DatabaseKind, target: DatabaseKind): TestTable {
+  // SQLite holds to no length and no range.
+  if (source !== "sqlite" || dialectOf(target) !== "postgres") return table;
+  const wider: Partial<Record<Meaning, Meaning>> = { integer: "bigint", varchar: "text" };
+  const columns = Object.entries(table.columns).map(
+    ([name, meaning]) => [name, wider[meaning] ?? meaning] as const,
+  );
+  return { ...table, columns: Object.fromEntries(columns) };
+}
+
 export async function createTables(
   sql: SqlClient,
   kind: DatabaseKind,

@@ -3,6 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type {
   ApplierSession,
+  BeginOptions,
   BoundTable,
   Progress,
   TableProgress,
@@ -103,13 +104,12 @@ class MysqlApplierSession implements ApplierSession {
     };
   }
 
-  async begin(
-    expected: Progress,
-    options: { readonly relaxed?: boolean } = {},
-  ): Promise<TargetTransaction> {
-    await this.#setForeignKeys(options.relaxed !== true);
+  async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
+    const enforcing = options.relaxed !== true && options.postponed !== true;
+    await this.#setForeignKeys(enforcing);
     const host: TransactionHost = {
       session: this.#session,
+      enforcing,
       statements: (table) => this.#statementsOf(table),
       lock: () => this.#lock(expected),
       commit: (next) => this.#commit(expected, next),

@@ -12,6 +12,7 @@ import { assess } from "./fitness.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { planOurs } from "./ours.ts";
+import { cascadingTables } from "./references.ts";
 import { chooseType, columnDdl, roomsOf } from "./target-types.ts";
 import { nativeTypeName } from "./types.ts";
 
@@ -35,7 +36,8 @@ export async function planTarget(
       mappings.push(...created.mappings);
     } else mappings.push(...planStanding(table, standing, session.flavour));
   }
-  return { statements, mappings, tables: bindTables(tables, facts) };
+  const cascading = await cascadingTables(session, [...facts.keys()]);
+  return { statements, mappings, tables: bindTables(tables, facts, cascading) };
 }
 
 function refuseSchema(table: TargetTable): ColumnMapping[] {
@@ -141,6 +143,7 @@ export function isKey(index: UniqueIndex, key: readonly string[]): boolean {
 function bindTables(
   tables: readonly TargetTable[],
   facts: ReadonlyMap<string, TableFacts>,
+  cascading: ReadonlySet<string>,
 ): BoundTable[] {
   const parentsOf = new Map(
     tables.map((table) => {
@@ -163,5 +166,6 @@ function bindTables(
     columns: table.columns.map(({ name, type }) => ({ name, type })),
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: (parentsOf.get(table) ?? []).map((parent) => order.indexOf(parent)),
+    cascades: cascading.has(table.name.name),
   }));
 }

@@ -5,11 +5,13 @@ import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
 import { PREFIX } from "./ours.ts";
+import { verifyReferences } from "./references.ts";
 import type { TableStatements } from "./statements.ts";
 
 /** What the transaction takes from its session. */
 export interface TransactionHost {
   readonly session: Session;
+  readonly enforcing: boolean;
   statements(table: BoundTable): TableStatements;
   /** Locks the progress row, which must still be as expected; else throws TM-APPLY-FENCED. */
   lock(): Promise<void>;
@@ -23,6 +25,7 @@ const FEW_ROWS = 8;
 const SAVEPOINT = `${PREFIX}attempt`;
 
 export class MysqlTransaction implements TargetTransaction {
+  readonly enforcing: boolean;
   readonly #host: TransactionHost;
   readonly #session: Session;
   /** Has anything been written? Until then there is nothing a savepoint would keep. */
@@ -30,6 +33,7 @@ export class MysqlTransaction implements TargetTransaction {
 
   constructor(host: TransactionHost) {
     this.#host = host;
+    this.enforcing = host.enforcing;
     this.#session = host.session;
   }
 
@@ -79,6 +83,13 @@ export class MysqlTransaction implements TargetTransaction {
   async clear(table: BoundTable): Promise<void> {
     // TRUNCATE would commit.
     await this.#run(`DELETE FROM ${this.#host.statements(table).name}`, table);
+  }
+
+  verify(tables: readonly BoundTable[]): Promise<void> {
+    return verifyReferences(
+      this.#session,
+      tables.map(({ name }) => name.name),
+    );
   }
 
   commit(next: Progress): Promise<void> {

@@ -1,7 +1,13 @@
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
+import type {
+  ApplierSession,
+  BeginOptions,
+  BoundTable,
+  Progress,
+  TargetTransaction,
+} from "../../core/target.ts";
 import type { WritableTable } from "./apply-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
@@ -71,15 +77,14 @@ class PostgresApplierSession implements ApplierSession {
     return this.#known;
   }
 
-  async begin(
-    expected: Progress,
-    options: { readonly relaxed?: boolean } = {},
-  ): Promise<TargetTransaction> {
-    const relaxed = (options.relaxed ?? false) && (await this.#mayRelaxNow());
-    const transaction = new PostgresTransaction(this.#parts, expected, (next) => {
+  async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
+    const { relaxed = false, postponed = false } = options;
+    const enforcing = !((relaxed || postponed) && (await this.#mayRelaxNow()));
+    const modes = { enforcing, deferring: postponed };
+    const transaction = new PostgresTransaction(this.#parts, modes, expected, (next) => {
       this.#known = next;
     });
-    transaction.begin(relaxed);
+    transaction.begin();
     // What this session itself wrote or read last is very likely still so: then the answer is
     // awaited with the first statement's. Nothing can be committed before it is in.
     if (!this.#known || !samePosition(this.#known, expected)) await transaction.settle();

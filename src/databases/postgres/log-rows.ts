@@ -23,7 +23,7 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   U: "update",
   D: "delete",
   // The old key of a key change; the row under its new key follows.
-  K: "delete",
+  K: "update",
   T: "truncate",
 };
 

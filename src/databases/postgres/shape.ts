@@ -14,6 +14,8 @@ import { formatArrayText } from "./row-text.ts";
  *   as the statement left it. Needed where the table can be written inside its own statement: row
  *   triggers run when all rows of the statement are written, so a nested write of a later row
  *   would be logged before the older version of that row. What stands now is never older.
+ *   Needed, too, where the primary key is deferrable: the row that takes a key may be logged before
+ *   the one that gives it up.
  */
 export type Shape = "statement" | "row" | "row-current";
 
@@ -47,10 +49,11 @@ export async function chooseShapes(
     (triggers as string[][]).map(([oid, names]) => [oid as string, names as string]),
   );
   return new Map(
-    (tables as string[][]).map(([oid, kind, inPartition, inherits]) => {
+    (tables as string[][]).map(([oid, kind, inPartition, inherits, deferrable]) => {
       const facts = {
         partitioned: kind === "p" || inPartition === "t",
         inherits: inherits === "t",
+        deferrable: deferrable === "t",
       };
       return [
         oid as string,
@@ -66,7 +69,11 @@ export async function chooseShapes(
 
 function choose(
   oid: string,
-  facts: { readonly partitioned: boolean; readonly inherits: boolean },
+  facts: {
+    readonly partitioned: boolean;
+    readonly inherits: boolean;
+    readonly deferrable: boolean;
+  },
   reach: ReadonlyMap<string, readonly string[]>,
   triggered: ReadonlyMap<string, string>,
 ): { readonly shape: Shape; readonly reason: string } {
@@ -87,6 +94,10 @@ function choose(
         reason: `a foreign key's action reaches a table with triggers (${names})`,
       };
     }
+  }
+  // A row may take a key before the one that had it is logged as gone.
+  if (facts.deferrable) {
+    return { shape: "row-current", reason: "its primary key is deferrable" };
   }
   if (facts.partitioned) return { shape: "row", reason: "the table is partitioned" };
   if (facts.inherits) return { shape: "row", reason: "the table is part of an inheritance tree" };
@@ -111,7 +122,9 @@ function reachable(oid: string, reach: ReadonlyMap<string, readonly string[]>): 
 const TABLES = `
 SELECT c.oid::oid, c.relkind, c.relispartition,
        c.relkind = 'r' AND NOT c.relispartition
-         AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+         AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
+       EXISTS (SELECT FROM pg_index i
+               WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
 FROM pg_class c WHERE c.oid = ANY ($1::oid[])`;
 
 const ACTION_EDGES = `

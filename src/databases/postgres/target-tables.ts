@@ -10,6 +10,7 @@ import {
 } from "./catalog.ts";
 import { foreignKeysQuery } from "./catalog-query.ts";
 import type { Connection } from "./connection.ts";
+import { cascadingTables } from "./references.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** A table that stands at the target. */
@@ -20,6 +21,8 @@ export interface StandingTable {
   readonly uniques: readonly UniqueKey[];
   /** Oids of the tables its foreign keys refer to. */
   readonly parents: readonly string[];
+  /** Does some foreign key carry a deletion on to other rows? */
+  readonly cascades: boolean;
 }
 
 /** By tableKey; absent ones are missing. */
@@ -29,10 +32,11 @@ export async function loadStanding(
 ): Promise<ReadonlyMap<string, StandingTable>> {
   const found = await findTables(connection, tables);
   const oids = [...found.values()].map((table) => table.oid);
-  const [columns, uniques, foreignKeys] = await Promise.all([
+  const [columns, uniques, foreignKeys, cascading] = await Promise.all([
     loadColumns(connection, oids),
     loadUniques(connection, oids),
     connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]),
+    cascadingTables(connection, oids),
   ]);
   return new Map(
     [...found].map(([key, { oid, kind }]) => [
@@ -43,6 +47,7 @@ export async function loadStanding(
         columns: (columns.get(oid) ?? []) as readonly FoundColumn[],
         uniques: uniques.get(oid) ?? [],
         parents: foreignKeys.filter((row) => row[0] === oid).map((row) => row[4] as string),
+        cascades: cascading.has(oid),
       },
     ]),
   );
@@ -74,6 +79,7 @@ export function sortByParents(
   return order.map((i) => ({
     ...(tables[i] as BoundTable),
     parents: (parents[i] ?? []).map((parent) => order.indexOf(parent)).sort((a, b) => a - b),
+    cascades: standing.get(tableKey((tables[i] as BoundTable).name))?.cascades ?? false,
   }));
 }
 

@@ -30,6 +30,7 @@ import {
   PUT_TABLE_PROGRESS,
   progressValues,
 } from "./progress.ts";
+import { verifyReferences } from "./references.ts";
 import { assertUntagged, findRefused } from "./refusal.ts";
 import { isBytes } from "./types.ts";
 
@@ -55,6 +56,9 @@ interface Pending {
  * aborts the transaction at the server, so what was sent behind it does nothing.
  */
 export class PostgresTransaction implements TargetTransaction {
+  readonly enforcing: boolean;
+  /** Are constraints that can be deferred put off until `verify`? */
+  readonly #deferring: boolean;
   readonly #parts: SessionParts;
   readonly #expected: Progress;
   readonly #onCommitted: (next: Progress) => void;
@@ -62,18 +66,26 @@ export class PostgresTransaction implements TargetTransaction {
   #pendingCharacters = 0;
   #attempts = 0;
 
-  constructor(parts: SessionParts, expected: Progress, onCommitted: (next: Progress) => void) {
+  constructor(
+    parts: SessionParts,
+    modes: { readonly enforcing: boolean; readonly deferring: boolean },
+    expected: Progress,
+    onCommitted: (next: Progress) => void,
+  ) {
+    this.enforcing = modes.enforcing;
+    this.#deferring = modes.deferring;
     this.#parts = parts;
     this.#expected = expected;
     this.#onCommitted = onCommitted;
   }
 
-  begin(relaxed: boolean): void {
+  begin(): void {
     const { connection, sync } = this.#parts;
+    const { enforcing } = this;
     connection.together(() => {
       this.#send(
         connection.script(
-          relaxed ? "BEGIN; SET LOCAL session_replication_role TO replica" : "BEGIN",
+          enforcing ? "BEGIN" : "BEGIN; SET LOCAL session_replication_role TO replica",
         ),
       );
       this.#send(
@@ -89,9 +101,8 @@ export class PostgresTransaction implements TargetTransaction {
     try {
       const result = await work();
       // Checked here, so that a broken rule is this attempt's and not the commit's.
-      this.#send(
-        connection.script(`SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT ${savepoint}`),
-      );
+      const check = this.#deferring ? "" : "SET CONSTRAINTS ALL IMMEDIATE; ";
+      this.#send(connection.script(`${check}RELEASE SAVEPOINT ${savepoint}`));
       await this.settle();
       return result;
     } catch (thrown) {
@@ -133,6 +144,17 @@ export class PostgresTransaction implements TargetTransaction {
   async clear(bound: BoundTable): Promise<void> {
     // Not TRUNCATE: readers with an older snapshot would see the table empty.
     await this.#write(`DELETE FROM ${quoteTable(bound.name)}`, [], undefined, null);
+  }
+
+  async verify(tables: readonly BoundTable[]): Promise<void> {
+    const { connection } = this.#parts;
+    this.#send(connection.script("SET CONSTRAINTS ALL IMMEDIATE"));
+    await this.settle();
+    if (this.enforcing) return;
+    await verifyReferences(
+      connection,
+      tables.map(({ name }) => name),
+    );
   }
 
   async commit(next: Progress): Promise<void> {

@@ -123,6 +123,7 @@ function toBound(table: TargetTable): BoundTable {
     columns: table.columns.map(({ name, type }) => ({ name, type })),
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: [],
+    cascades: false,
   };
 }
 

@@ -1,6 +1,7 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type {
   ApplierSession,
+  BeginOptions,
   BoundTable,
   Progress,
   TableProgress,
@@ -9,7 +10,9 @@ import type {
 import type { Row } from "../../core/value.ts";
 import type { Connection } from "./connection.ts";
 import { isDriverError } from "./errors.ts";
+import { sameName } from "./identifiers.ts";
 import type { Lease } from "./lease.ts";
+import { type BrokenReference, brokenReferences } from "./references.ts";
 import { TableWriter } from "./writer.ts";
 
 export class SqliteApplierSession implements ApplierSession {
@@ -30,14 +33,12 @@ export class SqliteApplierSession implements ApplierSession {
     return this.#connection.read(() => loadProgress(this.#connection, this.#sync));
   }
 
-  async begin(
-    expected: Progress,
-    options: { readonly relaxed?: boolean } = {},
-  ): Promise<TargetTransaction> {
+  async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
     const connection = this.#connection;
+    const enforcing = options.relaxed !== true && options.postponed !== true;
     connection.checkFile();
     // Outside a transaction only, so before BEGIN; every transaction says which it wants.
-    connection.db.exec(`PRAGMA foreign_keys = ${options.relaxed ? "OFF" : "ON"}`);
+    connection.db.exec(`PRAGMA foreign_keys = ${enforcing ? "ON" : "OFF"}`);
     await connection.begin();
     try {
       const now = loadProgress(connection, this.#sync);
@@ -53,7 +54,9 @@ export class SqliteApplierSession implements ApplierSession {
       connection.rollback();
       throw connection.classify(error);
     }
-    this.#open = new SqliteTargetTransaction(connection, this.#sync, this.#writers, expected);
+    const sync = this.#sync;
+    const writers = this.#writers;
+    this.#open = new SqliteTargetTransaction({ connection, sync, writers, enforcing }, expected);
     return this.#open;
   }
 
@@ -70,7 +73,15 @@ export class SqliteApplierSession implements ApplierSession {
   }
 }
 
+interface TransactionParts {
+  readonly connection: Connection;
+  readonly sync: string;
+  readonly writers: ReadonlyMap<BoundTable, TableWriter>;
+  readonly enforcing: boolean;
+}
+
 class SqliteTargetTransaction implements TargetTransaction {
+  readonly enforcing: boolean;
   readonly #connection: Connection;
   readonly #sync: string;
   readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
@@ -78,12 +89,8 @@ class SqliteTargetTransaction implements TargetTransaction {
   #depth = 0;
   #ended = false;
 
-  constructor(
-    connection: Connection,
-    sync: string,
-    writers: ReadonlyMap<BoundTable, TableWriter>,
-    before: Progress,
-  ) {
+  constructor({ connection, sync, writers, enforcing }: TransactionParts, before: Progress) {
+    this.enforcing = enforcing;
     this.#connection = connection;
     this.#sync = sync;
     this.#writers = writers;
@@ -117,6 +124,14 @@ class SqliteTargetTransaction implements TargetTransaction {
 
   clear(table: BoundTable): Promise<void> {
     return this.#writer(table).clear();
+  }
+
+  async verify(tables: readonly BoundTable[]): Promise<void> {
+    const names = tables.map(({ name }) => name.name);
+    const broken = brokenReferences(this.#connection).filter(({ table, parent }) =>
+      names.some((name) => sameName(name, table) || sameName(name, parent)),
+    );
+    if (broken.length > 0) throw this.#referenceError(broken);
   }
 
   async commit(next: Progress): Promise<void> {
@@ -153,14 +168,15 @@ class SqliteTargetTransaction implements TargetTransaction {
   #explain(error: unknown): TidemarkError {
     const explained = this.#connection.classify(error);
     if (explained.code !== "TM-APPLY-CONSTRAINT") return explained;
-    const broken = this.#connection.rows<{ table: string; parent: string }>(
-      'SELECT DISTINCT "table", parent FROM pragma_foreign_key_check LIMIT 5',
-    );
-    const names = broken.map(({ table, parent }) => `${table} refers to ${parent}`).join(", ");
+    return this.#referenceError(brokenReferences(this.#connection), error);
+  }
+
+  #referenceError(broken: readonly BrokenReference[], cause?: unknown): TidemarkError {
+    const pairs = broken.slice(0, 5).map(({ table, parent }) => `${table} refers to ${parent}`);
     return new TidemarkError(
       "TM-APPLY-CONSTRAINT",
-      `${this.#connection.name}: a foreign key does not hold at the end of a batch: ${names}.`,
-      { fix: "Sync the parent table too, or drop the foreign key at the target.", cause: error },
+      `${this.#connection.name}: a foreign key does not hold at the end of a batch: ${pairs.join(", ")}.`,
+      { fix: "Sync the parent table too, or drop the foreign key at the target.", cause },
     );
   }
 }

@@ -134,7 +134,7 @@ export class SqliteBatches implements Batches {
     const changed =
       verdicts.some(({ op }) => op === "d") ||
       connection.value(
-        `SELECT 1 FROM ${LOG} WHERE id >= ? AND id <= ? AND op IN ('i', 'u', 'd') LIMIT 1`,
+        `SELECT 1 FROM ${LOG} WHERE id >= ? AND id <= ? AND op IN ('i', 'u', 'd', 'k') LIMIT 1`,
         from,
         to,
       ) === 1n;

@@ -118,7 +118,6 @@ export function triggersOf(shape: CaptureShape, layout: number): readonly Trigge
       return `OLD.${column} COLLATE BINARY IS NOT NEW.${column}`;
     })
     .join(" OR ");
-  const gone = logGone(shape, layout);
   const triggers = [
     trigger("insert", `AFTER INSERT ON ${table}`, [logRow(shape, layout, "i")]),
     trigger(
@@ -128,10 +127,10 @@ export function triggersOf(shape: CaptureShape, layout: number): readonly Trigge
     ),
     // The old key first: the new row may hold a unique value that the old row still holds at the target.
     trigger("update_key", `AFTER UPDATE ON ${table} WHEN ${keyChanged}`, [
-      gone,
+      logGone(shape, layout, "k"),
       logRow(shape, layout, "i"),
     ]),
-    trigger("delete", `AFTER DELETE ON ${table}`, [gone]),
+    trigger("delete", `AFTER DELETE ON ${table}`, [logGone(shape, layout, "d")]),
   ];
   const displacing = displacingKeys(facts);
   if (displacing.length > 0) {
@@ -172,10 +171,10 @@ function logRow({ facts, columns, filters }: CaptureShape, layout: number, op: "
   return `INSERT INTO ${LOG} (at, layout, op, ${targets.join(", ")}) SELECT julianday('now'), ${layout}, '${op}', ${values.join(", ")} FROM ${table} WHERE ${where}`;
 }
 
-function logGone({ facts }: CaptureShape, layout: number): string {
+function logGone({ facts }: CaptureShape, layout: number, op: "d" | "k"): string {
   const keys = facts.key.map((_, i) => `k${i + 1}`).join(", ");
   const values = facts.key.map((part) => `OLD.${quoteName(part.name)}`).join(", ");
-  return `INSERT INTO ${LOG} (at, layout, op, ${keys}) SELECT julianday('now'), ${layout}, 'd', ${values} WHERE NOT EXISTS (SELECT 1 FROM ${quoteName(facts.name)} WHERE ${sameRow(facts, "OLD")})`;
+  return `INSERT INTO ${LOG} (at, layout, op, ${keys}) SELECT julianday('now'), ${layout}, '${op}', ${values} WHERE NOT EXISTS (SELECT 1 FROM ${quoteName(facts.name)} WHERE ${sameRow(facts, "OLD")})`;
 }
 
 /**

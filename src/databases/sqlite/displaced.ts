@@ -47,19 +47,19 @@ export function settleDisplaced(
   const verdicts: Verdict[] = [];
   /** The last entry of each noted key. */
   const noted = new Map<string, KeyEntry>();
-  const settle = (entry: KeyEntry, isGone: boolean) => {
-    if (isGone) verdicts.push({ id: entry.id, layout: entry.layout, op: "d" });
+  const settle = (entry: KeyEntry, displaced: boolean) => {
+    if (displaced) verdicts.push({ id: entry.id, layout: entry.layout, op: "d" });
     else if (entry.op === "x") verdicts.push({ id: entry.id, layout: entry.layout, op: "-" });
   };
   for (const entry of keysOf(connection, layouts, first, to)) {
     const text = keyText(layouts.get(entry.layout), entry.key);
     const last = noted.get(text);
     if (entry.op === "-" || (last === undefined && entry.op !== "x")) continue;
-    if (last !== undefined) settle(last, entry.op === "i" && last.op !== "d" && last.op !== "i");
+    if (last !== undefined) settle(last, entry.op === "i" && !isGone(last) && last.op !== "i");
     noted.set(text, entry);
   }
   const isThere = presence(connection, layouts);
-  for (const entry of noted.values()) settle(entry, entry.op !== "d" && !isThere(entry));
+  for (const entry of noted.values()) settle(entry, !isGone(entry) && !isThere(entry));
   return verdicts;
 }
 
@@ -89,6 +89,10 @@ interface KeyEntry {
   readonly key: readonly Cell[];
 }
 
+function isGone({ op }: KeyEntry): boolean {
+  return op === "d" || op === "k";
+}
+
 const PAGE = { rows: 2_000, bytes: 1 << 20 };
 
 function* keysOf(
@@ -110,7 +114,7 @@ function* keysOf(
       const op = String(row[1]);
       const layout = Number(row[2]);
       const { key } = layouts.get(layout);
-      const inKeys = op === "x" || op === "d";
+      const inKeys = op === "x" || op === "d" || op === "k";
       const cellAt = (index: number, i: number) =>
         row[inKeys ? 3 + i : 3 + width.keys + places.indexOf(index)] ?? null;
       yield { id, op, layout, key: key.map(cellAt) };

@@ -77,7 +77,12 @@ function toLayout(row: LayoutRow): Layout {
   return { ...JSON.parse(row.definition), id: Number(row.id) } as Layout;
 }
 
-const OPERATIONS: Readonly<Record<string, Operation>> = { i: "insert", u: "update", d: "delete" };
+const OPERATIONS: Readonly<Record<string, Operation>> = {
+  i: "insert",
+  u: "update",
+  d: "delete",
+  k: "update",
+};
 
 /** One row of the change log, as its columns stand. */
 export interface LogRow {
@@ -94,7 +99,7 @@ export function toChange(row: LogRow): Change | null {
   const op = OPERATIONS[row.op];
   if (op === undefined) return null;
   const { layout } = row;
-  const gone = op === "delete";
+  const gone = row.op === "d" || row.op === "k";
   return {
     layout: layout.id,
     op,

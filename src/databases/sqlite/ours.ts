@@ -20,8 +20,8 @@ export function isOurs(name: string): boolean {
  * - `tidemark_change_log`: the changes. AUTOINCREMENT, because an id may never come again after a
  *   purge; ids have no holes, which is how a log cut by hand is found out. The value columns
  *   k1… and c1… are added as tables need them and have no type, so that every value keeps its
- *   storage class. `op`: i, u, d; x = a row that a REPLACE may be about to displace (see
- *   displaced.ts); - = nothing.
+ *   storage class. `op`: i, u, d; k = the old key of a key change; x = a row that a REPLACE may be
+ *   about to displace (see displaced.ts); - = nothing.
  */
 export const SOURCE_TABLES: Readonly<Record<string, string>> = {
   tidemark_source: `CREATE TABLE tidemark_source (

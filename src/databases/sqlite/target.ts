@@ -17,6 +17,7 @@ import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
 import { takeLease } from "./lease.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
+import { cascadingTables } from "./references.ts";
 import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
 
 export class SqliteTarget implements Target {
@@ -139,11 +140,13 @@ function inOrder(connection: Connection, tables: readonly TargetTable[]): BoundT
     ordered.push(table);
   };
   for (const table of tables) visit(table);
+  const cascading = cascadingTables(connection);
   return ordered.map((table) => ({
     name: table.name,
     columns: table.columns.map(({ name, type }) => ({ name, type })),
     key: table.key.map((name) => indexOf(table, name)),
     parents: parentsOf(table).map((parent) => ordered.indexOf(parent)),
+    cascades: cascading.some((name) => sameName(name, table.name.name)),
   }));
 }
 

@@ -1,0 +1,77 @@
+import { TidemarkError } from "../../core/errors.ts";
+import type { Cell, Session } from "./connection.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+
+/** A foreign key with the columns on both sides, in order. */
+interface Reference {
+  readonly name: string;
+  readonly child: string;
+  readonly parent: string;
+  readonly pairs: [child: string, parent: string][];
+}
+
+/** Looks at each foreign key of these tables or to them, whole. Throws TM-APPLY-CONSTRAINT. */
+export async function verifyReferences(session: Session, tables: readonly string[]): Promise<void> {
+  for (const reference of await loadReferences(session, tables)) {
+    const { child, parent, name } = reference;
+    if ((await session.rows(orphanQuery(reference))).length === 0) continue;
+    throw new TidemarkError(
+      "TM-APPLY-CONSTRAINT",
+      `A foreign key does not hold at the end of a batch: ${child} refers to ${parent}. Constraint ${name}.`,
+      {
+        fix: "sync the parent table too, or drop the foreign key at the target",
+        details: { table: child, constraint: name },
+      },
+    );
+  }
+}
+
+/** The tables among these a deletion in which some foreign key carries on to other rows. */
+export async function cascadingTables(
+  session: Session,
+  tables: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (tables.length === 0) return new Set();
+  const rows = await session.rows(
+    `SELECT DISTINCT REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS
+     WHERE UNIQUE_CONSTRAINT_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IN (${list(tables)})
+       AND DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION')`,
+  );
+  return new Set(rows.map(([name]) => name ?? ""));
+}
+
+function orphanQuery({ child, parent, pairs }: Reference): string {
+  const join = pairs.map(([c, p]) => `p.${quoteName(p)} = c.${quoteName(c)}`).join(" AND ");
+  const given = pairs.map(([c]) => `c.${quoteName(c)} IS NOT NULL`).join(" AND ");
+  const missing = `p.${quoteName(pairs[0]?.[1] ?? "")} IS NULL`;
+  return `SELECT 1 FROM ${quoteName(child)} AS c LEFT JOIN ${quoteName(parent)} AS p ON ${join} WHERE ${missing} AND ${given} LIMIT 1`;
+}
+
+async function loadReferences(session: Session, tables: readonly string[]): Promise<Reference[]> {
+  if (tables.length === 0) return [];
+  const rows = await session.rows(
+    `SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME
+     FROM information_schema.KEY_COLUMN_USAGE
+     WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_SCHEMA = DATABASE()
+       AND (TABLE_NAME IN (${list(tables)}) OR REFERENCED_TABLE_NAME IN (${list(tables)}))
+     ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION`,
+  );
+  const found = new Map<string, Reference>();
+  for (const cells of rows) {
+    const [child, name, column, parent, referred] = cells.map((cell: Cell) => cell ?? "");
+    const key = JSON.stringify([child, name]);
+    const known = found.get(key) ?? {
+      name: name ?? "",
+      child: child ?? "",
+      parent: parent ?? "",
+      pairs: [],
+    };
+    known.pairs.push([column ?? "", referred ?? ""]);
+    found.set(key, known);
+  }
+  return [...found.values()];
+}
+
+function list(tables: readonly string[]): string {
+  return tables.map(quoteText).join(", ");
+}

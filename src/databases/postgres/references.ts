@@ -1,0 +1,88 @@
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
+import { findTables } from "./catalog.ts";
+import type { Connection } from "./connection.ts";
+import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { formatArrayText } from "./row-text.ts";
+
+/** Looks at each foreign key of these tables or to them, whole. Throws TM-APPLY-CONSTRAINT. */
+export async function verifyReferences(
+  connection: Connection,
+  tables: readonly TableName[],
+): Promise<void> {
+  const oids = [...(await findTables(connection, tables)).values()].map(({ oid }) => oid);
+  const rows = await connection.rows(REFERENCES, [formatArrayText(oids)]);
+  for (const row of rows as string[][]) {
+    const reference = toReference(row);
+    if ((await connection.rows(orphanQuery(reference))).length === 0) continue;
+    const { name, child, parent } = reference;
+    throw new TidemarkError(
+      "TM-APPLY-CONSTRAINT",
+      `A foreign key does not hold at the end of a batch: ${formatTable(child.name)} refers to ${formatTable(parent.name)}, constraint ${name}.`,
+      {
+        fix: "Sync the parent table too, or drop the foreign key at the target.",
+        details: { table: formatTable(child.name), constraint: name },
+      },
+    );
+  }
+}
+
+/** The tables among these a deletion in which some foreign key carries on to other rows. */
+export async function cascadingTables(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await connection.rows(
+    `SELECT DISTINCT confrelid::oid FROM pg_constraint
+     WHERE contype = 'f' AND confrelid = ANY ($1::oid[]) AND confdeltype IN ('c', 'n', 'd')`,
+    [formatArrayText(oids)],
+  );
+  return new Set(rows.map(([oid]) => oid as string));
+}
+
+interface Side {
+  readonly name: TableName;
+  /** `ONLY`, where rows of tables that inherit are others. */
+  readonly only: string;
+  readonly columns: readonly string[];
+}
+
+interface Reference {
+  readonly name: string;
+  readonly child: Side;
+  readonly parent: Side;
+}
+
+function toReference(row: readonly string[]): Reference {
+  const [name = "", ...sides] = row;
+  const side = ([schema = "", table = "", kind = "", columns = "[]"]: readonly string[]): Side => ({
+    name: { schema, name: table },
+    only: kind === "p" ? "" : "ONLY ",
+    columns: JSON.parse(columns) as string[],
+  });
+  return { name, child: side(sides.slice(0, 4)), parent: side(sides.slice(4)) };
+}
+
+function orphanQuery({ child, parent }: Reference): string {
+  const pairs = child.columns.map(
+    (column, i) => [quoteIdentifier(column), quoteIdentifier(parent.columns[i] ?? "")] as const,
+  );
+  const join = pairs.map(([c, p]) => `p.${p} = c.${c}`).join(" AND ");
+  const given = pairs.map(([c]) => `c.${c} IS NOT NULL`).join(" AND ");
+  return `SELECT 1 FROM ${child.only}${quoteTable(child.name)} c WHERE ${given} AND NOT EXISTS (SELECT FROM ${parent.only}${quoteTable(parent.name)} p WHERE ${join}) LIMIT 1`;
+}
+
+const COLUMNS = (keys: string, table: string) => `
+  (SELECT json_agg(a.attname ORDER BY k.position)
+   FROM unnest(${keys}) WITH ORDINALITY AS k(number, position)
+   JOIN pg_attribute a ON a.attrelid = ${table} AND a.attnum = k.number)`;
+
+const REFERENCES = `
+SELECT c.conname, cn.nspname, cr.relname, cr.relkind, ${COLUMNS("c.conkey", "c.conrelid")},
+       pn.nspname, pr.relname, pr.relkind, ${COLUMNS("c.confkey", "c.confrelid")}
+FROM pg_constraint c
+JOIN pg_class cr ON cr.oid = c.conrelid JOIN pg_namespace cn ON cn.oid = cr.relnamespace
+JOIN pg_class pr ON pr.oid = c.confrelid JOIN pg_namespace pn ON pn.oid = pr.relnamespace
+WHERE c.contype = 'f' AND c.conparentid = 0
+  AND (c.conrelid = ANY ($1::oid[]) OR c.confrelid = ANY ($1::oid[]))
+ORDER BY c.oid`;

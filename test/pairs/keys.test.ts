@@ -1,0 +1,267 @@
+// Key games: keys and unique values that change hands. A target applies the net effect of whole
+// transactions, so what was legal step by step at the source must end legal there, too.
+import { describe, expect, test } from "vitest";
+import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { Random, testSeed } from "../support/random.ts";
+import { type Dialect, dialectOf, type SqlClient, transaction } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import {
+  asTarget,
+  contents,
+  createTables,
+  insertRow,
+  type TestTable,
+} from "../support/test-tables.ts";
+
+const LOCKERS: TestTable = {
+  name: "lockers",
+  columns: { id: "integer", slot: "varchar", note: "varchar" },
+  key: ["id"],
+  unique: [["slot"]],
+};
+/** At a PostgreSQL source all its unique keys are deferrable. */
+const SHELVES: TestTable = { ...LOCKERS, name: "shelves" };
+
+type Games = Readonly<Record<string, readonly string[]>>;
+
+/** Each one transaction; legal wherever unique keys are checked row by row. */
+const STEP_BY_STEP: Games = {
+  "a key moves": ["UPDATE t SET id = 100 WHERE id = 1"],
+  "a key moves back, its values with it": ["UPDATE t SET id = 1, note = 'back' WHERE id = 100"],
+  "two keys are swapped": [
+    "UPDATE t SET id = -1 WHERE id = 1",
+    "UPDATE t SET id = 1 WHERE id = 2",
+    "UPDATE t SET id = 2 WHERE id = -1",
+  ],
+  "three keys change in a circle": [
+    "UPDATE t SET id = -1 WHERE id = 1",
+    "UPDATE t SET id = 1 WHERE id = 2",
+    "UPDATE t SET id = 2 WHERE id = 3",
+    "UPDATE t SET id = 3 WHERE id = -1",
+  ],
+  "all keys move in one statement": ["UPDATE t SET id = id + 1000"],
+  "all keys move back in one statement": ["UPDATE t SET id = id - 1000"],
+  "a key is deleted and inserted again": [
+    "DELETE FROM t WHERE id = 1",
+    "INSERT INTO t (id, slot, note) VALUES (1, 'again', 'new')",
+  ],
+  "a key comes, goes and comes": [
+    "INSERT INTO t (id, slot, note) VALUES (50, 'f', 'first')",
+    "DELETE FROM t WHERE id = 50",
+    "INSERT INTO t (id, slot, note) VALUES (50, 'f', 'second')",
+  ],
+  "a key comes and goes": [
+    "INSERT INTO t (id, slot, note) VALUES (51, 'g', 'first')",
+    "DELETE FROM t WHERE id = 51",
+  ],
+  "two unique values are swapped": [
+    "UPDATE t SET slot = NULL WHERE id = 2",
+    "UPDATE t SET slot = 'two' WHERE id = 3",
+    "UPDATE t SET slot = 'three' WHERE id = 2",
+    "UPDATE t SET slot = NULL WHERE id = 3",
+    "UPDATE t SET slot = 'three' WHERE id = 3 AND 1 = 0",
+    "UPDATE t SET slot = 'two' WHERE id = 3",
+  ],
+  "three unique values change in a circle": [
+    "UPDATE t SET slot = 'c1' WHERE id = 1",
+    "UPDATE t SET slot = 'c2' WHERE id = 2",
+    "UPDATE t SET slot = 'c3' WHERE id = 3",
+    "UPDATE t SET slot = 'spare' WHERE id = 1",
+    "UPDATE t SET slot = 'c1' WHERE id = 2",
+    "UPDATE t SET slot = 'c2' WHERE id = 3",
+    "UPDATE t SET slot = 'c3' WHERE id = 1",
+  ],
+  "and in a circle again": [
+    "UPDATE t SET slot = 'spare' WHERE id = 1",
+    "UPDATE t SET slot = 'c3' WHERE id = 2",
+    "UPDATE t SET slot = 'c1' WHERE id = 3",
+    "UPDATE t SET slot = 'c2' WHERE id = 1",
+  ],
+  "a new row takes the value of one that is deleted": [
+    "DELETE FROM t WHERE id = 4",
+    "INSERT INTO t (id, slot, note) VALUES (60, 'slot 4', 'heir')",
+  ],
+  "a new row takes the value that another gives up": [
+    "UPDATE t SET slot = 'moved on' WHERE id = 5",
+    "INSERT INTO t (id, slot, note) VALUES (61, 'slot 5', 'heir')",
+  ],
+  "keys are swapped, and unique values with them": [
+    "UPDATE t SET id = -6, slot = NULL WHERE id = 6",
+    "UPDATE t SET id = 6, slot = 'slot 6' WHERE id = 7",
+    "UPDATE t SET id = 7, slot = 'slot 7' WHERE id = -6",
+  ],
+};
+
+/** Legal only where they are checked when the statement, or the transaction, has ended. */
+const DEFERRED: Games = {
+  "two unique values are swapped in one statement": [
+    "UPDATE t SET slot = CASE id WHEN 1 THEN 'slot 2' ELSE 'slot 1' END WHERE id IN (1, 2)",
+  ],
+  "three unique values change in a circle in one statement": [
+    "UPDATE t SET slot = CASE id WHEN 1 THEN 'slot 3' WHEN 2 THEN 'slot 1' ELSE 'slot 2' END WHERE id IN (1, 2, 3)",
+  ],
+  "two keys are swapped in one statement": ["UPDATE t SET id = 3 - id WHERE id IN (1, 2)"],
+  "three keys change in a circle in one statement": [
+    "UPDATE t SET id = CASE id WHEN 3 THEN 1 ELSE id + 1 END WHERE id IN (1, 2, 3)",
+  ],
+  "a row takes a value that another gives up later": [
+    "UPDATE t SET slot = 'slot 9' WHERE id = 8",
+    "UPDATE t SET slot = 'given up' WHERE id = 9",
+  ],
+  "a new row takes a value that another gives up later": [
+    "INSERT INTO t (id, slot, note) VALUES (70, 'slot 10', 'heir')",
+    "UPDATE t SET slot = 'given up, too' WHERE id = 10",
+  ],
+  "a new row takes the key of one that moves away later": [
+    "INSERT INTO t (id, slot, note) VALUES (11, 'eleven', 'heir')",
+    "UPDATE t SET id = 71 WHERE slot = 'slot 11'",
+  ],
+  "keys and unique values change hands at once": [
+    "UPDATE t SET id = 25 - id, slot = CASE id WHEN 12 THEN 'slot 13' ELSE 'slot 12' END WHERE id IN (12, 13)",
+    "UPDATE t SET slot = CASE id WHEN 12 THEN 'slot 13' ELSE 'slot 12' END WHERE id IN (12, 13)",
+  ],
+};
+
+describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  describe.skipIf(!available(pair))("", () => registerKeyTests(pair));
+});
+
+function registerKeyTests(pair: TestPair): void {
+  const deferrable = dialectOf(pair.source) === "postgres";
+
+  test("keys and unique values change hands", async () => {
+    await using bed = await bedWithRows(pair);
+    const play = await player(bed);
+    for (const [game, statements] of Object.entries(STEP_BY_STEP)) {
+      await play(LOCKERS, game, statements);
+    }
+    if (!deferrable) return;
+    for (const [game, statements] of Object.entries(DEFERRED)) {
+      await play(SHELVES, game, statements);
+    }
+  });
+
+  test("random games", async () => {
+    const random = new Random(testSeed());
+    await using bed = await bedWithRows(pair);
+    const source = await bed.sql("source");
+    const play = await player(bed);
+    for (let round = 0; round < 12; round++) {
+      for (let n = random.between(1, 6); n > 0; n--) {
+        await randomTransaction(source, random, LOCKERS);
+        if (deferrable) await randomTransaction(source, random, SHELVES);
+      }
+      await play(LOCKERS, `round ${round}`, []);
+      if (deferrable) await play(SHELVES, `round ${round}`, []);
+    }
+  });
+}
+
+async function bedWithRows(pair: TestPair): Promise<TestBed> {
+  const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  await createTables(source, pair.source, [LOCKERS, SHELVES]);
+  await createTables(
+    await bed.sql("target"),
+    pair.target,
+    [LOCKERS, SHELVES].map((table) => asTarget(table, pair.source, pair.target)),
+  );
+  if (source.dialect === "postgres") await makeDeferrable(source, SHELVES.name);
+  await transaction(source, async () => {
+    for (let id = 1; id <= 13; id++) {
+      for (const table of [LOCKERS, SHELVES]) {
+        await insertRow(source, table, { id, slot: `slot ${id}`, note: `row ${id}` });
+      }
+    }
+  });
+  return bed;
+}
+
+async function makeDeferrable(sql: SqlClient, table: string): Promise<void> {
+  await sql.run(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_pkey`);
+  await sql.run(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_slot_key`);
+  await sql.run(`ALTER TABLE ${table} ADD PRIMARY KEY (id) DEFERRABLE`);
+  await sql.run(`ALTER TABLE ${table} ADD UNIQUE (slot) DEFERRABLE`);
+}
+
+/** Starts the sync; gives what plays a game at the source and sees how it ends at the target. */
+async function player(
+  bed: TestBed,
+): Promise<(table: TestTable, game: string, statements: readonly string[]) => Promise<void>> {
+  const source = await bed.sql("source");
+  const target = await bed.sql("target");
+  const pipeline = await bed.start(
+    bed.define([{ from: "source", to: "target", tables: [LOCKERS.name, SHELVES.name] }]),
+  );
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  return async (table, game, statements) => {
+    await transaction(source, async () => {
+      if (table === SHELVES) await source.run("SET CONSTRAINTS ALL DEFERRED");
+      for (const statement of statements) {
+        await source.run(inDialect(statement, source.dialect).replace(/\bt\b/, table.name));
+      }
+    });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const rows = await contents(target, table);
+    expect({ game, rows }).toEqual({ game, rows: await contents(source, table) });
+  };
+}
+
+/** Where rows are checked one by one, the order in which all of them move matters. */
+function inDialect(statement: string, dialect: Dialect): string {
+  const all = /^UPDATE t SET id = id [+-] \d+$/.test(statement);
+  return all && dialect === "mariadb" ? `${statement} ORDER BY id` : statement;
+}
+
+/** A few changes over few keys and fewer values; what the source refuses is rolled back there. */
+async function randomTransaction(
+  source: SqlClient,
+  random: Random,
+  { name }: TestTable,
+): Promise<void> {
+  const id = () => random.between(1, 9);
+  const slot = () => (random.chance(0.2) ? null : `slot ${random.between(1, 9)}`);
+  await source.begin();
+  try {
+    if (name === SHELVES.name) await source.run("SET CONSTRAINTS ALL DEFERRED");
+    for (let n = random.between(1, 8); n > 0; n--) {
+      const step = random.pick(["move", "give", "insert", "delete", "swap", "trade"]);
+      if (step === "move") await source.run(`UPDATE ${name} SET id = ? WHERE id = ?`, [id(), id()]);
+      else if (step === "give") {
+        await source.run(`UPDATE ${name} SET slot = ? WHERE id = ?`, [slot(), id()]);
+      } else if (step === "insert") {
+        const row = [id(), slot(), `note ${n}`];
+        await source.run(`INSERT INTO ${name} (id, slot, note) VALUES (?, ?, ?)`, row);
+      } else if (step === "delete") await source.run(`DELETE FROM ${name} WHERE id = ?`, [id()]);
+      else if (step === "swap") {
+        const key = id();
+        await source.run(`UPDATE ${name} SET id = 10 - id WHERE id IN (?, ?)`, [key, 10 - key]);
+      } else await trade(source, name, [id(), id()]);
+      if (random.chance(0.2)) {
+        await source.run("SAVEPOINT game");
+        await source.run(`DELETE FROM ${name}`);
+        await source.run("ROLLBACK TO SAVEPOINT game");
+      }
+    }
+    await source.commit();
+  } catch (error) {
+    if (!isConstraint(error)) throw error;
+    await source.rollback();
+  }
+}
+
+/** Two rows exchange their unique values, in one statement. */
+async function trade(sql: SqlClient, table: string, [one, other]: [number, number]): Promise<void> {
+  const rows = await sql.rows(`SELECT id, slot FROM ${table} WHERE id IN (?, ?)`, [one, other]);
+  const slotOf = (id: number) => rows.find((row) => row.id === String(id))?.slot ?? null;
+  await sql.run(
+    `UPDATE ${table} SET slot = CASE id WHEN ${one} THEN ? ELSE ? END WHERE id IN (?, ?)`,
+    [slotOf(other), slotOf(one), one, other],
+  );
+}
+
+/** Unique violations, and what PostgreSQL says of the transaction after one. */
+function isConstraint(error: unknown): boolean {
+  const { code, errno, errcode } = error as { code?: string; errno?: number; errcode?: number };
+  return code === "23505" || errno === 1062 || ((errcode ?? 0) & 0xff) === 19;
+}
