@@ -22,7 +22,7 @@ interface Job {
 /**
  * A queue file as one Queue uses it: reads at once, writes in groups. Writes asked for in one turn
  * of the event loop are one transaction. Readers are woken when it is committed; whoever wrote goes
- * on when it is on disk as well (docs/decisions/0010-visible-before-durable.md).
+ * on when it is on disk as well (docs/decisions/0011-visible-before-durable.md).
  */
 export class QueueConnection {
   readonly path: string;
