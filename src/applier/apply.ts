@@ -1,5 +1,5 @@
 import { isTidemarkError } from "../core/errors.ts";
-import type { TargetTransaction } from "../core/target.ts";
+import type { Progress, TargetTransaction } from "../core/target.ts";
 import { type Row, UNCHANGED } from "../core/value.ts";
 import type { SyncTable } from "./mapping.ts";
 import type { NetEffect, TableEffect } from "./net-effect.ts";
@@ -53,6 +53,29 @@ function mayStepThrough({ enforcing }: TargetTransaction, effect: NetEffect): bo
 function mayWriteAnew({ enforcing }: TargetTransaction, effect: NetEffect): boolean {
   if (enforcing && effect.tables.some(({ table }) => table.bound.cascades)) return false;
   return effect.ordered.every(({ row }) => row === null || !row.includes(UNCHANGED));
+}
+
+/**
+ * Applies a net effect that is all there is to the transaction, and commits, in one go. False when a
+ * constraint objects: the transaction is undone, and the other ways are to be tried in a new one.
+ */
+export async function commitAtOnce(
+  finish: NonNullable<TargetTransaction["finish"]>,
+  transaction: TargetTransaction,
+  work: {
+    readonly effect: NetEffect;
+    readonly tables: readonly SyncTable[];
+    readonly next: Progress;
+  },
+): Promise<boolean> {
+  const sets = () => applySets(transaction, work.effect, work.tables);
+  try {
+    await finish.call(transaction, sets, work.next);
+    return true;
+  } catch (error) {
+    if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
+    return false;
+  }
 }
 
 /** Children go before parents, parents come before children: foreign keys hold at every statement. */

@@ -2,7 +2,7 @@ import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
 import type { RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
-import { applyEffect, movesReferredKeys } from "./apply.ts";
+import { applyEffect, commitAtOnce, movesReferredKeys } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import type { SyncTable } from "./mapping.ts";
@@ -128,12 +128,14 @@ export class Group {
 
   /** Commits everything taken, and progress up to where the inbox stands. */
   async commit(inbox: Inbox): Promise<void> {
-    const transaction = await this.#flush(true);
-    if (this.#postponing) await transaction.verify([...this.#touched]);
     const { position, hash } = inbox;
     const { timeline } = this.#progress;
     const next: Progress = { timeline, position, hash, tables: this.#states.all };
-    await transaction.commit(next);
+    if (this.#transaction !== null || !(await this.#commitAtOnce(next))) {
+      const transaction = await this.#flush(true);
+      if (this.#postponing) await transaction.verify([...this.#touched]);
+      await transaction.commit(next);
+    }
     this.#transaction = null;
     this.#progress = next;
     this.#changes = 0;
@@ -145,6 +147,20 @@ export class Group {
     const transaction = this.#transaction;
     this.#transaction = null;
     await transaction?.rollback();
+  }
+
+  /** False when there is more to it, or a constraint objects: then group by group, as ever. */
+  async #commitAtOnce(next: Progress): Promise<boolean> {
+    const transaction = await this.#begin();
+    this.#transaction = transaction;
+    if (transaction.finish === undefined || this.#postponing) return false;
+    const work = { effect: this.#effect, tables: this.#tables, next };
+    const done = await commitAtOnce(transaction.finish, transaction, work);
+    this.#transaction = null;
+    if (!done) return false;
+    this.#effect = new NetEffect();
+    this.#bytes = 0;
+    return true;
   }
 
   /** `whole`: nothing more of the batches in the effect is to come. */

@@ -161,5 +161,10 @@ export interface TargetTransaction {
    * durable after {@link ApplierSession.flush}. When it throws, the outcome is unknown: load() tells.
    */
   commit(next: Progress): Promise<void>;
+  /**
+   * As `attempt(work)` and then `commit(next)`, for a transaction that holds nothing else, without waiting
+   * in between. When it throws TM-APPLY-CONSTRAINT the whole transaction is undone: begin anew.
+   */
+  finish?(work: () => Promise<void>, next: Progress): Promise<void>;
   rollback(): Promise<void>;
 }

@@ -18,6 +18,8 @@ export interface PublisherOptions {
   /** Takes out of a full stream what nobody needs any more. */
   readonly makeRoom: () => Promise<void>;
   readonly signal: AbortSignal;
+  /** Called when an append has failed that nobody waits for. */
+  readonly onFailure: () => void;
 }
 
 /**
@@ -28,13 +30,32 @@ export interface PublisherOptions {
 export class Publisher {
   readonly #options: PublisherOptions;
   #tail: StreamTail = { sequence: 0, mark: null };
+  /** The append under way. The next batch may be cut meanwhile, but what follows in the stream waits for it. */
+  #appending: Promise<void> = Promise.resolve();
+  #failure: { readonly error: unknown } | null = null;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
   }
 
+  /** Waits for the append under way; throws what an earlier one threw. */
+  async settle(): Promise<void> {
+    await this.#appending;
+    this.throwIfFailed();
+  }
+
+  /** Nothing is under way any more when it resolves. */
+  async close(): Promise<void> {
+    await this.#appending;
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== null) throw this.#failure.error;
+  }
+
   /** Does the stream still end where this publisher left it? */
   async inStep(): Promise<boolean> {
+    await this.settle();
     const tail = await this.#options.stream.tail();
     return tail.sequence === this.#tail.sequence;
   }
@@ -46,6 +67,7 @@ export class Publisher {
    */
   async reconcile(oldestNeeded: number): Promise<void> {
     const { log, stream, logger } = this.#options;
+    await this.settle();
     this.#tail = await stream.tail();
     const last = (await log.batches.last())?.batch ?? 0;
     // A queue may lose messages that all have confirmed: those are in no log any more, nor needed.
@@ -71,10 +93,12 @@ export class Publisher {
 
   /** Empties the stream and sends again from `batch` on: readers pass by what they have. */
   async resendFrom(batch: number): Promise<void> {
+    await this.settle();
     await this.#options.stream.reset();
     await this.reconcile(batch);
   }
 
+  /** Resolves when the batch was read and handed to the queue; see {@link settle}. */
   async publishBatch(header: BatchHeader, pages: AsyncIterable<readonly Change[]>): Promise<void> {
     const { source, queue } = this.#options;
     const envelope: Envelope = { source, header, chunk: 0, copy: null };
@@ -90,6 +114,7 @@ export class Publisher {
     chunk: Chunk,
     { copy, readTo }: { readonly copy: CopyInfo; readonly readTo: Position },
   ): Promise<void> {
+    await this.settle();
     const before = [this.#tail.mark, readTo].map((place) =>
       place !== null && place.batch === header.batch ? place.chunk : 0,
     );
@@ -125,13 +150,26 @@ export class Publisher {
   }
 
   async #publish(envelope: Envelope, pieces: AsyncIterable<QueueMessage[]>): Promise<void> {
-    const { stream } = this.#options;
     let bytes = 0;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
-      const append = () => stream.append(this.#tail, messages);
-      this.#tail = await this.#whenRoom(append, { batch: envelope.header.batch, bytes });
+      await this.settle();
+      this.#appending = this.#append(messages, { batch: envelope.header.batch, bytes });
       for (const { body } of messages) bytes += body.length;
+    }
+  }
+
+  /** Never rejects: who comes next is told. */
+  async #append(
+    messages: readonly QueueMessage[],
+    sent: { readonly batch: number; readonly bytes: number },
+  ): Promise<void> {
+    const append = () => this.#options.stream.append(this.#tail, messages);
+    try {
+      this.#tail = await this.#whenRoom(append, sent);
+    } catch (error) {
+      this.#failure = { error };
+      this.#options.onFailure();
     }
   }
 

@@ -110,13 +110,14 @@ export class Relay {
   async #session(onReady: () => void, onHealthy: () => void): Promise<void> {
     const source = await this.#options.openSource();
     let log: ChangeLog | null = null;
+    let work: RelayWork | null = null;
     try {
       log = await this.#lease(source, onReady);
       if (log === null) return;
       const { signal } = this.#stop;
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
-      const kept = { mailbox: this.#mailbox, history: this.#history, chunkSize, signal };
-      const work = await RelayWork.open(this.#options, log, kept);
+      const own = { mailbox: this.#mailbox, history: this.#history, bell: this.#bell };
+      work = await RelayWork.open(this.#options, log, { ...own, chunkSize, signal });
       // What an earlier run told last (that it had stopped, and why) must not be taken for now.
       if (this.#status.state !== "running") await this.#report(work.started());
       onReady();
@@ -128,6 +129,7 @@ export class Relay {
         else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
       }
     } finally {
+      await work?.close();
       try {
         await log?.close();
       } finally {
@@ -183,6 +185,7 @@ interface Kept {
   readonly mailbox: Mailbox;
   readonly history: BatchHistory;
   readonly chunkSize: ChunkSize;
+  readonly bell: Bell;
   readonly signal: AbortSignal;
 }
 
@@ -206,7 +209,7 @@ class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    { mailbox, history, chunkSize, signal }: Kept,
+    { mailbox, history, bell, chunkSize, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, queue, logger, maxLogBytes, maxStreamBytes } = options;
@@ -214,7 +217,9 @@ class RelayWork {
     const common = { source, log, stream, logger };
     const retention = new Retention({ ...common, documents, mailbox, maxLogBytes, history });
     const makeRoom = () => retention.makeRoom();
-    const publisher = new Publisher({ ...common, queue, maxStreamBytes, makeRoom, signal });
+    const onFailure = () => bell.ring();
+    const room = { maxStreamBytes, makeRoom };
+    const publisher = new Publisher({ ...common, queue, ...room, signal, onFailure });
     mailbox.rewind();
     const names = options.tables.map(
       ({ schema }) => [formatTable(schema.name), schema.name] as const,
@@ -285,6 +290,7 @@ class RelayWork {
 
   /** Cuts and publishes what there is; true when there was something. */
   async step(): Promise<boolean> {
+    this.#publisher.throwIfFailed();
     await this.#serveRequests();
     const fences = this.#mailbox.fences();
     const next = this.#copies.next();
@@ -303,6 +309,10 @@ class RelayWork {
     this.lingerMs = this.#linger.next();
     this.#log.observe?.(this.#linger.transactions);
     return cut.header !== null || cut.chunk !== null;
+  }
+
+  close(): Promise<void> {
+    return this.#publisher.close();
   }
 
   tendDue(everyMs: number): boolean {

@@ -478,6 +478,45 @@ function registerRows(bench: () => Bench): void {
     expect((await session.load()).position.batch).toBe(1);
   });
 
+  it("finishes work and progress at once, or nothing of either", async () => {
+    const { integer, text } = bench().dialect;
+    await (await bench().sql()).run(
+      `CREATE TABLE items (id ${integer} NOT NULL PRIMARY KEY, name ${text}, qty ${integer} UNIQUE)`,
+    );
+    const { sql, session, table } = await openSite(bench(), [items(bench())]);
+    const finish = async (rows: readonly Row[]) => {
+      const now = await session.load();
+      const transaction = await session.begin(now);
+      const work = async () => {
+        // More statements than one, and an error in any of them.
+        for (const row of rows) await transaction.put(table, [row]);
+        await transaction.remove(table, [["99"]]);
+      };
+      if (transaction.finish) return transaction.finish(work, after(now));
+      try {
+        await transaction.attempt(work);
+      } catch (error) {
+        await transaction.rollback();
+        throw error;
+      }
+      await transaction.commit(after(now));
+    };
+    await finish([["1", "a", "1"]]);
+    const colliding = [
+      ["2", "b", "2"],
+      ["3", "c", "1"],
+      ["4", "d", "4"],
+    ];
+    await refuses(finish(colliding), "TM-APPLY-CONSTRAINT");
+    expect((await session.load()).position.batch).toBe(1);
+    await finish([["2", "b", "2"]]);
+    expect(await itemRows(sql)).toEqual([
+      ["1", "a", "1"],
+      ["2", "b", "2"],
+    ]);
+    expect((await session.load()).position.batch).toBe(2);
+  });
+
   it("calls a NULL where none is allowed a broken rule", async () => {
     const table = items(bench());
     const columns = table.columns.map((entry) => ({ ...entry, nullable: false }));

@@ -190,6 +190,13 @@ export class Connection {
     }
   }
 
+  /** What is started until the function given back is called leaves in one network write. */
+  hold(): () => void {
+    const { stream } = this.#client.connection;
+    stream.cork();
+    return () => stream.uncork();
+  }
+
   /** Runs `work` between BEGIN and COMMIT; rolls back when it throws. */
   async transaction<T>(begin: string, work: () => Promise<T>): Promise<T> {
     await this.script(begin);

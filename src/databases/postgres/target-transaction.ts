@@ -52,8 +52,9 @@ interface Pending {
 
 /**
  * Statements are sent without waiting for the answers of those before, so that a small transaction
- * costs two round trips: everything up to the end of `attempt`, then progress and COMMIT. An error
- * aborts the transaction at the server, so what was sent behind it does nothing.
+ * costs one network write and one round trip (`finish`), a larger one those of its attempts, then
+ * progress and COMMIT. An error aborts the transaction at the server, so what was sent behind it does
+ * nothing.
  */
 export class PostgresTransaction implements TargetTransaction {
   readonly enforcing: boolean;
@@ -65,6 +66,8 @@ export class PostgresTransaction implements TargetTransaction {
   #pending: Pending[] = [];
   #pendingCharacters = 0;
   #attempts = 0;
+  /** Lets go what is held back for one network write. */
+  #release: (() => void) | null = null;
 
   constructor(
     parts: SessionParts,
@@ -81,22 +84,34 @@ export class PostgresTransaction implements TargetTransaction {
 
   begin(): void {
     const { connection, sync } = this.#parts;
-    const { enforcing } = this;
-    connection.together(() => {
-      this.#send(
-        connection.script(
-          enforcing ? "BEGIN" : "BEGIN; SET LOCAL session_replication_role TO replica",
-        ),
-      );
-      this.#send(
-        connection.rows(LOCK_PROGRESS, [sync, ...progressValues(this.#expected)], "lock_progress"),
-      );
-    });
+    this.#hold();
+    const replica = "SET LOCAL session_replication_role TO replica";
+    this.#send(connection.script(this.enforcing ? "BEGIN" : `BEGIN; ${replica}`));
+    const values = [sync, ...progressValues(this.#expected)];
+    this.#send(connection.rows(LOCK_PROGRESS, values, "lock_progress"));
+  }
+
+  async finish(work: () => Promise<void>, next: Progress): Promise<void> {
+    // Broken rules show up at COMMIT at the latest, and then nothing is left of the transaction.
+    this.#attempts++;
+    this.#send(this.#parts.connection.script("SET CONSTRAINTS ALL DEFERRED"));
+    let thrown: unknown = null;
+    try {
+      await work();
+    } catch (error) {
+      thrown = error;
+    }
+    this.#attempts--;
+    if (thrown === null) return this.commit(next);
+    const error = (await this.#firstFailure()) ?? thrown;
+    if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) await this.rollback();
+    throw error;
   }
 
   async attempt<T>(work: () => Promise<T>): Promise<T> {
     const { connection } = this.#parts;
     const savepoint = `tidemark_${++this.#attempts}`;
+    this.#hold();
     this.#send(connection.script(`SAVEPOINT ${savepoint}; SET CONSTRAINTS ALL DEFERRED`));
     try {
       const result = await work();
@@ -160,21 +175,15 @@ export class PostgresTransaction implements TargetTransaction {
   async commit(next: Progress): Promise<void> {
     const { connection, sync } = this.#parts;
     const { put, drop } = changedTables(this.#expected, next);
-    connection.together(() => {
-      for (const { table, state, cursor, copy } of put) {
-        this.#send(
-          connection.run(
-            PUT_TABLE_PROGRESS,
-            [sync, table, state, cursor, copy],
-            "put_table_progress",
-          ),
-        );
-      }
-      for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
-      const values = [sync, ...progressValues(this.#expected), ...progressValues(next)];
-      this.#send(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
-      this.#send(connection.commit());
-    });
+    this.#hold();
+    for (const { table, state, cursor, copy } of put) {
+      const values = [sync, table, state, cursor, copy];
+      this.#send(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
+    }
+    for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
+    const values = [sync, ...progressValues(this.#expected), ...progressValues(next)];
+    this.#send(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
+    this.#send(connection.commit());
     await this.settle();
     this.#onCommitted(next);
   }
@@ -191,7 +200,13 @@ export class PostgresTransaction implements TargetTransaction {
     if (failure) throw failure;
   }
 
+  #hold(): void {
+    this.#release ??= this.#parts.connection.hold();
+  }
+
   async #firstFailure(): Promise<TidemarkError | null> {
+    this.#release?.();
+    this.#release = null;
     const pending = this.#pending;
     this.#pending = [];
     this.#pendingCharacters = 0;
