@@ -254,6 +254,8 @@ export class Applier {
       if (!found) {
         if (due < HEARTBEAT_MS) confirmer.flush();
         else await this.#checkIdle(work, stream, arrivals);
+        // The rest of a chunk that does not come must not keep what was written of it open.
+        await this.#commitIfDue(work, true, { confirmer, onHealthy });
         continue;
       }
       const piece = await pieces.next();
@@ -262,14 +264,22 @@ export class Applier {
       if (!piece.mark.last && !work.open) confirmer.flush();
       await work.take(piece);
       if (work.wantsNewAttempt) this.#putRequest(work);
+      const idle = pieces.ready === 0 && !work.inbox.inChunk;
       const { batch } = work.progress.position;
-      const notice = await work.commitIfDue(pieces.ready === 0 || batch < this.#unfinished);
-      if (notice !== null) {
-        onHealthy();
-        this.#gapSilenceMs = GAP_SILENCE_MS;
-        this.#afterCommit(work, confirmer, notice);
-      }
+      await this.#commitIfDue(work, idle || batch < this.#unfinished, { confirmer, onHealthy });
     }
+  }
+
+  async #commitIfDue(
+    work: ApplierWork,
+    idle: boolean,
+    { confirmer, onHealthy }: Pick<Consuming, "confirmer" | "onHealthy">,
+  ): Promise<void> {
+    const notice = await work.commitIfDue(idle);
+    if (notice === null) return;
+    onHealthy();
+    this.#gapSilenceMs = GAP_SILENCE_MS;
+    this.#afterCommit(work, confirmer, notice);
   }
 
   /** Nothing is begun at the target while only a part of the next batch is there. */

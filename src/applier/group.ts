@@ -1,10 +1,12 @@
+import type { Change } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
-import type { RowLines } from "../core/row-lines.ts";
+import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
 import { applyEffect, commitAtOnce, movesReferredKeys } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
+import { LinesRun } from "./lines-run.ts";
 import type { SyncTable } from "./mapping.ts";
 import { NetEffect } from "./net-effect.ts";
 import type { TableStates } from "./tables.ts";
@@ -35,6 +37,8 @@ export class Group {
   #batch = 0;
   #transaction: TargetTransaction | null = null;
   #effect = new NetEffect();
+  /** Rows of a copy that are just being written. */
+  #run: LinesRun | null = null;
   #changes = 0;
   /** Of the pieces in the effect, and of all since the last commit. */
   #bytes = 0;
@@ -85,17 +89,18 @@ export class Group {
     if (copy !== null) this.#states.advance(copy, piece);
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
-    await this.#takeChanges(piece);
+    await this.#endRun();
+    await this.#takeChanges(piece.changes, copy !== null);
     this.#bytes += piece.bytes;
     if (this.#bytes >= FLUSH_BYTES) await this.#flush(piece.mark.last);
   }
 
-  async #takeChanges({ copy, changes }: Piece): Promise<void> {
+  async #takeChanges(changes: readonly Change[], areCopied: boolean): Promise<void> {
     for (const change of changes) {
       let mapping = this.#mappings.known(change.layout);
       if (mapping === undefined) mapping = await this.#mappings.lookUp(change.layout);
       if (mapping === null) continue;
-      if (copy === null && !this.#states.takesChanges(mapping.table.source)) continue;
+      if (!areCopied && !this.#states.takesChanges(mapping.table.source)) continue;
       if (mapping.incomplete && change.row !== null) this.#states.copyAnew(mapping.table.source);
       this.#effect.add(mapping.effectOf(change));
       this.#changes++;
@@ -109,20 +114,26 @@ export class Group {
     const mapping = known === undefined ? await this.#mappings.lookUp(lines.layout) : known;
     if (mapping === null) return true;
     if (!mapping.isPlain || lines.filtered) return false;
-    // What came before them is applied before them.
-    const transaction = await this.#flush(true);
-    const { putLines } = transaction;
-    if (putLines === undefined) return false;
-    try {
-      const { bound } = mapping.table;
-      const taken = await transaction.attempt(() => putLines.call(transaction, bound, lines));
-      this.#touched.add(bound);
-      if (taken) this.#changes += lines.rows;
-      return taken;
-    } catch (error) {
-      // Some stand already: a change came before the copy, or the table is copied anew.
-      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
-      return false;
+    const { bound } = mapping.table;
+    if (this.#run?.table !== bound || this.#run.full) {
+      // What came before is applied before.
+      const transaction = await this.#flush(true);
+      this.#run = await LinesRun.open(transaction, bound);
+      if (this.#run === null) return false;
+    }
+    await this.#run.take(lines);
+    this.#touched.add(bound);
+    this.#changes += lines.rows;
+    return true;
+  }
+
+  /** Nothing else may be done at the target before. */
+  async #endRun(): Promise<void> {
+    const run = this.#run;
+    this.#run = null;
+    for (const lines of (await run?.end()) ?? []) {
+      this.#changes -= lines.rows;
+      await this.#takeChanges(decodeLines(lines), true);
     }
   }
 
@@ -146,6 +157,7 @@ export class Group {
   async rollback(): Promise<void> {
     const transaction = this.#transaction;
     this.#transaction = null;
+    this.#run = null;
     await transaction?.rollback();
   }
 
@@ -165,6 +177,7 @@ export class Group {
 
   /** `whole`: nothing more of the batches in the effect is to come. */
   async #flush(whole: boolean): Promise<TargetTransaction> {
+    await this.#endRun();
     this.#transaction ??= await this.#begin();
     if (this.#effect.size > 0) {
       await this.#apply(this.#transaction, whole);

@@ -39,6 +39,11 @@ export class Inbox {
     return this.#partial === null || this.#partial.position.chunk > 0;
   }
 
+  /** Is a chunk half taken, the rest of which is on its way? */
+  get inChunk(): boolean {
+    return this.#partial !== null && this.#partial.position.chunk > 0;
+  }
+
   /**
    * True: take it. False: it was taken before. Throws TM-APPLY-GAP when one before it is missing,
    * TM-APPLY-RETRY when a batch half taken begins anew, TM-TIMELINE-CHANGED when it is of another

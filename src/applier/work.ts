@@ -100,7 +100,9 @@ export class ApplierWork {
   /** Commits at a boundary, unless more is at hand that may join. Null when it did not commit. */
   async commitIfDue(idle: boolean): Promise<Notice | null> {
     if (!this.#dirty || !this.inbox.atBoundary) return null;
-    const mayGrow = this.#group.changes < GROUP_CHANGES && this.#group.bytes < GROUP_BYTES;
+    // Rows copied cost the target little more than their bytes.
+    const changed = this.#group.changes - this.#rowsTaken;
+    const mayGrow = changed < GROUP_CHANGES && this.#group.bytes < GROUP_BYTES;
     if (!idle && mayGrow) return null;
     const changes = this.#group.changes;
     await this.#applying(this.#group.commit(this.inbox));

@@ -120,6 +120,17 @@ export interface ApplierSession {
   close(): Promise<void>;
 }
 
+/** Rows on their way into a table. While it is open the transaction takes nothing else but a rollback. */
+export interface LinesWriter {
+  /** Rows without filters, their fields in the order of `table.columns`. Resolves when more may come. */
+  write(lines: RowLines): Promise<void>;
+  /**
+   * Throws TM-APPLY-CONSTRAINT (a row stands already, or a rule is broken) or TM-VALUE-REFUSED, all that was
+   * written undone; the transaction goes on.
+   */
+  close(): Promise<void>;
+}
+
 /**
  * Throws TM-APPLY-CONSTRAINT (a unique, foreign key, check or not-null rule), TM-APPLY-RETRY
  * (deadlock, serialization, lock timeout), TM-CONNECTION-LOST, TM-VALUE-REFUSED (names table and
@@ -144,11 +155,10 @@ export interface TargetTransaction {
     options?: { readonly fresh?: boolean },
   ): Promise<void>;
   /**
-   * Inserts rows as they came from the source (core/row-lines.ts, without filters; fields in the
-   * order of `table.columns`). TM-APPLY-CONSTRAINT when one stands already. False, having done
-   * nothing, when values of this table must be changed on the way. Absent: rows are taken one by one.
+   * Begins to insert rows as they came from the source. Null when values of this table must be
+   * changed on the way. Absent: rows are only taken by `put`.
    */
-  putLines?(table: BoundTable, lines: RowLines): Promise<boolean>;
+  openLines?(table: BoundTable): Promise<LinesWriter | null>;
   /** Deletes all rows. */
   clear(table: BoundTable): Promise<void>;
   /**

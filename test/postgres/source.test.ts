@@ -73,9 +73,8 @@ describe.each(SERVERS)("%s as source", (kind) => {
         ["t"],
       );
       await application.query("UPDATE t SET id = 3 - id");
-      const changes = await lines(log);
-      expect(changes.slice(0, 2).sort()).toEqual(["delete 1", "delete 2"]);
-      expect(changes.slice(2).sort()).toEqual(["update 1,b", "update 2,a"]);
+      // Neither key is gone: each has a row when the triggers run.
+      expect((await lines(log)).sort()).toEqual(["update 1,b", "update 2,a"]);
     });
 
     it("leaves out what was rolled back, savepoints too, and keeps transactions whole", async () => {

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
-import { decodeLines, type RowLines } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
 import type { Row } from "../../core/value.ts";
@@ -21,6 +20,7 @@ import { tableKey } from "./catalog.ts";
 import type { Parameter } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable } from "./identifiers.ts";
+import { PostgresLines } from "./lines-writer.ts";
 import {
   ADVANCE_PROGRESS,
   changedTables,
@@ -42,6 +42,7 @@ const MAX_PENDING_CHARACTERS = 1_000_000;
 const COPY_ROWS = 200;
 const COPY_CHUNK_CHARACTERS = 64_000;
 const UNIQUE_VIOLATION = "23505";
+const CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE; ";
 
 /** A statement that was sent and whose answer is not read yet. */
 interface Pending {
@@ -66,6 +67,7 @@ export class PostgresTransaction implements TargetTransaction {
   #pending: Pending[] = [];
   #pendingCharacters = 0;
   #attempts = 0;
+  #lines: PostgresLines | null = null;
   /** Lets go what is held back for one network write. */
   #release: (() => void) | null = null;
 
@@ -116,7 +118,7 @@ export class PostgresTransaction implements TargetTransaction {
     try {
       const result = await work();
       // Checked here, so that a broken rule is this attempt's and not the commit's.
-      const check = this.#deferring ? "" : "SET CONSTRAINTS ALL IMMEDIATE; ";
+      const check = this.#deferring ? "" : CHECK_DEFERRED;
       this.#send(connection.script(`${check}RELEASE SAVEPOINT ${savepoint}`));
       await this.settle();
       return result;
@@ -190,6 +192,7 @@ export class PostgresTransaction implements TargetTransaction {
 
   async rollback(): Promise<void> {
     const { connection } = this.#parts;
+    await this.#lines?.abort();
     await this.#firstFailure();
     if (!connection.lost) await connection.script("ROLLBACK");
   }
@@ -274,17 +277,12 @@ export class PostgresTransaction implements TargetTransaction {
     }
   }
 
-  async putLines(bound: BoundTable, lines: RowLines): Promise<boolean> {
-    if (bound.columns.some(({ type }) => isBytes(type))) return false;
-    const table = this.#table(bound);
+  async openLines(bound: BoundTable): Promise<PostgresLines | null> {
+    if (bound.columns.some(({ type }) => isBytes(type))) return null;
     await this.settle();
-    try {
-      await this.#parts.connection.copyIn(copySql(table), (stream) => write(stream, lines.bytes));
-    } catch (error) {
-      const rows = decodeLines(lines).map(({ row }) => row as Row);
-      throw await this.#explain(error as TidemarkError, { table, rows });
-    }
-    return true;
+    const check = this.#deferring ? "" : CHECK_DEFERRED;
+    this.#lines = await PostgresLines.open(this.#parts.connection, this.#table(bound), check);
+    return this.#lines;
   }
 
   /** False when a row was there already: then nothing is written. */
@@ -328,12 +326,8 @@ async function writeRows(stream: Writable, table: BoundTable, rows: readonly Row
   for (const row of rows) {
     text += copyLine(table, row);
     if (text.length < COPY_CHUNK_CHARACTERS) continue;
-    await write(stream, text);
+    if (!stream.write(text)) await once(stream, "drain");
     text = "";
   }
   if (text !== "") stream.write(text);
-}
-
-async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
-  if (!stream.write(data)) await once(stream, "drain");
 }

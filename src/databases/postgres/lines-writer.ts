@@ -1,0 +1,66 @@
+import { once } from "node:events";
+import type { Writable } from "node:stream";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import type { RowLines } from "../../core/row-lines.ts";
+import type { LinesWriter } from "../../core/target.ts";
+import { copySql, type WritableTable } from "./apply-sql.ts";
+import type { Connection } from "./connection.ts";
+
+const SAVEPOINT = "tidemark_lines";
+
+/** A COPY that is open: the server takes in rows while the next ones are still under way to us. */
+export class PostgresLines implements LinesWriter {
+  readonly #connection: Connection;
+  /** Checks what was put off, before the savepoint goes. */
+  readonly #check: string;
+  readonly #written = Promise.withResolvers<void>();
+  readonly #stream = Promise.withResolvers<Writable>();
+  readonly #copying: Promise<void>;
+
+  static async open(
+    connection: Connection,
+    table: WritableTable,
+    check: string,
+  ): Promise<PostgresLines> {
+    await connection.script(`SAVEPOINT ${SAVEPOINT}; SET CONSTRAINTS ALL DEFERRED`);
+    return new PostgresLines(connection, table, check);
+  }
+
+  private constructor(connection: Connection, table: WritableTable, check: string) {
+    this.#connection = connection;
+    this.#check = check;
+    this.#copying = connection.copyIn(copySql(table), (stream) => {
+      this.#stream.resolve(stream);
+      return this.#written.promise;
+    });
+    // An error is told by close(); here it only must not leave anyone waiting.
+    this.#copying.catch((error: unknown) => this.#stream.reject(error));
+    this.#stream.promise.catch(() => {});
+  }
+
+  async write({ bytes }: RowLines): Promise<void> {
+    const stream = await this.#stream.promise.catch(() => null);
+    if (stream === null || stream.destroyed || stream.write(bytes)) return;
+    await once(stream, "drain").catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    this.#written.resolve();
+    try {
+      await this.#copying;
+      await this.#connection.script(`${this.#check}RELEASE SAVEPOINT ${SAVEPOINT}`);
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT", "TM-VALUE-REFUSED")) throw error;
+      await this.#connection.script(
+        `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`,
+      );
+      throw error;
+    }
+  }
+
+  /** The transaction is rolled back next. */
+  async abort(): Promise<void> {
+    this.#written.reject(new TidemarkError("TM-INTERNAL", "The copy was given up."));
+    await this.#copying.catch(() => {});
+  }
+}
