@@ -255,7 +255,8 @@ export class Applier {
         if (due < HEARTBEAT_MS) confirmer.flush();
         else await this.#checkIdle(work, stream, arrivals);
         // The rest of a chunk that does not come must not keep what was written of it open.
-        await this.#commitIfDue(work, true, { confirmer, onHealthy });
+        const isQuiet = arrivals.quietMs >= HEARTBEAT_MS;
+        if (isQuiet) await this.#commitIfDue(work, true, { confirmer, onHealthy });
         continue;
       }
       const piece = await pieces.next();
