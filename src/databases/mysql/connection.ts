@@ -116,6 +116,9 @@ export class Session {
   /** Ends the connection; its locks are free when this resolves. Safe on a broken one. */
   async close(): Promise<void> {
     try {
+      // Said, and not left to the end of the connection: the server closes that first, and frees the
+      // locks a moment later, when whoever waited for the end has been told that they are taken.
+      await this.#connection.query("DO RELEASE_ALL_LOCKS()");
       await this.#connection.end();
     } catch {
       // It was broken already: the server frees its locks by itself.
