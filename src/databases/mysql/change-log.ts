@@ -90,19 +90,18 @@ export class MysqlChangeLog implements ChangeLog {
   }
 
   async stats(): Promise<LogStats> {
-    const [sizes] = await this.#side.rows(
-      `SELECT TABLE_ROWS, DATA_LENGTH + INDEX_LENGTH FROM information_schema.TABLES
+    const [row] = await this.#side.rows(
+      `SELECT TABLE_ROWS, DATA_LENGTH + INDEX_LENGTH,
+         (SELECT COUNT(*) FROM (SELECT 1 FROM ${LOG} WHERE id > 0 LIMIT ${COUNT_UP_TO}) AS few),
+         (SELECT at FROM ${LOG} WHERE id > 0 ORDER BY id LIMIT 1)
+       FROM information_schema.TABLES
        WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '${LOG}'`,
     );
-    const counted = Number(
-      await this.#side.value(
-        `SELECT COUNT(*) FROM (SELECT 1 FROM ${LOG} WHERE id > 0 LIMIT ${COUNT_UP_TO}) AS counted`,
-      ),
-    );
-    const oldest = await this.#side.value(`SELECT at FROM ${LOG} WHERE id > 0 ORDER BY id LIMIT 1`);
+    const [estimate = null, bytes = null, few = null, oldest = null] = row ?? [];
+    const counted = Number(few);
     return {
-      rows: counted < COUNT_UP_TO ? counted : Math.max(counted, Number(sizes?.[0] ?? 0)),
-      bytes: Number(sizes?.[1] ?? 0),
+      rows: counted < COUNT_UP_TO ? counted : Math.max(counted, Number(estimate)),
+      bytes: Number(bytes),
       oldestAt: oldest === null ? null : isoTime(oldest),
     };
   }

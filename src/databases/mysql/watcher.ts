@@ -6,11 +6,12 @@ import type { SeenIds } from "./unseen.ts";
 
 /** Looks come this fast after a change and slow down as it stays quiet, so that quiet costs little. */
 const FASTEST_MS = 2;
-const SLOWEST_MS = 120;
+const SLOW_MS = 80;
+/** Quiet for a quarter of a minute. Each wake-up of an idle server costs far more than the look. */
+const SLOWEST_MS = 200;
 /** Quiet for so long: the server is left to look by itself. */
 const QUIET_MS = 1_000;
-const SERVER_STEP_MS = 80;
-const SERVER_STEPS = 10;
+const SERVER_TURN_MS = 1_000;
 /** Gaps looked into at each look; more take turns. */
 const GAPS_AT_ONCE = 300;
 
@@ -42,30 +43,33 @@ export class Watcher {
       const startedAt = performance.now();
       const turns = Math.max(1, Math.ceil(this.#seen.gaps.length / GAPS_AT_ONCE));
       const inServer = this.#session.flavour.anonymousBlocks && quiet > QUIET_MS && turns === 1;
-      if (await Promise.race([this.#look(inServer), aborted])) {
+      const step = inServer ? slowStep(quiet) : null;
+      if (await Promise.race([this.#look(step), aborted])) {
         this.#lastChangeAt = performance.now();
         return;
       }
       if (inServer) continue;
       // Over many rows of a transaction that is still open a look takes long: then look less often.
       const cost = performance.now() - startedAt;
-      const pause = Math.max(FASTEST_MS, Math.min(SLOWEST_MS / turns, quiet / 20), 4 * cost);
+      const pause = Math.max(FASTEST_MS, Math.min(slowStep(quiet) / turns, quiet / 20), 4 * cost);
       await sleep(pause, signal);
     }
   }
 
-  #look(inServer: boolean): Promise<boolean> {
-    this.#looking ??= this.#ask(inServer).finally(() => {
+  /** `serverStep`: how far apart the server is to look by itself; null: one look. */
+  #look(serverStep: number | null): Promise<boolean> {
+    this.#looking ??= this.#ask(serverStep).finally(() => {
       this.#looking = null;
     });
     return this.#looking;
   }
 
-  async #ask(inServer: boolean): Promise<boolean> {
+  async #ask(serverStep: number | null): Promise<boolean> {
     const condition = this.#condition();
-    const answer = inServer
-      ? await this.#session.blockValue(serverLoop(condition))
-      : await this.#session.value(`SELECT ${condition}`);
+    const answer =
+      serverStep === null
+        ? await this.#session.value(`SELECT ${condition}`)
+        : await this.#session.blockValue(serverLoop(condition, serverStep));
     return answer === "1";
   }
 
@@ -81,15 +85,19 @@ export class Watcher {
   }
 }
 
+function slowStep(quiet: number): number {
+  return Math.min(SLOWEST_MS, Math.max(SLOW_MS, quiet / 75));
+}
+
 /** Each statement of the block is a transaction of its own and so sees what has been committed by then. */
-function serverLoop(condition: string): string {
+function serverLoop(condition: string, stepMs: number): string {
   return `BEGIN NOT ATOMIC
     DECLARE step INT DEFAULT 0;
     DECLARE found INT DEFAULT 0;
-    look: WHILE step < ${SERVER_STEPS} DO
+    look: WHILE step < ${Math.floor(SERVER_TURN_MS / stepMs)} DO
       SET found = (SELECT ${condition});
       IF found THEN LEAVE look; END IF;
-      DO SLEEP(${SERVER_STEP_MS / 1000});
+      DO SLEEP(${(stepMs / 1000).toFixed(3)});
       SET step = step + 1;
     END WHILE;
     SELECT found;
