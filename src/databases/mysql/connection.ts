@@ -30,6 +30,8 @@ interface ServerFacts {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A server that is out of reach is not waited for: it frees what we held when it misses us. */
+const GOODBYE_MS = 2_000;
 
 /**
  * One connection with our settings and nothing between us and the server: no pool, since locks,
@@ -118,7 +120,7 @@ export class Session {
     try {
       // Said, and not left to the end of the connection: the server closes that first, and frees the
       // locks a moment later, when whoever waited for the end has been told that they are taken.
-      await this.#connection.query("DO RELEASE_ALL_LOCKS()");
+      await this.#connection.query({ sql: "DO RELEASE_ALL_LOCKS()", timeout: GOODBYE_MS });
       await this.#connection.end();
     } catch {
       // It was broken already: the server frees its locks by itself.
