@@ -67,13 +67,23 @@ describe.each(SERVERS)("%s as source", (kind) => {
       expect((await changesOf({ pages: log.batches.pages(2) })).map(line)).toEqual(["insert 2"]);
     });
 
+    it("logs all old keys of a statement before its rows", async () => {
+      const { application, log } = await start(
+        "CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (2,'b'),(1,'a')",
+        ["t"],
+      );
+      // In the order of the heap: each key is free when it is taken.
+      await application.query("UPDATE t SET id = id + 1");
+      expect(await lines(log)).toEqual(["update 2", "update 1", "update 3,b", "update 2,a"]);
+    });
+
     it("swaps keys in one statement without losing a row", async () => {
       const { application, log } = await start(
         "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, name text); INSERT INTO t VALUES (1,'a'),(2,'b')",
         ["t"],
       );
       await application.query("UPDATE t SET id = 3 - id");
-      // Neither key is gone: each has a row when the triggers run.
+      // Both keys are there after it: no row is gone, and each stands as it is now.
       expect((await lines(log)).sort()).toEqual(["update 1,b", "update 2,a"]);
     });
 
