@@ -1,6 +1,6 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
-import { quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
 import { LOG_TABLES, logTable } from "./ours.ts";
 import type { Shape } from "./shape.ts";
 import { equalsOperator } from "./types.ts";
@@ -35,18 +35,18 @@ export const WAKE_LOCK = "1953064037, 1";
 export const RELAY_LOCK = "1953064037, 2";
 export const WAKE_CHANNEL = "tidemark";
 
-export function functionName(oid: string): string {
-  return `tidemark.capture_${oid}`;
-}
+const TEXT = "pg_catalog.text";
 
-export function keyFunctionName(oid: string): string {
-  return `tidemark.capture_key_${oid}`;
+/** A trigger function of ours. */
+interface CaptureFunction {
+  readonly name: string;
+  readonly body: string;
 }
 
 /** The text of the row as it is logged; the first field that does not fit a layout is schema drift. */
 export function rowText(spec: CaptureSpec, alias: string): string {
   return isWholeRow(spec)
-    ? `${alias}::text`
+    ? `${alias}::${TEXT}`
     : rowOf(
         spec.columns.map((column) => column.name),
         alias,
@@ -66,7 +66,7 @@ export function keyText(spec: CaptureSpec, alias: string): string {
 }
 
 function rowOf(names: readonly string[], alias: string): string {
-  return `ROW(${names.map((name) => `${alias}.${quoteIdentifier(name)}`).join(", ")})::text`;
+  return `ROW(${names.map((name) => `${alias}.${quoteIdentifier(name)}`).join(", ")})::${TEXT}`;
 }
 
 /** One letter for each filter; a condition that is null is not met. */
@@ -84,22 +84,43 @@ export function rowAlias(spec: CaptureSpec): string {
 
 /** The functions, `CREATE OR REPLACE`: needs no lock on the table. */
 export function functionStatements(spec: CaptureSpec): readonly string[] {
-  const functions =
-    spec.shape === "statement"
-      ? [
-          [functionName(spec.oid), statementBody(spec)],
-          [keyFunctionName(spec.oid), keyBody(spec)],
-        ]
-      : [[functionName(spec.oid), rowBody(spec)]];
-  return functions.flatMap(([name, body]) => [
-    createFunction(name as string, body as string, settings(spec)),
-    `REVOKE ALL ON FUNCTION ${name}() FROM PUBLIC`,
+  const set = settings(spec);
+  return captureFunctions(spec).flatMap(({ name, body }) => [
+    createFunction(qualified(name), body, set),
+    `REVOKE ALL ON FUNCTION ${qualified(name)}() FROM PUBLIC`,
   ]);
 }
 
-/** The body of the table's function, to see whether the one installed is this one. */
-export function functionBody(spec: CaptureSpec): string {
-  return spec.shape === "statement" ? statementBody(spec) : rowBody(spec);
+/** By name, to see whether those installed are these. */
+export function functionBodies(spec: CaptureSpec): ReadonlyMap<string, string> {
+  return new Map(captureFunctions(spec).map(({ name, body }) => [name, body]));
+}
+
+/** Statement triggers have a function each, so that none need ask which one fired. */
+function captureFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
+  const { oid } = spec;
+  if (spec.shape !== "statement") return [{ name: functionName(oid), body: rowBody(spec) }];
+  return [
+    { name: functionName(oid, "insert"), body: writeBody(spec, "I") },
+    { name: functionName(oid, "update"), body: writeBody(spec, "U") },
+    { name: functionName(oid, "delete"), body: deleteBody(spec) },
+    { name: functionName(oid, "key"), body: keyBody(spec) },
+    { name: functionName(oid, "truncate"), body: body(`${truncateInsert(spec)}\n${WAKE}`) },
+  ];
+}
+
+function functionName(oid: string, event?: string): string {
+  return event === undefined ? `capture_${oid}` : `capture_${event}_${oid}`;
+}
+
+function qualified(name: string): string {
+  return `${OUR_SCHEMA}.${name}`;
+}
+
+/** A trigger of ours, and the function it runs. */
+export interface CaptureTrigger {
+  readonly runs: string;
+  readonly create: string;
 }
 
 /**
@@ -107,39 +128,38 @@ export function functionBody(spec: CaptureSpec): string {
  * with triggers that could change it on the way has the row shape). Row triggers have a name
  * that sorts first, before foreign keys' and the application's.
  */
-export function triggerStatements(spec: CaptureSpec): ReadonlyMap<string, string> {
+export function captureTriggers(spec: CaptureSpec): ReadonlyMap<string, CaptureTrigger> {
   const table = quoteTable(spec.table);
-  const run = `EXECUTE FUNCTION ${functionName(spec.oid)}()`;
-  const truncate = [
+  const statement = spec.shape === "statement";
+  const trigger = (name: string, event: string, when: string) => {
+    const runs = functionName(spec.oid, statement ? event : undefined);
+    const create = `CREATE TRIGGER ${quoteIdentifier(name)} ${when} EXECUTE FUNCTION ${qualified(runs)}()`;
+    return [name, { runs, create }] as const;
+  };
+  const truncate = trigger(
     "tidemark_truncate",
-    `CREATE TRIGGER tidemark_truncate AFTER TRUNCATE ON ${table} FOR EACH STATEMENT ${run}`,
-  ] as const;
-  if (spec.shape !== "statement") {
-    return new Map([
-      [
-        ROW_TRIGGER,
-        `CREATE TRIGGER ${quoteIdentifier(ROW_TRIGGER)} AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW ${run}`,
-      ],
-      truncate,
-    ]);
+    "truncate",
+    `AFTER TRUNCATE ON ${table} FOR EACH STATEMENT`,
+  );
+  if (!statement) {
+    const when = `AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW`;
+    return new Map([trigger(ROW_TRIGGER, "row", when), truncate]);
   }
+  const each = (event: string, rows: string) =>
+    trigger(
+      `tidemark_${event}`,
+      event,
+      `AFTER ${event.toUpperCase()} ON ${table} REFERENCING ${rows} FOR EACH STATEMENT`,
+    );
   return new Map([
-    [
-      "tidemark_insert",
-      `CREATE TRIGGER tidemark_insert AFTER INSERT ON ${table} REFERENCING NEW TABLE AS tidemark_new FOR EACH STATEMENT ${run}`,
-    ],
-    [
-      "tidemark_update",
-      `CREATE TRIGGER tidemark_update AFTER UPDATE ON ${table} REFERENCING NEW TABLE AS tidemark_new FOR EACH STATEMENT ${run}`,
-    ],
-    [
-      "tidemark_delete",
-      `CREATE TRIGGER tidemark_delete AFTER DELETE ON ${table} REFERENCING OLD TABLE AS tidemark_old FOR EACH STATEMENT ${run}`,
-    ],
-    [
+    each("insert", "NEW TABLE AS tidemark_new"),
+    each("update", "NEW TABLE AS tidemark_new"),
+    each("delete", "OLD TABLE AS tidemark_old"),
+    trigger(
       "tidemark_key",
-      `CREATE TRIGGER tidemark_key AFTER UPDATE OF ${quoteList(spec.key)} ON ${table} FOR EACH ROW WHEN (${keyChanged(spec)}) EXECUTE FUNCTION ${keyFunctionName(spec.oid)}()`,
-    ],
+      "key",
+      `AFTER UPDATE OF ${quoteList(spec.key)} ON ${table} FOR EACH ROW WHEN (${keyChanged(spec)})`,
+    ),
     truncate,
   ]);
 }
@@ -162,25 +182,22 @@ export function triggerNames(shape: Shape): readonly string[] {
  * Statement shape. Rows of a key change are logged by row triggers, which all run before any
  * statement trigger: first all old keys go, then the rows come, so keys may be swapped in a statement.
  */
-function statementBody(spec: CaptureSpec): string {
+function writeBody(spec: CaptureSpec, op: "I" | "U"): string {
   const alias = rowAlias(spec);
-  const write = (op: string) =>
-    insertPerSlot(
-      `(layout, op, row, filters) SELECT ${spec.layout}, '${op}', ${rowText(spec, alias)}, ${filterText(spec.filters)} FROM tidemark_new ${alias}`,
-    );
-  const remove = insertPerSlot(
+  const [columns, values] =
+    spec.filters.length === 0 ? ["", ""] : [", filters", `, ${filterText(spec.filters)}`];
+  const insert = insertPerSlot(
+    `(layout, op, row${columns}) SELECT ${spec.layout}, '${op}', ${rowText(spec, alias)}${values} FROM tidemark_new ${alias}`,
+  );
+  return body(`${insert}\n${WAKE_IF_LOGGED}`);
+}
+
+function deleteBody(spec: CaptureSpec): string {
+  const alias = rowAlias(spec);
+  const insert = insertPerSlot(
     `(layout, op, key) SELECT ${spec.layout}, 'D', ${keyText(spec, alias)} FROM tidemark_old ${alias}`,
   );
-  return body(`IF TG_OP = 'INSERT' THEN
-${write("I")}
-ELSIF TG_OP = 'UPDATE' THEN
-${write("U")}
-ELSIF TG_OP = 'DELETE' THEN
-${remove}
-ELSE
-${truncateInsert(spec)}
-END IF;
-${WAKE_IF_LOGGED}`);
+  return body(`${insert}\n${WAKE_IF_LOGGED}`);
 }
 
 function keyBody(spec: CaptureSpec): string {
@@ -265,15 +282,17 @@ function columnNamed(spec: CaptureSpec, name: string): CapturedColumn | undefine
 function insertPerSlot(rest: string): string {
   const [zero, ...others] = LOG_TABLES.map((slot) => `INSERT INTO ${logTable(slot)} ${rest};`);
   const branches = others.map(
-    (insert, i) => `${i === 0 ? "IF" : "ELSIF"} tidemark_slot = ${i + 1} THEN\n${insert}`,
+    (insert, i) =>
+      `${i === 0 ? "IF" : "ELSIF"} tidemark_slot OPERATOR(pg_catalog.=) ${i + 1} THEN\n${insert}`,
   );
   return `${branches.join("\n")}\nELSE\n${zero}\nEND IF;`;
 }
 
-const WAKE = `IF NOT pg_try_advisory_xact_lock_shared(${WAKE_LOCK}) THEN
-PERFORM pg_notify('${WAKE_CHANNEL}', '');
+/** The value returned is not looked at; a variable costs less than an expression. */
+const WAKE = `IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK}) THEN
+PERFORM pg_catalog.pg_notify('${WAKE_CHANNEL}', '');
 END IF;
-RETURN NULL;`;
+RETURN NEW;`;
 
 /** A statement that touches no row wakes nobody. */
 const WAKE_IF_LOGGED = WAKE.replace("IF NOT", "IF FOUND AND NOT");
@@ -282,7 +301,7 @@ function body(work: string): string {
   return `
 #variable_conflict use_column
 DECLARE
-tidemark_slot bigint := pg_sequence_last_value('tidemark.log_slot');
+tidemark_slot bigint := pg_catalog.pg_sequence_last_value('tidemark.log_slot');
 BEGIN
 ${work}
 END
@@ -293,18 +312,23 @@ function createFunction(name: string, source: string, set: readonly string[]): s
   let tag = "$tidemark$";
   while (source.includes(tag)) tag = `${tag.slice(0, -1)}_$`;
   return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-${set.map((each) => `SET ${each}`).join("\n")}
-AS ${tag}${source}${tag}`;
+${set.map((each) => `SET ${each}\n`).join("")}AS ${tag}${source}${tag}`;
 }
 
-/** Each setting costs every call, so only those are set that the table's values can feel. */
+/**
+ * Each setting costs every call, so only those are set that the function can feel. search_path costs
+ * most: the server looks up its schemas anew at both ends of the call. Statement triggers on
+ * columns of plain types do without: whatever their functions name is qualified, operators and types
+ * too, and what a path could hide (a transition table, a variable) is found before any schema.
+ * Conditions are the user's words, and a native type may print by the path (regclass).
+ */
 function settings(spec: CaptureSpec): readonly string[] {
   const kinds = new Set(spec.columns.map((column) => column.type.kind));
   const all = kinds.has("native") || spec.filters.length > 0;
   const needs = (...some: readonly ColumnType["kind"][]) =>
     all || some.some((kind) => kinds.has(kind));
   return [
-    "search_path TO pg_catalog, pg_temp",
+    ...(all || spec.shape !== "statement" ? ["search_path TO pg_catalog, pg_temp"] : []),
     ...(needs("timestamptz") ? ["TimeZone TO 'UTC'"] : []),
     ...(needs("date", "timestamp", "timestamptz") ? ["DateStyle TO 'ISO, YMD'"] : []),
     ...(needs("interval") ? ["IntervalStyle TO 'iso_8601'"] : []),

@@ -4,13 +4,13 @@ import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import {
   type CaptureSpec,
+  captureTriggers,
   filterText,
-  functionBody,
+  functionBodies,
   functionStatements,
   isWholeRow,
   rowAlias,
   triggerNames,
-  triggerStatements,
 } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -28,7 +28,6 @@ import {
 } from "./layouts.ts";
 import { withShortLocks } from "./locks.ts";
 import { missingSourceObjects } from "./ours.ts";
-import { formatArrayText } from "./row-text.ts";
 import { chooseShapes, type Shape, type ShapeChoice } from "./shape.ts";
 
 /** What is to be done for one table. */
@@ -85,7 +84,7 @@ export async function prepareCaptures(
     chooseShapes(connection, oids),
     loadColumns(connection, oids),
     loadTableStates(connection, oids),
-    installedBodies(connection, oids),
+    installedBodies(connection),
   ]);
   const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
   const current = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
@@ -96,7 +95,7 @@ export async function prepareCaptures(
       choice: shapes.get(target.oid) as ShapeChoice,
       columns: (columns.get(target.oid) ?? []) as readonly FoundColumn[],
       state: states.get(target.oid) as TableState,
-      body: bodies.get(target.oid) ?? null,
+      bodies,
       current: current.get(target.oid) ?? null,
       nextId,
     });
@@ -123,8 +122,8 @@ function whatBroke(
   if (last === undefined) return null;
   if (last.oid !== now.oid) return "the table was dropped and made anew";
   for (const trigger of triggerNames(last.shape)) {
-    const enabled = now.state?.triggers.get(trigger);
-    if (!enabled) return `trigger ${trigger} is ${enabled === false ? "disabled" : "gone"}`;
+    const found = now.state?.triggers.get(trigger);
+    if (!found?.enabled) return `trigger ${trigger} is ${found ? "disabled" : "gone"}`;
   }
   return null;
 }
@@ -167,7 +166,8 @@ interface TableFacts {
   readonly choice: ShapeChoice;
   readonly columns: readonly FoundColumn[];
   readonly state: TableState;
-  readonly body: string | null;
+  /** Of functions of ours, by name. */
+  readonly bodies: ReadonlyMap<string, string>;
   readonly current: StoredLayout | null;
   readonly nextId: number;
 }
@@ -208,22 +208,23 @@ function prepareCapture(
   };
   const isNewLayout = !current || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };
-  const bodyStands = facts.body === functionBody(spec);
+  const bodies = [...functionBodies(spec)];
+  const functionsStand = bodies.every(([name, body]) => facts.bodies.get(name) === body);
   return {
     table: target,
     spec,
     layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
     replaces: isNewLayout ? current : null,
     isNewLayout,
-    functions: bodyStands ? [] : functionStatements(spec),
+    functions: functionsStand ? [] : functionStatements(spec),
     triggers: triggersToRun(spec, facts),
     reason: choice.reason,
   };
 }
 
-/** Triggers name no layout: they are left alone while shape and key stay. */
+/** Triggers name no layout: they are left alone while shape, key and function stay. */
 function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] {
-  const wanted = triggerStatements(spec);
+  const wanted = captureTriggers(spec);
   const { triggers } = facts.state;
   const before = facts.current;
   const sameKeyAndShape =
@@ -233,13 +234,16 @@ function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] 
     `DROP TRIGGER ${quoteIdentifier(name)} ON ${quoteTable(spec.table)}`;
   const enable = (name: string) =>
     `ALTER TABLE ${quoteTable(spec.table)} ENABLE TRIGGER ${quoteIdentifier(name)}`;
-  if (!sameKeyAndShape) return [...[...triggers.keys()].map(drop), ...wanted.values()];
+  if (!sameKeyAndShape) {
+    return [...[...triggers.keys()].map(drop), ...[...wanted.values()].map(({ create }) => create)];
+  }
   return [
     ...[...triggers.keys()].filter((name) => !wanted.has(name)).map(drop),
-    ...[...wanted].flatMap(([name, statement]) => {
-      const enabled = triggers.get(name);
-      if (enabled === undefined) return [statement];
-      return enabled ? [] : [enable(name)];
+    ...[...wanted].flatMap(([name, { runs, create }]) => {
+      const found = triggers.get(name);
+      if (found === undefined) return [create];
+      if (found.runs !== runs) return [drop(name), create];
+      return found.enabled ? [] : [enable(name)];
     }),
   ];
 }
@@ -265,17 +269,13 @@ function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
   return facts(a) === facts(b);
 }
 
-/** prosrc of the functions of ours, by the oid of their table. */
-async function installedBodies(
-  connection: Connection,
-  oids: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
+/** The source of the functions of ours, by name. */
+async function installedBodies(connection: Connection): Promise<ReadonlyMap<string, string>> {
   const rows = await connection.rows(
-    `SELECT w.oid, p.prosrc FROM unnest($1::text[]) AS w(oid)
-     JOIN pg_proc p ON p.pronamespace = to_regnamespace('tidemark') AND p.proname = 'capture_' || w.oid`,
-    [formatArrayText(oids)],
+    `SELECT proname, prosrc FROM pg_proc
+     WHERE pronamespace = to_regnamespace('tidemark') AND starts_with(proname, 'capture_')`,
   );
-  return new Map(rows.map(([oid, source]) => [oid as string, source as string]));
+  return new Map(rows.map(([name, source]) => [name as string, source as string]));
 }
 
 /**

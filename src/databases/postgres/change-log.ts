@@ -6,7 +6,7 @@ import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "..
 import { formatTable } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
 import { assertUnbroken, prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
-import { RELAY_LOCK, triggerStatements } from "./capture-sql.ts";
+import { captureTriggers, RELAY_LOCK } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
@@ -142,7 +142,7 @@ export class PostgresChangeLog implements ChangeLog {
     this.#layouts.set(layout.id, layout);
     this.#decoder.add(layout);
     this.#current.set(tableKey(layout.table), layout);
-    this.#drift.watch({ layout, triggers: [...triggerStatements(capture.spec).keys()] });
+    this.#drift.watch({ layout, triggers: [...captureTriggers(capture.spec).keys()] });
   }
 
   /**

@@ -67,9 +67,9 @@ function checkTable({ layout, triggers }: WatchedTable, state: TableState | unde
     );
   }
   for (const trigger of triggers) {
-    const enabled = state.triggers.get(trigger);
-    if (enabled) continue;
-    const what = enabled === false ? "disabled" : "gone";
+    const found = state.triggers.get(trigger);
+    if (found?.enabled) continue;
+    const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
 }

@@ -104,8 +104,15 @@ export async function insertLayout(connection: Connection, layout: StoredLayout)
 /** What a captured table looks like now. */
 export interface TableState {
   readonly columns: readonly ColumnIdentity[];
-  /** Triggers of ours: name to "enabled for ordinary sessions". */
-  readonly triggers: ReadonlyMap<string, boolean>;
+  /** Triggers of ours, by name. */
+  readonly triggers: ReadonlyMap<string, TriggerState>;
+}
+
+export interface TriggerState {
+  /** For ordinary sessions. */
+  readonly enabled: boolean;
+  /** The name of its function. */
+  readonly runs: string;
 }
 
 /** By oid; a dropped table is absent. */
@@ -119,7 +126,11 @@ export async function loadTableStates(
       oid as string,
       {
         columns: JSON.parse(columns ?? "[]") as ColumnIdentity[],
-        triggers: new Map(JSON.parse(triggers ?? "[]") as [string, boolean][]),
+        triggers: new Map(
+          (JSON.parse(triggers ?? "[]") as [string, boolean, string][]).map(
+            ([name, enabled, runs]) => [name, { enabled, runs }],
+          ),
+        ),
       },
     ]),
   );
@@ -129,7 +140,7 @@ const TABLE_STATES = `
 SELECT c.oid::oid,
   (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  (SELECT json_agg(json_build_array(t.tgname, t.tgenabled IN ('O', 'A')))
+  (SELECT json_agg(json_build_array(t.tgname, t.tgenabled IN ('O', 'A'), p.proname))
    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark'))
 FROM pg_class c WHERE c.oid = ANY ($1::oid[])`;

@@ -8,7 +8,7 @@ import type { ColumnIdentity, StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
-/** `id, xid, at, layout, op, key, row, filters, origin` as the queries of snapshot.ts give them. */
+/** `id, xid, at, layout, op, key, row, filters` as the queries of snapshot.ts give them. */
 export const ID = 0;
 const XID = 1;
 const LAYOUT = 3;
@@ -16,7 +16,6 @@ const OP = 4;
 const KEY = 5;
 const ROW = 6;
 const FILTERS = 7;
-const ORIGIN = 8;
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   I: "insert",
@@ -53,7 +52,7 @@ export class LogDecoder {
       rowBefore: null,
       filters: parseFilters(fields[FILTERS] ?? ""),
       transaction: fields[XID] ?? null,
-      origin: fields[ORIGIN] ?? null,
+      origin: null,
       hops: [],
     };
   }

@@ -16,7 +16,7 @@ export function parseSnapshot(text: string): SnapshotParts {
   return { text, xmax, newest: String(BigInt(xmax) - 1n), inProgress: `{${running ?? ""}}` };
 }
 
-const COLUMNS = "id, xid, at, layout, op, key, row, filters, origin";
+const COLUMNS = "id, xid, at, layout, op, key, row, filters";
 
 /**
  * Which transactions can be seen now and could not in an earlier snapshot: `gaps`, the open ranges
