@@ -5,6 +5,17 @@ import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
 import { captureTables, changesOf, connect, line, optionsOf, SERVERS } from "./support.ts";
 
+/** What of DDL makes each shape of capture. */
+const SHAPES = [
+  ["statement triggers", ""],
+  ["a row trigger", "CREATE TABLE part () INHERITS (t)"],
+  [
+    "a row trigger that reads the row as it stands",
+    `CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER own AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION own()`,
+  ],
+] as const;
+
 describe.each(SERVERS)("capture on %s", (kind) => {
   describe.skipIf(!available(kind))("of a table of plain types", () => {
     const open: { close(): Promise<unknown> }[] = [];
@@ -12,12 +23,12 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       for (const each of open.splice(0).reverse()) await each.close();
     });
 
-    async function start() {
+    async function start(more = "") {
       const database = await freshDatabase(kind);
       const owner = await connect(database.url);
       open.push({ close: async () => database[Symbol.asyncDispose]() });
       open.push({ close: () => owner.end() });
-      await owner.query("CREATE TABLE t (id int PRIMARY KEY, name text, d date)");
+      await owner.query(`CREATE TABLE t (id int PRIMARY KEY, name text, d date); ${more}`);
       const source = await postgres.openSource(optionsOf(database.url));
       const log = (await source.openChangeLog()) as ChangeLog;
       open.push(source, log);
@@ -70,6 +81,26 @@ describe.each(SERVERS)("capture on %s", (kind) => {
         "delete 2",
         "truncate",
       ]);
+    });
+
+    it.each(SHAPES)("does not print a row by a cast of its owner's: %s", async (_, more) => {
+      const { owner, log } = await start(more);
+      await owner.query(
+        `CREATE FUNCTION steal(t) RETURNS text LANGUAGE sql AS $$ SELECT '(7,stolen,)' $$;
+         CREATE CAST (t AS text) WITH FUNCTION steal(t);
+         INSERT INTO t VALUES (1, 'a', NULL); UPDATE t SET name = 'b'`,
+      );
+      expect(await lines(log)).toEqual(["insert 1,a,null", "update 1,b,null"]);
+    });
+
+    it.each(SHAPES)("goes on when a column is dropped: %s", async (_, more) => {
+      const { owner } = await start(more);
+      await owner.query("INSERT INTO t VALUES (1, 'a', NULL)");
+      await owner.query("ALTER TABLE t DROP COLUMN name");
+      // In the same session: what its functions have planned must not name the column.
+      await owner.query("INSERT INTO t VALUES (2, NULL)");
+      const { rows } = await owner.query("SELECT row FROM tidemark.change_log_0 ORDER BY id");
+      expect(rows.map(({ row }) => row)).toEqual(["(1,a,)", "(2,)"]);
     });
 
     it("follows a session that changes its search_path between writes", async () => {

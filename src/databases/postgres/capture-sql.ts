@@ -43,10 +43,19 @@ interface CaptureFunction {
   readonly body: string;
 }
 
-/** The text of the row as it is logged; the first field that does not fit a layout is schema drift. */
+/**
+ * The text of the row as it is logged; the first field that does not fit a layout is schema drift.
+ * A row of the table, read or given to a row trigger, has the table's own type, for which the table's
+ * owner can make a cast to text: a function that would run with our rights. So it is printed by the
+ * type's output function. A row of a transition table has no type of its own.
+ */
 export function rowText(spec: CaptureSpec, alias: string): string {
+  const whole =
+    spec.shape === "statement"
+      ? `${alias}::${TEXT}`
+      : `pg_catalog.textin(pg_catalog.record_out(${alias}))`;
   return isWholeRow(spec)
-    ? `${alias}::${TEXT}`
+    ? whole
     : rowOf(
         spec.columns.map((column) => column.name),
         alias,
