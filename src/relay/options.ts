@@ -1,0 +1,16 @@
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import type { CaptureTable, Source } from "../core/source.ts";
+
+export interface RelayOptions {
+  readonly source: string;
+  readonly openSource: () => Promise<Source>;
+  readonly queue: Queue;
+  readonly tables: readonly CaptureTable[];
+  /** Names of the syncs that read this source. */
+  readonly syncs: readonly string[];
+  readonly maxLogBytes: number;
+  /** The queue's bound of one stream. */
+  readonly maxStreamBytes: number;
+  readonly logger: Logger;
+}

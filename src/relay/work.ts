@@ -1,0 +1,235 @@
+import type { Bell } from "../core/async.ts";
+import type { Layout } from "../core/change.ts";
+import {
+  type FenceDocument,
+  keys,
+  type RefusalDocument,
+  type RequestDocument,
+  type SourceStatus,
+} from "../core/documents.ts";
+import { isTidemarkError } from "../core/errors.ts";
+import { timelineHash } from "../core/hash.ts";
+import type { BatchHeader } from "../core/position.ts";
+import type { QueueStream } from "../core/queue.ts";
+import type { ChangeLog } from "../core/source.ts";
+import { formatTable } from "../core/table.ts";
+import { type ChunkSize, Copies } from "./copies.ts";
+import { Linger } from "./linger.ts";
+import type { Mailbox } from "./mailbox.ts";
+import type { RelayOptions } from "./options.ts";
+import { Publisher } from "./publisher.ts";
+import { type BatchHistory, Retention } from "./retention.ts";
+
+/** What outlives one session with the source. */
+export interface Kept {
+  readonly mailbox: Mailbox;
+  readonly history: BatchHistory;
+  readonly bell: Bell;
+  readonly chunkSize: ChunkSize;
+  readonly signal: AbortSignal;
+}
+
+/** What the lease holder does, step by step. */
+export class RelayWork {
+  readonly #options: RelayOptions;
+  readonly #log: ChangeLog;
+  readonly #mailbox: Mailbox;
+  readonly #stream: QueueStream;
+  readonly #publisher: Publisher;
+  readonly #retention: Retention;
+  readonly #copies: Copies;
+  readonly #resent = new Map<string, string>();
+  readonly #linger = new Linger();
+  /** How long to let changes gather before the next step. */
+  lingerMs = 0;
+  #layouts: readonly Layout[] = [];
+  #last: BatchHeader | null = null;
+  #tendedAt = 0;
+
+  static async open(
+    options: RelayOptions,
+    log: ChangeLog,
+    { mailbox, history, bell, chunkSize, signal }: Kept,
+  ): Promise<RelayWork> {
+    const stream = await options.queue.openStream(options.source);
+    const { source, queue, logger, maxLogBytes, maxStreamBytes } = options;
+    const { documents } = queue;
+    const common = { source, log, stream, logger };
+    const retention = new Retention({ ...common, documents, mailbox, maxLogBytes, history });
+    const makeRoom = () => retention.makeRoom();
+    const onFailure = () => bell.ring();
+    const room = { maxStreamBytes, makeRoom };
+    const publisher = new Publisher({ ...common, queue, ...room, signal, onFailure });
+    mailbox.rewind();
+    const names = options.tables.map(
+      ({ schema }) => [formatTable(schema.name), schema.name] as const,
+    );
+    const copies = new Copies(new Map(names), chunkSize);
+    const work = new RelayWork(options, log, mailbox, { stream, publisher, retention, copies });
+    await work.#open();
+    return work;
+  }
+
+  private constructor(
+    options: RelayOptions,
+    log: ChangeLog,
+    mailbox: Mailbox,
+    parts: { stream: QueueStream; publisher: Publisher; retention: Retention; copies: Copies },
+  ) {
+    this.#options = options;
+    this.#log = log;
+    this.#mailbox = mailbox;
+    this.#stream = parts.stream;
+    this.#publisher = parts.publisher;
+    this.#retention = parts.retention;
+    this.#copies = parts.copies;
+  }
+
+  async #open(): Promise<void> {
+    const { tables, syncs, logger } = this.#options;
+    this.#layouts = await this.#log.capture(tables);
+    await this.#putSchemas();
+    await this.#retention.open();
+    for (const sync of this.#retention.subscribers) {
+      if (syncs.includes(sync)) continue;
+      logger.warn(
+        { sync },
+        "a sync that is not in this config holds the change log: see docs/reference/commands.md",
+      );
+    }
+    this.#last = await this.#log.batches.last();
+    // First of all make room: what waits to be published may find the queue full of what nobody needs.
+    await this.#retention.tend(this.#last?.batch ?? 0);
+    await this.#publisher.reconcile(this.#oldestNeeded());
+  }
+
+  /** How things stand, without asking anybody. */
+  started(): Partial<SourceStatus> {
+    return {
+      state: "running",
+      timeline: this.#log.timeline,
+      batch: this.#last?.batch ?? 0,
+      lastBatchAt: this.#last?.cutAt ?? null,
+      error: null,
+    };
+  }
+
+  /** Readers must find a layout before the first change that names it. */
+  async #putSchemas(): Promise<void> {
+    const { source, queue, tables } = this.#options;
+    for (const { schema } of tables) {
+      await queue.documents.put(keys.table(source, formatTable(schema.name)), schema);
+    }
+    // Last: an applier that comes meanwhile must not take some of the tables for all.
+    const names = tables.map(({ schema }) => formatTable(schema.name));
+    await queue.documents.put(keys.tables(source), names);
+    for (const layout of this.#layouts) {
+      await queue.documents.put(keys.layout(source, this.#log.timeline, layout.id), layout);
+    }
+  }
+
+  /** Cuts and publishes what there is; true when there was something. */
+  async step(): Promise<boolean> {
+    this.#publisher.throwIfFailed();
+    await this.#serveRequests();
+    const fences = this.#mailbox.fences();
+    const next = this.#copies.next();
+    const cut = await this.#log.batches.cut(next?.request);
+    if (cut.header !== null) {
+      await this.#publisher.publishBatch(cut.header, this.#linger.count(cut.pages));
+      this.#last = cut.header;
+    }
+    if (next !== null && cut.chunk !== null) {
+      const copy = next.job.describe(cut.chunk);
+      const readTo = next.job.position;
+      await this.#publisher.publishChunk(this.#position(), cut.chunk, { copy, readTo });
+      next.job.sent(cut.chunk);
+    }
+    await this.#answerFences(fences);
+    this.lingerMs = this.#linger.next();
+    this.#log.observe?.(this.#linger.transactions);
+    return cut.header !== null || cut.chunk !== null;
+  }
+
+  close(): Promise<void> {
+    return this.#publisher.close();
+  }
+
+  tendDue(everyMs: number): boolean {
+    return this.untilTend(everyMs) === 0;
+  }
+
+  untilTend(everyMs: number): number {
+    return Math.max(0, this.#tendedAt + everyMs - performance.now());
+  }
+
+  /** Purges, checks that the queue still holds what was sent, and tells how things stand. */
+  async tend(): Promise<Partial<SourceStatus>> {
+    this.#tendedAt = performance.now();
+    if (!(await this.#publisher.inStep())) {
+      this.#options.logger.warn({}, "the queue is not where it was left: filling in from the log");
+      this.#copies.restart();
+      await this.#putSchemas();
+      await this.#publisher.reconcile(this.#oldestNeeded());
+    }
+    const stats = await this.#retention.tend(this.#last?.batch ?? 0);
+    const queue = await this.#stream.stats();
+    return {
+      ...this.started(),
+      logRows: stats.rows,
+      logBytes: stats.bytes,
+      queueMessages: queue.messages,
+      queueBytes: queue.bytes,
+    };
+  }
+
+  async #serveRequests(): Promise<void> {
+    for (const [sync, request] of this.#mailbox.takeRequests()) {
+      this.#copies.update(sync, request);
+      const { resend } = request ?? {};
+      if (!resend || this.#resent.get(sync) === resend.id) continue;
+      // Asked by an applier that has caught up since and could not take its question back.
+      if (!this.#retention.hasConfirmed(sync, resend.from)) await this.#resend(sync, resend);
+      this.#resent.set(sync, resend.id);
+    }
+  }
+
+  async #resend(sync: string, resend: NonNullable<RequestDocument["resend"]>): Promise<void> {
+    const { source, queue, logger } = this.#options;
+    logger.info({ sync, from: resend.from }, "resending from the change log");
+    this.#copies.restart();
+    // Whoever lost messages may have lost the documents that explain them.
+    await this.#putSchemas();
+    try {
+      await this.#publisher.resendFrom(Math.min(resend.from, this.#oldestNeeded()));
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-BATCH-PURGED")) throw error;
+      const at = new Date().toISOString();
+      const refusal: RefusalDocument = { at, from: resend.from, message: error.message };
+      await queue.documents.put(keys.refusal(source, sync), refusal);
+      await this.#publisher.resendFrom(this.#oldestNeeded());
+    }
+  }
+
+  /** These were asked before the cut, so the newest batch holds all that was committed before them. */
+  async #answerFences(fences: ReadonlyMap<string, FenceDocument>): Promise<void> {
+    for (const [id, fence] of fences) {
+      const { timeline, batch, hash } = this.#position();
+      if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
+      await this.#mailbox.answer(id, { ...fence, answer: { timeline, batch, hash } });
+    }
+  }
+
+  /** What an empty stream must begin with: for nobody, only what is still to come. */
+  #oldestNeeded(): number {
+    return Math.min(this.#retention.oldestNeeded, (this.#last?.batch ?? 0) + 1);
+  }
+
+  #position(): BatchHeader {
+    if (this.#last !== null) return this.#last;
+    const now = new Date().toISOString();
+    const hash = timelineHash(this.#log.timeline);
+    const { timeline } = this.#log;
+    return { timeline, batch: 0, hash, prevHash: hash, cutAt: now, committedAt: now };
+  }
+}
