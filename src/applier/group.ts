@@ -39,6 +39,8 @@ export class Group {
   #effect = new NetEffect();
   /** Rows of a copy that are just being written. */
   #run: LinesRun | null = null;
+  /** The run before this one, which the target applies while this one is taken in. */
+  #applying: Promise<void> = Promise.resolve();
   #changes = 0;
   /** Of the pieces in the effect, and of all since the last commit. */
   #bytes = 0;
@@ -118,6 +120,7 @@ export class Group {
     if (this.#run?.table !== bound || this.#run.full) {
       // What came before is applied before.
       const transaction = await this.#flush(true);
+      await this.#applying;
       this.#run = await LinesRun.open(transaction, bound);
       if (this.#run === null) return false;
     }
@@ -144,6 +147,7 @@ export class Group {
     const next: Progress = { timeline, position, hash, tables: this.#states.all };
     if (this.#transaction !== null || !(await this.#commitAtOnce(next))) {
       const transaction = await this.#flush(true);
+      await this.#applying;
       if (this.#postponing) await transaction.verify([...this.#touched]);
       await transaction.commit(next);
     }
@@ -158,6 +162,8 @@ export class Group {
     const transaction = this.#transaction;
     this.#transaction = null;
     this.#run = null;
+    // Whoever rolls back knows an error already.
+    await this.#applying.catch(() => {});
     await transaction?.rollback();
   }
 
@@ -175,12 +181,18 @@ export class Group {
     return true;
   }
 
-  /** `whole`: nothing more of the batches in the effect is to come. */
+  /**
+   * Hands the run to the target, when that is done with the one before. `whole`: nothing more of the
+   * batches in it is to come.
+   */
   async #flush(whole: boolean): Promise<TargetTransaction> {
     await this.#endRun();
     this.#transaction ??= await this.#begin();
+    await this.#applying;
     if (this.#effect.size > 0) {
-      await this.#apply(this.#transaction, whole);
+      this.#applying = this.#apply(this.#transaction, this.#effect, whole);
+      // Seen by whoever comes next.
+      this.#applying.catch(() => {});
       this.#effect = new NetEffect();
     }
     this.#bytes = 0;
@@ -194,16 +206,17 @@ export class Group {
     return this.#session.begin(this.#progress, { relaxed, postponed: this.#postponing });
   }
 
-  async #apply(transaction: TargetTransaction, whole: boolean): Promise<void> {
-    for (const { table } of this.#effect.tables) this.#touched.add(table.bound);
+  async #apply(transaction: TargetTransaction, effect: NetEffect, whole: boolean): Promise<void> {
+    const batch = this.#batch;
+    for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
       // What still refers to the keys given up may be among the changes to come.
-      if (transaction.enforcing && !whole && movesReferredKeys(this.#effect)) throw tooLarge();
-      await applyEffect(transaction, this.#effect, this.#tables);
+      if (transaction.enforcing && !whole && movesReferredKeys(effect)) throw tooLarge();
+      await applyEffect(transaction, effect, this.#tables);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       if (this.#postponing || !transaction.enforcing) throw error;
-      throw postponed(this.#batch, error);
+      throw postponed(batch, error);
     }
   }
 }
