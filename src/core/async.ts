@@ -31,17 +31,21 @@ export class Bell {
   }
 
   /** Resolves at the next ring (or one since the last wait), after `ms`, or when the signal aborts. */
-  async wait(ms: number, signal?: AbortSignal): Promise<void> {
-    if (!this.#rung) {
-      const timer = new AbortController();
-      this.#wake = () => timer.abort();
-      const onAbort = () => timer.abort();
-      signal?.addEventListener("abort", onAbort, { once: true });
-      if (!signal?.aborted) await sleep(ms, timer.signal);
-      signal?.removeEventListener("abort", onAbort);
-      this.#wake = null;
-    }
-    this.#rung = false;
+  wait(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        this.#wake = null;
+        this.#rung = false;
+        resolve();
+      };
+      let timer: NodeJS.Timeout | undefined;
+      if (this.#rung || signal?.aborted) return done();
+      timer = setTimeout(done, ms);
+      this.#wake = done;
+      signal?.addEventListener("abort", done, { once: true });
+    });
   }
 }
 

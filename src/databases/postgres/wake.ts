@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { Bell, sleep } from "../../core/async.ts";
 import { WAKE_CHANNEL, WAKE_LOCK } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
 
@@ -48,8 +48,7 @@ export class Waker {
   #holding = false;
   /** Is the load such that every writer may ring? */
   #light = true;
-  #rung = false;
-  #wake: (() => void) | null = null;
+  readonly #bell = new Bell();
   /** How many looks in a row found nothing. */
   #looks = 0;
   /** Since when nothing was found, for the pauses of a relay that may not hold the lock. */
@@ -59,12 +58,8 @@ export class Waker {
     this.#connection = connection;
     this.#hasChanges = hasChanges;
     this.#mayHold = mayHold;
-    const ring = () => {
-      this.#rung = true;
-      this.#wake?.();
-    };
-    connection.onNotification(ring);
-    connection.onLost(ring);
+    connection.onNotification(() => this.#bell.ring());
+    connection.onLost(() => this.#bell.ring());
   }
 
   async wait(signal: AbortSignal): Promise<void> {
@@ -72,7 +67,7 @@ export class Waker {
       if (this.#holding) return this.#untilRung(signal);
       if (await this.#look()) return this.#found();
       if (this.#holding) continue;
-      await pauseFor(LOOKS[this.#looks] ?? this.#pause(), signal);
+      await sleep(LOOKS[this.#looks] ?? this.#pause(), signal);
       this.#looks++;
     }
   }
@@ -111,16 +106,9 @@ export class Waker {
     return row?.[0] === "t";
   }
 
+  /** Also ends after a while: a cut then looks. */
   async #untilRung(signal: AbortSignal): Promise<void> {
-    while (!this.#rung && !signal.aborted) {
-      const rung = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      await firstOf(rung, SLEEP_MS, signal);
-      this.#wake = null;
-      if (!this.#rung && !signal.aborted && (await this.#hasChanges())) break;
-    }
-    this.#rung = false;
+    await this.#bell.wait(SLEEP_MS, signal);
     this.#found();
   }
 
@@ -134,22 +122,5 @@ export class Waker {
     const quietMs = Date.now() - this.#quietSince;
     if (quietMs > QUIET_AFTER_MS) return QUIET_MS;
     return quietMs > DROWSY_AFTER_MS ? DROWSY_MS : RESTLESS_MS;
-  }
-}
-
-async function pauseFor(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-}
-
-async function firstOf(event: Promise<void>, ms: number, signal: AbortSignal): Promise<void> {
-  const stop = new AbortController();
-  try {
-    await Promise.race([event, pauseFor(ms, AbortSignal.any([signal, stop.signal]))]);
-  } finally {
-    stop.abort();
   }
 }
