@@ -17,6 +17,9 @@ const KEY = 5;
 const ROW = 6;
 const FILTERS = 7;
 
+/** One for all changes: a backlog has millions. */
+const NONE: readonly never[] = [];
+
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   I: "insert",
   U: "update",
@@ -53,7 +56,7 @@ export class LogDecoder {
       filters: parseFilters(fields[FILTERS] ?? ""),
       transaction: fields[XID] ?? null,
       origin: null,
-      hops: [],
+      hops: NONE,
     };
   }
 

@@ -38,8 +38,8 @@ const SLICE_ROWS = 2_000;
 const SLICE_CHARACTERS = 500_000;
 /** So much may be under way without an answer. */
 const MAX_PENDING_CHARACTERS = 1_000_000;
-/** From so many fresh rows on COPY is worth the savepoint it needs, and waiting for answers three times. */
-const COPY_ROWS = 1_000;
+/** From so many fresh rows on COPY is worth the savepoint it needs. */
+const COPY_ROWS = 200;
 const COPY_CHUNK_CHARACTERS = 64_000;
 const UNIQUE_VIOLATION = "23505";
 const CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE; ";
