@@ -11,6 +11,7 @@ import { RelayWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
 const TEND_EVERY_MS = 1_000;
+const WOKEN = "woken";
 
 /**
  * Source to queue: cuts batches, publishes them in order, serves fences, copies and resends,
@@ -97,7 +98,7 @@ export class Relay {
       onReady();
       while (!signal.aborted) {
         const busy = await work.step();
-        if (work.tendDue(TEND_EVERY_MS)) await this.#report(await work.tend());
+        await work.tend(TEND_EVERY_MS, (status) => this.#report(status));
         onHealthy();
         if (!busy) await this.#idle(log, work);
         else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
@@ -134,7 +135,8 @@ export class Relay {
     try {
       await Promise.race([changes, mail]);
     } finally {
-      wake.abort();
+      // With a reason at hand none is made, stack trace and all, for each change.
+      wake.abort(WOKEN);
       this.#bell.cancel();
       await changes;
       await mail;

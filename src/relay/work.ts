@@ -42,9 +42,13 @@ export class RelayWork {
   readonly #linger = new Linger();
   /** How long to let changes gather before the next step. */
   lingerMs = 0;
+  readonly #bell: Bell;
   #layouts: readonly Layout[] = [];
   #last: BatchHeader | null = null;
   #tendedAt = 0;
+  /** Purging and counting: the log and the queue take their time for it, and changes need not wait. */
+  #tending: Promise<void> | null = null;
+  #tendFailure: { readonly error: unknown } | null = null;
 
   static async open(
     options: RelayOptions,
@@ -65,7 +69,8 @@ export class RelayWork {
       ({ schema }) => [formatTable(schema.name), schema.name] as const,
     );
     const copies = new Copies(new Map(names), chunkSize);
-    const work = new RelayWork(options, log, mailbox, { stream, publisher, retention, copies });
+    const parts = { stream, publisher, retention, copies, bell };
+    const work = new RelayWork(options, log, mailbox, parts);
     await work.#open();
     return work;
   }
@@ -74,7 +79,13 @@ export class RelayWork {
     options: RelayOptions,
     log: ChangeLog,
     mailbox: Mailbox,
-    parts: { stream: QueueStream; publisher: Publisher; retention: Retention; copies: Copies },
+    parts: {
+      stream: QueueStream;
+      publisher: Publisher;
+      retention: Retention;
+      copies: Copies;
+      bell: Bell;
+    },
   ) {
     this.#options = options;
     this.#log = log;
@@ -83,6 +94,7 @@ export class RelayWork {
     this.#publisher = parts.publisher;
     this.#retention = parts.retention;
     this.#copies = parts.copies;
+    this.#bell = parts.bell;
   }
 
   async #open(): Promise<void> {
@@ -131,6 +143,7 @@ export class RelayWork {
   /** Cuts and publishes what there is; true when there was something. */
   async step(): Promise<boolean> {
     this.#publisher.throwIfFailed();
+    if (this.#tendFailure !== null) throw this.#tendFailure.error;
     await this.#serveRequests();
     const fences = this.#mailbox.fences();
     const next = this.#copies.next();
@@ -151,20 +164,26 @@ export class RelayWork {
     return cut.header !== null || cut.chunk !== null;
   }
 
-  close(): Promise<void> {
-    return this.#publisher.close();
-  }
-
-  tendDue(everyMs: number): boolean {
-    return this.untilTend(everyMs) === 0;
+  /** Nothing is under way any more when it resolves. */
+  async close(): Promise<void> {
+    await this.#publisher.close();
+    await this.#tending;
   }
 
   untilTend(everyMs: number): number {
+    if (this.#tending !== null) return everyMs;
     return Math.max(0, this.#tendedAt + everyMs - performance.now());
   }
 
-  /** Purges, checks that the queue still holds what was sent, and tells how things stand. */
-  async tend(): Promise<Partial<SourceStatus>> {
+  /**
+   * When it is time: checks that the queue still holds what was sent, then purges in the background
+   * and tells how things stand.
+   */
+  async tend(
+    everyMs: number,
+    report: (status: Partial<SourceStatus>) => Promise<void>,
+  ): Promise<void> {
+    if (this.untilTend(everyMs) > 0) return;
     this.#tendedAt = performance.now();
     if (!(await this.#publisher.inStep())) {
       this.#options.logger.warn({}, "the queue is not where it was left: filling in from the log");
@@ -172,15 +191,27 @@ export class RelayWork {
       await this.#putSchemas();
       await this.#publisher.reconcile(this.#oldestNeeded());
     }
-    const stats = await this.#retention.tend(this.#last?.batch ?? 0);
-    const queue = await this.#stream.stats();
-    return {
-      ...this.started(),
-      logRows: stats.rows,
-      logBytes: stats.bytes,
-      queueMessages: queue.messages,
-      queueBytes: queue.bytes,
-    };
+    this.#tending = this.#purge(report).finally(() => {
+      this.#tending = null;
+    });
+  }
+
+  /** Never rejects: the next step is told. `last` is read whole: what is cut meanwhile is not touched. */
+  async #purge(report: (status: Partial<SourceStatus>) => Promise<void>): Promise<void> {
+    try {
+      const stats = await this.#retention.tend(this.#last?.batch ?? 0);
+      const queue = await this.#stream.stats();
+      await report({
+        ...this.started(),
+        logRows: stats.rows,
+        logBytes: stats.bytes,
+        queueMessages: queue.messages,
+        queueBytes: queue.bytes,
+      });
+    } catch (error) {
+      this.#tendFailure = { error };
+      this.#bell.ring();
+    }
   }
 
   async #serveRequests(): Promise<void> {
@@ -198,6 +229,8 @@ export class RelayWork {
     const { source, queue, logger } = this.#options;
     logger.info({ sync, from: resend.from }, "resending from the change log");
     this.#copies.restart();
+    // What is about to be sent again must not be purged meanwhile.
+    await this.#tending;
     // Whoever lost messages may have lost the documents that explain them.
     await this.#putSchemas();
     try {

@@ -17,7 +17,9 @@ export class DriftWatch {
   readonly #control: Connection;
   readonly #mutex: Mutex;
   readonly #tables = new Map<string, WatchedTable>();
+  /** 0: at once. */
   #nextAt = 0;
+  #failure: { readonly error: unknown } | null = null;
 
   constructor(control: Connection, mutex: Mutex) {
     this.#control = control;
@@ -29,17 +31,36 @@ export class DriftWatch {
     this.#nextAt = 0;
   }
 
-  /** Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN. */
+  /**
+   * Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN. The first look at a table is awaited, later ones are
+   * not: changes need not wait for it, and the next call throws what it found.
+   */
   async check(): Promise<void> {
     const now = performance.now();
-    if (now < this.#nextAt || this.#tables.size === 0) return;
-    const states = await this.#mutex.run(() =>
-      loadTableStates(this.#control, [...this.#tables.keys()]),
-    );
-    for (const [oid, table] of this.#tables) checkTable(table, states.get(oid));
-    const tookMs = performance.now() - now;
+    if (now >= this.#nextAt && this.#tables.size > 0) {
+      const first = this.#nextAt === 0;
+      this.#nextAt = Number.POSITIVE_INFINITY;
+      const looking = this.#look(now);
+      if (first) await looking;
+    }
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure.error;
+  }
+
+  /** Never rejects. */
+  async #look(startedAt: number): Promise<void> {
+    try {
+      const states = await this.#mutex.run(() =>
+        loadTableStates(this.#control, [...this.#tables.keys()]),
+      );
+      for (const [oid, table] of this.#tables) checkTable(table, states.get(oid));
+    } catch (error) {
+      this.#failure = { error };
+    }
+    const now = performance.now();
     // Thousands of tables: never more than a hundredth of the time.
-    this.#nextAt = performance.now() + Math.max(INTERVAL_MS, tookMs * 100);
+    this.#nextAt = now + Math.max(INTERVAL_MS, (now - startedAt) * 100);
   }
 }
 
