@@ -42,9 +42,20 @@ export type ColumnType =
   | { readonly kind: "uuid" }
   | { readonly kind: "bit"; readonly length?: number; readonly varying?: boolean }
   | { readonly kind: "enum"; readonly values: readonly string[] }
-  | { readonly kind: "native"; readonly database: string; readonly name: string };
+  | {
+      readonly kind: "native";
+      readonly database: string;
+      readonly name: string;
+      /** Each value has a storage class of its own: all but NULL travel as Tagged (core/value.ts). */
+      readonly mixed?: boolean;
+    };
 
 export type ColumnKind = ColumnType["kind"];
+
+/** May values of this type be of any storage class? Then a text column holds `ownText` of each. */
+export function isMixed(type: ColumnType): boolean {
+  return type.kind === "native" && type.mixed === true;
+}
 
 /** The type as people read it: `integer(64)`, `decimal(10,2)`, `native(postgres tsvector)`. */
 export function describeType(type: ColumnType): string {
@@ -61,7 +72,7 @@ export function describeType(type: ColumnType): string {
     case "bytes":
       return type.maxLength === undefined ? type.kind : `${type.kind}(${type.maxLength})`;
     case "bit":
-      return type.length === undefined ? "bit" : `bit(${type.length})`;
+      return `bit${type.varying ? " varying" : ""}${type.length === undefined ? "" : `(${type.length})`}`;
     case "enum":
       return `enum(${type.values.join(",")})`;
     case "native":

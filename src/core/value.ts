@@ -25,3 +25,13 @@ export type Tagged = readonly [storage: "integer" | "real" | "text" | "blob", te
 export function isTagged(value: Value): value is Tagged {
   return Array.isArray(value);
 }
+
+/**
+ * What stands for a tagged value in a text column that takes values of every class (by the rule of
+ * docs/reference/values.md): numbers by their digits, text as it is, bytes as `X'00ff'`. Null for
+ * text that is no Unicode: it would arrive as another text.
+ */
+export function ownText([storage, text]: Tagged): string | null {
+  if (storage === "blob") return `X'${text}'`;
+  return text.isWellFormed() ? text : null;
+}

@@ -73,6 +73,7 @@ export const trimFraction: Decode = (text) =>
 /** The fewest digits that read back to the same 32-bit number. */
 export const shortestFloat32: Decode = (text) => {
   const value = Number(text);
+  if (value === 0) return text;
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === value) return String(short);

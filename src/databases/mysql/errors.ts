@@ -224,6 +224,7 @@ function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
 function namesIn(message: string): { column?: string; constraint?: string } {
   const column =
     /for column (?:`[^`]*`\.`[^`]*`\.)?[`']([^`']+)[`'] at row \d+$/.exec(message)?.[1] ??
+    /in value for column '(?:[^'.]+\.)*([^'.]+)'\.?$/.exec(message)?.[1] ??
     /^Column '([^']+)' cannot be null$/.exec(message)?.[1] ??
     /^Field '([^']+)' doesn't have a default value$/.exec(message)?.[1];
   const constraint =

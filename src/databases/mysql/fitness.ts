@@ -1,6 +1,14 @@
-import type { ColumnType } from "../../core/column-type.ts";
+import { type ColumnType, isMixed } from "../../core/column-type.ts";
 import type { TargetColumn } from "../../core/target.ts";
 import type { Flavour } from "./flavour.ts";
+import {
+  BOOLEAN_RULE,
+  floatRule,
+  MIXED_KEY,
+  MIXED_RULE,
+  UTC_RULE,
+  YEARS_RULE,
+} from "./target-types.ts";
 import {
   bareType,
   collationOf,
@@ -77,7 +85,7 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
         : unfit(asked, column);
     case "boolean":
       return column.dataType in INTEGER_BITS || column.dataType === "bit"
-        ? EXACT
+        ? ruled(BOOLEAN_RULE)
         : unfit(asked, column);
     case "integer":
       return holdsInteger(type, column, asked);
@@ -85,9 +93,7 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
       return holdsDecimal(type, column, asked);
     case "float":
       if (column.dataType === "double" || (column.dataType === "float" && type.bits === 32)) {
-        return asked.sourceKind === KIND
-          ? EXACT
-          : ruled("NaN and infinity are refused; -0 becomes 0");
+        return asked.sourceKind === KIND ? EXACT : ruled(floatRule(context.flavour));
       }
       return column.dataType === "float"
         ? refused("a FLOAT loses digits of a 64-bit number", "ALTER the column to DOUBLE")
@@ -95,16 +101,17 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
     case "bytes":
       return holdsBytes(type, column, asked);
     case "date":
-      return column.dataType === "date"
-        ? ruled("years 1 to 9999; infinity is refused")
-        : unfit(asked, column);
+      return column.dataType === "date" ? ruled(YEARS_RULE) : unfit(asked, column);
     case "time":
       return column.dataType === "time"
         ? fraction(type.precision, precision)
         : unfit(asked, column);
     case "timestamp":
       return column.dataType === "datetime"
-        ? fraction(type.precision, precision)
+        ? worst(
+            fraction(type.precision, precision),
+            asked.sourceKind === KIND ? EXACT : ruled(YEARS_RULE),
+          )
         : unfit(asked, column);
     case "timestamptz":
       if (column.dataType === "timestamp") {
@@ -114,7 +121,7 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
         );
       }
       return column.dataType === "datetime"
-        ? worst(fraction(type.precision, precision), ruled("the same instant as wall clock in UTC"))
+        ? worst(fraction(type.precision, precision), ruled(`${UTC_RULE}; ${YEARS_RULE}`))
         : unfit(asked, column);
     case "json":
       if (column.json) return EXACT;
@@ -221,7 +228,10 @@ function holdsAsText(asked: TargetColumn, column: NativeColumn, context: FitCont
   const { type } = asked;
   if (isGeometry(type) || type.kind === "bytes") return unfit(asked, column);
   const fits: Fit[] = [];
-  if (!["text", "enum", "json", "uuid"].includes(type.kind)) fits.push(ruled("as text"));
+  if (isMixed(type)) {
+    if (context.inKey) return { fidelity: "refused", note: MIXED_KEY };
+    fits.push(ruled(MIXED_RULE));
+  } else if (!["text", "enum", "json", "uuid"].includes(type.kind)) fits.push(ruled("as text"));
   fits.push(length(type, column));
   if (column.charset !== "utf8mb4" && type.kind !== "uuid") {
     fits.push(ruled(`characters that ${column.charset} lacks are refused`));

@@ -17,6 +17,8 @@ export interface Flavour {
   readonly inetTypes: boolean;
   /** Does a JSON column keep the text it was given (an alias of LONGTEXT), or a normalised form? */
   readonly jsonKeepsText: boolean;
+  /** Has a DOUBLE a zero below zero? */
+  readonly negativeZero: boolean;
   /** Largest scale of DECIMAL. */
   readonly maxDecimalScale: number;
   /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
@@ -66,6 +68,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     uuidType: number >= 10_07_00,
     inetTypes: true,
     jsonKeepsText: true,
+    negativeZero: false,
     maxDecimalScale: 38,
     replacesTriggers: true,
     closedSnapshots: false,
@@ -90,6 +93,7 @@ function mysqlFlavour(version: string): Flavour {
     uuidType: false,
     inetTypes: false,
     jsonKeepsText: false,
+    negativeZero: true,
     maxDecimalScale: 30,
     replacesTriggers: false,
     closedSnapshots: true,

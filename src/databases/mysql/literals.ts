@@ -1,6 +1,7 @@
+import { isMixed } from "../../core/column-type.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
-import { isTagged, UNCHANGED, type Value } from "../../core/value.ts";
+import { isTagged, ownText, type Tagged, UNCHANGED, type Value } from "../../core/value.ts";
 import type { TableFacts } from "./catalog.ts";
 import { quoteText } from "./identifiers.ts";
 import { isGeometry, type NativeColumn } from "./types.ts";
@@ -27,12 +28,30 @@ export function literalsOf(table: BoundTable, facts: TableFacts): readonly Liter
     return (value) => {
       if (value === null) return "NULL";
       if (typeof value === "string") return text(value);
-      if (isTagged(value)) return value[0] === "blob" ? hex(value[1]) : quoteText(value[1]);
+      if (isTagged(value)) return taggedLiteral(value, column, table.name.name);
       throw new TidemarkError(
         "TM-INTERNAL",
         value === UNCHANGED ? "An unchanged value was to be written." : "Not a value.",
       );
     };
+  });
+}
+
+/** The server would convert a value of another storage class, and say nothing. */
+function taggedLiteral(
+  value: Tagged,
+  { name, type }: BoundTable["columns"][number],
+  table: string,
+): string {
+  const text = ownText(value);
+  if (text !== null && isMixed(type)) return quoteText(text);
+  const why =
+    text === null
+      ? "A text is no valid Unicode."
+      : `A value is of storage class ${value[0]}, not of the column's type.`;
+  throw new TidemarkError("TM-VALUE-REFUSED", `${why} Table ${table}. Column ${name}.`, {
+    fix: "Correct the value at the source, map it with a transform, or leave the column out.",
+    details: { table, column: name },
   });
 }
 
@@ -50,6 +69,8 @@ function textLiteral(
       return number;
     case "decimal":
       return decimalLiteral(column.name, native, table);
+    case "float":
+      return native.dataType === "float" ? single : quoteText;
     case "bytes":
       return hex;
     case "bit":
@@ -68,6 +89,16 @@ const NUMBER = /^-?\d+(?:\.\d+)?$/;
 
 function number(text: string): string {
   return NUMBER.test(text) ? text : quoteText(text);
+}
+
+/**
+ * All digits of the 32-bit number: the server reads a text as a 64-bit one, and the shortest text of
+ * the largest 32-bit number is a little beyond it.
+ */
+function single(text: string): string {
+  const value = Math.fround(Number(text));
+  // As a number -0 would be the integer 0.
+  return Number.isFinite(value) && !Object.is(value, -0) ? String(value) : quoteText(text);
 }
 
 function hex(text: string): string {

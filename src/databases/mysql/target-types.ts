@@ -1,4 +1,4 @@
-import { type ColumnType, describeType } from "../../core/column-type.ts";
+import { type ColumnType, isMixed } from "../../core/column-type.ts";
 import type { TargetColumn, TargetTable } from "../../core/target.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName } from "./identifiers.ts";
@@ -10,6 +10,14 @@ export interface ChosenType {
   readonly ddl: string;
   readonly fidelity: "exact" | "by-rule" | "refused";
   readonly note?: string;
+}
+
+export const BOOLEAN_RULE = "1 for true, 0 for false";
+export const YEARS_RULE = "years 1 to 9999; infinity is refused";
+export const UTC_RULE = "the same instant as wall clock in UTC";
+
+export function floatRule({ negativeZero }: Flavour): string {
+  return `NaN and infinity are refused${negativeZero ? "" : "; -0 becomes 0"}`;
 }
 
 /** Bytes that the columns of one index may have together (InnoDB, rows of the default format). */
@@ -33,25 +41,25 @@ export function chooseType(column: TargetColumn, flavour: Flavour, room: Room): 
   const { type } = column;
   switch (type.kind) {
     case "boolean":
-      return exact("BOOLEAN");
+      return ruled("BOOLEAN", BOOLEAN_RULE);
     case "integer":
       return exact(`${INTEGERS[type.bits]}${type.unsigned === true ? " UNSIGNED" : ""}`);
     case "decimal":
       return chooseDecimal(type, flavour, room);
     case "float":
-      return chooseFloat(type.bits, room);
+      return chooseFloat(type.bits, flavour, room);
     case "text":
       return chooseText(type.maxLength, room);
     case "bytes":
       return chooseBytes(type, room);
     case "date":
-      return ruled("DATE", "years 1 to 9999; infinity is refused");
+      return ruled("DATE", YEARS_RULE);
     case "time":
       return exact(`TIME(${type.precision ?? 6})`);
     case "timestamp":
-      return ruled(`DATETIME(${type.precision ?? 6})`, "years 1 to 9999; infinity is refused");
+      return ruled(`DATETIME(${type.precision ?? 6})`, YEARS_RULE);
     case "timestamptz":
-      return ruled(`DATETIME(${type.precision ?? 6})`, "the same instant as wall clock in UTC");
+      return ruled(`DATETIME(${type.precision ?? 6})`, `${UTC_RULE}; ${YEARS_RULE}`);
     case "uuid":
       return exact(flavour.uuidType ? "UUID" : "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin");
     case "json":
@@ -59,14 +67,14 @@ export function chooseType(column: TargetColumn, flavour: Flavour, room: Room): 
     case "bit":
       return type.length !== undefined && type.varying !== true && type.length <= 64
         ? exact(`BIT(${type.length})`)
-        : asText(describeType(type), room);
+        : asText(room);
     case "enum":
       return ruled("VARCHAR(255)", "the label as text, so that a new label needs no change here");
     case "interval":
     case "timetz":
       return ruled("VARCHAR(64)", "as text, in the form of docs/reference/values.md");
     case "native":
-      return asText(type.name, room);
+      return chooseNative(type, room);
   }
 }
 
@@ -109,22 +117,22 @@ function chooseDecimal(
 ): ChosenType {
   const { precision, scale = 0 } = type;
   if (precision === undefined) {
-    return { ...asText("decimal", room), note: "as text: a number without bounds fits no DECIMAL" };
+    return { ...asText(room), note: "as text: a number without bounds fits no DECIMAL" };
   }
   // A negative scale rounds to tens; its digits still stand before the point.
   const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
   const places = Math.max(0, scale);
   if (digits > 65 || places > flavour.maxDecimalScale) {
-    return { ...asText("decimal", room), note: "as text: more digits than a DECIMAL may have" };
+    return { ...asText(room), note: "as text: more digits than a DECIMAL may have" };
   }
   return exact(`DECIMAL(${digits},${places})`);
 }
 
-function chooseFloat(bits: 32 | 64, room: Room): ChosenType {
+function chooseFloat(bits: 32 | 64, flavour: Flavour, room: Room): ChosenType {
   if (room.key !== null && bits === 32) {
     return refused("FLOAT", "a FLOAT cannot be found again by its value: use another key");
   }
-  return ruled(bits === 32 ? "FLOAT" : "DOUBLE", "NaN and infinity are refused; -0 becomes 0");
+  return ruled(bits === 32 ? "FLOAT" : "DOUBLE", floatRule(flavour));
 }
 
 function chooseText(maxLength: number | undefined, room: Room): ChosenType {
@@ -153,14 +161,24 @@ function chooseBytes(type: Extract<ColumnType, { kind: "bytes" }>, room: Room): 
 }
 
 function chooseJson(flavour: Flavour, room: Room): ChosenType {
-  if (room.key !== null) return asText("json", room);
+  if (room.key !== null) return asText(room);
   return flavour.jsonKeepsText ? exact("LONGTEXT") : ruled("JSON", JSON_RULE);
 }
 
-function asText(what: string, room: Room): ChosenType {
+function asText(room: Room): ChosenType {
   const ddl = room.key === null ? "LONGTEXT" : `VARCHAR(${Math.floor(room.key / 4)})`;
-  return ruled(ddl, `${what} as text`);
+  return ruled(ddl, "as text");
 }
+
+function chooseNative(type: Extract<ColumnType, { kind: "native" }>, room: Room): ChosenType {
+  if (!isMixed(type)) return asText(room);
+  const chosen = asText(room);
+  return room.key === null ? { ...chosen, note: MIXED_RULE } : refused(chosen.ddl, MIXED_KEY);
+}
+
+export const MIXED_RULE = "the text of each value, bytes as X'00ff'";
+export const MIXED_KEY =
+  "values of different classes would be one key here: give the key's column a type at the source";
 
 function exact(ddl: string): ChosenType {
   return { ddl, fidelity: "exact" };

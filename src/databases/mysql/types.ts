@@ -105,6 +105,8 @@ export function neutralType(column: NativeColumn, table: string): ColumnType {
 /** The type as DDL spells it, with the collation, since that decides which texts are equal. */
 export function nativeTypeName(column: NativeColumn): string {
   if (column.json) return "json";
+  // MySQL shows the short name, which MariaDB does not know.
+  if (column.dataType === "geomcollection") return "geometrycollection";
   return column.collation === null || column.charset === null || column.dataType === "json"
     ? column.columnType
     : `${column.columnType} character set ${column.charset} collate ${column.collation}`;

@@ -1,4 +1,4 @@
-import type { ColumnType } from "../../core/column-type.ts";
+import { type ColumnType, isMixed } from "../../core/column-type.ts";
 import type { TargetColumn } from "../../core/target.ts";
 import { ddlType, KIND } from "./types.ts";
 
@@ -20,10 +20,16 @@ const EXACT: Fit = { fidelity: "exact" };
 const byRule = (note: string): Fit => ({ fidelity: "by-rule", note });
 const refused = (note: string): Fit => ({ fidelity: "refused", note });
 
+const MIXED_RULE = "the text of each value, bytes as X'00ff'";
+export const MIXED_KEY: Fit = refused(
+  "values of different classes would be one key here: give the key's column a type at the source",
+);
+
 /** May the standing column hold every value of the source column, and by what rule? */
 export function fitOf(column: TargetColumn, standing: StandingColumn): Fit {
   if (column.sourceKind === KIND && column.nativeType === standing.nativeType) return EXACT;
   if (isAnyText(standing) && column.type.kind !== "text" && column.type.kind !== "bytes") {
+    if (isMixed(column.type)) return byRule(MIXED_RULE);
     return column.type.kind === "enum"
       ? byRule("the label as text")
       : byRule("the canonical text of the value");
@@ -173,6 +179,7 @@ export function createdType(
   }
   const nativeType = ddlType(type);
   if (type.kind === "enum") return { ...byRule("the label as text"), nativeType };
+  if (isMixed(type)) return { ...byRule(MIXED_RULE), nativeType };
   if (type.kind === "native") return { ...byRule("the source's own text"), nativeType };
   if (type.kind === "time") {
     return { ...byRule("times of day only: a value outside 00:00-24:00 is refused"), nativeType };

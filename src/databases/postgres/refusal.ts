@@ -1,21 +1,26 @@
+import { isMixed } from "../../core/column-type.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { BoundTable } from "../../core/target.ts";
-import { isTagged, type Row } from "../../core/value.ts";
+import { isTagged, ownText, type Row } from "../../core/value.ts";
 import type { WritableTable } from "./apply-sql.ts";
 import type { Connection } from "./connection.ts";
 import { formatArrayText } from "./row-text.ts";
 import { toNative } from "./types.ts";
 
-/** Values of a storage class of their own have no place in a typed column. */
+/** Values of a storage class of their own have no place in a typed column, nor bytes that are no text. */
 export function assertUntagged(table: BoundTable, rows: readonly Row[]): void {
   for (const row of rows) {
     for (let i = 0; i < row.length; i++) {
       const value = row[i] ?? null;
       if (value === null || !isTagged(value)) continue;
+      const column = table.columns[i];
+      if (ownText(value) === null)
+        throw refusal(table, column?.name ?? null, "is no valid Unicode");
+      if (column !== undefined && isMixed(column.type)) continue;
       throw refusal(
         table,
-        table.columns[i]?.name ?? null,
+        column?.name ?? null,
         `is of storage class ${value[0]}, not of the column's type`,
       );
     }

@@ -1,3 +1,4 @@
+import { isMixed } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
@@ -14,7 +15,7 @@ import { openApplierSession } from "./applier-session.ts";
 import { type FoundColumn, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
-import { createdType, fitOf } from "./fit.ts";
+import { createdType, fitOf, MIXED_KEY } from "./fit.ts";
 import { quoteIdentifier, quoteList, quoteTable, schemaOf } from "./identifiers.ts";
 import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
@@ -130,7 +131,7 @@ function toBound(table: TargetTable): BoundTable {
 function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTable {
   const mappings = table.columns.map((column) => {
     const { nativeType, ...rest } = createdType(column, (name) => known.has(name));
-    return mapping(table, column, nativeType, rest);
+    return mapping(table, column, nativeType, isMixedKey(table, column) ? MIXED_KEY : rest);
   });
   const columns = table.columns.map((column, i) => {
     const notNull = column.nullable && !table.key.includes(column.name) ? "" : " NOT NULL";
@@ -210,6 +211,7 @@ function fitColumn(
   }
   if ((stands.type as unknown) === null)
     return { fidelity: "refused", note: `type ${stands.nativeType} cannot be written` };
+  if (isMixedKey(table, column)) return MIXED_KEY;
   const fitting = fitOf(column, stands);
   const strict = !stands.nullable && column.nullable && !table.key.includes(column.name);
   if (fitting.fidelity === "refused" || !strict) return fitting;
@@ -217,6 +219,10 @@ function fitColumn(
     fidelity: "by-rule",
     note: `the source allows NULL, the target does not: a NULL stops the sync. ALTER TABLE ${quoteTable(table.name)} ALTER ${quoteIdentifier(column.name)} DROP NOT NULL`,
   };
+}
+
+function isMixedKey(table: TargetTable, column: TargetColumn): boolean {
+  return isMixed(column.type) && table.key.includes(column.name);
 }
 
 function mapping(

@@ -1,5 +1,5 @@
-import type { ColumnType } from "../../core/column-type.ts";
-import { isTagged, type Value } from "../../core/value.ts";
+import { type ColumnType, isMixed } from "../../core/column-type.ts";
+import { isTagged, ownText, type Value } from "../../core/value.ts";
 
 /** The `database` of our native column types. */
 export const KIND = "postgres";
@@ -36,7 +36,8 @@ const BUILT_IN: Readonly<Record<string, Mapper>> = {
     modifier < 4 ? { kind: "text" } : { kind: "text", maxLength: modifier - 4 },
   bpchar: (modifier) =>
     modifier < 4 ? { kind: "text" } : { kind: "text", maxLength: modifier - 4, fixed: true },
-  char: () => ({ kind: "text", maxLength: 1 }),
+  // One byte; from 128 on it is printed as `\\351`.
+  char: () => ({ kind: "text", maxLength: 4 }),
   name: () => ({ kind: "text", maxLength: 63 }),
   bytea: () => ({ kind: "bytes" }),
   date: () => ({ kind: "date" }),
@@ -148,7 +149,8 @@ export function isBytes(type: ColumnType): boolean {
 /** From canonical text to what PostgreSQL reads. Markers are the caller's business. */
 export function toNative(value: Value, type: ColumnType): string | null {
   if (value === null) return null;
-  if (typeof value !== "string" || isTagged(value)) return null;
+  if (isTagged(value)) return isMixed(type) ? ownText(value) : null;
+  if (typeof value !== "string") return null;
   return type.kind === "bytes" ? `\\x${value}` : value;
 }
 

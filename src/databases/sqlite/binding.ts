@@ -4,7 +4,7 @@ import { isTagged, type Tagged, type Value } from "../../core/value.ts";
 import { unescapeText } from "./cells.ts";
 import type { Bindable } from "./driver.ts";
 import { isUnsigned64 } from "./target-columns.ts";
-import { type Affinity, printPlain } from "./types.ts";
+import { type Affinity, NAN_TEXT, printDouble, printPlain } from "./types.ts";
 
 /** Text whose bytes are not UTF-8: bound as bytes and made text by SQL. */
 export class RawText {
@@ -51,15 +51,27 @@ function plainBinder(column: BoundColumn): (text: string) => Bindable {
     }
     case "float":
       if (affinity === "text") return keep;
-      return (text) => (text === "NaN" ? text : toDouble(column, text));
+      return (text) => (text === NAN_TEXT ? text : toDouble(column, text));
     case "bytes":
       return (text) => Buffer.from(text, "hex");
     case "decimal":
       if (affinity === "text" || affinity === "none") return keep;
       return (text) => toNumeric(column, text);
+    case "json":
+      return affinity === "numeric" ? jsonNumber : keep;
     default:
       return keep;
   }
+}
+
+/**
+ * A document that is a number is one in a column declared JSON, too. The engine makes integers of
+ * their texts, but reading a fraction it may round.
+ */
+function jsonNumber(text: string): string | number {
+  const value = Number(text);
+  const isFraction = !Number.isInteger(value) && Number.isFinite(value);
+  return isFraction && printDouble(value) === text ? value : text;
 }
 
 function keep(text: string): string {

@@ -14,6 +14,8 @@ const EXACT: Fit = { fidelity: "exact" };
 const AS_TEXT: Fit = { fidelity: "by-rule", note: "stored as its exact text" };
 const refused = (note: string): Fit => ({ fidelity: "refused", note });
 
+const FLOAT_RULE = "NaN, which a REAL cannot hold, is the text 'NaN'; -0 becomes 0";
+
 const SQLITE = "sqlite";
 
 /**
@@ -65,7 +67,7 @@ export function fitOf(column: TargetColumn, affinity: Affinity): Fit {
     case "float":
       if (affinity === "text") return AS_TEXT;
       return affinity === "real" || affinity === "none"
-        ? { fidelity: "exact", note: "NaN, which SQLite's REAL cannot hold, is the text 'NaN'" }
+        ? { fidelity: "by-rule", note: FLOAT_RULE }
         : refused("a REAL column holds it");
     case "bytes":
       return EXACT;

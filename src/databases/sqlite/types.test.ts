@@ -27,8 +27,18 @@ describe("a declared type", () => {
     expect(columnTypeOf("VARCHAR(10)")).toEqual({ kind: "text" });
     expect(columnTypeOf("decimal(10, 2)")).toEqual({ kind: "decimal" });
     expect(columnTypeOf("timestamp with time zone")).toEqual({ kind: "timestamp" });
-    expect(columnTypeOf("STRING")).toEqual({ kind: "native", database: "sqlite", name: "STRING" });
-    expect(columnTypeOf("")).toEqual({ kind: "native", database: "sqlite", name: "any" });
+    expect(columnTypeOf("STRING")).toEqual({
+      kind: "native",
+      database: "sqlite",
+      name: "STRING",
+      mixed: true,
+    });
+    expect(columnTypeOf("")).toEqual({
+      kind: "native",
+      database: "sqlite",
+      name: "any",
+      mixed: true,
+    });
   });
 });
 

@@ -42,7 +42,9 @@ export function columnTypeOf(declared: string, strict = false): ColumnType {
   if (affinity === "real") return { kind: "float", bits: 64 };
   if (affinity === "none" && /BLOB/i.test(declared)) return { kind: "bytes" };
   const word = /^\w+/.exec(declared.toUpperCase())?.[0] ?? "";
-  return BY_NAME[word] ?? { kind: "native", database: "sqlite", name: declared || "any" };
+  return (
+    BY_NAME[word] ?? { kind: "native", database: "sqlite", name: declared || "any", mixed: true }
+  );
 }
 
 /**
@@ -62,6 +64,8 @@ function canonical(cell: Exclude<Cell, null>, kind: ColumnKind): string | null {
     case "text":
       return typeof cell === "string" ? cell : null;
     case "float":
+      // The one double that no REAL column can hold stands there as text: so do we write it.
+      if (cell === NAN_TEXT) return NAN_TEXT;
       return typeof cell === "number" ? printDouble(cell) : null;
     case "bytes":
       return cell instanceof Uint8Array ? toHex(cell) : null;
@@ -78,11 +82,16 @@ function canonical(cell: Exclude<Cell, null>, kind: ColumnKind): string | null {
     case "uuid":
       return typeof cell === "string" && UUID.test(cell) ? cell : null;
     case "json":
+      // A column declared JSON has made a number of a document that is one.
+      if (typeof cell === "bigint") return cell.toString();
+      if (typeof cell === "number") return Number.isFinite(cell) ? printDouble(cell) : null;
       return typeof cell === "string" && isJson(cell) ? cell : null;
     default:
       return null;
   }
 }
+
+export const NAN_TEXT = "NaN";
 
 /** The value with its storage class. */
 export function tag(cell: Exclude<Cell, null>): Tagged {
