@@ -7,6 +7,7 @@ import type { TableSchema } from "../../src/core/table.ts";
 import type { BoundTable, ColumnMapping } from "../../src/core/target.ts";
 import { isTagged, type Row, type Value } from "../../src/core/value.ts";
 import type { DatabaseKind } from "../servers/index.ts";
+import { transaction } from "../support/sql-client.ts";
 import { asked, Endpoint, Receiver } from "./endpoint.ts";
 import { sqlOf, type TypeEntry } from "./types.ts";
 
@@ -60,15 +61,15 @@ export async function readSource(
   ]);
   await endpoint.capture(schemas);
   for (const statement of session) await endpoint.sql.run(statement);
-  for (const { entry, table, column } of places) {
-    if (refusals.has(`${table}.${column}`)) continue;
-    for (const [n, value] of entry.values.entries()) {
-      const id = idOf(column, n);
-      await endpoint.sql.run(
-        `INSERT INTO ${table} (id, ${column}) VALUES (${id}, ${sqlOf(value)})`,
-      );
+  await transaction(endpoint.sql, async () => {
+    for (const { entry, table, column } of places) {
+      if (refusals.has(`${table}.${column}`)) continue;
+      for (const [n, value] of entry.values.entries()) {
+        const values = `(${idOf(column, n)}, ${sqlOf(value)})`;
+        await endpoint.sql.run(`INSERT INTO ${table} (id, ${column}) VALUES ${values}`);
+      }
     }
-  }
+  });
   const logged = await endpoint.readLog();
   const read = await readAll(endpoint, schemas);
   const disagreements = schemas.flatMap(({ name }) => {
@@ -178,31 +179,51 @@ export interface Arrival {
   readonly values: readonly Outcome[];
   /** Is a value another one when it comes among many fresh rows? */
   readonly freshDiffers: boolean;
-  /** The same, at a database of the source's kind that got it from the target. */
-  readonly back: readonly Outcome[];
+  /** The same, at a database of the source's kind that got it from the target; null when not sent. */
+  readonly back: readonly Outcome[] | null;
 }
 
 export interface CrossOptions {
   /** A target of the source's kind lacks the types that `before` makes. */
   readonly bare?: boolean;
+  /** Not back. */
+  readonly oneWay?: boolean;
 }
 
 /** Sends all that a source holds to a fresh target, and from there to a fresh database of the source's kind. */
 export async function cross(
   source: SourceReading,
   kind: DatabaseKind,
-  { bare = false }: CrossOptions = {},
+  { bare = false, oneWay = false }: CrossOptions = {},
 ): Promise<readonly Arrival[]> {
   const entries = source.types.map(({ entry }) => entry);
   await using target = await Endpoint.make(kind);
   const sameKind = source.endpoint.adapter.kind === target.adapter.kind;
   if (sameKind && !bare) await prepareTypes(target, entries);
   const there = await Arrived.at(target, source.endpoint, source.schemas, source.types);
+  const back = oneWay ? null : await comeBack(source, target, there);
+  return source.types.map(
+    (type): Arrival => ({
+      type,
+      mapping: there.mapping(type),
+      values: there.values(type),
+      freshDiffers: there.freshDiffers(type),
+      back: back?.(type) ?? null,
+    }),
+  );
+}
+
+/** Into columns of the first type where they take what comes, else into such as are created. */
+async function comeBack(
+  source: SourceReading,
+  from: Endpoint,
+  there: Arrived,
+): Promise<(type: TypeAtSource) => readonly Outcome[]> {
+  const entries = source.types.map(({ entry }) => entry);
   await using home = await Endpoint.make(source.endpoint.kind);
   await prepareTypes(home, entries);
   await createTables(home, entries);
-  // Into columns of the first type where they take what comes, else into such as are created.
-  const back = await Arrived.at(home, target, there.schemas, there.parcels);
+  const back = await Arrived.at(home, from, there.schemas, there.parcels);
   const rest = there.parcels.filter((parcel) => !back.has(parcel));
   const schemas = there.schemas.map((schema) => ({
     ...schema,
@@ -212,16 +233,8 @@ export async function cross(
         rest.some(({ table, column }) => table === schema.name.name && column === name),
     ),
   }));
-  const created = await Arrived.at(home, target, schemas, rest, "u");
-  return source.types.map(
-    (type): Arrival => ({
-      type,
-      mapping: there.mapping(type),
-      values: there.values(type),
-      freshDiffers: there.freshDiffers(type),
-      back: back.has(type) ? back.values(type) : created.values(type),
-    }),
-  );
+  const created = await Arrived.at(home, from, schemas, rest, "u");
+  return (type) => (back.has(type) ? back.values(type) : created.values(type));
 }
 
 /** So many rows that each target takes its path for bulk. */

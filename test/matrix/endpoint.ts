@@ -1,4 +1,5 @@
 // A database of a type test, as source and as target, by the adapter's own ways.
+import { sleep } from "../../src/core/async.ts";
 import type { Change, Layout } from "../../src/core/change.ts";
 import type { DatabaseAdapter, DatabaseOptions } from "../../src/core/database.ts";
 import { silentLogger } from "../../src/core/log.ts";
@@ -143,7 +144,6 @@ export function asked(schema: TableSchema, from: Endpoint, to: Endpoint): Target
 export class Receiver implements AsyncDisposable {
   readonly mappings: readonly ColumnMapping[];
   readonly tables: readonly BoundTable[];
-  readonly #to: Endpoint;
   readonly #target: Target;
   #session: ApplierSession | null = null;
   #batch = 0;
@@ -164,16 +164,14 @@ export class Receiver implements AsyncDisposable {
     }));
     const plan = await target.plan(taken.filter(({ columns }) => columns.length > 1));
     await target.prepare(plan);
-    return new Receiver(to, target, mappings, plan.tables);
+    return new Receiver(target, mappings, plan.tables);
   }
 
   private constructor(
-    to: Endpoint,
     target: Target,
     mappings: readonly ColumnMapping[],
     tables: readonly BoundTable[],
   ) {
-    this.#to = to;
     this.#target = target;
     this.mappings = mappings;
     this.tables = tables;
@@ -197,9 +195,12 @@ export class Receiver implements AsyncDisposable {
   }
 
   async #open(): Promise<ApplierSession> {
-    const session = await this.#target.openApplier("types", this.tables);
-    if (session === null) throw new ReferenceError(`the lease at ${this.#to.kind} is taken`);
-    return session;
+    // The session before has closed its connection; the server may see that a moment later.
+    for (;;) {
+      const session = await this.#target.openApplier("types", this.tables);
+      if (session !== null) return session;
+      await sleep(1);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -116,7 +116,11 @@ const TIMES = group("Dates and times", {
 
 const OTHERS = group("Other values", {
   boolean: ["true", "false"],
-  uuid: ["'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"],
+  uuid: [
+    "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+    "'00000000-0000-0000-0000-000000000000'",
+    "'ffffffff-ffff-ffff-7fff-ffffffffffff'",
+  ],
   json: [...JSONS, `'"\\u0000"'`],
   jsonb: JSONS,
   xml: [`'<a b="c">t &amp; é</a>'`, "'text only'"],

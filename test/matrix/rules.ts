@@ -38,7 +38,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     /NaN|Infinity/.test(text) ? STOPS : unsignedZero(text),
   "NaN, which a REAL cannot hold, is the text 'NaN'; -0 becomes 0": unsignedZero,
   "times of day only: a value outside 00:00-24:00 is refused": (text) =>
-    /^(?:[01]\d|2[0-3]|24:00:00$)/.test(text) ? text : STOPS,
+    /^(?:(?:[01]\d|2[0-3]):|24:00:00$)/.test(text) ? text : STOPS,
 };
 
 /** Null when what arrived is what the rule says; else what is wrong. */
@@ -74,7 +74,10 @@ function expectation(note: string, rule: Rule | undefined, before: Value): Value
 export function isSame(type: ColumnType, a: Value, b: Value): boolean {
   if (isTagged(a) || isTagged(b)) return JSON.stringify(a) === JSON.stringify(b);
   if (typeof a !== "string" || typeof b !== "string") return a === b;
-  if (type.kind === "float") return Object.is(Number(a), Number(b));
+  if (type.kind === "float") {
+    const value = (text: string) => (type.bits === 32 ? Math.fround(Number(text)) : Number(text));
+    return Object.is(value(a), value(b));
+  }
   return /^time/.test(type.kind) ? shortest(a) === shortest(b) : a === b;
 }
 

@@ -54,6 +54,7 @@ function problemOf(arrival: Arrival, n: number): string | null {
   if (mapping.fidelity === "by-rule") return breach(mapping.note ?? "", columnType, before, there);
   if (isTidemarkError(there)) return null;
   if (!isSame(columnType, before, there)) return "is another value at the target";
+  if (arrival.back === null) return null;
   const back = arrival.back[n];
   if (back === undefined || isTidemarkError(back)) return "does not come back";
   return isSame(columnType, before, back) ? null : "comes back as another value";
@@ -73,7 +74,7 @@ function misnamed(error: TidemarkError, { type }: Arrival, before: Outcome): str
 }
 
 function path(arrival: Arrival, n: number): string {
-  return [arrival.type.values, arrival.values, arrival.back]
+  return [arrival.type.values, arrival.values, ...(arrival.back === null ? [] : [arrival.back])]
     .map((values) => printOutcome(values[n]))
     .join(" -> ");
 }

@@ -129,7 +129,9 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
         ? ruled("the server keeps its own form: key order, spaces and number format may differ")
         : unfit(asked, column);
     case "uuid":
-      return column.dataType === "uuid" ? EXACT : unfit(asked, column);
+      return column.dataType === "uuid"
+        ? ruled("a UUID of no standard (variant 0 to 7, version 8 to f) is refused")
+        : unfit(asked, column);
     case "bit":
       return column.dataType === "bit" && column.precision === type.length && type.varying !== true
         ? EXACT

@@ -61,7 +61,8 @@ export function chooseType(column: TargetColumn, flavour: Flavour, room: Room): 
     case "timestamptz":
       return ruled(`DATETIME(${type.precision ?? 6})`, `${UTC_RULE}; ${YEARS_RULE}`);
     case "uuid":
-      return exact(flavour.uuidType ? "UUID" : "CHAR(36) CHARACTER SET ascii COLLATE ascii_bin");
+      // MariaDB's own type refuses those of no standard, which md5 and others make.
+      return exact("CHAR(36) CHARACTER SET ascii COLLATE ascii_bin");
     case "json":
       return chooseJson(flavour, room);
     case "bit":

@@ -1,0 +1,221 @@
+// Random values of each type, as SQL that says the same under any settings of the session.
+import fc from "fast-check";
+
+export type SqlValues = fc.Arbitrary<string>;
+
+/** By declared type. */
+export type RandomTypes = Readonly<Record<string, SqlValues>>;
+
+const integer = (bits: number): SqlValues =>
+  fc
+    .bigInt({ min: -(2n ** BigInt(bits - 1)), max: 2n ** BigInt(bits - 1) - 1n })
+    .map((value) => `${value}`);
+const bytes = fc.uint8Array({ maxLength: 40 }).map((value) => Buffer.from(value).toString("hex"));
+/** Any characters but NUL, which PostgreSQL has not. */
+const characters = fc
+  .string({ unit: "binary", maxLength: 20 })
+  .filter((text) => !text.includes("\0"));
+const document = fc.json({ stringUnit: "grapheme", maxDepth: 2 });
+const double = fc.double();
+const single = fc.float();
+
+function decimal(digits: number, scale: number): SqlValues {
+  const limit = 10n ** BigInt(digits);
+  return fc.bigInt({ min: -limit + 1n, max: limit - 1n }).map((value) => {
+    const text = (value < 0n ? -value : value).toString().padStart(scale + 1, "0");
+    const point = text.length - scale;
+    return `${value < 0n ? "-" : ""}${text.slice(0, point)}${scale > 0 ? `.${text.slice(point)}` : ""}`;
+  });
+}
+
+function hexOf(text: string): string {
+  return Buffer.from(text, "utf8").toString("hex");
+}
+
+const bits = (min: number, max: number) =>
+  fc
+    .array(fc.constantFrom("0", "1"), { minLength: min, maxLength: max })
+    .map((digits) => digits.join(""));
+
+// PostgreSQL
+
+const pgText = (text: string) => `convert_from(decode('${hexOf(text)}', 'hex'), 'UTF8')`;
+const pgFloat = (type: string) => (value: number) =>
+  `'${Object.is(value, -0) ? "-0" : value}'::${type}`;
+const pgBytes = bytes.map((hex) => `decode('${hex}', 'hex')`);
+/** From the year 4000 before to far beyond 9999. */
+const pgMoment = fc
+  .bigInt({ min: -188_000_000_000_000_000n, max: 300_000_000_000_000_000n })
+  .map((value) => `'epoch'::timestamptz + ${value} * interval '1 microsecond'`);
+const pgInterval = fc
+  .record({
+    months: fc.integer({ min: -5000, max: 5000 }),
+    days: fc.integer({ min: -5000, max: 5000 }),
+    micros: fc.bigInt({ min: -(10n ** 13n), max: 10n ** 13n }),
+  })
+  .map(
+    ({ months, days, micros }) =>
+      `make_interval(months => ${months}, days => ${days}) + ${micros} * interval '1 microsecond'`,
+  );
+const pgArray = (items: SqlValues, type: string): SqlValues =>
+  fc
+    .array(fc.oneof({ weight: 5, arbitrary: items }, fc.constant("NULL")), { maxLength: 4 })
+    .map((all) => `ARRAY[${all.join(", ")}]::${type}[]`);
+const pgTexts = characters.map(pgText);
+const or = (values: SqlValues, ...rare: string[]): SqlValues =>
+  fc.oneof({ weight: 9, arbitrary: values }, fc.constantFrom(...rare));
+
+export const POSTGRES_RANDOM: RandomTypes = {
+  bigint: integer(64),
+  numeric: or(decimal(60, 25), "'NaN'", "'Infinity'", "'-Infinity'", "'1e300'"),
+  "numeric(20,5)": decimal(20, 5),
+  real: single.map(pgFloat("real")),
+  "double precision": double.map(pgFloat("double precision")),
+  money: integer(50).map((cents) => `(${cents}::numeric / 100)::money`),
+  text: pgTexts,
+  "character(10)": characters.map((text) => `${pgText([...text].slice(0, 10).join(""))}`),
+  bytea: pgBytes,
+  "bit varying": bits(0, 70).map((digits) => `B'${digits}'`),
+  date: fc.integer({ min: -2_000_000, max: 5_000_000 }).map((days) => `'epoch'::date + ${days}`),
+  time: fc
+    .bigInt({ min: 0n, max: 86_399_999_999n })
+    .map((micros) => `'00:00'::time + ${micros} * interval '1 microsecond'`),
+  "time with time zone": fc
+    .tuple(fc.integer({ min: 0, max: 86_399_999 }), fc.integer({ min: -959, max: 959 }))
+    .map(
+      ([millis, zone]) =>
+        `('00:00+00'::timetz + ${millis} * interval '1 millisecond') AT TIME ZONE interval '${zone} minutes'`,
+    ),
+  timestamp: or(pgMoment, "'infinity'", "'-infinity'").map((moment) =>
+    moment.startsWith("'epoch") ? moment.replace("timestamptz", "timestamp") : moment,
+  ),
+  "timestamp with time zone": or(pgMoment, "'infinity'", "'-infinity'"),
+  interval: pgInterval,
+  json: document.map(pgText).map((text) => `${text}::json`),
+  jsonb: document.map(pgText).map((text) => `${text}::jsonb`),
+  uuid: fc.uuid().map((text) => `'${text}'`),
+  "integer[]": pgArray(integer(32), "integer"),
+  "text[]": pgArray(pgTexts, "text"),
+  "bytea[]": pgArray(pgBytes, "bytea"),
+  "double precision[]": pgArray(double.map(pgFloat("float8")), "float8"),
+  "timestamp with time zone[]": pgArray(pgMoment, "timestamptz"),
+  "interval[]": pgArray(pgInterval, "interval"),
+  "money[]": pgArray(
+    integer(40).map((cents) => `(${cents}::numeric / 100)::money`),
+    "money",
+  ),
+  tstzrange: pgMoment.map((moment) => `tstzrange(${moment}, NULL)`),
+  pair: fc
+    .tuple(integer(32), pgTexts, pgMoment)
+    .map((fields) => `ROW(${fields.join(", ")})::public.pair`),
+  point: fc.tuple(double, double).map((xy) => `point(${xy.map(pgFloat("float8")).join(", ")})`),
+};
+
+// MariaDB and MySQL
+
+const mysqlText = (charset: string) => (text: string) =>
+  `CONVERT(X'${hexOf(text)}' USING ${charset})`;
+const mysqlNumber = (value: number) =>
+  Object.is(value, -0) ? "0" : `${value}e0`.replace(/e([+-]?\d+)e0$/, "e$1");
+const finite = { noNaN: true, noDefaultInfinity: true } as const;
+/** A moment of the years 1970 to 2037, which every type has. */
+const mysqlMoment = fc
+  .tuple(fc.integer({ min: 86_400, max: 2_145_000_000 }), fc.integer({ min: 0, max: 999_999 }))
+  .map(
+    ([seconds, micros]) =>
+      `TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ${seconds} SECOND + INTERVAL ${micros} MICROSECOND`,
+  );
+
+export const MARIADB_RANDOM: RandomTypes = {
+  bigint: integer(64),
+  "bigint unsigned": fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => `${value}`),
+  "decimal(65,30)": decimal(65, 30),
+  float: fc
+    .float(finite)
+    .filter((value) => Math.abs(value) > 1e-37 || value === 0)
+    .map(mysqlNumber),
+  double: fc.double(finite).map(mysqlNumber),
+  "bit(64)": bits(1, 64).map((digits) => `b'${digits}'`),
+  year: fc.integer({ min: 1901, max: 2155 }).map(String),
+  "char(20)": characters.map(mysqlText("utf8mb4")),
+  "varchar(20)": characters.map(mysqlText("utf8mb4")),
+  longtext: characters.map(mysqlText("utf8mb4")),
+  "varchar(20) character set latin1": fc
+    .string({
+      unit: fc.integer({ min: 1, max: 255 }).map((code) => String.fromCharCode(code)),
+      maxLength: 20,
+    })
+    .map((text) => `CONVERT(X'${Buffer.from(text, "latin1").toString("hex")}' USING latin1)`),
+  "varchar(20) character set sjis": fc
+    .string({ unit: fc.constantFrom("漢", "字", "ア", "a", "ｱ", "表"), maxLength: 20 })
+    .map(mysqlText("utf8mb4")),
+  "binary(50)": bytes.map((hex) => `X'${hex}'`),
+  longblob: bytes.map((hex) => `X'${hex}'`),
+  date: fc.integer({ min: 1, max: 3_600_000 }).map((days) => `FROM_DAYS(${days + 366})`),
+  "time(6)": fc
+    .tuple(
+      fc.constantFrom("", "-"),
+      fc.integer({ min: 0, max: 838 }),
+      fc.integer({ min: 0, max: 3_599_999 }),
+    )
+    .map(([sign, hours, millis]) => {
+      const pad = (value: number, length = 2) => String(value).padStart(length, "0");
+      const [minutes, seconds] = [Math.floor(millis / 60_000), Math.floor(millis / 1000) % 60];
+      return `'${sign}${pad(hours)}:${pad(minutes)}:${pad(seconds)}.${pad(millis % 1000, 3)}'`;
+    }),
+  "datetime(6)": mysqlMoment,
+  // By the number of the second: a wall clock's text may name a moment that a zone leaves out.
+  "timestamp(6)": fc
+    .tuple(fc.integer({ min: 1, max: 2_145_000_000 }), fc.integer({ min: 0, max: 999_999 }))
+    .map(([seconds, micros]) => `FROM_UNIXTIME(${seconds}.${String(micros).padStart(6, "0")})`),
+  "enum('a','it''s','ß')": fc.constantFrom("'a'", "'it''s'", "3"),
+  "set('x','y','z')": fc.integer({ min: 0, max: 7 }).map(String),
+  json: document.map(mysqlText("utf8mb4")),
+  point: fc
+    .tuple(fc.double(finite), fc.double(finite))
+    .map((xy) => `POINT(${xy.map(mysqlNumber).join(", ")})`),
+};
+
+// SQLite
+
+/** In either encoding of the file: made of code points. */
+const sqliteText = (text: string) =>
+  text === "" ? "''" : `char(${[...text].map((each) => each.codePointAt(0)).join(", ")})`;
+const sqliteNumber = (value: number) =>
+  Number.isFinite(value) ? mysqlNumber(value) : value > 0 ? "9e999" : "-9e999";
+const reals = fc.double({ noNaN: true }).map(sqliteNumber);
+const blobs = bytes.map((hex) => `X'${hex}'`);
+const texts = characters.map(sqliteText);
+/** Whatever SQLite can hold. */
+const anything: SqlValues = fc.oneof(integer(64), reals, texts, blobs);
+const instant = fc.date({
+  min: new Date("0001-01-01T00:00:00Z"),
+  max: new Date("9999-12-31"),
+  noInvalidDate: true,
+});
+
+export const SQLITE_RANDOM: RandomTypes = {
+  INTEGER: integer(64),
+  REAL: reals,
+  NUMERIC: fc.oneof(integer(64), reals),
+  BOOLEAN: fc.constantFrom("0", "1"),
+  TEXT: texts,
+  BLOB: blobs,
+  DATE: instant.map((date) => `'${date.toISOString().slice(0, 10)}'`),
+  TIME: instant.map((date) => `'${date.toISOString().slice(11, 23)}'`),
+  DATETIME: instant.map((date) => `'${date.toISOString().slice(0, 23).replace("T", " ")}'`),
+  UUID: fc.uuid().map((text) => `'${text}'`),
+  JSON: document.map(sqliteText),
+  "": anything,
+};
+
+/** Bytes that may be no text, in either encoding. */
+const broken: SqlValues = blobs.map((hex) => `CAST(${hex} AS TEXT)`);
+
+/** Any value in any column, for a target that has the same freedom. */
+export const SQLITE_ANYTHING: RandomTypes = Object.fromEntries(
+  Object.keys(SQLITE_RANDOM).map((declared) => [
+    declared,
+    fc.oneof({ weight: 4, arbitrary: anything }, broken),
+  ]),
+);
