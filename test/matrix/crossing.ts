@@ -186,6 +186,8 @@ export interface Arrival {
 export interface CrossOptions {
   /** A target of the source's kind lacks the types that `before` makes. */
   readonly bare?: boolean;
+  /** Statements that the target runs first. */
+  readonly before?: readonly string[];
   /** Not back. */
   readonly oneWay?: boolean;
 }
@@ -194,11 +196,12 @@ export interface CrossOptions {
 export async function cross(
   source: SourceReading,
   kind: DatabaseKind,
-  { bare = false, oneWay = false }: CrossOptions = {},
+  { bare = false, before = [], oneWay = false }: CrossOptions = {},
 ): Promise<readonly Arrival[]> {
   const entries = source.types.map(({ entry }) => entry);
   await using target = await Endpoint.make(kind);
   const sameKind = source.endpoint.adapter.kind === target.adapter.kind;
+  for (const statement of before) await target.sql.run(statement);
   if (sameKind && !bare) await prepareTypes(target, entries);
   const there = await Arrived.at(target, source.endpoint, source.schemas, source.types);
   const back = oneWay ? null : await comeBack(source, target, there);

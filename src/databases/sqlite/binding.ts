@@ -1,7 +1,7 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { isTagged, type Tagged, type Value } from "../../core/value.ts";
-import { unescapeText } from "./cells.ts";
+import { bytesIn } from "./cells.ts";
 import type { Bindable } from "./driver.ts";
 import { isUnsigned64 } from "./target-columns.ts";
 import { type Affinity, NAN_TEXT, printDouble, printPlain } from "./types.ts";
@@ -23,6 +23,8 @@ export interface BoundColumn {
   readonly name: string;
   readonly type: ColumnType;
   readonly affinity: Affinity;
+  /** Of the file's texts. */
+  readonly encoding: string;
 }
 
 export function binderOf(column: BoundColumn): Binder {
@@ -110,8 +112,11 @@ function bindTagged(column: BoundColumn, [storage, text]: Tagged): Bindable | Ra
   if (storage === "blob") return Buffer.from(text, "hex");
   const { affinity } = column;
   if (storage === "text") {
-    const raw = unescapeText(text);
-    if (raw !== null) return new RawText(raw);
+    if (!text.isWellFormed()) {
+      const raw = bytesIn(column.encoding, text);
+      if (raw !== null) return new RawText(raw);
+      throw refuse(column, `bytes that are no text in ${column.encoding}`);
+    }
     if (affinity === "text" || affinity === "none" || !looksNumeric(text)) return text;
   } else if (affinity !== "text") {
     const value = storage === "integer" ? BigInt(text) : Number(text);

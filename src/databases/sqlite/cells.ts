@@ -5,8 +5,9 @@ import { type Bindable, type Database, iterateArrays } from "./driver.ts";
 export type Cell = null | bigint | number | string | Uint8Array | BrokenText;
 
 /**
- * Text whose bytes are not valid UTF-8 (SQLite stores what it is given). Each bad byte 0xNN stands
- * as the lone surrogate U+DCNN, which no valid text holds, so the bytes can be told from the text.
+ * Text whose bytes are no text in the file's encoding (SQLite stores what it is given). Each bad byte
+ * 0xNN stands as the lone surrogate U+DCNN, which no valid text holds, so the bytes can be told from the
+ * text. Half a pair of UTF-16 stands as the three bytes that UTF-8 would give it.
  */
 export class BrokenText {
   readonly bytes: Uint8Array;
@@ -40,14 +41,39 @@ function isLow(code: number): boolean {
   return code >= 0xdc00 && code <= 0xdfff;
 }
 
+const HALVES = /(?<![\ud800-\udbff])\udced[\udca0-\udcbf][\udc80-\udcbf]/g;
+
+/** The bytes of BrokenText's escaped form in a file of this encoding; null when it cannot hold them. */
+export function bytesIn(encoding: string, escaped: string): Uint8Array | null {
+  if (encoding === "UTF-8") return unescapeText(escaped);
+  if (!escaped.replace(HALVES, "").isWellFormed()) return null;
+  const units = escaped.replace(HALVES, (bytes) => {
+    const [, middle = 0, last = 0] = [...bytes].map((byte) => byte.charCodeAt(0));
+    return String.fromCharCode(0xd000 | ((middle & 0x3f) << 6) | (last & 0x3f));
+  });
+  const bytes = Buffer.from(units, "utf16le");
+  return encoding === "UTF-16be" ? bytes.swap16() : bytes;
+}
+
 /** Text as its bytes say, in the file's encoding. */
 export function decodeText(bytes: Uint8Array, encoding: string): string | BrokenText {
   const decoder = new TextDecoder(encoding.toLowerCase(), { fatal: true, ignoreBOM: true });
   try {
     return decoder.decode(bytes);
   } catch {
-    return new BrokenText(bytes, escapeBytes(Buffer.from(bytes)));
+    const copy = Buffer.from(bytes);
+    if (encoding === "UTF-8") return new BrokenText(bytes, escapeBytes(copy));
+    const units = encoding === "UTF-16be" ? copy.swap16() : copy;
+    return new BrokenText(bytes, escapeHalves(units.toString("utf16le")));
   }
+}
+
+function escapeHalves(text: string): string {
+  return text.replace(/\p{Surrogate}/gu, (half) => {
+    const code = half.charCodeAt(0);
+    const bytes = [0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f)];
+    return String.fromCharCode(...bytes.map((byte) => 0xdc00 | byte));
+  });
 }
 
 /** Escapes each byte that is no part of a valid sequence, sequence by sequence. */
@@ -156,7 +182,7 @@ function patchText(
   params: readonly Bindable[],
   rows: Cell[][],
 ): void {
-  const encoding = String(connection.value("PRAGMA encoding"));
+  const { encoding } = connection;
   const list = query.cells.map(
     (sql, i) => `CASE typeof(${sql}) WHEN 'text' THEN CAST(${sql} AS BLOB) END AS x${i}`,
   );

@@ -4,7 +4,7 @@ import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Tagged } from "../../core/value.ts";
 import { filterText, hasNullKey, nullKeyFix } from "./capture.ts";
-import { BrokenText, type Cell, readCells, unescapeText } from "./cells.ts";
+import { BrokenText, bytesIn, type Cell, readCells } from "./cells.ts";
 import type { Connection } from "./connection.ts";
 import type { Bindable } from "./driver.ts";
 import { readTable, type TableFacts } from "./facts.ts";
@@ -52,7 +52,7 @@ function readRows(
   const order = keyExpressions(facts);
   const params: Bindable[] = [];
   const compare = (operator: string, key: readonly Tagged[]) => {
-    const bound = key.map(fromTag).map(bindCell);
+    const bound = key.map((part) => bindCell(fromTag(part, connection.encoding)));
     params.push(...bound.map(({ value }) => value));
     return `(${order.join(", ")}) ${operator} (${bound.map(({ sql }) => sql).join(", ")})`;
   };
@@ -141,10 +141,10 @@ function toTag(cell: Cell): Tagged {
   throw new TidemarkError("TM-TABLE-NO-KEY", "A row has NULL in its key.");
 }
 
-function fromTag([storage, text]: Tagged): Cell {
+function fromTag([storage, text]: Tagged, encoding: string): Cell {
   if (storage === "integer") return BigInt(text);
   if (storage === "real") return Number(text);
   if (storage === "blob") return Buffer.from(text, "hex");
-  const bytes = unescapeText(text);
+  const bytes = text.isWellFormed() ? null : bytesIn(encoding, text);
   return bytes === null ? text : new BrokenText(bytes, text);
 }

@@ -64,6 +64,7 @@ export class Connection {
   readonly #inode: bigint;
   readonly #statements = new Map<string, Statement>();
   #tail: Promise<unknown> = Promise.resolve();
+  #encoding: string | undefined;
   #synchronous = "";
   #closed = false;
 
@@ -211,6 +212,12 @@ export class Connection {
 
   classify(error: unknown): TidemarkError {
     return classify(error, this.#name);
+  }
+
+  /** `UTF-8`, `UTF-16le` or `UTF-16be`: never changes once a file has a table. */
+  get encoding(): string {
+    this.#encoding ??= String(this.value("PRAGMA encoding"));
+    return this.#encoding;
   }
 
   get name(): string {

@@ -49,7 +49,13 @@ export class TableWriter {
       table.key.filter((index, i) => !this.#coarse[i] && affinities[index] !== "none"),
     );
     this.#binders = table.columns.map(({ name, type }, i) =>
-      binderOf({ table: facts.name, name, type, affinity: affinities[i] ?? "none" }),
+      binderOf({
+        table: facts.name,
+        name,
+        type,
+        affinity: affinities[i] ?? "none",
+        encoding: connection.encoding,
+      }),
     );
   }
 
