@@ -17,6 +17,7 @@ import type { Row } from "../../src/core/value.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { sqlite } from "../../src/databases/sqlite/index.ts";
+import { type Copied, takeChunk } from "../../src/testing/replica.ts";
 import { type DatabaseKind, type FreshDatabase, freshDatabase } from "../servers/index.ts";
 import { dialectOf, openSql, type SqlClient } from "../support/sql-client.ts";
 
@@ -92,12 +93,10 @@ export class Endpoint implements AsyncDisposable {
     const rows: Row[] = [];
     for (let after: string | null = null; ; ) {
       const request = { table: schema.name, after, maxRows: 10_000, maxBytes: 1 << 24 };
-      const cut = await this.#openLog().batches.cut(request);
-      for await (const page of cut.pages) void page;
-      if (cut.chunk === null) return rows;
-      rows.push(...cut.chunk.rows);
-      if (cut.chunk.done) return rows;
-      after = cut.chunk.cursor;
+      const { chunk }: Copied = await takeChunk(this.#openLog().batches, request);
+      rows.push(...chunk.rows);
+      if (chunk.done) return rows;
+      after = chunk.cursor;
     }
   }
 
