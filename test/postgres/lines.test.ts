@@ -1,0 +1,100 @@
+// Rows of a copy pass from PostgreSQL to PostgreSQL as lines, untouched; where a row objects, or a value
+// must be changed on the way, they are taken one by one, and nobody can tell the difference.
+import { describe, expect, test } from "vitest";
+import type { TableRule } from "../../src/core/definition.ts";
+import { available } from "../servers/index.ts";
+import type { SqlClient } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+
+/** Several pieces of lines. */
+const ROWS = 30_000;
+const TABLE = "CREATE TABLE notes (id int PRIMARY KEY, at timestamptz, body text, raw bytea)";
+
+describe.skipIf(!available("postgres"))("rows as lines", () => {
+  test("stand at the target as at the source, whatever their text", async () => {
+    await using bed = await filled();
+    await follow(bed, "public.notes");
+    await expectSame(bed, "SELECT id, at, body, raw FROM notes");
+  });
+
+  test("without bytes are written as they come", async () => {
+    await using bed = await filled();
+    const target = await bed.sql("target");
+    await follow(bed, { table: "public.notes", except: ["raw"] });
+    await expectSame(bed, "SELECT id, at, body FROM notes");
+    // One transaction wrote thousands of them: no row was taken by itself.
+    const [most] = await target.rows(
+      "SELECT count(*)::text AS rows FROM notes GROUP BY xmin::text ORDER BY count(*) DESC LIMIT 1",
+    );
+    expect(Number(most?.rows)).toBeGreaterThan(5_000);
+  });
+
+  test("give way to row by row where some stand already", async () => {
+    await using bed = await filled();
+    const target = await bed.sql("target");
+    await target.run("CREATE TABLE notes (id int PRIMARY KEY, at timestamptz, body text)");
+    await target.run("INSERT INTO notes (id, body) VALUES (5, 'old'), (20000, 'old')");
+    await follow(bed, { table: "public.notes", except: ["raw"] });
+    await expectSame(bed, "SELECT id, at, body FROM notes");
+  });
+
+  test("name what a rule of the target refuses, and leave nothing of it", async () => {
+    await using bed = await filled();
+    const target = await bed.sql("target");
+    await target.run(
+      "CREATE TABLE notes (id int PRIMARY KEY, at timestamptz, body text, CONSTRAINT most CHECK (id < 29000))",
+    );
+    const tables = [{ table: "public.notes", except: ["raw"] }];
+    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+    await expect(pipeline.finished).rejects.toMatchObject({
+      code: "TM-APPLY-CONSTRAINT",
+      details: { constraint: "most" },
+    });
+    const [row] = await target.rows("SELECT count(*)::text AS rows FROM notes WHERE id >= 29000");
+    expect(row?.rows).toBe("0");
+  });
+
+  test("pass through a filter of the config and a transform", async () => {
+    await using bed = await filled();
+    await follow(bed, {
+      table: "public.notes",
+      except: ["raw"],
+      where: "id % 3 = 0",
+      transform: (row) => ({ ...row, body: row.body === null ? null : `${row.body}!` }),
+    });
+    const target = await bed.sql("target");
+    const source = await bed.sql("source");
+    expect(await target.rows("SELECT id, at, body FROM notes ORDER BY id")).toEqual(
+      await source.rows(
+        "SELECT id, at, body || '!' AS body FROM notes WHERE id % 3 = 0 ORDER BY id",
+      ),
+    );
+  });
+});
+
+async function filled(): Promise<TestBed> {
+  const bed = await TestBed.make({ source: "postgres", target: "postgres" });
+  const source = await bed.sql("source");
+  await source.run(TABLE);
+  await source.run(
+    `INSERT INTO notes SELECT n, timestamptz '2026-01-01 00:00:00Z' + n * interval '1 s',
+       CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN E'tab\\t line\\n back\\\\ \\\\N ' || n WHEN 2 THEN '' WHEN 3 THEN E'\\\\.'
+       ELSE repeat('ß漢', 20) END,
+       decode(md5(n::text), 'hex')
+     FROM generate_series(1, ${ROWS}) n`,
+  );
+  return bed;
+}
+
+async function follow(bed: TestBed, rule: string | TableRule): Promise<void> {
+  const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables: [rule] }]));
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.stop(pipeline);
+}
+
+async function expectSame(bed: TestBed, query: string): Promise<void> {
+  const read = async (sql: SqlClient) => sql.rows(`${query} ORDER BY id`);
+  const rows = await read(await bed.sql("target"));
+  expect(rows).toHaveLength(ROWS);
+  expect(rows).toEqual(await read(await bed.sql("source")));
+}
