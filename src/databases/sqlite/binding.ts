@@ -1,7 +1,7 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { isTagged, type Tagged, type Value } from "../../core/value.ts";
-import { bytesIn } from "./cells.ts";
+import { bytesIn, needsBytes } from "./cells.ts";
 import type { Bindable } from "./driver.ts";
 import { isUnsigned64 } from "./target-columns.ts";
 import { type Affinity, NAN_TEXT, printDouble, printPlain } from "./types.ts";
@@ -29,12 +29,20 @@ export interface BoundColumn {
 
 export function binderOf(column: BoundColumn): Binder {
   const plain = plainBinder(column);
+  const isUtf8 = column.encoding === "UTF-8";
   return (value) => {
     if (value === null) return null;
-    if (typeof value === "string") return plain(value);
+    if (typeof value === "string") return isUtf8 ? plain(value) : asText(column, plain(value));
     if (isTagged(value)) return bindTagged(column, value);
     throw refuse(column, "an unchanged value where a value is needed");
   };
+}
+
+function asText(column: BoundColumn, bound: Bindable): Bindable | RawText {
+  if (typeof bound !== "string" || !needsBytes(column.encoding, bound)) return bound;
+  const bytes = bytesIn(column.encoding, bound);
+  if (bytes !== null) return new RawText(bytes);
+  throw refuse(column, `bytes that are no text in ${column.encoding}`);
 }
 
 function plainBinder(column: BoundColumn): (text: string) => Bindable {
@@ -112,12 +120,9 @@ function bindTagged(column: BoundColumn, [storage, text]: Tagged): Bindable | Ra
   if (storage === "blob") return Buffer.from(text, "hex");
   const { affinity } = column;
   if (storage === "text") {
-    if (!text.isWellFormed()) {
-      const raw = bytesIn(column.encoding, text);
-      if (raw !== null) return new RawText(raw);
-      throw refuse(column, `bytes that are no text in ${column.encoding}`);
+    if (affinity === "text" || affinity === "none" || !looksNumeric(text)) {
+      return asText(column, text);
     }
-    if (affinity === "text" || affinity === "none" || !looksNumeric(text)) return text;
   } else if (affinity !== "text") {
     const value = storage === "integer" ? BigInt(text) : Number(text);
     const kept =

@@ -43,7 +43,15 @@ function isLow(code: number): boolean {
 
 const HALVES = /(?<![\ud800-\udbff])\udced[\udca0-\udcbf][\udc80-\udcbf]/g;
 
-/** The bytes of BrokenText's escaped form in a file of this encoding; null when it cannot hold them. */
+/**
+ * Would SQLite make another text of this one? It reads UTF-8 into a file of UTF-16 without U+FFFE and
+ * U+FFFF; and what is escaped is no text at all.
+ */
+export function needsBytes(encoding: string, text: string): boolean {
+  return !text.isWellFormed() || (encoding !== "UTF-8" && /[\ufffe\uffff]/.test(text));
+}
+
+/** The bytes of a text, escaped where it is broken, in a file of this encoding; null when it cannot hold them. */
 export function bytesIn(encoding: string, escaped: string): Uint8Array | null {
   if (encoding === "UTF-8") return unescapeText(escaped);
   if (!escaped.replace(HALVES, "").isWellFormed()) return null;
@@ -158,11 +166,11 @@ export function readCells(
     if (watchNul && row.pop() === 1n) odd = true;
     for (const value of row) {
       bytes += sizeOf(value);
-      if (typeof value === "string" && value.includes("\ufffd")) odd = true;
+      if (typeof value === "string" && value.includes(REPLACEMENT)) odd = true;
     }
     rows.push(row);
   }
-  if (odd) patchText(connection, query, params, rows);
+  if (odd) patchText({ connection, query, params, mayBeCut: watchNul }, rows);
   return { rows, cut };
 }
 
@@ -176,12 +184,18 @@ function sizeOf(value: Bindable): number {
   return value instanceof Uint8Array ? value.length + 8 : 8;
 }
 
-function patchText(
-  connection: Connection,
-  query: CellQuery,
-  params: readonly Bindable[],
-  rows: Cell[][],
-): void {
+/** What the driver gives in place of bytes that are no text. */
+const REPLACEMENT = "\ufffd";
+
+interface SecondReading {
+  readonly connection: Connection;
+  readonly query: CellQuery;
+  readonly params: readonly Bindable[];
+  /** May a text have lost what follows a NUL? */
+  readonly mayBeCut: boolean;
+}
+
+function patchText({ connection, query, params, mayBeCut }: SecondReading, rows: Cell[][]): void {
   const { encoding } = connection;
   const list = query.cells.map(
     (sql, i) => `CASE typeof(${sql}) WHEN 'text' THEN CAST(${sql} AS BLOB) END AS x${i}`,
@@ -192,7 +206,9 @@ function patchText(
     const row = rows[at++];
     if (row === undefined) break;
     raw.forEach((bytes, i) => {
-      if (bytes instanceof Uint8Array) row[i] = decodeText(bytes, encoding);
+      if (!(bytes instanceof Uint8Array)) return;
+      // Cell by cell, so that a text reads the same whatever stands beside it.
+      if (mayBeCut || String(row[i]).includes(REPLACEMENT)) row[i] = decodeText(bytes, encoding);
     });
   }
 }

@@ -4,7 +4,7 @@ import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Tagged } from "../../core/value.ts";
 import { filterText, hasNullKey, nullKeyFix } from "./capture.ts";
-import { BrokenText, bytesIn, type Cell, readCells } from "./cells.ts";
+import { BrokenText, bytesIn, type Cell, needsBytes, readCells } from "./cells.ts";
 import type { Connection } from "./connection.ts";
 import type { Bindable } from "./driver.ts";
 import { readTable, type TableFacts } from "./facts.ts";
@@ -145,6 +145,6 @@ function fromTag([storage, text]: Tagged, encoding: string): Cell {
   if (storage === "integer") return BigInt(text);
   if (storage === "real") return Number(text);
   if (storage === "blob") return Buffer.from(text, "hex");
-  const bytes = text.isWellFormed() ? null : bytesIn(encoding, text);
+  const bytes = needsBytes(encoding, text) ? bytesIn(encoding, text) : null;
   return bytes === null ? text : new BrokenText(bytes, text);
 }
