@@ -141,6 +141,14 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
 });
 
 describe.skipIf(!available("mysql"))("triggers that the server cannot replace", () => {
+  const PARENT_AND_CHILD = `
+    CREATE TABLE t (id INT PRIMARY KEY, v INT);
+    CREATE TABLE c (id INT PRIMARY KEY, t INT,
+      FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE ON UPDATE CASCADE)`;
+  /** Five changes: the last statement deletes a row of each table. */
+  const EACH_EVENT =
+    "INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; INSERT INTO c VALUES (1, 1); DELETE FROM t";
+
   async function logged(bed: Bed): Promise<string> {
     const [[[count = ""] = []]] = (await bed.admin.query(
       "SELECT COUNT(*) FROM tidemark_change_log WHERE id > 0",
@@ -150,24 +158,23 @@ describe.skipIf(!available("mysql"))("triggers that the server cannot replace", 
 
   it("log on when they may not be made anew", async () => {
     await using bed = await openBed("mysql");
-    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
-    const [table] = await bed.capture("t");
-    if (table === undefined) throw new Error("one table");
+    await bed.admin.query(PARENT_AND_CHILD);
+    const tables = await bed.capture("t", "c");
     await using user = await makeUser(bed, ...SOURCE, "LOCK TABLES");
     await trust(bed, true);
-    await capture(user.options, [table]);
+    await capture(user.options, tables);
     await trust(bed, false);
-    const narrower = [{ ...table, columns: ["id"] }];
+    const narrower = tables.map((table) => ({ ...table, columns: ["id"] }));
     await expect(capture(user.options, narrower)).rejects.toMatchObject({
       code: "TM-GRANT-MISSING",
     });
-    await bed.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
-    expect(await logged(bed)).toBe("3");
+    await bed.admin.query(EACH_EVENT);
+    expect(await logged(bed)).toBe("5");
     await trust(bed, true);
     await capture(user.options, narrower);
     await trust(bed, false);
-    await bed.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
-    expect(await logged(bed)).toBe("6");
+    await bed.admin.query(EACH_EVENT);
+    expect(await logged(bed)).toBe("10");
   });
 
   it.each([
@@ -175,20 +182,31 @@ describe.skipIf(!available("mysql"))("triggers that the server cannot replace", 
     ["with the new one made", false],
   ])("log each change once after a death %s", async (_, dropped) => {
     await using bed = await openBed("mysql");
-    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v INT)");
-    const tables = await bed.capture("t");
+    await bed.admin.query(PARENT_AND_CHILD);
+    const tables = await bed.capture("t", "c");
     await capture(bed.options, tables);
     const [triggers] = (await bed.admin.query(
-      "SELECT TRIGGER_NAME, EVENT_MANIPULATION, ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+      "SELECT TRIGGER_NAME, CONCAT(ACTION_TIMING, ' ', EVENT_MANIPULATION, ' ON ', EVENT_OBJECT_TABLE), ACTION_STATEMENT FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
     )) as unknown as [string[][]];
-    for (const [name, event, body] of triggers) {
-      await bed.admin.query(`CREATE TRIGGER ${name}_next AFTER ${event} ON t FOR EACH ROW ${body}`);
+    for (const [name, when, body] of triggers) {
+      await bed.admin.query(`CREATE TRIGGER ${name}_next ${when} FOR EACH ROW ${body}`);
       if (dropped) await bed.admin.query(`DROP TRIGGER ${name}`);
     }
     await using opened = await openLog(bed, tables);
-    await bed.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; DELETE FROM t");
+    await bed.admin.query(EACH_EVENT);
     const batch = await cutOnce(opened.log);
-    expect(batch?.changes.map(({ op }) => op)).toEqual(["insert", "update", "delete"]);
-    expect(triggers.length).toBe(3);
+    expect(batch?.changes.map(({ op }) => op)).toEqual([
+      "insert",
+      "update",
+      "insert",
+      "delete",
+      "delete",
+    ]);
+    // Three on each table, and two on the parent for what its key does to children.
+    expect(triggers.length).toBe(8);
+    const [count] = await bed.admin.query(
+      "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+    );
+    expect(count).toEqual([["8"]]);
   });
 });

@@ -31,6 +31,8 @@ export interface TestTable {
   readonly required?: readonly string[];
   /** Column to the table whose key it names. */
   readonly references?: Readonly<Record<string, string>>;
+  /** Column to what follows its reference: `ON DELETE CASCADE`. */
+  readonly actions?: Readonly<Record<string, string>>;
   readonly unique?: readonly (readonly string[])[];
 }
 
@@ -98,7 +100,8 @@ export function createStatement(kind: DatabaseKind, table: TestTable): string {
     return `${q(name)} ${NATIVE[dialect][meaning]} ${nullable}`;
   });
   const foreign = Object.entries(table.references ?? {}).map(
-    ([column, parent]) => `FOREIGN KEY (${q(column)}) REFERENCES ${q(parent)} (${q("id")})`,
+    ([column, parent]) =>
+      `FOREIGN KEY (${q(column)}) REFERENCES ${q(parent)} (${q("id")}) ${table.actions?.[column] ?? ""}`,
   );
   const unique = (table.unique ?? []).map((names) => `UNIQUE (${list(names)})`);
   const parts = [...columns, `PRIMARY KEY (${list(table.key)})`, ...unique, ...foreign];

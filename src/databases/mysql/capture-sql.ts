@@ -17,8 +17,8 @@ export function triggerName(table: string, event: Event): string {
 }
 
 /** Of the one that stands in while a trigger is dropped and made anew. */
-export function standInName(table: string, event: Event): string {
-  return `${triggerName(table, event)}_next`;
+export function standInName(trigger: string): string {
+  return `${trigger}_next`;
 }
 
 /**
@@ -38,7 +38,7 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
       ? "NULL"
       : event === "DELETE"
         ? oldKey
-        : `IF(${keyIsSame(key.map(({ name }) => name))}, NULL, ${oldKey})`;
+        : `IF(${sameBytes(key.map(({ name }) => name))}, NULL, ${oldKey})`;
   const values = [
     // Not CURRENT_TIMESTAMP: that follows the time zone of the writing session.
     "UTC_TIMESTAMP(6)",
@@ -59,8 +59,8 @@ function captured(column: LayoutColumn, prefix: string): string {
   return captureExpression(column, `${prefix}.${quoteName(column.name)}`);
 }
 
-/** Byte by byte: under the column's collation 'a' and 'A' would be the same key, but the target keeps them apart. */
-function keyIsSame(names: readonly string[]): string {
+/** Do these columns hold in NEW what they hold in OLD? Byte by byte: under the column's collation 'a' and 'A' would be the same key, but the target keeps them apart. */
+export function sameBytes(names: readonly string[]): string {
   return names
     .map(
       (name) => `CAST(OLD.${quoteName(name)} AS BINARY) <=> CAST(NEW.${quoteName(name)} AS BINARY)`,
@@ -83,6 +83,11 @@ export function filterFlags(layout: StoredLayout): string {
   return `CONCAT(${layout.filters.map((filter) => `IF((${filter}\n), 't', 'f')`).join(", ")})`;
 }
 
+/** Every column that a row's text or its filters need. */
+export function namedColumns(layout: StoredLayout): readonly string[] {
+  return [...new Set([...layout.columns.map(({ name }) => name), ...layout.filterColumns])];
+}
+
 /** A row without columns is no row: then the key, which costs least. */
 function filterColumns(layout: StoredLayout): readonly string[] {
   if (layout.filterColumns.length > 0) return layout.filterColumns;
@@ -97,14 +102,17 @@ export function filterCheck(layout: StoredLayout): string {
 }
 
 export interface TriggerPlan {
-  readonly layout: StoredLayout;
-  readonly event: Event;
+  readonly table: string;
+  readonly name: string;
+  /** `AFTER INSERT`. */
+  readonly when: string;
+  readonly body: string;
   /** Does ours stand already and is to be replaced? */
   readonly stands: boolean;
   /** Has an earlier replacement left its stand-in? */
   readonly standInStands: boolean;
-  /** The first trigger of the same table and event that is not ours: ours fires before it. */
-  readonly precedes: string | null;
+  /** `PRECEDES` or `FOLLOWS` another trigger of the same table, event and time. */
+  readonly order: string;
 }
 
 /**
@@ -113,13 +121,13 @@ export interface TriggerPlan {
  * there is still one that logs. The table is locked, so that no write meets both.
  */
 export function triggerStatements(plan: TriggerPlan, replaces: boolean): string[] {
-  const name = triggerName(plan.layout.table.name, plan.event);
-  const standIn = standInName(plan.layout.table.name, plan.event);
+  const { table, name } = plan;
+  const standIn = standInName(name);
   if (replaces) return [createTrigger(plan, "CREATE OR REPLACE", name)];
   if (!plan.stands && !plan.standInStands) return [createTrigger(plan, "CREATE", name)];
   const drop = (trigger: string) => `DROP TRIGGER ${quoteName(trigger)}`;
   return [
-    `LOCK TABLES ${quoteName(plan.layout.table.name)} WRITE`,
+    `LOCK TABLES ${quoteName(table)} WRITE`,
     ...(plan.stands && plan.standInStands ? [drop(standIn)] : []),
     ...(plan.stands ? [createTrigger(plan, "CREATE", standIn), drop(name)] : []),
     createTrigger(plan, "CREATE", name),
@@ -129,10 +137,9 @@ export function triggerStatements(plan: TriggerPlan, replaces: boolean): string[
 }
 
 function createTrigger(plan: TriggerPlan, create: string, name: string): string {
-  const { layout, event, precedes } = plan;
-  const order = precedes === null ? "" : ` PRECEDES ${quoteName(precedes)}`;
+  const { table, when, body, order } = plan;
   return (
     `${create} TRIGGER ${quoteName(name)} ` +
-    `AFTER ${event} ON ${quoteName(layout.table.name)} FOR EACH ROW${order} ${triggerBody(layout, event)}`
+    `${when} ON ${quoteName(table)} FOR EACH ROW${order === "" ? "" : ` ${order}`} ${body}`
   );
 }

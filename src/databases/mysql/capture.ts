@@ -1,22 +1,14 @@
 import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { sha256 } from "../../core/hash.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import {
-  EVENTS,
-  type Event,
-  filterCheck,
-  standInName,
-  type TriggerPlan,
-  triggerName,
-  triggerStatements,
-} from "./capture-sql.ts";
+import { filterCheck, type TriggerPlan, triggerStatements } from "./capture-sql.ts";
+import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
-import { quoteName, quoteText } from "./identifiers.ts";
+import { quoteName } from "./identifiers.ts";
 import {
   loadLayouts,
   type StoredLayout,
@@ -25,7 +17,18 @@ import {
   storeTriggers,
   wantedLayout,
 } from "./layouts.ts";
-import { isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
+import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
+import { loadReferences } from "./references.ts";
+import {
+  type FoundTrigger,
+  goneTriggers,
+  loadTriggers,
+  planCascades,
+  planTriggers,
+  triggeredTables,
+  triggerNames,
+  triggersHash,
+} from "./triggers.ts";
 
 /** What is to be done for one table. */
 interface TableCapture {
@@ -39,20 +42,25 @@ export async function planCapture(
   session: Session,
   tables: readonly CaptureTable[],
 ): Promise<CapturePlan> {
-  const captures = await prepareCaptures(session, tables);
+  const { captures, cascades } = await prepareCaptures(session, tables);
   const { replacesTriggers } = session.flavour;
+  const plans = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
   return {
     statements: [
       ...(await planOurs(session, "source")),
-      ...captures.flatMap(({ triggers }) =>
-        triggers.flatMap((plan) => triggerStatements(plan, replacesTriggers)),
-      ),
+      ...plans.flatMap((plan) => triggerStatements(plan, replacesTriggers)),
     ],
-    notes: captures.map(
-      ({ layout }) =>
-        `${formatTable(layout.table)}: captured by one row trigger each for insert, update and delete, the only kind there is; TRUNCATE cannot be seen.`,
-    ),
+    notes: captures.map(({ layout }) => noteOn(layout)),
   };
+}
+
+function noteOn({ table, origins }: StoredLayout): string {
+  const from = [...new Set(origins.map((origin) => origin.table))];
+  const actions =
+    from.length === 0
+      ? ""
+      : `; what foreign keys do to its rows is logged by triggers on ${from.join(", ")}`;
+  return `${formatTable(table)}: captured by one row trigger each for insert, update and delete, the only kind there is${actions}; TRUNCATE cannot be seen.`;
 }
 
 /**
@@ -65,68 +73,98 @@ export async function installCapture(
   tables: readonly CaptureTable[],
   logger: Logger,
 ): Promise<void> {
-  for (const capture of await prepareCaptures(session, tables)) {
-    const { layout, isNew, triggers } = capture;
+  const { captures, cascades } = await prepareCaptures(session, tables);
+  for (const { layout, isNew, triggers } of captures) {
     if (isNew) await storeLayout(session, layout);
     for (const plan of triggers) await installTrigger(session, plan, logger);
-    if (triggers.length > 0) {
-      const found = await loadTriggers(session, [layout.table.name]);
-      await storeTriggers(session, layout.id, triggersHash(found, layout.table.name));
+  }
+  for (const plan of cascades) await installTrigger(session, plan, logger);
+  const layouts = (await loadLayouts(session)).filter(({ active }) => active);
+  const found = await loadTriggers(session, triggeredTables(layouts));
+  const asked = new Set(captures.map(({ layout }) => layout.id));
+  const written = new Set(cascades.map(({ name }) => name));
+  for (const layout of layouts) {
+    const hash = triggersHash(found, layout);
+    const touched = triggerNames(layout).some((name) => written.has(name));
+    if (layout.triggers !== hash && (asked.has(layout.id) || touched)) {
+      await storeTriggers(session, layout.id, hash);
     }
   }
+}
+
+interface Preparation {
+  readonly captures: readonly TableCapture[];
+  /** On the tables from which actions of foreign keys reach captured ones. */
+  readonly cascades: readonly TriggerPlan[];
 }
 
 async function prepareCaptures(
   session: Session,
   tables: readonly CaptureTable[],
-): Promise<readonly TableCapture[]> {
+): Promise<Preparation> {
   const names = tables.map((table) => table.schema.name.name);
   const facts = await loadFacts(session, names);
+  const references = await loadReferences(session);
   const standing = await standingTables(session);
   const layouts = standing.has(LAYOUTS) ? await loadLayouts(session) : [];
-  const triggers = await loadTriggers(session, names);
+  const active = new Map(
+    layouts.filter((each) => each.active).map((each) => [each.table.name, each]),
+  );
   let nextId = Math.max(0, ...layouts.map((layout) => layout.id)) + 1;
-  const captures: TableCapture[] = [];
+  const wanted: StoredLayout[] = [];
   for (const table of tables) {
     const fact = checkCapturable(table, facts);
-    const wanted = { ...wantedLayout(table, fact), id: nextId };
-    await checkFilters(session, wanted);
-    const name = table.schema.name.name;
-    const known = layouts.filter((each) => each.table.name === name);
-    const current = known.find((each) => each.active);
-    // No hash is stored until all three stand: a first installation that failed half way begins again.
-    if (known.some((each) => each.triggers !== null)) assertUnbroken(name, triggers);
-    const isNew = current === undefined || !sameDefinition(current, wanted);
-    const layout = isNew ? wanted : current;
-    if (isNew) nextId++;
-    const stands = !isNew && layout.triggers === triggersHash(triggers, name);
-    captures.push({
-      layout,
-      isNew,
-      triggers: stands ? [] : planTriggers(layout, triggers),
-    });
+    const origins = originsOf(fact.name, references);
+    const layout = { ...wantedLayout(table, fact, origins), id: nextId++ };
+    await checkFilters(session, layout);
+    wanted.push(layout);
   }
-  return captures;
+  const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
+  const captures = wanted.map((layout) => {
+    const current = active.get(layout.table.name);
+    const known = layouts.filter((each) => each.table.name === layout.table.name);
+    assertUnbroken(known, layout, triggers);
+    const isNew = current === undefined || !sameDefinition(current, layout);
+    const chosen = isNew ? layout : current;
+    active.set(layout.table.name, chosen);
+    const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
+    return { layout: chosen, isNew, triggers: stands ? [] : planTriggers(chosen, triggers) };
+  });
+  const cascades = planCascades([...active.values()], references, triggers);
+  return { captures, cascades };
 }
 
 /**
  * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
  * anew a table drops them, too.) Installing capture again in silence would hide that.
  */
-function assertUnbroken(name: string, found: readonly FoundTrigger[]): void {
-  const stands = (trigger: string) =>
-    found.some((each) => each.table === name && each.name === trigger);
-  const goneEvent = EVENTS.find(
-    (event) => !stands(triggerName(name, event)) && !stands(standInName(name, event)),
-  );
-  const gone = goneEvent && triggerName(name, goneEvent);
-  if (gone === undefined) return;
-  throw new TidemarkError(
+function assertUnbroken(
+  known: readonly StoredLayout[],
+  wanted: StoredLayout,
+  found: readonly FoundTrigger[],
+): void {
+  // No hash is stored until all of them stand: a first installation that failed half way begins again.
+  const installed = known.findLast((each) => each.triggers !== null);
+  if (installed === undefined) return;
+  const [gone] = goneTriggers(installed, found);
+  if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
+  assertSameOrigins(installed, wanted.origins);
+}
+
+/** Until a new foreign key is known, what its action does goes by unseen. Throws TM-CAPTURE-BROKEN. */
+export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOrigin[]): void {
+  if (JSON.stringify(layout.origins) === JSON.stringify(now)) return;
+  throw captureBroken(layout, "foreign keys that act on its rows were added, changed or dropped");
+}
+
+function captureBroken(layout: StoredLayout, what: string): TidemarkError {
+  const table = formatTable(layout.table);
+  return new TidemarkError(
     "TM-CAPTURE-BROKEN",
-    `Capture of ${name} is broken: trigger ${gone} is gone. Changes may have been missed.`,
+    `Capture of ${table} is broken: ${what}. Changes may have been missed.`,
     {
       fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
-      details: { table: name },
+      details: { table },
     },
   );
 }
@@ -153,32 +191,7 @@ function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFa
       { fix: `ALTER TABLE ${quoteName(name)} ADD PRIMARY KEY (…)`, details: { table: name } },
     );
   }
-  refuseCascades(fact);
   return fact;
-}
-
-/**
- * InnoDB carries out referential actions below the triggers: rows that a cascade changes or deletes
- * would never reach the log.
- */
-function refuseCascades(facts: TableFacts): void {
-  const quiet = new Set(["RESTRICT", "NO ACTION"]);
-  const key = facts.foreignKeys.find(
-    ({ onDelete, onUpdate }) => !quiet.has(onDelete) || !quiet.has(onUpdate),
-  );
-  if (key === undefined) return;
-  const action = quiet.has(key.onDelete)
-    ? `ON UPDATE ${key.onUpdate}`
-    : `ON DELETE ${key.onDelete}`;
-  const columns = key.columns.map(quoteName).join(", ");
-  throw new TidemarkError(
-    "TM-TABLE-UNSUPPORTED",
-    `Table ${facts.name} has the foreign key ${key.name} with ${action}: the server carries it out without firing triggers, so those changes cannot be captured.`,
-    {
-      fix: `ALTER TABLE ${quoteName(facts.name)} DROP FOREIGN KEY ${quoteName(key.name)}, ADD CONSTRAINT ${quoteName(`${key.name}_restrict`)} FOREIGN KEY (${columns}) REFERENCES ${quoteName(key.references.name)} (…) -- and change the children in the application`,
-      details: { table: facts.name, constraint: key.name },
-    },
-  );
 }
 
 async function checkFilters(session: Session, layout: StoredLayout): Promise<void> {
@@ -200,79 +213,6 @@ async function checkFilters(session: Session, layout: StoredLayout): Promise<voi
   }
 }
 
-/** A trigger of a captured table, ours or not. */
-export interface FoundTrigger {
-  readonly name: string;
-  readonly table: string;
-  readonly event: string;
-  readonly timing: string;
-  readonly order: number;
-  readonly definer: string;
-  readonly statement: string;
-}
-
-export async function loadTriggers(
-  session: Session,
-  tables: readonly string[],
-): Promise<readonly FoundTrigger[]> {
-  if (tables.length === 0) return [];
-  const rows = await session.rows(
-    `SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER,
-       DEFINER, ACTION_STATEMENT
-     FROM information_schema.TRIGGERS
-     WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE IN (${tables.map(quoteText).join(", ")})
-     ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_ORDER`,
-  );
-  return rows.map(([name, table, event, timing, order, definer, statement]) => ({
-    name: name ?? "",
-    table: table ?? "",
-    event: event ?? "",
-    timing: timing ?? "",
-    order: Number(order),
-    definer: definer ?? "",
-    statement: statement ?? "",
-  }));
-}
-
-/** Hash over our triggers of a table, as the server keeps them. */
-export function triggersHash(found: readonly FoundTrigger[], table: string): string {
-  const ours = EVENTS.map((event) => {
-    const standing = [triggerName(table, event), standInName(table, event)].map((name) => {
-      const trigger = found.find((each) => each.table === table && each.name === name);
-      return trigger && `${trigger.event} ${trigger.timing} ${trigger.statement}`;
-    });
-    return standing.filter((each) => each !== undefined).join(" and ") || "missing";
-  });
-  return sha256("triggers", ...ours);
-}
-
-function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[]): TriggerPlan[] {
-  const { name } = layout.table;
-  return EVENTS.map((event) => ({
-    layout,
-    event,
-    stands: found.some((each) => each.name === triggerName(name, event)),
-    standInStands: found.some((each) => each.name === standInName(name, event)),
-    precedes: firstForeign(layout, event, found),
-  }));
-}
-
-/** Ours must fire first: what the application's own trigger writes comes after the change that fired it. */
-function firstForeign(
-  layout: StoredLayout,
-  event: Event,
-  found: readonly FoundTrigger[],
-): string | null {
-  const foreign = found.find(
-    (each) =>
-      each.table === layout.table.name &&
-      each.event === event &&
-      each.timing === "AFTER" &&
-      !isOurs(each.name),
-  );
-  return foreign?.name ?? null;
-}
-
 const LOCK_SECONDS = 1;
 const LOG_EVERY_MS = 10_000;
 
@@ -282,7 +222,7 @@ const LOG_EVERY_MS = 10_000;
  * transaction is open. No timeout may decide that it has ended.
  */
 async function installTrigger(session: Session, plan: TriggerPlan, logger: Logger): Promise<void> {
-  const table = formatTable(plan.layout.table);
+  const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);
   let toldAt = performance.now();
   for (let attempt = 0; ; attempt++) {

@@ -2,12 +2,18 @@ import type { Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { type FoundTrigger, loadTriggers, planCapture, triggersHash } from "./capture.ts";
-import { EVENTS, standInName, triggerName } from "./capture-sql.ts";
+import { planCapture } from "./capture.ts";
 import { accountName, type Cell, type Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
+import {
+  type FoundTrigger,
+  goneTriggers,
+  loadTriggers,
+  triggeredTables,
+  triggersHash,
+} from "./triggers.ts";
 
 /** Everything that can break capture of these tables. */
 export async function diagnoseSource(
@@ -194,7 +200,7 @@ async function triggerFindings(
   if (!(await standingTables(session)).has(LAYOUTS)) return [];
   const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
   const names = tables.map(({ schema }) => schema.name.name);
-  const found = await loadTriggers(session, names);
+  const found = await loadTriggers(session, triggeredTables(layouts));
   const users = await accounts(session);
   const findings: Finding[] = [];
   for (const name of names) {
@@ -202,14 +208,9 @@ async function triggerFindings(
     // Never captured, or not to the end: what is still to be installed is the plan's to tell.
     if (layout === undefined || layout.triggers === null) continue;
     const ours = found.filter((each) => each.table === name && isOurs(each.name));
-    if (layout.triggers !== triggersHash(found, name)) {
-      const gone = EVENTS.filter(
-        (event) =>
-          !ours.some((each) =>
-            [triggerName(name, event), standInName(name, event)].includes(each.name),
-          ),
-      );
-      const what = gone.length > 0 ? `no trigger for ${gone.join(", ")}` : "a changed trigger";
+    if (layout.triggers !== triggersHash(found, layout)) {
+      const gone = goneTriggers(layout, found);
+      const what = gone.length > 0 ? `lost ${gone.join(", ")}` : "a changed trigger";
       findings.push(
         failure(
           "trigger-broken",

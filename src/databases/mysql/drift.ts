@@ -1,10 +1,13 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import { loadTriggers, triggersHash } from "./capture.ts";
-import { loadFacts } from "./catalog.ts";
+import { assertSameOrigins } from "./capture.ts";
+import { actsOn, originsOf } from "./cascades.ts";
+import { loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
+import { loadReferences } from "./references.ts";
+import { loadTriggers, triggeredTables, triggersHash } from "./triggers.ts";
 
 /**
  * Checks that what is captured is still captured as recorded. Throws TM-SCHEMA-DRIFT,
@@ -18,7 +21,7 @@ export async function checkDrift(
 ): Promise<void> {
   const names = layouts.map((layout) => layout.table.name);
   const facts = await loadFacts(session, names);
-  const triggers = await loadTriggers(session, names);
+  const triggers = await loadTriggers(session, triggeredTables(layouts));
   for (const layout of layouts) {
     const table = formatTable(layout.table);
     const fact = facts.get(layout.table.name);
@@ -38,7 +41,7 @@ export async function checkDrift(
         },
       );
     }
-    if (triggersHash(triggers, layout.table.name) !== layout.triggers) {
+    if (triggersHash(triggers, layout) !== layout.triggers) {
       throw new TidemarkError(
         "TM-CAPTURE-BROKEN",
         `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
@@ -49,7 +52,26 @@ export async function checkDrift(
       );
     }
   }
+  await checkReferences(session, layouts, facts);
   await checkLog(session, highestId);
+}
+
+/** All foreign keys are looked at only where one of them acts, or did. */
+async function checkReferences(
+  session: Session,
+  layouts: readonly StoredLayout[],
+  facts: ReadonlyMap<string, TableFacts>,
+): Promise<void> {
+  const acting = layouts.filter(
+    ({ table, origins }) =>
+      origins.length > 0 ||
+      facts
+        .get(table.name)
+        ?.foreignKeys.some(({ onDelete, onUpdate }) => actsOn(onDelete) || actsOn(onUpdate)),
+  );
+  if (acting.length === 0) return;
+  const references = await loadReferences(session);
+  for (const layout of acting) assertSameOrigins(layout, originsOf(layout.table.name, references));
 }
 
 /**

@@ -3,6 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { sha256 } from "../../core/hash.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
+import type { CascadeOrigin } from "./cascades.ts";
 import { columnSchema, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { LAYOUTS } from "./ours.ts";
@@ -18,6 +19,8 @@ export interface StoredLayout extends Layout {
   /** Hash over the triggers as the server stored them; null while they are being created. */
   readonly triggers: string | null;
   readonly active: boolean;
+  /** Tables from which actions of foreign keys reach this one: they have triggers for it. */
+  readonly origins: readonly CascadeOrigin[];
 }
 
 /** What `definition` holds beside the id and the flags. */
@@ -28,10 +31,15 @@ interface Definition {
   readonly filters: readonly string[];
   readonly filterColumns: readonly string[];
   readonly whole: boolean;
+  readonly origins: readonly CascadeOrigin[];
 }
 
 /** The layout that a capture asks for, by the table as it stands now; `id` is still to be given. */
-export function wantedLayout(table: CaptureTable, facts: TableFacts): StoredLayout {
+export function wantedLayout(
+  table: CaptureTable,
+  facts: TableFacts,
+  origins: readonly CascadeOrigin[],
+): StoredLayout {
   const name = formatTable(table.schema.name);
   const wanted = new Set([...table.columns, ...table.schema.key]);
   const native = facts.columns.filter((column) => wanted.delete(column.name));
@@ -51,6 +59,7 @@ export function wantedLayout(table: CaptureTable, facts: TableFacts): StoredLayo
     filters: table.filters,
     filterColumns: namedIn(table.filters, facts),
     whole: columns.length === facts.columns.length,
+    origins,
     triggers: null,
     active: true,
   };
@@ -101,8 +110,8 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 function definitionText(layout: StoredLayout): string {
-  const { table, columns, key, filters, filterColumns, whole } = layout;
-  const definition: Definition = { table, columns, key, filters, filterColumns, whole };
+  const { table, columns, key, filters, filterColumns, whole, origins } = layout;
+  const definition: Definition = { table, columns, key, filters, filterColumns, whole, origins };
   return JSON.stringify(definition);
 }
 

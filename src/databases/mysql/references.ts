@@ -3,17 +3,22 @@ import type { Cell, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 
 /** A foreign key with the columns on both sides, in order. */
-interface Reference {
+export interface Reference {
   readonly name: string;
   readonly child: string;
+  /** With its database where that is another. */
   readonly parent: string;
-  readonly pairs: [child: string, parent: string][];
+  readonly pairs: readonly (readonly [child: string, parent: string])[];
+  readonly onDelete: string;
+  readonly onUpdate: string;
 }
 
 /** Looks at each foreign key of these tables or to them, whole. Throws TM-APPLY-CONSTRAINT. */
 export async function verifyReferences(session: Session, tables: readonly string[]): Promise<void> {
-  for (const reference of await loadReferences(session, tables)) {
+  const touched = new Set(tables);
+  for (const reference of await loadReferences(session)) {
     const { child, parent, name } = reference;
+    if (!touched.has(child) && !touched.has(parent)) continue;
     if ((await session.rows(orphanQuery(reference))).length === 0) continue;
     throw new TidemarkError(
       "TM-APPLY-CONSTRAINT",
@@ -47,26 +52,29 @@ function orphanQuery({ child, parent, pairs }: Reference): string {
   return `SELECT 1 FROM ${quoteName(child)} AS c LEFT JOIN ${quoteName(parent)} AS p ON ${join} WHERE ${missing} AND ${given} LIMIT 1`;
 }
 
-async function loadReferences(session: Session, tables: readonly string[]): Promise<Reference[]> {
-  if (tables.length === 0) return [];
+/** All foreign keys of the database. */
+export async function loadReferences(session: Session): Promise<readonly Reference[]> {
   const rows = await session.rows(
-    `SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME
-     FROM information_schema.KEY_COLUMN_USAGE
-     WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_SCHEMA = DATABASE()
-       AND (TABLE_NAME IN (${list(tables)}) OR REFERENCED_TABLE_NAME IN (${list(tables)}))
-     ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION`,
+    `SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME,
+       IF(k.REFERENCED_TABLE_SCHEMA = DATABASE(), k.REFERENCED_TABLE_NAME,
+          CONCAT(k.REFERENCED_TABLE_SCHEMA, '.', k.REFERENCED_TABLE_NAME)),
+       k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE
+     FROM information_schema.KEY_COLUMN_USAGE k
+     JOIN information_schema.REFERENTIAL_CONSTRAINTS r
+       ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
+      AND r.TABLE_NAME = k.TABLE_NAME
+     WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL
+     ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION`,
   );
-  const found = new Map<string, Reference>();
+  const found = new Map<string, Reference & { pairs: [string, string][] }>();
   for (const cells of rows) {
-    const [child, name, column, parent, referred] = cells.map((cell: Cell) => cell ?? "");
+    const [child = "", name = "", column = "", parent = "", referred = "", ...rules] = cells.map(
+      (cell: Cell) => cell ?? "",
+    );
+    const [onDelete = "", onUpdate = ""] = rules;
     const key = JSON.stringify([child, name]);
-    const known = found.get(key) ?? {
-      name: name ?? "",
-      child: child ?? "",
-      parent: parent ?? "",
-      pairs: [],
-    };
-    known.pairs.push([column ?? "", referred ?? ""]);
+    const known = found.get(key) ?? { name, child, parent, pairs: [], onDelete, onUpdate };
+    known.pairs.push([column, referred]);
     found.set(key, known);
   }
   return [...found.values()];

@@ -9,7 +9,7 @@ export class MysqlSource implements Source {
   readonly capabilities = {
     truncate: false,
     transactionIds: false,
-    cascades: false,
+    cascades: true,
     streamsChunks: false,
   } as const;
   readonly #options: DatabaseOptions;

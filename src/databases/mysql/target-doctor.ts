@@ -1,13 +1,13 @@
 import type { Finding } from "../../core/database.ts";
 import { formatTable } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
-import { loadTriggers } from "./capture.ts";
 import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { failure, ok, warning } from "./doctor.ts";
 import { quoteName } from "./identifiers.ts";
 import { isOurs } from "./ours.ts";
 import { planTarget } from "./target-plan.ts";
+import { loadTriggers } from "./triggers.ts";
 
 const SMALL_PACKET = 16 << 20;
 

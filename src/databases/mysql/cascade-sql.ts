@@ -1,0 +1,217 @@
+import type { LayoutColumn } from "../../core/change.ts";
+import { sha256 } from "../../core/hash.ts";
+import { filterFlags, namedColumns, sameBytes } from "./capture-sql.ts";
+import { captureExpression } from "./captured-text.ts";
+import {
+  actsOn,
+  type CascadeEvent,
+  type CascadeStep,
+  flatten,
+  reached,
+  unsupported,
+} from "./cascades.ts";
+import { quoteName } from "./identifiers.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { LOG, PREFIX } from "./ours.ts";
+import type { Reference } from "./references.ts";
+
+export function cascadeTriggerName(table: string, event: CascadeEvent): string {
+  return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_cascade_${event.toLowerCase()}`;
+}
+
+/** A deletion is logged before it is carried out, while the rows are there; a change of keys afterwards. */
+export function cascadeTiming(event: CascadeEvent): "BEFORE" | "AFTER" {
+  return event === "DELETE" ? "BEFORE" : "AFTER";
+}
+
+export interface CascadeTrigger {
+  readonly table: string;
+  readonly event: CascadeEvent;
+  readonly steps: readonly CascadeStep[];
+  readonly references: readonly Reference[];
+  /** The captured tables by name. */
+  readonly layouts: ReadonlyMap<string, StoredLayout>;
+}
+
+/** Actions run only while the session has foreign key checks on. */
+export function cascadeBody(trigger: CascadeTrigger): string {
+  const { event, steps, layouts } = trigger;
+  const conditions = ["@@foreign_key_checks", ...(event === "DELETE" ? guards(trigger) : [])];
+  const nulled = steps.filter(({ effect }) => effect === "nulled");
+  // A row may lose its reference by one key and be deleted by another: then it is gone.
+  const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
+  const work = ordered.map((step) => stepText(step, layouts)).join("\n");
+  return `BEGIN
+DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
+IF ${conditions.join("\nAND ")} THEN
+${work}
+END IF;
+END`;
+}
+
+/**
+ * Rows further on go first, so that nothing refers to a row that is logged as gone; and they follow,
+ * so that they refer to a row that is logged.
+ */
+function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>): string {
+  const layout = layouts.get(reached(step));
+  const nulled = step.further.filter(({ effect }) => effect === "nulled");
+  const others = step.further.filter((each) => !nulled.includes(each));
+  const parts = [...nulled, ...others].map((each) => stepText(each, layouts));
+  const own = layout === undefined ? [] : [loop(step, layout)];
+  if (step.effect === "rekeyed") parts.unshift(...own);
+  else parts.push(...own);
+  if (step.again !== null) {
+    const more = stepText(step.again, layouts);
+    parts.push(layout === undefined ? more : `IF tidemark_found THEN\n${more}\nEND IF;`);
+  }
+  const text = parts.join("\n");
+  if (step.effect !== "rekeyed" || step.path.length > 1) return text;
+  return `IF NOT (${unchanged(step)}) THEN\n${text}\nEND IF;`;
+}
+
+function unchanged({ path }: CascadeStep): string {
+  return sameBytes((path[0]?.pairs ?? []).map(([, column]) => column));
+}
+
+/**
+ * One plain INSERT for each row: see triggerBody. The rows are locked when the cursor is opened, so that no one
+ * changes them between here and the action.
+ */
+function loop(step: CascadeStep, layout: StoredLayout): string {
+  const op = step.effect === "deleted" ? "D" : "U";
+  return `BEGIN
+DECLARE tidemark_key LONGTEXT CHARACTER SET utf8mb4;
+DECLARE tidemark_row LONGTEXT CHARACTER SET utf8mb4;
+DECLARE tidemark_filters VARCHAR(255) CHARACTER SET utf8mb4;
+DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
+DECLARE tidemark_rows CURSOR FOR ${rowsQuery(step, layout)};
+DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
+SET tidemark_found = FALSE;
+OPEN tidemark_rows;
+tidemark_each: LOOP
+FETCH tidemark_rows INTO tidemark_key, tidemark_row, tidemark_filters;
+IF tidemark_done THEN LEAVE tidemark_each; END IF;
+SET tidemark_found = TRUE;
+INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) VALUES (UTC_TIMESTAMP(6), ${layout.id}, '${op}', tidemark_key, tidemark_row, tidemark_filters, @tidemark_origin);
+END LOOP;
+CLOSE tidemark_rows;
+END;`;
+}
+
+/** Key before, row after and filters of each row that the action meets, as the row then is. */
+function rowsQuery(step: CascadeStep, layout: StoredLayout): string {
+  const { effect, path } = step;
+  const last = `t${path.length}`;
+  const lost = new Set(effect === "nulled" ? path.at(-1)?.pairs.map(([column]) => column) : []);
+  const cells = namedColumns(layout).map((name) => {
+    const value = lost.has(name) ? "NULL" : `${last}.${quoteName(name)}`;
+    return `${value} AS ${quoteName(name)}`;
+  });
+  const table = quoteName(layout.table.name);
+  const row = layout.columns.map((column) =>
+    captured(column, `${table}.${quoteName(column.name)}`),
+  );
+  const gone = effect === "deleted";
+  const columns = [
+    keyBefore(step, layout),
+    gone ? "''" : `JSON_ARRAY(${row.join(", ")})`,
+    gone ? "''" : filterFlags(layout),
+  ];
+  const side = effect === "rekeyed" ? "NEW" : "OLD";
+  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side)} LOCK IN SHARE MODE) AS ${table}`;
+}
+
+function keyBefore(step: CascadeStep, layout: StoredLayout): string {
+  const table = quoteName(layout.table.name);
+  const origins = step.effect === "rekeyed" ? originColumns(step) : new Map<string, string>();
+  const key = layout.key.flatMap((index) => layout.columns[index] ?? []);
+  if (step.effect !== "deleted" && !key.some(({ name }) => origins.has(name))) return "NULL";
+  const parts = key.map((column) => {
+    const origin = origins.get(column.name);
+    const value =
+      origin === undefined ? `${table}.${quoteName(column.name)}` : `OLD.${quoteName(origin)}`;
+    return captured(column, value);
+  });
+  return `JSON_ARRAY(${parts.join(", ")})`;
+}
+
+/** For each column that the action has changed: the column of the origin whose value it took. */
+function originColumns({ path }: CascadeStep): ReadonlyMap<string, string> {
+  let origins = new Map<string, string>();
+  for (const [i, { pairs }] of path.entries()) {
+    const before = origins;
+    origins = new Map();
+    for (const [column, referred] of pairs) {
+      const origin = i === 0 ? referred : before.get(referred);
+      if (origin !== undefined) origins.set(column, origin);
+    }
+  }
+  return origins;
+}
+
+/** The tables of a path, joined, down from the row that the trigger runs for. */
+function fromPath(path: readonly Reference[], side: "OLD" | "NEW"): string {
+  const joins = path.map(({ child, pairs }, i) => {
+    const on = pairs.map(
+      ([column, referred]) =>
+        `t${i + 1}.${quoteName(column)} = ${i === 0 ? side : `t${i}`}.${quoteName(referred)}`,
+    );
+    return { table: `${quoteName(child)} AS t${i + 1}`, on: on.join(" AND ") };
+  });
+  const [first, ...rest] = joins;
+  const more = rest.map(({ table, on }) => ` JOIN ${table} ON ${on}`).join("");
+  return `${first?.table}${more} WHERE ${first?.on}`;
+}
+
+/**
+ * Where another foreign key forbids the deletion, nothing is deleted: the statement fails, and what
+ * is logged here with it, but for DELETE IGNORE, which goes on to the next row.
+ */
+function guards({ table, steps, references }: CascadeTrigger): string[] {
+  const deleted = flatten(steps).filter(({ effect }) => effect === "deleted");
+  const paths = [[], ...deleted.map(({ path }) => path)];
+  return paths.flatMap((path) => {
+    const parent = path.at(-1)?.child ?? table;
+    return references
+      .filter((each) => each.parent === parent && !actsOn(each.onDelete))
+      .map((reference) => {
+        const query = fromPath([...path, reference], "OLD");
+        return `NOT EXISTS (SELECT 1 FROM ${query}${notItself(table, path, reference)} LOCK IN SHARE MODE)`;
+      });
+  });
+}
+
+/** A row may refer to itself and still be deleted. */
+function notItself(table: string, path: readonly Reference[], { child, pairs }: Reference): string {
+  if (path.length > 0 || child !== table) return "";
+  const same = pairs.map(
+    ([, referred]) => `t1.${quoteName(referred)} <=> OLD.${quoteName(referred)}`,
+  );
+  return ` AND NOT (${same.join(" AND ")})`;
+}
+
+function captured(column: LayoutColumn, reference: string): string {
+  return captureExpression(column, reference);
+}
+
+/** Throws TM-TABLE-UNSUPPORTED where the row that an action leaves behind cannot be told. */
+export function checkSteps({ steps, layouts }: CascadeTrigger): void {
+  const all = flatten(steps);
+  for (const step of all) {
+    const layout = layouts.get(reached(step));
+    if (layout === undefined) continue;
+    const { name } = layout.table;
+    const reference = step.path.at(-1);
+    if (step.effect === "nulled" && layout.columns.some(({ generated }) => generated)) {
+      throw unsupported(name, reference, "it has generated columns, which SET NULL may change");
+    }
+    const twice = all.filter((each) => reached(each) === name && each.effect === "rekeyed");
+    const inKey = layout.key.some((index) =>
+      originColumns(step).has(layout.columns[index]?.name ?? ""),
+    );
+    if (step.effect === "rekeyed" && inKey && twice.length > 1) {
+      throw unsupported(name, reference, "several foreign keys change its key at once");
+    }
+  }
+}

@@ -1,0 +1,173 @@
+import { sha256 } from "../../core/hash.ts";
+import {
+  EVENTS,
+  type Event,
+  standInName,
+  type TriggerPlan,
+  triggerBody,
+  triggerName,
+} from "./capture-sql.ts";
+import {
+  type CascadeTrigger,
+  cascadeBody,
+  cascadeTiming,
+  cascadeTriggerName,
+  checkSteps,
+} from "./cascade-sql.ts";
+import { type CascadeEvent, stepsFrom } from "./cascades.ts";
+import type { Session } from "./connection.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { isOurs } from "./ours.ts";
+import type { Reference } from "./references.ts";
+
+/** A trigger as it stands, ours or not. */
+export interface FoundTrigger {
+  readonly name: string;
+  readonly table: string;
+  readonly event: string;
+  readonly timing: string;
+  readonly order: number;
+  readonly definer: string;
+  readonly statement: string;
+}
+
+export async function loadTriggers(
+  session: Session,
+  tables: readonly string[],
+): Promise<readonly FoundTrigger[]> {
+  if (tables.length === 0) return [];
+  const rows = await session.rows(
+    `SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER,
+       DEFINER, ACTION_STATEMENT
+     FROM information_schema.TRIGGERS
+     WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE IN (${tables.map(quoteText).join(", ")})
+     ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_ORDER`,
+  );
+  return rows.map(([name, table, event, timing, order, definer, statement]) => ({
+    name: name ?? "",
+    table: table ?? "",
+    event: event ?? "",
+    timing: timing ?? "",
+    order: Number(order),
+    definer: definer ?? "",
+    statement: statement ?? "",
+  }));
+}
+
+/** The tables on which triggers of ours stand for these layouts. */
+export function triggeredTables(
+  layouts: readonly Pick<StoredLayout, "table" | "origins">[],
+): string[] {
+  const origins = layouts.flatMap(({ origins }) => origins.map(({ table }) => table));
+  return [...new Set([...layouts.map(({ table }) => table.name), ...origins])];
+}
+
+/** Our triggers that capture this layout, those of the tables from which actions reach it among them. */
+export function triggerNames({
+  table,
+  origins,
+}: Pick<StoredLayout, "table" | "origins">): string[] {
+  return [
+    ...EVENTS.map((event) => triggerName(table.name, event)),
+    ...origins.map((origin) => cascadeTriggerName(origin.table, origin.event)),
+  ];
+}
+
+/** Hash over our triggers for a layout, as the server keeps them. */
+export function triggersHash(
+  found: readonly FoundTrigger[],
+  layout: Pick<StoredLayout, "table" | "origins">,
+): string {
+  const ours = triggerNames(layout).map((name) => {
+    const standing = standingAs(name, found).map(
+      (trigger) => `${trigger.event} ${trigger.timing} ${trigger.statement}`,
+    );
+    return standing.join(" and ") || "missing";
+  });
+  return sha256("triggers", ...ours);
+}
+
+/** Those of a layout's triggers for which not even a stand-in is there. */
+export function goneTriggers(
+  layout: Pick<StoredLayout, "table" | "origins">,
+  found: readonly FoundTrigger[],
+): string[] {
+  return triggerNames(layout).filter((name) => standingAs(name, found).length === 0);
+}
+
+/** The trigger of that name and its stand-in, as far as they stand. */
+function standingAs(name: string, found: readonly FoundTrigger[]): FoundTrigger[] {
+  return [name, standInName(name)].flatMap((each) => found.find((one) => one.name === each) ?? []);
+}
+
+function whatStands(
+  name: string,
+  found: readonly FoundTrigger[],
+): Pick<TriggerPlan, "stands" | "standInStands"> {
+  const names = standingAs(name, found).map((each) => each.name);
+  return { stands: names.includes(name), standInStands: names.includes(standInName(name)) };
+}
+
+export function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[]): TriggerPlan[] {
+  const table = layout.table.name;
+  return EVENTS.map((event) => {
+    const name = triggerName(table, event);
+    return {
+      table,
+      name,
+      when: `AFTER ${event}`,
+      body: triggerBody(layout, event),
+      ...whatStands(name, found),
+      order: firstInOrder(table, event, found),
+    };
+  });
+}
+
+/** Ours must fire first: what the application's own trigger writes comes after the change that fired it. */
+function firstInOrder(table: string, event: Event, found: readonly FoundTrigger[]): string {
+  const [first] = othersOf(table, `AFTER ${event}`, found);
+  return first === undefined ? "" : `PRECEDES ${quoteName(first.name)}`;
+}
+
+/** And what an action will do to rows is looked at last, when all that comes before it is done. */
+function lastInOrder(table: string, event: CascadeEvent, found: readonly FoundTrigger[]): string {
+  const last = othersOf(table, `${cascadeTiming(event)} ${event}`, found).at(-1);
+  return last === undefined ? "" : `FOLLOWS ${quoteName(last.name)}`;
+}
+
+function othersOf(table: string, when: string, found: readonly FoundTrigger[]): FoundTrigger[] {
+  return found.filter(
+    (each) => each.table === table && `${each.timing} ${each.event}` === when && !isOurs(each.name),
+  );
+}
+
+/**
+ * The triggers of the tables from which actions reach captured ones, as far as they do not stand.
+ * `layouts`: of all captured tables. Throws TM-TABLE-UNSUPPORTED.
+ */
+export function planCascades(
+  layouts: readonly StoredLayout[],
+  references: readonly Reference[],
+  found: readonly FoundTrigger[],
+): TriggerPlan[] {
+  const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
+  const wanted = new Set(byName.keys());
+  const origins = new Map(
+    layouts.flatMap((layout) =>
+      layout.origins.map((origin) => [`${origin.event} ${origin.table}`, origin] as const),
+    ),
+  );
+  return [...origins.values()].flatMap(({ table, event }): TriggerPlan[] => {
+    const steps = stepsFrom(table, event, references, wanted);
+    const trigger: CascadeTrigger = { table, event, steps, references, layouts: byName };
+    checkSteps(trigger);
+    const name = cascadeTriggerName(table, event);
+    const body = cascadeBody(trigger);
+    const [standing, ...more] = standingAs(name, found);
+    if (more.length === 0 && standing?.statement.trim() === body) return [];
+    const when = `${cascadeTiming(event)} ${event}`;
+    const order = lastInOrder(table, event, found);
+    return [{ table, name, when, body, ...whatStands(name, found), order }];
+  });
+}

@@ -1,0 +1,146 @@
+// What foreign keys do below the triggers is logged all the same, and what cannot be is refused.
+import { describe, expect, it } from "vitest";
+import { take } from "../../src/testing/replica.ts";
+import { available } from "../servers/index.ts";
+import { type Bed, type OpenLog, openBed, openLog, SERVERS } from "./bed.ts";
+
+describe.each(SERVERS)("cascades on %s", (kind) => {
+  const test = it.skipIf(!available(kind));
+
+  /** Creates the tables, captures those named, runs the statements; gives what was logged. */
+  async function logged(
+    bed: Bed,
+    tables: string,
+    captured: readonly string[],
+    statements: string,
+  ): Promise<string[]> {
+    await bed.admin.query(tables);
+    await using open = await openLog(bed, await bed.capture(...captured));
+    await bed.admin.query(statements);
+    return await changesOf(open);
+  }
+
+  test("children go before their parents, through tables that are not captured", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE c (id INT PRIMARY KEY, b INT, FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+       CREATE TABLE d (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE SET NULL);
+       INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 2);
+       INSERT INTO c VALUES (21, 11), (22, 11), (23, 12); INSERT INTO d VALUES (31, 21), (32, 23);`,
+      ["a", "c", "d"],
+      "DELETE FROM a WHERE id = 1",
+    );
+    expect(changes).toEqual([
+      'd update ["31",null]',
+      'c delete ["21"]',
+      'c delete ["22"]',
+      'a delete ["1"]',
+    ]);
+  });
+
+  test("a tree is followed down its branches", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE t (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES t (id) ON DELETE CASCADE);
+       INSERT INTO t VALUES (1, NULL), (2, 1), (3, 2), (4, 3), (5, 1), (6, NULL), (7, 6);`,
+      ["t"],
+      "DELETE FROM t WHERE id = 1",
+    );
+    expect(changes).toEqual(["2", "5", "3", "4", "1"].map((id) => `t delete ["${id}"]`));
+  });
+
+  test("a change of the columns referred to, with keys that follow", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY, note INT);
+       CREATE TABLE b (a INT, n INT, PRIMARY KEY (a, n), FOREIGN KEY (a) REFERENCES a (id) ON UPDATE CASCADE);
+       CREATE TABLE c (id INT PRIMARY KEY, a INT, n INT, FOREIGN KEY (a, n) REFERENCES b (a, n) ON UPDATE CASCADE);
+       INSERT INTO a VALUES (1, 0), (2, 0); INSERT INTO b VALUES (1, 1), (2, 1); INSERT INTO c VALUES (5, 1, 1), (6, 2, 1);`,
+      ["a", "b", "c"],
+      "UPDATE a SET note = 1; UPDATE a SET id = 9 WHERE id = 1",
+    );
+    expect(changes).toEqual([
+      'a update ["1","1"]',
+      'a update ["2","1"]',
+      'a update ["1"] ["9","1"]',
+      'b update ["1","1"] ["9","1"]',
+      'c update ["5","9","1"]',
+    ]);
+  });
+
+  test("nothing is logged of what does not happen", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE r (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id));
+       INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 2); INSERT INTO r VALUES (1, 1);`,
+      ["b"],
+      `DELETE IGNORE FROM a WHERE id = 1;
+       SET foreign_key_checks = 0; DELETE FROM a WHERE id = 2; SET foreign_key_checks = 1;
+       UPDATE b SET a = NULL WHERE id = 12`,
+    );
+    expect(changes).toEqual(['b update ["12",null]']);
+  });
+
+  test("a foreign key added later is noticed, while running and at the start", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY, a INT)",
+    );
+    const tables = await bed.capture("b");
+    {
+      await using open = await openLog(bed, tables);
+      await bed.admin.query(
+        "ALTER TABLE b ADD FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE; INSERT INTO b VALUES (1, NULL)",
+      );
+      await expect(take(open.log.batches)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+    }
+    await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
+  test.each([
+    [
+      "ON UPDATE SET NULL",
+      "CREATE TABLE t (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON UPDATE SET NULL)",
+    ],
+    [
+      "two keys set to NULL at once",
+      `CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL,
+         FOREIGN KEY (b) REFERENCES a (id) ON DELETE SET NULL)`,
+    ],
+    [
+      "SET NULL below a generated column",
+      `CREATE TABLE t (id INT PRIMARY KEY, a INT, g INT AS (id + 1) STORED, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL)`,
+    ],
+    [
+      "a row that also forbids its going",
+      `CREATE TABLE t (id INT PRIMARY KEY, a INT, up INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE,
+         FOREIGN KEY (up) REFERENCES t (id))`,
+    ],
+    [
+      "a circle",
+      `CREATE TABLE t (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       ALTER TABLE a ADD t INT, ADD FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE`,
+    ],
+  ])("refused: %s", async (_, table) => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`CREATE TABLE a (id INT PRIMARY KEY); ${table}`);
+    const tables = await bed.capture("t");
+    await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+  });
+});
+
+async function changesOf({ log, layouts }: OpenLog): Promise<string[]> {
+  const { changes } = await take(log.batches);
+  return changes.map(({ layout, op, keyBefore, row }) => {
+    const values = [keyBefore, row].flatMap((each) => (each === null ? [] : JSON.stringify(each)));
+    return [layouts.get(layout)?.table.name, op, ...values].join(" ");
+  });
+}

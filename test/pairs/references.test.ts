@@ -1,0 +1,226 @@
+// Foreign keys: what their actions do at the source arrives, whatever foreign keys stand at the
+// target; and the target's own hold, in whatever order a transaction of the source wrote its rows.
+import { describe, expect, test } from "vitest";
+import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { dialectOf, type SqlClient, transaction } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { asTarget, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
+
+const BOTH = "ON DELETE CASCADE ON UPDATE CASCADE";
+
+const COMPANIES: TestTable = {
+  name: "companies",
+  columns: { id: "integer", name: "varchar" },
+  key: ["id"],
+  unique: [["name"]],
+};
+const TEAMS: TestTable = {
+  name: "teams",
+  columns: { id: "integer", company: "integer" },
+  key: ["id"],
+  references: { company: "companies" },
+  actions: { company: BOTH },
+};
+/** Its key follows that of its parent. */
+const SEATS: TestTable = {
+  name: "seats",
+  columns: { team: "integer", n: "integer", person: "varchar" },
+  key: ["team", "n"],
+  references: { team: "teams" },
+  actions: { team: BOTH },
+};
+const BADGES: TestTable = {
+  name: "badges",
+  columns: { id: "integer", team: "integer", code: "varchar" },
+  key: ["id"],
+  references: { team: "teams" },
+  actions: { team: "ON DELETE SET NULL ON UPDATE CASCADE" },
+};
+const NODES: TestTable = {
+  name: "nodes",
+  columns: { id: "integer", up: "integer" },
+  key: ["id"],
+  references: { up: "nodes" },
+  actions: { up: "ON DELETE CASCADE" },
+};
+const FAMILY: readonly TestTable[] = [COMPANIES, TEAMS, SEATS, BADGES, NODES];
+
+const PARENTS: TestTable = { name: "parents", columns: { id: "integer" }, key: ["id"] };
+const CHILDREN: TestTable = {
+  name: "children",
+  columns: { id: "integer", parent: "integer", note: "varchar" },
+  key: ["id"],
+  references: { parent: "parents" },
+};
+const TREE: TestTable = {
+  name: "tree",
+  columns: { id: "integer", up: "integer" },
+  key: ["id"],
+  references: { up: "tree" },
+};
+
+describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  describe.skipIf(!available(pair))("", () => registerReferenceTests(pair));
+});
+
+function registerReferenceTests(pair: TestPair): void {
+  test("actions of foreign keys, with the same at the target and without", async () => {
+    const kinds = { source: pair.source, target: pair.target, bare: pair.target };
+    await using bed = await TestBed.make(kinds, pair);
+    const source = await bed.sql("source");
+    await createTables(source, pair.source, FAMILY);
+    await createTables(
+      await bed.sql("target"),
+      pair.target,
+      FAMILY.map((table) => asTarget(table, pair.source, pair.target)),
+    );
+    await transaction(source, () => insertFamily(source));
+    const tables = FAMILY.map(({ name }) => name);
+    const pipeline = await bed.start(
+      bed.define([
+        { from: "source", to: "target", tables },
+        { from: "source", to: "bare", tables },
+      ]),
+    );
+    const play = async (...statements: readonly string[]) => {
+      await transaction(source, async () => {
+        for (const statement of statements) await source.run(statement);
+      });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      for (const table of FAMILY) {
+        await bed.expectSame(table);
+        await bed.expectSame(table, { to: "bare" });
+      }
+    };
+    await play();
+    await play("DELETE FROM companies WHERE id = 1");
+    await play("UPDATE companies SET id = 20 WHERE id = 2");
+    await play("UPDATE teams SET id = 210 WHERE id = 21");
+    await play("DELETE FROM nodes WHERE id = 1");
+    // A name changes hands together with the key it belongs to.
+    await play(
+      "UPDATE companies SET id = 30, name = 'moved' WHERE id = 3",
+      "INSERT INTO companies (id, name) VALUES (3, 'company 3')",
+    );
+    await play(
+      "UPDATE companies SET name = 'spare' WHERE id = 4",
+      "UPDATE companies SET name = 'company 4' WHERE id = 5",
+      "UPDATE companies SET name = 'company 5' WHERE id = 4",
+      "UPDATE companies SET id = 40 WHERE id = 4",
+    );
+    await play("DELETE FROM teams WHERE id IN (50, 51)", "DELETE FROM companies");
+  });
+
+  test("children before their parents, a tree in reverse, a circle of two tables", async () => {
+    await using bed = await bedWithLateParents(pair);
+    const source = await bed.sql("source");
+    const pipeline = await bed.start(
+      bed.define([
+        { from: "source", to: "target", tables: ["parents", "children", "tree", "hens", "eggs"] },
+      ]),
+    );
+    const expectArrived = async () => {
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      for (const table of [PARENTS, CHILDREN, TREE, HENS, EGGS]) await bed.expectSame(table);
+    };
+    await expectArrived();
+    await transaction(source, async () => {
+      await insertRow(source, CHILDREN, { id: 1, parent: 1, note: "first" });
+      await insertRow(source, PARENTS, { id: 1 });
+      for (const id of [5, 4, 3, 2]) await insertRow(source, TREE, { id, up: id - 1 });
+      await insertRow(source, TREE, { id: 1, up: null });
+      await insertRow(source, HENS, { id: 1, egg: 1 });
+      await insertRow(source, EGGS, { id: 1, hen: 1 });
+    });
+    await expectArrived();
+
+    // More than the applier writes at a time.
+    await transaction(source, async () => {
+      await source.run(many(12_000, "children (id, parent, note)", "n + 10, 100, 'many'"));
+      await source.run(many(11_000, "tree (id, up)", "n + 10, n + 11"));
+      await insertRow(source, TREE, { id: 11_011, up: null });
+      await insertRow(source, HENS, { id: 2, egg: 2 });
+      await source.run(many(10_500, "eggs (id, hen)", "n + 10, 2"));
+      await insertRow(source, PARENTS, { id: 100 });
+      await insertRow(source, EGGS, { id: 2, hen: 2 });
+    });
+    await expectArrived();
+
+    await transaction(source, async () => {
+      await insertRow(source, PARENTS, { id: 101 });
+      await source.run("DELETE FROM parents WHERE id = 100");
+      await source.run("UPDATE children SET parent = 101 WHERE parent = 100");
+      await source.run("DELETE FROM tree WHERE id > 10");
+      await source.run("DELETE FROM hens WHERE id = 2");
+      await source.run("DELETE FROM eggs WHERE hen = 2");
+    });
+    await expectArrived();
+    // And they are on again: the target refuses what its rules forbid.
+    const target = await bed.sql("target");
+    await expect(
+      insertRow(target, CHILDREN, { id: 7, parent: 77, note: "orphan" }),
+    ).rejects.toThrow();
+  });
+}
+
+async function insertFamily(sql: SqlClient): Promise<void> {
+  for (let company = 1; company <= 6; company++) {
+    await insertRow(sql, COMPANIES, { id: company, name: `company ${company}` });
+    for (const team of [company * 10, company * 10 + 1]) {
+      await insertRow(sql, TEAMS, { id: team, company });
+      for (const n of [1, 2]) await insertRow(sql, SEATS, { team, n, person: `p${n}` });
+      await insertRow(sql, BADGES, { id: team, team, code: `b${team}` });
+    }
+  }
+  const tree = [null, 1, 2, 3, 1, null, 6];
+  for (const [i, up] of tree.entries()) await insertRow(sql, NODES, { id: i + 1, up });
+}
+
+const HENS: TestTable = { name: "hens", columns: { id: "integer", egg: "integer" }, key: ["id"] };
+const EGGS: TestTable = { name: "eggs", columns: { id: "integer", hen: "integer" }, key: ["id"] };
+
+/** At the source foreign keys hold at the end of a transaction; at the target, at every statement. */
+async function bedWithLateParents(pair: TestPair): Promise<TestBed> {
+  const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  const deferrable = source.dialect !== "mariadb";
+  const late = "DEFERRABLE INITIALLY DEFERRED";
+  const atSource = (table: TestTable, column: string): TestTable =>
+    deferrable ? { ...table, actions: { [column]: late } } : { ...table, references: {} };
+  await createTables(source, pair.source, [
+    PARENTS,
+    atSource(CHILDREN, "parent"),
+    atSource(TREE, "up"),
+  ]);
+  await createCircle(source, pair.source, deferrable ? late : null);
+  if (!deferrable) await source.run("SET max_recursive_iterations = 100000");
+  const target = await bed.sql("target");
+  const asked = [PARENTS, CHILDREN, TREE].map((table) => asTarget(table, pair.source, pair.target));
+  await createTables(target, pair.target, asked);
+  await createCircle(target, pair.target, "", pair.source === "sqlite" ? "bigint" : "int");
+  return bed;
+}
+
+/** `mode`: what follows each reference; null: no references. */
+async function createCircle(
+  sql: SqlClient,
+  kind: TestPair["source"],
+  mode: string | null,
+  type = "int",
+): Promise<void> {
+  const refer = (column: string, table: string) =>
+    mode === null ? "" : `, FOREIGN KEY (${column}) REFERENCES ${table} (id) ${mode}`;
+  const early = dialectOf(kind) === "sqlite";
+  const hens = `CREATE TABLE hens (id ${type} NOT NULL PRIMARY KEY, egg ${type}`;
+  await sql.run(`${hens}${early ? refer("egg", "eggs") : ""})`);
+  await sql.run(
+    `CREATE TABLE eggs (id ${type} NOT NULL PRIMARY KEY, hen ${type}${refer("hen", "hens")})`,
+  );
+  if (!early && mode !== null)
+    await sql.run(`ALTER TABLE hens ADD ${refer("egg", "eggs").slice(2)}`);
+}
+
+/** One statement that inserts rows for n from 1 up. */
+function many(count: number, into: string, values: string): string {
+  return `INSERT INTO ${into} WITH RECURSIVE g (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < ${count}) SELECT ${values} FROM g`;
+}
