@@ -80,7 +80,7 @@ export class LayoutMapping {
 
   effectOf(change: Change): RowEffect {
     const { table } = this;
-    const clear = change.op === "truncate";
+    const clear = change.op === "truncate" && this.#mayClear();
     const fresh = change.op === "insert";
     const moved = change.op === "update" && change.keyBefore !== null;
     const before = change.keyBefore === null ? null : this.#pick(change.keyBefore, this.#keyInKey);
@@ -95,6 +95,20 @@ export class LayoutMapping {
     // A row that leaves the filter is deleted, under whichever key it stood.
     if (leaves) return { table, clear, fresh, moved: false, gone: [...gone, key], row };
     return { table, clear, fresh, moved, gone, row };
+  }
+
+  /** Throws TM-TRUNCATE-REFUSED. */
+  #mayClear(): boolean {
+    const { source, rule } = this.table;
+    if (rule.truncate !== "stop") return rule.truncate !== "ignore";
+    throw new TidemarkError(
+      "TM-TRUNCATE-REFUSED",
+      `Table ${source} was truncated at the source, and the config says: truncate: stop.`,
+      {
+        fix: "To go on, set truncate: apply (the target loses these rows too) or truncate: ignore (it keeps them), then start again.",
+        details: { table: source },
+      },
+    );
   }
 
   /** The row as the target shall have it; null when a filter or a transform leaves it out. */

@@ -72,7 +72,11 @@ function expand(
   const targets = typeof sync.to === "string" ? [sync.to] : sync.to;
   const path: Path = ["syncs", index];
   mustExist(file, [...path, "from"], sync.from, databases);
-  const tables = sync.tables.map((table, at) => ruleOf(file, [...path, "tables", at], table));
+  const { truncate } = sync;
+  const tables = sync.tables.map((table, at) => {
+    const rule = ruleOf(file, [...path, "tables", at], table);
+    return truncate === undefined ? rule : { truncate, ...rule };
+  });
   return targets.map((to) => {
     mustExist(file, [...path, "to"], to, databases);
     return { name: nameOf(sync, to, targets.length), from: sync.from, to, tables };

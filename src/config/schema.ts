@@ -32,6 +32,10 @@ function functionOf<T>(): z.ZodCustom<T, T> {
   return z.custom<T>((value) => typeof value === "function", "must be a function");
 }
 
+const truncate = z.enum(["apply", "ignore", "stop"], {
+  error: "must be apply, ignore or stop",
+});
+
 const tableObject = z.strictObject({
   table: text.describe("Source table: public.orders, or a glob: public.*"),
   as: text.optional().describe("Name at the target. Default: the same name. Not with a glob."),
@@ -43,6 +47,7 @@ const tableObject = z.strictObject({
     .describe(
       "SQL condition over the row, in the source's dialect. A row that leaves it is deleted at the target.",
     ),
+  truncate: truncate.optional().describe("As for the sync, for this table."),
   filter: functionOf<RowFilter>()
     .optional()
     .describe("Only in .ts and .js: keeps a row when it returns true."),
@@ -69,6 +74,11 @@ const sync = z.strictObject({
     .array(table, { error: 'must be a list of tables, such as ["public.*"]' })
     .min(1, "must name at least one table")
     .describe("What to sync. A table named in full goes before a glob that matches it too."),
+  truncate: truncate
+    .optional()
+    .describe(
+      "What a TRUNCATE at the source does at the target: apply (the default), ignore (its rows stay) or stop (the sync stops).",
+    ),
 });
 
 const databaseObject = z.strictObject({ url: url.describe("Connection URL.") });

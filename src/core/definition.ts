@@ -45,9 +45,14 @@ export interface TableRule {
   readonly rename?: Readonly<Record<string, string>>;
   /** SQL condition over the row, in the source's dialect. A row that leaves it is deleted at the target. */
   readonly where?: string;
+  /** What a TRUNCATE at the source does at the target. Default: apply. */
+  readonly truncate?: TruncatePolicy;
   readonly filter?: RowFilter;
   readonly transform?: Transform;
 }
+
+/** `apply`: every row goes. `ignore`: the rows stay. `stop`: the sync stops and says so. */
+export type TruncatePolicy = "apply" | "ignore" | "stop";
 
 /** A row as programs see it: column name to canonical text (core/column-type.ts), or null. */
 export type RowObject = Record<string, string | null>;

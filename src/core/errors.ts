@@ -35,6 +35,7 @@ const TABLE = {
   // capture
   "TM-CAPTURE-BROKEN": { exit: 1, reaction: "stop" },
   "TM-CAPTURE-MISSING": { exit: 1, reaction: "stop" },
+  "TM-TRUNCATE-UNSEEN": { exit: 1, reaction: "stop" },
   "TM-SOURCE-REWOUND": { exit: 1, reaction: "stop" },
   "TM-SOURCE-CLONED": { exit: 1, reaction: "stop" },
   "TM-BATCH-PURGED": { exit: 1, reaction: "stop" },
@@ -51,6 +52,7 @@ const TABLE = {
   "TM-APPLY-FENCED": { exit: 1, reaction: "retry" },
   "TM-APPLY-CONSTRAINT": { exit: 1, reaction: "stop" },
   "TM-APPLY-GAP": { exit: 1, reaction: "retry" },
+  "TM-TRUNCATE-REFUSED": { exit: 1, reaction: "stop" },
   "TM-VALUE-REFUSED": { exit: 1, reaction: "stop" },
   "TM-TIMELINE-CHANGED": { exit: 1, reaction: "stop" },
   "TM-TARGET-FUNCTION": { exit: 1, reaction: "retry" },

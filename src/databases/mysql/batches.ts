@@ -11,6 +11,7 @@ import type { Run } from "./id-set.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES, LOG } from "./ours.ts";
+import { TruncationWatch } from "./truncation.ts";
 import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
 
 export interface BatchSessions {
@@ -37,13 +38,19 @@ export class MysqlBatches implements Batches {
   readonly #records = new Map<number, BatchRecord>();
   #last: BatchRecord | null = null;
   #captured: readonly StoredLayout[] = [];
-  #driftCheckedAt = 0;
+  readonly #truncation: TruncationWatch;
+  #driftCheckedAt = Number.NEGATIVE_INFINITY;
+  /** Where the log stood at that time. */
+  #checked = { highest: 0, batch: 0 };
+  #purgedUpTo = 0;
 
   constructor(timeline: string, sessions: BatchSessions, records: readonly BatchRecord[]) {
     this.#timeline = timeline;
     this.#sessions = sessions;
+    this.#truncation = new TruncationWatch(sessions.side);
     for (const record of records) this.#remember(record);
     this.#raiseFloor();
+    this.#noteChecked();
   }
 
   /** Where rows that no batch holds may be. */
@@ -55,6 +62,7 @@ export class MysqlBatches implements Batches {
   setLayouts(layouts: readonly StoredLayout[], captured: readonly StoredLayout[]): void {
     this.#reader.setLayouts(layouts);
     this.#captured = captured;
+    this.#truncation.watch(captured);
   }
 
   async last(): Promise<BatchHeader | null> {
@@ -101,6 +109,7 @@ export class MysqlBatches implements Batches {
   }
 
   async purge(upTo: number): Promise<void> {
+    this.#purgedUpTo = Math.max(this.#purgedUpTo, upTo);
     const { side } = this.#sessions;
     const due = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
     for (const record of due) {
@@ -211,7 +220,14 @@ export class MysqlBatches implements Batches {
   async #checkDrift(everyMs: number): Promise<void> {
     if (performance.now() - this.#driftCheckedAt < everyMs) return;
     await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
+    const { highest, batch } = this.#checked;
+    await this.#truncation.check({ highest, purged: this.#purgedUpTo > batch });
+    this.#noteChecked();
     this.#driftCheckedAt = performance.now();
+  }
+
+  #noteChecked(): void {
+    this.#checked = { highest: this.#seen.highest, batch: this.#last?.header.batch ?? 0 };
   }
 }
 

@@ -29,6 +29,7 @@ import {
   triggerNames,
   triggersHash,
 } from "./triggers.ts";
+import { loadTableIds, storeTableId, truncated } from "./truncation.ts";
 
 /** What is to be done for one table. */
 interface TableCapture {
@@ -82,12 +83,17 @@ export async function installCapture(
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
   const asked = new Set(captures.map(({ layout }) => layout.id));
+  const tableIds = await loadTableIds(session);
   const written = new Set(cascades.map(({ name }) => name));
   for (const layout of layouts) {
     const hash = triggersHash(found, layout);
     const touched = triggerNames(layout).some((name) => written.has(name));
     if (layout.triggers !== hash && (asked.has(layout.id) || touched)) {
       await storeTriggers(session, layout.id, hash);
+    }
+    const tableId = tableIds?.get(layout.table.name);
+    if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
+      await storeTableId(session, layout.id, tableId);
     }
   }
 }
@@ -120,12 +126,15 @@ async function prepareCaptures(
     wanted.push(layout);
   }
   const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
+  const tableIds = await loadTableIds(session);
   const captures = wanted.map((layout) => {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
     assertUnbroken(known, layout, triggers);
     const isNew = current === undefined || !sameDefinition(current, layout);
     const chosen = isNew ? layout : current;
+    // Columns that have changed may have been changed by a rebuild.
+    if (!isNew) assertNotTruncated(chosen, tableIds);
     active.set(layout.table.name, chosen);
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
     return { layout: chosen, isNew, triggers: stands ? [] : planTriggers(chosen, triggers) };
@@ -149,6 +158,16 @@ function assertUnbroken(
   const [gone] = goneTriggers(installed, found);
   if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
   assertSameOrigins(installed, wanted.origins);
+}
+
+/** Throws TM-TRUNCATE-UNSEEN. */
+function assertNotTruncated(
+  layout: StoredLayout,
+  tableIds: ReadonlyMap<string, string> | null,
+): void {
+  const now = tableIds?.get(layout.table.name);
+  if (layout.tableId === null || now === undefined || now === layout.tableId) return;
+  throw truncated(layout);
 }
 
 /** Until a new foreign key is known, what its action does goes by unseen. Throws TM-CAPTURE-BROKEN. */

@@ -14,6 +14,7 @@ import {
   triggeredTables,
   triggersHash,
 } from "./triggers.ts";
+import { loadTableIds, truncated } from "./truncation.ts";
 
 /** Everything that can break capture of these tables. */
 export async function diagnoseSource(
@@ -27,6 +28,7 @@ export async function diagnoseSource(
     ...(await replicaFindings(session)),
     ...(await rightFindings(session, variables, tables)),
     ...(await tableFindings(session, tables)),
+    ...(await truncateFindings(session, tables)),
     ...(await triggerFindings(session, tables)),
   ];
 }
@@ -107,14 +109,38 @@ function serverFindings(variables: Variables): Finding[] {
       ),
     );
   }
-  findings.push(
-    warning(
-      "truncate",
-      "TRUNCATE fires no trigger and would not be noticed.",
-      "take the DROP right from the application's user, and let it use DELETE",
-    ),
-  );
   return findings;
+}
+
+/** No trigger sees a TRUNCATE: it is found out by the number that the engine gives to a table. */
+async function truncateFindings(
+  session: Session,
+  tables: readonly CaptureTable[],
+): Promise<Finding[]> {
+  const ids = await loadTableIds(session);
+  if (ids === null) {
+    return [
+      warning(
+        "truncate",
+        "TRUNCATE fires no trigger and would not be noticed: the user may not read the engine's table numbers.",
+        "GRANT PROCESS ON *.* TO CURRENT_USER -- as an administrator; or take the DROP right from the application's user, and let it use DELETE",
+      ),
+    ];
+  }
+  const asked = new Set(tables.map(({ schema }) => schema.name.name));
+  const standing = (await standingTables(session)).has(LAYOUTS);
+  const layouts = standing ? await loadLayouts(session) : [];
+  const anew = layouts.filter(
+    ({ active, table, tableId }) =>
+      active && asked.has(table.name) && tableId !== null && ids.get(table.name) !== tableId,
+  );
+  if (anew.length === 0) {
+    return [ok("truncate", "TRUNCATE fires no trigger; the sync stops when it finds one.")];
+  }
+  return anew.map((layout) => {
+    const { message, fix } = truncated(layout);
+    return failure("truncate", message, fix);
+  });
 }
 
 async function replicaFindings(session: Session): Promise<Finding[]> {
@@ -186,7 +212,7 @@ async function tableFindings(
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.retryable) throw error;
       // Told with more detail by the findings on triggers.
-      if (error.code === "TM-CAPTURE-BROKEN") continue;
+      if (error.code === "TM-CAPTURE-BROKEN" || error.code === "TM-TRUNCATE-UNSEEN") continue;
       findings.push(failure("table-unfit", error.message, error.fix));
     }
   }

@@ -33,6 +33,8 @@ export interface Flavour {
   readonly identity: string;
   /** Column of information_schema.check_constraints that names the table; null where there is none. */
   readonly checksNameTable: boolean;
+  /** View of information_schema that lists the engine's tables with their numbers. */
+  readonly tableIds: string;
   /** Statement that tells whether the server replicates from another. */
   readonly replicaStatus: string;
 }
@@ -80,6 +82,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     ],
     identity: "CONCAT_WS('/', @@server_id, @@port, @@datadir)",
     checksNameTable: true,
+    tableIds: "INNODB_SYS_TABLES",
     replicaStatus: "SHOW ALL SLAVES STATUS",
   };
 }
@@ -104,6 +107,7 @@ function mysqlFlavour(version: string): Flavour {
     ],
     identity: "@@server_uuid",
     checksNameTable: false,
+    tableIds: "INNODB_TABLES",
     replicaStatus: "SHOW REPLICA STATUS",
   };
 }

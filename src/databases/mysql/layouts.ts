@@ -19,6 +19,8 @@ export interface StoredLayout extends Layout {
   /** Hash over the triggers as the server stored them; null while they are being created. */
   readonly triggers: string | null;
   readonly active: boolean;
+  /** The engine's number of the table when it was last looked at; null where it may not be read. */
+  readonly tableId: string | null;
   /** Tables from which actions of foreign keys reach this one: they have triggers for it. */
   readonly origins: readonly CascadeOrigin[];
 }
@@ -61,6 +63,7 @@ export function wantedLayout(
     whole: columns.length === facts.columns.length,
     origins,
     triggers: null,
+    tableId: null,
     active: true,
   };
   return { ...layout, signature: signatureOf(layout, facts) };
@@ -117,14 +120,15 @@ function definitionText(layout: StoredLayout): string {
 
 export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {
   const rows = await session.rows(
-    `SELECT id, definition, signature, triggers, active FROM ${LAYOUTS} ORDER BY id`,
+    `SELECT id, definition, signature, triggers, active, table_id FROM ${LAYOUTS} ORDER BY id`,
   );
-  return rows.map(([id, definition, signature, triggers, active]) => ({
+  return rows.map(([id, definition, signature, triggers, active, tableId]) => ({
     ...(JSON.parse(definition ?? "null") as Definition),
     id: Number(id),
     signature: signature ?? "",
     triggers: triggers ?? null,
     active: active === "1",
+    tableId: tableId ?? null,
   }));
 }
 

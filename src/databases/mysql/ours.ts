@@ -31,6 +31,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
   definition LONGTEXT NOT NULL,
   signature CHAR(64) NOT NULL,
   triggers CHAR(64) NULL,
+  table_id LONGTEXT NULL,
   active TINYINT(1) NOT NULL`,
 
   // definition: the exact ids of the batch's log rows, and its times. high_id: the highest id that

@@ -1,7 +1,8 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
-import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
 import { LOG_TABLES, logTable } from "./ours.ts";
+import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
 import type { Shape } from "./shape.ts";
 import { equalsOperator } from "./types.ts";
 
@@ -108,7 +109,11 @@ export function functionBodies(spec: CaptureSpec): ReadonlyMap<string, string> {
 /** Statement triggers have a function each, so that none need ask which one fired. */
 function captureFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
   const { oid } = spec;
-  if (spec.shape !== "statement") return [{ name: functionName(oid), body: rowBody(spec) }];
+  if (spec.shape !== "statement") {
+    const row = { name: functionName(oid), body: rowBody(spec) };
+    if (!spec.partitioned) return [row];
+    return [row, { name: partitionFunctionName(oid), body: partitionBody(spec) }];
+  }
   return [
     { name: functionName(oid, "insert"), body: writeBody(spec, "I") },
     { name: functionName(oid, "update"), body: writeBody(spec, "U") },
@@ -152,7 +157,13 @@ export function captureTriggers(spec: CaptureSpec): ReadonlyMap<string, CaptureT
   );
   if (!statement) {
     const when = `AFTER INSERT OR UPDATE OR DELETE ON ${table} FOR EACH ROW`;
-    return new Map([trigger(ROW_TRIGGER, "row", when), truncate]);
+    const before = trigger(
+      "tidemark_truncating",
+      "truncating",
+      `BEFORE TRUNCATE ON ${table} FOR EACH STATEMENT`,
+    );
+    const row = trigger(ROW_TRIGGER, "row", when);
+    return new Map([row, ...(spec.partitioned ? [before] : []), truncate]);
   }
   const each = (event: string, rows: string) =>
     trigger(
@@ -229,7 +240,7 @@ function rowBody(spec: CaptureSpec): string {
   return body(`IF TG_OP = 'DELETE' THEN
 ${gone("D")}
 ELSIF TG_OP = 'TRUNCATE' THEN
-${truncateInsert(spec)}
+${spec.partitioned ? markTruncating(spec) : ""}${truncateInsert(spec)}
 ELSE
 IF TG_OP = 'UPDATE' THEN
 IF ${keyChanged(spec)} THEN
@@ -255,6 +266,31 @@ function currentRowInsert(spec: CaptureSpec, alias: string, from: string): strin
   return insertPerSlot(
     `(layout, op, row, filters) SELECT ${spec.layout}, left(TG_OP, 1)::"char", ${rowText(spec, alias)}, ${filterText(spec.filters)} FROM ${from} WHERE ${sameKey(spec, alias, "NEW")}`,
   );
+}
+
+/** The triggers of the partitions come between. */
+function markTruncating({ oid }: CaptureSpec): string {
+  const set = (value: string) =>
+    `PERFORM set_config('${truncatingSetting(oid)}', '${value}', true);`;
+  return `IF TG_WHEN = 'BEFORE' THEN
+${set("on")}
+RETURN NULL;
+END IF;
+${set("off")}
+`;
+}
+
+function partitionBody(spec: CaptureSpec): string {
+  const [zero, ...others] = LOG_TABLES.map(logTable);
+  const slots = others.map((table, i) => `WHEN ${i + 1} THEN '${table}'`).join(" ");
+  const alias = rowAlias(spec);
+  const key = keyText(spec, alias).replaceAll("%", "%%");
+  const rows = `(layout, op, key) SELECT ${spec.layout}, 'D', ${key} FROM %s ${alias}`;
+  return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
+RETURN NULL;
+END IF;
+EXECUTE 'INSERT INTO ' || CASE tidemark_slot ${slots} ELSE '${zero}' END || ' ' || format(${quoteLiteral(rows)}, TG_RELID::regclass);
+${WAKE}`);
 }
 
 function truncateInsert(spec: CaptureSpec): string {

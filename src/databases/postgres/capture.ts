@@ -28,7 +28,8 @@ import {
 } from "./layouts.ts";
 import { withShortLocks } from "./locks.ts";
 import { missingSourceObjects } from "./ours.ts";
-import { chooseShapes, type Shape, type ShapeChoice } from "./shape.ts";
+import { partitionStatements } from "./partitions.ts";
+import { chooseShapes, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
 
 /** What is to be done for one table. */
 export interface TableCapture {
@@ -89,7 +90,7 @@ export async function prepareCaptures(
   const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
   const current = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
   let nextId = Math.max(0, ...layouts.keys()) + 1;
-  return tables.map((table) => {
+  return mapInOrder(tables, async (table) => {
     const target = foundTable(found, table);
     const capture = prepareCapture(table, target, {
       choice: shapes.get(target.oid) as ShapeChoice,
@@ -101,9 +102,17 @@ export async function prepareCaptures(
     });
     if (capture.isNewLayout) nextId++;
     const now = { oid: target.oid, state: states.get(target.oid) };
-    const broken = whatBroke(table.schema.name, [...layouts.values()], now);
-    return { ...capture, broken };
+    const choice = shapes.get(target.oid) as ShapeChoice;
+    const broken = whatBroke(table.schema.name, [...layouts.values()], { ...now, choice });
+    const partitions = await partitionStatements(connection, capture.spec);
+    return { ...capture, triggers: [...capture.triggers, ...partitions], broken };
   });
+}
+
+async function mapInOrder<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
 }
 
 /**
@@ -113,7 +122,11 @@ export async function prepareCaptures(
 function whatBroke(
   name: TableName,
   layouts: readonly StoredLayout[],
-  now: { readonly oid: string; readonly state: TableState | undefined },
+  now: {
+    readonly oid: string;
+    readonly state: TableState | undefined;
+    readonly choice: ShapeChoice;
+  },
 ): string | null {
   const key = tableKey(name);
   const last = layouts
@@ -125,7 +138,9 @@ function whatBroke(
     const found = now.state?.triggers.get(trigger);
     if (!found?.enabled) return `trigger ${trigger} is ${found ? "disabled" : "gone"}`;
   }
-  return null;
+  const { shape, reason } = now.choice;
+  if (isEnough(last.shape, shape)) return null;
+  return `it was installed with shape ${last.shape} and now needs ${shape}, since ${reason}`;
 }
 
 /** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN. */

@@ -142,7 +142,8 @@ export class PostgresChangeLog implements ChangeLog {
     this.#layouts.set(layout.id, layout);
     this.#decoder.add(layout);
     this.#current.set(tableKey(layout.table), layout);
-    this.#drift.watch({ layout, triggers: [...captureTriggers(capture.spec).keys()] });
+    const triggers = [...captureTriggers(capture.spec).keys()];
+    this.#drift.watch({ layout, triggers, partitioned: capture.spec.partitioned });
   }
 
   /**

@@ -217,9 +217,9 @@ async function tableFindings(
     }
     if (table.kind === "p") {
       findings.push({
-        check: "partition-truncate",
+        check: "partition-attach",
         severity: "warning",
-        message: `TRUNCATE, ATTACH or DETACH of a single partition of ${name} is not seen; TRUNCATE of the whole table is.`,
+        message: `ATTACH or DETACH of a partition of ${name} is not seen; writes to partitions are, TRUNCATE among them.`,
         fix: "After such a statement copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
       });
     }

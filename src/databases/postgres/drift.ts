@@ -1,15 +1,23 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+import { quoteTable } from "./identifiers.ts";
 import { loadTableStates, type StoredLayout, signature, type TableState } from "./layouts.ts";
 import type { Mutex } from "./mutex.ts";
+import { bareLeaves, partitionTrigger } from "./partitions.ts";
+import { chooseShapes, isEnough, type ShapeChoice } from "./shape.ts";
 
 const INTERVAL_MS = 1_000;
+const LOCK_TIMEOUT_MS = 100;
+/** lock_not_available, deadlock_detected */
+const LOCKED = new Set(["55P03", "40P01"]);
 
 /** A captured table as this relay watches it. */
 export interface WatchedTable {
   readonly layout: StoredLayout;
   readonly triggers: readonly string[];
+  readonly partitioned: boolean;
 }
 
 /** Finds out, at most once a second, that a captured table or its triggers are no longer what they were. */
@@ -51,16 +59,39 @@ export class DriftWatch {
   /** Never rejects. */
   async #look(startedAt: number): Promise<void> {
     try {
-      const states = await this.#mutex.run(() =>
-        loadTableStates(this.#control, [...this.#tables.keys()]),
+      const oids = [...this.#tables.keys()];
+      const [states, shapes] = await this.#mutex.run(() =>
+        Promise.all([loadTableStates(this.#control, oids), chooseShapes(this.#control, oids)]),
       );
-      for (const [oid, table] of this.#tables) checkTable(table, states.get(oid));
+      for (const [oid, table] of this.#tables) {
+        checkTable(table, states.get(oid));
+        const needed = shapes.get(oid);
+        if (needed !== undefined) assertShape(table.layout, needed);
+      }
+      await this.#mutex.run(() => this.#coverPartitions());
     } catch (error) {
       this.#failure = { error };
     }
     const now = performance.now();
     // Thousands of tables: never more than a hundredth of the time.
     this.#nextAt = now + Math.max(INTERVAL_MS, (now - startedAt) * 100);
+  }
+
+  /** A partition made since gets its trigger for TRUNCATE; where it is locked, at a later check. */
+  async #coverPartitions(): Promise<void> {
+    const roots = [...this.#tables.values()]
+      .filter(({ partitioned }) => partitioned)
+      .map(({ layout }) => layout.oid);
+    for (const { root, schema, name } of await bareLeaves(this.#control, roots)) {
+      const statement = partitionTrigger(root, quoteTable({ schema, name }));
+      try {
+        await this.#control.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}; ${statement}`);
+      } catch (error) {
+        if (!LOCKED.has(sqlState(error))) throw error;
+      } finally {
+        if (!this.#control.lost) await this.#control.script("SET lock_timeout TO 0");
+      }
+    }
   }
 }
 
@@ -70,6 +101,16 @@ export function captureBroken(table: string, what: string): TidemarkError {
     fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
     details: { table },
   });
+}
+
+/** A trigger, a rule or a foreign key that came later may make the log wrong. Throws TM-CAPTURE-BROKEN. */
+export function assertShape({ table, shape }: StoredLayout, needed: ShapeChoice): void {
+  if (isEnough(shape, needed.shape)) return;
+  const name = formatTable(table);
+  throw captureBroken(
+    name,
+    `${name} is captured by shape ${shape}, but now needs ${needed.shape}, since ${needed.reason}.`,
+  );
 }
 
 function checkTable({ layout, triggers }: WatchedTable, state: TableState | undefined): void {

@@ -19,6 +19,15 @@ import { formatArrayText } from "./row-text.ts";
  */
 export type Shape = "statement" | "row" | "row-current";
 
+/**
+ * Does what was installed log right where `needed` is asked for? A row trigger does all that a statement's does.
+ */
+export function isEnough(installed: Shape, needed: Shape): boolean {
+  return STRENGTH[installed] >= STRENGTH[needed];
+}
+
+const STRENGTH: Readonly<Record<Shape, number>> = { statement: 0, row: 1, "row-current": 2 };
+
 export interface ShapeChoice {
   readonly shape: Shape;
   /** Why, for people. */

@@ -1,0 +1,101 @@
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type { Session } from "./connection.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { LAYOUTS, LOG } from "./ours.ts";
+
+/**
+ * TRUNCATE fires no trigger, but it makes the table anew for the engine, which numbers it anew. So do
+ * a rebuild (OPTIMIZE, some kinds of ALTER) and everything that swaps a table or a partition.
+ *
+ * By table name, the number, or those of all partitions. Null without the right to read them.
+ */
+export async function loadTableIds(session: Session): Promise<ReadonlyMap<string, string> | null> {
+  const plain = (part: string) =>
+    `CONVERT(CONVERT(CAST(${part} AS BINARY) USING filename) USING utf8mb4)`;
+  try {
+    const rows = await session.rows(
+      `SELECT ${plain("SUBSTRING_INDEX(SUBSTRING_INDEX(NAME, '/', -1), '#', 1)")}, TABLE_ID
+       FROM information_schema.${session.flavour.tableIds}
+       WHERE ${plain("SUBSTRING_INDEX(NAME, '/', 1)")} = DATABASE() ORDER BY TABLE_ID`,
+    );
+    const ids = new Map<string, string>();
+    for (const [name, id] of rows) {
+      const known = ids.get(name ?? "");
+      ids.set(name ?? "", known === undefined ? (id ?? "") : `${known},${id}`);
+    }
+    return ids;
+  } catch (error) {
+    if (isTidemarkError(error, "TM-GRANT-MISSING")) return null;
+    throw error;
+  }
+}
+
+/** What has happened to the log since the last look. */
+export interface LogSince {
+  /** The highest id that a batch held then. */
+  readonly highest: number;
+  /** Have rows logged after it been purged? */
+  readonly purged: boolean;
+}
+
+/** Finds out that a captured table has been truncated. */
+export class TruncationWatch {
+  readonly #session: Session;
+  #layouts: readonly StoredLayout[] = [];
+  readonly #known = new Map<number, string>();
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  watch(layouts: readonly StoredLayout[]): void {
+    this.#layouts = layouts;
+    this.#known.clear();
+    for (const { id, tableId } of layouts) if (tableId !== null) this.#known.set(id, tableId);
+  }
+
+  /** Throws TM-TRUNCATE-UNSEEN. */
+  async check(since: LogSince): Promise<void> {
+    if (this.#known.size === 0) return;
+    const ids = await loadTableIds(this.#session);
+    for (const layout of this.#layouts) {
+      const now = ids?.get(layout.table.name);
+      const known = this.#known.get(layout.id);
+      if (now === undefined || known === undefined || now === known) continue;
+      const whole = !`${now}${known}`.includes(",");
+      if (!(whole && (await this.#isRebuilt(layout, since)))) throw truncated(layout);
+      await storeTableId(this.#session, layout.id, now);
+      this.#known.set(layout.id, now);
+    }
+  }
+
+  /** Rows that nobody has inserted since the last look were there before: then none have gone. */
+  async #isRebuilt({ id, table }: StoredLayout, { highest, purged }: LogSince): Promise<boolean> {
+    if (purged) return false;
+    const inserts = await this.#session.rows(
+      `SELECT 1 FROM ${LOG} WHERE id > ? AND layout = ? AND (op = 'I' OR key_before IS NOT NULL) LIMIT 1`,
+      [highest, id],
+    );
+    if (inserts.length > 0) return false;
+    return (await this.#session.rows(`SELECT 1 FROM ${quoteName(table.name)} LIMIT 1`)).length > 0;
+  }
+}
+
+export async function storeTableId(session: Session, layout: number, id: string): Promise<void> {
+  await session.run(`UPDATE ${LAYOUTS} SET table_id = ? WHERE id = ?`, [id, layout]);
+}
+
+export function truncated(layout: StoredLayout): TidemarkError {
+  const table = formatTable(layout.table);
+  const accept = `UPDATE ${LAYOUTS} SET table_id = NULL WHERE table_name = ${quoteText(table)}`;
+  return new TidemarkError(
+    "TM-TRUNCATE-UNSEEN",
+    `Table ${table} was made anew by the server: a TRUNCATE, or a rebuild. No trigger sees that, so rows may have gone that the targets still have.`,
+    {
+      fix: `After a TRUNCATE copy anew: tidemark uninstall, empty the tables at the targets, tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again.`,
+      details: { table },
+    },
+  );
+}

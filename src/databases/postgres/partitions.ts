@@ -1,0 +1,63 @@
+import type { CaptureSpec } from "./capture-sql.ts";
+import type { Connection } from "./connection.ts";
+import { OUR_SCHEMA, quoteTable } from "./identifiers.ts";
+
+/**
+ * TRUNCATE of one partition fires no trigger of the table it is part of, and a trigger for TRUNCATE
+ * is not inherited. So each partition has one of its own, that logs every row there as deleted,
+ * unless the whole table is being truncated.
+ */
+export const PARTITION_TRIGGER = "tidemark_partition_truncate";
+
+export function partitionFunctionName(oid: string): string {
+  return `capture_partition_${oid}`;
+}
+
+/** Marks, until the statement ends, that the table as a whole is being truncated. */
+export function truncatingSetting(oid: string): string {
+  return `tidemark.truncating_${oid}`;
+}
+
+/** The statements that give each partition its trigger, where it is missing. */
+export async function partitionStatements(
+  connection: Connection,
+  { oid, partitioned }: Pick<CaptureSpec, "oid" | "partitioned">,
+): Promise<readonly string[]> {
+  if (!partitioned) return [];
+  return (await bareLeaves(connection, [oid])).map(({ schema, name }) =>
+    partitionTrigger(oid, quoteTable({ schema, name })),
+  );
+}
+
+export function partitionTrigger(oid: string, partition: string): string {
+  return `CREATE TRIGGER ${PARTITION_TRIGGER} BEFORE TRUNCATE ON ${partition} FOR EACH STATEMENT EXECUTE FUNCTION ${OUR_SCHEMA}.${partitionFunctionName(oid)}()`;
+}
+
+export interface BareLeaf {
+  readonly root: string;
+  readonly schema: string;
+  readonly name: string;
+}
+
+/** Partitions of these tables that hold rows and lack the trigger. */
+export async function bareLeaves(
+  connection: Connection,
+  roots: readonly string[],
+): Promise<readonly BareLeaf[]> {
+  if (roots.length === 0) return [];
+  const rows = await connection.rows(
+    `SELECT r.oid, n.nspname, c.relname
+     FROM unnest($1::oid[]) AS r(oid)
+     CROSS JOIN LATERAL pg_partition_tree(r.oid) AS t
+     JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE t.isleaf AND t.relid <> r.oid AND c.relkind = 'r'
+       AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = $2)
+     ORDER BY 1, 2, 3`,
+    [`{${roots.join(",")}}`, PARTITION_TRIGGER],
+  );
+  return rows.map(([root, schema, name]) => ({
+    root: root as string,
+    schema: schema as string,
+    name: name as string,
+  }));
+}
