@@ -89,6 +89,40 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     expect(changes).toEqual(['b update ["12",null]']);
   });
 
+  test("an update that IGNORE passes over changes nothing, and is not logged", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY, u INT UNIQUE);
+       CREATE TABLE b (a INT, n INT, PRIMARY KEY (a, n), FOREIGN KEY (a) REFERENCES a (id) ON UPDATE CASCADE);
+       INSERT INTO a VALUES (1, 1), (2, 2), (3, 3); INSERT INTO b VALUES (1, 1), (2, 5);`,
+      ["a", "b"],
+      `UPDATE IGNORE a SET u = 2 WHERE id = 1; UPDATE IGNORE a SET id = 2 WHERE id = 1;
+       UPDATE IGNORE b SET a = 99 WHERE a = 1;
+       UPDATE IGNORE a SET id = id + 2 ORDER BY id; UPDATE a SET u = 7 WHERE id = 5`,
+    );
+    expect(changes).toEqual([
+      'a update ["2"] ["4","2"]',
+      'b update ["2","5"] ["4","5"]',
+      'a update ["3"] ["5","3"]',
+      'a update ["5","7"]',
+    ]);
+  });
+
+  test("a trigger that comes later and writes after ours is noticed", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, n INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE)`,
+    );
+    await using open = await openLog(bed, await bed.capture("b"));
+    await bed.admin.query(
+      `CREATE TRIGGER late BEFORE DELETE ON a FOR EACH ROW UPDATE b SET n = 1 WHERE a = OLD.id;
+       INSERT INTO b VALUES (1, NULL, 0)`,
+    );
+    await expect(take(open.log.batches)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
   test("a foreign key added later is noticed, while running and at the start", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(
@@ -109,6 +143,11 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     [
       "ON UPDATE SET NULL",
       "CREATE TABLE t (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON UPDATE SET NULL)",
+    ],
+    [
+      "ON UPDATE CASCADE of columns that are not unique",
+      `ALTER TABLE a ADD x INT, ADD INDEX (x);
+       CREATE TABLE t (id INT PRIMARY KEY, x INT, FOREIGN KEY (x) REFERENCES a (x) ON UPDATE CASCADE)`,
     ],
     [
       "two keys set to NULL at once",

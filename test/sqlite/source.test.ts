@@ -83,6 +83,27 @@ describe("what is captured", () => {
     }
   });
 
+  it("refuses triggers that may end ours, before and after", async () => {
+    const sql = await bench.sql();
+    await sql.run(SIMPLE);
+    const ignoring =
+      "CREATE TRIGGER quiet AFTER INSERT ON t WHEN NEW.a = 'x' BEGIN SELECT raise ( IGNORE ); END";
+    await sql.run(ignoring);
+    const log = await bench.log();
+    const tables = [await bench.captureTable("t")];
+    await expect(log.capture(tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+    await sql.run("DROP TRIGGER quiet");
+    await sql.run(
+      "CREATE TRIGGER loud BEFORE INSERT ON t WHEN NEW.a = 'x' BEGIN SELECT RAISE(IGNORE); END",
+    );
+    await log.capture(tables);
+    await sql.run("INSERT INTO t VALUES (1, 'x'), (2, 'y')");
+    expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["insert 2,y"]);
+    await sql.run(ignoring);
+    await sql.run("INSERT INTO t VALUES (3, 'z')");
+    await expect(log.batches.cut()).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
   it("refuses virtual tables", async () => {
     const sql = await bench.sql();
     await sql.run("CREATE VIRTUAL TABLE v USING rtree(id, low, high)").catch(() =>

@@ -49,10 +49,31 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
     event === "DELETE" ? "''" : filterText(layout, "NEW"),
     "@tidemark_origin",
   ];
-  return (
+  const insert =
     `INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) ` +
-    `VALUES (${values.join(", ")})`
-  );
+    `VALUES (${values.join(", ")})`;
+  if (event !== "UPDATE") return insert;
+  const table = layout.table.name;
+  const names = key.map(({ name }) => name);
+  return `IF ${sameBytes(layout.guarded)} OR ${isCarriedOut(table, names, layout.guarded)} THEN ${insert}; END IF`;
+}
+
+/**
+ * Has the update of the row been carried out? UPDATE IGNORE goes on to the next row when a unique or
+ * a foreign key forbids it, yet fires the trigger: then the row stands as it was. Read with a lock, since
+ * a snapshot may be older than the row. To be asked only where some of the columns differ.
+ */
+export function isCarriedOut(
+  table: string,
+  key: readonly string[],
+  columns: readonly string[],
+): string {
+  const found = key.map((name) => `tidemark_row.${quoteName(name)} = OLD.${quoteName(name)}`);
+  const same = [...new Set([...key, ...columns])].map((name) => {
+    const column = quoteName(name);
+    return `CAST(tidemark_row.${column} AS BINARY) <=> CAST(OLD.${column} AS BINARY)`;
+  });
+  return `NOT EXISTS (SELECT 1 FROM ${quoteName(table)} AS tidemark_row WHERE ${[...found, ...same].join(" AND ")} LOCK IN SHARE MODE)`;
 }
 
 function captured(column: LayoutColumn, prefix: string): string {

@@ -4,7 +4,7 @@ import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterCheck, type TriggerPlan, triggerStatements } from "./capture-sql.ts";
-import { type CascadeOrigin, originsOf } from "./cascades.ts";
+import { type CascadeOrigin, flatten, reached, stepsFrom, unsupported } from "./cascades.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
@@ -18,11 +18,14 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
-import { loadReferences } from "./references.ts";
+import { loadReferences, type Reference } from "./references.ts";
+import { isKey } from "./target-plan.ts";
 import {
   type FoundTrigger,
   goneTriggers,
   loadTriggers,
+  originTables,
+  overtaking,
   planCascades,
   planTriggers,
   triggeredTables,
@@ -61,7 +64,7 @@ function noteOn({ table, origins }: StoredLayout): string {
     from.length === 0
       ? ""
       : `; what foreign keys do to its rows is logged by triggers on ${from.join(", ")}`;
-  return `${formatTable(table)}: captured by one row trigger each for insert, update and delete, the only kind there is${actions}; TRUNCATE cannot be seen.`;
+  return `${formatTable(table)}: captured by one row trigger each for insert, update and delete, the only kind there is${actions}; TRUNCATE fires none, and stops the sync when it is found out.`;
 }
 
 /**
@@ -120,8 +123,7 @@ async function prepareCaptures(
   const wanted: StoredLayout[] = [];
   for (const table of tables) {
     const fact = checkCapturable(table, facts);
-    const origins = originsOf(fact.name, references);
-    const layout = { ...wantedLayout(table, fact, origins), id: nextId++ };
+    const layout = { ...wantedLayout(table, fact, references), id: nextId++ };
     await checkFilters(session, layout);
     wanted.push(layout);
   }
@@ -139,8 +141,30 @@ async function prepareCaptures(
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
     return { layout: chosen, isNew, triggers: stands ? [] : planTriggers(chosen, triggers) };
   });
+  const parents = await loadFacts(session, originTables([...active.values()]));
+  checkReferred([...active.values()], references, parents);
   const cascades = planCascades([...active.values()], references, triggers);
   return { captures, cascades };
+}
+
+/** What a change of columns carries on to must be told from what stood there: so they must be unique. */
+function checkReferred(
+  layouts: readonly StoredLayout[],
+  references: readonly Reference[],
+  parents: ReadonlyMap<string, TableFacts>,
+): void {
+  const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
+  const wanted = new Set(byName.keys());
+  for (const parent of parents.keys()) {
+    for (const step of flatten(stepsFrom(parent, "UPDATE", references, wanted))) {
+      for (const reference of step.path) {
+        const columns = reference.pairs.map(([, column]) => column);
+        const facts = parents.get(reference.parent);
+        if (facts?.uniques.some((index) => isKey(index, columns)) !== false) continue;
+        throw unsupported(reached(step), reference, "the columns it refers to are not unique");
+      }
+    }
+  }
 }
 
 /**
@@ -157,7 +181,18 @@ function assertUnbroken(
   if (installed === undefined) return;
   const [gone] = goneTriggers(installed, found);
   if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
+  assertNotOvertaken(installed, found);
   assertSameOrigins(installed, wanted.origins);
+}
+
+/** Throws TM-CAPTURE-BROKEN. */
+export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTrigger[]): void {
+  const later = overtaking(found, layout);
+  if (later === null) return;
+  throw captureBroken(
+    layout,
+    `trigger ${later.name} of ${later.table} came later and runs after ours before a deletion`,
+  );
 }
 
 /** Throws TM-TRUNCATE-UNSEEN. */

@@ -1,6 +1,6 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
-import { filterFlags, namedColumns, sameBytes } from "./capture-sql.ts";
+import { filterFlags, isCarriedOut, namedColumns, sameBytes } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
   actsOn,
@@ -67,11 +67,11 @@ function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>)
   }
   const text = parts.join("\n");
   if (step.effect !== "rekeyed" || step.path.length > 1) return text;
-  return `IF NOT (${unchanged(step)}) THEN\n${text}\nEND IF;`;
-}
-
-function unchanged({ path }: CascadeStep): string {
-  return sameBytes((path[0]?.pairs ?? []).map(([, column]) => column));
+  const referred = (step.path[0]?.pairs ?? []).map(([, column]) => column);
+  const parent = step.path[0]?.parent ?? "";
+  // Those columns are unique: see checkReferred in capture.ts.
+  const carriedOut = isCarriedOut(parent, referred, referred);
+  return `IF NOT (${sameBytes(referred)}) THEN\nIF ${carriedOut} THEN\n${text}\nEND IF;\nEND IF;`;
 }
 
 /**

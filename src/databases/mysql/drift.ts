@@ -1,10 +1,10 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import { assertSameOrigins } from "./capture.ts";
+import { assertNotOvertaken, assertSameOrigins } from "./capture.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { type StoredLayout, signatureOf } from "./layouts.ts";
+import { guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import { loadTriggers, triggeredTables, triggersHash } from "./triggers.ts";
@@ -41,6 +41,7 @@ export async function checkDrift(
         },
       );
     }
+    assertNotOvertaken(layout, triggers);
     if (triggersHash(triggers, layout) !== layout.triggers) {
       throw new TidemarkError(
         "TM-CAPTURE-BROKEN",
@@ -53,7 +54,26 @@ export async function checkDrift(
     }
   }
   await checkReferences(session, layouts, facts);
+  checkGuarded(layouts, facts);
   await checkLog(session, highestId);
+}
+
+/** What a unique key refuses under IGNORE must be told by the trigger, which knows those that stood. */
+function checkGuarded(
+  layouts: readonly StoredLayout[],
+  facts: ReadonlyMap<string, TableFacts>,
+): void {
+  for (const { table, guarded } of layouts) {
+    const fact = facts.get(table.name);
+    if (fact === undefined) continue;
+    if (guardedColumns(fact, []).every((column) => guarded.includes(column))) continue;
+    const name = formatTable(table);
+    throw new TidemarkError(
+      "TM-SCHEMA-DRIFT",
+      `A unique or foreign key of ${name} came after its capture.`,
+      { fix: "run again: capture is renewed at the start", details: { table: name } },
+    );
+  }
 }
 
 /** All foreign keys are looked at only where one of them acts, or did. */

@@ -3,10 +3,11 @@ import { TidemarkError } from "../../core/errors.ts";
 import { sha256 } from "../../core/hash.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import type { CascadeOrigin } from "./cascades.ts";
+import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { columnSchema, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { LAYOUTS } from "./ours.ts";
+import type { Reference } from "./references.ts";
 
 /** A layout as stored, with what tells whether the table and the triggers are still as they were. */
 export interface StoredLayout extends Layout {
@@ -21,6 +22,8 @@ export interface StoredLayout extends Layout {
   readonly active: boolean;
   /** The engine's number of the table when it was last looked at; null where it may not be read. */
   readonly tableId: string | null;
+  /** Columns of unique and foreign keys: an update of others cannot be refused by one. */
+  readonly guarded: readonly string[];
   /** Tables from which actions of foreign keys reach this one: they have triggers for it. */
   readonly origins: readonly CascadeOrigin[];
 }
@@ -33,6 +36,7 @@ interface Definition {
   readonly filters: readonly string[];
   readonly filterColumns: readonly string[];
   readonly whole: boolean;
+  readonly guarded: readonly string[];
   readonly origins: readonly CascadeOrigin[];
 }
 
@@ -40,7 +44,7 @@ interface Definition {
 export function wantedLayout(
   table: CaptureTable,
   facts: TableFacts,
-  origins: readonly CascadeOrigin[],
+  references: readonly Reference[],
 ): StoredLayout {
   const name = formatTable(table.schema.name);
   const wanted = new Set([...table.columns, ...table.schema.key]);
@@ -61,12 +65,26 @@ export function wantedLayout(
     filters: table.filters,
     filterColumns: namedIn(table.filters, facts),
     whole: columns.length === facts.columns.length,
-    origins,
+    guarded: guardedColumns(facts, references),
+    origins: originsOf(facts.name, references),
     triggers: null,
     tableId: null,
     active: true,
   };
   return { ...layout, signature: signatureOf(layout, facts) };
+}
+
+/** An index over expressions or prefixes does not tell of which columns. */
+export function guardedColumns(
+  { name, columns, uniques, foreignKeys }: TableFacts,
+  references: readonly Reference[],
+): readonly string[] {
+  if (uniques.some(({ partial }) => partial)) return columns.map((column) => column.name);
+  const referred = references
+    .filter(({ parent }) => parent === name)
+    .flatMap(({ pairs }) => pairs.map(([, column]) => column));
+  const keys = [...uniques, ...foreignKeys].flatMap((key) => key.columns);
+  return [...new Set([...keys, ...referred])].sort();
 }
 
 function layoutColumn(column: ReturnType<typeof columnSchema>): LayoutColumn {
@@ -113,8 +131,9 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 function definitionText(layout: StoredLayout): string {
-  const { table, columns, key, filters, filterColumns, whole, origins } = layout;
-  const definition: Definition = { table, columns, key, filters, filterColumns, whole, origins };
+  const { table, columns, key, filters, filterColumns, whole, guarded, origins } = layout;
+  const shape = { table, columns, key, filters, filterColumns, whole };
+  const definition: Definition = { ...shape, guarded, origins };
   return JSON.stringify(definition);
 }
 

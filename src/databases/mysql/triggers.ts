@@ -59,8 +59,12 @@ export async function loadTriggers(
 export function triggeredTables(
   layouts: readonly Pick<StoredLayout, "table" | "origins">[],
 ): string[] {
-  const origins = layouts.flatMap(({ origins }) => origins.map(({ table }) => table));
-  return [...new Set([...layouts.map(({ table }) => table.name), ...origins])];
+  return [...new Set([...layouts.map(({ table }) => table.name), ...originTables(layouts)])];
+}
+
+/** The tables, captured or not, from which actions reach these. */
+export function originTables(layouts: readonly Pick<StoredLayout, "origins">[]): string[] {
+  return [...new Set(layouts.flatMap(({ origins }) => origins.map(({ table }) => table)))];
 }
 
 /** Our triggers that capture this layout, those of the tables from which actions reach it among them. */
@@ -107,6 +111,25 @@ function whatStands(
 ): Pick<TriggerPlan, "stands" | "standInStands"> {
   const names = standingAs(name, found).map((each) => each.name);
   return { stands: names.includes(name), standInStands: names.includes(standInName(name)) };
+}
+
+/**
+ * A trigger of the application that runs after ours, before a deletion, may write rows that ours has
+ * already logged as gone. Null when there is none.
+ */
+export function overtaking(
+  found: readonly FoundTrigger[],
+  { origins }: Pick<StoredLayout, "origins">,
+): FoundTrigger | null {
+  for (const { table, event } of origins) {
+    const name = cascadeTriggerName(table, event);
+    const [ours] = standingAs(name, found);
+    if (ours === undefined || event !== "DELETE") continue;
+    const others = othersOf(table, `${ours.timing} ${event}`, found);
+    const later = others.find(({ order }) => order > ours.order);
+    if (later !== undefined) return later;
+  }
+  return null;
 }
 
 export function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[]): TriggerPlan[] {

@@ -42,6 +42,7 @@ export function shapeOf(connection: Connection, table: CaptureTable): CaptureSha
     throw new TidemarkError("TM-TABLE-UNSUPPORTED", `${name} is not an ordinary table.`);
   }
   requireKey(connection, facts);
+  refuseIgnoring(connection, facts);
   const columns = table.columns.map((column) => {
     const found = facts.columns.find((c) => sameName(c.name, column));
     if (found !== undefined) return found.name;
@@ -49,6 +50,34 @@ export function shapeOf(connection: Connection, table: CaptureTable): CaptureSha
   });
   for (const filter of table.filters) checkFilter(connection, facts, filter);
   return { facts, columns, filters: table.filters, onlyColumns: areEnough(facts, columns, table) };
+}
+
+/**
+ * RAISE(IGNORE) in an AFTER trigger ends all triggers of a row that have not fired yet, ours among
+ * them, and the row stays written.
+ */
+export function ignoringTrigger(connection: Connection, table: string): string | null {
+  const triggers = connection.rows<{ name: string; sql: string }>(
+    "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+    table,
+  );
+  const found = triggers.find(
+    ({ sql }) => /\bAFTER\b/i.test(sql) && /RAISE\s*\(\s*IGNORE\s*\)/i.test(sql),
+  );
+  return found?.name ?? null;
+}
+
+function refuseIgnoring(connection: Connection, facts: TableFacts): void {
+  const trigger = ignoringTrigger(connection, facts.name);
+  if (trigger === null) return;
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `The trigger ${trigger} of ${facts.name} may end a row's triggers with RAISE(IGNORE) before the change is logged.`,
+    {
+      fix: `Make ${trigger} a BEFORE trigger, in which RAISE(IGNORE) leaves the row unchanged.`,
+      details: { table: facts.name, trigger },
+    },
+  );
 }
 
 function requireKey(connection: Connection, facts: TableFacts): void {

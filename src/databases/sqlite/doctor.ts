@@ -29,7 +29,7 @@ export function diagnoseSource(connection: Connection, tables: readonly CaptureT
           fix: "tidemark run",
         });
       } else checkCapture(connection, layout);
-      findings.push(...oddUniques(facts), ...foreignTriggers(connection, facts));
+      findings.push(...oddUniques(facts));
     } catch (error) {
       const { code, message, fix } = toTidemarkError(error);
       findings.push({
@@ -101,18 +101,6 @@ function oddUniques(facts: TableFacts): Finding[] {
     message: `The unique index ${name} of ${facts.name} is over an expression or part of the rows: a row that REPLACE removes because of it is not seen.`,
     fix: "PRAGMA recursive_triggers = ON in every program that uses REPLACE on this table",
   }));
-}
-
-/** RAISE(IGNORE) ends all triggers of a row that have not fired yet, ours among them. */
-function foreignTriggers(connection: Connection, facts: TableFacts): Finding[] {
-  return otherTriggers(connection, facts)
-    .filter(({ sql }) => /\bAFTER\b/i.test(sql) && /RAISE\s*\(\s*IGNORE\s*\)/i.test(sql))
-    .map(({ name }) => ({
-      check: "triggers-complete",
-      severity: "warning",
-      message: `The trigger ${name} of ${facts.name} may end a row's triggers with RAISE(IGNORE) before the change is logged.`,
-      fix: `Make ${name} a BEFORE trigger, in which RAISE(IGNORE) leaves the row unchanged.`,
-    }));
 }
 
 function otherTriggers(connection: Connection, facts: TableFacts): { name: string; sql: string }[] {

@@ -1,5 +1,11 @@
 import { TidemarkError } from "../../core/errors.ts";
-import { type CaptureShape, standingTriggers, type Trigger, triggersOf } from "./capture.ts";
+import {
+  type CaptureShape,
+  ignoringTrigger,
+  standingTriggers,
+  type Trigger,
+  triggersOf,
+} from "./capture.ts";
 import type { Connection } from "./connection.ts";
 import { readTable } from "./facts.ts";
 import { quoteName, sameName } from "./identifiers.ts";
@@ -49,6 +55,10 @@ export class Guard {
  */
 export function checkCapture(connection: Connection, layout: InstalledLayout): string[] {
   const shape = shapeOfLayout(connection, layout);
+  const ignoring = ignoringTrigger(connection, shape.facts.name);
+  if (ignoring !== null) {
+    throw broken(layout.table.name, `the trigger ${ignoring} may end ours with RAISE(IGNORE)`);
+  }
   const standing = standingTriggers(connection, shape.facts.name);
   const expected = triggersOf(shape, layout.id);
   for (const trigger of expected.filter((candidate) => !isNote(candidate.name))) {
