@@ -86,7 +86,7 @@ async function applySets(
 ): Promise<void> {
   const present = inOrder(effect, tables);
   const late = transaction.enforcing
-    ? present.filter(({ table, moves }) => moves && table.bound.cascades)
+    ? present.filter(({ table, moves }) => moves && isReferredTo(table, tables))
     : [];
   for (const entry of [...present].reverse()) {
     if (entry.clear) await transaction.clear(entry.table.bound);
@@ -103,6 +103,11 @@ async function applySets(
  * it only when they are most of the work.
  */
 const MOSTLY = 2 / 3;
+
+function isReferredTo(table: SyncTable, tables: readonly SyncTable[]): boolean {
+  if (table.bound.cascades) return true;
+  return tables.some(({ bound }) => bound.parents.some((index) => tables[index] === table));
+}
 
 function inOrder(effect: NetEffect, tables: readonly SyncTable[]): TableEffect[] {
   const byTable = new Map(effect.tables.map((entry) => [entry.table, entry]));

@@ -139,6 +139,19 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
   });
 
+  test("refused: a parent in another database", async () => {
+    await using bed = await openBed(kind);
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE a (id INT PRIMARY KEY)");
+    const database = new URL(other.options.url).pathname.slice(1);
+    await bed.admin.query(
+      `CREATE TABLE t (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES \`${database}\`.a (id) ON DELETE CASCADE)`,
+    );
+    const tables = await bed.capture("t");
+    await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+    await bed.admin.query("DROP TABLE t");
+  });
+
   test.each([
     [
       "ON UPDATE SET NULL",

@@ -45,7 +45,11 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
       `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
        CREATE TRIGGER mine AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()`,
     );
-    expect((await problems()).map((finding) => finding.check)).toEqual(["capture-shape"]);
+    const [shape, ...others] = await problems();
+    expect([shape?.check, others]).toEqual(["capture-shape", []]);
+    await expect(log?.capture(tables)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+    // The way out for a trigger that is known to write nothing here.
+    await application.query(/UPDATE [^;]*/.exec(shape?.fix ?? "")?.[0] ?? "");
     await log?.capture(tables);
     expect(await problems()).toEqual([]);
   });

@@ -55,7 +55,12 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
   if (event !== "UPDATE") return insert;
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
-  return `IF ${sameBytes(layout.guarded)} OR ${isCarriedOut(table, names, layout.guarded)} THEN ${insert}; END IF`;
+  return `IF ${sameKeys(layout.guarded)} OR ${isCarriedOut(table, names, layout.guarded)} THEN ${insert}; END IF`;
+}
+
+/** As the keys themselves compare: what they hold for equal they do not refuse. */
+function sameKeys(names: readonly string[]): string {
+  return names.map((name) => `OLD.${quoteName(name)} <=> NEW.${quoteName(name)}`).join(" AND ");
 }
 
 /**

@@ -67,7 +67,14 @@ export function originsOf(
   references: readonly Reference[],
 ): readonly CascadeOrigin[] {
   const wanted = new Set([table]);
-  return ancestorsOf(table, references).flatMap((parent) =>
+  const ancestors = ancestorsOf(table, references);
+  for (const reference of references) {
+    const { child, outside, onDelete, onUpdate } = reference;
+    const leadsHere = child === table || ancestors.includes(child);
+    if (!outside || !leadsHere || !(actsOn(onDelete) || actsOn(onUpdate))) continue;
+    throw unsupported(table, reference, "it refers to a table in another database");
+  }
+  return ancestors.flatMap((parent) =>
     (["DELETE", "UPDATE"] as const).flatMap((event): CascadeOrigin[] => {
       refuseUnclear(table, parent, references);
       const steps = flatten(stepsFrom(parent, event, references, wanted));

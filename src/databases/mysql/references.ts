@@ -8,6 +8,7 @@ export interface Reference {
   readonly child: string;
   /** With its database where that is another. */
   readonly parent: string;
+  readonly outside: boolean;
   readonly pairs: readonly (readonly [child: string, parent: string])[];
   readonly onDelete: string;
   readonly onUpdate: string;
@@ -58,7 +59,7 @@ export async function loadReferences(session: Session): Promise<readonly Referen
     `SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME,
        IF(k.REFERENCED_TABLE_SCHEMA = DATABASE(), k.REFERENCED_TABLE_NAME,
           CONCAT(k.REFERENCED_TABLE_SCHEMA, '.', k.REFERENCED_TABLE_NAME)),
-       k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE
+       k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE, k.REFERENCED_TABLE_SCHEMA = DATABASE()
      FROM information_schema.KEY_COLUMN_USAGE k
      JOIN information_schema.REFERENTIAL_CONSTRAINTS r
        ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
@@ -71,9 +72,10 @@ export async function loadReferences(session: Session): Promise<readonly Referen
     const [child = "", name = "", column = "", parent = "", referred = "", ...rules] = cells.map(
       (cell: Cell) => cell ?? "",
     );
-    const [onDelete = "", onUpdate = ""] = rules;
+    const [onDelete = "", onUpdate = "", inside] = rules;
+    const outside = inside !== "1";
     const key = JSON.stringify([child, name]);
-    const known = found.get(key) ?? { name, child, parent, pairs: [], onDelete, onUpdate };
+    const known = found.get(key) ?? { name, child, parent, outside, pairs: [], onDelete, onUpdate };
     known.pairs.push([column, referred]);
     found.set(key, known);
   }

@@ -14,7 +14,7 @@ import {
 } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
-import { captureBroken } from "./drift.ts";
+import { captureBroken, shapeBroken } from "./drift.ts";
 import { sqlState } from "./errors.ts";
 import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
 import {
@@ -29,7 +29,7 @@ import {
 import { withShortLocks } from "./locks.ts";
 import { missingSourceObjects } from "./ours.ts";
 import { partitionStatements } from "./partitions.ts";
-import { chooseShapes, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
+import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
 
 /** What is to be done for one table. */
 export interface TableCapture {
@@ -44,7 +44,13 @@ export interface TableCapture {
   readonly triggers: readonly string[];
   readonly reason: string;
   /** Why changes have gone by unseen since it was captured; null when none have. */
-  readonly broken: string | null;
+  readonly broken: Broken | null;
+}
+
+export interface Broken {
+  readonly what: string;
+  /** The shape is not enough any more: nothing is missing, but what is logged may be wrong. */
+  readonly shape: boolean;
 }
 
 export async function planCapture(
@@ -88,7 +94,9 @@ export async function prepareCaptures(
     installedBodies(connection),
   ]);
   const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
-  const current = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
+  const current = new Map(
+    [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
+  );
   let nextId = Math.max(0, ...layouts.keys()) + 1;
   return mapInOrder(tables, async (table) => {
     const target = foundTable(found, table);
@@ -127,20 +135,23 @@ function whatBroke(
     readonly state: TableState | undefined;
     readonly choice: ShapeChoice;
   },
-): string | null {
+): Broken | null {
   const key = tableKey(name);
   const last = layouts
     .filter(({ oid, table }) => oid === now.oid || tableKey(table) === key)
     .at(-1);
-  if (last === undefined) return null;
-  if (last.oid !== now.oid) return "the table was dropped and made anew";
+  if (last === undefined || last.retired) return null;
+  if (last.oid !== now.oid) return gone("the table was dropped and made anew");
   for (const trigger of triggerNames(last.shape)) {
     const found = now.state?.triggers.get(trigger);
-    if (!found?.enabled) return `trigger ${trigger} is ${found ? "disabled" : "gone"}`;
+    if (!found?.enabled) return gone(`trigger ${trigger} is ${found ? "disabled" : "gone"}`);
   }
-  const { shape, reason } = now.choice;
-  if (isEnough(last.shape, shape)) return null;
-  return `it was installed with shape ${last.shape} and now needs ${shape}, since ${reason}`;
+  if (isEnough(last.shape, now.choice.shape)) return null;
+  return { what: insufficient(last.shape, now.choice), shape: true };
+}
+
+function gone(what: string): Broken {
+  return { what, shape: false };
 }
 
 /** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN. */
@@ -148,7 +159,8 @@ export function assertUnbroken(captures: readonly TableCapture[]): void {
   for (const { spec, broken } of captures) {
     if (broken === null) continue;
     const table = formatTable(spec.table);
-    throw captureBroken(table, `Capture of ${table} is broken: ${broken}.`);
+    if (broken.shape) throw shapeBroken(spec.table, broken.what);
+    throw captureBroken(table, `Capture of ${table} is broken: ${broken.what}.`);
   }
 }
 
@@ -220,6 +232,7 @@ function prepareCapture(
     signature: signature(live, columns, wholeRow),
     wholeRow,
     only: choice.only,
+    retired: false,
   };
   const isNewLayout = !current || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };

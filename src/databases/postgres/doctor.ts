@@ -5,6 +5,7 @@ import type { TargetTable } from "../../core/target.ts";
 import { prepareCaptures, type TableCapture } from "./capture.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
+import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { missingSourceObjects } from "./ours.ts";
@@ -285,24 +286,12 @@ function tableCaptureFindings(capture: TableCapture, shape: string | null): Find
   if (shape === null)
     return [ok("capture-installed", `${name} is not captured yet; the next run begins.`)];
   if (capture.broken !== null) {
-    return [
-      {
-        check: "trigger-broken",
-        severity: "error",
-        message: `Capture of ${name} is broken: ${capture.broken}. Changes are being missed.`,
-        fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
-      },
-    ];
-  }
-  if (shape !== capture.spec.shape) {
-    return [
-      {
-        check: "capture-shape",
-        severity: "error",
-        message: `${name} is captured by shape ${shape}, but now needs ${capture.spec.shape}, since ${capture.reason}.`,
-        fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
-      },
-    ];
+    const { what, shape: ofShape } = capture.broken;
+    const { message, fix } = ofShape
+      ? shapeBroken(capture.spec.table, what)
+      : captureBroken(name, `Capture of ${name} is broken: ${what}.`);
+    const check = ofShape ? "capture-shape" : "trigger-broken";
+    return [{ check, severity: "error", message, ...(fix === undefined ? {} : { fix }) }];
   }
   if (capture.functions.length > 0 || capture.isNewLayout) {
     return [

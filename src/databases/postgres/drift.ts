@@ -1,12 +1,12 @@
 import { TidemarkError } from "../../core/errors.ts";
-import { formatTable } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
-import { quoteTable } from "./identifiers.ts";
+import { quoteLiteral, quoteTable } from "./identifiers.ts";
 import { loadTableStates, type StoredLayout, signature, type TableState } from "./layouts.ts";
 import type { Mutex } from "./mutex.ts";
 import { bareLeaves, partitionTrigger } from "./partitions.ts";
-import { chooseShapes, isEnough, type ShapeChoice } from "./shape.ts";
+import { chooseShapes, insufficient, isEnough, type ShapeChoice } from "./shape.ts";
 
 const INTERVAL_MS = 1_000;
 const LOCK_TIMEOUT_MS = 100;
@@ -106,10 +106,20 @@ export function captureBroken(table: string, what: string): TidemarkError {
 /** A trigger, a rule or a foreign key that came later may make the log wrong. Throws TM-CAPTURE-BROKEN. */
 export function assertShape({ table, shape }: StoredLayout, needed: ShapeChoice): void {
   if (isEnough(shape, needed.shape)) return;
+  throw shapeBroken(table, insufficient(shape, needed));
+}
+
+/** What was logged since may be in the wrong order; only who knows the trigger can tell. */
+export function shapeBroken(table: TableName, what: string): TidemarkError {
   const name = formatTable(table);
-  throw captureBroken(
-    name,
-    `${name} is captured by shape ${shape}, but now needs ${needed.shape}, since ${needed.reason}.`,
+  const oid = quoteLiteral(quoteTable(table));
+  return new TidemarkError(
+    "TM-CAPTURE-BROKEN",
+    `Capture of ${name} is broken: ${what}. Changes made since may be logged in the wrong order.`,
+    {
+      fix: `If it has written no row of ${name} yet: UPDATE tidemark.layouts SET retired_at = now() WHERE table_oid = ${oid}::regclass AND retired_at IS NULL; then run again. Else copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.`,
+      details: { table: name },
+    },
   );
 }
 

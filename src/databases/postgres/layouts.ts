@@ -11,6 +11,8 @@ export interface StoredLayout extends Layout {
   readonly signature: string;
   /** Is the row logged as the table has it, whatever columns that are? */
   readonly wholeRow: boolean;
+  /** Taken back: by a later layout, or by someone who knows that nothing was missed. */
+  readonly retired: boolean;
   /** A scan must leave out tables that inherit from this one. */
   readonly only: boolean;
 }
@@ -38,12 +40,14 @@ interface StoredFacts {
 /** All layouts of the timeline by id, old ones included. */
 export async function loadLayouts(connection: Connection): Promise<Map<number, StoredLayout>> {
   const rows = await connection.rows(
-    `SELECT id, table_oid, schema_name, table_name, columns, key, filters, shape, signature
+    `SELECT id, table_oid, schema_name, table_name, columns, key, filters, shape, signature,
+       retired_at IS NOT NULL
      FROM tidemark.layouts ORDER BY id`,
   );
   return new Map(
     (rows as string[][]).map((row) => {
-      const [id, oid, schema, name, columns, key, filters, shape, text] = row as [
+      const [id, oid, schema, name, columns, key, filters, shape, text, retired] = row as [
+        string,
         string,
         string,
         string,
@@ -68,6 +72,7 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
           signature: live,
           wholeRow,
           only,
+          retired: retired === "t",
         },
       ];
     }),

@@ -20,6 +20,7 @@ function layout(id: number, columns: readonly [number: number, name: string][]):
     signature: JSON.stringify(columns.map(([number, name]) => [number, name, "text"])),
     wholeRow: true,
     only: false,
+    retired: false,
   };
 }
 

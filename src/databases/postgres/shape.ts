@@ -26,6 +26,11 @@ export function isEnough(installed: Shape, needed: Shape): boolean {
   return STRENGTH[installed] >= STRENGTH[needed];
 }
 
+/** For people. */
+export function insufficient(installed: Shape, { shape, reason }: ShapeChoice): string {
+  return `it is captured by shape ${installed}, but now needs ${shape}, since ${reason}`;
+}
+
 const STRENGTH: Readonly<Record<Shape, number>> = { statement: 0, row: 1, "row-current": 2 };
 
 export interface ShapeChoice {
