@@ -19,13 +19,8 @@ export async function applyEffect(
   effect: NetEffect,
   tables: readonly SyncTable[],
 ): Promise<void> {
-  const ways = [
-    () => applySets(transaction, effect, tables),
-    ...(mayStepThrough(transaction, effect) ? [() => applyOrdered(transaction, effect)] : []),
-    ...(mayWriteAnew(transaction, effect) ? [() => applyAnew(transaction, effect, tables)] : []),
-  ];
   let objection: unknown;
-  for (const way of ways) {
+  for (const way of waysToApply(transaction, effect, tables)) {
     try {
       return await transaction.attempt(way);
     } catch (error) {
@@ -34,6 +29,17 @@ export async function applyEffect(
     }
   }
   throw objection;
+}
+
+/** One after the other, since the first nearly always does. */
+function* waysToApply(
+  transaction: TargetTransaction,
+  effect: NetEffect,
+  tables: readonly SyncTable[],
+): Generator<() => Promise<void>> {
+  yield () => applySets(transaction, effect, tables);
+  if (mayStepThrough(transaction, effect)) yield () => applyOrdered(transaction, effect);
+  if (mayWriteAnew(transaction, effect)) yield () => applyAnew(transaction, effect, tables);
 }
 
 /** Are there keys given up whose deletion a foreign key of the target would carry on to other rows? */

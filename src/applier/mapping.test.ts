@@ -52,6 +52,31 @@ describe("mapping of a layout", () => {
     expect(mapping.effectOf(change({ keyBefore: ["2"], row: ["2"] })).gone).toEqual([]);
   });
 
+  it("tells a key given up from one deleted", () => {
+    const mapping = new LayoutMapping(table(["id"]), layout(["id"]));
+    const moved = (parts: Partial<Change>) => mapping.effectOf(change(parts)).moved;
+    expect(moved({ keyBefore: ["1"], row: ["2"] })).toBe(true);
+    expect(moved({ keyBefore: ["1"] })).toBe(true);
+    expect(moved({ op: "delete", keyBefore: ["1"] })).toBe(false);
+    expect(moved({ row: ["1"] })).toBe(false);
+    const filtered = new LayoutMapping(table(["id"], { filter: () => false }), layout(["id"]));
+    expect(filtered.effectOf(change({ keyBefore: ["1"], row: ["2"] }))).toMatchObject({
+      gone: [["1"], ["2"]],
+      moved: false,
+    });
+  });
+
+  it("applies, ignores or refuses a truncate, as the rule says", () => {
+    const clear = (truncate: "apply" | "ignore" | "stop") =>
+      new LayoutMapping(table(["id"], { truncate }), layout(["id"])).effectOf(
+        change({ op: "truncate" }),
+      ).clear;
+    expect([clear("apply"), clear("ignore")]).toEqual([true, false]);
+    expect(() => clear("stop")).toThrow(
+      expect.objectContaining({ code: "TM-TRUNCATE-REFUSED" }) as Error,
+    );
+  });
+
   it("takes away a row that leaves the filter, by whichever filter", () => {
     const leaves = { gone: [["1"]], row: null };
     const sql = new LayoutMapping(table(["id"], { where: "b" }), layout(["id"], ["a", "b"]));

@@ -87,6 +87,19 @@ describe("net effect", () => {
     expect(fresh).toEqual([true, false, false]);
   });
 
+  it("tells keys that were given up from those deleted, and those that came back", () => {
+    const net = new NetEffect();
+    const movesAndReturns = () => [net.tables[0]?.moves, net.tables[0]?.returns];
+    net.add({ ...empty, gone: [["1"]] });
+    expect(movesAndReturns()).toEqual([false, false]);
+    net.add({ ...empty, gone: [["2"]], moved: true, row: ["3", "a"] });
+    expect(movesAndReturns()).toEqual([true, false]);
+    net.add(put("1", "again"));
+    expect(movesAndReturns()).toEqual([true, true]);
+    const moved = [...(net.tables[0]?.rows.values() ?? [])].filter((outcome) => outcome.moved);
+    expect(moved.map((outcome) => outcome.key)).toEqual([["2"]]);
+  });
+
   it("takes 1.0 and 1.00 for one decimal key", () => {
     const bound = {
       ...table.bound,

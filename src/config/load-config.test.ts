@@ -42,6 +42,20 @@ function errorOf(work: () => unknown): TidemarkError {
   throw new Error("nothing was thrown");
 }
 
+test("what TRUNCATE does is said for a sync, and otherwise for a table", () => {
+  const text = `databases: { a: "sqlite:a.db", b: "sqlite:b.db" }
+syncs:
+  - { from: a, to: b, truncate: stop, tables: [t, { table: u, truncate: ignore }] }
+`;
+  expect(load(text).syncs[0]?.tables).toEqual([
+    { truncate: "stop", table: "t" },
+    { truncate: "ignore", table: "u" },
+  ]);
+  const wrong = errorOf(() => load(text.replace("stop", "perhaps")));
+  expect(wrong.code).toBe("TM-CONFIG-INVALID");
+  expect(wrong.message).toContain("apply, ignore or stop");
+});
+
 test("a config becomes one definition per pair, with defaults, sizes in bytes and absolute paths", () => {
   const definition = load(GOOD, { REPORTS_PASSWORD: "s3cret" });
   expect(definition.databases).toEqual([

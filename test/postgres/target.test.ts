@@ -49,6 +49,47 @@ describe.each(SERVERS)("%s as target", (kind) => {
       hash: `h${batch}`,
     });
 
+    it("keeps the tables' own triggers on when references are put off, as far as they can be", async () => {
+      const column = (name: string) =>
+        ({
+          name,
+          type: INTEGER,
+          nativeType: "integer",
+          sourceKind: "postgres",
+          nullable: true,
+        }) as const;
+      const table = (name: string) => ({
+        name: { schema: "public", name },
+        columns: [column("id"), column("up")],
+        key: ["id"],
+      });
+      const { session, plan, rows } = await start(
+        [table("parents"), table("children")],
+        `CREATE TABLE parents (id int PRIMARY KEY, up int);
+         CREATE TABLE children (id int PRIMARY KEY, up int REFERENCES parents DEFERRABLE);
+         CREATE TABLE counted (id int);
+         CREATE FUNCTION count_one() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN INSERT INTO counted VALUES (NEW.id); RETURN NULL; END';
+         CREATE TRIGGER count_one AFTER INSERT ON children FOR EACH ROW EXECUTE FUNCTION count_one()`,
+      );
+      const [parents, children] = plan.tables as [BoundTable, BoundTable];
+      const before = await session.load();
+      const transaction = await session.begin(before, { postponed: true });
+      expect(transaction.enforcing).toBe(true);
+      await transaction.attempt(() => transaction.put(children, [["1", "7"]]));
+      await transaction.attempt(() => transaction.put(parents, [["7", null]]));
+      await transaction.verify([parents, children]);
+      await transaction.commit(next(before, 1));
+      expect(await rows("SELECT id FROM counted")).toEqual([[1]]);
+
+      const orphan = await session.begin(next(before, 1), { postponed: true });
+      await orphan.attempt(() => orphan.put(children, [["2", "8"]]));
+      await expect(orphan.verify([children])).rejects.toMatchObject({
+        code: "TM-APPLY-CONSTRAINT",
+      });
+      await orphan.rollback();
+    });
+
     it("writes rows and progress in one transaction", async () => {
       const { session, rows, table } = await start([people()]);
       const before = await session.load();

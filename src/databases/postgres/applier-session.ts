@@ -12,7 +12,9 @@ import type { WritableTable } from "./apply-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
+import { schemaOf } from "./identifiers.ts";
 import { ensureProgress, loadProgress, progressValues } from "./progress.ts";
+import { formatArrayText } from "./row-text.ts";
 import { factsOf, loadStanding } from "./target-tables.ts";
 import { PostgresTransaction } from "./target-transaction.ts";
 
@@ -79,7 +81,10 @@ class PostgresApplierSession implements ApplierSession {
 
   async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
     const { relaxed = false, postponed = false } = options;
-    const enforcing = !((relaxed || postponed) && (await this.#mayRelaxNow()));
+    const mayRelax =
+      (relaxed && (await this.#mayRelaxNow())) ||
+      (postponed && (await this.#mayRelaxNow()) && !(await this.#hasTriggers()));
+    const enforcing = !mayRelax;
     const modes = { enforcing, deferring: postponed };
     const transaction = new PostgresTransaction(this.#parts, modes, expected, (next) => {
       this.#known = next;
@@ -108,6 +113,19 @@ class PostgresApplierSession implements ApplierSession {
     const [row] = await this.#parts.connection.rows(
       `SELECT NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
        WHERE p.pronamespace = to_regnamespace('tidemark'))`,
+    );
+    return row?.[0] === "t";
+  }
+
+  /** Changes that come after the copy fire the target's own triggers: none of them may go by unseen. */
+  async #hasTriggers(): Promise<boolean> {
+    const names = [...this.#parts.tables.values()].map(({ bound }) => bound.name);
+    const [row] = await this.#parts.connection.rows(
+      `SELECT EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN unnest($1::text[], $2::text[]) AS w(schema, name) ON w.schema = n.nspname AND w.name = c.relname
+         WHERE NOT t.tgisinternal AND t.tgenabled = 'O')`,
+      [formatArrayText(names.map(schemaOf)), formatArrayText(names.map(({ name }) => name))],
     );
     return row?.[0] === "t";
   }
