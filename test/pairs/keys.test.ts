@@ -3,7 +3,13 @@
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { Random, testSeed } from "../support/random.ts";
-import { type Dialect, dialectOf, type SqlClient, transaction } from "../support/sql-client.ts";
+import {
+  type Dialect,
+  dialectOf,
+  isConstraint,
+  type SqlClient,
+  transaction,
+} from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import {
   asTarget,
@@ -166,7 +172,14 @@ async function bedWithRows(pair: TestPair): Promise<TestBed> {
     pair.target,
     [LOCKERS, SHELVES].map((table) => asTarget(table, pair.source, pair.target)),
   );
-  if (source.dialect === "postgres") await makeDeferrable(source, SHELVES.name);
+  if (source.dialect === "postgres") {
+    await makeDeferrable(source, SHELVES.name, "PRIMARY KEY (id)", "pkey");
+    await makeDeferrable(source, SHELVES.name, "UNIQUE (slot)", "slot_key");
+  }
+  const target = await bed.sql("target");
+  if (target.dialect === "postgres") {
+    await makeDeferrable(target, LOCKERS.name, "UNIQUE (slot)", "slot_key");
+  }
   await transaction(source, async () => {
     for (let id = 1; id <= 13; id++) {
       for (const table of [LOCKERS, SHELVES]) {
@@ -177,11 +190,14 @@ async function bedWithRows(pair: TestPair): Promise<TestBed> {
   return bed;
 }
 
-async function makeDeferrable(sql: SqlClient, table: string): Promise<void> {
-  await sql.run(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_pkey`);
-  await sql.run(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_slot_key`);
-  await sql.run(`ALTER TABLE ${table} ADD PRIMARY KEY (id) DEFERRABLE`);
-  await sql.run(`ALTER TABLE ${table} ADD UNIQUE (slot) DEFERRABLE`);
+async function makeDeferrable(
+  sql: SqlClient,
+  table: string,
+  constraint: string,
+  name: string,
+): Promise<void> {
+  await sql.run(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_${name}`);
+  await sql.run(`ALTER TABLE ${table} ADD ${constraint} DEFERRABLE`);
 }
 
 /** Starts the sync; gives what plays a game at the source and sees how it ends at the target. */
@@ -258,10 +274,4 @@ async function trade(sql: SqlClient, table: string, [one, other]: [number, numbe
     `UPDATE ${table} SET slot = CASE id WHEN ${one} THEN ? ELSE ? END WHERE id IN (?, ?)`,
     [slotOf(other), slotOf(one), one, other],
   );
-}
-
-/** Unique violations, and what PostgreSQL says of the transaction after one. */
-function isConstraint(error: unknown): boolean {
-  const { code, errno, errcode } = error as { code?: string; errno?: number; errcode?: number };
-  return code === "23505" || errno === 1062 || ((errcode ?? 0) & 0xff) === 19;
 }

@@ -2,7 +2,8 @@
 // target; and the target's own hold, in whatever order a transaction of the source wrote its rows.
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
-import { dialectOf, type SqlClient, transaction } from "../support/sql-client.ts";
+import { Random, testSeed } from "../support/random.ts";
+import { dialectOf, isConstraint, type SqlClient, transaction } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { asTarget, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -36,6 +37,21 @@ const BADGES: TestTable = {
   references: { team: "teams" },
   actions: { team: "ON DELETE SET NULL ON UPDATE CASCADE" },
 };
+/** With its notes, three levels below a company. */
+const MEMBERS: TestTable = {
+  name: "members",
+  columns: { id: "integer", team: "integer" },
+  key: ["id"],
+  references: { team: "teams" },
+  actions: { team: BOTH },
+};
+const NOTES: TestTable = {
+  name: "notes",
+  columns: { id: "integer", member: "integer", text: "varchar" },
+  key: ["id"],
+  references: { member: "members" },
+  actions: { member: "ON DELETE CASCADE" },
+};
 const NODES: TestTable = {
   name: "nodes",
   columns: { id: "integer", up: "integer" },
@@ -49,7 +65,7 @@ const DESKS: TestTable = {
   columns: { id: "integer", team: "integer" },
   key: ["id"],
 };
-const FAMILY: readonly TestTable[] = [COMPANIES, TEAMS, SEATS, BADGES, NODES];
+const FAMILY: readonly TestTable[] = [COMPANIES, TEAMS, SEATS, BADGES, MEMBERS, NOTES, NODES];
 
 const PARENTS: TestTable = { name: "parents", columns: { id: "integer" }, key: ["id"] };
 const CHILDREN: TestTable = {
@@ -128,6 +144,26 @@ function registerReferenceTests(pair: TestPair): void {
     await play("DELETE FROM teams WHERE id IN (50, 51)", "DELETE FROM companies");
   });
 
+  test("random changes of a family", async () => {
+    const random = new Random(testSeed());
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const source = await bed.sql("source");
+    await createTables(source, pair.source, FAMILY);
+    await createTables(
+      await bed.sql("target"),
+      pair.target,
+      FAMILY.map((table) => asTarget(table, pair.source, pair.target)),
+    );
+    await transaction(source, () => insertFamily(source));
+    const tables = FAMILY.map(({ name }) => name);
+    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+    for (let round = 0; round < 10; round++) {
+      for (let n = random.between(1, 4); n > 0; n--) await randomTransaction(source, random);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      for (const table of FAMILY) await bed.expectSame(table);
+    }
+  });
+
   test("children before their parents, a tree in reverse, a circle of two tables", async () => {
     await using bed = await bedWithLateParents(pair);
     const source = await bed.sql("source");
@@ -180,6 +216,48 @@ function registerReferenceTests(pair: TestPair): void {
   });
 }
 
+/** What a rule of the source forbids undoes the whole transaction there. */
+async function randomTransaction(source: SqlClient, random: Random): Promise<void> {
+  await source.begin();
+  try {
+    for (let n = random.between(1, 6); n > 0; n--) await source.run(randomChange(random));
+    await source.commit();
+  } catch (error) {
+    if (!isConstraint(error)) throw error;
+    await source.rollback();
+  }
+}
+
+function randomChange(random: Random): string {
+  const id = (table: string) => (table === "companies" ? random.between(1, 8) : team());
+  const team = () => random.between(1, 8) * 10 + random.between(0, 1);
+  const table = random.pick(["companies", "teams", "members"]);
+  switch (random.pick(["delete", "move", "rename", "add", "turn", "badge", "node", "prune"])) {
+    case "delete":
+      return `DELETE FROM ${table} WHERE id = ${id(table)}`;
+    case "move":
+      return `UPDATE ${table} SET id = ${id(table)} WHERE id = ${id(table)}`;
+    case "rename":
+      return `UPDATE companies SET name = 'company ${random.between(1, 8)}' WHERE id = ${id("companies")}`;
+    case "add":
+      if (table === "companies") {
+        const company = id(table);
+        return `INSERT INTO companies (id, name) VALUES (${company}, 'company ${company}')`;
+      }
+      return table === "teams"
+        ? `INSERT INTO teams (id, company) VALUES (${team()}, ${id("companies")})`
+        : `INSERT INTO members (id, team) VALUES (${team()}, ${team()})`;
+    case "turn":
+      return `UPDATE teams SET company = ${id("companies")} WHERE id = ${team()}`;
+    case "badge":
+      return `UPDATE badges SET team = ${team()} WHERE id = ${team()}`;
+    case "node":
+      return `INSERT INTO nodes (id, up) VALUES (${random.between(1, 30)}, ${random.between(1, 30)})`;
+    case "prune":
+      return `DELETE FROM nodes WHERE id = ${random.between(1, 12)}`;
+  }
+}
+
 async function insertFamily(sql: SqlClient): Promise<void> {
   for (let company = 1; company <= 6; company++) {
     await insertRow(sql, COMPANIES, { id: company, name: `company ${company}` });
@@ -187,6 +265,10 @@ async function insertFamily(sql: SqlClient): Promise<void> {
       await insertRow(sql, TEAMS, { id: team, company });
       for (const n of [1, 2]) await insertRow(sql, SEATS, { team, n, person: `p${n}` });
       await insertRow(sql, BADGES, { id: team, team, code: `b${team}` });
+      await insertRow(sql, MEMBERS, { id: team, team });
+      for (const id of [team * 10, team * 10 + 1]) {
+        await insertRow(sql, NOTES, { id, member: team, text: `n${id}` });
+      }
     }
   }
   const tree = [null, 1, 2, 3, 1, null, 6];

@@ -32,6 +32,25 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair)
   describe.skipIf(!available(pair))("", () => registerTruncateTests(pair));
 });
 
+test.skipIf(!available({ source: "mariadb", target: "sqlite", queue: "embedded" }))(
+  "stops the sync where no trigger sees it",
+  async () => {
+    await using bed = await TestBed.make({ source: "mariadb", target: "sqlite" });
+    const source = await bed.sql("source");
+    await createTables(source, "mariadb", [OTHERS]);
+    await insertRow(source, OTHERS, { id: 1, note: "kept at the target" });
+    const pipeline = await bed.start(
+      bed.define([{ from: "source", to: "target", tables: [OTHERS.name] }]),
+    );
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("TRUNCATE TABLE others");
+    await expect(pipeline.finished).rejects.toSatisfy((error) =>
+      isTidemarkError(error, "TM-TRUNCATE-UNSEEN"),
+    );
+    expect(await contents(await bed.sql("target"), OTHERS)).toHaveLength(1);
+  },
+);
+
 function registerTruncateTests(pair: TestPair): void {
   async function bedWithRows(): Promise<TestBed> {
     const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);

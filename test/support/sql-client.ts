@@ -84,6 +84,15 @@ export function isTransient(error: unknown): boolean {
   );
 }
 
+/** Does a unique or a foreign key object? */
+export function isConstraint(error: unknown): boolean {
+  const { code, errno, errcode } = error as { code?: string; errno?: number; errcode?: number };
+  if (code === "23505" || code === "23503") return true;
+  // 1761: a cascade would lead to a duplicate.
+  if ([1062, 1451, 1452, 1761].includes(errno ?? 0)) return true;
+  return ((errcode ?? 0) & 0xff) === 19;
+}
+
 const TEXT_ONLY = { getTypeParser: () => (text: string) => text };
 
 class PostgresSql implements SqlClient {
