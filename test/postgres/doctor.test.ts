@@ -60,7 +60,8 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     const admin = await connect(database.url);
     const role = `poor_${database.url.split("_").at(-1)}`;
     await admin.query(
-      `CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE ${role} LOGIN PASSWORD 'x';`,
+      `CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, t int CONSTRAINT c_t REFERENCES t);
+       CREATE ROLE ${role} LOGIN PASSWORD 'x';`,
     );
     open.push({
       close: async () => {
@@ -85,5 +86,18 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     await admin.query("INSERT INTO t VALUES (1)");
     expect((await log?.batches.cut())?.header?.batch).toBe(1);
     await log?.close();
+
+    // Nor may a poor role put off the foreign keys of a target.
+    const target = await postgres.openTarget(optionsOf(url.href));
+    open.push(target);
+    const fixed = async () => {
+      const name = { schema: "public", name: "c" };
+      const findings = await target.diagnose([{ name, columns: [], key: ["id"] }]);
+      return findings.filter(({ check }) => check === "foreign-keys-fixed");
+    };
+    const [finding] = await fixed();
+    expect(finding?.message).toContain("c_t");
+    await admin.query(/GRANT [^;]*/.exec(finding?.fix ?? "")?.[0] ?? "");
+    expect(await fixed()).toEqual([]);
   });
 });

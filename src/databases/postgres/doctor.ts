@@ -9,6 +9,7 @@ import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { missingSourceObjects } from "./ours.ts";
+import { postponeFindings } from "./references.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** A transaction older than this holds back its own changes, and the space of the log. */
@@ -49,6 +50,10 @@ export async function diagnoseTarget(
     ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
     ...(await rowSecurityFindings(connection, standing)),
     ...(await targetTriggerFindings(connection, standing)),
+    ...(await postponeFindings(
+      connection,
+      standing.map(({ oid }) => oid),
+    )),
   ];
 }
 

@@ -1,3 +1,4 @@
+import type { Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { findTables } from "./catalog.ts";
@@ -39,6 +40,41 @@ export async function cascadingTables(
   );
   return new Set(rows.map(([oid]) => oid as string));
 }
+
+/** Foreign keys that can neither be put off nor switched off: told before one transaction needs it. */
+export async function postponeFindings(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<readonly Finding[]> {
+  const [row] = await connection.rows(FIXED_KEYS, [formatArrayText(oids)]);
+  const [names, version, superuser, role] = row ?? [];
+  if (!names || superuser === "on") return [];
+  const grants = Number(version) >= 150_000;
+  if (grants && (await mayBeGranted(connection))) return [];
+  const grant = `GRANT SET ON PARAMETER session_replication_role TO ${quoteIdentifier(role ?? "")};`;
+  const alter = "ALTER TABLE … ALTER CONSTRAINT … DEFERRABLE;";
+  return [
+    {
+      check: "foreign-keys-fixed",
+      severity: "warning",
+      message: `The role cannot put off the foreign keys ${names}: a transaction that keeps them only at its end, larger than is applied at a time, would stop the sync.`,
+      fix: grants ? `${grant} or ${alter}` : alter,
+    },
+  ];
+}
+
+async function mayBeGranted(connection: Connection): Promise<boolean> {
+  const [row] = await connection.rows(
+    "SELECT has_parameter_privilege('session_replication_role', 'SET')",
+  );
+  return row?.[0] === "t";
+}
+
+const FIXED_KEYS = `
+SELECT string_agg(DISTINCT conname, ', ' ORDER BY conname), current_setting('server_version_num'),
+       current_setting('is_superuser'), current_user
+FROM pg_constraint
+WHERE contype = 'f' AND NOT condeferrable AND conparentid = 0 AND conrelid = ANY ($1::oid[])`;
 
 interface Side {
   readonly name: TableName;
