@@ -32,7 +32,7 @@ import {
   triggerNames,
   triggersHash,
 } from "./triggers.ts";
-import { loadTableIds, storeTableId, truncated } from "./truncation.ts";
+import { loadTableIds, storeTableId, type TableIds, truncated } from "./truncation.ts";
 
 /** What is to be done for one table. */
 interface TableCapture {
@@ -196,10 +196,7 @@ export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTr
 }
 
 /** Throws TM-TRUNCATE-UNSEEN. */
-function assertNotTruncated(
-  layout: StoredLayout,
-  tableIds: ReadonlyMap<string, string> | null,
-): void {
+function assertNotTruncated(layout: StoredLayout, tableIds: TableIds | null): void {
   const now = tableIds?.get(layout.table.name);
   if (layout.tableId === null || now === undefined || now === layout.tableId) return;
   throw truncated(layout);

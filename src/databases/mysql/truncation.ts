@@ -1,31 +1,42 @@
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Session } from "./connection.ts";
+import { likeness, likenessOfFile } from "./file-names.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LAYOUTS, LOG } from "./ours.ts";
+
+/** The numbers of tables, by the name of each. */
+export interface TableIds {
+  /** The number, or those of all partitions. */
+  get(table: string): string | undefined;
+}
 
 /**
  * TRUNCATE fires no trigger, but it makes the table anew for the engine, which numbers it anew. So do
  * a rebuild (OPTIMIZE, some kinds of ALTER) and everything that swaps a table or a partition.
  *
- * By table name, the number, or those of all partitions. Null without the right to read them.
+ * Null without the right to read them. Tables that the engine's names do not tell apart share theirs:
+ * a TRUNCATE of one is then taken for one of all, which stops too much rather than too little.
  */
-export async function loadTableIds(session: Session): Promise<ReadonlyMap<string, string> | null> {
-  const plain = (part: string) =>
-    `CONVERT(CONVERT(CAST(${part} AS BINARY) USING filename) USING utf8mb4)`;
+export async function loadTableIds(session: Session): Promise<TableIds | null> {
+  const { database, flavour } = session;
   try {
     const rows = await session.rows(
-      `SELECT ${plain("SUBSTRING_INDEX(SUBSTRING_INDEX(NAME, '/', -1), '#', 1)")}, TABLE_ID
-       FROM information_schema.${session.flavour.tableIds}
-       WHERE ${plain("SUBSTRING_INDEX(NAME, '/', 1)")} = DATABASE() ORDER BY TABLE_ID`,
+      `SELECT NAME, TABLE_ID FROM information_schema.${flavour.tableIds}
+       WHERE NAME LIKE ? ORDER BY TABLE_ID`,
+      [`${database.replace(/[^a-z0-9]+/giu, "%")}/%`],
     );
     const ids = new Map<string, string>();
-    for (const [name, id] of rows) {
-      const known = ids.get(name ?? "");
-      ids.set(name ?? "", known === undefined ? (id ?? "") : `${known},${id}`);
+    for (const [file, id] of rows) {
+      const [folder = "", name = ""] = (file ?? "").split("/");
+      if (likenessOfFile(folder) !== likeness(database)) continue;
+      // What follows the sign is a partition.
+      const table = likenessOfFile(name.split("#")[0] ?? "");
+      const known = ids.get(table);
+      ids.set(table, known === undefined ? (id ?? "") : `${known},${id}`);
     }
-    return ids;
+    return { get: (table) => ids.get(likeness(table)) };
   } catch (error) {
     if (isTidemarkError(error, "TM-GRANT-MISSING")) return null;
     throw error;
