@@ -157,6 +157,15 @@ describe.each(SERVERS)("%s as source", (kind) => {
       expect(await lines(log)).toEqual(["insert f,21", "delete 21"]);
     });
 
+    it("refuses a table together with a part of it", async () => {
+      const ddl = `CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)`;
+      await expect(start(ddl, ["p", "p1"])).rejects.toMatchObject({
+        code: "TM-TABLE-UNSUPPORTED",
+        details: { table: "public.p1" },
+      });
+    });
+
     it("stops when a trigger comes later that needs another shape", async () => {
       const { application, log, database } = await start(
         "CREATE TABLE t (id int PRIMARY KEY, n int)",

@@ -28,7 +28,7 @@ import {
 } from "./layouts.ts";
 import { withShortLocks } from "./locks.ts";
 import { missingSourceObjects } from "./ours.ts";
-import { partitionStatements } from "./partitions.ts";
+import { partitionStatements, refuseParts } from "./partitions.ts";
 import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
 
 /** What is to be done for one table. */
@@ -87,6 +87,7 @@ export async function prepareCaptures(
     tables.map((table) => table.schema.name),
   );
   const oids = tables.map((table) => foundTable(found, table).oid);
+  await refuseParts(connection, oids);
   const [shapes, columns, states, bodies] = await Promise.all([
     chooseShapes(connection, oids),
     loadColumns(connection, oids),

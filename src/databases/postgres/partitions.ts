@@ -1,3 +1,4 @@
+import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureSpec } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable } from "./identifiers.ts";
@@ -16,6 +17,23 @@ export function partitionFunctionName(oid: string): string {
 /** Marks, until the statement ends, that the table as a whole is being truncated. */
 export function truncatingSetting(oid: string): string {
   return `tidemark.truncating_${oid}`;
+}
+
+/** Throws TM-TABLE-UNSUPPORTED when one of these tables is a part of another: its rows would be logged twice. */
+export async function refuseParts(connection: Connection, oids: readonly string[]): Promise<void> {
+  const [found] = await connection.rows(
+    `SELECT p.oid::regclass, a.relid::regclass
+     FROM unnest($1::oid[]) AS p(oid), pg_partition_ancestors(p.oid) AS a
+     WHERE a.relid <> p.oid AND a.relid = ANY ($1::oid[])`,
+    [`{${oids.join(",")}}`],
+  );
+  if (found === undefined) return;
+  const [part, whole] = found as [string, string];
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `${part} is a partition of ${whole}, and both are to be captured: its rows would be logged twice.`,
+    { fix: `Leave ${part} out: ${whole} brings its rows.`, details: { table: part } },
+  );
 }
 
 /** The statements that give each partition its trigger, where it is missing. */
