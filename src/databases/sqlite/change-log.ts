@@ -17,6 +17,9 @@ import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
 /** Polling starts here after a change and slows down while nothing comes. */
 const POLL_MIN_MS = 2;
 const POLL_MAX_MS = 20;
+/** Where nothing has come for so long, looks are fewer. */
+const QUIET_AFTER_MS = 1_000;
+const POLL_QUIET_MS = 50;
 const POLL_GROWTH = 1.15;
 /** Rows whose size is taken for the average. */
 const SAMPLE_ROWS = 200;
@@ -29,6 +32,7 @@ export class SqliteChangeLog implements ChangeLog {
   readonly #layouts: Layouts;
   readonly #lease: Lease;
   #pollMs = POLL_MIN_MS;
+  #quietSince = performance.now();
 
   private constructor(connection: Connection, identity: Identity, layouts: Layouts, lease: Lease) {
     this.timeline = identity.timeline;
@@ -71,11 +75,14 @@ export class SqliteChangeLog implements ChangeLog {
         );
         if (typeof newest === "bigint" && newest > this.batches.seen) {
           this.#pollMs = POLL_MIN_MS;
+          this.#quietSince = performance.now();
           return;
         }
       }
       await sleep(this.#pollMs, undefined, { signal }).catch(ifAborted(signal));
-      this.#pollMs = Math.min(this.#pollMs * POLL_GROWTH, POLL_MAX_MS);
+      const isQuiet = performance.now() - this.#quietSince > QUIET_AFTER_MS;
+      const slowest = isQuiet ? POLL_QUIET_MS : POLL_MAX_MS;
+      this.#pollMs = Math.min(this.#pollMs * POLL_GROWTH, slowest);
     }
   }
 
