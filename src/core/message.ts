@@ -70,50 +70,67 @@ type WireTransaction = [id: string | null, origin: string | null, hops: readonly
 const OPS: Record<Operation, string> = { insert: "i", update: "u", delete: "d", truncate: "t" };
 const OP_NAMES = new Map(Object.entries(OPS).map(([name, op]) => [op, name as Operation]));
 
-/**
- * Encodes changes into messages, each yielded group being the fragments of one piece. The last
- * piece is known only at the end, so one piece is held back: memory is two pieces and a page.
- */
-export async function* encodePieces(
+/** Encodes changes into messages, each yielded group being the fragments of one piece. */
+export function encodePieces(
   envelope: Envelope,
   pages: AsyncIterable<readonly Change[]>,
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
-  const head = encodeHead(envelope);
+  return toPieces(envelope, bodiesOfChanges(encodeHead(envelope), pages), maxMessageBytes);
+}
+
+/** The rows of a chunk, untouched, cut into pieces at the ends of lines. */
+export function encodeLines(
+  envelope: Envelope,
+  layout: number,
+  content: ChunkLines,
+  maxMessageBytes: number,
+): AsyncGenerator<QueueMessage[]> {
+  const head = `${encodeHead(envelope)},"layout":${layout},"filtered":${content.filtered}`;
+  return toPieces(envelope, bodiesOfLines(head, content.bytes), maxMessageBytes);
+}
+
+/** The last piece is known only at the end, so one is held back: memory is two pieces and a page. */
+async function* toPieces(
+  envelope: Envelope,
+  bodies: AsyncIterable<Buffer>,
+  maxMessageBytes: number,
+): AsyncGenerator<QueueMessage[]> {
   let held: Buffer | null = null;
   let piece = 0;
+  for await (const body of bodies) {
+    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
+    held = body;
+  }
+  if (held !== null) yield toMessages(envelope, held, piece, true, maxMessageBytes);
+}
+
+/** At least one body, be it empty. */
+async function* bodiesOfChanges(
+  head: string,
+  pages: AsyncIterable<readonly Change[]>,
+): AsyncGenerator<Buffer> {
+  let isFirst = true;
   let body = new PieceBuilder(head);
   for await (const page of pages) {
     for (const change of page) {
       body.add(change);
       if (body.length < PIECE_CHARACTERS) continue;
-      if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
-      held = Buffer.from(body.finish(), "utf8");
+      yield Buffer.from(body.finish(), "utf8");
+      isFirst = false;
       body = new PieceBuilder(head);
     }
   }
-  if (!body.empty || held === null) {
-    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
-    held = Buffer.from(body.finish(), "utf8");
-  }
-  yield toMessages(envelope, held, piece, true, maxMessageBytes);
+  if (isFirst || !body.empty) yield Buffer.from(body.finish(), "utf8");
 }
 
-/** The rows of a chunk, untouched, cut into pieces at the ends of lines. */
-export async function* encodeLines(
-  envelope: Envelope,
-  layout: number,
-  { bytes: chunks, filtered }: ChunkLines,
-  maxMessageBytes: number,
-): AsyncGenerator<QueueMessage[]> {
-  const head = encodeHead(envelope);
-  const toPiece = (parts: readonly Buffer[]) => {
+/** At least one body, be it empty. */
+async function* bodiesOfLines(head: string, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const join = (parts: readonly Buffer[]) => {
     const lines = parts.reduce((sum, part) => sum + countLines(part), 0);
-    const text = `${head},"layout":${layout},"filtered":${filtered},"lines":${lines}}\n`;
-    return Buffer.concat([Buffer.from(text, "utf8"), ...parts]);
+    return Buffer.concat([Buffer.from(`${head},"lines":${lines}}\n`, "utf8"), ...parts]);
   };
-  let held: Buffer | null = null;
-  let piece = 0;
+  let isFirst = true;
   let parts: Buffer[] = [];
   let size = 0;
   for await (const chunk of chunks) {
@@ -123,17 +140,12 @@ export async function* encodeLines(
       size += chunk.length;
       continue;
     }
-    parts.push(chunk.subarray(0, end));
-    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
-    held = toPiece(parts);
+    yield join([...parts, chunk.subarray(0, end)]);
+    isFirst = false;
     parts = [chunk.subarray(end)];
     size = chunk.length - end;
   }
-  if (size > 0 || held === null) {
-    if (held !== null) yield toMessages(envelope, held, piece++, false, maxMessageBytes);
-    held = toPiece(parts);
-  }
-  yield toMessages(envelope, held, piece, true, maxMessageBytes);
+  if (isFirst || size > 0) yield join(parts);
 }
 
 function encodeHead({ source, header, copy }: Envelope): string {

@@ -115,7 +115,7 @@ class KeyRanges {
     ];
   }
 
-  /** The key of the so-manieth row from the cursor on; no row when there are fewer. */
+  /** The key of the row that is number `rows` behind the cursor; no row when there are fewer. */
   keyAt(cursor: CursorState | null, upper: readonly string[], rows: number): Query {
     const after = cursor?.after ?? null;
     const values = [...(after ?? []), ...upper];
