@@ -11,6 +11,7 @@ import {
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
+import { Pace } from "../core/pace.ts";
 import { type Position, START } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
@@ -23,16 +24,18 @@ import { Arrivals, isComplete, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
-const HEARTBEAT_MS = 1_000;
 /** A resend asked for is given this long before it is asked for again. */
 const RESEND_PATIENCE_MS = 5_000;
 /** Documents are written again so often: a queue that lost them is whole again after that. */
-const RENEW_MS = 5_000;
+const RENEW_MS = 4_000;
 /** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
 const GAP_SILENCE_MS = 1_000;
 const MAX_GAP_SILENCE_MS = 60_000;
 /** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
 const HALF_BATCH_MS = 5_000;
+const HALF_BATCH_POLL_MS = 1_000;
+/** So long the rest of a chunk is awaited with what was written of it uncommitted. */
+const CHUNK_SILENCE_MS = 1_000;
 
 /**
  * Queue to target for one sync: takes batches in order, applies them with progress in one
@@ -235,13 +238,16 @@ export class Applier {
     { pieces, arrivals, confirmer, onHealthy }: Consuming,
   ): Promise<void> {
     let [reported, renewed] = [performance.now(), performance.now()];
+    const pace = new Pace();
     while (!this.#stop.signal.aborted) {
       // Between two transactions only: within one there is nothing to make durable.
       const due = work.open ? Number.POSITIVE_INFINITY : confirmer.dueInMs;
-      const found = await pieces.available(Math.min(HEARTBEAT_MS, due));
+      const untilReport = Math.max(0, reported + pace.everyMs - performance.now());
+      const found = await pieces.available(Math.min(untilReport, due));
       confirmer.throwIfFailed();
       const now = performance.now();
-      if (now - reported >= HEARTBEAT_MS) {
+      if (found || !this.#isSettled(work)) pace.moved();
+      if (now - reported >= pace.everyMs) {
         reported = now;
         this.#report(work.statusNow());
         if (work.copyIsSilent()) this.#putRequest(work);
@@ -252,10 +258,10 @@ export class Applier {
         this.#requests.renew();
       }
       if (!found) {
-        if (due < HEARTBEAT_MS) confirmer.flush();
+        if (due < untilReport) confirmer.flush();
         else await this.#checkIdle(work, stream, arrivals);
         // The rest of a chunk that does not come must not keep what was written of it open.
-        const isQuiet = arrivals.quietMs >= HEARTBEAT_MS;
+        const isQuiet = arrivals.quietMs >= CHUNK_SILENCE_MS;
         if (isQuiet) await this.#commitIfDue(work, true, { confirmer, onHealthy });
         continue;
       }
@@ -269,6 +275,11 @@ export class Applier {
       const { batch } = work.progress.position;
       await this.#commitIfDue(work, idle || batch < this.#unfinished, { confirmer, onHealthy });
     }
+  }
+
+  /** Is nothing known to be on its way? */
+  #isSettled(work: ApplierWork): boolean {
+    return work.inbox.atBoundary && work.states.pending === 0 && this.#resend === null;
   }
 
   async #commitIfDue(
@@ -291,7 +302,7 @@ export class Applier {
       const partial = mark !== null && mark.chunk === 0 && !isComplete(mark);
       if (!partial || mark.batch !== this.#unfinished) return;
       this.#report({});
-      await sleep(HEARTBEAT_MS, signal);
+      await sleep(HALF_BATCH_POLL_MS, signal);
     }
   }
 

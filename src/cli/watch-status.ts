@@ -2,22 +2,36 @@ import { sleep } from "../core/async.ts";
 import { toTidemarkError } from "../core/errors.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
 
+const QUIET_EVERY_MS = 2_000;
+
 /**
- * Shows a status twice a second until the signal aborts. Whoever shows it decides how often it prints.
- * A queue that is away for a while is no reason to end: the last status stays until it is back.
+ * Shows a status every so often until the signal aborts, twice a second by default; less often while
+ * nothing moves and nobody looks at a live screen. Whoever shows it decides how often it prints. A queue that is away for a while is no reason to end: the last status stays until it is back.
  */
 export async function watchStatus(
   read: () => Promise<PipelineStatus>,
   view: { update(status: PipelineStatus): void },
   signal: AbortSignal,
-  everyMs = 500,
+  { everyMs = 500, live = true }: { readonly everyMs?: number; readonly live?: boolean } = {},
 ): Promise<void> {
+  let shown = "";
+  let pauseMs = everyMs;
   while (!signal.aborted) {
     try {
-      view.update(await read());
+      const status = await read();
+      view.update(status);
+      const now = progressOf(status);
+      pauseMs = live || now !== shown ? everyMs : Math.max(everyMs, QUIET_EVERY_MS);
+      shown = now;
     } catch (error) {
       if (!toTidemarkError(error).retryable) throw error;
     }
-    await sleep(everyMs, signal);
+    await sleep(pauseMs, signal);
   }
+}
+
+function progressOf({ sources, syncs }: PipelineStatus): string {
+  const cut = sources.map(({ state, batch }) => [state, batch]);
+  const applied = syncs.map((sync) => [sync.state, sync.changesApplied, sync.rowsCopied]);
+  return JSON.stringify([cut, applied]);
 }

@@ -10,7 +10,6 @@ import { BatchHistory } from "./retention.ts";
 import { RelayWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
-const TEND_EVERY_MS = 1_000;
 const WOKEN = "woken";
 
 /**
@@ -98,7 +97,7 @@ export class Relay {
       onReady();
       while (!signal.aborted) {
         const busy = await work.step();
-        await work.tend(TEND_EVERY_MS, (status) => this.#report(status));
+        await work.tend((status) => this.#report(status));
         onHealthy();
         if (!busy) await this.#idle(log, work);
         else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
@@ -131,7 +130,7 @@ export class Relay {
   async #idle(log: ChangeLog, work: RelayWork): Promise<void> {
     const wake = new AbortController();
     const changes = log.waitForChanges(wake.signal);
-    const mail = this.#bell.wait(work.untilTend(TEND_EVERY_MS), this.#stop.signal);
+    const mail = this.#bell.wait(work.untilTendMs, this.#stop.signal);
     try {
       await Promise.race([changes, mail]);
     } finally {

@@ -9,9 +9,10 @@ import {
 } from "../core/documents.ts";
 import { isTidemarkError } from "../core/errors.ts";
 import { timelineHash } from "../core/hash.ts";
+import { Pace } from "../core/pace.ts";
 import type { BatchHeader } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
-import type { ChangeLog } from "../core/source.ts";
+import type { ChangeLog, LogStats } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import { type ChunkSize, Copies } from "./copies.ts";
 import { Linger } from "./linger.ts";
@@ -45,7 +46,9 @@ export class RelayWork {
   readonly #bell: Bell;
   #layouts: readonly Layout[] = [];
   #last: BatchHeader | null = null;
+  readonly #pace = new Pace();
   #tendedAt = 0;
+  #stats: LogStats | null = null;
   /** Purging and counting: the log and the queue take their time for it, and changes need not wait. */
   #tending: Promise<void> | null = null;
   #tendFailure: { readonly error: unknown } | null = null;
@@ -161,7 +164,9 @@ export class RelayWork {
     await this.#answerFences(fences);
     this.lingerMs = this.#linger.next();
     this.#log.observe?.(this.#linger.transactions);
-    return cut.header !== null || cut.chunk !== null;
+    const busy = cut.header !== null || cut.chunk !== null;
+    if (busy) this.#pace.moved();
+    return busy;
   }
 
   /** Nothing is under way any more when it resolves. */
@@ -170,7 +175,8 @@ export class RelayWork {
     await this.#tending;
   }
 
-  untilTend(everyMs: number): number {
+  get untilTendMs(): number {
+    const { everyMs } = this.#pace;
     if (this.#tending !== null) return everyMs;
     return Math.max(0, this.#tendedAt + everyMs - performance.now());
   }
@@ -179,11 +185,8 @@ export class RelayWork {
    * When it is time: checks that the queue still holds what was sent, then purges in the background
    * and tells how things stand.
    */
-  async tend(
-    everyMs: number,
-    report: (status: Partial<SourceStatus>) => Promise<void>,
-  ): Promise<void> {
-    if (this.untilTend(everyMs) > 0) return;
+  async tend(report: (status: Partial<SourceStatus>) => Promise<void>): Promise<void> {
+    if (this.untilTendMs > 0) return;
     this.#tendedAt = performance.now();
     if (!(await this.#publisher.inStep())) {
       this.#options.logger.warn({}, "the queue is not where it was left: filling in from the log");
@@ -200,11 +203,15 @@ export class RelayWork {
   async #purge(report: (status: Partial<SourceStatus>) => Promise<void>): Promise<void> {
     try {
       const stats = await this.#retention.tend(this.#last?.batch ?? 0);
+      // A log that shrinks goes on shrinking when asked again.
+      const { rows, bytes } = stats;
+      if (rows !== this.#stats?.rows || bytes !== this.#stats.bytes) this.#pace.moved();
+      this.#stats = stats;
       const queue = await this.#stream.stats();
       await report({
         ...this.started(),
-        logRows: stats.rows,
-        logBytes: stats.bytes,
+        logRows: rows,
+        logBytes: bytes,
         queueMessages: queue.messages,
         queueBytes: queue.bytes,
       });

@@ -98,7 +98,7 @@ async function follow(
   try {
     await Promise.race([pipeline.start(), interrupts.requested]);
     if (interrupts.exitCode !== null) return;
-    displays.push(watchStatus(() => pipeline.status(), view, ended.signal, 250));
+    displays.push(watchStatus(() => pipeline.status(), view, ended.signal, { everyMs: 250 }));
     displays.push(showNotices(pipeline, view, ended.signal));
     await Promise.race([interrupts.requested, pipeline.finished, writerFailed, ...displays]);
   } finally {

@@ -56,7 +56,9 @@ export const run: CommandModule = {
     });
     const view = openRunView(invocation);
     try {
-      const synced = await follow(pipeline, view, interrupts, options.untilSynced ?? false);
+      const { live } = invocation.output;
+      const untilSynced = options.untilSynced ?? false;
+      const synced = await follow(pipeline, { view, live }, interrupts, untilSynced);
       return invocation.output.end({ synced }, synced ? 0 : (interrupts.exitCode ?? 0));
     } finally {
       view.close();
@@ -77,7 +79,7 @@ function mustKnow(names: readonly string[], { databases }: PipelineDefinition): 
 /** Runs until a signal, the goal of --until-synced, or an error that stopped a sync for good (thrown). True: synced. */
 async function follow(
   pipeline: Pipeline,
-  view: RunView,
+  { view, live }: { readonly view: RunView; readonly live: boolean },
   interrupts: Interrupts,
   untilSynced: boolean,
 ): Promise<boolean> {
@@ -87,7 +89,7 @@ async function follow(
   try {
     await Promise.race([pipeline.start(), interrupts.requested]);
     if (interrupts.exitCode !== null) return false;
-    display = watchStatus(() => pipeline.status(), view, ended.signal);
+    display = watchStatus(() => pipeline.status(), view, ended.signal, { live });
     const goal = untilSynced
       ? pipeline.waitFor({ signal: interrupts.signal }).then(() => {
           synced = interrupts.exitCode === null;

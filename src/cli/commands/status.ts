@@ -56,7 +56,7 @@ async function watch({ output }: Invocation, read: () => Promise<PipelineStatus>
     },
   };
   try {
-    await watchStatus(read, view, interrupts.signal, 1000);
+    await watchStatus(read, view, interrupts.signal, { everyMs: 1000 });
     return interrupts.exitCode ?? 0;
   } finally {
     screen?.done();

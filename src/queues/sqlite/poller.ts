@@ -1,15 +1,15 @@
 import { type FSWatcher, watch } from "node:fs";
 
 const FIRST_DELAY_MS = 1;
-const GROWTH = 1.25;
+const GROWTH = 2;
 /** With hints from the file system, polling is only for hints that were lost. */
-const MAX_DELAY_HINTED_MS = 100;
+const MAX_DELAY_HINTED_MS = 250;
 const MAX_DELAY_MS = 20;
 
 /**
- * Finds out what other processes commit. The file system tells when the WAL is written, but a
- * write is visible only once its commit is synced, a moment later; so a hint starts a quick poll that
- * slows down while nothing comes. Where there are no hints, the poll alone does it.
+ * Finds out what other processes commit. The file system tells when the WAL is written, a moment before
+ * the commit can be seen; so a hint starts a quick poll that slows down while nothing comes. Where there
+ * are no hints, the poll alone does it.
  */
 export class Poller {
   readonly #walPath: string;
