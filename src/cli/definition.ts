@@ -1,7 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { definePair } from "../config/define-pair.ts";
-import { loadConfig } from "../config/load-config.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { redactUrl } from "../core/secrets.ts";
@@ -48,6 +47,7 @@ export async function loadDefinition(
 }
 
 async function loadFromFile(invocation: Invocation) {
+  const { loadConfig } = await import("../config/load-config.ts");
   const loaded = await loadConfig({
     library: () => import("../index.ts"),
     ...(invocation.configFile !== undefined && { file: invocation.configFile }),

@@ -15,7 +15,10 @@ import { LOG_LEVELS, Log, type LogLevel } from "./log.ts";
 import { Output } from "./output.ts";
 import { version } from "./version.ts";
 
-/** In the order in which one meets them; `--help` lists them so. */
+/**
+ * In the order in which one meets them; `--help` lists them so. All are loaded for each command, so what
+ * only one needs and is large (the config's parsers, prompts, bars) is imported where it is used.
+ */
 const COMMANDS: readonly CommandModule[] = [
   demo,
   init,

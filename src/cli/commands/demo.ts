@@ -5,13 +5,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { delimiter, extname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import pc from "picocolors";
-import { loadConfig } from "../../config/load-config.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Pipeline } from "../../pipeline/pipeline.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { createShop } from "../demo/shop.ts";
 import { Shops } from "../demo/shops.ts";
-import { DemoView } from "../demo/view.ts";
+import type { DemoView } from "../demo/view.ts";
 import { Interrupts } from "../interrupts.ts";
 import { watchStatus } from "../watch-status.ts";
 
@@ -49,11 +48,13 @@ export const demo: CommandModule = {
     const folder = resolve((invocation.options as unknown as DemoOptions).folder);
     const interrupts = new Interrupts();
     const { config, source, target } = await prepare(folder);
+    const { loadConfig } = await import("../../config/load-config.ts");
     const { definition } = await loadConfig({ file: config });
     const { Pipeline } = await import("../../pipeline/pipeline.ts");
     const pipeline = await Pipeline.open(definition, { logger: log.logger });
     const shops = new Shops({ source, target });
     for (const line of introduction(folder)) output.line(line);
+    const { DemoView } = await import("../demo/view.ts");
     const view = new DemoView(output, shops, hint(source));
     const restoreLog = log.through((line) => view.log(line));
     const writer = startWriter(source);

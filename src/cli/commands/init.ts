@@ -2,10 +2,8 @@ import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { loadConfigText } from "../../config/load-config.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
-import { askForSync } from "../init-questions.ts";
 import { holdsPassword, renderConfig, type SyncAnswers } from "../render-config.ts";
 
 interface InitOptions {
@@ -42,7 +40,7 @@ export const init: CommandModule = {
     mustBeFree(file, options.force ?? false);
     const answers = await answersOf(invocation, options);
     const text = renderConfig(answers);
-    mustBeValid(file, text);
+    await mustBeValid(file, text);
     const secret = holdsPassword(answers);
     const mode = secret ? 0o600 : 0o644;
     // An existing file would keep its mode: a password must not stand in it for a moment.
@@ -75,7 +73,10 @@ async function answersOf({ output }: Invocation, options: InitOptions): Promise<
   if (from !== undefined && to !== undefined && table.length > 0) {
     return { from, to, tables: table, ...(queue !== undefined && { queue }) };
   }
-  if (process.stdin.isTTY && process.stdout.isTTY && !output.json) return askForSync(options);
+  if (process.stdin.isTTY && process.stdout.isTTY && !output.json) {
+    const { askForSync } = await import("../init-questions.ts");
+    return askForSync(options);
+  }
   throw new TidemarkError(
     "TM-USAGE",
     "Without a terminal to ask on, --from, --to and --table are needed.",
@@ -86,7 +87,8 @@ async function answersOf({ output }: Invocation, options: InitOptions): Promise<
 }
 
 /** What is written must load; only an environment variable may still be unset. */
-function mustBeValid(file: string, text: string): void {
+async function mustBeValid(file: string, text: string): Promise<void> {
+  const { loadConfigText } = await import("../../config/load-config.ts");
   try {
     loadConfigText(file, text);
   } catch (error) {

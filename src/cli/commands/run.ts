@@ -54,7 +54,7 @@ export const run: CommandModule = {
       ...(options.role && { role: options.role }),
       ...(options.database && { databases: options.database }),
     });
-    const view = openRunView(invocation);
+    const view = await openRunView(invocation);
     try {
       const { live } = invocation.output;
       const untilSynced = options.untilSynced ?? false;

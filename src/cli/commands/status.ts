@@ -1,5 +1,4 @@
 import { type Command, Option } from "commander";
-import { createLogUpdate } from "log-update";
 import type { PipelineStatus } from "../../pipeline/status.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, loadDefinition } from "../definition.ts";
@@ -47,7 +46,9 @@ export const status: CommandModule = {
 
 async function watch({ output }: Invocation, read: () => Promise<PipelineStatus>): Promise<number> {
   const interrupts = new Interrupts();
-  const screen = output.live ? createLogUpdate(process.stdout, { showCursor: true }) : null;
+  const screen = output.live
+    ? (await import("log-update")).createLogUpdate(process.stdout, { showCursor: true })
+    : null;
   const view = {
     update(now: PipelineStatus): void {
       output.event("status", { status: now });

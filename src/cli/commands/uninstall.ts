@@ -1,4 +1,3 @@
-import { confirm, isCancel } from "@clack/prompts";
 import { type Command, Option } from "commander";
 import pc from "picocolors";
 import type { DatabaseDefinition } from "../../core/definition.ts";
@@ -77,9 +76,10 @@ function show({ output }: Invocation, databases: Statements): void {
 
 async function mustConfirm({ output }: Invocation): Promise<void> {
   const canAsk = process.stdin.isTTY && process.stdout.isTTY && !output.json;
-  const answer =
-    canAsk && (await confirm({ message: "Run these statements?", initialValue: false }));
-  if (answer === true && !isCancel(answer)) return;
+  if (canAsk) {
+    const { confirm } = await import("@clack/prompts");
+    if ((await confirm({ message: "Run these statements?", initialValue: false })) === true) return;
+  }
   throw new TidemarkError(
     "TM-USAGE",
     canAsk
