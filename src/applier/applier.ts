@@ -76,9 +76,11 @@ export class Applier {
   async run(onReady: () => void): Promise<void> {
     const { logger, queue, sync } = this.#options;
     try {
-      await forgetStop(queue.documents, keys.applier(sync));
+      let forgotten = false;
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
         try {
+          if (!forgotten) await forgetStop(queue.documents, keys.applier(sync));
+          forgotten = true;
           await this.#session(onReady, () => {
             attempt = 0;
           });

@@ -16,6 +16,9 @@ export class Confirmer {
   #waiting: Notice | null = null;
   #flushedAt = Number.NEGATIVE_INFINITY;
   readonly #flushing = new Set<Promise<void>>();
+  /** Flushes are numbered: one that was begun earlier may end later, and must not take a newer notice back. */
+  #begun = 0;
+  #told = 0;
   #failure: TidemarkError | null = null;
 
   constructor(session: ApplierSession, notices: LatestWriter) {
@@ -41,7 +44,7 @@ export class Confirmer {
     if (notice === null) return;
     this.#waiting = null;
     this.#flushedAt = performance.now();
-    const flushing = this.#tellWhenDurable(notice);
+    const flushing = this.#tellWhenDurable(notice, ++this.#begun);
     this.#flushing.add(flushing);
     void flushing.then(() => this.#flushing.delete(flushing));
   }
@@ -57,10 +60,12 @@ export class Confirmer {
     await Promise.all(this.#flushing);
   }
 
-  async #tellWhenDurable(notice: Notice): Promise<void> {
+  async #tellWhenDurable(notice: Notice, number: number): Promise<void> {
     try {
       await this.#session.flush();
-      if (this.#failure === null) this.#notices.put(notice);
+      if (this.#failure !== null || number < this.#told) return;
+      this.#told = number;
+      this.#notices.put(notice);
     } catch (error) {
       this.#failure ??= toTidemarkError(error);
     }

@@ -40,12 +40,13 @@ const change: fc.Arbitrary<Change> = fc.record({
   hops: fc.array(fc.string()),
 });
 
-async function encode(changes: readonly Change[], maxMessageBytes: number) {
+async function encode(changes: readonly Change[], maxMessageBytes: number, batch = 7) {
   const messages: QueueMessage[] = [];
   async function* pages() {
     yield changes;
   }
-  for await (const piece of encodePieces(envelope, pages(), maxMessageBytes)) {
+  const header = { ...envelope.header, batch };
+  for await (const piece of encodePieces({ ...envelope, header }, pages(), maxMessageBytes)) {
     messages.push(...piece);
   }
   return messages;
@@ -177,6 +178,12 @@ describe("messages", () => {
   it("finds a fragment that is missing", async () => {
     const messages = await encode([], 20);
     expect(() => decode(messages.filter((_, index) => index !== 1))).toThrow(/fragment/);
+  });
+
+  it("makes no piece of the fragments of two", async () => {
+    const [one, other] = [await encode([], 20), await encode([], 20, 8)];
+    expect(one.length).toBe(other.length);
+    expect(() => decode([...one.slice(0, -1), ...other.slice(-1)])).toThrow(/checksum/);
   });
 
   it("refuses a version it does not know", async () => {

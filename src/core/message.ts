@@ -226,10 +226,11 @@ function toMessages(
   maxMessageBytes: number,
 ): QueueMessage[] {
   const fragments = Math.max(1, Math.ceil(bytes.length / maxMessageBytes));
+  let checksum = 0;
   return Array.from({ length: fragments }, (_, fragment) => {
     const body = bytes.subarray(fragment * maxMessageBytes, (fragment + 1) * maxMessageBytes);
     const { timeline, batch } = header;
-    const checksum = crc32(body);
+    checksum = crc32(body, checksum);
     return { mark: { timeline, batch, chunk, piece, fragment, fragments, last, checksum }, body };
   });
 }
@@ -237,14 +238,17 @@ function toMessages(
 /** Puts fragments together and decodes pieces. Throws TM-MESSAGE-CORRUPT, TM-MESSAGE-VERSION. */
 export class PieceReader {
   #fragments: Uint8Array[] = [];
+  /** Of the fragments before: goes on from one to the next, so that none of another piece can follow. */
+  #checksum = 0;
 
   /** The piece that this message completes; null while fragments are missing. */
   push(message: QueueMessage): Piece | null {
     const { mark, body } = message;
-    if (crc32(body) !== mark.checksum) throw corrupt(mark, "its checksum does not match");
-    if (mark.fragment === 0) this.#fragments = [];
     // A resend may begin while a piece was half there: only a run 0, 1, 2 … makes a piece.
+    if (mark.fragment === 0) this.#fragments = [];
     if (mark.fragment !== this.#fragments.length) throw corrupt(mark, "a fragment is missing");
+    this.#checksum = crc32(body, mark.fragment === 0 ? 0 : this.#checksum);
+    if (this.#checksum !== mark.checksum) throw corrupt(mark, "its checksum does not match");
     this.#fragments.push(body);
     if (this.#fragments.length < mark.fragments) return null;
     const bytes = mark.fragments === 1 ? body : Buffer.concat(this.#fragments);

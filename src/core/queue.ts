@@ -49,7 +49,7 @@ export interface Mark extends Position {
   readonly fragments: number;
   /** The last piece of its batch or chunk? */
   readonly last: boolean;
-  /** crc32 of the body. */
+  /** crc32 of the piece up to the end of this body. */
   readonly checksum: number;
 }
 

@@ -39,12 +39,14 @@ export class Relay {
    * `onReady` is called once, when changes are first being captured (here or by the relay we stand by for).
    */
   async run(onReady: () => void): Promise<void> {
-    const { logger, syncs } = this.#options;
+    const { logger, syncs, queue, source } = this.#options;
     const mail = this.#mailbox.run(syncs, logger, this.#stop.signal);
     try {
-      await forgetStop(this.#options.queue.documents, keys.relay(this.#options.source));
+      let forgotten = false;
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
         try {
+          if (!forgotten) await forgetStop(queue.documents, keys.relay(source));
+          forgotten = true;
           await this.#session(onReady, () => {
             attempt = 0;
           });

@@ -1,0 +1,30 @@
+import { expect, it } from "vitest";
+import { MemoryQueue } from "../../test/support/memory-queue.ts";
+import type { Notice } from "../core/documents.ts";
+import { silentLogger } from "../core/log.ts";
+import type { ApplierSession } from "../core/target.ts";
+import { Confirmer } from "./confirmer.ts";
+import { LatestWriter } from "./latest-writer.ts";
+
+function noticeOf(batch: number): Notice {
+  const [position, at] = [{ batch, chunk: 0 }, new Date(0).toISOString()];
+  return { sync: "s", source: "a", timeline: "t", position, at, lagMs: 0, tablesPending: 0 };
+}
+
+it("takes no notice back when an earlier flush ends later", async () => {
+  const { documents } = new MemoryQueue();
+  const flushes: (() => void)[] = [];
+  const flush = () => new Promise<void>((resolve) => flushes.push(resolve));
+  const session = { flush } as unknown as ApplierSession;
+  const notices = new LatestWriter(documents, "progress", silentLogger);
+  const confirmer = new Confirmer(session, notices);
+  confirmer.committed(noticeOf(1));
+  confirmer.committed(noticeOf(2));
+  confirmer.flush();
+  flushes[1]?.();
+  await expect.poll(() => documents.get("progress")).toMatchObject({ position: { batch: 2 } });
+  flushes[0]?.();
+  await confirmer.close();
+  await notices.close();
+  expect(await documents.get("progress")).toMatchObject({ position: { batch: 2 } });
+});
