@@ -1,0 +1,102 @@
+import { comparePositions, type Position } from "../../../src/core/position.ts";
+import type { Progress } from "../../../src/core/target.ts";
+
+/** Rows of one table: key to value. */
+export type Rows = ReadonlyMap<string, string>;
+export type Tables = ReadonlyMap<string, Rows>;
+
+/** How often each kind of thing has happened. */
+export class Counters {
+  readonly #counts = new Map<string, number>();
+
+  add(what: string, times = 1): void {
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + times);
+  }
+
+  get all(): ReadonlyMap<string, number> {
+    return this.#counts;
+  }
+}
+
+/** The source's history as it truly was, which no worker sees: what everything is judged by. */
+export interface History {
+  /** The tables as of a batch: all that its cut saw. Null before the first. */
+  asOf(batch: number): Tables | null;
+  /** How many transactions had been committed when the batch was cut. */
+  commitsIn(batch: number): number;
+}
+
+/** Judges what the workers do to the target, the queue and the log, at the moment they do it. */
+export class Oracle {
+  readonly violations: string[] = [];
+  readonly #history: History;
+  readonly #now: () => number;
+
+  constructor(history: History, now: () => number) {
+    this.#history = history;
+    this.#now = now;
+  }
+
+  violated(what: string): void {
+    this.violations.push(`at ${this.#now().toFixed(1)} ms: ${what}`);
+  }
+
+  /** G2, G3: progress goes on by whole batches, and each row is as the source had it then. */
+  committed(before: Progress, next: Progress, tables: Tables): void {
+    if (comparePositions(next.position, before.position) < 0) {
+      this.violated(`progress went back from ${place(before.position)} to ${place(next.position)}`);
+    }
+    const truth = this.#history.asOf(next.position.batch);
+    if (truth === null) return;
+    for (const { table, state, cursor } of next.tables) {
+      if (state === "pending" || (state === "copying" && cursor === null)) continue;
+      const isCopied = state === "live" ? () => true : copiedBy(cursor as string);
+      const wrong = difference(truth.get(table), tables.get(table), isCopied);
+      if (wrong !== null) this.violated(`${table} as of ${place(next.position)} ${wrong}`);
+    }
+  }
+
+  /** G4, G5: what is told is durable at the target. */
+  noticed(position: Position, durable: Position): void {
+    if (comparePositions(position, durable) <= 0) return;
+    this.violated(`a notice tells ${place(position)}, durable is ${place(durable)}`);
+  }
+
+  /** G5: what is purged no target can need again. */
+  purged(upTo: number, { batch }: Position): void {
+    if (upTo > batch) this.violated(`batch ${upTo} was purged, the target holds only ${batch}`);
+  }
+
+  /** G4: whoever waited can read what was committed before. */
+  waited(commits: number, progress: Progress): void {
+    const live = progress.tables.length > 0 && progress.tables.every((t) => t.state === "live");
+    const readable = this.#history.commitsIn(progress.position.batch);
+    if (live && readable >= commits) return;
+    const state = live ? `${readable} commits can be read` : "a table is not there yet";
+    this.violated(`a wait for ${commits} commits ended when ${state}`);
+  }
+}
+
+/** Null when they are equal. */
+export function difference(
+  truth: Rows | undefined,
+  found: Rows | undefined,
+  concerns: (key: string) => boolean = () => true,
+): string | null {
+  const keys = new Set([...(truth?.keys() ?? []), ...(found?.keys() ?? [])]);
+  for (const key of keys) {
+    const [is, should] = [found?.get(key), truth?.get(key)];
+    if (is === should || !concerns(key)) continue;
+    return `holds ${is ?? "nothing"} under ${key}, not ${should ?? "nothing"}`;
+  }
+  return null;
+}
+
+function copiedBy(cursor: string): (key: string) => boolean {
+  const { after } = JSON.parse(cursor) as { after: string };
+  return (key) => key <= after;
+}
+
+function place({ batch, chunk }: Position): string {
+  return chunk === 0 ? `batch ${batch}` : `batch ${batch}, chunk ${chunk}`;
+}

@@ -1,0 +1,133 @@
+import type { LogRow, Snapshot, SourceDatabase } from "./source-database.ts";
+import type { CutRule, SourceHooks } from "./source-session.ts";
+import type { TargetHooks } from "./target-server.ts";
+
+/**
+ * A fault built in on purpose, which the checker must find: mistakes that relays and appliers of this kind
+ * are known for.
+ */
+export interface Plant {
+  readonly what: string;
+  /** Made for one world: a rule may remember what it has taken. */
+  readonly source?: () => Partial<SourceHooks>;
+  readonly target?: Partial<TargetHooks>;
+  readonly purgesAtAppend?: boolean;
+  readonly noticesEarly?: boolean;
+}
+
+export const NO_PLANT: Plant = { what: "nothing" };
+
+export const PLANTS: Readonly<Record<string, Plant>> = {
+  "id-polling": {
+    what: "the log is read by id > last: what commits late under a lower id is passed by",
+    source: () => ({ rule: idPolling() }),
+  },
+  "paged-read": {
+    what: "a cut takes a page of the log: transactions are cut in two",
+    source: () => ({ rule: pagedRead(4) }),
+  },
+  "horizon-by-id": {
+    what: "only transactions older than the oldest that runs are read, by id > last: ids below are passed by",
+    source: () => ({ rule: horizonById() }),
+  },
+  "horizon-by-transaction": {
+    what: "as before, in the order of transaction ids: a row's older change may come after its newer one",
+    source: () => ({ rule: horizonByTransaction() }),
+  },
+  "gap-expiry": {
+    what: "a hole in the ids is passed by when it is old: a transaction that takes longer is lost",
+    source: () => ({ rule: gapExpiry(100) }),
+  },
+  "purge-on-acknowledgement": {
+    what: "the log is purged when the broker has acknowledged, not when the target has confirmed",
+    purgesAtAppend: true,
+  },
+  "batch-not-stored": {
+    what: "a batch is published before the record of its cut is stored",
+    source: () => ({ forgetsCuts: true }),
+  },
+  "progress-apart": {
+    what: "progress is stored in a transaction of its own, after the rows",
+    target: { splitsCommit: true },
+  },
+  "notice-before-commit": {
+    what: "completion is told before the target has committed",
+    noticesEarly: true,
+  },
+  "notice-before-durable": {
+    what: "completion is told of commits that a crash of the target may take back",
+    target: { flushesNothing: true },
+  },
+};
+
+function idPolling(): CutRule {
+  let last = 0;
+  return (source) => {
+    const rows = source.committedRows().filter(({ sequence }) => sequence > last);
+    last = highest(rows, last);
+    return { rows, snapshot: source.snapshot };
+  };
+}
+
+function pagedRead(limit: number): CutRule {
+  const taken = new Set<number>();
+  return (source) => {
+    const rows = source.committedRows().filter(({ sequence }) => !taken.has(sequence));
+    const page = rows.slice(0, limit);
+    for (const { sequence } of page) taken.add(sequence);
+    return { rows: page, snapshot: source.snapshot };
+  };
+}
+
+function horizonById(): CutRule {
+  let last = 0;
+  return (source) => {
+    const snapshot = olderThanRunning(source);
+    const isNext = (row: LogRow) => row.transaction < snapshot.next && row.sequence > last;
+    const rows = source.committedRows().filter(isNext);
+    last = highest(rows, last);
+    return { rows, snapshot };
+  };
+}
+
+function horizonByTransaction(): CutRule {
+  let from = 0;
+  return (source) => {
+    const snapshot = olderThanRunning(source);
+    const isNext = ({ transaction }: LogRow) => transaction >= from && transaction < snapshot.next;
+    const rows = source.committedRows().filter(isNext);
+    from = snapshot.next;
+    const byTransaction = (a: LogRow, b: LogRow) =>
+      a.transaction - b.transaction || a.sequence - b.sequence;
+    return { rows: rows.sort(byTransaction), snapshot };
+  };
+}
+
+function gapExpiry(patienceMs: number): CutRule {
+  let next = 1;
+  let missingSince: number | null = null;
+  return (source) => {
+    const committed = new Map(source.committedRows().map((row) => [row.sequence, row]));
+    const rows: LogRow[] = [];
+    while (next < source.nextSequence) {
+      const row = committed.get(next);
+      if (row === undefined) {
+        missingSince ??= Date.now();
+        if (Date.now() - missingSince < patienceMs) break;
+      } else rows.push(row);
+      missingSince = null;
+      next++;
+    }
+    return { rows, snapshot: source.snapshot };
+  };
+}
+
+/** Everything older than the oldest transaction that runs: all of it has ended. */
+function olderThanRunning(source: SourceDatabase): Snapshot {
+  const { next, running } = source.snapshot;
+  return { next: Math.min(next, ...running), running: new Set() };
+}
+
+function highest(rows: readonly LogRow[], last: number): number {
+  return rows.reduce((most, { sequence }) => Math.max(most, sequence), last);
+}

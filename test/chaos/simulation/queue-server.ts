@@ -1,0 +1,327 @@
+import { TidemarkError } from "../../../src/core/errors.ts";
+import { comparePositions, type Position } from "../../../src/core/position.ts";
+import type {
+  DocumentEntry,
+  Documents,
+  Mark,
+  Queue,
+  QueueMessage,
+  QueueStream,
+  StreamStats,
+  StreamTail,
+} from "../../../src/core/queue.ts";
+import { type Session, type SimulatedProcess, SimulatedServer } from "./process.ts";
+
+interface Stored extends QueueMessage {
+  readonly sequence: number;
+}
+
+interface StreamState {
+  readonly messages: readonly Stored[];
+  readonly tail: StreamTail;
+}
+
+interface QueueState {
+  readonly streams: ReadonlyMap<string, StreamState>;
+  readonly documents: ReadonlyMap<string, unknown>;
+}
+
+export interface QueueHooks {
+  readonly onPut: (key: string, value: unknown) => void;
+  /** Planted: called when messages were acknowledged. */
+  readonly onAppended?: (mark: Mark) => void;
+}
+
+const EMPTY: QueueState = { streams: new Map(), documents: new Map() };
+const NO_STREAM: StreamState = { messages: [], tail: { sequence: 0, mark: null } };
+const MAX_MESSAGE_BYTES = 400;
+const PAGE_MESSAGES = 3;
+
+/**
+ * A broker. What is written can be read before it is durable, and is acknowledged when it is; a crash may
+ * take what is not, and a bad one more than that.
+ */
+export class QueueServer extends SimulatedServer {
+  readonly hooks: QueueHooks;
+  #state: QueueState = EMPTY;
+  #durable: QueueState = EMPTY;
+  /** Counts the times that something was lost. */
+  losses = 0;
+  #version = 0;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(hooks: QueueHooks) {
+    super();
+    this.hooks = hooks;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get state(): QueueState {
+    return this.#state;
+  }
+
+  stream(source: string): StreamState {
+    return this.#state.streams.get(source) ?? NO_STREAM;
+  }
+
+  setStream(source: string, stream: StreamState): void {
+    this.#set({ ...this.#state, streams: new Map(this.#state.streams).set(source, stream) });
+  }
+
+  setDocument(key: string, value: unknown): void {
+    const documents = new Map(this.#state.documents);
+    if (value === null) documents.delete(key);
+    else documents.set(key, value);
+    this.#set({ ...this.#state, documents });
+  }
+
+  /** What stood at some time is on disk now. */
+  persist(state: QueueState, losses: number): void {
+    if (losses === this.losses) this.#durable = state;
+  }
+
+  /** What was not on disk is gone. */
+  loseVolatile(): void {
+    this.#lose(this.#durable);
+  }
+
+  /** The newest messages are gone, although they were acknowledged. */
+  loseMessages(count: number): void {
+    const streams = new Map(this.#state.streams);
+    for (const [source, { messages, tail }] of streams) {
+      const kept = messages.slice(0, Math.max(0, messages.length - count));
+      const last = kept.at(-1);
+      const sequence = tail.sequence - (messages.length - kept.length);
+      streams.set(source, { messages: kept, tail: { sequence, mark: last?.mark ?? null } });
+    }
+    this.#lose({ ...this.#state, streams });
+  }
+
+  wipe(): void {
+    this.#lose(EMPTY);
+  }
+
+  /** Resolves when something was written after `seen`, or lost, or the signal aborts. */
+  changed(seen: number, signal: AbortSignal, session: Session): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#waiting.delete(done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      if (signal.aborted || this.#version !== seen || !session.open) return resolve();
+      this.#waiting.add(done);
+      signal.addEventListener("abort", done, { once: true });
+      session.onLost(done);
+    });
+  }
+
+  #lose(state: QueueState): void {
+    this.losses++;
+    this.#durable = state;
+    this.#set(state);
+  }
+
+  #set(state: QueueState): void {
+    this.#state = state;
+    this.#version++;
+    for (const wake of [...this.#waiting]) wake();
+  }
+}
+
+/** A process's use of the broker. It connects anew by itself; what was under way when it broke has failed. */
+export class SimulatedQueue implements Queue {
+  readonly limits = { maxMessageBytes: MAX_MESSAGE_BYTES };
+  readonly documents: Documents;
+  readonly process: SimulatedProcess;
+  readonly server: QueueServer;
+  #session: Session;
+
+  constructor(process: SimulatedProcess, server: QueueServer) {
+    this.process = process;
+    this.server = server;
+    this.#session = process.connect(server);
+    this.documents = new SimulatedDocuments(this);
+  }
+
+  get session(): Session {
+    if (!this.#session.open && this.server.up) this.#session = this.process.connect(this.server);
+    return this.#session;
+  }
+
+  /** Runs `effect` at the broker, and waits until what it wrote is on disk. */
+  async write<T>(effect: () => T): Promise<T> {
+    const { session, server } = this;
+    const written = await session.call(() => {
+      const result = effect();
+      return { result, state: server.state, losses: server.losses };
+    });
+    await session.call(() => server.persist(written.state, written.losses));
+    return written.result;
+  }
+
+  async openStream(source: string): Promise<QueueStream> {
+    return new SimulatedStream(this, source);
+  }
+
+  async close(): Promise<void> {
+    this.#session.end();
+  }
+}
+
+class SimulatedStream implements QueueStream {
+  readonly #queue: SimulatedQueue;
+  readonly #source: string;
+
+  constructor(queue: SimulatedQueue, source: string) {
+    this.#queue = queue;
+    this.#source = source;
+  }
+
+  get #stream(): StreamState {
+    return this.#queue.server.stream(this.#source);
+  }
+
+  tail(): Promise<StreamTail> {
+    return this.#queue.session.call(() => this.#stream.tail);
+  }
+
+  async append(after: StreamTail, messages: readonly QueueMessage[]): Promise<StreamTail> {
+    const tail = await this.#queue.write(() => {
+      const stream = this.#stream;
+      if (JSON.stringify(stream.tail) !== JSON.stringify(after)) {
+        throw new TidemarkError("TM-QUEUE-CONFLICT", "The stream ends elsewhere.");
+      }
+      let { sequence } = stream.tail;
+      const stored = messages.map(({ mark, body }) => ({ mark, body, sequence: ++sequence }));
+      const mark = messages.at(-1)?.mark ?? stream.tail.mark;
+      const tail = { sequence, mark };
+      this.#set({ messages: [...stream.messages, ...stored], tail });
+      return tail;
+    });
+    const last = messages.at(-1)?.mark;
+    if (last !== undefined) this.#queue.server.hooks.onAppended?.(last);
+    return tail;
+  }
+
+  async *read(after: Position, signal: AbortSignal): AsyncGenerator<QueueMessage> {
+    const { server, process } = this.#queue;
+    const { random, counters } = process.world;
+    let cursor: number | null = null;
+    let losses = server.losses;
+    while (!signal.aborted) {
+      const { session } = this.#queue;
+      const version = server.version;
+      const page = await session.call(() => {
+        if (losses !== server.losses) {
+          losses = server.losses;
+          cursor = 0;
+        }
+        const isNext = ({ mark, sequence }: Stored) =>
+          cursor === null ? comparePositions(mark, after) > 0 : sequence > cursor;
+        const { messages } = this.#stream;
+        const first = messages.findIndex(isNext);
+        return first < 0 ? [] : messages.slice(first, first + PAGE_MESSAGES);
+      });
+      for (const { mark, body, sequence } of page) {
+        if (signal.aborted) return;
+        cursor = sequence;
+        yield { mark, body: random.chance(0.001) ? damaged(body) : body };
+      }
+      if (page.length > 0 && random.chance(0.02)) {
+        counters.add("message given again");
+        cursor = Math.max(0, (cursor ?? 0) - random.between(1, 4));
+      }
+      if (page.length === 0) await server.changed(version, signal, session);
+    }
+  }
+
+  async trim(batch: number, chunk = Number.MAX_SAFE_INTEGER): Promise<void> {
+    await this.#queue.write(() => {
+      const { messages, tail } = this.#stream;
+      const kept = messages.filter(({ mark }) => comparePositions(mark, { batch, chunk }) > 0);
+      if (kept.length < messages.length) this.#set({ messages: kept, tail });
+    });
+  }
+
+  async reset(): Promise<void> {
+    this.#queue.process.world.counters.add("stream sent again");
+    await this.#queue.write(() => {
+      const { tail } = this.#stream;
+      this.#set({ messages: [], tail: { sequence: tail.sequence + 1, mark: null } });
+    });
+  }
+
+  stats(): Promise<StreamStats> {
+    return this.#queue.session.call(() => {
+      const { messages } = this.#stream;
+      return { messages: messages.length, bytes: messages.length * MAX_MESSAGE_BYTES };
+    });
+  }
+
+  #set(stream: StreamState): void {
+    this.#queue.server.setStream(this.#source, stream);
+  }
+}
+
+class SimulatedDocuments implements Documents {
+  readonly #queue: SimulatedQueue;
+
+  constructor(queue: SimulatedQueue) {
+    this.#queue = queue;
+  }
+
+  async put(key: string, value: unknown): Promise<void> {
+    // As a broker has it: what is changed later is not changed there.
+    const stored: unknown = JSON.parse(JSON.stringify(value));
+    await this.#queue.write(() => {
+      const { server } = this.#queue;
+      server.hooks.onPut(key, stored);
+      server.setDocument(key, stored);
+    });
+  }
+
+  async get(key: string): Promise<unknown | null> {
+    return this.#queue.session.call(() => this.#queue.server.state.documents.get(key) ?? null);
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#queue.write(() => this.#queue.server.setDocument(key, null));
+  }
+
+  list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
+    return this.#queue.session.call(() => {
+      const { documents } = this.#queue.server.state;
+      return new Map([...documents].filter(([key]) => key.startsWith(prefix)));
+    });
+  }
+
+  async *watch(prefix: string, signal: AbortSignal): AsyncGenerator<DocumentEntry> {
+    const { server } = this.#queue;
+    /** What was told last, by key. */
+    const told = new Map<string, unknown>();
+    while (!signal.aborted) {
+      const { session } = this.#queue;
+      const version = server.version;
+      const now = await this.list(prefix);
+      const news = [...now].filter(([key, value]) => told.get(key) !== value);
+      const gone = [...told.keys()].filter((key) => !now.has(key));
+      for (const [key, value] of news) told.set(key, value);
+      for (const key of gone) told.delete(key);
+      for (const [key, value] of [...news, ...gone.map((key) => [key, null] as const)]) {
+        if (signal.aborted) return;
+        yield { key, value };
+      }
+      if (news.length + gone.length === 0) await server.changed(version, signal, session);
+    }
+  }
+}
+
+function damaged(body: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(body);
+  copy[0] = (copy[0] ?? 0) ^ 1;
+  return copy;
+}

@@ -1,0 +1,295 @@
+import type { Change } from "../../../src/core/change.ts";
+import { batchHash, timelineHash } from "../../../src/core/hash.ts";
+import type { BatchHeader } from "../../../src/core/position.ts";
+import type { History, Tables } from "./oracle.ts";
+import { SimulatedServer } from "./process.ts";
+
+export const TIMELINE = "simulated";
+export const TABLES = ["a", "b"] as const;
+export type Table = (typeof TABLES)[number];
+
+/** What a transaction sees: all that had been committed when it was taken. */
+export interface Snapshot {
+  /** The first id not given out yet. */
+  readonly next: number;
+  readonly running: ReadonlySet<number>;
+}
+
+export interface LogRow {
+  readonly sequence: number;
+  readonly transaction: number;
+  readonly change: Change;
+}
+
+export interface Batch {
+  readonly header: BatchHeader;
+  readonly snapshot: Snapshot;
+  readonly rows: readonly LogRow[];
+}
+
+interface Write {
+  readonly table: Table;
+  readonly key: string;
+  /** Null: deleted. */
+  readonly value: string | null;
+}
+
+interface Committed {
+  readonly transaction: number;
+  readonly writes: readonly Write[];
+  /** Has it changed anything since capture began? */
+  readonly isLogged: boolean;
+}
+
+/** A transaction of the application: its changes are logged as they are made, and count when it commits. */
+export class SourceTransaction {
+  readonly id: number;
+  readonly writes: Write[] = [];
+  readonly locks = new Set<string>();
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}
+
+/**
+ * A source with many versions of its rows: transactions of which those that run are seen by nobody,
+ * ids given out at the first write, log rows numbered as they are written (not as they are committed).
+ */
+export class SourceDatabase extends SimulatedServer implements History {
+  readonly log: LogRow[] = [];
+  readonly batches: Batch[] = [];
+  readonly confirmed = new Map<string, number>();
+  purgedTo = 0;
+  captured = false;
+  /** Set while a relay holds the lease. */
+  holder: object | null = null;
+  readonly #initial: Map<Table, Map<string, string>>;
+  readonly #committed: Committed[] = [];
+  readonly #running = new Map<number, SourceTransaction>();
+  readonly #locked = new Set<string>();
+  readonly #growth = new Set<() => void>();
+  /** Of the rows as they now stand. */
+  readonly #tables: Map<Table, Map<string, string>>;
+  #nextTransaction = 1;
+  #nextSequence = 1;
+
+  constructor(initial: ReadonlyMap<Table, ReadonlyMap<string, string>>) {
+    super();
+    this.#initial = copyOf(initial);
+    this.#tables = copyOf(initial);
+  }
+
+  // What the application does.
+
+  begin(): SourceTransaction {
+    const transaction = new SourceTransaction(this.#nextTransaction++);
+    this.#running.set(transaction.id, transaction);
+    return transaction;
+  }
+
+  get(table: Table, key: string): string | null {
+    return this.#tables.get(table)?.get(key) ?? null;
+  }
+
+  /** False when another transaction holds the row. */
+  lock(transaction: SourceTransaction, table: Table, key: string): boolean {
+    const name = `${table} ${key}`;
+    if (transaction.locks.has(name)) return true;
+    if (this.#locked.has(name)) return false;
+    this.#locked.add(name);
+    transaction.locks.add(name);
+    return true;
+  }
+
+  /** Writes a row that is locked; `standing`: does it exist for this transaction? */
+  write(transaction: SourceTransaction, write: Write, standing: boolean): void {
+    transaction.writes.push(write);
+    if (!this.captured || (write.value === null && !standing)) return;
+    const { table, key, value } = write;
+    const op = value === null ? "delete" : standing ? "update" : "insert";
+    const keyBefore = op === "delete" ? [key] : null;
+    this.#record(transaction, table, { op, keyBefore, row: value === null ? null : [key, value] });
+  }
+
+  /** Empties a table of which all rows are locked. */
+  truncate(transaction: SourceTransaction, table: Table): void {
+    const keys = new Set([
+      ...(this.#tables.get(table)?.keys() ?? []),
+      ...transaction.writes.filter((write) => write.table === table).map(({ key }) => key),
+    ]);
+    for (const key of keys) transaction.writes.push({ table, key, value: null });
+    if (this.captured)
+      this.#record(transaction, table, { op: "truncate", keyBefore: null, row: null });
+  }
+
+  /** Gives a row that is locked another key, which is locked and free. */
+  move(transaction: SourceTransaction, table: Table, from: string, to: string): void {
+    const { writes } = transaction;
+    const own = writes.findLast((write) => write.table === table && write.key === from);
+    const value = own === undefined ? this.get(table, from) : own.value;
+    writes.push({ table, key: from, value: null }, { table, key: to, value });
+    if (!this.captured || value === null) return;
+    this.#record(transaction, table, { op: "update", keyBefore: [from], row: [to, value] });
+  }
+
+  commit(transaction: SourceTransaction): void {
+    for (const { table, key, value } of transaction.writes) put(this.#tables, table, key, value);
+    const isLogged = this.log.some((row) => row.transaction === transaction.id);
+    this.#committed.push({ transaction: transaction.id, writes: transaction.writes, isLogged });
+    this.#end(transaction);
+    for (const grown of [...this.#growth]) grown();
+  }
+
+  rollback(transaction: SourceTransaction): void {
+    for (let i = this.log.length - 1; i >= 0; i--) {
+      if (this.log[i]?.transaction === transaction.id) this.log.splice(i, 1);
+    }
+    this.#end(transaction);
+  }
+
+  isRunning(transaction: SourceTransaction): boolean {
+    return this.#running.get(transaction.id) === transaction;
+  }
+
+  override crash(): void {
+    for (const transaction of [...this.#running.values()]) this.rollback(transaction);
+    super.crash();
+    for (const grown of [...this.#growth]) grown();
+  }
+
+  // What the relay sees.
+
+  get snapshot(): Snapshot {
+    return { next: this.#nextTransaction, running: new Set(this.#running.keys()) };
+  }
+
+  get last(): Batch | null {
+    return this.batches.at(-1) ?? null;
+  }
+
+  /** Committed rows that no batch holds, in log order. */
+  unseen(): LogRow[] {
+    const before = this.last?.snapshot ?? NOTHING;
+    const now = this.snapshot;
+    return this.log.filter((row) => sees(now, row) && !sees(before, row));
+  }
+
+  store(rows: readonly LogRow[], at: string, snapshot: Snapshot): Batch {
+    const batch = this.batches.length + 1;
+    const prevHash = this.last?.header.hash ?? timelineHash(TIMELINE);
+    const definition = JSON.stringify([snapshot.next, [...snapshot.running]]);
+    const hash = batchHash(prevHash, batch, definition);
+    const header = { timeline: TIMELINE, batch, hash, prevHash, cutAt: at, committedAt: at };
+    const stored = { header, snapshot, rows };
+    this.batches.push(stored);
+    return stored;
+  }
+
+  /** The record of a cut is lost, when it is still the newest. */
+  forget(batch: Batch | null): void {
+    if (batch !== null && this.last === batch) this.batches.pop();
+  }
+
+  /** Committed rows, in log order, whether a batch holds them or not. */
+  committedRows(): LogRow[] {
+    const now = this.snapshot;
+    return this.log.filter((row) => sees(now, row));
+  }
+
+  /** The first number that no log row has yet. */
+  get nextSequence(): number {
+    return this.#nextSequence;
+  }
+
+  /** Rows as they now stand, in the order of their keys. */
+  rowsOf(table: Table): (readonly [key: string, value: string])[] {
+    return [...(this.#tables.get(table) ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  purge(upTo: number): void {
+    this.purgedTo = Math.max(this.purgedTo, upTo);
+    const held = this.batches[this.purgedTo - 1]?.snapshot ?? NOTHING;
+    const kept = this.log.filter((row) => !sees(held, row));
+    this.log.splice(0, this.log.length, ...kept);
+  }
+
+  /** Calls back at each commit. */
+  onGrowth(grown: () => void): () => void {
+    this.#growth.add(grown);
+    return () => this.#growth.delete(grown);
+  }
+
+  // What the oracle knows.
+
+  /** Transactions committed that have changed something. */
+  get commits(): number {
+    return this.#committed.filter(({ isLogged }) => isLogged).length;
+  }
+
+  get tables(): Tables {
+    return this.#tables;
+  }
+
+  asOf(batch: number): Tables | null {
+    const snapshot = this.batches[batch - 1]?.snapshot;
+    if (snapshot === undefined) return null;
+    const tables = copyOf(this.#initial);
+    for (const { transaction, writes } of this.#committed) {
+      if (!includes(snapshot, transaction)) continue;
+      for (const { table, key, value } of writes) put(tables, table, key, value);
+    }
+    return tables;
+  }
+
+  commitsIn(batch: number): number {
+    const snapshot = this.batches[batch - 1]?.snapshot ?? NOTHING;
+    const isSeen = (each: Committed) => each.isLogged && includes(snapshot, each.transaction);
+    return this.#committed.filter(isSeen).length;
+  }
+
+  #record(
+    { id }: SourceTransaction,
+    table: Table,
+    change: Pick<Change, "op" | "keyBefore" | "row">,
+  ): void {
+    const made = { transaction: String(id), origin: null, hops: [] };
+    const whole = { ...change, ...made, layout: layoutOf(table), rowBefore: null, filters: [] };
+    this.log.push({ sequence: this.#nextSequence++, transaction: id, change: whole });
+  }
+
+  #end(transaction: SourceTransaction): void {
+    this.#running.delete(transaction.id);
+    for (const name of transaction.locks) this.#locked.delete(name);
+  }
+}
+
+export function layoutOf(table: Table): number {
+  return TABLES.indexOf(table) + 1;
+}
+
+const NOTHING: Snapshot = { next: 0, running: new Set() };
+
+function includes({ next, running }: Snapshot, transaction: number): boolean {
+  return transaction < next && !running.has(transaction);
+}
+
+function sees(snapshot: Snapshot, row: LogRow): boolean {
+  return includes(snapshot, row.transaction);
+}
+
+function copyOf(
+  tables: ReadonlyMap<Table, ReadonlyMap<string, string>>,
+): Map<Table, Map<string, string>> {
+  return new Map([...tables].map(([name, rows]) => [name, new Map(rows)]));
+}
+
+function put(
+  tables: Map<Table, Map<string, string>>,
+  table: Table,
+  key: string,
+  value: string | null,
+): void {
+  if (value === null) tables.get(table)?.delete(key);
+  else tables.get(table)?.set(key, value);
+}

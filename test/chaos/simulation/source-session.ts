@@ -1,0 +1,243 @@
+import type { Change, Layout } from "../../../src/core/change.ts";
+import { TidemarkError } from "../../../src/core/errors.ts";
+import type { BatchHeader } from "../../../src/core/position.ts";
+import type {
+  Batches,
+  ChangeLog,
+  Chunk,
+  ChunkRequest,
+  Cut,
+  LogStats,
+  Source,
+  Subscribers,
+} from "../../../src/core/source.ts";
+import type { Session, SimulatedProcess } from "./process.ts";
+import {
+  type Batch,
+  type LogRow,
+  layoutOf,
+  type Snapshot,
+  type SourceDatabase,
+  TABLES,
+  type Table,
+  TIMELINE,
+} from "./source-database.ts";
+
+const PAGE_CHANGES = 3;
+const CHUNK_ROWS = 3;
+const ROW_BYTES = 100;
+
+/** What a cut takes, in its order, and what it says it has seen; a planted fault puts another in its place. */
+export type CutRule = (source: SourceDatabase) => {
+  readonly rows: readonly LogRow[];
+  readonly snapshot: Snapshot;
+};
+
+const ALL_THAT_IS_SEEN: CutRule = (source) => ({
+  rows: source.unseen(),
+  snapshot: source.snapshot,
+});
+
+/** Hooks of the simulation into a source: what is judged, and what a planted fault does otherwise. */
+export interface SourceHooks {
+  readonly rule?: CutRule;
+  /** Planted: a cut is kept in the relay's memory only, and stored with the next one. */
+  readonly forgetsCuts?: boolean;
+  readonly onPurge: (upTo: number) => void;
+}
+
+/** A relay's connection. */
+export class SimulatedSource implements Source {
+  readonly capabilities = {
+    truncate: true,
+    transactionIds: true,
+    cascades: true,
+    streamsChunks: false,
+  };
+  readonly #database: SourceDatabase;
+  readonly #session: Session;
+  readonly #hooks: SourceHooks;
+
+  constructor(process: SimulatedProcess, database: SourceDatabase, hooks: SourceHooks) {
+    this.#database = database;
+    this.#session = process.connect(database);
+    this.#hooks = hooks;
+  }
+
+  async planCapture(): Promise<{ statements: []; notes: [] }> {
+    return { statements: [], notes: [] };
+  }
+
+  async diagnose(): Promise<[]> {
+    return [];
+  }
+
+  openChangeLog(): Promise<ChangeLog | null> {
+    const database = this.#database;
+    return this.#session.call(() => {
+      if (database.holder !== null) return null;
+      const lease = {};
+      database.holder = lease;
+      this.#session.onLost(() => {
+        if (database.holder === lease) database.holder = null;
+      });
+      return new SimulatedLog(this.#session, database, this.#hooks);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#session.end();
+  }
+}
+
+class SimulatedLog implements ChangeLog, Batches {
+  readonly timeline = TIMELINE;
+  readonly batches = this;
+  readonly subscribers: Subscribers;
+  readonly #session: Session;
+  readonly #database: SourceDatabase;
+  readonly #hooks: SourceHooks;
+  #newest: Batch | null = null;
+
+  constructor(session: Session, database: SourceDatabase, hooks: SourceHooks) {
+    this.#session = session;
+    this.#database = database;
+    this.#hooks = hooks;
+    const { confirmed } = database;
+    this.subscribers = {
+      list: () => session.call(() => new Map(confirmed)),
+      set: (sync, batch) => session.call(() => void confirmed.set(sync, batch)),
+      remove: (sync) => session.call(() => void confirmed.delete(sync)),
+    };
+    // What was only remembered is gone with whoever remembered it.
+    if (hooks.forgetsCuts) session.onLost(() => database.forget(this.#newest));
+  }
+
+  async capture(): Promise<readonly Layout[]> {
+    const database = this.#database;
+    const before = await this.#session.call(() => {
+      database.captured = true;
+      return database.snapshot.running;
+    });
+    const stillRuns = () => [...before].some((id) => database.snapshot.running.has(id));
+    while (await this.#session.call(stillRuns)) await this.#pause();
+    return TABLES.map(toLayout);
+  }
+
+  async waitForChanges(signal: AbortSignal): Promise<void> {
+    const database = this.#database;
+    while (!signal.aborted) {
+      let commits = 0;
+      const found = await this.#session.call(() => {
+        commits = database.commits;
+        return database.unseen().length > 0;
+      });
+      if (found) return;
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          forget();
+          signal.removeEventListener("abort", done);
+          resolve();
+        };
+        const forget = database.onGrowth(done);
+        signal.addEventListener("abort", done, { once: true });
+        this.#session.onLost(done);
+        if (signal.aborted || database.commits !== commits || !this.#session.open) done();
+      });
+    }
+  }
+
+  stats(): Promise<LogStats> {
+    const { log } = this.#database;
+    return this.#session.call(() => {
+      const bytes = log.length * ROW_BYTES;
+      return { rows: log.length, bytes, oldestAt: null };
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#session.end();
+  }
+
+  last(): Promise<BatchHeader | null> {
+    return this.#session.call(() => this.#database.last?.header ?? null);
+  }
+
+  header(batch: number): Promise<BatchHeader | null> {
+    return this.#session.call(() => {
+      const { batches, purgedTo } = this.#database;
+      const isKept = batch > purgedTo || batch === batches.length;
+      return isKept ? (batches[batch - 1]?.header ?? null) : null;
+    });
+  }
+
+  async cut(request?: ChunkRequest): Promise<Cut> {
+    const database = this.#database;
+    const { rule = ALL_THAT_IS_SEEN } = this.#hooks;
+    const { header, chunk } = await this.#session.call(() => {
+      const { rows, snapshot } = rule(database);
+      const at = new Date().toISOString();
+      const batch = rows.length === 0 ? null : database.store(rows, at, snapshot);
+      this.#newest = batch ?? this.#newest;
+      const chunk = request === undefined ? null : chunkOf(database, request);
+      return { header: batch?.header ?? null, chunk };
+    });
+    return { header, pages: header === null ? NO_PAGES : this.pages(header.batch), chunk };
+  }
+
+  async *pages(batch: number): AsyncGenerator<readonly Change[]> {
+    const database = this.#database;
+    for (let from = 0; ; from += PAGE_CHANGES) {
+      const page = await this.#session.call(() => {
+        if (batch <= database.purgedTo) throw new TidemarkError("TM-BATCH-PURGED", "Purged.");
+        return database.batches[batch - 1]?.rows.slice(from, from + PAGE_CHANGES) ?? [];
+      });
+      if (page.length === 0) return;
+      yield page.map(({ change }) => change);
+    }
+  }
+
+  async purge(upTo: number): Promise<void> {
+    await this.#session.call(() => {
+      if (upTo > this.#database.purgedTo) this.#hooks.onPurge(upTo);
+      this.#database.purge(upTo);
+    });
+  }
+
+  #pause(): Promise<void> {
+    return this.#session.process.world.clock.sleep(5);
+  }
+}
+
+/** The next rows by key, up to the greatest key that stood when the copy began. */
+function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk {
+  const name = table.name as Table;
+  const cursor = after === null ? null : (JSON.parse(after) as { after: string; upper: string });
+  const all = source.rowsOf(name);
+  const upper = cursor?.upper ?? all.at(-1)?.[0] ?? "";
+  const left = all.filter(([key]) => key <= upper && (cursor === null || key > cursor.after));
+  const rows = left.slice(0, CHUNK_ROWS);
+  const done = rows.length === left.length;
+  const last = done ? upper : (rows.at(-1)?.[0] ?? upper);
+  return {
+    layout: layoutOf(name),
+    content: { kind: "rows", rows, filters: rows.map(() => []) },
+    cursor: JSON.stringify({ after: last, upper }),
+    done,
+    estimatedRows: null,
+  };
+}
+
+export function toLayout(table: Table): Layout {
+  return {
+    id: layoutOf(table),
+    table: { schema: null, name: table },
+    columns: ["id", "value"].map((name) => ({
+      ...{ name, type: { kind: "text" }, nativeType: "text", nullable: false, generated: false },
+    })),
+    key: [0],
+    filters: [],
+  };
+}
+
+const NO_PAGES: AsyncIterable<readonly Change[]> = (async function* () {})();
