@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
@@ -13,14 +12,8 @@ import { quoteName, sameName } from "./identifiers.ts";
 import { type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { Watcher } from "./watcher.ts";
 
-/** Polling starts here after a change and slows down while nothing comes. */
-const POLL_MIN_MS = 2;
-const POLL_MAX_MS = 20;
-/** Where nothing has come for so long, looks are fewer. */
-const QUIET_AFTER_MS = 1_000;
-const POLL_QUIET_MS = 50;
-const POLL_GROWTH = 1.15;
 /** Rows whose size is taken for the average. */
 const SAMPLE_ROWS = 200;
 
@@ -31,8 +24,7 @@ export class SqliteChangeLog implements ChangeLog {
   readonly #connection: Connection;
   readonly #layouts: Layouts;
   readonly #lease: Lease;
-  #pollMs = POLL_MIN_MS;
-  #quietSince = performance.now();
+  readonly #watcher: Watcher;
 
   private constructor(connection: Connection, identity: Identity, layouts: Layouts, lease: Lease) {
     this.timeline = identity.timeline;
@@ -42,6 +34,7 @@ export class SqliteChangeLog implements ChangeLog {
     const guard = new Guard(connection, layouts, identity.firstId);
     this.batches = new SqliteBatches(connection, identity.timeline, layouts, guard);
     this.subscribers = new SqliteSubscribers(connection);
+    this.#watcher = new Watcher(connection);
   }
 
   static async open(connection: Connection, lease: Lease, logger: Logger): Promise<ChangeLog> {
@@ -61,29 +54,8 @@ export class SqliteChangeLog implements ChangeLog {
     });
   }
 
-  async waitForChanges(signal: AbortSignal): Promise<void> {
-    const { db } = this.#connection;
-    const versionOf = db.prepare("PRAGMA data_version");
-    let version: unknown;
-    while (!signal.aborted) {
-      // A commit between the two reads changes the version again: it is seen at the next poll.
-      const now = await this.#connection.peek(() => versionOf.get()?.data_version);
-      if (now !== version) {
-        version = now;
-        const newest = await this.#connection.peek(() =>
-          this.#connection.value(`SELECT max(id) FROM ${LOG}`),
-        );
-        if (typeof newest === "bigint" && newest > this.batches.seen) {
-          this.#pollMs = POLL_MIN_MS;
-          this.#quietSince = performance.now();
-          return;
-        }
-      }
-      await sleep(this.#pollMs, undefined, { signal }).catch(ifAborted(signal));
-      const isQuiet = performance.now() - this.#quietSince > QUIET_AFTER_MS;
-      const slowest = isQuiet ? POLL_QUIET_MS : POLL_MAX_MS;
-      this.#pollMs = Math.min(this.#pollMs * POLL_GROWTH, slowest);
-    }
+  waitForChanges(signal: AbortSignal): Promise<void> {
+    return this.#watcher.wait(() => this.batches.seen, signal);
   }
 
   stats(): Promise<LogStats> {
@@ -103,6 +75,7 @@ export class SqliteChangeLog implements ChangeLog {
   }
 
   async close(): Promise<void> {
+    this.#watcher.close();
     try {
       await this.#connection.close();
     } finally {
@@ -120,12 +93,6 @@ export class SqliteChangeLog implements ChangeLog {
     );
     return Number(average ?? 0);
   }
-}
-
-function ifAborted(signal: AbortSignal): (error: unknown) => void {
-  return (error) => {
-    if (!signal.aborted) throw error;
-  };
 }
 
 function julianToIso(day: number): string {

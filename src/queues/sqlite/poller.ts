@@ -1,4 +1,4 @@
-import { type FSWatcher, watch } from "node:fs";
+import { FileHints } from "../../core/file-hints.ts";
 
 const FIRST_DELAY_MS = 1;
 const GROWTH = 2;
@@ -12,16 +12,15 @@ const MAX_DELAY_MS = 20;
  * are no hints, the poll alone does it.
  */
 export class Poller {
-  readonly #walPath: string;
+  readonly #hints: FileHints;
   readonly #look: () => boolean;
   readonly #isAwaited: () => boolean;
   #timer: NodeJS.Timeout | null = null;
   #delay = FIRST_DELAY_MS;
-  #hints: FSWatcher | null = null;
 
   /** `look` tells whether anything was new. */
   constructor(walPath: string, look: () => boolean, isAwaited: () => boolean) {
-    this.#walPath = walPath;
+    this.#hints = new FileHints(walPath, () => this.#hurry());
     this.#look = look;
     this.#isAwaited = isAwaited;
   }
@@ -29,7 +28,6 @@ export class Poller {
   /** Polls until nobody waits any more. */
   start(): void {
     if (this.#timer !== null) return;
-    this.#hints ??= this.#watch();
     this.#delay = FIRST_DELAY_MS;
     this.#schedule();
   }
@@ -43,14 +41,13 @@ export class Poller {
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#hints?.close();
-    this.#hints = null;
+    this.#hints.close();
   }
 
   #schedule(): void {
     this.#timer = setTimeout(() => {
       this.#timer = null;
-      const slowest = this.#hints === null ? MAX_DELAY_MS : MAX_DELAY_HINTED_MS;
+      const slowest = this.#hints.reliable ? MAX_DELAY_HINTED_MS : MAX_DELAY_MS;
       this.#delay = this.#look() ? FIRST_DELAY_MS : Math.min(slowest, this.#delay * GROWTH);
       // Looking may have found another file, and started anew.
       if (this.#timer === null && this.#isAwaited()) this.#schedule();
@@ -62,18 +59,5 @@ export class Poller {
     clearTimeout(this.#timer);
     this.#delay = FIRST_DELAY_MS;
     this.#schedule();
-  }
-
-  #watch(): FSWatcher | null {
-    try {
-      const hints = watch(this.#walPath, { persistent: false }, () => this.#hurry());
-      hints.on("error", () => {
-        hints.close();
-        if (this.#hints === hints) this.#hints = null;
-      });
-      return hints;
-    } catch {
-      return null; // no file yet, or no more watches to be had: the poll is quicker then
-    }
   }
 }
