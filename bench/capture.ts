@@ -16,6 +16,7 @@ export async function installCapture(adapter: DatabaseAdapter, url: string): Pro
         schema,
         columns: schema.columns.map(({ name }) => name),
         filters: [],
+        takesNewColumns: true,
       })),
     );
     await log.close();

@@ -8,7 +8,7 @@ import {
   type SyncStatus,
   UNKNOWN_SYNC,
 } from "../core/documents.ts";
-import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { type ErrorCode, isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
@@ -31,6 +31,14 @@ const RENEW_MS = 4_000;
 /** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
 const GAP_SILENCE_MS = 1_000;
 const MAX_GAP_SILENCE_MS = 60_000;
+/** How a statement fails at a table that is no longer as it was planned. */
+const DRIFT_SHOWS_AS: ReadonlySet<ErrorCode> = new Set([
+  "TM-COLUMN-MISSING",
+  "TM-COLUMN-UNFIT",
+  "TM-TABLE-MISSING",
+  "TM-VALUE-REFUSED",
+  "TM-APPLY-CONSTRAINT",
+]);
 /** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
 const HALF_BATCH_MS = 5_000;
 const HALF_BATCH_POLL_MS = 1_000;
@@ -57,6 +65,8 @@ export class Applier {
   #unfinished = 0;
   #falseStarts = NO_FALSE_STARTS;
   #postponeUpTo = 0;
+  /** Was the target looked at before this session? Then it may have been altered since. */
+  #sessions = 0;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -105,7 +115,7 @@ export class Applier {
   }
 
   async #recover(error: TidemarkError): Promise<void> {
-    if (!error.retryable) throw this.#stopped(error);
+    if (!error.retryable) throw this.#stopped(await this.#driftOr(error));
     this.#report({ error: statusError(error) });
     const { beganAnew, postponeUpTo } = error.details;
     if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
@@ -126,6 +136,17 @@ export class Applier {
     }
   }
 
+  /** A target that was altered under the applier refuses rows in many words: what was altered says more. */
+  async #driftOr(error: TidemarkError): Promise<TidemarkError> {
+    if (!DRIFT_SHOWS_AS.has(error.code)) return error;
+    try {
+      await this.#options.checkFit();
+    } catch (found) {
+      if (isTidemarkError(found, "TM-SCHEMA-DRIFT")) return found;
+    }
+    return error;
+  }
+
   #stopped(error: TidemarkError): TidemarkError {
     // A standby that cannot go on says nothing of the applier that works.
     if (this.#status.state !== "standby") {
@@ -135,7 +156,8 @@ export class Applier {
   }
 
   async #session(onReady: () => void, onHealthy: () => void): Promise<void> {
-    const { sync, tables, openTarget } = this.#options;
+    const { sync, tables, openTarget, checkFit } = this.#options;
+    if (this.#sessions++ > 0) await checkFit();
     const target = await openTarget();
     let session: ApplierSession | null = null;
     try {

@@ -15,6 +15,7 @@ function table(name: string): SyncTable {
     source: name,
     rule: { table: name },
     columns: ["id"],
+    types: ["text"],
     key: ["id"],
     bound,
     fingerprint: "",

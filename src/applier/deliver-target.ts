@@ -88,6 +88,11 @@ class DeliverSession implements ApplierSession {
   /** A commit is durable when it resolves. */
   async flush(): Promise<void> {}
 
+  /** What a function has made of its rows is not known. */
+  async isEmpty(): Promise<boolean> {
+    return false;
+  }
+
   async close(): Promise<void> {}
 
   async #hand(changes: readonly RowChange[], at: Progress, complete: boolean): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Change } from "../core/change.ts";
+import { type Change, isUnread } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
@@ -103,7 +103,10 @@ export class Group {
       if (mapping === undefined) mapping = await this.#mappings.lookUp(change.layout);
       if (mapping === null) continue;
       if (!areCopied && !this.#states.takesChanges(mapping.table.source)) continue;
-      if (mapping.incomplete && change.row !== null) this.#states.copyAnew(mapping.table.source);
+      if (mapping.incomplete && areCopied) throw mapping.outdated();
+      if (isUnread(change) || (mapping.incomplete && change.row !== null)) {
+        this.#states.copyAnew(mapping.table.source);
+      }
       this.#effect.add(mapping.effectOf(change));
       this.#changes++;
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush(false);

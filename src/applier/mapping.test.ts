@@ -28,6 +28,7 @@ function table(columns: readonly string[], rule: Partial<TableRule> = {}): SyncT
     source: "t",
     rule: { table: "t", ...rule },
     columns,
+    types: columns.map(() => "text"),
     key: ["id"],
     bound,
     fingerprint: "",

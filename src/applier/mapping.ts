@@ -12,6 +12,8 @@ export interface SyncTable {
   readonly rule: TableRule;
   /** Source columns sent, in the order of `bound.columns`. */
   readonly columns: readonly string[];
+  /** Their types, as the source spells them. */
+  readonly types: readonly string[];
   /** Source key columns, in the order of `bound.key`. */
   readonly key: readonly string[];
   readonly bound: BoundTable;
@@ -48,8 +50,8 @@ export class LayoutMapping {
   readonly #keyInKey: readonly number[];
   readonly #filter: number;
   /**
-   * Was the layout written before the sync wanted what it now wants (a column, a filter)? Then its
-   * rows cannot be put; a copy read later holds them.
+   * Was the layout written before the sync wanted what it now wants (a column, a filter), or when a
+   * column had another type? Then its rows cannot be put; a copy read later holds them.
    */
   readonly incomplete: boolean;
 
@@ -68,14 +70,22 @@ export class LayoutMapping {
     }
     this.#filter = table.rule.where === undefined ? -1 : layout.filters.indexOf(table.rule.where);
     const unfiltered = table.rule.where !== undefined && this.#filter === -1;
-    this.incomplete = unfiltered || this.#columns.includes(-1);
+    const retyped = this.#columns.some(
+      (column, index) => layout.columns[column]?.nativeType !== table.types[index],
+    );
+    this.incomplete = unfiltered || retyped;
   }
 
   /** Does every row copied stand at the target as it was read, field by field? */
   get isPlain(): boolean {
     const { where, filter, transform } = this.table.rule;
     const isFiltered = where !== undefined || filter !== undefined || transform !== undefined;
-    return this.#isWhole && !isFiltered;
+    return this.#isWhole && !isFiltered && !this.incomplete;
+  }
+
+  /** Rows that were read when this sync asked for them, and not as it wants them. */
+  outdated(): TidemarkError {
+    return this.#drift("its columns are no longer those that this sync was started with");
   }
 
   effectOf(change: Change): RowEffect {

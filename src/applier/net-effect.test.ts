@@ -7,6 +7,7 @@ const table: SyncTable = {
   source: "t",
   rule: { table: "t" },
   columns: ["id", "v"],
+  types: ["bigint", "text"],
   key: ["id"],
   fingerprint: "f",
   bound: {

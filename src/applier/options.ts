@@ -11,6 +11,8 @@ export interface ApplierOptions {
   readonly queue: Queue;
   /** Parents before children. */
   readonly tables: readonly SyncTable[];
+  /** Throws TM-SCHEMA-DRIFT when the target has been altered since, so that `tables` no longer fit it. */
+  readonly checkFit: () => Promise<void>;
   readonly logger: Logger;
 }
 

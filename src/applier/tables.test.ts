@@ -11,7 +11,7 @@ function table(fingerprint: string): SyncTable {
     parents: [],
     cascades: false,
   };
-  return { source: "t", rule: { table: "t" }, columns: [], key: [], bound, fingerprint };
+  return { source: "t", rule: { table: "t" }, columns: [], types: [], key: [], bound, fingerprint };
 }
 
 function stored(state: TableState, cursor: string | null, fingerprint = "f1"): TableProgress[] {

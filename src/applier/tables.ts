@@ -45,11 +45,17 @@ export class TableStates {
     return state === "copying" || state === "live";
   }
 
+  /** Has any of the copy been applied? */
+  hasRows(table: string): boolean {
+    const entry = this.#tables.get(table);
+    return entry !== undefined && (entry.state === "live" || entry.cursor !== null);
+  }
+
   /** A change came that cannot be read as the sync now wants it: a copy begun after it will hold its row. */
   copyAnew(table: string): void {
     const entry = this.#tables.get(table);
     // Nothing of the copy was applied yet: it is still to be read.
-    if (entry === undefined || (entry.state !== "live" && entry.cursor === null)) return;
+    if (entry === undefined || !this.hasRows(table)) return;
     this.#tables.set(table, this.#anew(entry));
   }
 

@@ -21,6 +21,7 @@ export class ApplierWork {
   readonly inbox: Inbox;
   readonly states: TableStates;
   readonly #options: ApplierOptions;
+  readonly #session: ApplierSession;
   readonly #group: Group;
   readonly #copied = new Map<string, { rows: number; estimate: number | null }>();
   #lastCommit: { readonly at: string; readonly lagMs: number } | null = null;
@@ -41,6 +42,7 @@ export class ApplierWork {
     { postponeUpTo }: Lessons = { postponeUpTo: 0 },
   ) {
     this.#options = options;
+    this.#session = session;
     this.inbox = new Inbox(options.sync, progress);
     this.states = new TableStates(options.tables, progress.tables);
     const { queue, from, tables } = options;
@@ -60,6 +62,7 @@ export class ApplierWork {
 
   /** Stores the states of tables new to this sync, so that their copies keep their identity. */
   async begin(): Promise<void> {
+    await this.#copyEmptied();
     const stored = new Map(this.progress.tables.map(({ table, copy }) => [table, copy]));
     const { all } = this.states;
     // What left the sync is forgotten at once: should it come back, it is copied anew.
@@ -67,6 +70,18 @@ export class ApplierWork {
       return;
     }
     await this.#group.commit(this.inbox);
+  }
+
+  /**
+   * A table that was dropped at the target and made anew, by us or by somebody else, or emptied there,
+   * has lost rows that no change will bring again. Copying one that is rightly empty costs nothing.
+   */
+  async #copyEmptied(): Promise<void> {
+    for (const { source, bound } of this.#options.tables) {
+      if (!this.states.hasRows(source) || !(await this.#session.isEmpty(bound))) continue;
+      this.#options.logger.info({ table: source }, "the table is empty at the target: copying it");
+      this.states.copyAnew(source);
+    }
   }
 
   /** A chunk was lost: the relay must be told to go back. Reading it clears it. */

@@ -30,6 +30,10 @@ export type Operation = "insert" | "update" | "delete" | "truncate";
 /**
  * One change. A key change may come as one update with `keyBefore`, or as an update with
  * `keyBefore` and no row, followed by an insert or update of the row under its new key.
+ *
+ * An insert or update with neither a row nor `keyBefore` is *unread*: some row was written while the
+ * table was no longer as its layout says, so what it holds cannot be told. The table is to be copied
+ * anew.
  */
 export interface Change {
   readonly layout: number;
@@ -48,4 +52,14 @@ export interface Change {
   readonly origin: string | null;
   /** Databases the change has passed, oldest first; empty when made here. */
   readonly hops: readonly string[];
+}
+
+/** Was some row written of which nothing can be told? */
+export function isUnread({ op, keyBefore, row }: Change): boolean {
+  return row === null && keyBefore === null && (op === "insert" || op === "update");
+}
+
+/** The unread change that stands for one of which a layout no longer tells what it holds. */
+export function unread(change: Change): Change {
+  return { ...change, row: null, rowBefore: null, filters: [] };
 }

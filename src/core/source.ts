@@ -49,6 +49,8 @@ export interface CaptureTable {
   readonly columns: readonly string[];
   /** SQL conditions over the row (the source's own dialect); each is evaluated when a row is logged. */
   readonly filters: readonly string[];
+  /** Does some sync take whichever columns the table has? Then one that comes later is schema drift. */
+  readonly takesNewColumns: boolean;
 }
 
 export interface CapturePlan {

@@ -117,6 +117,8 @@ export interface ApplierSession {
    * crash of the server. Until then what is applied may not be told to those who would discard it.
    */
   flush(): Promise<void>;
+  /** Call between transactions. Does the table hold no row at all? */
+  isEmpty(table: BoundTable): Promise<boolean>;
   close(): Promise<void>;
 }
 

@@ -7,6 +7,7 @@ import type { Queue } from "../core/queue.ts";
 import { Relay } from "../relay/relay.ts";
 import { Databases } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
+import { checkFit } from "./fit.ts";
 import { watchNotices } from "./notices.ts";
 import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
@@ -148,7 +149,8 @@ export class Pipeline {
   }
 
   #addAppliers(prepared: Prepared): void {
-    for (const { resolved, tables } of prepared.syncs) {
+    for (const sync of prepared.syncs) {
+      const { resolved, tables } = sync;
       const { name, from, to } = resolved.definition;
       const applier = new Applier({
         sync: name,
@@ -157,6 +159,7 @@ export class Pipeline {
         openTarget: () => this.#databases.openTarget(to, this.#queue),
         queue: this.#queue,
         tables,
+        checkFit: () => checkFit(sync, this.#databases),
         logger: this.#options.logger.child({ sync: name }),
       });
       this.#workers.add({ name, role: "applier", source: from, worker: applier });

@@ -136,18 +136,21 @@ function syncTables(resolved: ResolvedSync, plan: TargetPlan): SyncTable[] {
     if (table === undefined) return [];
     const { schema, rule, columns } = table;
     const source = formatTable(schema.name);
-    return [{ source, rule, columns, key: schema.key, bound, fingerprint: fingerprint(table) }];
+    const types = table.target.columns.map(({ nativeType }) => nativeType);
+    const common = { source, rule, columns, types, key: schema.key, bound };
+    return [{ ...common, fingerprint: fingerprint(table) }];
   });
 }
 
-/** Of a function all that can be told is its text. */
+/**
+ * Of a function all that can be told is its text. A column that changes its type may change every value,
+ * and no trigger sees that.
+ */
 function fingerprint({ rule, columns, target }: ResolvedTable): string {
-  const names = target.columns.map(({ name }) => name);
+  const wanted = target.columns.map(({ name, nativeType }) => [name, nativeType]);
   const { where = null, filter = null, transform = null } = rule;
-  return sha256(JSON.stringify([columns, names, where, String(filter), String(transform)])).slice(
-    0,
-    16,
-  );
+  const text = JSON.stringify([columns, wanted, where, String(filter), String(transform)]);
+  return sha256(text).slice(0, 16);
 }
 
 function sourcesOf(syncs: readonly ResolvedSync[]): PreparedSource[] {

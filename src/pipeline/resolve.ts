@@ -70,7 +70,8 @@ export function captureTables(syncs: readonly ResolvedSync[]): CaptureTable[] {
     const wanted = new Set(uses.flatMap((use) => use.columns));
     const columns = schema.columns.map(({ name }) => name).filter((name) => wanted.has(name));
     const filters = [...new Set(uses.flatMap((use) => use.rule.where ?? []))];
-    return [{ schema, columns, filters }];
+    const takesNewColumns = uses.some(({ rule }) => rule.columns === undefined);
+    return [{ schema, columns, filters, takesNewColumns }];
   });
 }
 

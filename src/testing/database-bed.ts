@@ -115,7 +115,8 @@ export class Bench {
       const [schema] = await catalog.describe([this.name(table)]);
       if (schema === undefined) throw new ReferenceError(`no table ${table}`);
       const columns = options.columns ?? schema.columns.map(({ name }) => name);
-      return { schema, columns, filters: options.filters ?? [] };
+      const takesNewColumns = options.columns === undefined;
+      return { schema, columns, filters: options.filters ?? [], takesNewColumns };
     } finally {
       await catalog.close();
     }

@@ -71,6 +71,7 @@ export class Endpoint implements AsyncDisposable {
         schema,
         columns: schema.columns.map(({ name }) => name),
         filters: [],
+        takesNewColumns: true,
       }),
     );
     this.#layouts = (await this.#openLog().capture(tables)) as readonly Layout[];

@@ -58,6 +58,7 @@ export async function openBed(kind: DatabaseKind): Promise<Bed> {
           schema,
           columns: schema.columns.map((column) => column.name),
           filters: [],
+          takesNewColumns: true,
         }));
       } finally {
         await catalog.close();

@@ -32,6 +32,7 @@ export async function captureTables(
       schema,
       columns: schema.columns.map((column) => column.name),
       filters: [],
+      takesNewColumns: more.columns === undefined,
       ...more,
     }));
   } finally {

@@ -46,6 +46,7 @@ export class MemoryTarget implements Target {
       load: async () => this.progress,
       begin: async () => this.#begin(),
       flush: () => this.flush(),
+      isEmpty: async () => this.rows.size === 0,
       close: async () => {},
     };
   }

@@ -28,7 +28,7 @@ export class MemoryWorld {
       source: "a",
       openSource: async () => this.source,
       queue: this.queue,
-      tables: [{ schema, columns: ["id"], filters: [] }],
+      tables: [{ schema, columns: ["id"], filters: [], takesNewColumns: true }],
       syncs: [SYNC],
       maxLogBytes: this.maxLogBytes,
       maxStreamBytes: 1_000_000,
@@ -42,6 +42,7 @@ export class MemoryWorld {
       source: "t",
       rule: { table: "t" },
       columns: ["id"],
+      types: [LAYOUT.columns[0]?.nativeType ?? ""],
       key: ["id"],
       bound: BOUND,
       fingerprint: "f",
@@ -53,6 +54,7 @@ export class MemoryWorld {
       openTarget: async () => this.target,
       queue: this.queue,
       tables: [table],
+      checkFit: async () => {},
       logger: silentLogger,
     });
     return this.#run(applier);

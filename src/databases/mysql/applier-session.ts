@@ -12,7 +12,9 @@ import type {
 } from "../../core/target.ts";
 import { loadFacts } from "./catalog.ts";
 import { openWriter, type Session, takeLock } from "./connection.ts";
+import { quoteTable } from "./identifiers.ts";
 import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
+import { loadPin } from "./pins.ts";
 import { TableStatements } from "./statements.ts";
 import { MysqlTransaction, type TransactionHost } from "./target-transaction.ts";
 
@@ -38,18 +40,28 @@ export async function openApplier(
   }
 }
 
+interface PreparedTable {
+  readonly statements: TableStatements;
+  /** As it stood before it was looked at; see pins.ts. */
+  readonly pin: string;
+}
+
 async function prepareStatements(
   session: Session,
   tables: readonly BoundTable[],
-): Promise<ReadonlyMap<string, TableStatements>> {
+): Promise<ReadonlyMap<string, PreparedTable>> {
   const maxPacket = Number(await session.value("SELECT @@max_allowed_packet"));
   const names = tables.map((table) => table.name.name);
+  // Before anything else is read of the tables: what is altered in between is seen at the first commit.
+  const pins = new Map<string, string>();
+  for (const name of names) pins.set(name, await loadPin(session, name));
   const facts = await loadFacts(session, names);
   return new Map(
     tables.map((table) => {
       const fact = table.name.schema === null ? facts.get(table.name.name) : undefined;
       if (fact === undefined) throw missingTable(table);
-      return [formatTable(table.name), new TableStatements(table, fact, maxPacket)];
+      const statements = new TableStatements(table, fact, maxPacket);
+      return [formatTable(table.name), { statements, pin: pins.get(table.name.name) ?? "" }];
     }),
   );
 }
@@ -65,13 +77,15 @@ function missingTable(table: BoundTable): TidemarkError {
 class MysqlApplierSession implements ApplierSession {
   readonly #session: Session;
   readonly #sync: string;
-  readonly #statements: ReadonlyMap<string, TableStatements>;
+  readonly #tables: ReadonlyMap<string, PreparedTable>;
+  /** Written in the transaction that is open. */
+  readonly #touched = new Map<string, PreparedTable>();
   #foreignKeys = true;
 
-  constructor(session: Session, sync: string, statements: ReadonlyMap<string, TableStatements>) {
+  constructor(session: Session, sync: string, tables: ReadonlyMap<string, PreparedTable>) {
     this.#session = session;
     this.#sync = sync;
-    this.#statements = statements;
+    this.#tables = tables;
   }
 
   async load(): Promise<Progress> {
@@ -124,6 +138,12 @@ class MysqlApplierSession implements ApplierSession {
   /** A commit is durable when it resolves. */
   async flush(): Promise<void> {}
 
+  async isEmpty(table: BoundTable): Promise<boolean> {
+    const rows = await this.#session.rows(`SELECT 1 FROM ${quoteTable(table.name)} LIMIT 1`);
+    await this.#session.run("COMMIT");
+    return rows.length === 0;
+  }
+
   close(): Promise<void> {
     return this.#session.close();
   }
@@ -145,6 +165,7 @@ class MysqlApplierSession implements ApplierSession {
   }
 
   async #commit(expected: Progress, next: Progress): Promise<void> {
+    await this.#checkPins();
     const before = new Map(expected.tables.map((table) => [table.table, table]));
     for (const table of next.tables) {
       const known = before.get(table.table);
@@ -166,6 +187,22 @@ class MysqlApplierSession implements ApplierSession {
     await this.#session.run("COMMIT");
   }
 
+  /**
+   * Whoever alters a table that we have written waits for our end. So one that is as it was now was so at
+   * every write.
+   */
+  async #checkPins(): Promise<void> {
+    for (const [name, { pin }] of this.#touched) {
+      if ((await loadPin(this.#session, name)) === pin) continue;
+      throw new TidemarkError(
+        "TM-APPLY-RETRY",
+        `Table ${name} was altered while it was written: what was not committed is written again, as it now is.`,
+        { details: { table: name } },
+      );
+    }
+    this.#touched.clear();
+  }
+
   async #storeTable(table: TableProgress): Promise<void> {
     await this.#session.run(
       `INSERT INTO ${PROGRESS_TABLES} (sync, table_name, state, cursor_text, copy)
@@ -183,9 +220,10 @@ class MysqlApplierSession implements ApplierSession {
   }
 
   #statementsOf(table: BoundTable): TableStatements {
-    const statements = this.#statements.get(formatTable(table.name));
-    if (statements === undefined) throw missingTable(table);
-    return statements;
+    const prepared = this.#tables.get(formatTable(table.name));
+    if (prepared === undefined) throw missingTable(table);
+    this.#touched.set(table.name.name, prepared);
+    return prepared.statements;
   }
 }
 

@@ -9,10 +9,11 @@ import type {
   TargetTransaction,
 } from "../../core/target.ts";
 import type { WritableTable } from "./apply-sql.ts";
-import { tableKey } from "./catalog.ts";
+import { findTables, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
-import { schemaOf } from "./identifiers.ts";
+import { quoteTable, schemaOf } from "./identifiers.ts";
+import { loadPins } from "./pins.ts";
 import { ensureProgress, loadProgress, progressValues } from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
 import { factsOf, loadStanding } from "./target-tables.ts";
@@ -100,6 +101,13 @@ class PostgresApplierSession implements ApplierSession {
     return this.#parts.connection.script(FLUSH);
   }
 
+  async isEmpty(table: BoundTable): Promise<boolean> {
+    const [row] = await this.#parts.connection.rows(
+      `SELECT NOT EXISTS (SELECT FROM ${quoteTable(table.name)})`,
+    );
+    return row?.[0] === "t";
+  }
+
   close(): Promise<void> {
     return this.#parts.connection.close();
   }
@@ -150,10 +158,14 @@ async function bindTables(
   connection: Connection,
   tables: readonly BoundTable[],
 ): Promise<ReadonlyMap<string, WritableTable>> {
-  const standing = await loadStanding(
+  const names = tables.map((table) => table.name);
+  const found = await findTables(connection, names);
+  // Before anything else is read of the tables: what is altered in between is seen at the first commit.
+  const pins = await loadPins(
     connection,
-    tables.map((table) => table.name),
+    [...found.values()].map(({ oid }) => oid),
   );
+  const standing = await loadStanding(connection, names);
   return new Map(
     tables.map((bound, i) => {
       const stands = standing.get(tableKey(bound.name));
@@ -171,7 +183,9 @@ async function bindTables(
         );
       }
       const selfReferring = stands.parents.includes(stands.oid);
-      return [tableKey(bound.name), { bound, name: String(i), selfReferring, ...facts }];
+      const { oid } = stands;
+      const common = { bound, name: String(i), oid, pin: pins.get(oid) ?? "" };
+      return [tableKey(bound.name), { ...common, selfReferring, ...facts }];
     }),
   );
 }

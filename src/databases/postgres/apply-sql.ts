@@ -10,6 +10,9 @@ import { equalsOperator, toNative } from "./types.ts";
 export interface WritableTable extends TableFacts {
   readonly bound: BoundTable;
   readonly name: string;
+  readonly oid: string;
+  /** As it stood before it was looked at; see pins.ts. */
+  readonly pin: string;
   /** A foreign key of the table refers to itself: all rows must come in one statement. */
   readonly selfReferring: boolean;
 }

@@ -21,6 +21,7 @@ import type { Parameter } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable } from "./identifiers.ts";
 import { PostgresLines } from "./lines-writer.ts";
+import { altered, CHECK_PINS } from "./pins.ts";
 import {
   ADVANCE_PROGRESS,
   changedTables,
@@ -32,6 +33,7 @@ import {
 } from "./progress.ts";
 import { verifyReferences } from "./references.ts";
 import { assertUntagged, findRefused } from "./refusal.ts";
+import { formatArrayText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
 const SLICE_ROWS = 2_000;
@@ -49,6 +51,8 @@ interface Pending {
   /** Its error, once answered. */
   readonly failure: Promise<TidemarkError | null>;
   readonly put: { readonly table: WritableTable; readonly rows: readonly Row[] } | null;
+  /** Does it ask whether the tables are as they were? */
+  readonly checksPins: boolean;
 }
 
 /**
@@ -68,6 +72,7 @@ export class PostgresTransaction implements TargetTransaction {
   #pendingCharacters = 0;
   #attempts = 0;
   #lines: PostgresLines | null = null;
+  readonly #touched = new Set<WritableTable>();
   /** Lets go what is held back for one network write. */
   #release: (() => void) | null = null;
 
@@ -160,7 +165,8 @@ export class PostgresTransaction implements TargetTransaction {
 
   async clear(bound: BoundTable): Promise<void> {
     // Not TRUNCATE: readers with an older snapshot would see the table empty.
-    await this.#write(`DELETE FROM ${quoteTable(bound.name)}`, [], undefined, null);
+    const table = this.#table(bound);
+    await this.#write(`DELETE FROM ${quoteTable(table.bound.name)}`, [], undefined, null);
   }
 
   async verify(tables: readonly BoundTable[]): Promise<void> {
@@ -183,6 +189,7 @@ export class PostgresTransaction implements TargetTransaction {
       this.#send(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
     }
     for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
+    this.#checkPins();
     const values = [sync, ...progressValues(this.#expected), ...progressValues(next)];
     this.#send(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
     this.#send(connection.commit());
@@ -203,6 +210,20 @@ export class PostgresTransaction implements TargetTransaction {
     if (failure) throw failure;
   }
 
+  /**
+   * Whoever alters a table that we have written waits for our end. So one that is as it was now was so at
+   * every write.
+   */
+  #checkPins(): void {
+    if (this.#touched.size === 0) return;
+    const tables = [...this.#touched];
+    const values = [tables.map(({ oid }) => oid), tables.map(({ pin }) => pin)].map(
+      formatArrayText,
+    );
+    const answer = this.#parts.connection.rows(CHECK_PINS, values, "check_pins");
+    this.#send(answer, null, true);
+  }
+
   #hold(): void {
     this.#release ??= this.#parts.connection.hold();
   }
@@ -214,9 +235,12 @@ export class PostgresTransaction implements TargetTransaction {
     this.#pending = [];
     this.#pendingCharacters = 0;
     let first: TidemarkError | null = null;
-    for (const { failure, put } of pending) {
+    for (const { failure, put, checksPins } of pending) {
       const error = await failure;
-      if (first === null && error !== null) first = await this.#explain(error, put);
+      if (first !== null || error === null) continue;
+      if (checksPins && sqlState(error) === DIVISION_BY_ZERO) {
+        first = altered(this.#parts.connection.database, error);
+      } else first = await this.#explain(error, put);
     }
     return first;
   }
@@ -236,12 +260,12 @@ export class PostgresTransaction implements TargetTransaction {
     return findRefused(this.#parts.connection, put.table, put.rows, error);
   }
 
-  #send(answer: Promise<unknown>, put: Pending["put"] = null): void {
+  #send(answer: Promise<unknown>, put: Pending["put"] = null, checksPins = false): void {
     const failure = answer.then(
       () => null,
       (error: unknown) => error as TidemarkError,
     );
-    this.#pending.push({ failure, put });
+    this.#pending.push({ failure, put, checksPins });
   }
 
   /** Inside an attempt the answer is awaited at its end, as long as little is under way. */
@@ -311,7 +335,10 @@ export class PostgresTransaction implements TargetTransaction {
 
   #table(bound: BoundTable): WritableTable {
     const table = this.#parts.tables.get(tableKey(bound.name));
-    if (table) return table;
+    if (table) {
+      this.#touched.add(table);
+      return table;
+    }
     throw new TidemarkError(
       "TM-INTERNAL",
       `Table ${formatTable(bound.name)} was not given when this session was opened.`,

@@ -10,7 +10,7 @@ import type {
 import type { Row } from "../../core/value.ts";
 import type { Connection } from "./connection.ts";
 import { isDriverError } from "./errors.ts";
-import { sameName } from "./identifiers.ts";
+import { quoteName, sameName } from "./identifiers.ts";
 import type { Lease } from "./lease.ts";
 import { type BrokenReference, brokenReferences } from "./references.ts";
 import { TableWriter } from "./writer.ts";
@@ -20,12 +20,15 @@ export class SqliteApplierSession implements ApplierSession {
   readonly #sync: string;
   readonly #lease: Lease;
   readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
+  /** Counts what is altered in the file; read before the tables were looked at. */
+  readonly #version: unknown;
   #open: SqliteTargetTransaction | null = null;
 
   constructor(connection: Connection, sync: string, tables: readonly BoundTable[], lease: Lease) {
     this.#connection = connection;
     this.#sync = sync;
     this.#lease = lease;
+    this.#version = connection.value("PRAGMA schema_version");
     this.#writers = new Map(tables.map((table) => [table, new TableWriter(connection, table)]));
   }
 
@@ -48,6 +51,12 @@ export class SqliteApplierSession implements ApplierSession {
           `${connection.name}: another applier has moved the progress of ${this.#sync}.`,
         );
       }
+      if (connection.value("PRAGMA schema_version") !== this.#version) {
+        throw new TidemarkError(
+          "TM-APPLY-RETRY",
+          `${connection.name}: tables were altered: they are looked at anew.`,
+        );
+      }
       // Rules hold when the transaction ends: rows of a cycle, or of a tree, come in any order.
       connection.db.exec("PRAGMA defer_foreign_keys = ON");
     } catch (error) {
@@ -62,6 +71,13 @@ export class SqliteApplierSession implements ApplierSession {
 
   /** A commit is durable when it resolves. */
   async flush(): Promise<void> {}
+
+  isEmpty(table: BoundTable): Promise<boolean> {
+    const name = quoteName(table.name.name);
+    return this.#connection.read(
+      () => this.#connection.value(`SELECT 1 FROM ${name} LIMIT 1`) === undefined,
+    );
+  }
 
   async close(): Promise<void> {
     try {

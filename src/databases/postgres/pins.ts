@@ -1,0 +1,45 @@
+import { TidemarkError } from "../../core/errors.ts";
+import type { Connection } from "./connection.ts";
+import { formatArrayText } from "./row-text.ts";
+
+/**
+ * A text that stays the same for as long as nobody alters the table's columns or unique keys: which
+ * transaction last wrote each of their rows in the catalog. `oid` is an SQL expression. Much else changes
+ * it, too (a GRANT on a column, REINDEX CONCURRENTLY): it tells that it is time to look, no more.
+ *
+ * Read by SQL, and not by the server's own cache, so it is as of the snapshot of the statement.
+ */
+export function pinSql(oid: string): string {
+  return `concat_ws('|',
+    (SELECT concat_ws('.', c.relnamespace, c.relname) FROM pg_catalog.pg_class c WHERE c.oid = ${oid}),
+    (SELECT string_agg(a.attnum || ':' || a.xmin, ',' ORDER BY a.attnum)
+     FROM pg_catalog.pg_attribute a WHERE a.attrelid = ${oid} AND a.attnum > 0),
+    (SELECT string_agg(i.indexrelid || ':' || i.xmin, ',' ORDER BY i.indexrelid)
+     FROM pg_catalog.pg_index i WHERE i.indrelid = ${oid} AND i.indisunique))`;
+}
+
+/** By oid, as they are now. */
+export async function loadPins(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const rows = await connection.rows(
+    `SELECT w.oid, ${pinSql("w.oid")} FROM unnest($1::oid[]) AS w(oid)`,
+    [formatArrayText(oids)],
+  );
+  return new Map(rows.map(([oid, pin]) => [oid as string, pin as string]));
+}
+
+/** Divides by zero when one of these tables was altered. Oids and pins are parameters 1 and 2. */
+export const CHECK_PINS = `
+SELECT 1 / (count(*) = 0)::int
+FROM unnest($1::oid[], $2::text[]) AS w(oid, pin) WHERE w.pin <> ${pinSql("w.oid")}`;
+
+/** The target's session knows the table as it was. */
+export function altered(database: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    "TM-APPLY-RETRY",
+    `A table of "${database}" was altered while it was written: what was not committed is written again, as it now is.`,
+    { cause },
+  );
+}

@@ -1,0 +1,46 @@
+import { TidemarkError } from "../core/errors.ts";
+import { formatTable } from "../core/table.ts";
+import type { ColumnMapping } from "../core/target.ts";
+import { type Databases, using } from "./connect.ts";
+import type { PreparedSync } from "./prepare.ts";
+
+/** Throws TM-SCHEMA-DRIFT when the target has been altered since the sync was prepared, and no longer fits. */
+export async function checkFit(
+  { resolved, plan }: PreparedSync,
+  databases: Databases,
+): Promise<void> {
+  const { name, to } = resolved.definition;
+  const asked = resolved.tables.map(({ target }) => target);
+  const now = await using(databases.openTarget(to, null), (target) => target.plan(asked));
+  if (now.statements.length > 0) {
+    const missing = now.statements.map((statement) => statement.split("\n")[0]).join("; ");
+    throw new TidemarkError(
+      "TM-SCHEMA-DRIFT",
+      `${name}: tables have gone at the target; still to run are: ${missing}.`,
+      {
+        fix: "Renamed: give the table its name back, then start again. Dropped: start again; it is created and copied anew.",
+        details: { sync: name },
+      },
+    );
+  }
+  const refused = now.mappings.filter(({ fidelity }) => fidelity === "refused");
+  if (refused.length === 0) return;
+  const before = new Map(plan.mappings.map((mapping) => [columnOf(mapping), mapping.targetType]));
+  const lines = refused.map((mapping) => {
+    const was = before.get(columnOf(mapping)) || "no column of the sync";
+    const is = mapping.targetType || "gone";
+    return `${columnOf(mapping)} was ${was}, is ${is === was ? "unfit" : is} (${mapping.note ?? "it does not fit"})`;
+  });
+  throw new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `${name}: the target was altered: ${lines.join("; ")}.`,
+    {
+      fix: "Alter the target so that it fits, or leave the column out with `except`; then start again: nothing is lost.",
+      details: { sync: name, refused },
+    },
+  );
+}
+
+function columnOf({ table, column }: ColumnMapping): string {
+  return `${formatTable(table)}.${column}`;
+}
