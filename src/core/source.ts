@@ -113,7 +113,10 @@ export interface Cut {
   readonly header: BatchHeader | null;
   /** The new batch's changes; empty when header is null. */
   readonly pages: AsyncIterable<readonly Change[]>;
-  /** The chunk asked for, as of exactly the newest batch (the one just cut, or the last). */
+  /**
+   * The chunk asked for, as of exactly the newest batch (the one just cut, or the last). Null, too, when it
+   * cannot be read in this snapshot: ask again.
+   */
   readonly chunk: Chunk | null;
 }
 

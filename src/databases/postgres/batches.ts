@@ -1,15 +1,16 @@
 import type { Change } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
-import type { Batches, ChunkRequest, Cut } from "../../core/source.ts";
+import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { ChunkReader } from "./chunk-reader.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import type { StoredLayout } from "./layouts.ts";
-import type { LogPages } from "./log-pages.ts";
+import type { BatchBounds, LogPages } from "./log-pages.ts";
 import { ID, isoTime, type LogDecoder } from "./log-rows.ts";
+import { alteredSql } from "./pins.ts";
 import type { LogRotation } from "./rotation.ts";
 import { parseSnapshot, type SnapshotParts, unseenRows, unseenTransactions } from "./snapshot.ts";
 
@@ -41,6 +42,8 @@ export interface BatchesContext {
   currentLayout(table: TableName): StoredLayout | null;
   /** Throws TM-SCHEMA-DRIFT or TM-CAPTURE-BROKEN; cheap when called often. */
   checkCapture(): Promise<void>;
+  /** A captured table was altered: throws the same where it no longer fits. */
+  lookAgain(): Promise<void>;
 }
 
 export class PostgresBatches implements Batches {
@@ -81,10 +84,21 @@ export class PostgresBatches implements Batches {
 
   async cut(chunk?: ChunkRequest): Promise<Cut> {
     await this.#context.checkCapture();
+    for (;;) {
+      const cut = await this.#tryCut(chunk);
+      if (cut !== null) return cut;
+      await this.#context.lookAgain();
+    }
+  }
+
+  /** Null, and nothing is done, when the snapshot shows that a table with changes in it was altered. */
+  async #tryCut(chunk: ChunkRequest | undefined): Promise<Cut | null> {
     try {
       if (chunk === undefined) {
         const startedAt = performance.now();
-        const cut = this.#accept(await this.#cutStatement());
+        const rows = await this.#cutStatement();
+        if (isAltered(rows)) return null;
+        const cut = this.#accept(rows);
         if (cut.header !== null) this.#noteCommit(performance.now() - startedAt);
         return { ...cut, chunk: null };
       }
@@ -116,7 +130,8 @@ export class PostgresBatches implements Batches {
         },
       );
     }
-    yield* this.#context.pages.between(parseSnapshot(from), parseSnapshot(to), null);
+    const between = { batch, from: parseSnapshot(from), to: parseSnapshot(to) };
+    yield* this.#context.pages.between(between, null);
   }
 
   purge(upTo: number): Promise<void> {
@@ -140,7 +155,7 @@ export class PostgresBatches implements Batches {
   }
 
   /** Cut and chunk see one snapshot; the batch is committed before the first row of the chunk is read. */
-  async #cutWithChunk(request: ChunkRequest): Promise<Cut> {
+  async #cutWithChunk(request: ChunkRequest): Promise<Cut | null> {
     const { main, chunks, currentLayout } = this.#context;
     const layout = currentLayout(request.table);
     if (!layout) {
@@ -157,7 +172,20 @@ export class PostgresBatches implements Batches {
       await chunks.begin(exported?.[0] ?? "");
       return cut;
     });
-    return { ...this.#accept(rows), chunk: await chunks.read(layout, request) };
+    if (isAltered(rows)) return null;
+    return { ...this.#accept(rows), chunk: await this.#readChunk(layout, request) };
+  }
+
+  /** Where the table was altered, that is told; null: it was written anew, and is to be read by a later cut. */
+  async #readChunk(layout: StoredLayout, request: ChunkRequest): Promise<Chunk | null> {
+    try {
+      const chunk = await this.#context.chunks.read(layout, request);
+      if (chunk === null) await this.#context.lookAgain();
+      return chunk;
+    } catch (error) {
+      if (!isTidemarkError(error) || !error.retryable) await this.#context.lookAgain();
+      throw error;
+    }
   }
 
   /** Moves the tip and gives the batch, its first page at hand, the rest streamed. */
@@ -192,20 +220,22 @@ export class PostgresBatches implements Batches {
       header,
       pages: this.#pagesOf(
         first,
-        complete ? null : { from: before.snapshot, to: this.#tip.snapshot },
+        { batch: header.batch, from: before.snapshot, to: this.#tip.snapshot },
+        complete,
       ),
     };
   }
 
   async *#pagesOf(
     first: readonly Row[],
-    rest: { readonly from: SnapshotParts; readonly to: SnapshotParts } | null,
+    between: BatchBounds,
+    complete: boolean,
   ): AsyncGenerator<readonly Change[]> {
     const { decoder, pages } = this.#context;
     const changes: Change[] = [];
     for (const row of first) {
       try {
-        changes.push(decoder.change(row));
+        changes.push(decoder.change(row, between.batch));
       } catch (error) {
         // What stands before the unfit change is good.
         if (changes.length > 0) yield changes;
@@ -213,7 +243,7 @@ export class PostgresBatches implements Batches {
       }
     }
     yield changes;
-    if (rest) yield* pages.between(rest.from, rest.to, first.at(-1)?.[ID] ?? null);
+    if (!complete) yield* pages.between(between, first.at(-1)?.[ID] ?? null);
   }
 
   #toHeader(row: Row): BatchHeader {
@@ -229,6 +259,11 @@ export class PostgresBatches implements Batches {
   }
 }
 
+/** See CUT. */
+function isAltered(rows: readonly Row[]): boolean {
+  return rows.some((row) => row[ID] === null && row[1] === null);
+}
+
 async function* none(): AsyncGenerator<readonly Change[]> {}
 
 const HEADERS = "SELECT n, hash, prev_hash, cut_at, committed_at FROM tidemark.batches";
@@ -241,19 +276,24 @@ SELECT EXISTS (${unseenRows(1)})`;
  * trip. Row 1 (id null) is the header with the number of rows found; the rest are log rows in order.
  * Of a larger batch no row comes along: which of them are first would be known only by sorting all,
  * and that the reader does anyway. So finding one row too many is enough here.
+ * No batch is made where the same snapshot shows that a table with rows in it was altered: a row with
+ * nothing in it says so. Whoever alters a table waits for all who have written it, so in a snapshot
+ * without the ALTER no row is logged after it.
  * (`page.id`: a bare `id` would be the output column, and texts sort 10 before 9.)
  * The commit of this statement is synchronous and so makes every earlier commit durable.
  */
 const CUT = `
 WITH ${unseenTransactions("$1::xid8", "$2::xid8[]")}, found AS MATERIALIZED (
   ${unseenRows(FIRST_PAGE_ROWS + 1)}
+), altered AS (
+  ${alteredSql(FIRST_PAGE_ROWS)} LIMIT 1
 ), made AS (
   INSERT INTO tidemark.batches (n, prev_hash, hash, snapshot, cut_at, committed_at)
   SELECT $3::bigint, $4::text,
          encode(sha256(convert_to(concat_ws(E'\\n', 'batch', $4::text, $3::bigint::text, pg_current_snapshot()::text), 'UTF8')), 'hex'),
          pg_current_snapshot(), greatest(clock_timestamp(), $5::timestamptz),
          greatest((SELECT max(at) FROM found), $5::timestamptz)
-  WHERE EXISTS (SELECT FROM found)
+  WHERE EXISTS (SELECT FROM found) AND NOT EXISTS (SELECT FROM altered)
   RETURNING hash, snapshot, cut_at, committed_at
 ), page AS (
   SELECT *, sum(coalesce(octet_length(row), 0)) OVER (ORDER BY id) - coalesce(octet_length(row), 0) AS before
@@ -261,6 +301,8 @@ WITH ${unseenTransactions("$1::xid8", "$2::xid8[]")}, found AS MATERIALIZED (
 )
 SELECT NULL::text, hash, snapshot::text, cut_at::text, committed_at::text, (SELECT count(*)::text FROM found), NULL, NULL
 FROM made
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM altered
 UNION ALL
 (SELECT id::text, xid::text, at::text, layout::text, op::text, key, row, filters
  FROM page WHERE before < ${FIRST_PAGE_BYTES} ORDER BY page.id)`;

@@ -29,6 +29,7 @@ import {
 import { withShortLocks } from "./locks.ts";
 import { missingSourceObjects } from "./ours.ts";
 import { partitionStatements, refuseParts } from "./partitions.ts";
+import { loadPins } from "./pins.ts";
 import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
 
 /** What is to be done for one table. */
@@ -39,6 +40,9 @@ export interface TableCapture {
   /** The layout that stands now and is replaced; null when this table is new or nothing changes. */
   readonly replaces: StoredLayout | null;
   readonly isNewLayout: boolean;
+  /** Of the table before anything was read of it; see pins.ts. */
+  readonly pin: string;
+  readonly live: readonly ColumnIdentity[];
   readonly functions: readonly string[];
   /** Need the table's lock; empty when the triggers stand. */
   readonly triggers: readonly string[];
@@ -88,6 +92,7 @@ export async function prepareCaptures(
   );
   const oids = tables.map((table) => foundTable(found, table).oid);
   await refuseParts(connection, oids);
+  const pins = await loadPins(connection, oids);
   const [shapes, columns, states, bodies] = await Promise.all([
     chooseShapes(connection, oids),
     loadColumns(connection, oids),
@@ -107,6 +112,7 @@ export async function prepareCaptures(
       state: states.get(target.oid) as TableState,
       bodies,
       current: current.get(target.oid) ?? null,
+      pin: pins.get(target.oid) ?? "",
       nextId,
     });
     if (capture.isNewLayout) nextId++;
@@ -197,6 +203,7 @@ interface TableFacts {
   /** Of functions of ours, by name. */
   readonly bodies: ReadonlyMap<string, string>;
   readonly current: StoredLayout | null;
+  readonly pin: string;
   readonly nextId: number;
 }
 
@@ -221,6 +228,7 @@ function prepareCapture(
     filters: table.filters,
   };
   const wholeRow = isWholeRow(draft);
+  const allColumns = wholeRow || table.takesNewColumns;
   const live: readonly ColumnIdentity[] = facts.state.columns;
   const wantedLayout: StoredLayout = {
     id: facts.nextId,
@@ -230,9 +238,11 @@ function prepareCapture(
     filters: table.filters,
     oid: target.oid,
     shape: choice.shape,
-    signature: signature(live, columns, wholeRow),
+    signature: signature(live, columns, allColumns),
     wholeRow,
     only: choice.only,
+    allColumns,
+    readUpTo: null,
     retired: false,
   };
   const isNewLayout = !current || !sameLayout(current, wantedLayout);
@@ -245,6 +255,8 @@ function prepareCapture(
     layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
     replaces: isNewLayout ? current : null,
     isNewLayout,
+    pin: facts.pin,
+    live,
     functions: functionsStand ? [] : functionStatements(spec),
     triggers: triggersToRun(spec, facts),
     reason: choice.reason,
@@ -291,11 +303,30 @@ function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
     filters,
     wholeRow,
     only,
+    allColumns,
     shape,
     signature: live,
-  }: StoredLayout) =>
-    JSON.stringify([table.schema, table.name, columns, key, filters, wholeRow, only, shape, live]);
+  }: StoredLayout) => {
+    const flags = [wholeRow, only, allColumns, shape];
+    return JSON.stringify([table.schema, table.name, columns, key, filters, flags, live]);
+  };
   return facts(a) === facts(b);
+}
+
+/** Has the table been altered, so that what is logged under the layout no longer reads as it says? */
+function isAltered(
+  layout: StoredLayout,
+  live: readonly ColumnIdentity[],
+  now: StoredLayout,
+): boolean {
+  const { columns, wholeRow } = layout;
+  const key = ({ key, columns }: StoredLayout) =>
+    JSON.stringify(key.map((index) => columns[index]?.name));
+  const was = JSON.parse(layout.signature) as ColumnIdentity[];
+  return (
+    signature(was, columns, wholeRow) !== signature(live, columns, wholeRow) ||
+    key(layout) !== key(now)
+  );
 }
 
 /** The source of the functions of ours, by name. */
@@ -322,7 +353,11 @@ export async function runCapture(connection: Connection, capture: TableCapture):
     return;
   await withShortLocks(connection, `Table ${formatTable(spec.table)}`, () =>
     connection.transaction("BEGIN", async () => {
-      if (capture.isNewLayout) await insertLayout(connection, layout);
+      if (capture.isNewLayout) {
+        const { pin, replaces } = capture;
+        const altered = replaces !== null && isAltered(replaces, capture.live, layout);
+        await insertLayout(connection, layout, { pin, altered });
+      }
       for (const statement of [...capture.functions, ...capture.triggers]) {
         await connection.script(statement);
       }

@@ -130,7 +130,7 @@ export async function describeTables(
     const unsupported = own.find((column) => column.type === null);
     if (unsupported) throw unsupportedType(name, unsupported);
     const keys = uniques.get(oid) ?? [];
-    const key = keys.find(isRowKey) ?? keys.find((each) => each.primary);
+    const key = rowKey(keys);
     return {
       name: { schema: schemaOf(name), name: name.name },
       columns: (own as readonly FoundColumn[]).map(toSchema),
@@ -139,6 +139,15 @@ export async function describeTables(
       foreignKeys: foreignKeys.get(oid) ?? [],
     };
   });
+}
+
+/** The columns of the key that tells rows apart; empty when there is none. */
+export function chooseKey(keys: readonly UniqueKey[]): readonly string[] {
+  return rowKey(keys)?.columns ?? [];
+}
+
+function rowKey(keys: readonly UniqueKey[]): UniqueKey | undefined {
+  return keys.find(isRowKey) ?? keys.find((each) => each.primary);
 }
 
 /** The first of these is the key: uniques come primary key first, then the smallest. */

@@ -3,7 +3,6 @@ import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
-import { formatTable } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
 import { assertUnbroken, prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
 import { captureTriggers, RELAY_LOCK } from "./capture-sql.ts";
@@ -68,6 +67,7 @@ export class PostgresChangeLog implements ChangeLog {
         rotation: this.#rotation,
         currentLayout: (table) => this.#current.get(tableKey(table)) ?? null,
         checkCapture: () => this.#drift.check(),
+        lookAgain: () => this.#drift.lookNow(),
       },
       state.tip,
     );
@@ -108,9 +108,13 @@ export class PostgresChangeLog implements ChangeLog {
       const captures = await prepareCaptures(connection, tables, true);
       assertUnbroken(captures);
       for (const capture of captures) {
-        await this.#assertReadable(connection, capture);
         await runCapture(connection, capture);
         this.#adopt(capture);
+      }
+      // Those replaced may be readable only up to some batch from now on.
+      for (const [id, layout] of await loadLayouts(connection)) {
+        this.#layouts.set(id, layout);
+        this.#decoder.add(layout);
       }
     } finally {
       await connection.close();
@@ -139,41 +143,9 @@ export class PostgresChangeLog implements ChangeLog {
 
   #adopt(capture: TableCapture): void {
     const { layout } = capture;
-    this.#layouts.set(layout.id, layout);
-    this.#decoder.add(layout);
     this.#current.set(tableKey(layout.table), layout);
     const triggers = [...captureTriggers(capture.spec).keys()];
     this.#drift.watch({ layout, triggers, partitioned: capture.spec.partitioned });
-  }
-
-  /**
-   * A column dropped and another added: logged rows have as many fields before as after, and nothing
-   * tells which they are. So none may be waiting.
-   */
-  async #assertReadable(connection: Connection, capture: TableCapture): Promise<void> {
-    const { replaces, layout } = capture;
-    if (!replaces || replaces.signature === layout.signature) return;
-    const numbers = ({ signature }: StoredLayout) =>
-      JSON.stringify((JSON.parse(signature) as [number][]).map(([number]) => number));
-    const sameCount = replaces.columns.length === layout.columns.length;
-    if (!sameCount || numbers(replaces) === numbers(layout)) return;
-    const [row] = await connection.rows(
-      `SELECT EXISTS (SELECT FROM (SELECT xid, layout FROM tidemark.change_log_0 UNION ALL
-         SELECT xid, layout FROM tidemark.change_log_1 UNION ALL SELECT xid, layout FROM tidemark.change_log_2) l
-       WHERE l.layout = $1 AND NOT pg_visible_in_snapshot(l.xid, COALESCE(
-         (SELECT snapshot FROM tidemark.batches ORDER BY n DESC LIMIT 1), (SELECT start FROM tidemark.source))))`,
-      [String(replaces.id)],
-    );
-    if (row?.[0] !== "t") return;
-    const table = formatTable(layout.table);
-    throw new TidemarkError(
-      "TM-SCHEMA-DRIFT",
-      `Columns of ${table} were dropped and added while changes of it were waiting: what they mean cannot be told.`,
-      {
-        fix: "tidemark uninstall at this source, then start again: its tables are copied anew.",
-        details: { table },
-      },
-    );
   }
 }
 

@@ -28,10 +28,12 @@ export class ChunkReader {
     );
   }
 
-  /** The next rows of a table in the snapshot given to begin(). */
-  async read(layout: StoredLayout, request: ChunkRequest): Promise<Chunk> {
+  /** The next rows of a table in the snapshot given to begin(). Null when it was altered meanwhile. */
+  async read(layout: StoredLayout, request: ChunkRequest): Promise<Chunk | null> {
     const connection = this.#connection as Connection;
-    const { chunk, filtered, copySql } = await planChunk(connection, layout, request);
+    const plan = await planChunk(connection, layout, request);
+    if (plan === null) return null;
+    const { chunk, filtered, copySql } = plan;
     return {
       ...chunk,
       content: { kind: "lines", filtered, bytes: this.#rows(connection, copySql) },

@@ -5,6 +5,7 @@ import { filterText } from "./capture-sql.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { pinSql } from "./pins.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
@@ -29,17 +30,19 @@ const SAMPLE_ROWS = 100;
 /**
  * Chooses the range of keys of the next chunk, in the snapshot that the session has. Only keys are
  * looked at, in their index; how many rows make so many bytes is estimated from the first of them.
+ * Null when the table was altered, or written anew by an ALTER since the snapshot, which then shows it empty.
  */
 export async function planChunk(
   connection: Connection,
   layout: StoredLayout,
   request: ChunkRequest,
-): Promise<ChunkPlan> {
+): Promise<ChunkPlan | null> {
   const table = new KeyRanges(layout);
   const cursor = parseCursor(layout, request.after);
   await connection.script(`SET LOCAL search_path TO ${table.searchPath}`);
   const [facts] = await connection.rows(...table.facts(cursor));
-  const [estimate, width, highest] = facts as Row;
+  const [estimate, width, highest, asCaptured] = facts as Row;
+  if (asCaptured !== "t") return null;
   const upper = cursor?.upper ?? keyFields(highest ?? null);
   const common = {
     layout: layout.id,
@@ -110,9 +113,23 @@ class KeyRanges {
          (SELECT ceil(avg(octet_length(row))) FROM (
             SELECT ROW(${this.#columns.join(", ")})::text AS row FROM ${this.#from} ${where}
             ORDER BY ${this.#keyList} LIMIT ${SAMPLE_ROWS}) sample),
-         ${cursor === null ? highest : "NULL"}`,
+         ${cursor === null ? highest : "NULL"},
+         ${this.#asCaptured}`,
       values,
     ];
+  }
+
+  /**
+   * Does the snapshot show the table as it was captured, and in the files that it has now? (A table that was
+   * written anew by ALTER is empty to every snapshot from before. The function tells what stands now, the
+   * column what the snapshot shows; who has come so far holds a lock that lets no other ALTER in.)
+   */
+  get #asCaptured(): string {
+    const oid = Number(this.#layout.oid);
+    return `(SELECT l.pin IS NULL OR l.pin = ${pinSql("l.table_oid")} FROM tidemark.layouts l WHERE l.id = ${this.#layout.id})
+         AND NOT EXISTS (SELECT FROM pg_class c
+           WHERE c.oid IN (SELECT ${oid} UNION ALL SELECT relid FROM pg_partition_tree(${oid}))
+             AND c.relfilenode <> 0 AND pg_relation_filenode(c.oid) <> c.relfilenode)`;
   }
 
   /** The key of the row that is number `rows` behind the cursor; no row when there are fewer. */

@@ -1,11 +1,19 @@
 import { TidemarkError } from "../../core/errors.ts";
-import { formatTable, type TableName } from "../../core/table.ts";
+import { formatTable, sameTable, type TableName } from "../../core/table.ts";
+import { chooseKey, findTables, loadUniques, type UniqueKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { quoteLiteral, quoteTable } from "./identifiers.ts";
-import { loadTableStates, type StoredLayout, signature, type TableState } from "./layouts.ts";
+import {
+  type ColumnIdentity,
+  loadTableStates,
+  type StoredLayout,
+  signature,
+  type TableState,
+} from "./layouts.ts";
 import type { Mutex } from "./mutex.ts";
 import { bareLeaves, partitionTrigger } from "./partitions.ts";
+import { stalePins, storePins } from "./pins.ts";
 import { chooseShapes, insufficient, isEnough, type ShapeChoice } from "./shape.ts";
 
 const INTERVAL_MS = 1_000;
@@ -41,7 +49,8 @@ export class DriftWatch {
 
   /**
    * Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN. The first look at a table is awaited, later ones are
-   * not: changes need not wait for it, and the next call throws what it found.
+   * not: changes need not wait for it, and the next call throws what it found. That a table was altered
+   * is found out by the cut itself: see {@link lookNow}.
    */
   async check(): Promise<void> {
     const now = performance.now();
@@ -56,18 +65,18 @@ export class DriftWatch {
     if (failure !== null) throw failure.error;
   }
 
+  /**
+   * Some table's pin has changed. Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN, when it is no longer as it is
+   * captured; otherwise the pins are set anew.
+   */
+  lookNow(): Promise<void> {
+    return this.#inspect();
+  }
+
   /** Never rejects. */
   async #look(startedAt: number): Promise<void> {
     try {
-      const oids = [...this.#tables.keys()];
-      const [states, shapes] = await this.#mutex.run(() =>
-        Promise.all([loadTableStates(this.#control, oids), chooseShapes(this.#control, oids)]),
-      );
-      for (const [oid, table] of this.#tables) {
-        checkTable(table, states.get(oid));
-        const needed = shapes.get(oid);
-        if (needed !== undefined) assertShape(table.layout, needed);
-      }
+      await this.#inspect();
       await this.#mutex.run(() => this.#coverPartitions());
     } catch (error) {
       this.#failure = { error };
@@ -75,6 +84,33 @@ export class DriftWatch {
     const now = performance.now();
     // Thousands of tables: never more than a hundredth of the time.
     this.#nextAt = now + Math.max(INTERVAL_MS, (now - startedAt) * 100);
+  }
+
+  async #inspect(): Promise<void> {
+    const oids = [...this.#tables.keys()];
+    const control = this.#control;
+    // First of all: what is altered while we look changes the pin once more.
+    const stale = await this.#mutex.run(() => stalePins(control));
+    const [states, shapes, uniques] = await this.#mutex.run(() =>
+      Promise.all([
+        loadTableStates(control, oids),
+        chooseShapes(control, oids),
+        loadUniques(control, oids),
+      ]),
+    );
+    for (const [oid, table] of this.#tables) {
+      const state = states.get(oid);
+      const { layout } = table;
+      if (state === undefined || !sameTable(state.name, layout.table)) {
+        throw await this.#mutex.run(() =>
+          goneOrRenamed(control, layout.table, state?.name ?? null),
+        );
+      }
+      checkTable(table, state, uniques.get(oid) ?? []);
+      const needed = shapes.get(oid);
+      if (needed !== undefined) assertShape(layout, needed);
+    }
+    if (stale.length > 0) await this.#mutex.run(() => storePins(control, stale));
   }
 
   /** A partition made since gets its trigger for TRUNCATE; where it is locked, at a later check. */
@@ -123,17 +159,30 @@ export function shapeBroken(table: TableName, what: string): TidemarkError {
   );
 }
 
-function checkTable({ layout, triggers }: WatchedTable, state: TableState | undefined): void {
+function checkTable(
+  { layout, triggers }: WatchedTable,
+  state: TableState,
+  uniques: readonly UniqueKey[],
+): void {
   const table = formatTable(layout.table);
-  if (!state) {
-    throw captureBroken(table, `Table ${table} has been dropped.`);
+  const { columns, allColumns } = layout;
+  if (signature(state.columns, columns, allColumns) !== layout.signature) {
+    const was = JSON.parse(layout.signature) as ColumnIdentity[];
+    const names = new Set(was.map(([number]) => number));
+    const now = allColumns ? state.columns : state.columns.filter(([number]) => names.has(number));
+    throw new TidemarkError("TM-SCHEMA-DRIFT", `${table} was altered: ${differences(was, now)}.`, {
+      fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
+      details: { table },
+    });
   }
-  if (signature(state.columns, layout.columns, layout.wholeRow) !== layout.signature) {
+  const key = layout.key.map((index) => columns[index]?.name ?? "");
+  const keyNow = chooseKey(uniques);
+  if (JSON.stringify(keyNow) !== JSON.stringify(key)) {
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
-      `The columns of ${table} have changed since its capture began.`,
+      `${table} was altered: its key was (${key.join(", ")}), is ${keyNow.length === 0 ? "gone" : `(${keyNow.join(", ")})`}.`,
       {
-        fix: "Give the target the same columns (tidemark plan prints the statements), then start again.",
+        fix: "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
         details: { table },
       },
     );
@@ -144,4 +193,43 @@ function checkTable({ layout, triggers }: WatchedTable, state: TableState | unde
     const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
+}
+
+/** For people: what has become of each column. Numbers of columns are never used again. */
+function differences(was: readonly ColumnIdentity[], now: readonly ColumnIdentity[]): string {
+  const before = new Map(was.map((column) => [column[0], column]));
+  const after = new Map(now.map((column) => [column[0], column]));
+  const lines: string[] = [];
+  for (const [number, name, type] of was) {
+    const [, newName = "", newType = ""] = after.get(number) ?? [];
+    if (!after.has(number)) lines.push(`column ${name} (${type}) was dropped`);
+    else if (newName !== name) lines.push(`column ${name} was renamed to ${newName}`);
+    if (after.has(number) && newType !== type) {
+      lines.push(`column ${newName} was ${type}, is ${newType}`);
+    }
+  }
+  for (const [number, name, type] of now) {
+    if (!before.has(number)) lines.push(`column ${name} (${type}) was added`);
+  }
+  return lines.join("; ");
+}
+
+/** The table is not where it was: `now` is the name it has, null when it is gone. */
+async function goneOrRenamed(
+  connection: Connection,
+  was: TableName,
+  now: TableName | null,
+): Promise<TidemarkError> {
+  const table = formatTable(was);
+  const what = now === null ? "was dropped" : `was renamed to ${formatTable(now)}`;
+  if ((await findTables(connection, [was])).size > 0) {
+    return captureBroken(table, `${table} ${what}, and another table has its name.`);
+  }
+  return new TidemarkError("TM-SCHEMA-DRIFT", `${table} ${what}.`, {
+    fix:
+      now === null
+        ? "Take it out of the config, then start again; its rows at the targets stay."
+        : `Give it its name back, then start again: nothing is lost. Or put ${formatTable(now)} into the config, with its table at the targets empty: it is copied anew.`,
+    details: { table },
+  });
 }

@@ -1,4 +1,5 @@
 import type { Layout, LayoutColumn } from "../../core/change.ts";
+import type { TableName } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { formatArrayText } from "./row-text.ts";
 import type { Shape } from "./shape.ts";
@@ -11,6 +12,13 @@ export interface StoredLayout extends Layout {
   readonly signature: string;
   /** Is the row logged as the table has it, whatever columns that are? */
   readonly wholeRow: boolean;
+  /** Is a change of any column a change of the signature, also of one that is not logged? */
+  readonly allColumns: boolean;
+  /**
+   * The table was altered under this layout: of what stands in later batches none can tell whether it was
+   * logged before or after that. Null while the layout holds.
+   */
+  readonly readUpTo: number | null;
   /** Taken back: by a later layout, or by someone who knows that nothing was missed. */
   readonly retired: boolean;
   /** A scan must leave out tables that inherit from this one. */
@@ -24,16 +32,17 @@ export type ColumnIdentity = readonly [number: number, name: string, type: strin
 export function signature(
   live: readonly ColumnIdentity[],
   columns: readonly { readonly name: string }[],
-  wholeRow: boolean,
+  allColumns: boolean,
 ): string {
   const names = new Set(columns.map((column) => column.name));
-  return JSON.stringify(wholeRow ? live : live.filter(([, name]) => names.has(name)));
+  return JSON.stringify(allColumns ? live : live.filter(([, name]) => names.has(name)));
 }
 
 /** What the column `signature` holds, as JSON. */
 interface StoredFacts {
   readonly wholeRow: boolean;
   readonly only: boolean;
+  readonly allColumns: boolean;
   readonly live: string;
 }
 
@@ -41,37 +50,30 @@ interface StoredFacts {
 export async function loadLayouts(connection: Connection): Promise<Map<number, StoredLayout>> {
   const rows = await connection.rows(
     `SELECT id, table_oid, schema_name, table_name, columns, key, filters, shape, signature,
-       retired_at IS NOT NULL
+       retired_at IS NOT NULL, read_up_to
      FROM tidemark.layouts ORDER BY id`,
   );
   return new Map(
-    (rows as string[][]).map((row) => {
-      const [id, oid, schema, name, columns, key, filters, shape, text, retired] = row as [
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-      ];
-      const { wholeRow, only, live } = JSON.parse(text) as StoredFacts;
+    rows.map((row) => {
+      const [id, oid, schema, name, columns] = row as string[] as [string, ...string[]];
+      const [key, filters, shape, text, retired] = row.slice(5) as string[];
+      const readUpTo = row[10] ?? null;
+      const { wholeRow, only, allColumns, live } = JSON.parse(text as string) as StoredFacts;
       return [
         Number(id),
         {
           id: Number(id),
-          table: { schema, name },
-          columns: JSON.parse(columns) as LayoutColumn[],
-          key: JSON.parse(key) as number[],
-          filters: JSON.parse(filters) as string[],
-          oid,
+          table: { schema: schema as string, name: name as string },
+          columns: JSON.parse(columns as string) as LayoutColumn[],
+          key: JSON.parse(key as string) as number[],
+          filters: JSON.parse(filters as string) as string[],
+          oid: oid as string,
           shape: shape as Shape,
           signature: live,
           wholeRow,
           only,
+          allColumns,
+          readUpTo: readUpTo === null ? null : Number(readUpTo),
           retired: retired === "t",
         },
       ];
@@ -79,15 +81,22 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
   );
 }
 
-export async function insertLayout(connection: Connection, layout: StoredLayout): Promise<void> {
+/** `pin`: of the table before anything was read of it. `altered`: the layout before holds no more. */
+export async function insertLayout(
+  connection: Connection,
+  layout: StoredLayout,
+  { pin, altered }: { readonly pin: string; readonly altered: boolean },
+): Promise<void> {
   await connection.run(
-    "UPDATE tidemark.layouts SET retired_at = clock_timestamp() WHERE table_oid = $1 AND retired_at IS NULL",
-    [layout.oid],
+    `UPDATE tidemark.layouts SET retired_at = clock_timestamp(), read_up_to = CASE WHEN $2::boolean
+       THEN (SELECT coalesce(max(n), 0) FROM tidemark.batches) END
+     WHERE table_oid = $1 AND retired_at IS NULL`,
+    [layout.oid, String(altered)],
   );
   await connection.run(
     `INSERT INTO tidemark.layouts
-       (id, table_oid, schema_name, table_name, columns, key, filters, shape, signature)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+       (id, table_oid, schema_name, table_name, columns, key, filters, shape, signature, pin)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       String(layout.id),
       layout.oid,
@@ -100,14 +109,17 @@ export async function insertLayout(connection: Connection, layout: StoredLayout)
       JSON.stringify({
         wholeRow: layout.wholeRow,
         only: layout.only,
+        allColumns: layout.allColumns,
         live: layout.signature,
       } satisfies StoredFacts),
+      pin,
     ],
   );
 }
 
 /** What a captured table looks like now. */
 export interface TableState {
+  readonly name: TableName;
   readonly columns: readonly ColumnIdentity[];
   /** Triggers of ours, by name. */
   readonly triggers: ReadonlyMap<string, TriggerState>;
@@ -127,9 +139,10 @@ export async function loadTableStates(
 ): Promise<ReadonlyMap<string, TableState>> {
   const rows = await connection.rows(TABLE_STATES, [formatArrayText(oids)], "table_states");
   return new Map(
-    rows.map(([oid, columns, triggers]) => [
+    rows.map(([oid, columns, triggers, schema, name]) => [
       oid as string,
       {
+        name: { schema: schema as string, name: name as string },
         columns: JSON.parse(columns ?? "[]") as ColumnIdentity[],
         triggers: new Map(
           (JSON.parse(triggers ?? "[]") as [string, boolean, string][]).map(
@@ -147,5 +160,6 @@ SELECT c.oid::oid,
    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   (SELECT json_agg(json_build_array(t.tgname, t.tgenabled IN ('O', 'A'), p.proname))
    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-   WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark'))
-FROM pg_class c WHERE c.oid = ANY ($1::oid[])`;
+   WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark')),
+  n.nspname, c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;

@@ -9,6 +9,13 @@ import { rowsBetween, type SnapshotParts } from "./snapshot.ts";
 const PAGE_ROWS = 1_000;
 const PAGE_CHARACTERS = 1_000_000;
 
+/** A batch, and the snapshots that it lies between. */
+export interface BatchBounds {
+  readonly batch: number;
+  readonly from: SnapshotParts;
+  readonly to: SnapshotParts;
+}
+
 /** Streams batches of any size out of the log, on a session of its own, in flat memory. */
 export class LogPages {
   readonly #options: DatabaseOptions;
@@ -22,8 +29,7 @@ export class LogPages {
 
   /** The rows between two snapshots in log order, those after `afterId` only. */
   async *between(
-    from: SnapshotParts,
-    to: SnapshotParts,
+    { batch, from, to }: BatchBounds,
     afterId: string | null,
   ): AsyncGenerator<readonly Change[]> {
     const connection = this.#idle ?? (await Connection.open(this.#options, "relay reader"));
@@ -37,7 +43,7 @@ export class LogPages {
       // COPY gives rows as fast as the reader takes them: a socket nobody reads stops the server.
       for await (const chunk of connection.copyOut(`COPY (${query}) TO STDOUT`)) {
         for (const line of lines.push(chunk)) {
-          page.push(this.#decoder.change(parseLine(line)));
+          page.push(this.#decoder.change(parseLine(line), batch));
           characters += line.length;
           if (page.length < PAGE_ROWS && characters < PAGE_CHARACTERS) continue;
           yield page;

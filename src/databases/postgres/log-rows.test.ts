@@ -1,12 +1,14 @@
 import { describe, expect, it } from "vitest";
+import { isUnread } from "../../core/change.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LogDecoder } from "./log-rows.ts";
 
-function layout(id: number, columns: readonly [number: number, name: string][]): StoredLayout {
+function layout(readUpTo: number | null): StoredLayout {
+  const columns = ["a", "b"];
   return {
-    id,
+    id: 1,
     table: { schema: "public", name: "t" },
-    columns: columns.map(([, name]) => ({
+    columns: columns.map((name) => ({
       name,
       type: { kind: "text" },
       nativeType: "text",
@@ -17,44 +19,36 @@ function layout(id: number, columns: readonly [number: number, name: string][]):
     filters: [],
     oid: "16384",
     shape: "statement",
-    signature: JSON.stringify(columns.map(([number, name]) => [number, name, "text"])),
+    signature: JSON.stringify(columns.map((name, i) => [i + 1, name, "text"])),
     wholeRow: true,
     only: false,
+    allColumns: true,
+    readUpTo,
     retired: false,
   };
 }
 
-const first = layout(1, [
-  [1, "a"],
-  [2, "b"],
-]);
-
-/** A log row that names layout 1. */
-function logged(row: string) {
-  return ["1", "700", "2026-01-01 00:00:00+00", "1", "I", null, row, null, null];
+function logged(op: string, key: string | null, row: string | null) {
+  return ["1", "700", "2026-01-01 00:00:00+00", "1", op, key, row, null, null];
 }
 
-describe("rows logged between a change of columns and its capture", () => {
-  it("are read by the layout that only added columns", () => {
-    const added = layout(2, [
-      [1, "a"],
-      [2, "b"],
-      [3, "c"],
-    ]);
-    const change = new LogDecoder([first, added]).change(logged("(x,y,z)"));
-    expect([change.layout, change.row]).toEqual([2, ["x", "y", "z"]]);
+describe("rows of a table that was altered", () => {
+  const decoder = new LogDecoder([layout(7)]);
+
+  it("are read in the batches that were cut before", () => {
+    const change = decoder.change(logged("I", null, "(x,y)"), 7);
+    expect(change.row).toEqual(["x", "y"]);
   });
 
-  it("stop the sync when a column may have been dropped in between", () => {
-    const later = layout(2, [
-      [1, "a"],
-      [2, "b"],
-      [4, "d"],
-    ]);
-    expect(() => new LogDecoder([first, later]).change(logged("(x,y,z)"))).toThrow(/have changed/);
+  it("are unread in later ones, whatever they hold, but for their keys", () => {
+    for (const row of ["(x,y)", "(x)", "(x,y,z)"]) {
+      expect(isUnread(decoder.change(logged("U", null, row), 8))).toBe(true);
+    }
+    expect(decoder.change(logged("D", "(x)", null), 8).keyBefore).toEqual(["x"]);
   });
 
-  it("stop the sync when none has as many", () => {
-    expect(() => new LogDecoder([first]).change(logged("(x,y,z)"))).toThrow(/have changed/);
+  it("stop the sync when they do not fit and nobody knows why", () => {
+    const change = () => new LogDecoder([layout(null)]).change(logged("I", null, "(x,y,z)"), 1);
+    expect(change).toThrow(/have changed/);
   });
 });

@@ -4,7 +4,7 @@ import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row as ValueRow } from "../../core/value.ts";
 import type { Row } from "./connection.ts";
-import type { ColumnIdentity, StoredLayout } from "./layouts.ts";
+import type { StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
@@ -41,61 +41,34 @@ export class LogDecoder {
     this.#decoders.set(layout.id, new RowDecoder(layout));
   }
 
-  /** Throws TM-SCHEMA-DRIFT when the row has not the layout's columns. */
-  change(fields: Row): Change {
+  /**
+   * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the layout's columns.
+   */
+  change(fields: Row, batch: number): Change {
+    const decoder = this.#decoders.get(Number(fields[LAYOUT]));
+    if (!decoder) {
+      throw new TidemarkError(
+        "TM-INTERNAL",
+        `The change log names layout ${fields[LAYOUT]}, which is not stored.`,
+      );
+    }
+    const { readUpTo } = decoder.layout;
     const key = fields[KEY] ?? null;
-    const row =
-      fields[ROW] === null || fields[ROW] === undefined ? null : parseRowText(fields[ROW]);
-    const decoder = this.#decoderFor(Number(fields[LAYOUT]), row);
+    const row = fields[ROW] ?? null;
+    // Logged before the table was altered, or after: nothing tells.
+    const isUnread = readUpTo !== null && batch > readUpTo;
     return {
       layout: decoder.layout.id,
       op: OPERATIONS[fields[OP] as string] as Operation,
       keyBefore: key === null ? null : decoder.key(key),
-      row: row === null ? null : decoder.row(row),
+      row: row === null || isUnread ? null : decoder.row(parseRowText(row)),
       rowBefore: null,
-      filters: parseFilters(fields[FILTERS] ?? ""),
+      filters: isUnread ? NONE : parseFilters(fields[FILTERS] ?? ""),
       transaction: fields[XID] ?? null,
       origin: null,
       hops: NONE,
     };
   }
-
-  /**
-   * Rows written between a change of the table's columns and the capture of the new ones name the
-   * layout before, but have the columns of one after it: their number tells which.
-   */
-  #decoderFor(id: number, row: readonly (string | null)[] | null): RowDecoder {
-    const named = this.#decoders.get(id);
-    if (!named) {
-      throw new TidemarkError(
-        "TM-INTERNAL",
-        `The change log names layout ${id}, which is not stored.`,
-      );
-    }
-    if (row === null || named.fits(row)) return named;
-    const later = [...this.#decoders.values()].filter(({ layout }) =>
-      onlyAdds(named.layout, layout),
-    );
-    return later.find((decoder) => decoder.fits(row)) ?? named;
-  }
-}
-
-/**
- * Is the later layout the earlier one with columns added, and no other history possible? Column
- * numbers are never used again, so a gap in them would mean that one was dropped in between, and a
- * row with as many fields could have had it.
- */
-function onlyAdds(earlier: StoredLayout, later: StoredLayout): boolean {
-  if (later.oid !== earlier.oid || later.id <= earlier.id) return false;
-  if (!earlier.wholeRow || !later.wholeRow) return false;
-  const before = JSON.parse(earlier.signature) as ColumnIdentity[];
-  const after = JSON.parse(later.signature) as ColumnIdentity[];
-  const last = before.at(-1)?.[0] ?? 0;
-  return after.every((column, index) => {
-    const same = before[index];
-    if (same !== undefined) return JSON.stringify(same) === JSON.stringify(column);
-    return column[0] === last + 1 + index - before.length;
-  });
 }
 
 /** From the text of a row or key to canonical values. */
@@ -111,11 +84,6 @@ export class RowDecoder {
     this.#byteKeys = layout.key.flatMap((column, i) =>
       this.#byteColumns.includes(column) ? [i] : [],
     );
-  }
-
-  /** Are there as many fields as columns? */
-  fits(row: readonly (string | null)[]): boolean {
-    return row.length === this.layout.columns.length;
   }
 
   /** `fields` as parseRowText gives them; they become the values. */

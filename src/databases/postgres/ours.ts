@@ -53,6 +53,8 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
   filters json NOT NULL,
   shape text NOT NULL,
   signature text NOT NULL,
+  pin text,
+  read_up_to bigint,
   captured_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   retired_at timestamptz
 )`,

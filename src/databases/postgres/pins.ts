@@ -35,6 +35,45 @@ export const CHECK_PINS = `
 SELECT 1 / (count(*) = 0)::int
 FROM unnest($1::oid[], $2::text[]) AS w(oid, pin) WHERE w.pin <> ${pinSql("w.oid")}`;
 
+/** A layout in force, with the pin that its table has now and that is not the one stored. */
+export interface StalePin {
+  readonly layout: string;
+  readonly pin: string;
+}
+
+/** Of all tables that are captured here, whoever asked for them. */
+export async function stalePins(connection: Connection): Promise<readonly StalePin[]> {
+  const rows = await connection.rows(
+    `SELECT id, now FROM (
+       SELECT id, pin, ${pinSql("table_oid")} AS now FROM tidemark.layouts WHERE retired_at IS NULL
+     ) l WHERE pin IS DISTINCT FROM now`,
+    [],
+    "stale_pins",
+  );
+  return rows.map(([layout, pin]) => ({ layout: layout as string, pin: pin as string }));
+}
+
+export async function storePins(connection: Connection, pins: readonly StalePin[]): Promise<void> {
+  await connection.run(
+    `UPDATE tidemark.layouts l SET pin = w.pin
+     FROM unnest($1::int[], $2::text[]) AS w(id, pin) WHERE l.id = w.id`,
+    [
+      formatArrayText(pins.map(({ layout }) => layout)),
+      formatArrayText(pins.map(({ pin }) => pin)),
+    ],
+  );
+}
+
+/**
+ * A row for each captured table that was altered, as far as rows of it stand in `found`; of all tables
+ * where `found` holds more than `most` rows, and so perhaps not all.
+ */
+export function alteredSql(most: number): string {
+  return `SELECT FROM tidemark.layouts l
+  WHERE l.retired_at IS NULL AND l.pin <> ${pinSql("l.table_oid")}
+    AND (l.id = ANY (ARRAY(SELECT layout FROM found)) OR (SELECT count(*) FROM found) > ${most})`;
+}
+
 /** The target's session knows the table as it was. */
 export function altered(database: string, cause: unknown): TidemarkError {
   return new TidemarkError(
