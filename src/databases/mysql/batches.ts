@@ -1,5 +1,5 @@
 import type { Change } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -11,6 +11,7 @@ import type { Run } from "./id-set.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES, LOG } from "./ours.ts";
+import { Pins } from "./pins.ts";
 import { TruncationWatch } from "./truncation.ts";
 import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
 
@@ -39,6 +40,7 @@ export class MysqlBatches implements Batches {
   #last: BatchRecord | null = null;
   #captured: readonly StoredLayout[] = [];
   readonly #truncation: TruncationWatch;
+  readonly #pins: Pins;
   #driftCheckedAt = Number.NEGATIVE_INFINITY;
   #driftTookMs = 0;
   /** Where the log stood at that time. */
@@ -49,6 +51,7 @@ export class MysqlBatches implements Batches {
     this.#timeline = timeline;
     this.#sessions = sessions;
     this.#truncation = new TruncationWatch(sessions.side);
+    this.#pins = new Pins(sessions.side);
     for (const record of records) this.#remember(record);
     this.#raiseFloor();
     this.#noteChecked();
@@ -64,6 +67,7 @@ export class MysqlBatches implements Batches {
     this.#reader.setLayouts(layouts);
     this.#captured = captured;
     this.#truncation.watch(captured);
+    this.#pins.forget();
   }
 
   async last(): Promise<BatchHeader | null> {
@@ -76,10 +80,12 @@ export class MysqlBatches implements Batches {
 
   async cut(chunk?: ChunkRequest): Promise<Cut> {
     for (;;) {
-      const view = await this.#look(chunk);
+      const view = await this.#lookUnlessAltered(chunk);
       if (view === null) continue;
       const idle = view.unseen.ids.highest === null && view.chunk === null;
-      await this.#checkDrift(idle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
+      const isAltered = await this.#pins.differ(this.#tablesIn(view.unseen, chunk));
+      if (isAltered) await this.#pins.renew(() => this.#checkDrift(0));
+      else await this.#checkDrift(idle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
       if (view.unseen.ids.highest === null) {
         return { header: null, pages: toPages([]), chunk: view.chunk };
       }
@@ -98,7 +104,7 @@ export class MysqlBatches implements Batches {
     let left = record.ids.size;
     for await (const rows of readRuns(this.#sessions.main, record.ids.runs)) {
       left -= rows.length;
-      yield rows.map((row) => this.#reader.change(row));
+      yield rows.map((row) => this.#reader.change(row, batch));
     }
     if (left === 0) return;
     if (this.#records.get(batch)?.purged !== false) throw purged(batch);
@@ -130,6 +136,29 @@ export class MysqlBatches implements Batches {
       }
     }
     if (this.#seen.gaps.length > MAX_GAPS) this.#raiseFloor();
+  }
+
+  /** A table that was altered is not read any more: what was altered says more than what fails. */
+  async #lookUnlessAltered(
+    request: ChunkRequest | undefined,
+  ): Promise<{ unseen: Unseen; chunk: Chunk | null } | null> {
+    try {
+      return await this.#look(request);
+    } catch (error) {
+      if (!isTidemarkError(error) || !error.retryable) await this.#checkDrift(0);
+      throw error;
+    }
+  }
+
+  /** Whose rows are seen: where they are many, any. */
+  #tablesIn({ ids, rows }: Unseen, request: ChunkRequest | undefined): ReadonlySet<string> {
+    const tables = new Set(request === undefined ? [] : [request.table.name]);
+    if (ids.highest === null) return tables;
+    const layouts = rows === null ? null : new Set(rows.map(({ layout }) => layout));
+    for (const { id, table } of this.#captured) {
+      if (layouts?.has(id) !== false) tables.add(table.name);
+    }
+    return tables;
   }
 
   /**
@@ -171,7 +200,7 @@ export class MysqlBatches implements Batches {
   #cutPages(record: BatchRecord, { rows }: Unseen): AsyncIterable<readonly Change[]> {
     return rows === null
       ? this.pages(record.header.batch)
-      : toPages(rows.map((row: LogRow) => this.#reader.change(row)));
+      : toPages(rows.map((row: LogRow) => this.#reader.change(row, record.header.batch)));
   }
 
   #remember(record: BatchRecord): void {
@@ -221,7 +250,7 @@ export class MysqlBatches implements Batches {
   async #checkDrift(everyMs: number): Promise<void> {
     const startedAt = performance.now();
     // With thousands of tables the catalog is slow: never more than a sixth of the time.
-    const pauseMs = Math.max(everyMs, this.#driftTookMs * 5);
+    const pauseMs = everyMs === 0 ? 0 : Math.max(everyMs, this.#driftTookMs * 5);
     if (startedAt - this.#driftCheckedAt < pauseMs) return;
     await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
     const { highest, batch } = this.#checked;

@@ -39,23 +39,60 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
       : event === "DELETE"
         ? oldKey
         : `IF(${sameBytes(key.map(({ name }) => name))}, NULL, ${oldKey})`;
+  const op = event.charAt(0);
+  const insert =
+    event === "DELETE"
+      ? logInsert(layout, op, { keyBefore })
+      : logInsert(layout, op, {
+          keyBefore,
+          row: `JSON_ARRAY(${row("NEW").join(", ")})`,
+          filters: filterText(layout, "NEW"),
+        });
+  const unread = logInsert(layout, op, { keyBefore });
+  const unknown = logUnknown(layout);
+  if (event === "INSERT") return guarded(insert, unread);
+  if (event === "DELETE") return guarded(insert, unknown);
+  const table = layout.table.name;
+  const names = key.map(({ name }) => name);
+  const whenDone = `IF ${sameKeys(layout.guarded)} OR ${isCarriedOut(table, names, layout.guarded)} THEN ${insert}; END IF`;
+  return guarded(whenDone, guarded(unread, unknown));
+}
+
+/** The operation of a change of which not even the key is known. */
+export const UNKNOWN = "X";
+
+/**
+ * A column that was dropped or renamed must not make the application's write fail: that the row was
+ * written is logged, if not what it holds. (1054: no such column in OLD or NEW. The handler costs nothing.)
+ */
+function guarded(work: string, otherwise: string): string {
+  return `BEGIN DECLARE EXIT HANDLER FOR 1054 ${otherwise}; ${work}; END`;
+}
+
+/** Some row was deleted or changed, and which one cannot be told. */
+export function logUnknown(layout: StoredLayout): string {
+  return logInsert(layout, UNKNOWN, { keyBefore: "NULL" });
+}
+
+function logInsert(
+  layout: StoredLayout,
+  op: string,
+  { keyBefore, row = "''", filters = "''" }: Readonly<Record<string, string>>,
+): string {
   const values = [
     // Not CURRENT_TIMESTAMP: that follows the time zone of the writing session.
     "UTC_TIMESTAMP(6)",
     String(layout.id),
-    `'${event.charAt(0)}'`,
+    `'${op}'`,
     keyBefore,
-    event === "DELETE" ? "''" : `JSON_ARRAY(${row("NEW").join(", ")})`,
-    event === "DELETE" ? "''" : filterText(layout, "NEW"),
+    row,
+    filters,
     "@tidemark_origin",
   ];
-  const insert =
+  return (
     `INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) ` +
-    `VALUES (${values.join(", ")})`;
-  if (event !== "UPDATE") return insert;
-  const table = layout.table.name;
-  const names = key.map(({ name }) => name);
-  return `IF ${sameKeys(layout.guarded)} OR ${isCarriedOut(table, names, layout.guarded)} THEN ${insert}; END IF`;
+    `VALUES (${values.join(", ")})`
+  );
 }
 
 /** As the keys themselves compare: what they hold for equal they do not refuse. */

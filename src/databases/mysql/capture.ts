@@ -10,6 +10,7 @@ import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
 import {
+  isAltered,
   loadLayouts,
   type StoredLayout,
   sameDefinition,
@@ -38,6 +39,8 @@ import { loadTableIds, storeTableId, type TableIds, truncated } from "./truncati
 interface TableCapture {
   readonly layout: StoredLayout;
   readonly isNew: boolean;
+  /** Does the layout before no longer hold? */
+  readonly altered: boolean;
   /** Empty when capture stands as asked. */
   readonly triggers: readonly TriggerPlan[];
 }
@@ -78,8 +81,8 @@ export async function installCapture(
   logger: Logger,
 ): Promise<void> {
   const { captures, cascades } = await prepareCaptures(session, tables);
-  for (const { layout, isNew, triggers } of captures) {
-    if (isNew) await storeLayout(session, layout);
+  for (const { layout, isNew, altered, triggers } of captures) {
+    if (isNew) await storeLayout(session, layout, altered);
     for (const plan of triggers) await installTrigger(session, plan, logger);
   }
   for (const plan of cascades) await installTrigger(session, plan, logger);
@@ -139,7 +142,11 @@ async function prepareCaptures(
     if (!isNew) assertNotTruncated(chosen, tableIds);
     active.set(layout.table.name, chosen);
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
-    return { layout: chosen, isNew, triggers: stands ? [] : planTriggers(chosen, triggers) };
+    const fact = facts.get(layout.table.name);
+    const altered =
+      isNew && current !== undefined && fact !== undefined && isAltered(current, layout, fact);
+    const plans = stands ? [] : planTriggers(chosen, triggers);
+    return { layout: chosen, isNew, altered, triggers: plans };
   });
   const parents = await loadFacts(session, originTables([...active.values()]));
   checkReferred([...active.values()], references, parents);

@@ -1,6 +1,6 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
-import { filterFlags, isCarriedOut, namedColumns, sameBytes } from "./capture-sql.ts";
+import { filterFlags, isCarriedOut, logUnknown, namedColumns, sameBytes } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
   actsOn,
@@ -41,8 +41,13 @@ export function cascadeBody(trigger: CascadeTrigger): string {
   // A row may lose its reference by one key and be deleted by another: then it is gone.
   const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
   const work = ordered.map((step) => stepText(step, layouts)).join("\n");
+  const reachedLayouts = flatten(steps).flatMap((step) => layouts.get(reached(step)) ?? []);
+  const unknown = [...new Set(reachedLayouts)].map((layout) => `${logUnknown(layout)};`);
   return `BEGIN
 DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
+DECLARE EXIT HANDLER FOR 1054 BEGIN
+${unknown.join("\n")}
+END;
 IF ${conditions.join("\nAND ")} THEN
 ${work}
 END IF;

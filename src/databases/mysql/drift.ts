@@ -1,10 +1,11 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import { assertNotOvertaken, assertSameOrigins } from "./capture.ts";
+import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
-import { loadFacts, type TableFacts } from "./catalog.ts";
+import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
+import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import { loadTriggers, triggeredTables, triggersHash } from "./triggers.ts";
@@ -25,22 +26,18 @@ export async function checkDrift(
   for (const layout of layouts) {
     const table = formatTable(layout.table);
     const fact = facts.get(layout.table.name);
-    if (fact === undefined) {
-      throw new TidemarkError("TM-SCHEMA-DRIFT", `Table ${table} is gone: renamed or dropped.`, {
-        fix: "take it out of the config, or give it its name back; then run again",
-        details: { table },
-      });
-    }
+    if (fact === undefined) throw await goneOrRenamed(session, layout);
     if (signatureOf(layout, fact) !== layout.signature) {
       throw new TidemarkError(
         "TM-SCHEMA-DRIFT",
-        `The columns of ${table} are not those it is captured with.`,
+        `${table} was altered: ${differences(layout, fact)}.`,
         {
-          fix: "change the target's table alike, then run again: capture is renewed at the start",
+          fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
           details: { table },
         },
       );
     }
+    checkKey(layout, fact);
     assertNotOvertaken(layout, triggers);
     if (triggersHash(triggers, layout) !== layout.triggers) {
       throw new TidemarkError(
@@ -56,6 +53,43 @@ export async function checkDrift(
   await checkReferences(session, layouts, facts);
   checkGuarded(layouts, facts);
   await checkLog(session, highestId);
+}
+
+function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void {
+  const was = key.map((index) => columns[index]?.name ?? "");
+  const now = keyIndex(fact)?.columns ?? [];
+  if (JSON.stringify(was) === JSON.stringify(now)) return;
+  const name = formatTable(table);
+  throw new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `${name} was altered: its key was (${was.join(", ")}), is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
+    {
+      fix: "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      details: { table: name },
+    },
+  );
+}
+
+/** Triggers go along with a table that gets another name, and with one that is dropped. */
+async function goneOrRenamed(session: Session, layout: StoredLayout): Promise<TidemarkError> {
+  const table = formatTable(layout.table);
+  const trigger = triggerName(layout.table.name, "INSERT");
+  const now = await session.value(
+    `SELECT EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS
+     WHERE TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME IN (?, ?)`,
+    [trigger, standInName(trigger)],
+  );
+  const [what, fix] =
+    now === null
+      ? [
+          "was dropped",
+          "Take it out of the config, then start again; its rows at the targets stay.",
+        ]
+      : [
+          `was renamed to ${now}`,
+          `Give it its name back, then start again: nothing is lost. Or put ${now} into the config, with its table at the targets empty: it is copied anew.`,
+        ];
+  return new TidemarkError("TM-SCHEMA-DRIFT", `${table} ${what}.`, { fix, details: { table } });
 }
 
 /** What a unique key refuses under IGNORE must be told by the trigger, which knows those that stood. */

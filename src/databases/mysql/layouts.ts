@@ -6,20 +6,26 @@ import { formatTable } from "../../core/table.ts";
 import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { columnSchema, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { LAYOUTS } from "./ours.ts";
+import { BATCHES, LAYOUTS } from "./ours.ts";
 import type { Reference } from "./references.ts";
+import { nativeTypeName } from "./types.ts";
 
 /** A layout as stored, with what tells whether the table and the triggers are still as they were. */
 export interface StoredLayout extends Layout {
   /** Hash over the columns that the layout depends on. */
   readonly signature: string;
-  /** Does the layout hold every column the table had? Then a new column is drift. */
-  readonly whole: boolean;
+  /** The names of all columns, where one that comes or goes is drift even if it is not captured; else null. */
+  readonly known: readonly string[] | null;
   /** Columns that the filters may speak of, captured or not. */
   readonly filterColumns: readonly string[];
   /** Hash over the triggers as the server stored them; null while they are being created. */
   readonly triggers: string | null;
   readonly active: boolean;
+  /**
+   * The table was altered under this layout: of what stands in later batches none can tell whether it was
+   * logged before or after that. Null while the layout holds.
+   */
+  readonly readUpTo: number | null;
   /** The engine's number of the table when it was last looked at; null where it may not be read. */
   readonly tableId: string | null;
   /** Columns of unique and foreign keys: an update of others cannot be refused by one. */
@@ -35,7 +41,7 @@ interface Definition {
   readonly key: readonly number[];
   readonly filters: readonly string[];
   readonly filterColumns: readonly string[];
-  readonly whole: boolean;
+  readonly known: readonly string[] | null;
   readonly guarded: readonly string[];
   readonly origins: readonly CascadeOrigin[];
 }
@@ -64,14 +70,19 @@ export function wantedLayout(
     key,
     filters: table.filters,
     filterColumns: namedIn(table.filters, facts),
-    whole: columns.length === facts.columns.length,
+    known: table.takesNewColumns ? namesOf(facts) : null,
     guarded: guardedColumns(facts, references),
     origins: originsOf(facts.name, references),
     triggers: null,
     tableId: null,
     active: true,
+    readUpTo: null,
   };
   return { ...layout, signature: signatureOf(layout, facts) };
+}
+
+function namesOf(facts: TableFacts): readonly string[] {
+  return facts.columns.map(({ name }) => name).sort();
 }
 
 /** An index over expressions or prefixes does not tell of which columns. */
@@ -109,20 +120,52 @@ export function publicLayout({ id, table, columns, key, filters }: StoredLayout)
 }
 
 /**
- * Hash over the columns that the layout captures or filters by, and over the names of all columns when it
- * captures all: what may change without the trigger noticing.
+ * Hash over the columns that the layout captures or filters by (what may change without the trigger
+ * noticing), and over the names of all where they are {@link StoredLayout.known}.
  */
 export function signatureOf(
-  layout: Pick<StoredLayout, "columns" | "filterColumns" | "whole">,
+  layout: Pick<StoredLayout, "columns" | "filterColumns" | "known">,
   facts: TableFacts,
 ): string {
+  const names = layout.known === null ? [] : namesOf(facts);
   const needed = new Set([...layout.columns.map((column) => column.name), ...layout.filterColumns]);
   const columns = facts.columns
-    .filter((column) => layout.whole || needed.has(column.name))
+    .filter((column) => needed.has(column.name))
     .map(({ name, columnType, charset, collation, nullable, generated, json }) =>
       JSON.stringify([name, columnType, charset, collation, nullable, generated, json]),
     );
-  return sha256("signature", ...columns);
+  return sha256("signature", ...columns, ...names);
+}
+
+/**
+ * May a row logged under the layout mean something else, as it may have been logged since the table
+ * was altered? A column that was dropped or renamed makes the trigger log the row as unread.
+ */
+export function isAltered(layout: StoredLayout, now: StoredLayout, facts: TableFacts): boolean {
+  const key = ({ key, columns }: StoredLayout) =>
+    JSON.stringify(key.map((index) => columns[index]?.name));
+  const types = new Map(facts.columns.map((column) => [column.name, nativeTypeName(column)]));
+  const retyped = layout.columns.some(
+    ({ name, nativeType }) => types.has(name) && types.get(name) !== nativeType,
+  );
+  return retyped || key(layout) !== key(now);
+}
+
+/** For people: what has become of each column. A new name cannot be told from another column. */
+export function differences(layout: StoredLayout, facts: TableFacts): string {
+  const now = new Map(facts.columns.map((column) => [column.name, column]));
+  const lines = layout.columns.flatMap(({ name, nativeType }) => {
+    const column = now.get(name);
+    if (column === undefined) return [`column ${name} (${nativeType}) was dropped or renamed`];
+    const type = nativeTypeName(column);
+    return type === nativeType ? [] : [`column ${name} was ${nativeType}, is ${type}`];
+  });
+  const known = new Set(layout.known ?? now.keys());
+  for (const column of facts.columns) {
+    if (known.has(column.name)) continue;
+    lines.push(`column ${column.name} (${nativeTypeName(column)}) was added or renamed`);
+  }
+  return lines.length === 0 ? "the definition of a column is another" : lines.join("; ");
 }
 
 /** Same shape, so that rows logged under one read as rows of the other? */
@@ -131,32 +174,45 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 function definitionText(layout: StoredLayout): string {
-  const { table, columns, key, filters, filterColumns, whole, guarded, origins } = layout;
-  const shape = { table, columns, key, filters, filterColumns, whole };
+  const { table, columns, key, filters, filterColumns, known, guarded, origins } = layout;
+  const shape = { table, columns, key, filters, filterColumns, known };
   const definition: Definition = { ...shape, guarded, origins };
   return JSON.stringify(definition);
 }
 
 export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {
   const rows = await session.rows(
-    `SELECT id, definition, signature, triggers, active, table_id FROM ${LAYOUTS} ORDER BY id`,
+    `SELECT id, definition, signature, triggers, active, table_id, read_up_to
+     FROM ${LAYOUTS} ORDER BY id`,
   );
-  return rows.map(([id, definition, signature, triggers, active, tableId]) => ({
+  return rows.map(([id, definition, signature, triggers, active, tableId, readUpTo]) => ({
     ...(JSON.parse(definition ?? "null") as Definition),
     id: Number(id),
     signature: signature ?? "",
     triggers: triggers ?? null,
     active: active === "1",
+    readUpTo: (readUpTo ?? null) === null ? null : Number(readUpTo),
     tableId: tableId ?? null,
   }));
 }
 
-/** Stores a new layout as the active one of its table. */
-export async function storeLayout(session: Session, layout: StoredLayout): Promise<void> {
+/** Stores a new layout as the active one of its table. `altered`: the one before holds no more. */
+export async function storeLayout(
+  session: Session,
+  layout: StoredLayout,
+  altered: boolean,
+): Promise<void> {
   const table = formatTable(layout.table);
   await session.exclusive(async () => {
     await session.run("START TRANSACTION");
     try {
+      if (altered) {
+        await session.run(
+          `UPDATE ${LAYOUTS} SET read_up_to = (SELECT COALESCE(MAX(n), 0) FROM ${BATCHES})
+           WHERE table_name = ? AND active = 1`,
+          [table],
+        );
+      }
       await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
       await session.run(
         `INSERT INTO ${LAYOUTS} (id, table_name, definition, signature, triggers, active)

@@ -1,9 +1,12 @@
-import type { Change, Layout, Operation } from "../../core/change.ts";
+import { type Change, type Operation, unread } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
 import type { Row } from "../../core/value.ts";
+import { UNKNOWN } from "./capture-sql.ts";
 import { rowDecoder } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import type { Run } from "./id-set.ts";
+import type { StoredLayout } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 
 /** A row of the change log, as read. */
@@ -127,12 +130,19 @@ const NOTHING: readonly boolean[] = [];
 export class LogReader {
   readonly #decoders = new Map<number, ChangeDecoder>();
 
-  setLayouts(layouts: readonly Layout[]): void {
+  setLayouts(layouts: readonly StoredLayout[]): void {
     for (const layout of layouts) this.#decoders.set(layout.id, changeDecoder(layout));
   }
 
-  change(row: LogRow): Change {
-    return this.#find(row.layout).decode(row);
+  /** `batch`: where the row stands. Throws TM-SCHEMA-DRIFT for one of which not even the key is known. */
+  change(row: LogRow, batch: number): Change {
+    const { layout, decode } = this.#find(row.layout);
+    if (row.op === UNKNOWN) throw unknownKey(layout);
+    const change = decode(row);
+    const { readUpTo } = layout;
+    // Logged before the table was altered, or after: nothing tells.
+    if (change.row !== null && readUpTo !== null && batch > readUpTo) return unread(change);
+    return change;
   }
 
   /** The row's key after the change (for a delete, before it), with its table: the identity that order is kept for. */
@@ -169,12 +179,24 @@ export class LogReader {
   }
 }
 
+function unknownKey({ table }: StoredLayout): TidemarkError {
+  const name = formatTable(table);
+  return new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `${name} was altered: a column of its key was dropped or renamed, and rows were deleted or changed since of which the key is not known.`,
+    {
+      fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      details: { table: name },
+    },
+  );
+}
+
 interface ChangeDecoder {
-  readonly layout: Layout;
+  readonly layout: StoredLayout;
   readonly decode: (row: LogRow) => Change;
 }
 
-function changeDecoder(layout: Layout): ChangeDecoder {
+function changeDecoder(layout: StoredLayout): ChangeDecoder {
   const decodeRow = rowDecoder(layout.columns);
   const decodeKey = rowDecoder(
     layout.key.flatMap((index) => {

@@ -32,6 +32,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
   signature CHAR(64) NOT NULL,
   triggers CHAR(64) NULL,
   table_id LONGTEXT NULL,
+  read_up_to BIGINT UNSIGNED NULL,
   active TINYINT(1) NOT NULL`,
 
   // definition: the exact ids of the batch's log rows, and its times. high_id: the highest id that

@@ -12,6 +12,7 @@ import type { Connection } from "./connection.ts";
 import { isDriverError } from "./errors.ts";
 import { quoteName, sameName } from "./identifiers.ts";
 import type { Lease } from "./lease.ts";
+import { Pins } from "./pins.ts";
 import { type BrokenReference, brokenReferences } from "./references.ts";
 import { TableWriter } from "./writer.ts";
 
@@ -20,15 +21,18 @@ export class SqliteApplierSession implements ApplierSession {
   readonly #sync: string;
   readonly #lease: Lease;
   readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
-  /** Counts what is altered in the file; read before the tables were looked at. */
-  readonly #version: unknown;
+  readonly #pins: Pins;
   #open: SqliteTargetTransaction | null = null;
 
   constructor(connection: Connection, sync: string, tables: readonly BoundTable[], lease: Lease) {
     this.#connection = connection;
     this.#sync = sync;
     this.#lease = lease;
-    this.#version = connection.value("PRAGMA schema_version");
+    // Before the tables are looked at: what is altered in between is seen at the first commit.
+    this.#pins = new Pins(
+      connection,
+      tables.map(({ name }) => name.name),
+    );
     this.#writers = new Map(tables.map((table) => [table, new TableWriter(connection, table)]));
   }
 
@@ -51,12 +55,6 @@ export class SqliteApplierSession implements ApplierSession {
           `${connection.name}: another applier has moved the progress of ${this.#sync}.`,
         );
       }
-      if (connection.value("PRAGMA schema_version") !== this.#version) {
-        throw new TidemarkError(
-          "TM-APPLY-RETRY",
-          `${connection.name}: tables were altered: they are looked at anew.`,
-        );
-      }
       // Rules hold when the transaction ends: rows of a cycle, or of a tree, come in any order.
       connection.db.exec("PRAGMA defer_foreign_keys = ON");
     } catch (error) {
@@ -65,7 +63,9 @@ export class SqliteApplierSession implements ApplierSession {
     }
     const sync = this.#sync;
     const writers = this.#writers;
-    this.#open = new SqliteTargetTransaction({ connection, sync, writers, enforcing }, expected);
+    const pins = this.#pins;
+    const parts = { connection, sync, writers, pins, enforcing };
+    this.#open = new SqliteTargetTransaction(parts, expected);
     return this.#open;
   }
 
@@ -93,6 +93,7 @@ interface TransactionParts {
   readonly connection: Connection;
   readonly sync: string;
   readonly writers: ReadonlyMap<BoundTable, TableWriter>;
+  readonly pins: Pins;
   readonly enforcing: boolean;
 }
 
@@ -101,11 +102,13 @@ class SqliteTargetTransaction implements TargetTransaction {
   readonly #connection: Connection;
   readonly #sync: string;
   readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
+  readonly #pins: Pins;
   readonly #before: Progress;
   #depth = 0;
   #ended = false;
 
-  constructor({ connection, sync, writers, enforcing }: TransactionParts, before: Progress) {
+  constructor({ connection, sync, writers, pins, enforcing }: TransactionParts, before: Progress) {
+    this.#pins = pins;
     this.enforcing = enforcing;
     this.#connection = connection;
     this.#sync = sync;
@@ -153,6 +156,7 @@ class SqliteTargetTransaction implements TargetTransaction {
   async commit(next: Progress): Promise<void> {
     const connection = this.#connection;
     try {
+      this.#pins.check();
       storeProgress(connection, this.#sync, this.#before, next);
       await connection.commit();
       this.#ended = true;

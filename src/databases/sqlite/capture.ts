@@ -1,4 +1,3 @@
-import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -6,6 +5,7 @@ import type { Connection } from "./connection.ts";
 import { isSchemaMismatch } from "./errors.ts";
 import { type KeyColumn, readTable, type TableFacts } from "./facts.ts";
 import { quoteName, quoteText, sameName } from "./identifiers.ts";
+import type { Definition } from "./layouts.ts";
 import { LOG, logWidth } from "./ours.ts";
 
 /**
@@ -275,8 +275,8 @@ export function standingTriggers(connection: Connection, table: string): Map<str
   return new Map(rows.map((row) => [row.name, row.sql]));
 }
 
-/** The layout of a captured table, its id apart. */
-export function layoutOf(table: CaptureTable, shape: CaptureShape): Omit<Layout, "id"> {
+/** The layout of a captured table. */
+export function layoutOf(table: CaptureTable, shape: CaptureShape): Definition {
   const { facts, columns, filters } = shape;
   const byName = (name: string) =>
     table.schema.columns.find((column) => sameName(column.name, name));
@@ -298,5 +298,6 @@ export function layoutOf(table: CaptureTable, shape: CaptureShape): Omit<Layout,
       );
     }),
     filters,
+    known: table.takesNewColumns ? facts.columns.map(({ name }) => name) : null,
   };
 }

@@ -9,7 +9,7 @@ import { layoutOf, shapeOf, standingTriggers, triggersOf, widenLog } from "./cap
 import type { Connection } from "./connection.ts";
 import { checkCapture, Guard } from "./guard.ts";
 import { quoteName, sameName } from "./identifiers.ts";
-import { type InstalledLayout, Layouts } from "./layouts.ts";
+import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
 import { Watcher } from "./watcher.ts";
@@ -23,6 +23,7 @@ export class SqliteChangeLog implements ChangeLog {
   readonly subscribers: Subscribers;
   readonly #connection: Connection;
   readonly #layouts: Layouts;
+  readonly #guard: Guard;
   readonly #lease: Lease;
   readonly #watcher: Watcher;
 
@@ -31,8 +32,8 @@ export class SqliteChangeLog implements ChangeLog {
     this.#connection = connection;
     this.#layouts = layouts;
     this.#lease = lease;
-    const guard = new Guard(connection, layouts, identity.firstId);
-    this.batches = new SqliteBatches(connection, identity.timeline, layouts, guard);
+    this.#guard = new Guard(connection, layouts, identity.firstId);
+    this.batches = new SqliteBatches(connection, identity.timeline, layouts, this.#guard);
     this.subscribers = new SqliteSubscribers(connection);
     this.#watcher = new Watcher(connection);
   }
@@ -50,6 +51,7 @@ export class SqliteChangeLog implements ChangeLog {
     // the triggers: nobody is left who could have written uncaptured.
     return this.#connection.write(() => {
       for (const table of tables) captureTable(this.#connection, this.#layouts, table);
+      this.#guard.watch(tables.map(({ schema }) => schema.name.name));
       return this.#layouts.all();
     });
   }
@@ -175,7 +177,7 @@ function captureTable(connection: Connection, layouts: Layouts, table: CaptureTa
 
 export interface TablePlan {
   readonly current: InstalledLayout | undefined;
-  readonly wanted: Omit<Layout, "id">;
+  readonly wanted: Definition;
   /** As they would be run; empty when capture stands as asked. */
   readonly statements: readonly string[];
 }

@@ -7,8 +7,8 @@ import {
   triggersOf,
 } from "./capture.ts";
 import type { Connection } from "./connection.ts";
-import { readTable } from "./facts.ts";
-import { quoteName, sameName } from "./identifiers.ts";
+import { readTable, type TableFacts } from "./facts.ts";
+import { foldName, quoteName, sameName } from "./identifiers.ts";
 import type { InstalledLayout, Layouts } from "./layouts.ts";
 
 /**
@@ -21,11 +21,18 @@ export class Guard {
   /** The first log id of this timeline. */
   readonly firstId: bigint;
   #version: bigint | null = null;
+  readonly #tables = new Set<string>();
 
   constructor(connection: Connection, layouts: Layouts, firstId: bigint) {
     this.#connection = connection;
     this.#layouts = layouts;
     this.firstId = firstId;
+  }
+
+  /** Those not named here may be altered and dropped as their owner likes: nobody asks for them any more. */
+  watch(tables: readonly string[]): void {
+    for (const table of tables) this.#tables.add(foldName(table));
+    this.#version = null;
   }
 
   /**
@@ -37,6 +44,7 @@ export class Guard {
     if (version === this.#version) return [];
     const repairs = this.#layouts
       .current()
+      .filter(({ table }) => this.#tables.has(foldName(table.name)))
       .flatMap((layout) => checkCapture(this.#connection, layout));
     if (repairs.length === 0) this.#version = version;
     return repairs;
@@ -95,20 +103,24 @@ function isNote(trigger: string): boolean {
 function shapeOfLayout(connection: Connection, layout: InstalledLayout): CaptureShape {
   const name = layout.table.name;
   const facts = readTable(connection, name);
-  if (facts === null) throw drift(name, "the table is gone");
-  const columns = layout.columns.map((column) => {
-    const now = facts.columns.find((candidate) => sameName(candidate.name, column.name));
-    if (now === undefined) throw drift(name, `column "${column.name}" is gone`);
-    if (now.declared !== column.nativeType) {
-      throw drift(name, `column "${column.name}" is now ${now.declared || "without a type"}`);
-    }
-    return now.name;
-  });
+  if (facts === null) throw goneOrRenamed(connection, name);
+  const changes = differences(layout, facts);
+  if (changes.length > 0) throw drift(name, `${name} was altered: ${changes.join("; ")}.`, ALIKE);
+  const columns = layout.columns.map(
+    (column) => facts.columns.find(({ name }) => sameName(name, column.name))?.name ?? "",
+  );
   const key = layout.key.map((index) => columns[index] ?? "");
   const sameKey =
     key.length === facts.key.length &&
     key.every((column, i) => sameName(column, facts.key[i]?.name ?? ""));
-  if (!sameKey) throw drift(name, "its key changed");
+  if (!sameKey) {
+    const now = facts.key.map((part) => part.name);
+    throw drift(
+      name,
+      `${name} was altered: its key was (${key.join(", ")}), is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
+      KEY_ALIKE,
+    );
+  }
   return { facts, columns, filters: layout.filters, onlyColumns: layout.onlyColumns };
 }
 
@@ -122,9 +134,51 @@ function broken(table: string, what: string): TidemarkError {
   );
 }
 
-function drift(table: string, what: string): TidemarkError {
-  return new TidemarkError("TM-SCHEMA-DRIFT", `${table} is not as it was captured: ${what}.`, {
-    fix: "Run again, so that capture follows the table; when the key changed: tidemark uninstall first.",
-    details: { table },
+function drift(table: string, what: string, fix: string): TidemarkError {
+  return new TidemarkError("TM-SCHEMA-DRIFT", what, { fix, details: { table } });
+}
+
+const ALIKE =
+  "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.";
+const KEY_ALIKE =
+  "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.";
+
+/** For people: what has become of each column. A new name cannot be told from another column. */
+function differences(layout: InstalledLayout, facts: TableFacts): string[] {
+  const lines = layout.columns.flatMap((column) => {
+    const now = facts.columns.find(({ name }) => sameName(name, column.name));
+    const was = column.nativeType || "without a type";
+    if (now === undefined) return [`column ${column.name} (${was}) was dropped or renamed`];
+    if (now.declared === column.nativeType) return [];
+    return [`column ${column.name} was ${was}, is ${now.declared || "without a type"}`];
   });
+  const known = layout.known?.map(foldName);
+  const added = facts.columns.filter(({ name }) => known?.includes(foldName(name)) === false);
+  return [
+    ...lines,
+    ...added.map(
+      ({ name, declared }) =>
+        `column ${name} (${declared || "without a type"}) was added or renamed`,
+    ),
+  ];
+}
+
+/** Our triggers go along with a table that gets another name, and with one that is dropped. */
+function goneOrRenamed(connection: Connection, table: string): TidemarkError {
+  const now = connection.value(
+    "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger' AND name = ?",
+    `tidemark_${table}_insert`,
+  );
+  if (now === undefined) {
+    return drift(
+      table,
+      `${table} was dropped.`,
+      "Take it out of the config, then start again; its rows at the targets stay.",
+    );
+  }
+  return drift(
+    table,
+    `${table} was renamed to ${now}.`,
+    `Give it its name back, then start again: nothing is lost. Or put ${now} into the config, with its table at the targets empty: it is copied anew.`,
+  );
 }

@@ -12,8 +12,15 @@ interface LayoutRow {
   readonly only_columns: bigint;
 }
 
+/** A layout as it is stored, its id apart. */
+export interface Definition extends Omit<Layout, "id"> {
+  /** The names of all columns, where one that comes is drift; else null. */
+  readonly known: readonly string[] | null;
+}
+
 /** A layout, and how its update trigger was made. */
-export interface InstalledLayout extends Layout {
+export interface InstalledLayout extends Definition {
+  readonly id: number;
   readonly onlyColumns: boolean;
 }
 
@@ -35,13 +42,14 @@ export class Layouts {
   /** Those that triggers log with now. */
   current(): readonly InstalledLayout[] {
     return this.#rows("WHERE current = 1").map((row) => ({
-      ...toLayout(row),
+      ...(JSON.parse(row.definition) as Definition),
+      id: Number(row.id),
       onlyColumns: row.only_columns === 1n,
     }));
   }
 
   /** Makes this the layout of its table from now on; gives it its id. Within a transaction. */
-  add(layout: Omit<Layout, "id">, onlyColumns: boolean): number {
+  add(layout: Definition, onlyColumns: boolean): number {
     const connection = this.#connection;
     connection.run(
       "UPDATE tidemark_layouts SET current = 0 WHERE table_name = ? COLLATE NOCASE",
@@ -74,7 +82,8 @@ export class Layouts {
 }
 
 function toLayout(row: LayoutRow): Layout {
-  return { ...JSON.parse(row.definition), id: Number(row.id) } as Layout;
+  const { table, columns, key, filters } = JSON.parse(row.definition) as Definition;
+  return { id: Number(row.id), table, columns, key, filters };
 }
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {
