@@ -8,7 +8,7 @@ import {
   type SyncStatus,
   UNKNOWN_SYNC,
 } from "../core/documents.ts";
-import { type ErrorCode, isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
@@ -16,6 +16,7 @@ import { type Position, START } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
+import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
@@ -31,14 +32,6 @@ const RENEW_MS = 4_000;
 /** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
 const GAP_SILENCE_MS = 1_000;
 const MAX_GAP_SILENCE_MS = 60_000;
-/** How a statement fails at a table that is no longer as it was planned. */
-const DRIFT_SHOWS_AS: ReadonlySet<ErrorCode> = new Set([
-  "TM-COLUMN-MISSING",
-  "TM-COLUMN-UNFIT",
-  "TM-TABLE-MISSING",
-  "TM-VALUE-REFUSED",
-  "TM-APPLY-CONSTRAINT",
-]);
 /** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
 const HALF_BATCH_MS = 5_000;
 const HALF_BATCH_POLL_MS = 1_000;
@@ -115,7 +108,11 @@ export class Applier {
   }
 
   async #recover(error: TidemarkError): Promise<void> {
-    if (!error.retryable) throw this.#stopped(await this.#driftOr(error));
+    if (!error.retryable) {
+      const told = await this.#driftOr(error);
+      if (this.#status.state !== "standby") await noteAltered(this.#options, told);
+      throw this.#stopped(told);
+    }
     this.#report({ error: statusError(error) });
     const { beganAnew, postponeUpTo } = error.details;
     if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
@@ -136,9 +133,8 @@ export class Applier {
     }
   }
 
-  /** A target that was altered under the applier refuses rows in many words: what was altered says more. */
+  /** A target that was altered under the applier refuses rows in many words: what was altered says more than any of them. */
   async #driftOr(error: TidemarkError): Promise<TidemarkError> {
-    if (!DRIFT_SHOWS_AS.has(error.code)) return error;
     try {
       await this.#options.checkFit();
     } catch (found) {

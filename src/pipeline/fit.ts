@@ -1,5 +1,5 @@
 import { TidemarkError } from "../core/errors.ts";
-import { formatTable } from "../core/table.ts";
+import { formatTable, sameTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
 import type { PreparedSync } from "./prepare.ts";
@@ -25,6 +25,9 @@ export async function checkFit(
   }
   const refused = now.mappings.filter(({ fidelity }) => fidelity === "refused");
   if (refused.length === 0) return;
+  const altered = resolved.tables.flatMap(({ schema, target }) =>
+    refused.some(({ table }) => sameTable(table, target.name)) ? [formatTable(schema.name)] : [],
+  );
   const before = new Map(plan.mappings.map((mapping) => [columnOf(mapping), mapping.targetType]));
   const lines = refused.map((mapping) => {
     const was = before.get(columnOf(mapping)) || "no column of the sync";
@@ -35,8 +38,8 @@ export async function checkFit(
     "TM-SCHEMA-DRIFT",
     `${name}: the target was altered: ${lines.join("; ")}.`,
     {
-      fix: "Alter the target so that it fits, or leave the column out with `except`; then start again: nothing is lost.",
-      details: { sync: name, refused },
+      fix: "Alter the target so that it fits, or leave the column out with `except`; then start again: the table is copied anew over the rows that stand, and nothing is lost.",
+      details: { sync: name, refused, altered },
     },
   );
 }

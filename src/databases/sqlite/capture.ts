@@ -132,6 +132,13 @@ function checkFilter(connection: Connection, facts: TableFacts, filter: string):
   }
 }
 
+/** Those that no capture can do without. */
+export function triggerNames(table: string): readonly string[] {
+  return ["insert", "update", "update_key", "delete"].map(
+    (suffix) => `tidemark_${table}_${suffix}`,
+  );
+}
+
 /** The triggers of a layout. A pure function, so that what stands can be compared with what should. */
 export function triggersOf(shape: CaptureShape, layout: number): readonly Trigger[] {
   const { facts } = shape;

@@ -4,6 +4,7 @@ import {
   ignoringTrigger,
   standingTriggers,
   type Trigger,
+  triggerNames,
   triggersOf,
 } from "./capture.ts";
 import type { Connection } from "./connection.ts";
@@ -104,6 +105,9 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
   const name = layout.table.name;
   const facts = readTable(connection, name);
   if (facts === null) throw goneOrRenamed(connection, name);
+  const standing = standingTriggers(connection, facts.name);
+  const gone = triggerNames(name).find((trigger) => !standing.has(trigger));
+  if (gone !== undefined) throw broken(name, `the trigger ${gone} is missing`);
   const changes = differences(layout, facts);
   if (changes.length > 0) throw drift(name, `${name} was altered: ${changes.join("; ")}.`, ALIKE);
   const columns = layout.columns.map(

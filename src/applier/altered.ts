@@ -1,0 +1,41 @@
+import { randomUUID } from "node:crypto";
+import type { TidemarkError } from "../core/errors.ts";
+import type { ApplierSession, TableProgress, Target } from "../core/target.ts";
+import type { ApplierOptions } from "./options.ts";
+
+/**
+ * What was altered at the target may have cost rows or values that no change brings again (a column that
+ * was dropped, or had fewer digits for a while), and when it is mended nothing shows it any more. So the
+ * tables that the error names are noted, and copied anew when the sync goes on.
+ */
+export async function noteAltered(
+  { sync, openTarget, logger }: ApplierOptions,
+  error: TidemarkError,
+): Promise<void> {
+  const { altered } = error.details;
+  if (!Array.isArray(altered)) return;
+  let target: Target | null = null;
+  let session: ApplierSession | null = null;
+  try {
+    target = await openTarget();
+    session = await target.openApplier(sync, []);
+    if (session === null) return;
+    const progress = await session.load();
+    const tables = progress.tables.map((table) =>
+      altered.includes(table.table) ? asAltered(table) : table,
+    );
+    await (await session.begin(progress)).commit({ ...progress, tables });
+  } catch (failure) {
+    // The sync stops all the same, with the error that says why.
+    logger.warn({ err: failure }, "which tables are to be copied anew could not be noted");
+  } finally {
+    await session?.close();
+    await target?.close();
+  }
+}
+
+/** No table has this fingerprint: see TableStates. */
+function asAltered({ table, state }: TableProgress): TableProgress {
+  const going = state === "pending" ? state : "copying";
+  return { table, state: going, cursor: null, copy: `${randomUUID()}:altered` };
+}

@@ -1,0 +1,379 @@
+// Tables that are altered while the sync runs, at the source and at the target: it stops before the
+// first change that does not fit, says what was altered, and goes on without a loss when that is mended.
+import { describe, expect, test } from "vitest";
+import type { PipelineDefinition, TableRule } from "../../src/core/definition.ts";
+import type { ErrorCode } from "../../src/core/errors.ts";
+import { isTidemarkError, type TidemarkError } from "../../src/core/errors.ts";
+import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { uninstall } from "../../src/pipeline/uninstall.ts";
+import type { DatabaseKind } from "../servers/index.ts";
+import { available, type TestPair, title } from "../support/pairs.ts";
+import type { Dialect, SqlClient } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { contents, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
+
+const ITEMS: TestTable = {
+  name: "items",
+  columns: { id: "integer", a: "varchar", n: "integer" },
+  key: ["id"],
+  required: ["n"],
+};
+const OTHERS: TestTable = { name: "others", columns: { id: "integer", v: "varchar" }, key: ["id"] };
+
+type Statements = (dialect: Dialect) => readonly string[];
+
+interface Drift {
+  readonly what: string;
+  readonly alter: Statements;
+  /** Written after it. */
+  readonly write: readonly string[];
+  /** What the error says, when it stops the sync; null: it goes on. */
+  readonly says: { readonly code: ErrorCode; readonly words: RegExp } | null;
+  /** What the message asks for. */
+  readonly mend?: (mending: Mending) => Promise<readonly TableRule[] | undefined>;
+  /** The table as it is to be compared in the end; null: not at all. */
+  readonly ends?: TestTable | null;
+  /** Where the database has no such statement, or does not let it happen. */
+  readonly except?: readonly Dialect[];
+}
+
+interface Mending {
+  readonly bed: TestBed;
+  readonly source: SqlClient;
+  readonly target: SqlClient;
+  readonly definition: PipelineDefinition;
+}
+
+const DRIFT = "TM-SCHEMA-DRIFT";
+const RETYPE: Readonly<Record<Dialect, (column: string, type: string) => string>> = {
+  postgres: (column, type) => `ALTER TABLE items ALTER COLUMN ${column} TYPE ${type}`,
+  mariadb: (column, type) => `ALTER TABLE items MODIFY ${column} ${type}`,
+  sqlite: () => "",
+};
+const atTarget =
+  (statements: Statements) =>
+  async ({ target }: Mending): Promise<undefined> => {
+    for (const statement of statements(target.dialect)) await target.run(statement);
+  };
+/** As the errors that ask for it say: uninstall, empty the tables at the targets. */
+const copyAnew =
+  (more: Statements = () => []) =>
+  async ({ bed, target, definition }: Mending): Promise<undefined> => {
+    await uninstall(definition, bed.logger);
+    await target.run("DELETE FROM items");
+    await target.run("DELETE FROM others");
+    for (const statement of more(target.dialect)) await target.run(statement);
+  };
+const WIDER: TestTable = {
+  ...ITEMS,
+  columns: { ...ITEMS.columns, b: "integer" },
+};
+const addColumn: Statements = () => ["ALTER TABLE items ADD COLUMN b bigint"];
+const WRITE = [
+  "INSERT INTO items (id, a, n) VALUES (5, 'five', 5)",
+  "UPDATE items SET a = 'changed' WHERE id = 1",
+  "DELETE FROM items WHERE id = 2",
+];
+
+const AT_SOURCE: readonly Drift[] = [
+  {
+    what: "a column added",
+    alter: addColumn,
+    write: [...WRITE, "UPDATE items SET b = 7 WHERE id = 3"],
+    says: { code: DRIFT, words: /column b \(.*int.*\) was added/i },
+    mend: atTarget(addColumn),
+    ends: WIDER,
+  },
+  {
+    what: "a column added with a default, which no trigger sees in the rows that stand",
+    alter: () => ["ALTER TABLE items ADD COLUMN b integer DEFAULT 9"],
+    write: WRITE,
+    says: { code: DRIFT, words: /column b \(.*int.*\) was added/i },
+    mend: atTarget(addColumn),
+    ends: WIDER,
+  },
+  {
+    what: "a column dropped",
+    alter: () => ["ALTER TABLE items DROP COLUMN a"],
+    write: [
+      "INSERT INTO items (id, n) VALUES (5, 5)",
+      "UPDATE items SET n = 10 WHERE id = 1",
+      "DELETE FROM items WHERE id = 2",
+    ],
+    says: { code: DRIFT, words: /column a \(.*\) was dropped/ },
+    ends: { ...ITEMS, columns: { id: "integer", n: "integer" } },
+    except: ["sqlite"],
+  },
+  {
+    what: "a column dropped, and another one added in its place",
+    alter: () => ["ALTER TABLE items DROP COLUMN a, ADD COLUMN b varchar(200)"],
+    write: [
+      "INSERT INTO items (id, n, b) VALUES (5, 5, 'five')",
+      "UPDATE items SET b = 'one' WHERE id = 1",
+      "DELETE FROM items WHERE id = 2",
+    ],
+    says: { code: DRIFT, words: /column a \(.*\) was dropped.*column b \(.*\) was added/ },
+    mend: atTarget(() => ["ALTER TABLE items ADD COLUMN b varchar(200)"]),
+    ends: { ...ITEMS, columns: { id: "integer", n: "integer", b: "varchar" } },
+    except: ["sqlite"],
+  },
+  {
+    what: "a column renamed",
+    alter: () => ["ALTER TABLE items RENAME COLUMN a TO z"],
+    write: [
+      "INSERT INTO items (id, z, n) VALUES (5, 'five', 5)",
+      "UPDATE items SET z = 'one' WHERE id = 1",
+      "DELETE FROM items WHERE id = 2",
+    ],
+    says: { code: DRIFT, words: /column a .*renamed/ },
+    mend: atTarget(() => ["ALTER TABLE items RENAME COLUMN a TO z"]),
+    ends: { ...ITEMS, columns: { id: "integer", z: "varchar", n: "integer" } },
+  },
+  {
+    what: "a wider type",
+    alter: (dialect) => [RETYPE[dialect]("n", "bigint")],
+    write: [...WRITE, "UPDATE items SET n = 5000000000 WHERE id = 3"],
+    says: { code: DRIFT, words: /column n was int.*, is bigint/ },
+    mend: atTarget((dialect) => (dialect === "sqlite" ? [] : [RETYPE[dialect]("n", "bigint")])),
+    ends: { ...ITEMS, columns: { ...ITEMS.columns, n: "bigint" } },
+    except: ["sqlite"],
+  },
+  {
+    what: "a narrower type, which changes values that no trigger sees",
+    alter: (dialect) =>
+      dialect === "postgres"
+        ? ["ALTER TABLE items ALTER COLUMN a TYPE varchar(3) USING left(a, 3)"]
+        : [
+            "SET SESSION sql_mode = ''",
+            RETYPE[dialect]("a", "varchar(3)"),
+            "SET SESSION sql_mode = DEFAULT",
+          ],
+    write: ["INSERT INTO items (id, a, n) VALUES (5, 'fiv', 5)", "DELETE FROM items WHERE id = 2"],
+    says: { code: DRIFT, words: /column a was .*200.*, is .*\(3\)/ },
+    except: ["sqlite"],
+  },
+  {
+    what: "a default",
+    alter: () => ["ALTER TABLE items ALTER COLUMN n SET DEFAULT 4"],
+    write: [...WRITE, "INSERT INTO items (id, a) VALUES (6, 'six')"],
+    says: null,
+    except: ["sqlite"],
+  },
+  {
+    what: "another key",
+    alter: (dialect) =>
+      dialect === "postgres"
+        ? ["ALTER TABLE items DROP CONSTRAINT items_pkey, ADD PRIMARY KEY (n)"]
+        : ["ALTER TABLE items DROP PRIMARY KEY, ADD PRIMARY KEY (n)"],
+    write: ["INSERT INTO items (id, a, n) VALUES (1, 'twin', 5)", "DELETE FROM items WHERE n = 2"],
+    says: { code: DRIFT, words: /its key was \(id\), is \(n\)/ },
+    mend: copyAnew(() => ["DROP TABLE items"]),
+    ends: { ...ITEMS, key: ["n"] },
+    except: ["sqlite"],
+  },
+  {
+    what: "a table dropped",
+    alter: () => ["DROP TABLE items"],
+    write: [],
+    says: { code: DRIFT, words: /items was dropped/ },
+    mend: async () => [{ table: "others" }],
+    ends: null,
+  },
+  {
+    what: "a table renamed",
+    alter: () => ["ALTER TABLE items RENAME TO things"],
+    write: [
+      "INSERT INTO things (id, a, n) VALUES (5, 'five', 5)",
+      "DELETE FROM things WHERE id = 2",
+    ],
+    says: { code: DRIFT, words: /items was renamed to .*things/ },
+    mend: async ({ source }) => {
+      await source.run("ALTER TABLE things RENAME TO items");
+      return undefined;
+    },
+  },
+  {
+    what: "a table dropped and made again",
+    alter: (dialect) => [
+      "DROP TABLE items",
+      `CREATE TABLE items (id ${dialect === "sqlite" ? "INT" : "integer"} NOT NULL PRIMARY KEY, a varchar(200), n integer NOT NULL)`,
+    ],
+    write: ["INSERT INTO items (id, a, n) VALUES (5, 'five', 5)"],
+    says: { code: "TM-CAPTURE-BROKEN", words: /items/ },
+    mend: copyAnew(),
+  },
+];
+
+const UNSEEN = "INSERT INTO items (id, a, n) VALUES (6, 'six', 123456)";
+
+const AT_TARGET: readonly Drift[] = [
+  {
+    what: "a column and an index that were added",
+    alter: () => ["ALTER TABLE items ADD COLUMN more integer", "CREATE INDEX by_a ON items (a)"],
+    write: WRITE,
+    says: null,
+  },
+  {
+    what: "a unique index that was added",
+    alter: () => ["CREATE UNIQUE INDEX by_n ON items (n)"],
+    write: [
+      "INSERT INTO items (id, a, n) VALUES (5, 'five', 5)",
+      "UPDATE items SET n = n + 10 WHERE id = 1",
+      "UPDATE items SET n = 1 WHERE id = 3",
+    ],
+    says: null,
+  },
+  {
+    what: "a column dropped",
+    alter: () => ["ALTER TABLE items DROP COLUMN a"],
+    write: WRITE,
+    says: { code: DRIFT, words: /items\.a was .*, is gone|items\.a was .* nothing/ },
+    mend: atTarget((dialect) => [
+      `ALTER TABLE items ADD COLUMN a ${dialect === "sqlite" ? "TEXT" : "varchar(200)"}`,
+    ]),
+  },
+  {
+    what: "a column renamed",
+    alter: () => ["ALTER TABLE items RENAME COLUMN a TO z"],
+    write: WRITE,
+    says: { code: DRIFT, words: /items\.a was / },
+    mend: atTarget(() => ["ALTER TABLE items RENAME COLUMN z TO a"]),
+  },
+  {
+    what: "a narrower type",
+    alter: (dialect) => [RETYPE[dialect]("n", "smallint")],
+    write: [...WRITE, UNSEEN],
+    says: { code: DRIFT, words: /items\.n was int.*, is smallint/ },
+    mend: atTarget((dialect) => [RETYPE[dialect]("n", "integer")]),
+    except: ["sqlite", "mariadb"],
+  },
+  {
+    what: "a narrower type that fits as long as the values do",
+    alter: (dialect) => [RETYPE[dialect]("n", "smallint")],
+    write: [...WRITE, UNSEEN],
+    says: { code: "TM-VALUE-REFUSED", words: /Table items\. Column n\./ },
+    mend: atTarget((dialect) => [RETYPE[dialect]("n", "integer")]),
+    except: ["sqlite", "postgres"],
+  },
+  {
+    what: "a wider type",
+    alter: (dialect) => [RETYPE[dialect]("n", "bigint")],
+    write: [...WRITE, UNSEEN],
+    says: null,
+    except: ["sqlite"],
+  },
+  {
+    what: "a key dropped",
+    alter: (dialect) => [
+      `ALTER TABLE items DROP ${dialect === "postgres" ? "CONSTRAINT items_pkey" : "PRIMARY KEY"}`,
+    ],
+    write: WRITE,
+    says: { code: DRIFT, words: /items\.id was .* unique/ },
+    mend: atTarget(() => ["ALTER TABLE items ADD PRIMARY KEY (id)"]),
+    except: ["sqlite"],
+  },
+  {
+    what: "a table dropped",
+    alter: () => ["DROP TABLE items"],
+    write: WRITE,
+    says: { code: DRIFT, words: /gone at the target.*items/ },
+  },
+  {
+    what: "a table renamed",
+    alter: () => ["ALTER TABLE items RENAME TO things"],
+    write: WRITE,
+    says: { code: DRIFT, words: /gone at the target.*items/ },
+    mend: atTarget(() => ["ALTER TABLE things RENAME TO items"]),
+  },
+  {
+    what: "a table dropped and made again",
+    alter: () => [
+      "DROP TABLE items",
+      "CREATE TABLE items (id integer NOT NULL PRIMARY KEY, a varchar(200), n integer NOT NULL)",
+    ],
+    write: WRITE,
+    says: null,
+  },
+];
+
+const KINDS: readonly DatabaseKind[] = ["sqlite", "postgres", "mariadb"];
+
+/** Each case at each kind of database, whose other end takes turns: together they are all nine pairs. */
+function cases(drifts: readonly Drift[], altered: "source" | "target") {
+  return drifts.flatMap((drift, index) =>
+    KINDS.flatMap((kind, turn): [string, TestPair, Drift][] => {
+      if (drift.except?.includes(kind as Dialect)) return [];
+      const other = KINDS[(index + turn) % KINDS.length] as DatabaseKind;
+      const pair: TestPair = {
+        source:
+          altered === "source" ? kind : other === "sqlite" && kind !== "sqlite" ? "mariadb" : other,
+        target: altered === "target" ? kind : other,
+        queue: "embedded",
+      };
+      return [[`${drift.what}: ${title(pair)}`, pair, drift]];
+    }),
+  );
+}
+
+describe("at the source", () => {
+  for (const [name, pair, drift] of cases(AT_SOURCE, "source")) {
+    test.skipIf(!available(pair))(name, () => play(pair, drift, "source"));
+  }
+});
+
+describe("at the target", () => {
+  for (const [name, pair, drift] of cases(AT_TARGET, "target")) {
+    test.skipIf(!available(pair))(name, () => play(pair, drift, "target"));
+  }
+});
+
+async function play(pair: TestPair, drift: Drift, where: "source" | "target"): Promise<void> {
+  await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  const target = await bed.sql("target");
+  await createTables(source, pair.source, [ITEMS, OTHERS]);
+  for (let id = 1; id <= 3; id++) await insertRow(source, ITEMS, { id, a: `row ${id}`, n: id });
+  const define = (tables: readonly TableRule[]) =>
+    bed.define([{ from: "source", to: "target", tables }]);
+  const definition = define([{ table: "items" }, { table: "others" }]);
+  const first = await bed.start(definition);
+  await first.waitFor({ timeoutMs: PATIENCE_MS });
+
+  const altered = where === "source" ? source : target;
+  // Captured, and perhaps not cut yet.
+  await insertRow(source, ITEMS, { id: 4, a: "just before", n: 4 });
+  const seen = await contents(source, ITEMS);
+  if (where === "target") await first.waitFor({ timeoutMs: PATIENCE_MS });
+  for (const statement of drift.alter(altered.dialect)) await altered.run(statement);
+  for (const statement of drift.write) await source.run(statement);
+  await insertRow(source, OTHERS, { id: 1, v: "beside" });
+
+  let last = first;
+  if (drift.says !== null) {
+    const error = await stopOf(first);
+    expect([error.code, error.message]).toEqual([
+      drift.says.code,
+      expect.stringMatching(drift.says.words),
+    ]);
+    if (error.code === DRIFT) expect(error.fix).toBeTruthy();
+    // Nothing stands there that never stood at the source.
+    if (where === "source") {
+      for (const row of await contents(target, ITEMS)) expect(seen).toContainEqual(row);
+    }
+    await bed.stop(first);
+    const rules = await drift.mend?.({ bed, source, target, definition });
+    last = await bed.start(rules === undefined ? definition : define(rules));
+  }
+  await last.waitFor({ timeoutMs: PATIENCE_MS });
+  if (drift.ends !== null) await bed.expectSame(drift.ends ?? ITEMS);
+  await bed.expectSame(OTHERS);
+}
+
+async function stopOf(pipeline: Pipeline): Promise<TidemarkError> {
+  const error = await pipeline.finished.then(
+    () => new Error("The sync has not stopped."),
+    (thrown: unknown) => thrown,
+  );
+  if (!isTidemarkError(error)) throw error;
+  return error;
+}
