@@ -15,11 +15,12 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     const application = await connect(database.url);
     open.push({ close: () => application.end() });
     await application.query(
-      "CREATE TABLE t (id int PRIMARY KEY); CREATE UNLOGGED TABLE u (id int PRIMARY KEY)",
+      "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)",
     );
     const source = await postgres.openSource(optionsOf(database.url));
     open.push(source);
     const tables = await captureTables(database.url, ["t", "u"]);
+    await application.query("ALTER TABLE u SET UNLOGGED");
     const problems = async () =>
       (await source.diagnose(tables)).filter((finding) => finding.severity === "error");
     expect((await problems()).map((finding) => finding.check)).toEqual(["table-unlogged"]);

@@ -76,7 +76,8 @@ export class TruncationWatch {
       const known = this.#known.get(layout.id);
       if (now === undefined || known === undefined || now === known) continue;
       const whole = !`${now}${known}`.includes(",");
-      if (!(whole && (await this.#isRebuilt(layout, since)))) throw truncated(layout);
+      if (!hasGrown(known, now) && !(whole && (await this.#isRebuilt(layout, since))))
+        throw truncated(layout);
       await storeTableId(this.#session, layout.id, now);
       this.#known.set(layout.id, now);
     }
@@ -92,6 +93,13 @@ export class TruncationWatch {
     if (inserts.length > 0) return false;
     return (await this.#session.rows(`SELECT 1 FROM ${quoteName(table.name)} LIMIT 1`)).length > 0;
   }
+}
+
+/** Are all partitions still there, with others added? Those began empty, and their rows are logged. */
+export function hasGrown(known: string, now: string): boolean {
+  const after = new Set(now.split(","));
+  const before = known.split(",");
+  return before.length < after.size && before.every((id) => after.has(id));
 }
 
 export async function storeTableId(session: Session, layout: number, id: string): Promise<void> {

@@ -30,6 +30,7 @@ import { withShortLocks } from "./locks.ts";
 import { missingSourceObjects } from "./ours.ts";
 import { partitionStatements, refuseParts } from "./partitions.ts";
 import { loadPins } from "./pins.ts";
+import { refuseHidden } from "./row-security.ts";
 import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
 
 /** What is to be done for one table. */
@@ -92,6 +93,7 @@ export async function prepareCaptures(
   );
   const oids = tables.map((table) => foundTable(found, table).oid);
   await refuseParts(connection, oids);
+  await refuseHidden(connection, oids);
   const pins = await loadPins(connection, oids);
   const [shapes, columns, states, bodies] = await Promise.all([
     chooseShapes(connection, oids),

@@ -10,7 +10,7 @@ import {
 } from "../../core/table.ts";
 import { columnsQuery, foreignKeysQuery, uniquesQuery } from "./catalog-query.ts";
 import type { Connection, Row } from "./connection.ts";
-import { OUR_SCHEMA, schemaOf } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { uninstall, uninstallStatements } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
 import { columnTypeOf } from "./types.ts";
@@ -274,6 +274,16 @@ async function assertCapturable(
       "TM-TABLE-UNSUPPORTED",
       `${name} is ${kind}: only ordinary tables can be synced.`,
       { fix: "Sync the tables it is made of, or leave it out.", details: { table: name } },
+    );
+  }
+  if (found.persistence === "u") {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${name} is unlogged: a crash of the server empties it, and nothing is logged of that.`,
+      {
+        fix: `ALTER TABLE ${quoteTable(table)} SET LOGGED; or leave it out.`,
+        details: { table: name },
+      },
     );
   }
 }

@@ -10,6 +10,7 @@ import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
+import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** A transaction older than this holds back its own changes, and the space of the log. */
@@ -221,14 +222,6 @@ async function tableFindings(
         fix: `ALTER TABLE ${quoteTable(table.name)} SET LOGGED;`,
       });
     }
-    if (table.kind === "p") {
-      findings.push({
-        check: "partition-attach",
-        severity: "warning",
-        message: `ATTACH or DETACH of a partition of ${name} is not seen; writes to partitions are, TRUNCATE among them.`,
-        fix: "After such a statement copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
-      });
-    }
   }
   return findings;
 }
@@ -237,17 +230,12 @@ async function rowSecurityFindings(
   connection: Connection,
   tables: readonly FoundTable[],
 ): Promise<Finding[]> {
-  const rows = await connection.rows(
-    `SELECT c.oid::oid, current_user FROM pg_class c JOIN pg_roles r ON r.rolname = current_user
-     WHERE c.oid = ANY ($1::oid[]) AND c.relrowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper
-       AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))`,
-    [formatArrayText(tables.map((table) => table.oid))],
-  );
-  return rows.map(([oid, role]) => ({
+  const oids = tables.map((table) => table.oid);
+  return (await hiddenTables(connection, oids)).map(({ table, role }) => ({
     check: "row-security",
     severity: "error",
-    message: `Row-level security hides rows of ${formatTable(tables.find((table) => table.oid === oid)?.name ?? { schema: null, name: "" })} from the role.`,
-    fix: `ALTER ROLE ${quoteIdentifier(role ?? "")} BYPASSRLS;`,
+    message: `Row-level security hides rows of ${table} from the role.`,
+    fix: `ALTER ROLE ${role} BYPASSRLS;`,
   }));
 }
 

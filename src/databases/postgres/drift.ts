@@ -12,6 +12,7 @@ import {
   type TableState,
 } from "./layouts.ts";
 import type { Mutex } from "./mutex.ts";
+import { checkPartitions } from "./partition-watch.ts";
 import { bareLeaves, partitionTrigger } from "./partitions.ts";
 import { stalePins, storePins } from "./pins.ts";
 import { chooseShapes, insufficient, isEnough, type ShapeChoice } from "./shape.ts";
@@ -110,6 +111,10 @@ export class DriftWatch {
       const needed = shapes.get(oid);
       if (needed !== undefined) assertShape(layout, needed);
     }
+    const roots = [...this.#tables.values()]
+      .filter(({ partitioned }) => partitioned)
+      .map(({ layout }) => layout);
+    await this.#mutex.run(() => checkPartitions(control, roots));
     if (stale.length > 0) await this.#mutex.run(() => storePins(control, stale));
   }
 

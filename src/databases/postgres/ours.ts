@@ -54,6 +54,7 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
   shape text NOT NULL,
   signature text NOT NULL,
   pin text,
+  partitions json,
   read_up_to bigint,
   captured_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   retired_at timestamptz

@@ -1,0 +1,302 @@
+// Kinds of tables: what is synced, what is refused before the start, what is found out while it runs.
+import { describe, expect, test } from "vitest";
+import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
+import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import type { DatabaseKind } from "../servers/index.ts";
+import { available } from "../support/pairs.ts";
+import { transaction } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { contents, inventory, type TestTable } from "../support/test-tables.ts";
+
+const ITEMS: TestTable = {
+  name: "items",
+  columns: { id: "integer", v: "varchar" },
+  key: ["id"],
+};
+
+const pair = (source: DatabaseKind) => ({ source, target: "sqlite", queue: "embedded" }) as const;
+const runs = (source: DatabaseKind) => available(pair(source));
+
+async function bedWith(source: DatabaseKind, statements: readonly string[]): Promise<TestBed> {
+  const bed = await TestBed.make({ source, target: "sqlite" });
+  const sql = await bed.sql("source");
+  for (const statement of statements) await sql.run(statement);
+  return bed;
+}
+
+const define = (bed: TestBed, ...tables: string[]) =>
+  bed.define([{ from: "source", to: "target", tables }]);
+
+async function stops(pipeline: Pipeline, code: ErrorCode, words: RegExp): Promise<void> {
+  await expect(pipeline.finished).rejects.toSatisfy(
+    (error) => isTidemarkError(error, code) && words.test(`${error.message} ${error.fix}`),
+  );
+}
+
+describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
+  const PARTITIONED = [
+    "CREATE TABLE items (id int, v varchar(200), PRIMARY KEY (id)) PARTITION BY RANGE (id)",
+    "CREATE TABLE low PARTITION OF items FOR VALUES FROM (0) TO (100)",
+    "CREATE TABLE high PARTITION OF items FOR VALUES FROM (100) TO (200) PARTITION BY LIST (id)",
+    "CREATE TABLE higher PARTITION OF high FOR VALUES IN (100, 101, 102)",
+    "INSERT INTO items VALUES (1, 'a'), (2, 'b'), (100, 'c')",
+  ];
+
+  test("partitions: rows move, are written straight, and partitions come and go", async () => {
+    await using bed = await bedWith("postgres", PARTITIONED);
+    const source = await bed.sql("source");
+    const pipeline = await bed.start(define(bed, "items"));
+    const play = async (...statements: readonly string[]) => {
+      await transaction(source, async () => {
+        for (const statement of statements) await source.run(statement);
+      });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(ITEMS);
+    };
+    await play(
+      "UPDATE items SET id = 101 WHERE id = 1",
+      "INSERT INTO higher VALUES (102, 'straight')",
+    );
+    await play(
+      "CREATE TABLE later PARTITION OF items FOR VALUES FROM (200) TO (300)",
+      "INSERT INTO items VALUES (200, 'new')",
+      "INSERT INTO later VALUES (201, 'straight')",
+    );
+    await play("UPDATE items SET v = v || '!'", "DELETE FROM higher WHERE id = 100");
+    await transaction(source, async () => {
+      await source.run("CREATE TABLE filled (LIKE items INCLUDING ALL)");
+      await source.run("INSERT INTO filled VALUES (300, 'unseen')");
+      await source.run("ALTER TABLE items ATTACH PARTITION filled FOR VALUES FROM (300) TO (400)");
+    });
+    await stops(
+      pipeline,
+      "TM-CAPTURE-BROKEN",
+      /public\.filled was attached.*UPDATE public\.filled SET "id" = "id"/,
+    );
+    await bed.stop(pipeline);
+
+    // As the message says.
+    await source.run('UPDATE filled SET "id" = "id"');
+    await source.run(
+      "UPDATE tidemark.layouts SET partitions = NULL WHERE table_oid = 'public.items'::regclass",
+    );
+    const second = await bed.start(define(bed, "items"));
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+    await source.run("ALTER TABLE items DETACH PARTITION low");
+    await stops(second, "TM-CAPTURE-BROKEN", /low was detached or dropped/);
+  });
+
+  test("a partition dropped is found out at the next start, too", async () => {
+    await using bed = await bedWith("postgres", PARTITIONED);
+    const first = await bed.start(define(bed, "items"));
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    await (await bed.sql("source")).run("DROP TABLE low");
+    const second = await bed.start(define(bed, "items"));
+    await stops(second, "TM-CAPTURE-BROKEN", /low was detached or dropped/);
+  });
+
+  test("tables that inherit are tables of their own", async () => {
+    await using bed = await bedWith("postgres", [
+      "CREATE TABLE items (id int PRIMARY KEY, v varchar(200))",
+      "CREATE TABLE more (w int, PRIMARY KEY (id)) INHERITS (items)",
+      "INSERT INTO items VALUES (1, 'parent')",
+      "INSERT INTO more VALUES (1, 'child', 1), (2, 'child', 2)",
+    ]);
+    const source = await bed.sql("source");
+    const pipeline = await bed.start(define(bed, "public.*"));
+    await source.run("UPDATE items SET v = v || '!'");
+    await source.run("DELETE FROM items WHERE id = 2");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const target = await bed.sql("target");
+    expect(await contents(target, ITEMS)).toEqual([{ id: "1", v: "parent!" }]);
+    expect(await contents(target, { ...ITEMS, name: "more" })).toEqual([{ id: "1", v: "child!" }]);
+  });
+
+  test("what cannot be synced is refused by name, and no glob means it", async () => {
+    await using bed = await bedWith("postgres", [
+      "CREATE TABLE items (id int PRIMARY KEY, v varchar(200))",
+      "CREATE VIEW a_view AS SELECT * FROM items",
+      "CREATE MATERIALIZED VIEW a_matview AS SELECT * FROM items",
+      "CREATE FOREIGN DATA WRAPPER nothing",
+      "CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing",
+      "CREATE FOREIGN TABLE a_foreign (id int) SERVER nowhere",
+      "CREATE TEMPORARY TABLE a_temporary (id int PRIMARY KEY)",
+      "CREATE SEQUENCE a_sequence",
+    ]);
+    for (const [name, words] of Object.entries({
+      a_view: /is a view/,
+      a_matview: /is a materialized view/,
+      a_foreign: /is a foreign table/,
+    })) {
+      await expect(bed.open(define(bed, `public.${name}`))).rejects.toSatisfy(
+        (error) => isTidemarkError(error, "TM-TABLE-UNSUPPORTED") && words.test(error.message),
+      );
+    }
+    for (const name of ["a_temporary", "a_sequence"]) {
+      await expect(bed.open(define(bed, `public.${name}`))).rejects.toSatisfy((error) =>
+        isTidemarkError(error, "TM-TABLE-MISSING"),
+      );
+    }
+    const pipeline = await bed.start(define(bed, "*"));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const tables = await inventory(await bed.sql("target"));
+    expect(tables.filter((name) => /^table (?!tidemark|sqlite)/.test(name))).toEqual([
+      "table items",
+    ]);
+  });
+
+  test("an unlogged table, and rows hidden from us, are refused with what mends it", async () => {
+    await using bed = await bedWith("postgres", [
+      "CREATE UNLOGGED TABLE items (id int PRIMARY KEY, v varchar(200))",
+    ]);
+    const source = await bed.sql("source");
+    await expect(bed.open(define(bed, "items"))).rejects.toSatisfy(
+      (error) =>
+        isTidemarkError(error, "TM-TABLE-UNSUPPORTED") && /SET LOGGED/.test(error.fix ?? ""),
+    );
+    await source.run("ALTER TABLE items SET LOGGED");
+    const [{ name = "" } = {}] = await source.rows("SELECT current_database() AS name");
+    const role = `hidden_${name}`;
+    await source.run(`CREATE ROLE "${role}" LOGIN PASSWORD 'tidemark'`);
+    try {
+      await source.run(`GRANT CREATE ON DATABASE "${name}" TO "${role}"`);
+      await source.run(`GRANT SELECT, TRIGGER ON items TO "${role}"`);
+      await source.run("ALTER TABLE items ENABLE ROW LEVEL SECURITY");
+      const url = new URL(bed.database("source").url);
+      [url.username, url.password] = [role, "tidemark"];
+      const definition = define(bed, "items");
+      const [, ...others] = definition.databases;
+      const databases = [{ name: "source", url: url.href }, ...others];
+      await expect(bed.open({ ...definition, databases })).rejects.toSatisfy(
+        (error) => isTidemarkError(error, "TM-GRANT-MISSING") && /BYPASSRLS/.test(error.fix ?? ""),
+      );
+    } finally {
+      await source.run(`DROP OWNED BY "${role}"`);
+      await source.run(`DROP ROLE "${role}"`);
+    }
+  });
+});
+
+describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
+  test.skipIf(!runs(kind))("partitions: new ones go on, what empties one stops", async () => {
+    await using bed = await bedWith(kind, [
+      `CREATE TABLE items (id int PRIMARY KEY, v varchar(200)) PARTITION BY RANGE (id)
+         (PARTITION low VALUES LESS THAN (100), PARTITION high VALUES LESS THAN (200))`,
+      "INSERT INTO items VALUES (1, 'a'), (150, 'b')",
+      "CREATE TABLE beside (id int PRIMARY KEY, v varchar(200))",
+      "INSERT INTO beside VALUES (151, 'swapped in')",
+    ]);
+    const source = await bed.sql("source");
+    const first = await bed.start(define(bed, "items"));
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("UPDATE items SET id = 160 WHERE id = 1");
+    await source.run("ALTER TABLE items ADD PARTITION (PARTITION higher VALUES LESS THAN (300))");
+    await source.run("INSERT INTO items VALUES (250, 'c')");
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+    await bed.stop(first);
+    await source.run("ALTER TABLE items ADD PARTITION (PARTITION top VALUES LESS THAN (400))");
+    const second = await bed.start(define(bed, "items"));
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("ALTER TABLE items EXCHANGE PARTITION high WITH TABLE beside");
+    // While nothing flows the relay looks only every five seconds.
+    await source.run("UPDATE items SET v = 'awake' WHERE id = 250");
+    await stops(second, "TM-TRUNCATE-UNSEEN", /items/);
+    await bed.stop(second);
+    await source.run("UPDATE tidemark_layouts SET table_id = NULL");
+    const third = await bed.start(define(bed, "items"));
+    await source.run("ALTER TABLE items TRUNCATE PARTITION high");
+    await source.run("UPDATE items SET v = 'awake again' WHERE id = 250");
+    await stops(third, "TM-TRUNCATE-UNSEEN", /items/);
+  });
+
+  test.skipIf(!runs(kind))(
+    "what cannot be synced is refused by name, with what mends it",
+    async () => {
+      await using bed = await bedWith(kind, [
+        "CREATE TABLE items (id int PRIMARY KEY, v varchar(200))",
+        "CREATE TABLE a_myisam (id int PRIMARY KEY) ENGINE = MyISAM",
+        "CREATE TABLE a_memory (id int PRIMARY KEY) ENGINE = MEMORY",
+        "CREATE VIEW a_view AS SELECT * FROM items",
+        ...(kind === "mariadb"
+          ? [
+              "CREATE TABLE an_aria (id int PRIMARY KEY) ENGINE = Aria",
+              "CREATE SEQUENCE a_sequence",
+            ]
+          : []),
+      ]);
+      const refused = {
+        a_myisam: /ALTER TABLE .*a_myisam.* ENGINE = InnoDB/,
+        a_memory: /ALTER TABLE .*a_memory.* ENGINE = InnoDB/,
+        a_view: /a_view is a view/,
+        ...(kind === "mariadb"
+          ? { an_aria: /ENGINE = InnoDB/, a_sequence: /a_sequence is a sequence/ }
+          : {}),
+      };
+      for (const [name, words] of Object.entries(refused)) {
+        await expect(bed.open(define(bed, name))).rejects.toSatisfy(
+          (error) =>
+            isTidemarkError(error, "TM-TABLE-UNSUPPORTED") &&
+            words.test(`${error.message} ${error.fix}`),
+        );
+      }
+      // A glob means tables: views and sequences are none, the others are refused through it, too.
+      await expect(bed.open(define(bed, "*"))).rejects.toSatisfy((error) =>
+        isTidemarkError(error, "TM-TABLE-UNSUPPORTED"),
+      );
+    },
+  );
+});
+
+test.skipIf(!runs("mariadb"))("MariaDB: a system-versioned table, its present rows", async () => {
+  await using bed = await bedWith("mariadb", [
+    "CREATE TABLE items (id int PRIMARY KEY, v varchar(200)) WITH SYSTEM VERSIONING",
+    "INSERT INTO items VALUES (1, 'a'), (2, 'b')",
+    "UPDATE items SET v = 'aa' WHERE id = 1",
+  ]);
+  const source = await bed.sql("source");
+  const pipeline = await bed.start(define(bed, "items"));
+  await source.run("UPDATE items SET v = 'later' WHERE id = 2");
+  await source.run("DELETE FROM items WHERE id = 1");
+  await source.run("DELETE HISTORY FROM items");
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.expectSame(ITEMS);
+});
+
+test.skipIf(!runs("sqlite"))(
+  "SQLite: STRICT and WITHOUT ROWID arrive, all else is refused",
+  async () => {
+    await using bed = await bedWith("sqlite", [
+      "CREATE TABLE items (id INTEGER PRIMARY KEY, v TEXT) STRICT",
+      "CREATE TABLE keyed (id INT PRIMARY KEY, v TEXT) WITHOUT ROWID",
+      "CREATE VIEW a_view AS SELECT * FROM items",
+      "CREATE VIRTUAL TABLE a_search USING fts5(v)",
+      "CREATE TEMPORARY TABLE a_temporary (id INTEGER PRIMARY KEY)",
+      "ATTACH ':memory:' AS other",
+      "CREATE TABLE other.elsewhere (id INTEGER PRIMARY KEY)",
+    ]);
+    const refused: readonly [string, ErrorCode][] = [
+      ["a_view", "TM-TABLE-UNSUPPORTED"],
+      ["a_search", "TM-TABLE-UNSUPPORTED"],
+      ["a_search_data", "TM-TABLE-UNSUPPORTED"],
+      ["a_temporary", "TM-TABLE-MISSING"],
+      ["other.elsewhere", "TM-TABLE-MISSING"],
+    ];
+    for (const [name, code] of refused) {
+      await expect(bed.open(define(bed, name))).rejects.toSatisfy((error) =>
+        isTidemarkError(error, code),
+      );
+    }
+    const source = await bed.sql("source");
+    const pipeline = await bed.start(define(bed, "*"));
+    for (const table of ["items", "keyed"]) {
+      await source.run(`INSERT INTO ${table} VALUES (1, 'a'), (2, 'b')`);
+      await source.run(`UPDATE ${table} SET id = 3 WHERE id = 1`);
+    }
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+    await bed.expectSame({ ...ITEMS, name: "keyed" });
+  },
+);
