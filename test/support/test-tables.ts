@@ -84,9 +84,10 @@ const NATIVE: Readonly<Record<Dialect, Readonly<Record<Meaning, string>>>> = {
   },
 };
 
-/** A name that needs quoting in any of the databases is quoted in each dialect's way. */
+/** A name as each dialect quotes it. */
 export function quote(dialect: Dialect, name: string): string {
-  return dialect === "mariadb" ? `\`${name}\`` : `"${name}"`;
+  const mark = dialect === "mariadb" ? "`" : '"';
+  return `${mark}${name.replaceAll(mark, mark + mark)}${mark}`;
 }
 
 export function createStatement(kind: DatabaseKind, table: TestTable): string {

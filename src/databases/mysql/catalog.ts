@@ -3,8 +3,8 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Cell, Session } from "./connection.ts";
-import { quoteText } from "./identifiers.ts";
-import { isOurs, planUninstall } from "./ours.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
+import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
 import { type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
 
 export class MysqlCatalog implements Catalog {
@@ -52,7 +52,7 @@ async function loadTables(session: Session): Promise<TableFact[]> {
      WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME`,
   );
   return rows
-    .filter(([name]) => !isOurs(name ?? ""))
+    .filter(([name]) => !isOurTable(name ?? ""))
     .map(([name, engine, type]) => ({
       name: name ?? "",
       engine: engine ?? null,
@@ -107,6 +107,13 @@ function checkTable(name: TableName, known: readonly TableFact[], database: stri
   const found = name.schema === null ? known.find((each) => each.name === name.name) : undefined;
   if (found === undefined) throw missing(name, known, database);
   const table = formatTable(name);
+  if (isOurs(name.name)) {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${table} has a name that begins with ${PREFIX}: such names are Tidemark's own.`,
+      { fix: `RENAME TABLE ${quoteName(name.name)} TO …`, details: { table } },
+    );
+  }
   if (!found.ordinary) {
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",
@@ -118,7 +125,10 @@ function checkTable(name: TableName, known: readonly TableFact[], database: stri
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",
       `${table} has the engine ${found.engine}, which has no transactions.`,
-      { fix: `ALTER TABLE ${table} ENGINE = InnoDB`, details: { table, engine: found.engine } },
+      {
+        fix: `ALTER TABLE ${quoteName(name.name)} ENGINE = InnoDB`,
+        details: { table, engine: found.engine },
+      },
     );
   }
 }

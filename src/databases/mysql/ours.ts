@@ -84,8 +84,14 @@ const COLUMNS: Readonly<Record<string, string>> = {
 /** Stays for ever, in no batch: its absence tells that someone has emptied the log (drift.ts). */
 const FIRST_LOG_ROW = `INSERT IGNORE INTO ${LOG} (id, at, layout, op, row_after, filters) VALUES (0, UTC_TIMESTAMP(6), 0, '-', '', '')`;
 
-export function isOurs(table: string): boolean {
-  return table.startsWith(PREFIX);
+/** Is the name one that only what is ours may have? */
+export function isOurs(name: string): boolean {
+  return name.toLowerCase().startsWith(PREFIX);
+}
+
+/** Is it a table that we have made? */
+export function isOurTable(name: string): boolean {
+  return [...SOURCE_PART, ...TARGET_PART].includes(name.toLowerCase());
 }
 
 /** The statements that create what is missing of our tables. */

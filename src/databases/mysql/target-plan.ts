@@ -11,7 +11,7 @@ import type { Session } from "./connection.ts";
 import { assess } from "./fitness.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
-import { planOurs } from "./ours.ts";
+import { isOurs, PREFIX, planOurs } from "./ours.ts";
 import { cascadingTables } from "./references.ts";
 import { chooseType, columnDdl, roomsOf } from "./target-types.ts";
 import { nativeTypeName } from "./types.ts";
@@ -25,11 +25,14 @@ export async function planTarget(
     session,
     tables.map((table) => table.name.name),
   );
+  const foldsNames = (await session.value("SELECT @@lower_case_table_names")) !== "0";
   const statements: string[] = [...(await planOurs(session, "target"))];
   const mappings: ColumnMapping[] = [];
   for (const table of tables) {
     const standing = table.name.schema === null ? facts.get(table.name.name) : undefined;
+    const problem = nameProblem(table, foldsNames ? tables : []);
     if (table.name.schema !== null) mappings.push(...refuseSchema(table));
+    else if (problem !== null) mappings.push(...refuseAll(table, problem));
     else if (standing === undefined) {
       const created = planNew(table, session.flavour);
       statements.push(created.statement);
@@ -41,14 +44,39 @@ export async function planTarget(
 }
 
 function refuseSchema(table: TargetTable): ColumnMapping[] {
-  return table.columns.map((column) => ({
-    table: table.name,
-    column: column.name,
-    sourceType: column.nativeType,
-    targetType: "",
-    fidelity: "refused",
-    note: `the database has no schemas: name the table without one, as: ${table.name.name}`,
-  }));
+  return refuseAll(
+    table,
+    `the database has no schemas: name the table without one, as: ${table.name.name}`,
+  );
+}
+
+function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
+  return table.columns.map((column) => mapping(table, column, "", { fidelity: "refused", note }));
+}
+
+const LONGEST_NAME = 64;
+
+/**
+ * What keeps the server from taking the names as they are, or makes it take two for one; null: nothing.
+ * `others`: the tables whose names it compares without regard to case.
+ */
+function nameProblem(table: TargetTable, others: readonly TargetTable[]): string | null {
+  const { name } = table.name;
+  if (isOurs(name)) return `names that begin with ${PREFIX} are Tidemark's own: use \`as\``;
+  const same = others.filter((each) => each.name.name.toLowerCase() === name.toLowerCase());
+  if (same.length > 1)
+    return `the server takes ${same.map((each) => each.name.name).join(" and ")} for one: use \`as\``;
+  const columns = table.columns.map((column) => column.name);
+  const twin = columns.find(
+    (column, i) => columns.findIndex((each) => each.toLowerCase() === column.toLowerCase()) < i,
+  );
+  if (twin !== undefined)
+    return `the server takes ${twin} for a column of the same name in other letters: use \`rename\``;
+  const odd = [name, ...columns].find(
+    (each) => [...each].length > LONGEST_NAME || /[\u{10000}-\u{10FFFF}]|\s$/u.test(each),
+  );
+  if (odd === undefined) return null;
+  return `the server does not take the name "${odd}" (at most ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): use \`${odd === name ? "as" : "rename"}\``;
 }
 
 function planNew(

@@ -256,6 +256,13 @@ async function assertCapturable(
   found: FoundTable | undefined,
 ): Promise<void> {
   const name = formatTable(table);
+  if (schemaOf(table) === OUR_SCHEMA) {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${name} stands in the schema ${OUR_SCHEMA}, which is Tidemark's own.`,
+      { fix: `ALTER SCHEMA ${OUR_SCHEMA} RENAME TO …`, details: { table: name } },
+    );
+  }
   if (!found) {
     const nearest = await nearestTable(connection, table);
     throw new TidemarkError(

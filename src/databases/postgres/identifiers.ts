@@ -17,6 +17,15 @@ export function quoteLiteral(text: string): string {
   return text.includes("\\") ? `E${quoted.replaceAll("\\", "\\\\")}` : quoted;
 }
 
+const LONGEST_NAME = 63;
+
+/** Why the server would not take the name as it is, and what to do; null when it does. It cuts longer ones short. */
+export function nameProblem(name: string, otherwise: string): string | null {
+  const bytes = Buffer.byteLength(name);
+  if (bytes <= LONGEST_NAME) return null;
+  return `the name ${name} has ${bytes} bytes, and PostgreSQL takes ${LONGEST_NAME}: give it another one with ${otherwise}`;
+}
+
 export function schemaOf(table: TableName): string {
   return table.schema ?? DEFAULT_SCHEMA;
 }

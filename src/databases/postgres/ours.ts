@@ -1,6 +1,8 @@
+import { TidemarkError } from "../../core/errors.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
 import { withShortLocks } from "./locks.ts";
+import { formatArrayText } from "./row-text.ts";
 
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
 export const LOG_TABLES = [0, 1, 2] as const;
@@ -182,6 +184,7 @@ async function missing(
   connection: Connection,
   objects: readonly OurObject[],
 ): Promise<readonly string[]> {
+  await refuseForeignSchema(connection);
   const rows = await connection.rows(
     `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = '${OUR_SCHEMA}'
      UNION ALL
@@ -194,12 +197,31 @@ async function missing(
   return statements;
 }
 
+/** A schema of the same name that is somebody else's would go with uninstall. Throws TM-TABLE-UNSUPPORTED. */
+async function refuseForeignSchema(connection: Connection): Promise<void> {
+  const known = [...SOURCE_OBJECTS, ...TARGET_OBJECTS].map(({ name }) => name);
+  const [foreign] = await connection.rows(
+    `SELECT w.name FROM (
+       SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE n.nspname = '${OUR_SCHEMA}' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+     ) w WHERE w.name <> ALL ($1::text[]) ORDER BY 1 LIMIT 1`,
+    [formatArrayText(known)],
+  );
+  if (foreign === undefined) return;
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `The schema ${OUR_SCHEMA}, in which Tidemark keeps what is its own, holds ${foreign[0]}, which is not.`,
+    { fix: `ALTER SCHEMA ${OUR_SCHEMA} RENAME TO …` },
+  );
+}
+
 /**
  * Functions first, each with its triggers and their table's lock for a moment only; then the schema.
  * Dropping the schema with CASCADE alone would lock all captured tables at once. A trigger that
  * goes with its function needs no ownership of its table, which the role may lack.
  */
 export async function uninstallStatements(connection: Connection): Promise<readonly string[]> {
+  await refuseForeignSchema(connection);
   const functions = await connection.rows(
     `SELECT p.proname FROM pg_proc p
      WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') ORDER BY 1`,

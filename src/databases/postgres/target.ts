@@ -15,8 +15,15 @@ import { openApplierSession } from "./applier-session.ts";
 import { type FoundColumn, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
-import { createdType, fitOf, MIXED_KEY } from "./fit.ts";
-import { quoteIdentifier, quoteList, quoteTable, schemaOf } from "./identifiers.ts";
+import { createdType, type Fit, fitOf, MIXED_KEY } from "./fit.ts";
+import {
+  nameProblem,
+  OUR_SCHEMA,
+  quoteIdentifier,
+  quoteList,
+  quoteTable,
+  schemaOf,
+} from "./identifiers.ts";
 import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
@@ -43,7 +50,8 @@ export class PostgresTarget implements Target {
     const known = await this.#knownTypes(tables);
     const planned = tables.map((table) => {
       const stands = standing.get(tableKey(table.name));
-      return stands ? planStanding(table, stands) : planMissing(table, known);
+      const ours = schemaOf(table.name) === OUR_SCHEMA;
+      return stands && !ours ? planStanding(table, stands) : planMissing(table, known);
     });
     const schemas = await this.#missingSchemas(tables);
     return {
@@ -128,8 +136,22 @@ function toBound(table: TargetTable): BoundTable {
   };
 }
 
+/** Null when the server takes the names of the table and the column as they are. */
+function refusedName(table: TargetTable, column: TargetColumn): Fit | null {
+  const { name } = table;
+  const ours = schemaOf(name) === OUR_SCHEMA;
+  const problem = ours
+    ? `the schema ${OUR_SCHEMA} is Tidemark's own: give the table another place with \`as\``
+    : (nameProblem(schemaOf(name), "`as`") ??
+      nameProblem(name.name, "`as`") ??
+      nameProblem(column.name, "`rename`"));
+  return problem === null ? null : { fidelity: "refused", note: problem };
+}
+
 function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTable {
   const mappings = table.columns.map((column) => {
+    const refused = refusedName(table, column);
+    if (refused !== null) return mapping(table, column, "", refused);
     const { nativeType, ...rest } = createdType(column, (name) => known.has(name));
     return mapping(table, column, nativeType, isMixedKey(table, column) ? MIXED_KEY : rest);
   });

@@ -3,7 +3,8 @@ import { TidemarkError } from "../../core/errors.ts";
 import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { readTable, type TableFacts } from "./facts.ts";
-import { isOurs, uninstallStatements } from "./ours.ts";
+import { quoteName } from "./identifiers.ts";
+import { isOurs, isOurTable, PREFIX, uninstallStatements } from "./ours.ts";
 import { columnTypeOf } from "./types.ts";
 
 export class SqliteCatalog implements Catalog {
@@ -41,7 +42,7 @@ function listTables(connection: Connection): TableName[] {
     .rows<{ name: string }>(
       "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )
-    .filter(({ name }) => !isOurs(name))
+    .filter(({ name }) => !isOurTable(name))
     .map(({ name }) => ({ schema: null, name }));
 }
 
@@ -50,6 +51,13 @@ function describe(connection: Connection, table: TableName): TableSchema {
   const facts =
     table.schema === null || table.schema === "main" ? readTable(connection, table.name) : null;
   if (facts === null) throw missing(connection, name);
+  if (isOurs(facts.name)) {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${connection.name}: ${name} has a name that begins with ${PREFIX}: such names are Tidemark's own.`,
+      { fix: `ALTER TABLE ${quoteName(facts.name)} RENAME TO …`, details: { table: name } },
+    );
+  }
   if (facts.kind !== "table") {
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",

@@ -5,8 +5,14 @@ import { quoteName } from "./identifiers.ts";
 export const PREFIX = "tidemark_";
 export const LOG = "tidemark_change_log";
 
+/** Is the name one that only what is ours may have? */
 export function isOurs(name: string): boolean {
   return name.toLowerCase().startsWith(PREFIX);
+}
+
+/** Is it a table that we have made? */
+export function isOurTable(name: string): boolean {
+  return name.toLowerCase() in { ...SOURCE_TABLES, ...TARGET_TABLES };
 }
 
 /**

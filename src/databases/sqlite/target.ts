@@ -47,7 +47,10 @@ export class SqliteTarget implements Target {
       const mappings: ColumnMapping[] = [];
       for (const table of tables) {
         const facts = readTable(connection, table.name.name);
-        if (facts === null && !isOurs(table.name.name)) {
+        const problem = nameProblem(table, tables);
+        if (problem !== null) {
+          mappings.push(...refuseAll(table, problem));
+        } else if (facts === null && !isOurs(table.name.name)) {
           statements.push(createStatement(table));
           mappings.push(...mapNew(table));
         } else mappings.push(...planStanding(table, facts));
@@ -98,11 +101,32 @@ export class SqliteTarget implements Target {
   }
 }
 
+function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
+  return table.columns.map((column) =>
+    mapping(table, column, "nothing", { fidelity: "refused", note }),
+  );
+}
+
+/** Names that SQLite takes for one, since it compares them without regard to the case of ASCII letters. */
+function nameProblem(table: TargetTable, tables: readonly TargetTable[]): string | null {
+  const same = tables.filter(({ name }) => sameName(name.name, table.name.name));
+  if (same.length > 1) {
+    return `SQLite takes ${same.map(({ name }) => name.name).join(" and ")} for one: use \`as\``;
+  }
+  const columns = table.columns.map(({ name }) => name);
+  const twin = columns.find((name, i) => columns.findIndex((each) => sameName(each, name)) < i);
+  return twin === undefined
+    ? null
+    : `SQLite takes ${twin} for a column of the same name in other letters: use \`rename\``;
+}
+
 function planStanding(table: TargetTable, facts: TableFacts | null): ColumnMapping[] {
-  const refuseAll = (note: string) =>
-    table.columns.map((column) => mapping(table, column, "nothing", { fidelity: "refused", note }));
-  if (facts === null || isOurs(facts.name)) return refuseAll("the name is kept for Tidemark's own");
-  if (facts.kind !== "table") return refuseAll(`${facts.name} is a ${facts.kind}, not a table`);
+  if (facts === null || isOurs(facts.name)) {
+    return refuseAll(table, "the name is kept for Tidemark's own");
+  }
+  if (facts.kind !== "table") {
+    return refuseAll(table, `${facts.name} is a ${facts.kind}, not a table`);
+  }
   const wanted = table.key.map(foldName).sort().join("\n");
   const unique = [facts.key, ...facts.uniques].some(
     (key) =>
