@@ -158,6 +158,10 @@ class SimulatedApplierSession implements ApplierSession {
     await this.#session.call(() => server.persist(state));
   }
 
+  isEmpty({ name }: BoundTable): Promise<boolean> {
+    return this.#session.call(() => (this.#server.current.tables.get(name.name)?.size ?? 0) === 0);
+  }
+
   async close(): Promise<void> {
     this.#session.end();
   }

@@ -163,7 +163,7 @@ export class SimulatedWorld implements World {
         const { columns, table: name } = toLayout(table);
         const shape = columns.map((column) => ({ ...column, identity: false }));
         const schema = { name, columns: shape, key: ["id"], uniques: [], foreignKeys: [] };
-        return { schema, columns: ["id", "value"], filters: [] };
+        return { schema, columns: ["id", "value"], filters: [], takesNewColumns: true };
       }),
       syncs: this.#syncs.map(({ name }) => name),
       maxLogBytes: Number.MAX_SAFE_INTEGER,
@@ -180,7 +180,8 @@ export class SimulatedWorld implements World {
       openTarget: async () => new SimulatedTarget(process, target),
       queue: new SimulatedQueue(process, this.#queue),
       tables: TABLES.map((table) => {
-        const columns = toLayout(table).columns.map(({ name, type }) => ({ name, type }));
+        const layout = toLayout(table).columns;
+        const columns = layout.map(({ name, type }) => ({ name, type }));
         const name = { schema: null, name: table };
         const bound = { name, columns, key: [0], parents: [], cascades: false };
         const rule = { table };
@@ -188,11 +189,13 @@ export class SimulatedWorld implements World {
           source: table,
           rule,
           columns: ["id", "value"],
+          types: layout.map(({ nativeType }) => nativeType),
           key: ["id"],
           bound,
           fingerprint: "",
         };
       }),
+      checkFit: async () => {},
       logger: this.logger,
     });
   }
