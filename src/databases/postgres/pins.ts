@@ -12,10 +12,10 @@ import { formatArrayText } from "./row-text.ts";
 export function pinSql(oid: string): string {
   return `concat_ws('|',
     (SELECT concat_ws('.', c.relnamespace, c.relname) FROM pg_catalog.pg_class c WHERE c.oid = ${oid}),
-    (SELECT string_agg(a.attnum || ':' || a.xmin, ',' ORDER BY a.attnum)
-     FROM pg_catalog.pg_attribute a WHERE a.attrelid = ${oid} AND a.attnum > 0),
-    (SELECT string_agg(i.indexrelid || ':' || i.xmin, ',' ORDER BY i.indexrelid)
-     FROM pg_catalog.pg_index i WHERE i.indrelid = ${oid} AND i.indisunique))`;
+    ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = ${oid} AND a.attnum > 0 ORDER BY a.attnum)::text,
+    ARRAY(SELECT i.indexrelid || ':' || i.xmin FROM pg_catalog.pg_index i
+          WHERE i.indrelid = ${oid} AND i.indisunique ORDER BY i.indexrelid)::text)`;
 }
 
 /** By oid, as they are now. */
