@@ -95,8 +95,10 @@ export async function insertLayout(
   );
   await connection.run(
     `INSERT INTO tidemark.layouts
-       (id, table_oid, schema_name, table_name, columns, key, filters, shape, signature, pin)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+       (id, table_oid, schema_name, table_name, columns, key, filters, shape, signature, pin,
+        partitions)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+       (SELECT l.partitions FROM tidemark.layouts l WHERE l.table_oid = $2 ORDER BY l.id DESC LIMIT 1))`,
     [
       String(layout.id),
       layout.oid,
