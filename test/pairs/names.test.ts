@@ -63,11 +63,11 @@ describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, 
     const row = (table: TestTable, value: string) =>
       Object.fromEntries(Object.keys(table.columns).map((name) => [name, value]));
     for (const table of tables) await insertRow(source, table, row(table, "copied"));
-    const rules = tables.map(
-      ({ name }, i): TableRule =>
-        // A filter makes the triggers name every column.
-        i % 2 === 0 ? { table: name } : { table: name, where: "1 = 1" },
-    );
+    const rules = tables.map(({ name }, i): TableRule => {
+      const table = pair.source === "postgres" ? `public.${name}` : name;
+      // A filter makes the triggers name every column.
+      return i % 2 === 0 ? { table } : { table, where: "1 = 1" };
+    });
     const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables: rules }]));
     const q = (name: string) => quote(source.dialect, name);
     for (const table of tables) {
