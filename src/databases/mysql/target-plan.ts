@@ -21,10 +21,9 @@ export async function planTarget(
   session: Session,
   tables: readonly TargetTable[],
 ): Promise<TargetPlan> {
-  const facts = await loadFacts(
-    session,
-    tables.map((table) => table.name.name),
-  );
+  // The server does not even compare a name that it could not have.
+  const possible = tables.map(({ name }) => name.name).filter((name) => !BEYOND.test(name));
+  const facts = await loadFacts(session, possible);
   const foldsNames = (await session.value("SELECT @@lower_case_table_names")) !== "0";
   const statements: string[] = [...(await planOurs(session, "target"))];
   const mappings: ColumnMapping[] = [];
@@ -55,6 +54,8 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
 }
 
 const LONGEST_NAME = 64;
+/** Characters of which no name may hold any. */
+const BEYOND = /[\u{10000}-\u{10FFFF}]/u;
 
 /**
  * What keeps the server from taking the names as they are, or makes it take two for one; null: nothing.
@@ -73,7 +74,7 @@ function nameProblem(table: TargetTable, others: readonly TargetTable[]): string
   if (twin !== undefined)
     return `the server takes ${twin} for a column of the same name in other letters: use \`rename\``;
   const odd = [name, ...columns].find(
-    (each) => [...each].length > LONGEST_NAME || /[\u{10000}-\u{10FFFF}]|\s$/u.test(each),
+    (each) => [...each].length > LONGEST_NAME || BEYOND.test(each) || /\s$/u.test(each),
   );
   if (odd === undefined) return null;
   return `the server does not take the name "${odd}" (at most ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): use \`${odd === name ? "as" : "rename"}\``;
