@@ -137,9 +137,9 @@ async function assertLogged(
   tables: readonly string[],
 ): Promise<void> {
   const logged = await captured.number(
-    `SELECT count(DISTINCT layout) FROM (SELECT layout FROM tidemark.change_log_0
-     UNION ALL SELECT layout FROM tidemark.change_log_1
-     UNION ALL SELECT layout FROM tidemark.change_log_2) log`,
+    `SELECT count(DISTINCT left(kind, -1)) FROM (SELECT kind FROM tidemark.change_log_0
+     UNION ALL SELECT kind FROM tidemark.change_log_1
+     UNION ALL SELECT kind FROM tidemark.change_log_2) log`,
   );
   if (logged === tables.length) return;
   results.wrong.push(`source: changes of ${logged} tables were logged, not of ${tables.length}`);

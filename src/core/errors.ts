@@ -38,6 +38,7 @@ const TABLE = {
   "TM-TRUNCATE-UNSEEN": { exit: 1, reaction: "stop" },
   "TM-SOURCE-REWOUND": { exit: 1, reaction: "stop" },
   "TM-SOURCE-CLONED": { exit: 1, reaction: "stop" },
+  "TM-LOG-VERSION": { exit: 1, reaction: "stop" },
   "TM-BATCH-PURGED": { exit: 1, reaction: "stop" },
   "TM-RELAY-FENCED": { exit: 1, reaction: "retry" },
   // queue

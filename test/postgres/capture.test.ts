@@ -1,6 +1,7 @@
 // What the trigger functions stand up to: a hostile search_path, and capture set up by a version before.
 import { afterEach, describe, expect, it } from "vitest";
 import type { ChangeLog } from "../../src/core/source.ts";
+import { PostgresChangeLog } from "../../src/databases/postgres/change-log.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
 import { captureTables, changesOf, connect, line, optionsOf, SERVERS } from "./support.ts";
@@ -111,6 +112,101 @@ describe.each(SERVERS)("capture on %s", (kind) => {
         );
       }
       expect(await lines(log)).toEqual([0, 1, 2, 3].map((id) => `insert ${id},null,null`));
+    });
+
+    it("sends a session that has written before to the next log table", async () => {
+      const { database, owner, log } = await start();
+      await log.close();
+      const rotating = await PostgresChangeLog.open(optionsOf(database.url), {
+        bytes: 1,
+        ageMs: 0,
+      });
+      if (!rotating) throw new TypeError("The lease is taken.");
+      open.push(rotating);
+      const seen: string[] = [];
+      for (const id of [1, 2, 3, 4]) {
+        await owner.query("INSERT INTO t VALUES ($1, 'a', NULL)", [id]);
+        const { rows } = await owner.query(
+          `SELECT log::text FROM (${[0, 1, 2]
+            .map((slot) => `SELECT tableoid::regclass AS log, row FROM tidemark.change_log_${slot}`)
+            .join(" UNION ALL ")}) rows WHERE row LIKE '(' || $1::int || ',%'`,
+          [id],
+        );
+        seen.push(rows[0].log);
+        const { header } = await rotating.batches.cut();
+        await rotating.batches.purge(header?.batch ?? 0);
+      }
+      expect(seen).toEqual([0, 1, 2, 0].map((slot) => `tidemark.change_log_${slot}`));
+    });
+
+    it("prints alike under any settings of the session, and leaves them as they are", async () => {
+      const { database, owner, log } = await start(
+        `CREATE TABLE texts (at timestamptz, b bytea, d date, i interval, f float8, PRIMARY KEY (at, b))`,
+      );
+      await log.capture(await captureTables(database.url, ["t", "texts"]));
+      const settings = async () => {
+        const { rows } = await owner.query(
+          `SELECT ${["TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits"]
+            .map((name) => `current_setting('${name}')`)
+            .join(" || ';' || ")} AS all`,
+        );
+        return rows[0].all as string;
+      };
+      const write = (day: number, f = "0.1::float8 + 0.2") =>
+        `INSERT INTO texts VALUES (make_timestamptz(2026, 2, ${day}, 9, 0, 0, 'Asia/Tokyo'), '\\xdead', make_date(2026, 2, 1), make_interval(hours => 2), ${f})`;
+      await owner.query(write(1));
+      await owner.query(
+        `SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'postgres_verbose';
+         SET bytea_output = 'escape'; SET extra_float_digits = -5`,
+      );
+      const before = await settings();
+      await owner.query(`BEGIN; SET LOCAL TimeZone = 'America/New_York'; ${write(2)}`);
+      const within = before.replace("Asia/Tokyo", "America/New_York");
+      expect(await settings()).toBe(within);
+      // A trigger that fails after it has set them.
+      await owner.query("SAVEPOINT s");
+      await owner.query("ALTER TABLE tidemark.change_log_0 ADD CHECK (row NOT LIKE '%999%')");
+      await expect(owner.query(write(3, "999"))).rejects.toThrow(/violates check/);
+      await owner.query("ROLLBACK TO s");
+      expect(await settings()).toBe(within);
+      await owner.query(
+        "UPDATE texts SET at = at + interval '1 day' WHERE at > '01/02/2026 12:00'",
+      );
+      await owner.query("DELETE FROM texts; COMMIT");
+      expect(await settings()).toBe(before);
+      // What the application sets after a write of the same transaction stays.
+      await owner.query(`BEGIN; ${write(5)}; SET TimeZone = 'Europe/Paris'; ${write(6)}; COMMIT`);
+      expect(await settings()).toBe(before.replace("Asia/Tokyo", "Europe/Paris"));
+      await owner.query(`BEGIN; ${write(7)}; ROLLBACK`);
+      expect(await settings()).toBe(before.replace("Asia/Tokyo", "Europe/Paris"));
+      const row = (op: string, day: number) =>
+        `${op} 2026-02-0${day} 00:00:00+00,dead,2026-02-01,PT2H,0.30000000000000004`;
+      expect(await lines(log)).toEqual([
+        row("insert", 1),
+        row("insert", 2),
+        "update 2026-02-02 00:00:00+00,dead",
+        row("update", 3),
+        "delete 2026-02-01 00:00:00+00,dead",
+        "delete 2026-02-03 00:00:00+00,dead",
+        row("insert", 5),
+        row("insert", 6),
+      ]);
+    });
+
+    it("is neither read nor written when its log was made by another version", async () => {
+      const { database, owner, log, tables } = await start();
+      await owner.query("INSERT INTO t VALUES (1, 'a', NULL)");
+      await log.close();
+      await owner.query("ALTER TABLE tidemark.change_log_0 ADD COLUMN key text");
+      const source = await postgres.openSource(optionsOf(database.url));
+      open.push(source);
+      const version = { code: "TM-LOG-VERSION" };
+      await expect(source.openChangeLog()).rejects.toMatchObject(version);
+      await expect(source.planCapture(tables)).rejects.toMatchObject(version);
+      const findings = await source.diagnose(tables);
+      expect(findings.filter(({ severity }) => severity === "error")).toMatchObject([
+        { check: "log-version" },
+      ]);
     });
 
     it("replaces triggers that run a function of a version before, and misses nothing", async () => {

@@ -299,12 +299,12 @@ WITH ${unseenTransactions("$1::xid8", "$2::xid8[]")}, found AS MATERIALIZED (
   SELECT *, sum(coalesce(octet_length(row), 0)) OVER (ORDER BY id) - coalesce(octet_length(row), 0) AS before
   FROM found WHERE (SELECT count(*) FROM found) <= ${FIRST_PAGE_ROWS}
 )
-SELECT NULL::text, hash, snapshot::text, cut_at::text, committed_at::text, (SELECT count(*)::text FROM found), NULL, NULL
+SELECT NULL::text, hash, snapshot::text, cut_at::text, committed_at::text, (SELECT count(*)::text FROM found)
 FROM made
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM altered
+SELECT NULL, NULL, NULL, NULL, NULL, NULL FROM altered
 UNION ALL
-(SELECT id::text, xid::text, at::text, layout::text, op::text, key, row, filters
+(SELECT id::text, xid::text, at::text, kind, row, NULL
  FROM page WHERE before < ${FIRST_PAGE_BYTES} ORDER BY page.id)`;
 
 export function firstTip(timeline: string, start: string, createdAt: string): Tip {

@@ -1,8 +1,9 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
-import { LOG_TABLES, logTable } from "./ours.ts";
+import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
 import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
+import { functionSettings, settingsFit, underSettings } from "./settings.ts";
 import type { Shape } from "./shape.ts";
 import { equalsOperator } from "./types.ts";
 
@@ -81,7 +82,6 @@ function rowOf(names: readonly string[], alias: string): string {
 
 /** One letter for each filter; a condition that is null is not met. */
 export function filterText(filters: readonly string[]): string {
-  if (filters.length === 0) return "NULL::text";
   return filters.map((filter) => `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`).join(" || ");
 }
 
@@ -94,7 +94,7 @@ export function rowAlias(spec: CaptureSpec): string {
 
 /** The functions, `CREATE OR REPLACE`: needs no lock on the table. */
 export function functionStatements(spec: CaptureSpec): readonly string[] {
-  const set = settings(spec);
+  const set = functionSettings(spec);
   return captureFunctions(spec).flatMap(({ name, body }) => [
     createFunction(qualified(name), body, set),
     `REVOKE ALL ON FUNCTION ${qualified(name)}() FROM PUBLIC`,
@@ -204,25 +204,44 @@ export function triggerNames(shape: Shape): readonly string[] {
  */
 function writeBody(spec: CaptureSpec, op: "I" | "U"): string {
   const alias = rowAlias(spec);
-  const [columns, values] =
-    spec.filters.length === 0 ? ["", ""] : [", filters", `, ${filterText(spec.filters)}`];
-  const insert = insertPerSlot(
-    `(layout, op, row${columns}) SELECT ${spec.layout}, '${op}', ${rowText(spec, alias)}${values} FROM tidemark_new ${alias}`,
+  const filters = spec.filters.length === 0 ? "" : `${filterText(spec.filters)} || `;
+  return statementBody(
+    spec,
+    spec.columns.map(({ name }) => name),
+    `SELECT '${spec.layout}${op}', ${filters}${rowText(spec, alias)} FROM tidemark_new ${alias}`,
   );
-  return body(`${insert}\n${WAKE_IF_LOGGED}`);
 }
 
 function deleteBody(spec: CaptureSpec): string {
   const alias = rowAlias(spec);
-  const insert = insertPerSlot(
-    `(layout, op, key) SELECT ${spec.layout}, 'D', ${keyText(spec, alias)} FROM tidemark_old ${alias}`,
+  return statementBody(
+    spec,
+    spec.key,
+    `SELECT '${spec.layout}D', ${keyText(spec, alias)} FROM tidemark_old ${alias}`,
   );
-  return body(`${insert}\n${WAKE_IF_LOGGED}`);
+}
+
+/**
+ * Logs rows that print these columns. Each expression costs every call, so one asks for all that
+ * is usual: the wake lock, and a session that prints as the log does. Those of the other log tables are
+ * false when planned.
+ */
+function statementBody(spec: CaptureSpec, names: readonly string[], rows: string): string {
+  const usual = [SHARE_WAKE_LOCK, ...settingsFit(spec, names)].join(" AND ");
+  const branches = LOG_TABLES.map(
+    (slot) =>
+      `${slot === 0 ? "IF" : "ELSIF"} ${isSlot(slot)} AND ${usual} THEN\n${insertInto(slot, rows)}`,
+  );
+  return body(`${branches.join("\n")}
+ELSE
+${underSettings(spec, names, insertPerSlot(rows))}
+${WAKE_IF_LOGGED}
+END IF;`);
 }
 
 function keyBody(spec: CaptureSpec): string {
-  return body(`${insertPerSlot(`(layout, op, key) VALUES (${spec.layout}, 'K', ${keyText(spec, "OLD")})`)}
-${WAKE}`);
+  const insert = insertPerSlot(`VALUES ('${spec.layout}K', ${keyText(spec, "OLD")})`);
+  return body(`${underSettings(spec, spec.key, insert)}\n${WAKE}`);
 }
 
 function rowBody(spec: CaptureSpec): string {
@@ -231,7 +250,7 @@ function rowBody(spec: CaptureSpec): string {
   const from = `${spec.only ? "ONLY " : ""}${quoteTable(spec.table)} ${alias}`;
   const gone = (op: string) =>
     insertPerSlot(
-      `(layout, op, key) SELECT ${spec.layout}, '${op}', ${keyText(spec, "OLD")}${
+      `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}${
         current
           ? ` WHERE NOT EXISTS (SELECT FROM ${from} WHERE ${sameKey(spec, alias, "OLD")})`
           : ""
@@ -255,16 +274,17 @@ ${WAKE}`);
 function newRowInsert(spec: CaptureSpec, alias: string): string {
   const filters =
     spec.filters.length === 0
-      ? "NULL::text"
-      : `(SELECT ${filterText(spec.filters)} FROM (SELECT ${spec.liveColumns.map((name) => `NEW.${quoteIdentifier(name)}`).join(", ")}) ${alias})`;
+      ? ""
+      : `(SELECT ${filterText(spec.filters)} FROM (SELECT ${spec.liveColumns.map((name) => `NEW.${quoteIdentifier(name)}`).join(", ")}) ${alias}) || `;
   return insertPerSlot(
-    `(layout, op, row, filters) VALUES (${spec.layout}, left(TG_OP, 1)::"char", ${rowText(spec, "NEW")}, ${filters})`,
+    `VALUES ('${spec.layout}' || left(TG_OP, 1), ${filters}${rowText(spec, "NEW")})`,
   );
 }
 
 function currentRowInsert(spec: CaptureSpec, alias: string, from: string): string {
+  const filters = spec.filters.length === 0 ? "" : `${filterText(spec.filters)} || `;
   return insertPerSlot(
-    `(layout, op, row, filters) SELECT ${spec.layout}, left(TG_OP, 1)::"char", ${rowText(spec, alias)}, ${filterText(spec.filters)} FROM ${from} WHERE ${sameKey(spec, alias, "NEW")}`,
+    `SELECT '${spec.layout}' || left(TG_OP, 1), ${filters}${rowText(spec, alias)} FROM ${from} WHERE ${sameKey(spec, alias, "NEW")}`,
   );
 }
 
@@ -285,16 +305,16 @@ function partitionBody(spec: CaptureSpec): string {
   const slots = others.map((table, i) => `WHEN ${i + 1} THEN '${table}'`).join(" ");
   const alias = rowAlias(spec);
   const key = keyText(spec, alias).replaceAll("%", "%%");
-  const rows = `(layout, op, key) SELECT ${spec.layout}, 'D', ${key} FROM %s ${alias}`;
+  const rows = `${LOGGED} SELECT '${spec.layout}D', ${key} FROM %s ${alias}`;
   return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
 RETURN NULL;
 END IF;
-EXECUTE 'INSERT INTO ' || CASE tidemark_slot ${slots} ELSE '${zero}' END || ' ' || format(${quoteLiteral(rows)}, TG_RELID::regclass);
+EXECUTE 'INSERT INTO ' || CASE ${LOG_SLOT} ${slots} ELSE '${zero}' END || ' ' || format(${quoteLiteral(rows)}, TG_RELID::regclass);
 ${WAKE}`);
 }
 
 function truncateInsert(spec: CaptureSpec): string {
-  return insertPerSlot(`(layout, op) VALUES (${spec.layout}, 'T')`);
+  return insertPerSlot(`VALUES ('${spec.layout}T', NULL)`);
 }
 
 function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): string {
@@ -323,32 +343,45 @@ function columnNamed(spec: CaptureSpec, name: string): CapturedColumn | undefine
   return spec.columns.find((column) => column.name === name);
 }
 
-/** Static statements, so that each is planned once per session. The slot is null until the first switch: that is slot 0. */
-function insertPerSlot(rest: string): string {
-  const [zero, ...others] = LOG_TABLES.map((slot) => `INSERT INTO ${logTable(slot)} ${rest};`);
+/** What of a log table the triggers write. */
+const LOGGED = "(kind, row)";
+
+/**
+ * Static statements, so that each is planned once per session. The slot is a constant of their
+ * plans until it moves (see ours.ts), so that a condition costs next to nothing.
+ */
+function insertPerSlot(rows: string): string {
+  const [zero, ...others] = LOG_TABLES;
   const branches = others.map(
-    (insert, i) =>
-      `${i === 0 ? "IF" : "ELSIF"} tidemark_slot OPERATOR(pg_catalog.=) ${i + 1} THEN\n${insert}`,
+    (slot, i) => `${i === 0 ? "IF" : "ELSIF"} ${isSlot(slot)} THEN\n${insertInto(slot, rows)}`,
   );
-  return `${branches.join("\n")}\nELSE\n${zero}\nEND IF;`;
+  return `${branches.join("\n")}\nELSE\n${insertInto(zero, rows)}\nEND IF;`;
 }
 
-/** The value returned is not looked at; a variable costs less than an expression. */
-const WAKE = `IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK}) THEN
+function insertInto(slot: number, rows: string): string {
+  return `INSERT INTO ${logTable(slot)} ${LOGGED} ${rows};`;
+}
+
+function isSlot(slot: number): string {
+  return `${LOG_SLOT} OPERATOR(pg_catalog.=) ${slot}`;
+}
+
+const SHARE_WAKE_LOCK = `pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK})`;
+
+const WAKE = `IF NOT ${SHARE_WAKE_LOCK} THEN
 PERFORM pg_catalog.pg_notify('${WAKE_CHANNEL}', '');
-END IF;
-RETURN NEW;`;
+END IF;`;
 
 /** A statement that touches no row wakes nobody. */
 const WAKE_IF_LOGGED = WAKE.replace("IF NOT", "IF FOUND AND NOT");
 
+/** The value returned is not looked at; a variable costs less than an expression. */
 function body(work: string): string {
   return `
 #variable_conflict use_column
-DECLARE
-tidemark_slot bigint := pg_catalog.pg_sequence_last_value('tidemark.log_slot');
 BEGIN
 ${work}
+RETURN NEW;
 END
 `;
 }
@@ -358,27 +391,4 @@ function createFunction(name: string, source: string, set: readonly string[]): s
   while (source.includes(tag)) tag = `${tag.slice(0, -1)}_$`;
   return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 ${set.map((each) => `SET ${each}\n`).join("")}AS ${tag}${source}${tag}`;
-}
-
-/**
- * Each setting costs every call, so only those are set that the function can feel. search_path costs
- * most: the server looks up its schemas anew at both ends of the call. Statement triggers on
- * columns of plain types do without: whatever their functions name is qualified, operators and types
- * too, and what a path could hide (a transition table, a variable) is found before any schema.
- * Conditions are the user's words, and a native type may print by the path (regclass).
- */
-function settings(spec: CaptureSpec): readonly string[] {
-  const kinds = new Set(spec.columns.map((column) => column.type.kind));
-  const all = kinds.has("native") || spec.filters.length > 0;
-  const needs = (...some: readonly ColumnType["kind"][]) =>
-    all || some.some((kind) => kinds.has(kind));
-  return [
-    ...(all || spec.shape !== "statement" ? ["search_path TO pg_catalog, pg_temp"] : []),
-    ...(needs("timestamptz") ? ["TimeZone TO 'UTC'"] : []),
-    ...(needs("date", "timestamp", "timestamptz") ? ["DateStyle TO 'ISO, YMD'"] : []),
-    ...(needs("interval") ? ["IntervalStyle TO 'iso_8601'"] : []),
-    ...(needs("bytes") ? ["bytea_output TO 'hex'"] : []),
-    ...(needs("float") ? ["extra_float_digits TO 1"] : []),
-    ...(all ? ["lc_monetary TO 'C'"] : []),
-  ];
 }

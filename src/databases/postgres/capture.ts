@@ -27,7 +27,7 @@ import {
   type TableState,
 } from "./layouts.ts";
 import { withShortLocks } from "./locks.ts";
-import { missingSourceObjects } from "./ours.ts";
+import { assertLogFits, missingSourceObjects } from "./ours.ts";
 import { partitionStatements, refuseParts } from "./partitions.ts";
 import { loadPins } from "./pins.ts";
 import { refuseHidden } from "./row-security.ts";
@@ -62,6 +62,7 @@ export async function planCapture(
   connection: Connection,
   tables: readonly CaptureTable[],
 ): Promise<CapturePlan> {
+  await assertLogFits(connection);
   const ours = await missingSourceObjects(connection);
   const captures = await prepareCaptures(connection, tables, ours.length === 0);
   assertUnbroken(captures);

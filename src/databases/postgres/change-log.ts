@@ -14,7 +14,7 @@ import { loadLayouts, type StoredLayout } from "./layouts.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
 import { Mutex } from "./mutex.ts";
-import { createSourceObjects } from "./ours.ts";
+import { assertLogFits, createSourceObjects } from "./ours.ts";
 import { LogRotation, type RotationLimits } from "./rotation.ts";
 import { parseSnapshot } from "./snapshot.ts";
 import { PostgresSubscribers } from "./subscribers.ts";
@@ -89,6 +89,7 @@ export class PostgresChangeLog implements ChangeLog {
         await main.close();
         return null;
       }
+      await assertLogFits(main);
       await createSourceObjects(main);
       const state = await openTimeline(main);
       const layouts = await loadLayouts(main);

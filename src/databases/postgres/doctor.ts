@@ -8,7 +8,7 @@ import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
-import { missingSourceObjects } from "./ours.ts";
+import { logMisfit, missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
 import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
@@ -244,6 +244,13 @@ async function captureFindings(
   connection: Connection,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
+  const misfit = await logMisfit(connection);
+  if (misfit !== null) {
+    const { message, fix } = misfit;
+    return [
+      { check: "log-version", severity: "error", message, ...(fix !== undefined && { fix }) },
+    ];
+  }
   const installed = (await missingSourceObjects(connection)).length === 0;
   if (!installed) {
     return [

@@ -28,27 +28,50 @@ function layout(readUpTo: number | null): StoredLayout {
   };
 }
 
-function logged(op: string, key: string | null, row: string | null) {
-  return ["1", "700", "2026-01-01 00:00:00+00", "1", op, key, row, null, null];
+function logged(op: string, text: string | null) {
+  return ["1", "700", "2026-01-01 00:00:00+00", `1${op}`, text];
 }
+
+describe("a log row", () => {
+  const read = (op: string, text: string | null) => {
+    const { keyBefore, row, filters } = new LogDecoder([layout(null)]).change(logged(op, text), 1);
+    return { keyBefore, row, filters };
+  };
+
+  it("has a letter for each condition before the row", () => {
+    expect(read("I", "tf(x,(y)")).toEqual({
+      keyBefore: null,
+      row: ["x", "(y"],
+      filters: [true, false],
+    });
+    expect(read("U", "(x,y)").filters).toEqual([]);
+  });
+
+  it("has the old key, and for TRUNCATE nothing", () => {
+    for (const op of ["D", "K"]) {
+      expect(read(op, "(x)")).toEqual({ keyBefore: ["x"], row: null, filters: [] });
+    }
+    expect(read("T", null)).toEqual({ keyBefore: null, row: null, filters: [] });
+  });
+});
 
 describe("rows of a table that was altered", () => {
   const decoder = new LogDecoder([layout(7)]);
 
   it("are read in the batches that were cut before", () => {
-    const change = decoder.change(logged("I", null, "(x,y)"), 7);
+    const change = decoder.change(logged("I", "(x,y)"), 7);
     expect(change.row).toEqual(["x", "y"]);
   });
 
   it("are unread in later ones, whatever they hold, but for their keys", () => {
     for (const row of ["(x,y)", "(x)", "(x,y,z)"]) {
-      expect(isUnread(decoder.change(logged("U", null, row), 8))).toBe(true);
+      expect(isUnread(decoder.change(logged("U", row), 8))).toBe(true);
     }
-    expect(decoder.change(logged("D", "(x)", null), 8).keyBefore).toEqual(["x"]);
+    expect(decoder.change(logged("D", "(x)"), 8).keyBefore).toEqual(["x"]);
   });
 
   it("stop the sync when they do not fit and nobody knows why", () => {
-    const change = () => new LogDecoder([layout(null)]).change(logged("I", null, "(x,y,z)"), 1);
+    const change = () => new LogDecoder([layout(null)]).change(logged("I", "(x,y,z)"), 1);
     expect(change).toThrow(/have changed/);
   });
 });

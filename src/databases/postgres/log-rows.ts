@@ -8,14 +8,13 @@ import type { StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
-/** `id, xid, at, layout, op, key, row, filters` as the queries of snapshot.ts give them. */
+/** `id, xid, at, kind, row` as the queries of snapshot.ts give them. */
 export const ID = 0;
 const XID = 1;
-const LAYOUT = 3;
-const OP = 4;
-const KEY = 5;
-const ROW = 6;
-const FILTERS = 7;
+/** The layout's number and a letter for the operation: `12U`. */
+const KIND = 3;
+/** The row, before it a letter for each condition (`tf(1,a)`); the old key for D and K; null for T. */
+const ROW = 4;
 
 /** One for all changes: a backlog has millions. */
 const NONE: readonly never[] = [];
@@ -45,25 +44,31 @@ export class LogDecoder {
    * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the layout's columns.
    */
   change(fields: Row, batch: number): Change {
-    const decoder = this.#decoders.get(Number(fields[LAYOUT]));
+    const kind = fields[KIND] as string;
+    const op = kind.charAt(kind.length - 1);
+    const layout = kind.slice(0, -1);
+    const decoder = this.#decoders.get(Number(layout));
     if (!decoder) {
       throw new TidemarkError(
         "TM-INTERNAL",
-        `The change log names layout ${fields[LAYOUT]}, which is not stored.`,
+        `The change log names layout ${layout}, which is not stored.`,
       );
     }
     const { readUpTo } = decoder.layout;
-    const key = fields[KEY] ?? null;
-    const row = fields[ROW] ?? null;
+    const text = fields[ROW] ?? null;
+    const isKey = op === "D" || op === "K";
+    const key = isKey ? text : null;
+    const row = isKey ? null : text;
+    const open = row === null ? 0 : row.indexOf("(");
     // Logged before the table was altered, or after: nothing tells.
     const isUnread = readUpTo !== null && batch > readUpTo;
     return {
       layout: decoder.layout.id,
-      op: OPERATIONS[fields[OP] as string] as Operation,
+      op: OPERATIONS[op] as Operation,
       keyBefore: key === null ? null : decoder.key(key),
-      row: row === null || isUnread ? null : decoder.row(parseRowText(row)),
+      row: row === null || isUnread ? null : decoder.row(parseRowText(row.slice(open))),
       rowBefore: null,
-      filters: isUnread ? NONE : parseFilters(fields[FILTERS] ?? ""),
+      filters: row === null || isUnread ? NONE : parseFilters(row.slice(0, open)),
       transaction: fields[XID] ?? null,
       origin: null,
       hops: NONE,

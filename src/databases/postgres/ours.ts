@@ -7,11 +7,26 @@ import { formatArrayText } from "./row-text.ts";
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
 export const LOG_TABLES = [0, 1, 2] as const;
 
+/** Of a log table, in order. */
+export const LOG_COLUMNS = "id, xid, at, kind, row";
+
 export function logTable(slot: number): string {
   return `${OUR_SCHEMA}.change_log_${slot}`;
 }
 
-/** One object of ours: created when `name` (as to_regclass reads it) is not there. */
+/** Which log table writers use, as an expression. */
+export const LOG_SLOT = `${OUR_SCHEMA}.log_slot()`;
+
+/**
+ * Sends writers to a log table. The server puts the constant in place of the call when it plans an
+ * expression, and plans anew when the function is replaced: so a trigger asks for it without looking
+ * anything up. (STABLE: an IMMUTABLE function's value would stay in the plan for good.)
+ */
+export function writeToSlot(slot: number): string {
+  return `CREATE OR REPLACE FUNCTION ${LOG_SLOT} RETURNS integer LANGUAGE sql STABLE AS 'SELECT ${slot}'`;
+}
+
+/** One object of ours: created when `name` (a relation; with parentheses, a function) is not there. */
 interface OurObject {
   readonly name: string;
   readonly ddl: readonly string[];
@@ -28,20 +43,13 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
   id bigint DEFAULT nextval('tidemark.change_seq'),
   xid xid8 DEFAULT pg_current_xact_id(),
   at timestamptz DEFAULT clock_timestamp(),
-  layout integer,
-  op "char",
-  key text,
-  row text,
-  filters text
+  kind text,
+  row text
 ) WITH (autovacuum_enabled = false)`,
       `CREATE INDEX change_log_${slot}_xid ON ${logTable(slot)} (xid)`,
     ],
   })),
-  // Which log table writers use. A sequence, not a row: a trigger reads its last value without a query.
-  {
-    name: "tidemark.log_slot",
-    ddl: ["CREATE SEQUENCE tidemark.log_slot AS smallint MINVALUE 0 MAXVALUE 2 START 0"],
-  },
+  { name: LOG_SLOT, ddl: [writeToSlot(0), `REVOKE ALL ON FUNCTION ${LOG_SLOT} FROM PUBLIC`] },
   {
     name: "tidemark.layouts",
     ddl: [
@@ -164,6 +172,30 @@ export async function creating(connection: Connection, work: () => Promise<void>
   }
 }
 
+/** Another version's log has other columns: it is neither written nor read. Null when there is none. */
+export async function logMisfit(connection: Connection): Promise<TidemarkError | null> {
+  const [row] = await connection.rows(
+    `SELECT current_database(), string_agg(attname, ', ' ORDER BY attnum)
+     FROM pg_attribute
+     WHERE attrelid = to_regclass('${logTable(0)}') AND attnum > 0 AND NOT attisdropped`,
+  );
+  const [database, columns] = row ?? [];
+  if (columns === null || columns === undefined || columns === LOG_COLUMNS) return null;
+  return new TidemarkError(
+    "TM-LOG-VERSION",
+    `The change log in database "${database}" was made by another version of Tidemark: it has the columns ${columns}, not ${LOG_COLUMNS}.`,
+    {
+      fix: "Go on with the version that made it, or begin anew: tidemark uninstall at this source, empty the tables at the targets, tidemark run.",
+    },
+  );
+}
+
+/** Throws TM-LOG-VERSION. */
+export async function assertLogFits(connection: Connection): Promise<void> {
+  const misfit = await logMisfit(connection);
+  if (misfit !== null) throw misfit;
+}
+
 export async function createSourceObjects(connection: Connection): Promise<void> {
   await create(connection, SOURCE_OBJECTS);
 }
@@ -189,6 +221,9 @@ async function missing(
     `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = '${OUR_SCHEMA}'
      UNION ALL
      SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = '${OUR_SCHEMA}'
+     UNION ALL
+     SELECT n.nspname || '.' || p.proname || '()' FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE n.nspname = '${OUR_SCHEMA}'`,
   );
   const there = new Set(rows.map(([name]) => name));

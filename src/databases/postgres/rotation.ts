@@ -3,7 +3,7 @@ import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { isoTime } from "./log-rows.ts";
 import type { Mutex } from "./mutex.ts";
-import { LOG_TABLES, logTable } from "./ours.ts";
+import { LOG_SLOT, LOG_TABLES, logTable, writeToSlot } from "./ours.ts";
 import { allSeen, parseSnapshot, type SnapshotParts } from "./snapshot.ts";
 
 const LOCK_NOT_AVAILABLE = "55P03";
@@ -47,7 +47,7 @@ export class LogRotation {
   purge(upTo: number): Promise<void> {
     return this.#mutex.run(async () => {
       const [row] = await this.#control.rows(
-        `SELECT b.snapshot, COALESCE(pg_sequence_last_value('tidemark.log_slot'), 0),
+        `SELECT b.snapshot, ${LOG_SLOT},
                 extract(epoch FROM clock_timestamp() - s.switched_at) * 1000
          FROM tidemark.batches b, tidemark.source s WHERE b.n = $1`,
         [String(upTo)],
@@ -118,8 +118,8 @@ export class LogRotation {
     const [bytes, nextBytes] = (row ?? []).map(Number) as [number, number];
     const full = bytes >= this.#limits.bytes || (bytes > 0 && ageMs >= this.#limits.ageMs);
     if (!full || nextBytes > 0) return;
-    // Seen at once by every writer, whatever its snapshot.
-    await this.#control.rows(`SELECT setval('tidemark.log_slot', ${next})`);
+    // Every writer that begins from now on sees it, whatever its snapshot.
+    await this.#control.script(writeToSlot(next));
     await this.#control.run("UPDATE tidemark.source SET switched_at = clock_timestamp()");
   }
 }

@@ -1,4 +1,4 @@
-import { LOG_TABLES, logTable } from "./ours.ts";
+import { LOG_COLUMNS, LOG_TABLES, logTable } from "./ours.ts";
 
 /** A pg_snapshot, taken apart: transactions below xmin are over, those from xmax on had not begun. */
 export interface SnapshotParts {
@@ -15,8 +15,6 @@ export function parseSnapshot(text: string): SnapshotParts {
   const [, xmax = "0", running] = text.split(":");
   return { text, xmax, newest: String(BigInt(xmax) - 1n), inProgress: `{${running ?? ""}}` };
 }
-
-const COLUMNS = "id, xid, at, layout, op, key, row, filters";
 
 /**
  * Which transactions can be seen now and could not in an earlier snapshot: `gaps`, the open ranges
@@ -44,10 +42,10 @@ export function unseenTransactions(newest: string, inProgress: string): string {
 export function unseenRows(limit: number): string {
   return `SELECT * FROM (
   SELECT rows.* FROM gaps CROSS JOIN LATERAL (
-    ${inEachTable(COLUMNS, "xid > gaps.after AND xid < gaps.before")} LIMIT ${limit}
+    ${inEachTable(LOG_COLUMNS, "xid > gaps.after AND xid < gaps.before")} LIMIT ${limit}
   ) rows
   UNION ALL
-  ${inEachTable(COLUMNS, "xid = ANY (ARRAY(SELECT xid FROM late))")}
+  ${inEachTable(LOG_COLUMNS, "xid = ANY (ARRAY(SELECT xid FROM late))")}
 ) unseen LIMIT ${limit}`;
 }
 
@@ -67,7 +65,7 @@ export function rowsBetween(from: SnapshotParts, to: SnapshotParts): string {
     `xid >= '${from.xmax}'::xid8 AND xid < '${to.xmax}'::xid8 AND ${visible}`,
     `xid = ANY ('${from.inProgress}'::xid8[]) AND ${visible}`,
   ]
-    .map((condition) => inEachTable(COLUMNS, condition))
+    .map((condition) => inEachTable(LOG_COLUMNS, condition))
     .join("\nUNION ALL\n");
 }
 
