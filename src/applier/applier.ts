@@ -20,7 +20,9 @@ import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
-import type { ApplierOptions } from "./options.ts";
+import type { ApplierOptions, ApplierParts } from "./options.ts";
+import { ParkedOrders } from "./parked-orders.ts";
+import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, isComplete, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
 import { ApplierWork } from "./work.ts";
 
@@ -157,12 +159,17 @@ export class Applier {
     const target = await openTarget();
     let session: ApplierSession | null = null;
     try {
-      const bound = tables.map((table) => table.bound);
+      const parked = target.parked === null ? null : parkedTable(target.parked);
+      const bound = [...tables, ...(parked === null ? [] : [parked])].map((table) => table.bound);
       session = await this.#lease(() => target.openApplier(sync, bound), onReady);
       if (session === null) return;
       const progress = await this.#begin(session);
       if (progress === null) return;
-      await this.#follow(session, progress, { onReady, onHealthy });
+      const parking =
+        parked === null || target.parked === null
+          ? null
+          : await Parking.open(sync, parked, target.parked);
+      await this.#follow({ session, progress, parking }, { onReady, onHealthy });
     } finally {
       try {
         await session?.close();
@@ -208,23 +215,24 @@ export class Applier {
   }
 
   async #follow(
-    session: ApplierSession,
-    progress: Progress,
+    parts: ApplierParts,
     hooks: { readonly onReady: () => void; readonly onHealthy: () => void },
   ): Promise<void> {
-    const { from, queue } = this.#options;
+    const { from, queue, sync, logger } = this.#options;
     const stream = await queue.openStream(from);
     const lessons = { postponeUpTo: this.#postponeUpTo };
-    const work = new ApplierWork(this.#options, session, progress, lessons);
+    const work = new ApplierWork(this.#options, parts, lessons);
     await work.begin();
     await this.#checkRefusal(work.progress.position);
-    const confirmer = new Confirmer(session, this.#notices);
+    const confirmer = new Confirmer(parts.session, this.#notices);
     this.#afterCommit(work, confirmer, null);
     hooks.onReady();
     const reading = new AbortController();
     const stop = () => reading.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
     await this.#untilWhole(stream, work.progress.position);
+    const orders = parts.parking === null ? null : new ParkedOrders(queue.documents, sync);
+    const ordering = orders?.run(logger, reading.signal);
     const arrivals = new Arrivals();
     const pieces = readAhead(stream, work.progress.position, {
       arrivals,
@@ -233,11 +241,12 @@ export class Applier {
     });
     try {
       const { onHealthy } = hooks;
-      await this.#consume(work, stream, { pieces, arrivals, confirmer, onHealthy });
+      await this.#consume(work, stream, { pieces, arrivals, confirmer, orders, onHealthy });
     } finally {
       this.#stop.signal.removeEventListener("abort", stop);
       reading.abort();
       await pieces.close();
+      await ordering;
       await this.#rollback(work);
       await confirmer.close();
     }
@@ -255,7 +264,7 @@ export class Applier {
   async #consume(
     work: ApplierWork,
     stream: QueueStream,
-    { pieces, arrivals, confirmer, onHealthy }: Consuming,
+    { pieces, arrivals, confirmer, orders, onHealthy }: Consuming,
   ): Promise<void> {
     let [reported, renewed] = [performance.now(), performance.now()];
     const pace = new Pace();
@@ -277,6 +286,7 @@ export class Applier {
         this.#notices.renew();
         this.#requests.renew();
       }
+      if (!work.dirty) await this.#carryOut(work, orders);
       if (!found) {
         if (due < untilReport) confirmer.flush();
         else await this.#checkIdle(work, stream, arrivals);
@@ -300,6 +310,14 @@ export class Applier {
   /** Is nothing known to be on its way? */
   #isSettled(work: ApplierWork): boolean {
     return work.inbox.atBoundary && work.states.pending === 0 && this.#resend === null;
+  }
+
+  async #carryOut(work: ApplierWork, orders: ParkedOrders | null): Promise<void> {
+    const next = orders?.next ?? null;
+    if (orders === null || next === null) return;
+    const answer = await work.carryOut(next.order);
+    await orders.answer(next.id, next.order, answer);
+    this.#report(work.statusNow());
   }
 
   async #commitIfDue(
@@ -402,5 +420,7 @@ interface Consuming {
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
   readonly confirmer: Confirmer;
+  /** Null where nothing can be parked. */
+  readonly orders: ParkedOrders | null;
   readonly onHealthy: () => void;
 }

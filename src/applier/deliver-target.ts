@@ -14,7 +14,7 @@ import type {
   TargetTransaction,
 } from "../core/target.ts";
 import type { Row } from "../core/value.ts";
-import { toObject } from "./mapping.ts";
+import { toObject } from "./user-row.ts";
 
 const NOTHING: Progress = { timeline: "", position: START, hash: "", tables: [] };
 
@@ -32,6 +32,9 @@ export class DeliverTarget implements Target {
     this.#deliver = deliver;
     this.#documents = documents;
   }
+
+  /** A function keeps nothing. */
+  readonly parked = null;
 
   async plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
     const bound = tables.map(

@@ -7,8 +7,9 @@ import { applyEffect, commitAtOnce, movesReferredKeys } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import { LinesRun } from "./lines-run.ts";
-import type { SyncTable } from "./mapping.ts";
+import type { RowEffect, SyncTable } from "./mapping.ts";
 import { NetEffect } from "./net-effect.ts";
+import type { Parking } from "./parking.ts";
 import type { TableStates } from "./tables.ts";
 
 /** Changes held in memory before they go to the target; a batch of any size passes through in runs of this. */
@@ -28,6 +29,7 @@ export class Group {
   readonly #tables: readonly SyncTable[];
   readonly #mappings: LayoutMappings;
   readonly #states: TableStates;
+  readonly #parking: Parking | null;
   /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
   readonly #postponeUpTo: number;
   #progress: Progress;
@@ -53,6 +55,7 @@ export class Group {
       readonly tables: readonly SyncTable[];
       readonly mappings: LayoutMappings;
       readonly states: TableStates;
+      readonly parking: Parking | null;
       readonly postponeUpTo: number;
     },
   ) {
@@ -61,6 +64,7 @@ export class Group {
     this.#tables = parts.tables;
     this.#mappings = parts.mappings;
     this.#states = parts.states;
+    this.#parking = parts.parking;
     this.#postponeUpTo = parts.postponeUpTo;
   }
 
@@ -97,6 +101,11 @@ export class Group {
     if (this.#bytes >= FLUSH_BYTES) await this.#flush(piece.mark.last);
   }
 
+  /** Effects that no change of the source brings. */
+  add(effects: readonly RowEffect[]): void {
+    for (const effect of effects) this.#effect.add(effect);
+  }
+
   async #takeChanges(changes: readonly Change[], areCopied: boolean): Promise<void> {
     for (const change of changes) {
       let mapping = this.#mappings.known(change.layout);
@@ -107,7 +116,9 @@ export class Group {
       if (isUnread(change) || (mapping.incomplete && change.row !== null)) {
         this.#states.copyAnew(mapping.table.source);
       }
-      this.#effect.add(mapping.effectOf(change));
+      const { table } = mapping;
+      if (this.#parking?.ignores(table) ?? true) this.#effect.add(mapping.effectOf(change));
+      else this.add(this.#parking?.effectsOf(mapping, change, this.#batch) ?? []);
       this.#changes++;
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush(false);
     }

@@ -1,9 +1,10 @@
 import type { Change, Layout } from "../core/change.ts";
-import type { RowObject, TableRule } from "../core/definition.ts";
+import type { TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { formatTable } from "../core/table.ts";
 import type { BoundTable } from "../core/target.ts";
-import { isTagged, type Row, UNCHANGED, type Value } from "../core/value.ts";
+import { isTagged, type Row, type Value } from "../core/value.ts";
+import { userRow } from "./user-row.ts";
 
 /** One table of a sync, resolved against both catalogs. */
 export interface SyncTable {
@@ -88,7 +89,27 @@ export class LayoutMapping {
     return this.#drift("its columns are no longer those that this sync was started with");
   }
 
+  /** Throws TM-FILTER-FAILED or TM-TRANSFORM-FAILED when the row cannot be told. */
   effectOf(change: Change): RowEffect {
+    const { row } = change;
+    return this.#effect(change, row === null || this.incomplete ? null : this.#rowFor(change, row));
+  }
+
+  /**
+   * Of a change for which `effectOf` throws: the row before the config's functions saw it, and what is done
+   * all the same. A row that has another key now is gone under the old one, where another may come.
+   */
+  setAside(change: Change, row: Row): { readonly effect: RowEffect; readonly row: Row } {
+    const effect = this.#effect({ ...change, row: null }, null);
+    const key = this.#pick(row, this.#keyInRow);
+    const gone = effect.gone.filter((old) => !sameRow(old, key));
+    return {
+      effect: { ...effect, moved: false, gone },
+      row: this.#pick(row, this.#columns),
+    };
+  }
+
+  #effect(change: Change, row: Row | null): RowEffect {
     const { table } = this;
     const clear = change.op === "truncate" && this.#mayClear();
     const fresh = change.op === "insert";
@@ -97,7 +118,6 @@ export class LayoutMapping {
     if (change.row === null) {
       return { table, clear, fresh, moved, gone: before === null ? NONE : [before], row: null };
     }
-    const row = this.incomplete ? null : this.#rowFor(change, change.row);
     if (before === null && row !== null) return { table, clear, fresh, moved, gone: NONE, row };
     const key = this.#pick(change.row, this.#keyInRow);
     const gone = before === null || sameRow(before, key) ? NONE : [before];
@@ -123,40 +143,22 @@ export class LayoutMapping {
 
   /** The row as the target shall have it; null when a filter or a transform leaves it out. */
   #rowFor(change: Change, row: Row): Row | null {
-    if (this.#filter >= 0 && change.filters[this.#filter] !== true) return null;
-    const picked = this.#isWhole ? row : this.#pick(row, this.#columns);
-    const { filter, transform } = this.table.rule;
-    if (filter === undefined && transform === undefined) return picked;
-    return this.#userRow(picked);
+    const passes = this.#filter < 0 || change.filters[this.#filter];
+    if (passes === null) throw this.#filterError();
+    if (passes !== true) return null;
+    return userRow(this.table, this.#isWhole ? row : this.#pick(row, this.#columns));
   }
 
-  #userRow(row: Row): Row | null {
-    const { filter, transform } = this.table.rule;
-    const object = toObject(this.table.bound, row);
-    try {
-      if (filter !== undefined && !filter({ ...object })) return null;
-      const transformed = transform === undefined ? object : transform({ ...object });
-      return transformed === null ? null : this.#fromObject(transformed, object);
-    } catch (cause) {
-      if (cause instanceof TidemarkError) throw cause;
-      throw this.#transformError("threw an error", cause);
-    }
-  }
-
-  #fromObject(transformed: RowObject, original: RowObject): Row {
-    const { bound } = this.table;
-    for (const index of bound.key) {
-      const name = bound.columns[index]?.name ?? "";
-      if (transformed[name] !== original[name]) {
-        throw this.#transformError(`changed the key column "${name}"`);
-      }
-    }
-    return bound.columns.map(({ name }) => {
-      const value = transformed[name];
-      if (value === null || typeof value === "string") return value;
-      const what = value === undefined ? "left out" : `gave a ${typeof value} for`;
-      throw this.#transformError(`${what} the column "${name}" (text or null is wanted)`);
-    });
+  #filterError(): TidemarkError {
+    const { source, rule } = this.table;
+    return new TidemarkError(
+      "TM-FILTER-FAILED",
+      `The source could not tell whether a row of ${source} passes its filter: "${rule.where}" raised an error.`,
+      {
+        fix: "Mend `where` so that it never fails (NULLIF, CASE), then start again: the table is copied anew. To go on without such rows, set onError: park.",
+        details: { table: source, where: rule.where },
+      },
+    );
   }
 
   #pick(row: Row, indexes: readonly number[]): Row {
@@ -175,19 +177,6 @@ export class LayoutMapping {
       details: { table },
     });
   }
-
-  #transformError(what: string, cause?: unknown): TidemarkError {
-    const { source } = this.table;
-    return new TidemarkError(
-      "TM-TRANSFORM-FAILED",
-      `The filter or transform of ${source} ${what}.`,
-      {
-        fix: "Mend it in the config and start again: the change is kept and will be tried again.",
-        cause,
-        details: { table: source },
-      },
-    );
-  }
 }
 
 export function sameRow(a: Row, b: Row): boolean {
@@ -196,18 +185,4 @@ export function sameRow(a: Row, b: Row): boolean {
 
 function sameValue(a: Value, b: Value): boolean {
   return isTagged(a) && isTagged(b) ? a[0] === b[0] && a[1] === b[1] : a === b;
-}
-
-/** Names for indexes, for user code: columns by their names at the target. */
-export function toObject(table: BoundTable, row: Row): RowObject {
-  const entries = table.columns.map(
-    ({ name }, index) => [name, toText(row[index] ?? null)] as const,
-  );
-  return Object.fromEntries(entries.filter(([, value]) => value !== undefined)) as RowObject;
-}
-
-/** The text of a value; undefined when it was not captured. */
-function toText(value: Value): string | null | undefined {
-  if (value === UNCHANGED) return undefined;
-  return isTagged(value) ? value[1] : value;
 }

@@ -85,8 +85,7 @@ export class NetEffect {
 }
 
 /** A text equal for equal keys only. Two texts for one key would only cost the set path (the database refuses, the ordered path follows). */
-function keyText(table: SyncTable, key: Row): string {
-  const { bound } = table;
+export function keyText({ bound }: Pick<SyncTable, "bound">, key: Row): string {
   if (key.length === 1) return valueText(key[0] ?? null, typeAt(bound, 0));
   return JSON.stringify(key.map((value, index) => valueText(value, typeAt(bound, index))));
 }

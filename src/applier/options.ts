@@ -1,7 +1,8 @@
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
-import type { Target } from "../core/target.ts";
+import type { ApplierSession, Progress, Target } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
+import type { Parking } from "./parking.ts";
 
 export interface ApplierOptions {
   readonly sync: string;
@@ -14,6 +15,14 @@ export interface ApplierOptions {
   /** Throws TM-SCHEMA-DRIFT when the target has been altered since, so that `tables` no longer fit it. */
   readonly checkFit: () => Promise<void>;
   readonly logger: Logger;
+}
+
+/** What a session of the target brings along. */
+export interface ApplierParts {
+  readonly session: ApplierSession;
+  readonly progress: Progress;
+  /** Null where nothing can be set aside. */
+  readonly parking: Parking | null;
 }
 
 /** What an earlier attempt has taught. */

@@ -1,10 +1,20 @@
-import type { Notice, SyncStatus, TableStatus } from "../core/documents.ts";
+import type {
+  Notice,
+  ParkedAnswer,
+  ParkedOrder,
+  SyncStatus,
+  TableStatus,
+} from "../core/documents.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
+import type { ParkedRow } from "../core/parked.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
-import type { ApplierOptions, Lessons } from "./options.ts";
+import type { RowEffect } from "./mapping.ts";
+import type { ApplierOptions, ApplierParts, Lessons } from "./options.ts";
+import type { Parking } from "./parking.ts";
 import { TableStates } from "./tables.ts";
 
 /** Whole batches are joined into one target transaction up to about this many changes. */
@@ -16,6 +26,9 @@ const GROUP_BYTES = 8 * 1024 * 1024;
 const COPY_SILENCE_MS = 10_000;
 const MAX_COPY_SILENCE_MS = 300_000;
 
+/** Parked rows that are tried again in one transaction. */
+const ORDERED_ROWS = 100;
+
 /** What the lease holder does between two losses of its session. */
 export class ApplierWork {
   readonly inbox: Inbox;
@@ -23,6 +36,7 @@ export class ApplierWork {
   readonly #options: ApplierOptions;
   readonly #session: ApplierSession;
   readonly #group: Group;
+  readonly #parking: Parking | null;
   readonly #copied = new Map<string, { rows: number; estimate: number | null }>();
   #lastCommit: { readonly at: string; readonly lagMs: number } | null = null;
   /** Lower bound of the newest taken commit at the source, milliseconds since the epoch. */
@@ -37,8 +51,7 @@ export class ApplierWork {
 
   constructor(
     options: ApplierOptions,
-    session: ApplierSession,
-    progress: Progress,
+    { session, progress, parking }: ApplierParts,
     { postponeUpTo }: Lessons = { postponeUpTo: 0 },
   ) {
     this.#options = options;
@@ -48,7 +61,11 @@ export class ApplierWork {
     const { queue, from, tables } = options;
     const mappings = new LayoutMappings(queue.documents, from, progress.timeline, tables);
     const { states } = this;
-    this.#group = new Group(session, progress, { tables, mappings, states, postponeUpTo });
+    this.#parking = parking;
+    this.#group = new Group(session, progress, {
+      tables: parking === null ? tables : [...tables, parking.table],
+      ...{ mappings, states, parking, postponeUpTo },
+    });
   }
 
   get progress(): Progress {
@@ -130,6 +147,51 @@ export class ApplierWork {
     return this.notice();
   }
 
+  /** Has anything been taken that is not committed? */
+  get dirty(): boolean {
+    return this.#dirty;
+  }
+
+  /** Does with parked rows what is asked, between two batches. */
+  async carryOut({ action, ids }: ParkedOrder): Promise<ParkedAnswer> {
+    const [done, missing]: [string[], string[]] = [[], []];
+    const failed: { id: string; message: string }[] = [];
+    const parking = this.#parking;
+    for (const id of ids ?? parking?.ids ?? []) {
+      const parked = (await parking?.read(id)) ?? null;
+      if (parking === null || parked === null) {
+        missing.push(id);
+        continue;
+      }
+      try {
+        this.#group.add(action === "drop" ? parking.drop(parked) : this.#retry(parking, parked));
+        done.push(id);
+        // Rows may be large.
+        if (done.length % ORDERED_ROWS === 0) await this.#group.commit(this.inbox);
+      } catch (error) {
+        if (!isTidemarkError(error, "TM-TRANSFORM-FAILED", "TM-FILTER-FAILED", "TM-USAGE"))
+          throw error;
+        failed.push({ id, message: error.message });
+      }
+    }
+    await this.#group.commit(this.inbox);
+    return { done, failed, missing };
+  }
+
+  #retry(parking: Parking, parked: ParkedRow): readonly RowEffect[] {
+    const table = this.#options.tables.find(({ source }) => source === parked.table);
+    if (table === undefined) {
+      throw new TidemarkError("TM-USAGE", `${parked.table} is not in the sync any more.`);
+    }
+    if (parked.code === "TM-FILTER-FAILED") {
+      throw new TidemarkError(
+        parked.code,
+        "Only the source can tell whether it passes `where`: mend the row there, or the condition.",
+      );
+    }
+    return parking.retry(parked, table);
+  }
+
   async rollback(): Promise<void> {
     await this.#group.rollback();
   }
@@ -150,6 +212,7 @@ export class ApplierWork {
       appliedAt: this.#lastCommit?.at ?? null,
       changesApplied: this.#changesApplied,
       rowsCopied: [...this.#copied.values()].reduce((sum, { rows }) => sum + rows, 0),
+      parked: this.#parking?.count ?? 0,
       tables: this.states.all.map((entry) => this.#tableStatus(entry.table, entry.state)),
     };
   }

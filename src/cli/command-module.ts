@@ -23,6 +23,8 @@ export interface CommandModule {
 export interface Invocation {
   /** As commander parsed them; each verb narrows its own. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Arguments that are no options, for a verb that declares some. */
+  readonly operands: readonly unknown[];
   readonly configFile: string | undefined;
   readonly output: Output;
   readonly log: Log;

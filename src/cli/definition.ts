@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { definePair } from "../config/define-pair.ts";
+import { parseDuration } from "../config/units.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { redactUrl } from "../core/secrets.ts";
@@ -70,6 +71,15 @@ async function warnOfExposedSecrets(
   output.warn(
     `${file} holds a password and may be read by others: chmod 600 it, or keep the URL in the environment.`,
   );
+}
+
+/** Milliseconds. Throws TM-USAGE. */
+export function durationOf(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== null) return ms;
+  throw new TidemarkError("TM-USAGE", `"${text}" is not a duration.`, {
+    fix: "Write a number with its unit: --timeout 500ms, 30s, 5m or 1h",
+  });
 }
 
 function hasPair({ from, to, queue, table }: PairOptions, anyTable: boolean): boolean {

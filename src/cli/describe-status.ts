@@ -14,8 +14,9 @@ export function describeStatus(status: PipelineStatus): string {
   const errors = [...status.sources, ...status.syncs].flatMap(({ name, error }) =>
     error === null ? [] : [describeError(name, error)],
   );
+  const parked = status.syncs.filter((sync) => sync.parked > 0).map(describeParked);
   return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
-    .concat(errors.flatMap((error) => ["", error]))
+    .concat([...parked, ...errors].flatMap((error) => ["", error]))
     .join("\n");
 }
 
@@ -47,6 +48,11 @@ function describeTables({ tables }: SyncStatus): string {
   const live = tables.filter(({ state }) => state === "live").length;
   if (tables.length === 0) return "-";
   return live === tables.length ? `${live} live` : `${live} of ${tables.length} copied`;
+}
+
+function describeParked({ name, parked }: SyncStatus): string {
+  const rows = parked === 1 ? "1 row is" : `${formatCount(parked)} rows are`;
+  return `${name}: ${pc.yellow(`${rows} parked`)}\n${pc.bold("fix:")} tidemark parked list`;
 }
 
 function describeError(name: string, error: StatusError): string {

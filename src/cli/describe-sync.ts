@@ -6,7 +6,8 @@ export function describeSync(sync: SyncStatus, changesPerSecond: number): string
   const behind = sync.behindBatches > 0 ? ` (${formatCount(sync.behindBatches)} behind)` : "";
   const lag = sync.lagMs === null ? "" : `  lag ${formatDuration(sync.lagMs)}`;
   const head = `${sync.name}  ${sync.state}  batch ${formatCount(sync.position.batch)}${behind}`;
-  return `${head}  ${formatCount(sync.changesApplied)} changes (${formatCount(changesPerSecond)}/s)${lag}`;
+  const parked = sync.parked > 0 ? `  ${formatCount(sync.parked)} parked` : "";
+  return `${head}  ${formatCount(sync.changesApplied)} changes (${formatCount(changesPerSecond)}/s)${lag}${parked}`;
 }
 
 /** How far the initial copy is; nothing once every table is live. */

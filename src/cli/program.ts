@@ -1,10 +1,11 @@
 import { Command, CommanderError, Option } from "commander";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { guardArguments } from "./arguments.ts";
-import type { CommandModule } from "./command-module.ts";
+import type { CommandModule, Invocation } from "./command-module.ts";
 import { demo } from "./commands/demo.ts";
 import { doctor } from "./commands/doctor.ts";
 import { init } from "./commands/init.ts";
+import { parked } from "./commands/parked.ts";
 import { plan } from "./commands/plan.ts";
 import { run } from "./commands/run.ts";
 import { status } from "./commands/status.ts";
@@ -28,6 +29,7 @@ const COMMANDS: readonly CommandModule[] = [
   status,
   wait,
   tail,
+  parked,
   uninstall,
 ];
 
@@ -44,8 +46,8 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = makeProgram();
   for (const module of COMMANDS) {
-    addCommand(program, module, async (options) => {
-      exitCode = await runCommand(module, options, args);
+    addCommand(program, module, async (given) => {
+      exitCode = await runCommand(module, given, args);
     });
   }
   try {
@@ -76,7 +78,7 @@ function makeProgram(): Command {
 function addCommand(
   program: Command,
   module: CommandModule,
-  action: (options: Record<string, unknown>) => Promise<void>,
+  action: (given: Given) => Promise<void>,
 ): void {
   const command = program
     .command(module.name)
@@ -94,12 +96,18 @@ function addCommand(
     )
     .addHelpText("after", `\nExample${module.examples.length > 1 ? "s" : ""}:`)
     .addHelpText("after", module.examples.map((example) => `  ${example}`).join("\n"))
-    .action(action);
+    .action((...given: unknown[]) => {
+      // Commander gives the operands first, then the options, then the command.
+      const options = given.at(-2) as Record<string, unknown>;
+      return action({ options, operands: given.slice(0, -2) });
+    });
 }
+
+type Given = Pick<Invocation, "options" | "operands">;
 
 async function runCommand(
   module: CommandModule,
-  options: Record<string, unknown>,
+  { options, operands }: Given,
   args: readonly string[],
 ): Promise<number> {
   const common = options as CommonOptions;
@@ -112,7 +120,7 @@ async function runCommand(
   const log = new Log({ ...(level && { level }) });
   guardArguments(module.name, args, output);
   try {
-    return await module.run({ options, configFile: common.config, output, log });
+    return await module.run({ options, operands, configFile: common.config, output, log });
   } catch (error) {
     return output.fail(toTidemarkError(error), log.redact);
   }

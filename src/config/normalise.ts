@@ -72,10 +72,10 @@ function expand(
   const targets = typeof sync.to === "string" ? [sync.to] : sync.to;
   const path: Path = ["syncs", index];
   mustExist(file, [...path, "from"], sync.from, databases);
-  const { truncate } = sync;
+  const { truncate, onError } = sync;
+  const forAll = { ...(truncate && { truncate }), ...(onError && { onError }) };
   const tables = sync.tables.map((table, at) => {
-    const rule = ruleOf(file, [...path, "tables", at], table);
-    return truncate === undefined ? rule : { truncate, ...rule };
+    return { ...forAll, ...ruleOf(file, [...path, "tables", at], table) };
   });
   return targets.map((to) => {
     mustExist(file, [...path, "to"], to, databases);

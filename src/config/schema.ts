@@ -36,6 +36,8 @@ const truncate = z.enum(["apply", "ignore", "stop"], {
   error: "must be apply, ignore or stop",
 });
 
+const onError = z.enum(["stop", "park"], { error: "must be stop or park" });
+
 const tableObject = z.strictObject({
   table: text.describe("Source table: public.orders, or a glob: public.*"),
   as: text.optional().describe("Name at the target. Default: the same name. Not with a glob."),
@@ -48,6 +50,7 @@ const tableObject = z.strictObject({
       "SQL condition over the row, in the source's dialect. A row that leaves it is deleted at the target.",
     ),
   truncate: truncate.optional().describe("As for the sync, for this table."),
+  onError: onError.optional().describe("As for the sync, for this table."),
   filter: functionOf<RowFilter>()
     .optional()
     .describe("Only in .ts and .js: keeps a row when it returns true."),
@@ -78,6 +81,11 @@ const sync = z.strictObject({
     .optional()
     .describe(
       "What a TRUNCATE at the source does at the target: apply (the default), ignore (its rows stay) or stop (the sync stops).",
+    ),
+  onError: onError
+    .optional()
+    .describe(
+      "What becomes of a row for which `where`, `filter` or `transform` fails: stop (the default: the sync stops) or park (it is set aside; `tidemark parked` shows it).",
     ),
 });
 

@@ -25,6 +25,9 @@ export interface LayoutColumn {
   readonly generated: boolean;
 }
 
+/** Does a row pass a filter? Null: the condition raised an error, so the source could not tell. */
+export type FilterAnswer = boolean | null;
+
 export type Operation = "insert" | "update" | "delete" | "truncate";
 
 /**
@@ -45,7 +48,7 @@ export interface Change {
   /** The whole row before, where captured. */
   readonly rowBefore: Row | null;
   /** For each filter of the layout: does the row after pass it? Empty when the layout has none. */
-  readonly filters: readonly boolean[];
+  readonly filters: readonly FilterAnswer[];
   /** The source's transaction id as text, null where the source cannot tell. */
   readonly transaction: string | null;
   /** The database in which the change was first made; null when that is this source. */

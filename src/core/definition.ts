@@ -47,12 +47,17 @@ export interface TableRule {
   readonly where?: string;
   /** What a TRUNCATE at the source does at the target. Default: apply. */
   readonly truncate?: TruncatePolicy;
+  /** What becomes of a row for which `where`, `filter` or `transform` fails. Default: stop. */
+  readonly onError?: ErrorPolicy;
   readonly filter?: RowFilter;
   readonly transform?: Transform;
 }
 
 /** `apply`: every row goes. `ignore`: the rows stay. `stop`: the sync stops and says so. */
 export type TruncatePolicy = "apply" | "ignore" | "stop";
+
+/** `stop`: the sync stops. `park`: the row is set aside at the target, and all others go on. */
+export type ErrorPolicy = "stop" | "park";
 
 /** A row as programs see it: column name to canonical text (core/column-type.ts), or null. */
 export type RowObject = Record<string, string | null>;
@@ -61,8 +66,8 @@ export type RowObject = Record<string, string | null>;
 export type RowFilter = (row: RowObject) => boolean;
 
 /**
- * Changes a row on its way; null leaves it out (as a filter would). Pure, and it may not change the key
- * (a delete brings nothing but the key).
+ * Changes a row on its way; null leaves it out (as a filter would). Pure, all columns and no others, and it
+ * may not change the key (a delete brings nothing but the key).
  */
 export type Transform = (row: RowObject) => RowObject | null;
 

@@ -17,6 +17,7 @@ import type { TableState } from "./target.ts";
  * | progress/sync                  | applier | Notice           |
  * | applier/sync                   | applier | SyncStatus       |
  * | delivered/sync                 | applier | Progress (function targets) |
+ * | parked/sync/id                 | asker   | ParkedOrder      |
  */
 export const keys = {
   layout: (source: string, timeline: string, id: number) =>
@@ -33,6 +34,8 @@ export const keys = {
   allProgress: "progress/",
   applier: (sync: string) => path("applier", sync),
   delivered: (sync: string) => path("delivered", sync),
+  parked: (sync: string, id: string) => path("parked", sync, id),
+  allParked: (sync: string) => `${path("parked", sync)}/`,
 } as const;
 
 /** Names may hold any character; a slash inside one must not look like a separator. */
@@ -60,6 +63,23 @@ export interface FenceAnswer {
   readonly timeline: string;
   readonly batch: number;
   readonly hash: string;
+}
+
+/** Asks the applier to try parked rows again, or to forget them; it fills in `answer`. */
+export interface ParkedOrder {
+  readonly askedAt: string;
+  readonly action: "retry" | "drop";
+  /** Ids; null: all of the sync. */
+  readonly ids: readonly string[] | null;
+  readonly answer: ParkedAnswer | null;
+}
+
+export interface ParkedAnswer {
+  /** Written to the target, left out by a filter, or forgotten: no longer parked. */
+  readonly done: readonly string[];
+  readonly failed: readonly { readonly id: string; readonly message: string }[];
+  /** Nothing of that id is parked. */
+  readonly missing: readonly string[];
 }
 
 export interface RequestDocument {
@@ -136,6 +156,8 @@ export interface SyncStatus {
   readonly heartbeatAt: string | null;
   readonly changesApplied: number;
   readonly rowsCopied: number;
+  /** Rows set aside. */
+  readonly parked: number;
   readonly tables: readonly TableStatus[];
   readonly error: StatusError | null;
 }
@@ -171,6 +193,7 @@ export const UNKNOWN_SYNC: Omit<SyncStatus, "name" | "from" | "to"> = {
   heartbeatAt: null,
   changesApplied: 0,
   rowsCopied: 0,
+  parked: 0,
   tables: [],
   error: null,
 };

@@ -58,6 +58,8 @@ const TABLE = {
   "TM-TIMELINE-CHANGED": { exit: 1, reaction: "stop" },
   "TM-TARGET-FUNCTION": { exit: 1, reaction: "retry" },
   "TM-TRANSFORM-FAILED": { exit: 1, reaction: "stop" },
+  "TM-FILTER-FAILED": { exit: 1, reaction: "stop" },
+  "TM-PARKED-FULL": { exit: 1, reaction: "stop" },
   // waiting
   "TM-WAIT-TIMEOUT": { exit: 1, reaction: "stop" },
   "TM-SYNC-STOPPED": { exit: 1, reaction: "stop" },

@@ -4,7 +4,14 @@ import { TidemarkError } from "./errors.ts";
 import { readWireText, type WireChange } from "./message-text.ts";
 import type { BatchHeader } from "./position.ts";
 import type { Mark, QueueMessage } from "./queue.ts";
-import { countLines, decodeLines, NEWLINE, type RowLines } from "./row-lines.ts";
+import {
+  countLines,
+  decodeLines,
+  filterLetters,
+  NEWLINE,
+  parseFilters,
+  type RowLines,
+} from "./row-lines.ts";
 import type { ChunkLines } from "./source.ts";
 import { isTagged, type Row } from "./value.ts";
 
@@ -178,9 +185,7 @@ class PieceBuilder {
       change.keyBefore,
       change.row,
       change.rowBefore,
-      change.filters.length === 0
-        ? ""
-        : change.filters.map((passes) => (passes ? "t" : "f")).join(""),
+      change.filters.length === 0 ? "" : filterLetters(change.filters),
     ]);
     this.length += CHANGE_CHARACTERS + lengthOf(change.keyBefore);
     this.length += lengthOf(change.row) + lengthOf(change.rowBefore);
@@ -323,14 +328,12 @@ function decodeChange(wire: WireChange, transactions: readonly WireTransaction[]
     keyBefore,
     row,
     rowBefore,
-    filters: filters === "" ? NO_FILTERS : [...filters].map((answer) => answer === "t"),
+    filters: parseFilters(filters),
     transaction,
     origin,
     hops,
   };
 }
-
-const NO_FILTERS: readonly boolean[] = [];
 
 function corrupt(mark: Mark, why: string, cause?: unknown): TidemarkError {
   return new TidemarkError(

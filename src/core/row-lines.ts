@@ -1,4 +1,4 @@
-import type { Change } from "./change.ts";
+import type { Change, FilterAnswer } from "./change.ts";
 import type { Row } from "./value.ts";
 
 /**
@@ -11,7 +11,7 @@ import type { Row } from "./value.ts";
 export interface RowLines {
   readonly layout: number;
   readonly rows: number;
-  /** Does each line begin with a field more, a letter for each filter of the layout (`t` or `f`)? */
+  /** Does each line begin with a field more, a letter for each filter of the layout (see {@link filterLetters})? */
   readonly filtered: boolean;
   /** Whole lines, the last newline included. */
   readonly bytes: Uint8Array;
@@ -29,11 +29,11 @@ export function decodeLines({ layout, filtered, bytes }: RowLines): Change[] {
   });
 }
 
-const NO_FILTERS: readonly boolean[] = [];
+const NO_FILTERS: readonly FilterAnswer[] = [];
 const NO_HOPS: readonly string[] = [];
 
 /** A row copied, as the insert that it is to whoever reads the stream. */
-export function rowAsChange(layout: number, row: Row, filters: readonly boolean[]): Change {
+export function rowAsChange(layout: number, row: Row, filters: readonly FilterAnswer[]): Change {
   return {
     layout,
     op: "insert",
@@ -47,9 +47,15 @@ export function rowAsChange(layout: number, row: Row, filters: readonly boolean[
   };
 }
 
-/** From a letter for each filter. */
-export function parseFilters(letters: string): readonly boolean[] {
-  return letters === "" ? NO_FILTERS : Array.from(letters, (letter) => letter === "t");
+/** A letter for each filter: `t` and `f` for its answer, `e` for an error. */
+export function filterLetters(answers: readonly FilterAnswer[]): string {
+  return answers.map((answer) => (answer === null ? "e" : answer ? "t" : "f")).join("");
+}
+
+/** The other way round. */
+export function parseFilters(letters: string): readonly FilterAnswer[] {
+  if (letters === "") return NO_FILTERS;
+  return Array.from(letters, (letter) => (letter === "e" ? null : letter === "t"));
 }
 
 export function countLines(bytes: Buffer): number {

@@ -1,4 +1,4 @@
-import type { Change, Layout } from "./change.ts";
+import type { Change, FilterAnswer, Layout } from "./change.ts";
 import type { Finding } from "./database.ts";
 import type { BatchHeader } from "./position.ts";
 import type { TableName, TableSchema } from "./table.ts";
@@ -47,7 +47,10 @@ export interface CaptureTable {
   readonly schema: TableSchema;
   /** The columns to log, in table order; always holds the key. Others never reach the log. */
   readonly columns: readonly string[];
-  /** SQL conditions over the row (the source's own dialect); each is evaluated when a row is logged. */
+  /**
+   * SQL conditions over the row (the source's own dialect); each is evaluated when a row is logged, and
+   * none may make the application's own statement fail.
+   */
   readonly filters: readonly string[];
   /** Does some sync take whichever columns the table has? Then one that comes later is schema drift. */
   readonly takesNewColumns: boolean;
@@ -147,7 +150,7 @@ export interface ChunkRows {
   readonly kind: "rows";
   readonly rows: readonly Row[];
   /** Per row, as in {@link Change}. */
-  readonly filters: readonly (readonly boolean[])[];
+  readonly filters: readonly (readonly FilterAnswer[])[];
 }
 
 /** Rows as they come from the source, in the bytes of core/row-lines.ts. */

@@ -1,5 +1,6 @@
 import type { ColumnType } from "./column-type.ts";
 import type { Finding } from "./database.ts";
+import type { ParkedRows } from "./parked.ts";
 import type { Position } from "./position.ts";
 import type { RowLines } from "./row-lines.ts";
 import type { TableName } from "./table.ts";
@@ -19,6 +20,8 @@ export interface Target {
    */
   prepare(plan: TargetPlan): Promise<void>;
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]>;
+  /** Where rows set aside are kept; null where nothing can be. */
+  readonly parked: ParkedRows | null;
   /** Takes the lease of the sync at this target; null while another applier holds it. */
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null>;
   close(): Promise<void>;

@@ -1,8 +1,10 @@
 import type { PipelineDefinition } from "../core/definition.ts";
 import type { Logger } from "../core/log.ts";
+import { formatTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { Databases } from "./connect.ts";
-import { planCapture, prepare } from "./prepare.ts";
+import { type PreparedSource, planCapture, prepare } from "./prepare.ts";
+import type { ResolvedSync } from "./resolve.ts";
 
 export interface PipelinePlan {
   readonly databases: readonly DatabasePlan[];
@@ -17,6 +19,28 @@ export interface DatabasePlan {
   /** Still to run, in order; empty: nothing to do. */
   readonly statements: readonly string[];
   readonly notes: readonly string[];
+}
+
+/** A column is logged when one sync wants it, and then stands in the messages that all of them read. */
+function notesOnColumns(
+  { name, capture }: PreparedSource,
+  syncs: readonly ResolvedSync[],
+): string[] {
+  const readers = syncs.filter(({ definition }) => definition.from === name);
+  return capture.flatMap(({ schema, columns }) => {
+    const uses = readers.flatMap(({ definition, tables }) =>
+      tables
+        .filter((table) => formatTable(table.schema.name) === formatTable(schema.name))
+        .map((table) => ({ sync: definition.name, columns: table.columns })),
+    );
+    return columns.flatMap((column) => {
+      const without = uses.filter((use) => !use.columns.includes(column));
+      const wanting = uses.filter((use) => use.columns.includes(column));
+      if (without.length === 0) return [];
+      const names = (list: typeof uses) => list.map(({ sync }) => sync).join(", ");
+      return `${formatTable(schema.name)}: column ${column} is left out of ${names(without)}, yet stands in the change log and in the queue, since ${names(wanting)} takes it.`;
+    });
+  });
 }
 
 /** Everything `run` would create, and how each column travels. Changes nothing. */
@@ -36,7 +60,8 @@ export async function makePlan(
   for (const source of prepared.sources) {
     const { statements, notes } = await planCapture(source, databases);
     planOf(source.name).statements.push(...statements);
-    planOf(source.name).notes.push(...notes);
+    const readers = prepared.syncs.map(({ resolved }) => resolved);
+    planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));
   }
   for (const { resolved, plan } of prepared.syncs) {
     const into = planOf(resolved.definition.to).statements;

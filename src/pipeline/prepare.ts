@@ -5,7 +5,7 @@ import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { sha256 } from "../core/hash.ts";
 import type { CapturePlan, CaptureTable } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
-import type { ColumnMapping, TargetPlan } from "../core/target.ts";
+import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
 import {
   captureTables,
@@ -110,6 +110,7 @@ async function prepareTarget(
       plan = await target.plan(asked);
     }
     if (create) refuse(resolved.definition, plan.mappings);
+    checkParking(resolved, plan, target);
     return { resolved, plan, tables: syncTables(resolved, plan) };
   });
 }
@@ -126,6 +127,36 @@ export function refuse(sync: SyncDefinition, mappings: readonly ColumnMapping[])
     fix: "Change the column at the target, or leave it out of the sync with `except`.",
     details: { sync: sync.name, refused },
   });
+}
+
+/** A row set aside is missing at the target: nothing there may count on it. Throws TM-CONFIG-INVALID. */
+function checkParking(
+  { definition, tables }: ResolvedSync,
+  plan: TargetPlan,
+  { parked }: Target,
+): void {
+  for (const { rule, target } of tables.filter((table) => table.rule.onError === "park")) {
+    const refuseParking = (why: string, fix: string) =>
+      new TidemarkError(
+        "TM-CONFIG-INVALID",
+        `${definition.name}: rows of ${rule.table} cannot be parked (onError: park): ${why}.`,
+        { fix, details: { sync: definition.name, table: rule.table } },
+      );
+    if (parked === null) {
+      throw refuseParking(
+        "the target is a function, and keeps nothing",
+        "Let it be onError: stop.",
+      );
+    }
+    const name = formatTable(target.name);
+    const index = plan.tables.findIndex((bound) => formatTable(bound.name) === name);
+    const child = plan.tables.find((bound) => bound.parents.includes(index));
+    if (child === undefined) continue;
+    throw refuseParking(
+      `${formatTable(child.name)} refers to it by a foreign key of the target, which would refuse the rows of a parked one`,
+      "Let it be onError: stop for this table, or drop the foreign key at the target.",
+    );
+  }
 }
 
 /** In the plan's order: parents before children. */

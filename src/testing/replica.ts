@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { Change, Layout } from "../core/change.ts";
+import type { Change, FilterAnswer, Layout } from "../core/change.ts";
 import { countLines, decodeLines } from "../core/row-lines.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
@@ -83,7 +83,7 @@ export async function take(batches: Batches): Promise<Taken> {
 /** A chunk with its rows, however they came. */
 export interface CopiedChunk extends Omit<Chunk, "content"> {
   readonly rows: readonly Row[];
-  readonly filters: readonly (readonly boolean[])[];
+  readonly filters: readonly (readonly FilterAnswer[])[];
 }
 
 export interface Copied extends Taken {

@@ -4,7 +4,18 @@ import { createServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Workplace } from "./tidemark.ts";
 
-const VERBS = ["demo", "init", "doctor", "plan", "run", "status", "wait", "tail", "uninstall"];
+const VERBS = [
+  "demo",
+  "init",
+  "doctor",
+  "plan",
+  "run",
+  "status",
+  "wait",
+  "tail",
+  "parked",
+  "uninstall",
+];
 
 let place: Workplace;
 beforeEach(async () => {

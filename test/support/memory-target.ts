@@ -20,6 +20,7 @@ export const BOUND: BoundTable = {
 
 /** The target contract in memory: one table, one column. */
 export class MemoryTarget implements Target {
+  readonly parked = null;
   progress: Progress = { timeline: "", position: START, hash: "", tables: [] };
   readonly rows = new Set<string>();
   /** Thrown by the next commit. */

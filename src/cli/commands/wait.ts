@@ -1,8 +1,6 @@
 import { type Command, Option } from "commander";
-import { parseDuration } from "../../config/units.ts";
-import { TidemarkError } from "../../core/errors.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
-import { addEndOptions, loadDefinition } from "../definition.ts";
+import { addEndOptions, durationOf, loadDefinition } from "../definition.ts";
 import { formatDuration } from "../format.ts";
 import { Interrupts } from "../interrupts.ts";
 
@@ -56,11 +54,3 @@ export const wait: CommandModule = {
     }
   },
 };
-
-function durationOf(text: string): number {
-  const ms = parseDuration(text);
-  if (ms !== null) return ms;
-  throw new TidemarkError("TM-USAGE", `"${text}" is not a duration.`, {
-    fix: "Write a number with its unit: --timeout 500ms, 30s, 5m or 1h",
-  });
-}

@@ -43,11 +43,14 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
   const insert =
     event === "DELETE"
       ? logInsert(layout, op, { keyBefore })
-      : logInsert(layout, op, {
-          keyBefore,
-          row: `JSON_ARRAY(${row("NEW").join(", ")})`,
-          filters: filterText(layout, "NEW"),
-        });
+      : withFlags(
+          layout,
+          logInsert(layout, op, {
+            keyBefore,
+            row: `JSON_ARRAY(${row("NEW").join(", ")})`,
+            filters: layout.filters.length === 0 ? "''" : FLAGS,
+          }),
+        );
   const unread = logInsert(layout, op, { keyBefore });
   const unknown = logUnknown(layout);
   if (event === "INSERT") return guarded(insert, unread);
@@ -95,6 +98,30 @@ function logInsert(
   );
 }
 
+const FLAGS = "tidemark_flags";
+/** Of one filter: a SET that fails leaves its variable NULL. */
+const FLAG = "tidemark_flag";
+
+/** A condition that raises an error must not make the application's statement fail: it is logged as `e`. */
+function withFlags(layout: StoredLayout, insert: string): string {
+  if (layout.filters.length === 0) return insert;
+  const row = filterColumns(layout).map((name) => `NEW.${quoteName(name)} AS ${quoteName(name)}`);
+  const from = `(SELECT ${row.join(", ")}) AS ${quoteName(layout.table.name)}`;
+  const each = layout.filters.map(
+    (filter) => `BEGIN
+DECLARE EXIT HANDLER FOR SQLEXCEPTION SET ${FLAG} = 'e';
+SET ${FLAG} = (SELECT ${filterFlags([filter])} FROM ${from});
+END;
+SET ${FLAGS} = CONCAT(${FLAGS}, ${FLAG});`,
+  );
+  return `BEGIN
+DECLARE ${FLAGS} VARCHAR(255) CHARACTER SET utf8mb4 DEFAULT '';
+DECLARE ${FLAG} VARCHAR(255) CHARACTER SET utf8mb4;
+${each.join("\n")}
+${insert};
+END`;
+}
+
 /** As the keys themselves compare: what they hold for equal they do not refuse. */
 function sameKeys(names: readonly string[]): string {
   return names.map((name) => `OLD.${quoteName(name)} <=> NEW.${quoteName(name)}`).join(" AND ");
@@ -131,19 +158,13 @@ export function sameBytes(names: readonly string[]): string {
     .join(" AND ");
 }
 
-/** One `t` or `f` for each filter, for the row after. */
-function filterText(layout: StoredLayout, prefix: string): string {
-  if (layout.filters.length === 0) return "''";
-  const row = filterColumns(layout).map(
-    (name) => `${prefix}.${quoteName(name)} AS ${quoteName(name)}`,
-  );
-  return `(SELECT ${filterFlags(layout)} FROM (SELECT ${row.join(", ")}) AS ${quoteName(layout.table.name)})`;
-}
-
-/** A filter that gives NULL does not hold. The line break ends a comment at the end of a filter. */
-export function filterFlags(layout: StoredLayout): string {
-  if (layout.filters.length === 0) return "''";
-  return `CONCAT(${layout.filters.map((filter) => `IF((${filter}\n), 't', 'f')`).join(", ")})`;
+/**
+ * One `t` or `f` for each filter. A filter that gives NULL does not hold. The line break ends a comment at
+ * the end of a filter.
+ */
+export function filterFlags(filters: readonly string[]): string {
+  if (filters.length === 0) return "''";
+  return `CONCAT(${filters.map((filter) => `IF((${filter}\n), 't', 'f')`).join(", ")})`;
 }
 
 /** Every column that a row's text or its filters need. */
@@ -161,7 +182,7 @@ function filterColumns(layout: StoredLayout): readonly string[] {
 export function filterCheck(layout: StoredLayout): string {
   const row = filterColumns(layout).map(quoteName).join(", ");
   const table = quoteName(layout.table.name);
-  return `SELECT ${filterFlags(layout)} FROM (SELECT ${row} FROM ${table} LIMIT 0) AS ${table}`;
+  return `SELECT ${filterFlags(layout.filters)} FROM (SELECT ${row} FROM ${table} LIMIT 0) AS ${table}`;
 }
 
 export interface TriggerPlan {

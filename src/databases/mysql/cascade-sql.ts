@@ -85,27 +85,43 @@ function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>)
  */
 function loop(step: CascadeStep, layout: StoredLayout): string {
   const op = step.effect === "deleted" ? "D" : "U";
+  const filtered = step.effect !== "deleted" && layout.filters.length > 0;
+  const flags = filtered ? filterFlags(layout.filters) : "''";
+  const unknown = `'${"e".repeat(layout.filters.length)}'`;
   return `BEGIN
 DECLARE tidemark_key LONGTEXT CHARACTER SET utf8mb4;
 DECLARE tidemark_row LONGTEXT CHARACTER SET utf8mb4;
 DECLARE tidemark_filters VARCHAR(255) CHARACTER SET utf8mb4;
 DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
-DECLARE tidemark_rows CURSOR FOR ${rowsQuery(step, layout)};
-DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
+${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}DECLARE tidemark_rows CURSOR FOR ${rowsQuery(step, layout, flags)};
+${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${rowsQuery(step, layout, unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
 SET tidemark_found = FALSE;
-OPEN tidemark_rows;
+${filtered ? OPEN_EITHER : "OPEN tidemark_rows;"}
 tidemark_each: LOOP
-FETCH tidemark_rows INTO tidemark_key, tidemark_row, tidemark_filters;
+${filtered ? `IF tidemark_blind THEN ${fetch("tidemark_blind_rows")} ELSE ${fetch("tidemark_rows")} END IF;` : fetch("tidemark_rows")}
 IF tidemark_done THEN LEAVE tidemark_each; END IF;
 SET tidemark_found = TRUE;
 INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) VALUES (UTC_TIMESTAMP(6), ${layout.id}, '${op}', tidemark_key, tidemark_row, tidemark_filters, @tidemark_origin);
 END LOOP;
-CLOSE tidemark_rows;
+${filtered ? "IF tidemark_blind THEN CLOSE tidemark_blind_rows; ELSE CLOSE tidemark_rows; END IF;" : "CLOSE tidemark_rows;"}
 END;`;
 }
 
+const fetch = (cursor: string) =>
+  `FETCH ${cursor} INTO tidemark_key, tidemark_row, tidemark_filters;`;
+
+/**
+ * Rows are read, and conditions evaluated, when a cursor is opened. One that raises an error must not make
+ * the application's statement fail: then no row's answer is known.
+ */
+const OPEN_EITHER = `BEGIN
+DECLARE EXIT HANDLER FOR SQLEXCEPTION SET tidemark_blind = TRUE;
+OPEN tidemark_rows;
+END;
+IF tidemark_blind THEN OPEN tidemark_blind_rows; END IF;`;
+
 /** Key before, row after and filters of each row that the action meets, as the row then is. */
-function rowsQuery(step: CascadeStep, layout: StoredLayout): string {
+function rowsQuery(step: CascadeStep, layout: StoredLayout, flags: string): string {
   const { effect, path } = step;
   const last = `t${path.length}`;
   const lost = new Set(effect === "nulled" ? path.at(-1)?.pairs.map(([column]) => column) : []);
@@ -118,11 +134,7 @@ function rowsQuery(step: CascadeStep, layout: StoredLayout): string {
     captured(column, `${table}.${quoteName(column.name)}`),
   );
   const gone = effect === "deleted";
-  const columns = [
-    keyBefore(step, layout),
-    gone ? "''" : `JSON_ARRAY(${row.join(", ")})`,
-    gone ? "''" : filterFlags(layout),
-  ];
+  const columns = [keyBefore(step, layout), gone ? "''" : `JSON_ARRAY(${row.join(", ")})`, flags];
   const side = effect === "rekeyed" ? "NEW" : "OLD";
   return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side)} LOCK IN SHARE MODE) AS ${table}`;
 }

@@ -1,8 +1,9 @@
-import type { LayoutColumn } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import type { FilterAnswer, LayoutColumn } from "../../core/change.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { parseFilters } from "../../core/row-lines.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { filterFlags as filterFlagsText } from "./capture-sql.ts";
+import { filterFlags } from "./capture-sql.ts";
 import {
   captureExpression,
   comparable,
@@ -14,7 +15,6 @@ import { keyIndex, loadFacts } from "./catalog.ts";
 import type { Cell, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { filterFlags } from "./log-rows.ts";
 
 /** Where a copy stands, as text of the key's columns in the form of `cursorExpression`. */
 interface Cursor {
@@ -43,7 +43,7 @@ export async function readChunk(
       : parseCursor(request.after, layout);
   const decode = rowDecoder(layout.columns);
   const rows: Cell[][] = [];
-  const filters: (readonly boolean[])[] = [];
+  const filters: (readonly FilterAnswer[])[] = [];
   let bytes = 0;
   let done = cursor.upper === null;
   let limit = Math.min(request.maxRows, FIRST_ROWS);
@@ -56,7 +56,7 @@ export async function readChunk(
     const page = await reader.read(cursor, fitting);
     for (const { row, flags, size, key } of page) {
       rows.push(decode(row));
-      filters.push(filterFlags(flags));
+      filters.push(parseFilters(flags));
       bytes += size;
       cursor = { ...cursor, last: key };
     }
@@ -154,10 +154,41 @@ class TableReader {
   }
 
   async read(cursor: Cursor, limit: number): Promise<ReadRow[]> {
+    const { filters } = this.#layout;
+    try {
+      return await this.#select(cursor, limit, filterFlags(filters));
+    } catch (error) {
+      if (filters.length === 0 || !isTidemarkError(error) || error.retryable) throw error;
+    }
+    // For some row a condition raises an error: each row is asked about by itself.
+    let at = cursor;
+    const rows: ReadRow[] = [];
+    for (const row of await this.#select(cursor, limit, "''")) {
+      rows.push({ ...row, flags: await this.#flagsOfNext(at) });
+      at = { ...at, last: row.key };
+    }
+    return rows;
+  }
+
+  async #flagsOfNext(cursor: Cursor): Promise<string> {
+    let flags = "";
+    for (const filter of this.#layout.filters) {
+      try {
+        const [row] = await this.#select(cursor, 1, filterFlags([filter]));
+        flags += row?.flags ?? "";
+      } catch (error) {
+        if (!isTidemarkError(error) || error.retryable) throw error;
+        flags += "e";
+      }
+    }
+    return flags;
+  }
+
+  async #select(cursor: Cursor, limit: number, flags: string): Promise<ReadRow[]> {
     const { columns } = this.#layout;
     const values = columns.map((column) => captureExpression(column, quoteName(column.name)));
     const rows = await this.#session.rows(
-      `SELECT ${values.join(", ")}, ${filterFlagsText(this.#layout)}, ${this.#keyText()}
+      `SELECT ${values.join(", ")}, ${flags}, ${this.#keyText()}
        FROM ${this.#from} WHERE ${this.#range(cursor)} ORDER BY ${this.#order("ASC")} LIMIT ${limit}`,
     );
     return rows.map((cells) => {

@@ -1,5 +1,6 @@
 import { type Change, type Operation, unread } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row } from "../../core/value.ts";
 import { UNKNOWN } from "./capture-sql.ts";
@@ -124,8 +125,6 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   D: "delete",
 };
 
-const NOTHING: readonly boolean[] = [];
-
 /** Reads log rows by the layouts they were written with. */
 export class LogReader {
   readonly #decoders = new Map<number, ChangeDecoder>();
@@ -214,15 +213,10 @@ function changeDecoder(layout: StoredLayout): ChangeDecoder {
       keyBefore: keyBefore === null ? null : key(keyBefore),
       row: rowAfter === null || rowAfter === "" ? null : row(rowAfter),
       rowBefore: null,
-      filters: filterFlags(filters),
+      filters: parseFilters(filters),
       transaction: null,
       origin,
       hops: [],
     }),
   };
-}
-
-/** `tf` to [true, false]. */
-export function filterFlags(text: string): readonly boolean[] {
-  return text === "" ? NOTHING : Array.from(text, (flag) => flag === "t");
 }

@@ -11,9 +11,10 @@ export const SUBSCRIBERS = `${PREFIX}subscribers`;
 export const SOURCE = `${PREFIX}source`;
 export const PROGRESS = `${PREFIX}progress`;
 export const PROGRESS_TABLES = `${PREFIX}progress_tables`;
+export const PARKED = `${PREFIX}parked`;
 
 const SOURCE_PART = [SOURCE, LAYOUTS, BATCHES, SUBSCRIBERS, LOG];
-const TARGET_PART = [PROGRESS, PROGRESS_TABLES];
+const TARGET_PART = [PROGRESS, PROGRESS_TABLES, PARKED];
 
 export type Part = "source" | "target";
 
@@ -79,6 +80,21 @@ const COLUMNS: Readonly<Record<string, string>> = {
   cursor_text LONGTEXT NULL,
   copy VARCHAR(255) NOT NULL,
   PRIMARY KEY (sync, table_name)`,
+
+  // Written and read by the columns of core/parked.ts.
+  [PARKED]: `
+  sync VARCHAR(255) NOT NULL,
+  id CHAR(16) NOT NULL,
+  source_table VARCHAR(255) NOT NULL,
+  row_key LONGTEXT NOT NULL,
+  code VARCHAR(64) NOT NULL,
+  message LONGTEXT NOT NULL,
+  batch BIGINT NOT NULL,
+  parked_at VARCHAR(32) NOT NULL,
+  changed_at VARCHAR(32) NOT NULL,
+  changes BIGINT NOT NULL,
+  row_data LONGTEXT NOT NULL,
+  PRIMARY KEY (sync, id)`,
 };
 
 /** Stays for ever, in no batch: its absence tells that someone has emptied the log (drift.ts). */

@@ -9,14 +9,17 @@ import type {
 } from "../../core/target.ts";
 import { openApplier } from "./applier-session.ts";
 import { Session } from "./connection.ts";
+import { MysqlParked } from "./parked.ts";
 import { diagnoseTarget } from "./target-doctor.ts";
 import { planTarget } from "./target-plan.ts";
 
 export class MysqlTarget implements Target {
+  readonly parked: MysqlParked;
   readonly #options: DatabaseOptions;
   readonly #session: Session;
 
   private constructor(options: DatabaseOptions, session: Session) {
+    this.parked = new MysqlParked(session);
     this.#options = options;
     this.#session = session;
   }

@@ -21,6 +21,8 @@ export interface CaptureSpec {
   readonly columns: readonly CapturedColumn[];
   readonly key: readonly string[];
   readonly filters: readonly string[];
+  /** Columns, captured or not, that the filters may speak of. */
+  readonly filterColumns: readonly { readonly name: string; readonly nativeType: string }[];
 }
 
 export interface CapturedColumn {
@@ -39,10 +41,11 @@ export const WAKE_CHANNEL = "tidemark";
 
 const TEXT = "pg_catalog.text";
 
-/** A trigger function of ours. */
+/** A function of ours: a trigger's, where nothing else is said. */
 interface CaptureFunction {
   readonly name: string;
   readonly body: string;
+  readonly signature?: string;
 }
 
 /**
@@ -80,9 +83,14 @@ function rowOf(names: readonly string[], alias: string): string {
   return `ROW(${names.map((name) => `${alias}.${quoteIdentifier(name)}`).join(", ")})::${TEXT}`;
 }
 
-/** One letter for each filter; a condition that is null is not met. */
-export function filterText(filters: readonly string[]): string {
-  return filters.map((filter) => `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`).join(" || ");
+/** Its letter; a condition that is null is not met. */
+export function filterText(filter: string): string {
+  return `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`;
+}
+
+/** A letter for each filter, of a row of the table: by a function, which catches what a condition raises. */
+export function filterLetters(oid: string, row: string): string {
+  return `${qualified(functionName(oid, "filters"))}(${row})`;
 }
 
 /** An alias that is no column's name: a bare alias must mean the whole row. */
@@ -95,19 +103,67 @@ export function rowAlias(spec: CaptureSpec): string {
 /** The functions, `CREATE OR REPLACE`: needs no lock on the table. */
 export function functionStatements(spec: CaptureSpec): readonly string[] {
   const set = functionSettings(spec);
-  return captureFunctions(spec).flatMap(({ name, body }) => [
-    createFunction(qualified(name), body, set),
-    `REVOKE ALL ON FUNCTION ${qualified(name)}() FROM PUBLIC`,
+  return captureFunctions(spec).flatMap(({ name, body, signature = TRIGGER_FUNCTION }) => [
+    // What is called by a trigger runs with the trigger's rights and settings.
+    createFunction(
+      `${qualified(name)}${signature}`,
+      body,
+      signature === TRIGGER_FUNCTION
+        ? ["SECURITY DEFINER", ...set.map((each) => `SET ${each}`)]
+        : [],
+    ),
+    `REVOKE ALL ON FUNCTION ${qualified(name)}${signature.replace(/ RETURNS.*/, "")} FROM PUBLIC`,
   ]);
 }
+
+const TRIGGER_FUNCTION = "() RETURNS trigger";
+const FILTER_FUNCTION = "(tidemark_given record) RETURNS text";
 
 /** By name, to see whether those installed are these. */
 export function functionBodies(spec: CaptureSpec): ReadonlyMap<string, string> {
   return new Map(captureFunctions(spec).map(({ name, body }) => [name, body]));
 }
 
-/** Statement triggers have a function each, so that none need ask which one fired. */
 function captureFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
+  return [...filterFunctions(spec), ...triggerFunctions(spec)];
+}
+
+/**
+ * A condition that raises an error must not make the application's statement fail: its letter is `e`. The
+ * row comes as a record, since a function of the table's own type would forbid to drop the table. Columns
+ * become variables: then a condition is a plain expression, and no query is run for it.
+ */
+function filterFunctions({ oid, filters, filterColumns }: CaptureSpec): readonly CaptureFunction[] {
+  if (filters.length === 0) return [];
+  const variables = filterColumns.map(
+    ({ name, nativeType }) =>
+      `${quoteIdentifier(name)} ${nativeType} := tidemark_given.${quoteIdentifier(name)};`,
+  );
+  const each = filters.map(
+    (filter) => `BEGIN
+DECLARE
+${variables.join("\n")}
+BEGIN
+tidemark_letters := tidemark_letters || ${filterText(filter)};
+END;
+EXCEPTION WHEN OTHERS THEN
+tidemark_letters := tidemark_letters || 'e';
+END;`,
+  );
+  const source = `
+#variable_conflict use_column
+DECLARE
+tidemark_letters pg_catalog.text := '';
+BEGIN
+${each.join("\n")}
+RETURN tidemark_letters;
+END
+`;
+  return [{ name: functionName(oid, "filters"), body: source, signature: FILTER_FUNCTION }];
+}
+
+/** Statement triggers have a function each, so that none need ask which one fired. */
+function triggerFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
   const { oid } = spec;
   if (spec.shape !== "statement") {
     const row = { name: functionName(oid), body: rowBody(spec) };
@@ -204,11 +260,10 @@ export function triggerNames(shape: Shape): readonly string[] {
  */
 function writeBody(spec: CaptureSpec, op: "I" | "U"): string {
   const alias = rowAlias(spec);
-  const filters = spec.filters.length === 0 ? "" : `${filterText(spec.filters)} || `;
   return statementBody(
     spec,
     spec.columns.map(({ name }) => name),
-    `SELECT '${spec.layout}${op}', ${filters}${rowText(spec, alias)} FROM tidemark_new ${alias}`,
+    `SELECT '${spec.layout}${op}', ${letters(spec, alias)}${rowText(spec, alias)} FROM tidemark_new ${alias}`,
   );
 }
 
@@ -266,26 +321,26 @@ IF ${keyChanged(spec)} THEN
 ${gone("K")}
 END IF;
 END IF;
-${current ? currentRowInsert(spec, alias, from) : newRowInsert(spec, alias)}
+${current ? currentRowInsert(spec, alias, from) : newRowInsert(spec)}
 END IF;
 ${WAKE}`);
 }
 
-function newRowInsert(spec: CaptureSpec, alias: string): string {
-  const filters =
-    spec.filters.length === 0
-      ? ""
-      : `(SELECT ${filterText(spec.filters)} FROM (SELECT ${spec.liveColumns.map((name) => `NEW.${quoteIdentifier(name)}`).join(", ")}) ${alias}) || `;
+function newRowInsert(spec: CaptureSpec): string {
   return insertPerSlot(
-    `VALUES ('${spec.layout}' || left(TG_OP, 1), ${filters}${rowText(spec, "NEW")})`,
+    `VALUES ('${spec.layout}' || left(TG_OP, 1), ${letters(spec, "NEW")}${rowText(spec, "NEW")})`,
   );
 }
 
 function currentRowInsert(spec: CaptureSpec, alias: string, from: string): string {
-  const filters = spec.filters.length === 0 ? "" : `${filterText(spec.filters)} || `;
   return insertPerSlot(
-    `SELECT '${spec.layout}' || left(TG_OP, 1), ${filters}${rowText(spec, alias)} FROM ${from} WHERE ${sameKey(spec, alias, "NEW")}`,
+    `SELECT '${spec.layout}' || left(TG_OP, 1), ${letters(spec, alias)}${rowText(spec, alias)} FROM ${from} WHERE ${sameKey(spec, alias, "NEW")}`,
   );
+}
+
+/** What stands before the row's text. */
+function letters({ oid, filters }: CaptureSpec, row: string): string {
+  return filters.length === 0 ? "" : `${filterLetters(oid, row)} || `;
 }
 
 /** The triggers of the partitions come between. */
@@ -386,9 +441,9 @@ END
 `;
 }
 
-function createFunction(name: string, source: string, set: readonly string[]): string {
+function createFunction(signature: string, source: string, clauses: readonly string[]): string {
   let tag = "$tidemark$";
   while (source.includes(tag)) tag = `${tag.slice(0, -1)}_$`;
-  return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-${set.map((each) => `SET ${each}\n`).join("")}AS ${tag}${source}${tag}`;
+  return `CREATE OR REPLACE FUNCTION ${signature} LANGUAGE plpgsql
+${clauses.map((each) => `${each}\n`).join("")}AS ${tag}${source}${tag}`;
 }

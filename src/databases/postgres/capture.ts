@@ -66,6 +66,7 @@ export async function planCapture(
   const ours = await missingSourceObjects(connection);
   const captures = await prepareCaptures(connection, tables, ours.length === 0);
   assertUnbroken(captures);
+  for (const { spec } of captures) await assertFilters(connection, spec);
   return {
     statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
     notes: captures.map(
@@ -229,6 +230,7 @@ function prepareCapture(
     columns,
     key: table.schema.key,
     filters: table.filters,
+    filterColumns: namedIn(table.filters, facts.columns),
   };
   const wholeRow = isWholeRow(draft);
   const allColumns = wholeRow || table.takesNewColumns;
@@ -264,6 +266,20 @@ function prepareCapture(
     triggers: triggersToRun(spec, facts),
     reason: choice.reason,
   };
+}
+
+/** A name that stands there by accident costs a little. */
+function namedIn(
+  filters: readonly string[],
+  columns: readonly FoundColumn[],
+): CaptureSpec["filterColumns"] {
+  const text = filters.join("\n").toLowerCase();
+  return columns.filter(({ name }) => text.includes(quotedOrPlain(name)));
+}
+
+/** As it stands in SQL, lower case: quotes in it are doubled. */
+function quotedOrPlain(name: string): string {
+  return name.replaceAll('"', '""').toLowerCase();
 }
 
 /** Triggers name no layout: they are left alone while shape, key and function stay. */
@@ -375,7 +391,7 @@ async function assertFilters(connection: Connection, spec: CaptureSpec): Promise
   for (const filter of spec.filters) {
     try {
       await connection.rows(
-        `SELECT ${filterText([filter])} FROM ${quoteTable(spec.table)} ${rowAlias(spec)} LIMIT 0`,
+        `SELECT ${filterText(filter)} FROM ${quoteTable(spec.table)} ${rowAlias(spec)} LIMIT 0`,
       );
     } catch (error) {
       if (!sqlState(error).startsWith("42") || sqlState(error) === "42501") throw error;

@@ -1,7 +1,7 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { filterText } from "./capture-sql.ts";
+import { filterLetters } from "./capture-sql.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -145,9 +145,8 @@ class KeyRanges {
 
   /** COPY takes no parameters. */
   copySql(cursor: CursorState | null, last: readonly string[]): string {
-    const { filters } = this.#layout;
-    const fields = filters.length === 0 ? [] : [filterText(filters)];
-    // The filters are the user's own SQL: names in it mean the columns of this one table.
+    const { filters, oid } = this.#layout;
+    const fields = filters.length === 0 ? [] : [filterLetters(oid, this.#alias)];
     const range = this.#range("literal", { after: cursor?.after ?? null, upper: last });
     return `COPY (SELECT ${[...fields, ...this.#columns].join(", ")}
 FROM ${this.#from} WHERE ${range} ORDER BY ${this.#keyList}) TO STDOUT`;

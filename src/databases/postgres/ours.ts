@@ -112,6 +112,8 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
   },
 ];
 
+const PARKED = "tidemark.parked";
+
 const TARGET_OBJECTS: readonly OurObject[] = [
   {
     name: "tidemark.progress",
@@ -136,6 +138,26 @@ const TARGET_OBJECTS: readonly OurObject[] = [
   cursor text,
   copy text NOT NULL,
   PRIMARY KEY (sync, source_table)
+)`,
+    ],
+  },
+  {
+    // Written and read by the columns of core/parked.ts.
+    name: PARKED,
+    ddl: [
+      `CREATE TABLE ${PARKED} (
+  sync text NOT NULL,
+  id text NOT NULL,
+  source_table text NOT NULL,
+  row_key text NOT NULL,
+  code text NOT NULL,
+  message text NOT NULL,
+  batch bigint NOT NULL,
+  parked_at text NOT NULL,
+  changed_at text NOT NULL,
+  changes bigint NOT NULL,
+  row_data text NOT NULL,
+  PRIMARY KEY (sync, id)
 )`,
     ],
   },
@@ -258,7 +280,7 @@ async function refuseForeignSchema(connection: Connection): Promise<void> {
 export async function uninstallStatements(connection: Connection): Promise<readonly string[]> {
   await refuseForeignSchema(connection);
   const functions = await connection.rows(
-    `SELECT p.proname FROM pg_proc p
+    `SELECT p.proname, pg_get_function_identity_arguments(p.oid) FROM pg_proc p
      WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') ORDER BY 1`,
   );
   const [schema] = await connection.rows(
@@ -266,7 +288,8 @@ export async function uninstallStatements(connection: Connection): Promise<reado
   );
   return [
     ...(functions as string[][]).map(
-      ([name]) => `DROP FUNCTION ${OUR_SCHEMA}.${quoteIdentifier(name as string)}() CASCADE`,
+      ([name, given]) =>
+        `DROP FUNCTION ${OUR_SCHEMA}.${quoteIdentifier(name as string)}(${given}) CASCADE`,
     ),
     ...(schema ? [`DROP SCHEMA ${OUR_SCHEMA} CASCADE`] : []),
   ];

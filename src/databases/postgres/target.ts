@@ -25,15 +25,18 @@ import {
   schemaOf,
 } from "./identifiers.ts";
 import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
+import { PostgresParked } from "./parked.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { KIND } from "./types.ts";
 
 export class PostgresTarget implements Target {
+  readonly parked: PostgresParked;
   readonly #options: DatabaseOptions;
   readonly #connection: Connection;
 
   private constructor(options: DatabaseOptions, connection: Connection) {
+    this.parked = new PostgresParked(connection);
     this.#options = options;
     this.#connection = connection;
   }

@@ -121,9 +121,13 @@ export function nullKeyFix(facts: TableFacts): string {
 
 function checkFilter(connection: Connection, facts: TableFacts, filter: string): void {
   try {
-    connection.db.prepare(`SELECT (${filter}) FROM ${quoteName(facts.name)} LIMIT 0`);
+    const program = connection.rows<{ opcode: string; p4: string | null }>(
+      `EXPLAIN SELECT (${filter}\n) FROM ${quoteName(facts.name)}`,
+    );
+    refuseRaising(filter, facts, program);
   } catch (error) {
-    if (!isSchemaMismatch(error)) throw connection.classify(error);
+    if (error instanceof TidemarkError || !isSchemaMismatch(error))
+      throw connection.classify(error);
     throw new TidemarkError(
       "TM-CONFIG-INVALID",
       `The condition "${filter}" cannot be evaluated over ${facts.name}: ${(error as Error).message}.`,
@@ -138,6 +142,43 @@ export function triggerNames(table: string): readonly string[] {
     (suffix) => `tidemark_${table}_${suffix}`,
   );
 }
+
+/**
+ * A trigger of SQLite cannot catch an error: one that a condition raises would end the application's own
+ * statement. So only functions are let in that never raise one, whatever the row holds; operators never do.
+ */
+function refuseRaising(
+  filter: string,
+  facts: TableFacts,
+  program: readonly { readonly opcode: string; readonly p4: string | null }[],
+): void {
+  const calls = program.filter(({ opcode }) => CALLS.has(opcode));
+  const raising = calls
+    .map(({ p4 }) => (p4 ?? "").replace(/\(-?\d+\)$/, ""))
+    .find((name) => !NEVER_RAISING.has(name.toLowerCase()));
+  if (raising === undefined) return;
+  throw new TidemarkError(
+    "TM-CONFIG-INVALID",
+    `The condition "${filter}" of ${facts.name} calls ${raising}(), which may raise an error: it would end the application's own statement.`,
+    {
+      fix: "Filter by a plain column (a STORED generated one may hold what the function gives), or use `filter` in a .ts config.",
+      details: { table: facts.name, function: raising },
+    },
+  );
+}
+
+const CALLS = new Set(["Function", "PureFunc", "AggStep", "AggStep1"]);
+
+/** https://sqlite.org/lang_corefunc.html; not abs (the least integer), nor any of JSON (malformed text). */
+const NEVER_RAISING = new Set(
+  `acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce concat concat_ws cos cosh count
+  current_date current_time current_timestamp date datetime degrees exp floor format glob hex if ifnull iif
+  instr json_valid julianday length like likelihood likely ln log log10 log2 lower ltrim max min mod nullif
+  octet_length pi pow power printf quote radians replace round rtrim sign sin sinh soundex sqrt strftime
+  substr substring tan tanh time timediff total trim trunc typeof unhex unicode unixepoch unlikely upper`.split(
+    /\s+/,
+  ),
+);
 
 /** The triggers of a layout. A pure function, so that what stands can be compared with what should. */
 export function triggersOf(shape: CaptureShape, layout: number): readonly Trigger[] {
@@ -259,7 +300,8 @@ function matches(table: string, part: KeyColumn, row: "NEW" | "OLD"): string {
 /** One letter per filter. */
 export function filterText(filters: readonly string[]): string {
   if (filters.length === 0) return "NULL";
-  return filters.map((filter) => `CASE WHEN (${filter}) THEN 't' ELSE 'f' END`).join(" || ");
+  // The line break ends a comment at the end of a filter.
+  return filters.map((filter) => `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`).join(" || ");
 }
 
 /** Statements that widen the log for a table. */

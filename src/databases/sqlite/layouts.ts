@@ -1,5 +1,6 @@
-import type { Change, Layout, Operation } from "../../core/change.ts";
+import type { Change, FilterAnswer, Layout, Operation } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { parseFilters } from "../../core/row-lines.ts";
 import type { Row, Value } from "../../core/value.ts";
 import { BrokenText, type Cell } from "./cells.ts";
 import type { Connection } from "./connection.ts";
@@ -122,8 +123,8 @@ export function toChange(row: LogRow): Change | null {
   };
 }
 
-export function readFilters(text: Cell): boolean[] {
-  return typeof text === "string" ? [...text].map((letter) => letter === "t") : [];
+export function readFilters(text: Cell): readonly FilterAnswer[] {
+  return parseFilters(typeof text === "string" ? text : "");
 }
 
 export function encodeRow(layout: Layout, cells: readonly Cell[]): Row {

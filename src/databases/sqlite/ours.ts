@@ -4,6 +4,7 @@ import { quoteName } from "./identifiers.ts";
 /** Everything of ours in a file begins so; nothing of the user's may. */
 export const PREFIX = "tidemark_";
 export const LOG = "tidemark_change_log";
+export const PARKED = "tidemark_parked";
 
 /** Is the name one that only what is ours may have? */
 export function isOurs(name: string): boolean {
@@ -86,6 +87,21 @@ export const TARGET_TABLES: Readonly<Record<string, string>> = {
   copy TEXT NOT NULL,
   PRIMARY KEY (sync, table_name)
 ) WITHOUT ROWID`,
+  // Written and read by the columns of core/parked.ts.
+  [PARKED]: `CREATE TABLE ${PARKED} (
+  sync TEXT NOT NULL,
+  id TEXT NOT NULL,
+  source_table TEXT NOT NULL,
+  row_key TEXT NOT NULL,
+  code TEXT NOT NULL,
+  message TEXT NOT NULL,
+  batch INTEGER NOT NULL,
+  parked_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL,
+  changes INTEGER NOT NULL,
+  row_data TEXT NOT NULL,
+  PRIMARY KEY (sync, id)
+)`,
 };
 
 /** The statements that make what is missing of these, in order. */

@@ -17,10 +17,12 @@ import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
 import { takeLease } from "./lease.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
+import { SqliteParked } from "./parked.ts";
 import { cascadingTables } from "./references.ts";
 import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
 
 export class SqliteTarget implements Target {
+  readonly parked = new SqliteParked(() => this.#connection);
   readonly #options: DatabaseOptions;
   #connection: Connection;
 

@@ -78,6 +78,7 @@ export class TargetServer extends SimulatedServer {
 
 /** An applier's connection. */
 export class SimulatedTarget implements Target {
+  readonly parked = null;
   readonly #server: TargetServer;
   readonly #session: Session;
 

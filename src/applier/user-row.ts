@@ -1,0 +1,83 @@
+import type { RowObject } from "../core/definition.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { BoundTable } from "../core/target.ts";
+import { isTagged, type Row, UNCHANGED, type Value } from "../core/value.ts";
+import type { SyncTable } from "./mapping.ts";
+
+/**
+ * The row as the config's own functions leave it; null when they leave it out. Throws
+ * TM-TRANSFORM-FAILED, whatever a function does.
+ */
+export function userRow(table: SyncTable, row: Row): Row | null {
+  const { filter, transform } = table.rule;
+  if (filter === undefined && transform === undefined) return row;
+  const object = toObject(table.bound, row);
+  if (filter !== undefined && !passes(table, "filter", () => filter({ ...object }))) return null;
+  if (transform === undefined) return row;
+  const given = called(table, "transform", () => transform({ ...object }));
+  return given === null ? null : fromObject(table, given, object);
+}
+
+function passes(table: SyncTable, name: string, ask: () => unknown): boolean {
+  const answer = called(table, name, ask);
+  // It would always be taken for a yes.
+  if (isThenable(answer)) throw failed(table, `${name} gave a promise: it must not be async`);
+  return Boolean(answer);
+}
+
+function called<T>(table: SyncTable, name: string, call: () => T): T {
+  try {
+    return call();
+  } catch (cause) {
+    throw failed(table, `${name} threw an error`, cause);
+  }
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+}
+
+function fromObject(table: SyncTable, given: unknown, original: RowObject): Row {
+  const { bound } = table;
+  const refuse = (what: string) => failed(table, `transform ${what}`);
+  if (given === undefined) throw refuse("gave nothing (a row is wanted, or null to leave it out)");
+  if (isThenable(given)) throw refuse("gave a promise: it must not be async");
+  if (typeof given !== "object" || given === null) throw refuse(`gave a ${typeof given}, no row`);
+  const row = given as Readonly<Record<string, unknown>>;
+  for (const index of bound.key) {
+    const name = bound.columns[index]?.name ?? "";
+    // A delete brings nothing but the key: the row could never be found again.
+    if (row[name] !== original[name]) throw refuse(`changed the key column "${name}"`);
+  }
+  const names = new Set(bound.columns.map(({ name }) => name));
+  const unknown = Object.keys(row).find((name) => !names.has(name));
+  if (unknown !== undefined) throw refuse(`gave a column "${unknown}" that the sync does not have`);
+  return bound.columns.map(({ name }) => {
+    const value = row[name];
+    if (value === null || typeof value === "string") return value;
+    const what = value === undefined ? "left out" : `gave a ${typeof value} for`;
+    throw refuse(`${what} the column "${name}" (text or null is wanted)`);
+  });
+}
+
+function failed({ source }: SyncTable, what: string, cause?: unknown): TidemarkError {
+  return new TidemarkError("TM-TRANSFORM-FAILED", `${source}: its ${what}.`, {
+    fix: "Mend it in the config and start again: the change is kept and will be tried again. To go on without such rows, set onError: park.",
+    cause,
+    details: { table: source },
+  });
+}
+
+/** Names for indexes, for user code: columns by their names at the target. */
+export function toObject(table: BoundTable, row: Row): RowObject {
+  const entries = table.columns.map(
+    ({ name }, index) => [name, toText(row[index] ?? null)] as const,
+  );
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined)) as RowObject;
+}
+
+/** The text of a value; undefined when it was not captured. */
+function toText(value: Value): string | null | undefined {
+  if (value === UNCHANGED) return undefined;
+  return isTagged(value) ? value[1] : value;
+}
