@@ -106,9 +106,25 @@ export function isTidemarkError(error: unknown, ...codes: ErrorCode[]): error is
   return error instanceof TidemarkError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/** What Node says of a text beyond its limit, read or built. */
+function isTooLong(error: unknown): boolean {
+  const { code, name, message } = error as { code?: string; name?: string; message?: string };
+  return (
+    code === "ERR_STRING_TOO_LONG" ||
+    (name === "RangeError" && (message ?? "").startsWith("Invalid string length"))
+  );
+}
+
 /** Wraps what is not ours, so that every error that reaches a user has a code. */
 export function toTidemarkError(error: unknown): TidemarkError {
   if (error instanceof TidemarkError) return error;
+  if (isTooLong(error)) {
+    return new TidemarkError(
+      "TM-VALUE-REFUSED",
+      "A row is larger than a program can hold: 512 MB as text, in which each byte of binary data takes two characters.",
+      { fix: "Leave the column out with `except`, or make the value smaller.", cause: error },
+    );
+  }
   const message = error instanceof Error ? error.message : String(error);
   return new TidemarkError("TM-INTERNAL", message, { cause: error });
 }

@@ -1,4 +1,5 @@
 import type { Change, FilterAnswer } from "./change.ts";
+import { inPieces } from "./long-text.ts";
 import type { Row } from "./value.ts";
 
 /**
@@ -83,10 +84,14 @@ export function parseLine(line: string): (string | null)[] {
     const field = fields[i] as string;
     if (field === "\\N") fields[i] = null;
     else if (field.includes("\\")) {
-      fields[i] = field.replace(/\\(.)/g, (_, letter: string) => UNESCAPES[letter] ?? letter);
+      fields[i] = inPieces(field, "\\", unescapeField);
     }
   }
   return fields;
+}
+
+function unescapeField(field: string): string {
+  return field.replace(/\\(.)/g, (_, letter: string) => UNESCAPES[letter] ?? letter);
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -99,7 +104,9 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** One field of a line. */
 export function formatField(field: string | null): string {
   if (field === null) return "\\N";
-  return /[\\\n\r\t]/.test(field)
-    ? field.replace(/[\\\n\r\t]/g, (character) => ESCAPES[character] as string)
-    : field;
+  return /[\\\n\r\t]/.test(field) ? inPieces(field, "", escapeField) : field;
+}
+
+function escapeField(field: string): string {
+  return field.replace(/[\\\n\r\t]/g, (character) => ESCAPES[character] as string);
 }

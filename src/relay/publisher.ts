@@ -165,8 +165,9 @@ export class Publisher {
     sent: { readonly batch: number; readonly bytes: number },
   ): Promise<void> {
     const append = () => this.#options.stream.append(this.#tail, messages);
+    const own = messages.reduce((sum, { body }) => sum + body.length, 0);
     try {
-      this.#tail = await this.#whenRoom(append, sent);
+      this.#tail = await this.#whenRoom(append, { ...sent, own });
     } catch (error) {
       this.#failure = { error };
       this.#options.onFailure();
@@ -176,7 +177,7 @@ export class Publisher {
   /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
   async #whenRoom<T>(
     append: () => Promise<T>,
-    sent: { readonly batch: number; readonly bytes: number },
+    sent: { readonly batch: number; readonly bytes: number; readonly own: number },
   ): Promise<T> {
     const { signal, logger, maxStreamBytes, makeRoom } = this.#options;
     for (let attempt = 0; ; attempt++) {
@@ -185,7 +186,8 @@ export class Publisher {
       } catch (error) {
         if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
         // A batch is trimmed only when it is confirmed whole: one that fills the queue by itself never will be.
-        if (sent.bytes > maxStreamBytes / 2) throw tooLarge(sent.batch, maxStreamBytes);
+        const never = sent.bytes > maxStreamBytes / 2 || sent.bytes + sent.own > maxStreamBytes;
+        if (never) throw tooLarge(sent.batch, maxStreamBytes);
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
         await makeRoom();
@@ -202,7 +204,7 @@ const FULL_PAUSE_MS = 100;
 function tooLarge(batch: number, maxStreamBytes: number): TidemarkError {
   return new TidemarkError(
     "TM-QUEUE-LIMIT",
-    `Batch ${batch} does not fit into the queue, which is bounded to ${maxStreamBytes} bytes: a transaction travels whole.`,
+    `Batch ${batch} does not fit into the queue, which is bounded to ${maxStreamBytes} bytes: a transaction, or a row that is copied, travels whole.`,
     {
       fix: "Raise queue.maxSize in the config (queue: { url: …, maxSize: 8GB }) and start again.",
       details: { batch, maxStreamBytes },

@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import { inPieces } from "../../core/long-text.ts";
 import type { TableName } from "../../core/table.ts";
 
 /** The one place where a name becomes SQL: quoted, so that no name from a config or catalog is ever syntax. */
@@ -23,7 +24,7 @@ export function quoteTable(table: TableName): string {
  * character is a quote) and never sets NO_BACKSLASH_ESCAPES; see connection.ts.
  */
 export function quoteText(text: string): string {
-  return `'${text.replace(/['\\]/g, "\\$&")}'`;
+  return `'${inPieces(text, "", (piece) => piece.replace(/['\\]/g, "\\$&"))}'`;
 }
 
 export function quoteNames(names: readonly string[]): string {

@@ -1,3 +1,4 @@
+import { inPieces } from "../../core/long-text.ts";
 import { NEWLINE } from "../../core/row-lines.ts";
 
 /**
@@ -46,19 +47,11 @@ function closingQuote(text: string, from: number): number {
 }
 
 function unquote(body: string): string {
-  const plain = body.includes('"') ? body.replaceAll('""', '"') : body;
-  return plain.includes("\\") ? unescapeBackslashes(plain) : plain;
-}
-
-function unescapeBackslashes(text: string): string {
-  let out = "";
-  let from = 0;
-  for (;;) {
-    const at = text.indexOf("\\", from);
-    if (at === -1) return out + text.slice(from);
-    out += `${text.slice(from, at)}${text.charAt(at + 1)}`;
-    from = at + 2;
-  }
+  const plain = body.includes('"')
+    ? inPieces(body, '"', (piece) => piece.replaceAll('""', '"'))
+    : body;
+  if (!plain.includes("\\")) return plain;
+  return inPieces(plain, "\\", (piece) => piece.replace(/\\(.)/gs, "$1"));
 }
 
 /** Prints fields as `record_out` does. */
@@ -86,7 +79,7 @@ export function formatArrayText(items: readonly (string | null)[]): string {
 function quoteItem(item: string): string {
   if (isPlainNumber(item)) return item;
   return item.includes("\\") || item.includes('"')
-    ? `"${item.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`
+    ? `"${inPieces(item, "", (piece) => piece.replace(/["\\]/g, "\\$&"))}"`
     : `"${item}"`;
 }
 

@@ -1,0 +1,21 @@
+import { constants } from "node:buffer";
+import { expect, test } from "vitest";
+import { toTidemarkError } from "./errors.ts";
+
+test("a text that is too long for the program is refused by a code of its own", () => {
+  expect(
+    toTidemarkError(thrownBy(() => "x".repeat(constants.MAX_STRING_LENGTH + 1))),
+  ).toMatchObject({
+    code: "TM-VALUE-REFUSED",
+  });
+  expect(toTidemarkError(new RangeError("Another one"))).toMatchObject({ code: "TM-INTERNAL" });
+});
+
+function thrownBy(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return null;
+}
