@@ -4,6 +4,9 @@ import type { CopyInfo, Piece } from "../core/message.ts";
 import type { TableProgress, TableState } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
 
+/** A request is written again after each chunk: it must not name thousands of tables each time. */
+const ASKED_TABLES = 50;
+
 /**
  * The tables of a sync on their way from pending over copying to live.
  *
@@ -16,6 +19,8 @@ import type { SyncTable } from "./mapping.ts";
  */
 export class TableStates {
   readonly #tables = new Map<string, TableProgress>();
+  #all: readonly TableProgress[] | null = null;
+  #copying: readonly TableProgress[] | null = null;
   /** Counted up when a chunk was lost on the way; not stored: after a restart reading begins at the cursor anyway. */
   readonly #attempts = new Map<string, number>();
   readonly #fingerprints = new Map<string, string>();
@@ -31,12 +36,20 @@ export class TableStates {
     }
   }
 
+  /** The same array while nothing has changed: there may be thousands of tables, and a commit every millisecond. */
   get all(): readonly TableProgress[] {
-    return [...this.#tables.values()];
+    this.#all ??= [...this.#tables.values()];
+    return this.#all;
+  }
+
+  /** Those not live yet, in their order. */
+  get copying(): readonly TableProgress[] {
+    this.#copying ??= this.all.filter(({ state }) => state !== "live");
+    return this.#copying;
   }
 
   get pending(): number {
-    return this.all.filter(({ state }) => state !== "live").length;
+    return this.copying.length;
   }
 
   /** Are changes of this table to be applied yet? */
@@ -56,19 +69,17 @@ export class TableStates {
     const entry = this.#tables.get(table);
     // Nothing of the copy was applied yet: it is still to be read.
     if (entry === undefined || !this.hasRows(table)) return;
-    this.#tables.set(table, this.#anew(entry));
+    this.#put(this.#anew(entry));
   }
 
-  /** What to ask the relay for, parents first. */
+  /** What to ask the relay for next, parents first. It copies one table after the other. */
   requests(): CopyRequest[] {
-    return this.all
-      .filter(({ state }) => state !== "live")
-      .map(({ table, copy, cursor }) => ({
-        table,
-        copy,
-        attempt: this.#attempts.get(table) ?? 0,
-        after: cursor,
-      }));
+    return this.copying.slice(0, ASKED_TABLES).map(({ table, copy, cursor }) => ({
+      table,
+      copy,
+      attempt: this.#attempts.get(table) ?? 0,
+      after: cursor,
+    }));
   }
 
   /**
@@ -93,6 +104,12 @@ export class TableStates {
     for (const { table } of this.requests()) this.retry(table);
   }
 
+  #put(entry: TableProgress): void {
+    this.#tables.set(entry.table, entry);
+    this.#all = null;
+    this.#copying = null;
+  }
+
   #fresh(table: string, state: TableState): TableProgress {
     const copy = `${randomUUID()}:${this.#fingerprints.get(table) ?? ""}`;
     return { table, state, cursor: null, copy };
@@ -107,8 +124,8 @@ export class TableStates {
   advance(copy: CopyInfo, piece: Piece): void {
     const table = this.#tables.get(copy.table);
     if (table === undefined) return;
-    if (!piece.mark.last) this.#tables.set(copy.table, { ...table, state: "copying" });
-    else this.#tables.set(copy.table, { ...table, cursor: copy.cursor, state: after(copy) });
+    if (!piece.mark.last) this.#put({ ...table, state: "copying" });
+    else this.#put({ ...table, cursor: copy.cursor, state: after(copy) });
   }
 }
 

@@ -8,7 +8,7 @@ import type {
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import type { ParkedRow } from "../core/parked.ts";
-import type { ApplierSession, Progress } from "../core/target.ts";
+import type { ApplierSession, Progress, TableProgress } from "../core/target.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
@@ -25,6 +25,9 @@ const GROUP_BYTES = 8 * 1024 * 1024;
 /** A copy of which nothing came for so long is asked for anew; doubled each time. */
 const COPY_SILENCE_MS = 10_000;
 const MAX_COPY_SILENCE_MS = 300_000;
+
+/** Tables that a status names. */
+const SHOWN_TABLES = 100;
 
 /** Parked rows that are tried again in one transaction. */
 const ORDERED_ROWS = 100;
@@ -213,8 +216,20 @@ export class ApplierWork {
       changesApplied: this.#changesApplied,
       rowsCopied: [...this.#copied.values()].reduce((sum, { rows }) => sum + rows, 0),
       parked: this.#parking?.count ?? 0,
-      tables: this.states.all.map((entry) => this.#tableStatus(entry.table, entry.state)),
+      tableCount: this.states.all.length,
+      tablesLive: this.states.all.length - this.states.pending,
+      tables: this.#shownTables().map(({ table, state }) => this.#tableStatus(table, state)),
     };
+  }
+
+  /** A status is written every second. */
+  #shownTables(): readonly TableProgress[] {
+    const { all, copying } = this.states;
+    if (all.length <= SHOWN_TABLES) return all;
+    return [
+      ...copying,
+      ...all.filter(({ state }) => state === "live").slice(0, SHOWN_TABLES),
+    ].slice(0, SHOWN_TABLES);
   }
 
   async #takeChunk(piece: Piece, copy: CopyInfo): Promise<void> {

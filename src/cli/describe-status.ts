@@ -44,10 +44,9 @@ function syncRow(sync: SyncStatus, now: number): string[] {
   ];
 }
 
-function describeTables({ tables }: SyncStatus): string {
-  const live = tables.filter(({ state }) => state === "live").length;
-  if (tables.length === 0) return "-";
-  return live === tables.length ? `${live} live` : `${live} of ${tables.length} copied`;
+function describeTables({ tableCount, tablesLive: live }: SyncStatus): string {
+  if (tableCount === 0) return "-";
+  return live === tableCount ? `${live} live` : `${live} of ${tableCount} copied`;
 }
 
 function describeParked({ name, parked }: SyncStatus): string {

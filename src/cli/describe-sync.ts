@@ -12,10 +12,9 @@ export function describeSync(sync: SyncStatus, changesPerSecond: number): string
 
 /** How far the initial copy is; nothing once every table is live. */
 export function describeCopies(sync: SyncStatus, rowsPerSecond: number): string[] {
-  const live = sync.tables.filter((table) => table.state === "live").length;
   const copying = sync.tables.filter((table) => table.state === "copying");
-  if (live === sync.tables.length) return [];
-  const head = `copied ${live} of ${sync.tables.length} tables (${formatCount(rowsPerSecond)} rows/s)`;
+  if (sync.tablesLive === sync.tableCount) return [];
+  const head = `copied ${sync.tablesLive} of ${sync.tableCount} tables (${formatCount(rowsPerSecond)} rows/s)`;
   const tables = copying.map(({ table, rowsCopied, estimatedRows }) => {
     const of = estimatedRows === null ? "" : ` of ~${formatCount(estimatedRows)}`;
     return `${table}: ${formatCount(rowsCopied)}${of} rows`;

@@ -158,6 +158,10 @@ export interface SyncStatus {
   readonly rowsCopied: number;
   /** Rows set aside. */
   readonly parked: number;
+  /** How many tables the sync has, and how many of them are copied. */
+  readonly tableCount: number;
+  readonly tablesLive: number;
+  /** Those being copied first, then the others; of thousands only some. */
   readonly tables: readonly TableStatus[];
   readonly error: StatusError | null;
 }
@@ -194,6 +198,8 @@ export const UNKNOWN_SYNC: Omit<SyncStatus, "name" | "from" | "to"> = {
   changesApplied: 0,
   rowsCopied: 0,
   parked: 0,
+  tableCount: 0,
+  tablesLive: 0,
   tables: [],
   error: null,
 };

@@ -135,27 +135,34 @@ function checkParking(
   plan: TargetPlan,
   { parked }: Target,
 ): void {
-  for (const { rule, target } of tables.filter((table) => table.rule.onError === "park")) {
-    const refuseParking = (why: string, fix: string) =>
-      new TidemarkError(
-        "TM-CONFIG-INVALID",
-        `${definition.name}: rows of ${rule.table} cannot be parked (onError: park): ${why}.`,
-        { fix, details: { sync: definition.name, table: rule.table } },
-      );
-    if (parked === null) {
+  const parking = new Map(
+    tables
+      .filter(({ rule }) => rule.onError === "park")
+      .map(({ rule, target }) => [formatTable(target.name), rule.table]),
+  );
+  const refuseParking = (table: string, why: string, fix: string) =>
+    new TidemarkError(
+      "TM-CONFIG-INVALID",
+      `${definition.name}: rows of ${table} cannot be parked (onError: park): ${why}.`,
+      { fix, details: { sync: definition.name, table } },
+    );
+  const [first] = parking.values();
+  if (parked === null && first !== undefined) {
+    const why = "the target is a function, and keeps nothing";
+    throw refuseParking(first, why, "Let it be onError: stop.");
+  }
+  for (const child of plan.tables) {
+    for (const index of child.parents) {
+      const parent = plan.tables[index];
+      const table = parent === undefined ? undefined : parking.get(formatTable(parent.name));
+      if (table === undefined) continue;
+      const name = formatTable(child.name);
       throw refuseParking(
-        "the target is a function, and keeps nothing",
-        "Let it be onError: stop.",
+        table,
+        `${name} refers to it by a foreign key of the target, which would refuse the rows of a parked one`,
+        "Let it be onError: stop for this table, or drop the foreign key at the target.",
       );
     }
-    const name = formatTable(target.name);
-    const index = plan.tables.findIndex((bound) => formatTable(bound.name) === name);
-    const child = plan.tables.find((bound) => bound.parents.includes(index));
-    if (child === undefined) continue;
-    throw refuseParking(
-      `${formatTable(child.name)} refers to it by a foreign key of the target, which would refuse the rows of a parked one`,
-      "Let it be onError: stop for this table, or drop the foreign key at the target.",
-    );
   }
 }
 

@@ -21,6 +21,15 @@ import type { RelayOptions } from "./options.ts";
 import { Publisher } from "./publisher.ts";
 import { type BatchHistory, Retention } from "./retention.ts";
 
+/** Documents written at the same time: there may be thousands. */
+const AT_A_TIME = 64;
+
+async function inGroups<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  for (let at = 0; at < items.length; at += AT_A_TIME) {
+    await Promise.all(items.slice(at, at + AT_A_TIME).map(work));
+  }
+}
+
 /** What outlives one session with the source. */
 export interface Kept {
   readonly mailbox: Mailbox;
@@ -132,15 +141,15 @@ export class RelayWork {
   /** Readers must find a layout before the first change that names it. */
   async #putSchemas(): Promise<void> {
     const { source, queue, tables } = this.#options;
-    for (const { schema } of tables) {
-      await queue.documents.put(keys.table(source, formatTable(schema.name)), schema);
-    }
+    await inGroups(tables, ({ schema }) =>
+      queue.documents.put(keys.table(source, formatTable(schema.name)), schema),
+    );
     // Last: an applier that comes meanwhile must not take some of the tables for all.
     const names = tables.map(({ schema }) => formatTable(schema.name));
     await queue.documents.put(keys.tables(source), names);
-    for (const layout of this.#layouts) {
-      await queue.documents.put(keys.layout(source, this.#log.timeline, layout.id), layout);
-    }
+    await inGroups(this.#layouts, (layout) =>
+      queue.documents.put(keys.layout(source, this.#log.timeline, layout.id), layout),
+    );
   }
 
   /** Cuts and publishes what there is; true when there was something. */

@@ -166,6 +166,17 @@ class MysqlApplierSession implements ApplierSession {
 
   async #commit(expected: Progress, next: Progress): Promise<void> {
     await this.#checkPins();
+    if (expected.tables !== next.tables) await this.#storeTables(expected, next);
+    const { timeline, position, hash } = next;
+    await this.#session.run(
+      `UPDATE ${PROGRESS} SET timeline = ?, batch = ?, chunk = ?, hash = ?, updated_at = UTC_TIMESTAMP(6)
+       WHERE sync = ?`,
+      [timeline, position.batch, position.chunk, hash, this.#sync],
+    );
+    await this.#session.run("COMMIT");
+  }
+
+  async #storeTables(expected: Progress, next: Progress): Promise<void> {
     const before = new Map(expected.tables.map((table) => [table.table, table]));
     for (const table of next.tables) {
       const known = before.get(table.table);
@@ -178,13 +189,6 @@ class MysqlApplierSession implements ApplierSession {
         gone,
       ]);
     }
-    const { timeline, position, hash } = next;
-    await this.#session.run(
-      `UPDATE ${PROGRESS} SET timeline = ?, batch = ?, chunk = ?, hash = ?, updated_at = UTC_TIMESTAMP(6)
-       WHERE sync = ?`,
-      [timeline, position.batch, position.chunk, hash, this.#sync],
-    );
-    await this.#session.run("COMMIT");
   }
 
   /**

@@ -42,6 +42,8 @@ export async function planTarget(
   return { statements, mappings, tables: bindTables(tables, facts, cascading) };
 }
 
+const MAX_COLUMNS = 1_017;
+
 function refuseSchema(table: TargetTable): ColumnMapping[] {
   return refuseAll(
     table,
@@ -91,6 +93,11 @@ function planNew(
     const chosen = chooseType(column, flavour, roomOf(column));
     lines.push(columnDdl(column, chosen, table.key.includes(column.name)));
     mappings.push(mapping(table, column, chosen.ddl, chosen));
+  }
+  const [first] = mappings;
+  if (first !== undefined && mappings.length > MAX_COLUMNS) {
+    const note = `a table of InnoDB has at most ${MAX_COLUMNS} columns, this one would have ${mappings.length}: leave some out with except`;
+    mappings[0] = { ...first, fidelity: "refused", note };
   }
   lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);
   const statement =
@@ -174,11 +181,12 @@ function bindTables(
   facts: ReadonlyMap<string, TableFacts>,
   cascading: ReadonlySet<string>,
 ): BoundTable[] {
+  const byName = new Map(tables.map((table) => [formatTable(table.name), table]));
   const parentsOf = new Map(
     tables.map((table) => {
       const references = facts.get(table.name.name)?.foreignKeys ?? [];
       const names = new Set(references.map(({ references }) => formatTable(references)));
-      return [table, tables.filter((each) => names.has(formatTable(each.name)))];
+      return [table, [...names].flatMap((name) => byName.get(name) ?? [])];
     }),
   );
   const order: TargetTable[] = [];

@@ -102,7 +102,31 @@ export function goneTriggers(
 
 /** The trigger of that name and its stand-in, as far as they stand. */
 function standingAs(name: string, found: readonly FoundTrigger[]): FoundTrigger[] {
-  return [name, standInName(name)].flatMap((each) => found.find((one) => one.name === each) ?? []);
+  const { byName } = indexOf(found);
+  return [name, standInName(name)].flatMap((each) => byName.get(each) ?? []);
+}
+
+interface TriggerIndex {
+  readonly byName: ReadonlyMap<string, FoundTrigger>;
+  readonly byTable: ReadonlyMap<string, readonly FoundTrigger[]>;
+}
+
+/** Thousands of tables have ten thousands of triggers, and each table is looked up in them. */
+const INDEXES = new WeakMap<readonly FoundTrigger[], TriggerIndex>();
+
+function indexOf(found: readonly FoundTrigger[]): TriggerIndex {
+  let index = INDEXES.get(found);
+  if (index === undefined) {
+    const byTable = new Map<string, FoundTrigger[]>();
+    for (const trigger of found) {
+      const triggers = byTable.get(trigger.table);
+      if (triggers === undefined) byTable.set(trigger.table, [trigger]);
+      else triggers.push(trigger);
+    }
+    index = { byName: new Map(found.map((trigger) => [trigger.name, trigger])), byTable };
+    INDEXES.set(found, index);
+  }
+  return index;
 }
 
 function whatStands(
@@ -160,9 +184,8 @@ function lastInOrder(table: string, event: CascadeEvent, found: readonly FoundTr
 }
 
 function othersOf(table: string, when: string, found: readonly FoundTrigger[]): FoundTrigger[] {
-  return found.filter(
-    (each) => each.table === table && `${each.timing} ${each.event}` === when && !isOurs(each.name),
-  );
+  const triggers = indexOf(found).byTable.get(table) ?? [];
+  return triggers.filter((each) => `${each.timing} ${each.event}` === when && !isOurs(each.name));
 }
 
 /**

@@ -108,6 +108,7 @@ export async function prepareCaptures(
     [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
   );
   let nextId = Math.max(0, ...layouts.keys()) + 1;
+  const newest = newestLayouts([...layouts.values()]);
   return mapInOrder(tables, async (table) => {
     const target = foundTable(found, table);
     const capture = prepareCapture(table, target, {
@@ -122,7 +123,8 @@ export async function prepareCaptures(
     if (capture.isNewLayout) nextId++;
     const now = { oid: target.oid, state: states.get(target.oid) };
     const choice = shapes.get(target.oid) as ShapeChoice;
-    const broken = whatBroke(table.schema.name, [...layouts.values()], { ...now, choice });
+    const last = newest(target.oid, table.schema.name);
+    const broken = whatBroke(last, { ...now, choice });
     const partitions = await partitionStatements(connection, capture.spec);
     return { ...capture, triggers: [...capture.triggers, ...partitions], broken };
   });
@@ -134,23 +136,30 @@ async function mapInOrder<T, R>(items: readonly T[], work: (item: T) => Promise<
   return results;
 }
 
+/** The newest layout of the table with this oid, or of this name. */
+function newestLayouts(
+  layouts: readonly StoredLayout[],
+): (oid: string, name: TableName) => StoredLayout | undefined {
+  const byOid = new Map(layouts.map((layout, index) => [layout.oid, index]));
+  const byName = new Map(layouts.map((layout, index) => [tableKey(layout.table), index]));
+  return (oid, name) => {
+    const index = Math.max(byOid.get(oid) ?? -1, byName.get(tableKey(name)) ?? -1);
+    return layouts[index];
+  };
+}
+
 /**
  * A table that was captured, and now lacks a trigger or is another table of the same name, has let
  * changes go by. Gives what is wrong; null when nothing is.
  */
 function whatBroke(
-  name: TableName,
-  layouts: readonly StoredLayout[],
+  last: StoredLayout | undefined,
   now: {
     readonly oid: string;
     readonly state: TableState | undefined;
     readonly choice: ShapeChoice;
   },
 ): Broken | null {
-  const key = tableKey(name);
-  const last = layouts
-    .filter(({ oid, table }) => oid === now.oid || tableKey(table) === key)
-    .at(-1);
   if (last === undefined || last.retired) return null;
   if (last.oid !== now.oid) return gone("the table was dropped and made anew");
   for (const trigger of triggerNames(last.shape)) {

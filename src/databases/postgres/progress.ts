@@ -77,6 +77,7 @@ export function changedTables(
   before: Progress,
   next: Progress,
 ): { readonly put: readonly TableProgress[]; readonly drop: readonly string[] } {
+  if (before.tables === next.tables) return { put: [], drop: [] };
   const known = new Map(before.tables.map((table) => [table.table, table]));
   const named = new Set(next.tables.map((table) => table.table));
   return {

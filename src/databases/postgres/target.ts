@@ -124,6 +124,8 @@ export class PostgresTarget implements Target {
   }
 }
 
+const MAX_COLUMNS = 1_600;
+
 interface PlannedTable {
   readonly statements: readonly string[];
   readonly mappings: readonly ColumnMapping[];
@@ -158,6 +160,14 @@ function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTab
     const { nativeType, ...rest } = createdType(column, (name) => known.has(name));
     return mapping(table, column, nativeType, isMixedKey(table, column) ? MIXED_KEY : rest);
   });
+  const [first] = mappings;
+  if (first !== undefined && table.columns.length > MAX_COLUMNS) {
+    const note = `a table of PostgreSQL has at most ${MAX_COLUMNS} columns, this one would have ${table.columns.length}: leave some out with except`;
+    return {
+      statements: [],
+      mappings: [{ ...first, fidelity: "refused", note }, ...mappings.slice(1)],
+    };
+  }
   const columns = table.columns.map((column, i) => {
     const notNull = column.nullable && !table.key.includes(column.name) ? "" : " NOT NULL";
     return `  ${quoteIdentifier(column.name)} ${mappings[i]?.targetType}${notNull}`;

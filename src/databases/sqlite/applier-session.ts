@@ -48,7 +48,7 @@ export class SqliteApplierSession implements ApplierSession {
     connection.db.exec(`PRAGMA foreign_keys = ${enforcing ? "ON" : "OFF"}`);
     await connection.begin();
     try {
-      const now = loadProgress(connection, this.#sync);
+      const now = loadPlace(connection, this.#sync);
       if (!samePlace(now, expected)) {
         throw new TidemarkError(
           "TM-APPLY-FENCED",
@@ -209,19 +209,27 @@ function isUndoable(error: unknown): boolean {
   return primary !== 7 && primary !== 10 && primary !== 13;
 }
 
-function loadProgress(connection: Connection, sync: string): Progress {
+type Place = Omit<Progress, "tables">;
+
+function loadPlace(connection: Connection, sync: string): Place {
   const row = connection.row<{ timeline: string; batch: bigint; chunk: bigint; hash: string }>(
     "SELECT timeline, batch, chunk, hash FROM tidemark_progress WHERE sync = ?",
-    sync,
-  );
-  const tables = connection.rows<{ table_name: string } & Omit<TableProgress, "table">>(
-    "SELECT table_name, state, cursor, copy FROM tidemark_progress_tables WHERE sync = ? ORDER BY table_name",
     sync,
   );
   return {
     timeline: row?.timeline ?? "",
     position: { batch: Number(row?.batch ?? 0n), chunk: Number(row?.chunk ?? 0n) },
     hash: row?.hash ?? "",
+  };
+}
+
+function loadProgress(connection: Connection, sync: string): Progress {
+  const tables = connection.rows<{ table_name: string } & Omit<TableProgress, "table">>(
+    "SELECT table_name, state, cursor, copy FROM tidemark_progress_tables WHERE sync = ? ORDER BY table_name",
+    sync,
+  );
+  return {
+    ...loadPlace(connection, sync),
     tables: tables.map(({ table_name: table, state, cursor, copy }) => ({
       table,
       state,
@@ -231,7 +239,7 @@ function loadProgress(connection: Connection, sync: string): Progress {
   };
 }
 
-function samePlace(a: Progress, b: Progress): boolean {
+function samePlace(a: Place, b: Place): boolean {
   return (
     a.timeline === b.timeline &&
     a.position.batch === b.position.batch &&
@@ -256,6 +264,7 @@ function storeProgress(
     BigInt(next.position.chunk),
     next.hash,
   );
+  if (before.tables === next.tables) return;
   const old = new Map(before.tables.map((entry) => [entry.table, entry]));
   for (const entry of next.tables) {
     const known = old.get(entry.table);

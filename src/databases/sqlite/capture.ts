@@ -4,9 +4,10 @@ import { formatTable } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { isSchemaMismatch } from "./errors.ts";
 import { type KeyColumn, readTable, type TableFacts } from "./facts.ts";
-import { quoteName, quoteText, sameName } from "./identifiers.ts";
+import { quoteName, sameName } from "./identifiers.ts";
 import type { Definition } from "./layouts.ts";
 import { LOG, logWidth } from "./ours.ts";
+import { ignoringTrigger } from "./standing-triggers.ts";
 
 /**
  * The triggers of a captured table.
@@ -50,21 +51,6 @@ export function shapeOf(connection: Connection, table: CaptureTable): CaptureSha
   });
   for (const filter of table.filters) checkFilter(connection, facts, filter);
   return { facts, columns, filters: table.filters, onlyColumns: areEnough(facts, columns, table) };
-}
-
-/**
- * RAISE(IGNORE) in an AFTER trigger ends all triggers of a row that have not fired yet, ours among
- * them, and the row stays written.
- */
-export function ignoringTrigger(connection: Connection, table: string): string | null {
-  const triggers = connection.rows<{ name: string; sql: string }>(
-    "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
-    table,
-  );
-  const found = triggers.find(
-    ({ sql }) => /\bAFTER\b/i.test(sql) && /RAISE\s*\(\s*IGNORE\s*\)/i.test(sql),
-  );
-  return found?.name ?? null;
 }
 
 function refuseIgnoring(connection: Connection, facts: TableFacts): void {
@@ -304,24 +290,33 @@ export function filterText(filters: readonly string[]): string {
   return filters.map((filter) => `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`).join(" || ");
 }
 
-/** Statements that widen the log for a table. */
+/** SQLITE_MAX_COLUMN, of a table and of a result. */
+export const MAX_COLUMNS = 2_000;
+/** Those of the log that hold no value: see SOURCE_TABLES. */
+const OWN_COLUMNS = 6;
+
+/** Statements that widen the log for tables. Throws TM-TABLE-UNSUPPORTED. */
 export function widenLog(connection: Connection, shapes: readonly CaptureShape[]): string[] {
   const width = logWidth(connection);
   const keys = Math.max(0, ...shapes.map((shape) => shape.facts.key.length));
   const values = Math.max(0, ...shapes.map((shape) => shape.columns.length));
+  const [keyWidth, valueWidth] = [Math.max(keys, width.keys), Math.max(values, width.values)];
+  if (OWN_COLUMNS + keyWidth + valueWidth > MAX_COLUMNS) throw tooWide(shapes, keyWidth);
   const names: string[] = [];
   for (let i = width.keys + 1; i <= keys; i++) names.push(`k${i}`);
   for (let i = width.values + 1; i <= values; i++) names.push(`c${i}`);
   return names.map((name) => `ALTER TABLE ${LOG} ADD COLUMN ${name}`);
 }
 
-/** Name to text of our triggers that stand on a table. */
-export function standingTriggers(connection: Connection, table: string): Map<string, string> {
-  const rows = connection.rows<{ name: string; sql: string }>(
-    `SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name LIKE ${quoteText("tidemark\\_%")} ESCAPE '\\'`,
-    table,
+function tooWide(shapes: readonly CaptureShape[], keyWidth: number): TidemarkError {
+  const widest = shapes.reduce((a, b) => (b.columns.length > a.columns.length ? b : a));
+  const most = MAX_COLUMNS - OWN_COLUMNS - keyWidth;
+  const table = widest.facts.name;
+  return new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `${table} has ${widest.columns.length} columns to be captured; the change log, a table of SQLite too, has room for ${most}.`,
+    { fix: "Leave some out with `except`.", details: { table } },
   );
-  return new Map(rows.map((row) => [row.name, row.sql]));
 }
 
 /** The layout of a captured table. */

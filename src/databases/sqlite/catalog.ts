@@ -27,15 +27,24 @@ export class SqliteCatalog implements Catalog {
   }
 
   async uninstall(): Promise<void> {
-    await this.#connection.write(() => {
-      for (const sql of uninstallStatements(this.#connection)) this.#connection.db.exec(sql);
-    });
+    const connection = this.#connection;
+    for (let left = true; left; ) {
+      // Nobody else can write meanwhile; and triggers come first, so that no write meets a missing log.
+      await connection.write(() => {
+        const statements = uninstallStatements(connection);
+        for (const sql of statements.slice(0, STATEMENTS_AT_A_TIME)) connection.db.exec(sql);
+        left = statements.length > STATEMENTS_AT_A_TIME;
+      });
+    }
   }
 
   close(): Promise<void> {
     return this.#connection.close();
   }
 }
+
+/** Of thousands of triggers each takes milliseconds to drop. */
+const STATEMENTS_AT_A_TIME = 200;
 
 function listTables(connection: Connection): TableName[] {
   return connection

@@ -5,17 +5,20 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import { SqliteBatches } from "./batches.ts";
-import { layoutOf, shapeOf, standingTriggers, triggersOf, widenLog } from "./capture.ts";
+import { type CaptureShape, layoutOf, shapeOf, triggersOf, widenLog } from "./capture.ts";
 import type { Connection } from "./connection.ts";
 import { checkCapture, Guard } from "./guard.ts";
-import { quoteName, sameName } from "./identifiers.ts";
+import { foldName, quoteName } from "./identifiers.ts";
 import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { standingTriggers } from "./standing-triggers.ts";
 import { Watcher } from "./watcher.ts";
 
 /** Rows whose size is taken for the average. */
 const SAMPLE_ROWS = 200;
+/** Captured in one transaction, in which nobody else can write: of thousands of tables each trigger takes milliseconds. */
+const TABLES_AT_A_TIME = 50;
 
 export class SqliteChangeLog implements ChangeLog {
   readonly timeline: string;
@@ -49,11 +52,14 @@ export class SqliteChangeLog implements ChangeLog {
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
     // The write lock is given when every writer before us has ended, and a writer after us sees
     // the triggers: nobody is left who could have written uncaptured.
-    return this.#connection.write(() => {
-      for (const table of tables) captureTable(this.#connection, this.#layouts, table);
-      this.#guard.watch(tables.map(({ schema }) => schema.name.name));
-      return this.#layouts.all();
-    });
+    for (let at = 0; at < tables.length; at += TABLES_AT_A_TIME) {
+      const group = tables.slice(at, at + TABLES_AT_A_TIME);
+      await this.#connection.write(() => {
+        captureTables(this.#connection, this.#layouts, group);
+        this.#guard.watch(group.map(({ schema }) => schema.name.name));
+      });
+    }
+    return this.#connection.read(() => this.#layouts.all());
   }
 
   waitForChanges(signal: AbortSignal): Promise<void> {
@@ -89,11 +95,12 @@ export class SqliteChangeLog implements ChangeLog {
   #averageBytes(): number {
     const columns = this.#connection
       .rows<{ name: string }>("SELECT name FROM pragma_table_info(?)", LOG)
-      .map(({ name }) => `coalesce(length(CAST(${name} AS BLOB)), 0) + 1`);
-    const average = this.#connection.value(
-      `SELECT avg(${columns.join(" + ")}) FROM (SELECT * FROM ${LOG} ORDER BY id DESC LIMIT ${SAMPLE_ROWS})`,
+      .map(({ name }) => `avg(coalesce(length(CAST(${name} AS BLOB)), 0) + 1)`);
+    // Not as one sum: an expression may be 1,000 deep, and the log may have 2,000 columns.
+    const averages = this.#connection.row<Record<string, number | null>>(
+      `SELECT ${columns.map((sql, i) => `${sql} AS a${i}`).join(", ")} FROM (SELECT * FROM ${LOG} ORDER BY id DESC LIMIT ${SAMPLE_ROWS})`,
     );
-    return Number(average ?? 0);
+    return Object.values(averages ?? {}).reduce<number>((sum, each) => sum + (each ?? 0), 0);
   }
 }
 
@@ -162,54 +169,82 @@ function inodeOf(path: string): string | null {
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
 }
 
-/** Installs or alters the capture of one table; within a write transaction. */
-function captureTable(connection: Connection, layouts: Layouts, table: CaptureTable): void {
-  const { current, wanted, statements } = planTable(connection, layouts, table);
-  if (current !== undefined && statements.length === 0) return;
-  const shape = shapeOf(connection, table);
-  const layout = layouts.add(wanted, shape.onlyColumns);
-  for (const name of standingTriggers(connection, shape.facts.name).keys()) {
-    connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
+/**
+ * Installs or alters the capture of tables; within a write transaction. All is looked at before anything
+ * is changed: each change of the schema makes the next look at it read the whole of it.
+ */
+function captureTables(
+  connection: Connection,
+  layouts: Layouts,
+  tables: readonly CaptureTable[],
+): void {
+  const plans = planTables(connection, layouts, tables).filter(
+    ({ current, statements }) => current === undefined || statements.length > 0,
+  );
+  const standing = plans.flatMap(({ shape }) => [
+    ...standingTriggers(connection, shape.facts.name).keys(),
+  ]);
+  for (const name of standing) connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
+  const shapes = plans.map(({ shape }) => shape);
+  if (shapes.length > 0) {
+    for (const sql of widenLog(connection, shapes)) connection.db.exec(sql);
   }
-  for (const sql of widenLog(connection, [shape])) connection.db.exec(sql);
-  for (const { sql } of triggersOf(shape, layout)) connection.db.exec(sql);
+  for (const { shape, wanted } of plans) {
+    const layout = layouts.add(wanted, shape.onlyColumns);
+    for (const { sql } of triggersOf(shape, layout)) connection.db.exec(sql);
+  }
 }
 
 export interface TablePlan {
+  readonly shape: CaptureShape;
   readonly current: InstalledLayout | undefined;
   readonly wanted: Definition;
   /** As they would be run; empty when capture stands as asked. */
   readonly statements: readonly string[];
 }
 
+/** See {@link planTable}. `layouts`: null when nothing is installed. */
+export function planTables(
+  connection: Connection,
+  layouts: Layouts | null,
+  tables: readonly CaptureTable[],
+): readonly TablePlan[] {
+  const current = layouts?.current() ?? [];
+  const installed: Installed = {
+    current: new Map(current.map((layout) => [foldName(layout.table.name), layout])),
+    nextId: Math.max(0, ...(layouts?.all() ?? []).map(({ id }) => id)) + 1,
+  };
+  return tables.map((table) => planTable(connection, installed, table));
+}
+
+interface Installed {
+  /** By table. */
+  readonly current: ReadonlyMap<string, InstalledLayout>;
+  readonly nextId: number;
+}
+
 /**
  * What capture of a table still needs. Throws TM-CAPTURE-BROKEN when it was installed and no longer
  * stands: installing it again in silence would hide the changes that went by.
  */
-export function planTable(
-  connection: Connection,
-  layouts: Layouts | null,
-  table: CaptureTable,
-): TablePlan {
+function planTable(connection: Connection, installed: Installed, table: CaptureTable): TablePlan {
   const shape = shapeOf(connection, table);
   const wanted = layoutOf(table, shape);
-  const current = layouts
-    ?.current()
-    .find((layout) => sameName(layout.table.name, shape.facts.name));
+  const current = installed.current.get(foldName(shape.facts.name));
   const standing = standingTriggers(connection, shape.facts.name);
   if (current !== undefined && standsStill(connection, current)) {
     const { id, onlyColumns, ...definition } = current;
     if (JSON.stringify(definition) === JSON.stringify(wanted)) {
-      return { current, wanted, statements: checkCapture(connection, current) };
+      return { shape, current, wanted, statements: checkCapture(connection, current) };
     }
   }
-  const next = layouts === null ? 1 : Math.max(0, ...layouts.all().map(({ id }) => id)) + 1;
   return {
+    shape,
     current,
     wanted,
     statements: [
       ...[...standing.keys()].map((name) => `DROP TRIGGER ${quoteName(name)}`),
-      ...triggersOf(shape, next).map(({ sql }) => sql),
+      ...triggersOf(shape, installed.nextId).map(({ sql }) => sql),
     ],
   };
 }

@@ -62,10 +62,7 @@ export function readTable(connection: Connection, name: string): TableFacts | nu
     type: TableFacts["kind"];
     wr: bigint;
     strict: bigint;
-  }>(
-    "SELECT name, type, wr, strict FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE",
-    name,
-  );
+  }>("SELECT name, type, wr, strict FROM pragma_table_list(?) WHERE schema = 'main'", name);
   if (found === undefined) return null;
   // Not looked into: the module of a virtual table may be one that only its application has.
   if (found.type !== "table") return { ...NOTHING, name: found.name, kind: found.type };

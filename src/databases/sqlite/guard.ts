@@ -1,16 +1,10 @@
 import { TidemarkError } from "../../core/errors.ts";
-import {
-  type CaptureShape,
-  ignoringTrigger,
-  standingTriggers,
-  type Trigger,
-  triggerNames,
-  triggersOf,
-} from "./capture.ts";
+import { type CaptureShape, type Trigger, triggerNames, triggersOf } from "./capture.ts";
 import type { Connection } from "./connection.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
 import type { InstalledLayout, Layouts } from "./layouts.ts";
+import { ignoringTrigger, standingTriggers } from "./standing-triggers.ts";
 
 /**
  * Watches that capture stands as it was installed. Costs one pragma per cut: SQLite counts every

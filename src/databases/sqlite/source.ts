@@ -6,8 +6,8 @@ import type {
   Source,
   SourceCapabilities,
 } from "../../core/source.ts";
-import { shapeOf, widenLog } from "./capture.ts";
-import { planTable, SqliteChangeLog } from "./change-log.ts";
+import { widenLog } from "./capture.ts";
+import { planTables, SqliteChangeLog } from "./change-log.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
 import { Layouts } from "./layouts.ts";
@@ -38,11 +38,10 @@ export class SqliteSource implements Source {
     const connection = this.#connection;
     return connection.read(() => {
       const ours = missingObjects(connection, SOURCE_TABLES);
-      const shapes = tables.map((table) => shapeOf(connection, table));
       const installed = ours.length === 0 ? new Layouts(connection) : null;
-      const triggers = tables.flatMap(
-        (table) => planTable(connection, installed, table).statements,
-      );
+      const plans = planTables(connection, installed, tables);
+      const shapes = plans.map(({ shape }) => shape);
+      const triggers = plans.flatMap(({ statements }) => statements);
       return {
         statements: [...ours, ...widenLog(connection, shapes), ...triggers],
         notes: shapes.map(

@@ -14,7 +14,7 @@ import { SqliteApplierSession } from "./applier-session.ts";
 import { Connection, parseUrl } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { readTable, type TableFacts } from "./facts.ts";
-import { foldName, quoteName, sameName } from "./identifiers.ts";
+import { foldName, quoteName } from "./identifiers.ts";
 import { takeLease } from "./lease.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
@@ -47,9 +47,12 @@ export class SqliteTarget implements Target {
     return connection.read(() => {
       const statements = missingObjects(connection, TARGET_TABLES);
       const mappings: ColumnMapping[] = [];
-      for (const table of tables) {
-        const facts = readTable(connection, table.name.name);
-        const problem = nameProblem(table, tables);
+      const standing = new Map(
+        tables.map((table) => [table, readTable(connection, table.name.name)]),
+      );
+      const byName = Map.groupBy(tables, ({ name }) => foldName(name.name));
+      for (const [table, facts] of standing) {
+        const problem = nameProblem(table, byName);
         if (problem !== null) {
           mappings.push(...refuseAll(table, problem));
         } else if (facts === null && !isOurs(table.name.name)) {
@@ -57,7 +60,7 @@ export class SqliteTarget implements Target {
           mappings.push(...mapNew(table));
         } else mappings.push(...planStanding(table, facts));
       }
-      return { statements, mappings, tables: inOrder(connection, tables) };
+      return { statements, mappings, tables: inOrder(connection, standing) };
     });
   }
 
@@ -110,16 +113,19 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
 }
 
 /** Names that SQLite takes for one, since it compares them without regard to the case of ASCII letters. */
-function nameProblem(table: TargetTable, tables: readonly TargetTable[]): string | null {
-  const same = tables.filter(({ name }) => sameName(name.name, table.name.name));
+function nameProblem(
+  table: TargetTable,
+  byName: ReadonlyMap<string, readonly TargetTable[]>,
+): string | null {
+  const same = byName.get(foldName(table.name.name)) ?? [];
   if (same.length > 1) {
     return `SQLite takes ${same.map(({ name }) => name.name).join(" and ")} for one: use \`as\``;
   }
-  const columns = table.columns.map(({ name }) => name);
-  const twin = columns.find((name, i) => columns.findIndex((each) => sameName(each, name)) < i);
-  return twin === undefined
+  const columns = table.columns.map(({ name }) => foldName(name));
+  const twin = columns.findIndex((name, i) => columns.indexOf(name) < i);
+  return twin === -1
     ? null
-    : `SQLite takes ${twin} for a column of the same name in other letters: use \`rename\``;
+    : `SQLite takes ${table.columns[twin]?.name} for a column of the same name in other letters: use \`rename\``;
 }
 
 function planStanding(table: TargetTable, facts: TableFacts | null): ColumnMapping[] {
@@ -149,13 +155,16 @@ function planStanding(table: TargetTable, facts: TableFacts | null): ColumnMappi
 }
 
 /** Parents before children. Tables that refer to each other in a circle stand in the order asked. */
-function inOrder(connection: Connection, tables: readonly TargetTable[]): BoundTable[] {
+function inOrder(
+  connection: Connection,
+  standing: ReadonlyMap<TargetTable, TableFacts | null>,
+): BoundTable[] {
+  const tables = [...standing.keys()];
+  const byName = new Map(tables.map((table) => [foldName(table.name.name), table]));
   const parentsOf = (table: TargetTable) => {
-    const keys = readTable(connection, table.name.name)?.foreignKeys ?? [];
-    return tables.filter(
-      (other) =>
-        other !== table && keys.some((key) => sameName(key.references.name, other.name.name)),
-    );
+    const keys = standing.get(table)?.foreignKeys ?? [];
+    const parents = keys.flatMap(({ references }) => byName.get(foldName(references.name)) ?? []);
+    return [...new Set(parents)].filter((other) => other !== table);
   };
   const ordered: TargetTable[] = [];
   const visiting = new Set<TargetTable>();
@@ -166,13 +175,14 @@ function inOrder(connection: Connection, tables: readonly TargetTable[]): BoundT
     ordered.push(table);
   };
   for (const table of tables) visit(table);
-  const cascading = cascadingTables(connection);
+  const cascading = new Set(cascadingTables(connection).map(foldName));
+  const places = new Map(ordered.map((table, index) => [table, index]));
   return ordered.map((table) => ({
     name: table.name,
     columns: table.columns.map(({ name, type }) => ({ name, type })),
     key: table.key.map((name) => indexOf(table, name)),
-    parents: parentsOf(table).map((parent) => ordered.indexOf(parent)),
-    cascades: cascading.some((name) => sameName(name, table.name.name)),
+    parents: parentsOf(table).map((parent) => places.get(parent) ?? -1),
+    cascades: cascading.has(foldName(table.name.name)),
   }));
 }
 
