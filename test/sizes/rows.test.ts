@@ -1,0 +1,90 @@
+// A row as large as memory lets it be: it passes, within a known multiple of its size, or is named.
+import { describe, expect, test } from "vitest";
+import { measured, report, sized } from "../support/large.ts";
+import { available, type TestPair, title } from "../support/pairs.ts";
+import { dialectOf } from "../support/sql-client.ts";
+import { TestBed } from "../support/test-bed.ts";
+import { TwoProcesses } from "../support/two-processes.ts";
+
+const MEGABYTES = sized(5, 100);
+const PATIENCE_MS = 280_000;
+/** What a process may need: a part that is always there, and so many times the row (docs/reference/limits.md). */
+const ALWAYS_MEGABYTES = 256;
+const TIMES_THE_ROW = 18;
+
+const PAIRS: readonly TestPair[] = [
+  { source: "sqlite", target: "sqlite", queue: "embedded" },
+  { source: "postgres", target: "postgres", queue: "nats" },
+  { source: "mariadb", target: "mariadb", queue: "embedded" },
+];
+
+const BLOB = { postgres: "bytea", mariadb: "longblob", sqlite: "blob" } as const;
+const TEXT = { postgres: "text", mariadb: "longtext", sqlite: "text" } as const;
+
+describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (name, pair) => {
+  test.skipIf(!available(pair))(
+    `text and bytes of ${MEGABYTES} MB, copied and changed`,
+    async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      const dialect = dialectOf(pair.source);
+      if (dialect === "mariadb") {
+        await source.run("SET GLOBAL max_allowed_packet = 1073741824");
+        await bed.dropSql("source");
+      }
+      const sql = await bed.sql("source");
+      await sql.run(
+        `CREATE TABLE large (id int NOT NULL PRIMARY KEY, t ${TEXT[dialect]}, b ${BLOB[dialect]})`,
+      );
+      const [quarter, size] = [MEGABYTES * 1024 * 256, MEGABYTES * 1024 * 1024];
+      // Five bytes, a backslash among them, which some statements and formats write as two.
+      const [part, times] = [
+        { postgres: "ab\\é", mariadb: "ab\\\\é", sqlite: "" }[dialect],
+        size / 5,
+      ];
+      const text =
+        dialect === "sqlite"
+          ? `printf('%.*c', ${size}, 'x')`
+          : `repeat('${part}', ${Math.floor(times)})`;
+      const bytes = {
+        postgres: `decode(repeat('00ff5c0a', ${quarter}), 'hex')`,
+        mariadb: `unhex(repeat('00ff5c0a', ${quarter}))`,
+        sqlite: `zeroblob(${size})`,
+      }[dialect];
+      await sql.run(`INSERT INTO large VALUES (1, 'small', NULL), (2, ${text}, NULL)`);
+      const definition = bed.define([{ from: "source", to: "target", tables: ["large"] }]);
+      await using pipeline = await TwoProcesses.start(bed.folder, definition);
+      await measured(`${name}: text copied`, () => pipeline.waitFor(PATIENCE_MS));
+      await sql.run(`INSERT INTO large VALUES (3, NULL, ${bytes})`);
+      await measured(`${name}: bytes applied`, () => pipeline.waitFor(PATIENCE_MS));
+      await sql.run("UPDATE large SET t = 'small again' WHERE id = 2");
+      await pipeline.waitFor(PATIENCE_MS);
+      for (const role of ["relay", "applier"] as const) {
+        const peak = pipeline.peakMegabytes(role);
+        report(`${name}: ${role}: ${peak} MB`);
+        expect(peak).toBeLessThan(ALWAYS_MEGABYTES + TIMES_THE_ROW * MEGABYTES);
+      }
+      const digest = dialect === "sqlite" ? "length(b)" : "md5(b)";
+      const found = `SELECT id, length(t) AS t, ${digest} AS b FROM large ORDER BY id`;
+      expect(await (await bed.sql("target")).rows(found)).toEqual(await sql.rows(found));
+    },
+    PATIENCE_MS,
+  );
+});
+
+test("a row larger than the queue may be is named, not waited for", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  const source = await bed.sql("source");
+  await source.run("CREATE TABLE large (id int NOT NULL PRIMARY KEY, t text)");
+  const definition = bed.define([{ from: "source", to: "target", tables: ["large"] }]);
+  const bounded = {
+    ...definition,
+    queue: { ...definition.queue, maxStreamBytes: 2 * 1024 * 1024 },
+  };
+  const pipeline = await bed.start(bounded);
+  await source.run("INSERT INTO large VALUES (1, printf('%.*c', 3000000, 'x'))");
+  await expect(pipeline.finished).rejects.toMatchObject({
+    code: "TM-QUEUE-LIMIT",
+    fix: expect.stringContaining("maxSize"),
+  });
+});

@@ -1,0 +1,83 @@
+// Thousands of tables in one source: set up, followed, idle and removed in bearable time.
+import { describe, expect, test } from "vitest";
+import { silentLogger } from "../../src/core/log.ts";
+import { makePlan } from "../../src/pipeline/plan.ts";
+import { uninstall } from "../../src/pipeline/uninstall.ts";
+import { LARGE, measured, report, sized } from "../support/large.ts";
+import { available, type TestPair, title } from "../support/pairs.ts";
+import type { SqlClient } from "../support/sql-client.ts";
+import { TestBed } from "../support/test-bed.ts";
+import { inventory } from "../support/test-tables.ts";
+
+const TABLES = sized(40, 5_000);
+const PATIENCE_MS = sized(120_000, 280_000);
+const IDLE_MS = sized(1_000, 3_000);
+/** Statements of an idle pipeline in that time, however many tables there are. */
+const IDLE_STATEMENTS = sized(100, 200);
+
+const PAIRS: readonly TestPair[] = [
+  { source: "sqlite", target: "sqlite", queue: "embedded" },
+  { source: "postgres", target: "postgres", queue: "nats" },
+  { source: "mariadb", target: "mariadb", queue: "embedded" },
+];
+
+describe.each(PAIRS.map((pair) => [title(pair), pair] as const))(
+  "%s",
+  (name, pair) => {
+    test.skipIf(!available(pair))(`${TABLES} tables`, async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      for (let i = 0; i < TABLES; i++) {
+        await source.run(`CREATE TABLE t${i} (id int NOT NULL PRIMARY KEY, note varchar(50))`);
+      }
+      await source.run("INSERT INTO t7 VALUES (1, 'before')");
+      const things = async () =>
+        (await inventory(source)).filter((thing) => thing !== "table sqlite_sequence");
+      const before = await things();
+      const definition = bed.define([{ from: "source", to: "target", tables: ["*"] }]);
+      const plan = await measured(`${name}: plan`, () => makePlan(definition, silentLogger));
+      expect(plan.mappings).toHaveLength(TABLES * 2);
+      const pipeline = await measured(`${name}: set up`, () => bed.start(definition));
+      await measured(`${name}: copy`, () => pipeline.waitFor({ timeoutMs: PATIENCE_MS }));
+      const target = await bed.sql("target");
+      for (const i of [3, 7, TABLES - 1]) {
+        await source.run(`INSERT INTO t${i} VALUES (2, 'after')`);
+      }
+      await measured(`${name}: changes`, () => pipeline.waitFor({ timeoutMs: PATIENCE_MS }));
+      expect(await target.rows("SELECT id, note FROM t7 ORDER BY id")).toEqual([
+        { id: "1", note: "before" },
+        { id: "2", note: "after" },
+      ]);
+      expect(await target.rows(`SELECT id FROM t${TABLES - 1}`)).toEqual([{ id: "2" }]);
+
+      const statements = await counterOf(source);
+      const from = [await statements(), process.cpuUsage()] as const;
+      await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+      const { user, system } = process.cpuUsage(from[1]);
+      const made = (await statements()) - from[0];
+      report(
+        `${name}: idle: ${made} statements, ${(user + system) / 1000} ms of CPU in ${IDLE_MS} ms`,
+      );
+      expect(made).toBeLessThan(IDLE_STATEMENTS);
+
+      await bed.stop(pipeline);
+      const again = await measured(`${name}: started again`, () => bed.start(definition));
+      await source.run("INSERT INTO t5 VALUES (1, 'again')");
+      await again.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.stop(again);
+      await measured(`${name}: uninstall`, () => uninstall(definition, silentLogger));
+      expect(await things()).toEqual(before);
+    });
+  },
+  LARGE ? 300_000 : undefined,
+);
+
+/** How many statements the server has been given, by anybody. */
+async function counterOf(sql: SqlClient): Promise<() => Promise<number>> {
+  if (sql.dialect === "sqlite") return async () => 0;
+  const query =
+    sql.dialect === "postgres"
+      ? "SELECT xact_commit AS n FROM pg_stat_database WHERE datname = current_database()"
+      : "SELECT variable_value AS n FROM information_schema.global_status WHERE variable_name = 'QUESTIONS'";
+  return async () => Number((await sql.rows(query))[0]?.n);
+}

@@ -1,0 +1,54 @@
+// A relay and an applier as processes of their own, whose memory can be looked at one by one.
+import { readFileSync } from "node:fs";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import type { Queue } from "../../src/core/queue.ts";
+import { openQueue } from "../../src/pipeline/queue.ts";
+import { waitForSync } from "../../src/pipeline/wait.ts";
+import { PipelineProcess, writeConfig } from "./pipeline-process.ts";
+
+const ROLES = ["relay", "applier"] as const;
+export type Role = (typeof ROLES)[number];
+
+export class TwoProcesses implements AsyncDisposable {
+  readonly #processes: ReadonlyMap<Role, PipelineProcess>;
+  readonly #definition: PipelineDefinition;
+  readonly #queue: Queue;
+
+  static async start(folder: string, definition: PipelineDefinition): Promise<TwoProcesses> {
+    const config = writeConfig(folder, definition);
+    const processes = new Map(
+      ROLES.map((role) => [role, PipelineProcess.start(config, ["--role", role])]),
+    );
+    return new TwoProcesses(processes, definition, await openQueue(definition.queue, silentLogger));
+  }
+
+  private constructor(
+    processes: ReadonlyMap<Role, PipelineProcess>,
+    definition: PipelineDefinition,
+    queue: Queue,
+  ) {
+    this.#processes = processes;
+    this.#definition = definition;
+    this.#queue = queue;
+  }
+
+  waitFor(timeoutMs: number): Promise<void> {
+    return waitForSync(this.#definition, this.#queue, { timeoutMs });
+  }
+
+  /** The most memory that either has had since it began, in megabytes; 0 where the system does not tell. */
+  peakMegabytes(role: Role): number {
+    try {
+      const status = readFileSync(`/proc/${this.#processes.get(role)?.pid}/status`, "utf8");
+      return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024);
+    } catch {
+      return 0;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const process of this.#processes.values()) await process.kill();
+    await this.#queue.close();
+  }
+}
