@@ -201,3 +201,16 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     },
   );
 });
+
+it.skipIf(!available("mariadb"))("refuses a geometry in the key of a table", async () => {
+  await using bed = await openBed("mariadb");
+  await bed.admin.query(
+    `CREATE TABLE places (id INT, at POINT NOT NULL, PRIMARY KEY (id, at));
+     CREATE TABLE named (id INT PRIMARY KEY, at POINT NOT NULL)`,
+  );
+  await expect(bed.capture("places")).rejects.toMatchObject({
+    code: "TM-TABLE-UNSUPPORTED",
+    message: expect.stringContaining("at, a point"),
+  });
+  await bed.capture("named");
+});

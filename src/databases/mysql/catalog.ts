@@ -5,7 +5,7 @@ import { formatTable } from "../../core/table.ts";
 import type { Cell, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
-import { type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
+import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
 
 export class MysqlCatalog implements Catalog {
   readonly #session: Session;
@@ -292,9 +292,14 @@ async function loadForeignKeys(
 
 function schemaOf(name: TableName, facts: TableFacts): TableSchema {
   const key = keyIndex(facts);
+  const columns = facts.columns.map((column) => columnSchema(column, formatTable(name)));
+  checkKey(
+    name,
+    columns.filter((column) => key?.columns.includes(column.name)),
+  );
   return {
     name,
-    columns: facts.columns.map((column) => columnSchema(column, formatTable(name))),
+    columns,
     key: key?.columns ?? [],
     uniques: facts.uniques.filter((each) => each !== key).map((each) => each.columns),
     foreignKeys: facts.foreignKeys.map(({ columns, references }) => ({ columns, references })),
@@ -318,6 +323,18 @@ export function keyIndex(facts: TableFacts): UniqueIndex | undefined {
   return facts.uniques.find(
     (index) =>
       index.primary || (!index.partial && index.columns.every((column) => !nullable.has(column))),
+  );
+}
+
+/** A copy goes through a table in the order of its key, and geometries have none. */
+function checkKey(name: TableName, key: readonly ColumnSchema[]): void {
+  const geometry = key.find(({ type }) => isGeometry(type));
+  if (geometry === undefined) return;
+  const table = formatTable(name);
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `The key of ${table} holds ${geometry.name}, a ${geometry.nativeType}: geometries cannot be put in order.`,
+    { fix: "give the table a primary key of other columns", details: { table } },
   );
 }
 
