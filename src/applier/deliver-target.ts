@@ -46,7 +46,7 @@ export class DeliverTarget implements Target {
         cascades: false,
       }),
     );
-    return { statements: [], mappings: [], tables: bound };
+    return { statements: [], mappings: [], notes: [], tables: bound };
   }
 
   async prepare(): Promise<void> {}

@@ -49,6 +49,8 @@ export interface TargetPlan {
   /** DDL still to run, ours included; empty when all stands. */
   readonly statements: readonly string[];
   readonly mappings: readonly ColumnMapping[];
+  /** For people: what stands at the target and may do harm, although nothing is refused. */
+  readonly notes: readonly string[];
   /** Parents before children by the target's foreign keys. Same order of columns as asked. */
   readonly tables: readonly BoundTable[];
 }

@@ -150,8 +150,9 @@ export class Pipeline {
 
   #addAppliers(prepared: Prepared): void {
     for (const sync of prepared.syncs) {
-      const { resolved, tables } = sync;
+      const { resolved, plan, tables } = sync;
       const { name, from, to } = resolved.definition;
+      for (const note of plan.notes) this.#options.logger.warn({ sync: name }, note);
       const applier = new Applier({
         sync: name,
         from,

@@ -64,8 +64,10 @@ export async function makePlan(
     planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));
   }
   for (const { resolved, plan } of prepared.syncs) {
-    const into = planOf(resolved.definition.to).statements;
-    into.push(...plan.statements.filter((statement) => !into.includes(statement)));
+    const into = planOf(resolved.definition.to);
+    const fresh = plan.statements.filter((statement) => !into.statements.includes(statement));
+    into.statements.push(...fresh);
+    into.notes.push(...plan.notes.filter((note) => !into.notes.includes(note)));
   }
   for (const { name, from } of prepared.deferred) {
     planOf(from).notes.push(

@@ -124,7 +124,7 @@ export function refuse(sync: SyncDefinition, mappings: readonly ColumnMapping[])
       `${formatTable(table)}.${column}: ${sourceType} does not fit ${targetType}${note === undefined ? "" : ` (${note})`}`,
   );
   throw new TidemarkError("TM-COLUMN-UNFIT", `${sync.name}: ${lines.join("; ")}.`, {
-    fix: "Change the column at the target, or leave it out of the sync with `except`.",
+    fix: "Do at the target what stands in brackets, or leave the column out of the sync with `except`.",
     details: { sync: sync.name, refused },
   });
 }

@@ -33,7 +33,7 @@ export class MemoryTarget implements Target {
   onCommit: (progress: Progress) => void = () => {};
 
   async plan(): Promise<TargetPlan> {
-    return { statements: [], mappings: [], tables: [BOUND] };
+    return { statements: [], mappings: [], notes: [], tables: [BOUND] };
   }
 
   async prepare(): Promise<void> {}

@@ -17,6 +17,7 @@ import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
 import { loadPin } from "./pins.ts";
 import { TableStatements } from "./statements.ts";
 import { MysqlTransaction, type TransactionHost } from "./target-transaction.ts";
+import { APPLYING } from "./target-triggers.ts";
 
 /** Takes the lease of the sync; null while another applier holds it. */
 export async function openApplier(
@@ -31,6 +32,7 @@ export async function openApplier(
       return null;
     }
     const statements = await prepareStatements(session, tables);
+    await session.run(`SET ${APPLYING} = 1`);
     // From here on every statement is inside a transaction: beginning one costs no round trip.
     await session.run("SET autocommit = 0");
     return new MysqlApplierSession(session, sync, statements);

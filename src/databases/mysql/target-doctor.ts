@@ -1,13 +1,13 @@
 import type { Finding } from "../../core/database.ts";
 import { formatTable } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
+import { describeTrigger } from "../../core/trigger-text.ts";
 import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { failure, ok, warning } from "./doctor.ts";
 import { quoteName } from "./identifiers.ts";
-import { isOurs } from "./ours.ts";
 import { planTarget } from "./target-plan.ts";
-import { loadTriggers } from "./triggers.ts";
+import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 
 const SMALL_PACKET = 16 << 20;
 
@@ -93,14 +93,13 @@ async function mappingFindings(
 async function tableFindings(session: Session, tables: readonly TargetTable[]): Promise<Finding[]> {
   const names = tables.map((table) => table.name.name);
   const facts = await loadFacts(session, names);
-  const triggers = (await loadTriggers(session, names)).filter((each) => !isOurs(each.name));
+  // Those that cannot stay are told as columns that do not fit.
+  const triggers = (await targetTriggers(session, tables)).filter(({ writes }) => writes === null);
   const findings: Finding[] = triggers.map((trigger) =>
-    warning(
-      "target-trigger",
-      `Trigger ${trigger.name} of ${trigger.table} also fires for what is applied: what it does was done at the source already.`,
-      `DROP TRIGGER ${quoteName(trigger.name)} -- unless it must run here`,
-    ),
+    warning("target-triggers", `The ${describeTrigger(trigger)}.`, trigger.fix),
   );
+  const hidden = facts.size === 0 ? null : await hiddenTriggers(session);
+  if (hidden !== null) findings.push(warning("trigger-right", `${hidden.message}.`, hidden.fix));
   for (const fact of facts.values()) {
     const action = fact.foreignKeys.find(
       ({ onDelete, onUpdate }) => /CASCADE|SET/.test(onDelete) || /CASCADE|SET/.test(onUpdate),

@@ -6,6 +6,7 @@ import type {
   TargetPlan,
   TargetTable,
 } from "../../core/target.ts";
+import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { loadFacts, type TableFacts, type UniqueIndex } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { assess } from "./fitness.ts";
@@ -13,6 +14,7 @@ import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { isOurs, PREFIX, planOurs } from "./ours.ts";
 import { cascadingTables } from "./references.ts";
+import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 import { chooseType, columnDdl, roomsOf } from "./target-types.ts";
 import { nativeTypeName } from "./types.ts";
 
@@ -22,8 +24,12 @@ export async function planTarget(
   tables: readonly TargetTable[],
 ): Promise<TargetPlan> {
   // The server does not even compare a name that it could not have.
-  const possible = tables.map(({ name }) => name.name).filter((name) => !BEYOND.test(name));
-  const facts = await loadFacts(session, possible);
+  const possible = tables.filter(({ name }) => !BEYOND.test(name.name));
+  const facts = await loadFacts(
+    session,
+    possible.map(({ name }) => name.name),
+  );
+  const triggers = await targetTriggers(session, possible);
   const foldsNames = (await session.value("SELECT @@lower_case_table_names")) !== "0";
   const statements: string[] = [...(await planOurs(session, "target"))];
   const mappings: ColumnMapping[] = [];
@@ -36,10 +42,14 @@ export async function planTarget(
       const created = planNew(table, session.flavour);
       statements.push(created.statement);
       mappings.push(...created.mappings);
-    } else mappings.push(...planStanding(table, standing, session.flavour));
+    } else mappings.push(...planStanding(table, standing, triggers, session.flavour));
   }
   const cascading = await cascadingTables(session, [...facts.keys()]);
-  return { statements, mappings, tables: bindTables(tables, facts, cascading) };
+  const bound = bindTables(tables, facts, cascading);
+  // Of tables that stand, that is: those we make have none.
+  const hidden = facts.size === 0 ? null : await hiddenTriggers(session);
+  const notes = hidden === null ? [] : [`${hidden.message}; ${hidden.fix}`];
+  return { statements, mappings, notes: [...notes, ...triggerNotes(triggers)], tables: bound };
 }
 
 const MAX_COLUMNS = 1_017;
@@ -106,8 +116,13 @@ function planNew(
   return { statement, mappings };
 }
 
-function planStanding(table: TargetTable, facts: TableFacts, flavour: Flavour): ColumnMapping[] {
-  const problem = tableProblem(table, facts);
+function planStanding(
+  table: TargetTable,
+  facts: TableFacts,
+  triggers: readonly TargetTrigger[],
+  flavour: Flavour,
+): ColumnMapping[] {
+  const problem = tableProblem(table, facts) ?? triggerProblem(triggers, table);
   return table.columns.map((column) => {
     const standing = facts.columns.find((each) => each.name === column.name);
     const inKey = table.key.includes(column.name);

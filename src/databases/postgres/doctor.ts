@@ -2,6 +2,7 @@ import type { Finding } from "../../core/database.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
+import { describeTrigger } from "../../core/trigger-text.ts";
 import { prepareCaptures, type TableCapture } from "./capture.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -12,6 +13,7 @@ import { logMisfit, missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
 import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
+import { targetTriggers } from "./target-triggers.ts";
 
 /** A transaction older than this holds back its own changes, and the space of the log. */
 const OLD_TRANSACTION = "1 hour";
@@ -50,7 +52,7 @@ export async function diagnoseTarget(
     ...(await createFindings(connection)),
     ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
     ...(await rowSecurityFindings(connection, standing)),
-    ...(await targetTriggerFindings(connection, standing)),
+    ...(await targetTriggerFindings(connection, tables, found)),
     ...(await postponeFindings(
       connection,
       standing.map(({ oid }) => oid),
@@ -329,26 +331,21 @@ async function orderFindings(
   });
 }
 
+/** Those that cannot stay are told as columns that do not fit. */
 async function targetTriggerFindings(
   connection: Connection,
-  tables: readonly FoundTable[],
+  tables: readonly TargetTable[],
+  found: ReadonlyMap<string, FoundTable>,
 ): Promise<Finding[]> {
-  const rows = await connection.rows(
-    `SELECT t.tgrelid::oid, string_agg(t.tgname, ', ' ORDER BY t.tgname) FROM pg_trigger t
-     JOIN pg_proc p ON p.oid = t.tgfoid
-     WHERE t.tgrelid = ANY ($1::oid[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-       AND p.pronamespace IS DISTINCT FROM to_regnamespace('tidemark')
-     GROUP BY 1`,
-    [formatArrayText(tables.map((table) => table.oid))],
-  );
-  return rows.map(([oid, triggers]) => {
-    const table = tables.find((each) => each.oid === oid);
-    return {
+  const triggers = await targetTriggers(connection, tables, found);
+  return triggers
+    .filter(({ writes }) => writes === null)
+    .map((trigger) => ({
       check: "target-triggers",
       severity: "warning",
-      message: `${table ? formatTable(table.name) : oid} has triggers (${triggers}) that fire for applied rows, too.`,
-    };
-  });
+      message: `The ${describeTrigger(trigger)}.`,
+      fix: `${trigger.fix};`,
+    }));
 }
 
 function ok(check: string, message: string): Finding {

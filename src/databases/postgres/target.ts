@@ -11,6 +11,7 @@ import type {
   TargetPlan,
   TargetTable,
 } from "../../core/target.ts";
+import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { openApplierSession } from "./applier-session.ts";
 import { type FoundColumn, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
@@ -28,6 +29,7 @@ import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from 
 import { PostgresParked } from "./parked.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
+import { targetTriggers } from "./target-triggers.ts";
 import { KIND } from "./types.ts";
 
 export class PostgresTarget implements Target {
@@ -50,11 +52,12 @@ export class PostgresTarget implements Target {
       this.#connection,
       tables.map((table) => table.name),
     );
+    const triggers = await targetTriggers(this.#connection, tables, standing);
     const known = await this.#knownTypes(tables);
     const planned = tables.map((table) => {
       const stands = standing.get(tableKey(table.name));
       const ours = schemaOf(table.name) === OUR_SCHEMA;
-      return stands && !ours ? planStanding(table, stands) : planMissing(table, known);
+      return stands && !ours ? planStanding(table, stands, triggers) : planMissing(table, known);
     });
     const schemas = await this.#missingSchemas(tables);
     return {
@@ -64,6 +67,7 @@ export class PostgresTarget implements Target {
         ...planned.flatMap((each) => each.statements),
       ],
       mappings: planned.flatMap((each) => each.mappings),
+      notes: triggerNotes(triggers),
       tables: sortByParents(tables.map(toBound), standing),
     };
   }
@@ -181,8 +185,12 @@ function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTab
   };
 }
 
-function planStanding(table: TargetTable, standing: StandingTable): PlannedTable {
-  const problem = tableProblem(table, standing);
+function planStanding(
+  table: TargetTable,
+  standing: StandingTable,
+  triggers: readonly TargetTrigger[],
+): PlannedTable {
+  const problem = tableProblem(table, standing) ?? triggerProblem(triggers, table);
   const mappings = table.columns.map((column) => {
     const stands = standing.columns.find((each) => each.name === column.name);
     return mapping(table, column, stands?.nativeType ?? "", fitColumn(table, column, stands));

@@ -2,13 +2,15 @@ import type { Finding } from "../../core/database.ts";
 import { toTidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import type { TargetTable } from "../../core/target.ts";
+import { describeTrigger } from "../../core/trigger-text.ts";
 import { shapeOf } from "./capture.ts";
 import type { Connection } from "./connection.ts";
-import { readTable, type TableFacts } from "./facts.ts";
+import type { TableFacts } from "./facts.ts";
 import { checkCapture } from "./guard.ts";
 import { quoteText, sameName } from "./identifiers.ts";
 import { Layouts } from "./layouts.ts";
-import { isOurs, LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { targetTriggers } from "./target-triggers.ts";
 
 /** Everything that can break capture of these tables. */
 export function diagnoseSource(connection: Connection, tables: readonly CaptureTable[]): Finding[] {
@@ -49,17 +51,15 @@ export function diagnoseSource(connection: Connection, tables: readonly CaptureT
 /** Everything that can break applying to these tables. */
 export function diagnoseTarget(connection: Connection, tables: readonly TargetTable[]): Finding[] {
   const findings: Finding[] = [...journalMode(connection, "target")];
-  for (const { name } of tables) {
-    const facts = readTable(connection, name.name);
-    if (facts === null) continue;
-    for (const trigger of otherTriggers(connection, facts)) {
-      findings.push({
-        check: "target-triggers",
-        severity: "warning",
-        message: `The trigger ${trigger.name} of ${facts.name} runs again for rows that Tidemark applies: what it writes at the source comes over too.`,
-        fix: `DROP TRIGGER "${trigger.name}"`,
-      });
-    }
+  // Those that cannot stay are told as columns that do not fit.
+  for (const trigger of targetTriggers(connection, tables)) {
+    if (trigger.writes !== null) continue;
+    findings.push({
+      check: "target-triggers",
+      severity: "warning",
+      message: `The ${describeTrigger(trigger)}.`,
+      fix: trigger.fix,
+    });
   }
   const broken = connection.rows<{ table: string }>(
     'SELECT DISTINCT "table" FROM pragma_foreign_key_check LIMIT 10',
@@ -101,13 +101,4 @@ function oddUniques(facts: TableFacts): Finding[] {
     message: `The unique index ${name} of ${facts.name} is over an expression or part of the rows: a row that REPLACE removes because of it is not seen.`,
     fix: "PRAGMA recursive_triggers = ON in every program that uses REPLACE on this table",
   }));
-}
-
-function otherTriggers(connection: Connection, facts: TableFacts): { name: string; sql: string }[] {
-  return connection
-    .rows<{ name: string; sql: string }>(
-      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
-      facts.name,
-    )
-    .filter(({ name }) => !isOurs(name) && facts.name !== LOG);
 }

@@ -10,6 +10,7 @@ import type {
   TargetPlan,
   TargetTable,
 } from "../../core/target.ts";
+import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { SqliteApplierSession } from "./applier-session.ts";
 import { Connection, parseUrl } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
@@ -20,6 +21,7 @@ import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
 import { cascadingTables } from "./references.ts";
 import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
+import { targetTriggers } from "./target-triggers.ts";
 
 export class SqliteTarget implements Target {
   readonly parked = new SqliteParked(() => this.#connection);
@@ -51,6 +53,7 @@ export class SqliteTarget implements Target {
         tables.map((table) => [table, readTable(connection, table.name.name)]),
       );
       const byName = Map.groupBy(tables, ({ name }) => foldName(name.name));
+      const triggers = targetTriggers(connection, tables);
       for (const [table, facts] of standing) {
         const problem = nameProblem(table, byName);
         if (problem !== null) {
@@ -58,9 +61,10 @@ export class SqliteTarget implements Target {
         } else if (facts === null && !isOurs(table.name.name)) {
           statements.push(createStatement(table));
           mappings.push(...mapNew(table));
-        } else mappings.push(...planStanding(table, facts));
+        } else mappings.push(...planStanding(table, facts, triggers));
       }
-      return { statements, mappings, tables: inOrder(connection, standing) };
+      const notes = triggerNotes(triggers);
+      return { statements, mappings, notes, tables: inOrder(connection, standing) };
     });
   }
 
@@ -128,7 +132,11 @@ function nameProblem(
     : `SQLite takes ${table.columns[twin]?.name} for a column of the same name in other letters: use \`rename\``;
 }
 
-function planStanding(table: TargetTable, facts: TableFacts | null): ColumnMapping[] {
+function planStanding(
+  table: TargetTable,
+  facts: TableFacts | null,
+  triggers: readonly TargetTrigger[],
+): ColumnMapping[] {
   if (facts === null || isOurs(facts.name)) {
     return refuseAll(table, "the name is kept for Tidemark's own");
   }
@@ -144,12 +152,17 @@ function planStanding(table: TargetTable, facts: TableFacts | null): ColumnMappi
         .join("\n") === wanted,
   );
   const mappings = mapStanding(table, facts);
-  if (unique) return mappings;
+  const triggered = triggerProblem(triggers, table);
+  if (unique && triggered === null) return mappings;
   const key = table.key.map(quoteName).join(", ");
   const fix = `CREATE UNIQUE INDEX ${quoteName(`${facts.name}_key`)} ON ${quoteName(facts.name)} (${key})`;
   return mappings.map((entry) =>
     table.key.includes(entry.column)
-      ? { ...entry, fidelity: "refused", note: `the key is not unique here: ${fix}` }
+      ? {
+          ...entry,
+          fidelity: "refused",
+          note: unique && triggered !== null ? triggered : `the key is not unique here: ${fix}`,
+        }
       : entry,
   );
 }

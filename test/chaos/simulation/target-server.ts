@@ -88,7 +88,7 @@ export class SimulatedTarget implements Target {
   }
 
   async plan(): Promise<TargetPlan> {
-    return { statements: [], mappings: [], tables: [] };
+    return { statements: [], mappings: [], notes: [], tables: [] };
   }
 
   async prepare(): Promise<void> {}
