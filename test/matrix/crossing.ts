@@ -50,11 +50,7 @@ export async function readSource(
 ): Promise<SourceReading> {
   const endpoint = await Endpoint.make(kind);
   await prepareTypes(endpoint, entries);
-  const places = entries.map((entry, i) => ({
-    entry,
-    table: `t${Math.floor(i / TYPES_IN_TABLE)}`,
-    column: `c${i % TYPES_IN_TABLE}`,
-  }));
+  const places = entries.map((entry, i) => ({ entry, ...placeOf(i) }));
   await createTables(endpoint, entries);
   const { schemas, refusals } = await describeAll(endpoint, [
     ...new Set(places.map(({ table }) => table)),
@@ -103,15 +99,31 @@ export async function prepareTypes(
 }
 
 async function createTables(endpoint: Endpoint, entries: readonly TypeEntry[]): Promise<void> {
+  for (const statement of createStatements(endpoint.kind, entries))
+    await endpoint.sql.run(statement);
+}
+
+/** Tables `t0`, `t1` … with `id` and columns `c0`, `c1` … of these types, in their order. */
+export function createStatements(
+  kind: DatabaseKind,
+  entries: readonly TypeEntry[],
+): readonly string[] {
+  const statements: string[] = [];
   for (let from = 0; from < entries.length; from += TYPES_IN_TABLE) {
     const columns = entries.slice(from, from + TYPES_IN_TABLE).map(({ declared }, i) => {
       // The first TIMESTAMP of a table that is not said to be NULL is filled by MariaDB itself.
-      const nullable = endpoint.kind !== "sqlite" && /^timestamp/.test(declared) ? " NULL" : "";
+      const nullable = kind !== "sqlite" && /^timestamp/.test(declared) ? " NULL" : "";
       return `c${i} ${declared}${nullable}`;
     });
     const list = ["id BIGINT NOT NULL PRIMARY KEY", ...columns].join(", ");
-    await endpoint.sql.run(`CREATE TABLE t${from / TYPES_IN_TABLE} (${list})`);
+    statements.push(`CREATE TABLE t${from / TYPES_IN_TABLE} (${list})`);
   }
+  return statements;
+}
+
+/** Where the type of this number stands. */
+export function placeOf(n: number): { readonly table: string; readonly column: string } {
+  return { table: `t${Math.floor(n / TYPES_IN_TABLE)}`, column: `c${n % TYPES_IN_TABLE}` };
 }
 
 /** Columns of a refused type are dropped, and told by `table.column`. */
