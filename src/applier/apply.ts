@@ -2,7 +2,7 @@ import { isTidemarkError } from "../core/errors.ts";
 import type { Progress, TargetTransaction } from "../core/target.ts";
 import { type Row, UNCHANGED } from "../core/value.ts";
 import type { SyncTable } from "./mapping.ts";
-import type { NetEffect, TableEffect } from "./net-effect.ts";
+import { type NetEffect, surplus, type TableEffect } from "./net-effect.ts";
 
 /**
  * Applies a net effect inside a transaction, in the first of these ways that no constraint objects to:
@@ -98,7 +98,7 @@ async function applySets(
     if (entry.clear) await transaction.clear(entry.table.bound);
     else await removeSet(transaction, entry, ({ moved }) => !(moved && late.includes(entry)));
   }
-  const rows = present.reduce((sum, entry) => sum + entry.rows.size, 0);
+  const rows = present.reduce((sum, { rows, balances }) => sum + rows.size + balances.size, 0);
   for (const entry of present) await putSet(transaction, entry, rows * MOSTLY);
   // Only now does nothing refer to these any more.
   for (const entry of late.reverse()) await removeSet(transaction, entry, ({ moved }) => moved);
@@ -125,7 +125,7 @@ async function removeSet(
   entry: TableEffect,
   which: (outcome: { readonly moved: boolean }) => boolean,
 ): Promise<void> {
-  const gone: Row[] = [];
+  const gone = surplus(entry, "went");
   for (const outcome of entry.rows.values()) {
     if (outcome.row === null && which(outcome)) gone.push(outcome.key);
   }
@@ -137,7 +137,7 @@ async function putSet(
   entry: TableEffect,
   manyRows: number,
 ): Promise<void> {
-  const fresh: Row[] = [];
+  const fresh = surplus(entry, "came");
   const known: Row[] = [];
   for (const outcome of entry.rows.values()) {
     if (outcome.row !== null) (outcome.fresh || entry.clear ? fresh : known).push(outcome.row);
@@ -163,16 +163,16 @@ async function applyAnew(
   tables: readonly SyncTable[],
 ): Promise<void> {
   const present = inOrder(effect, tables);
-  for (const { table, clear, rows } of [...present].reverse()) {
+  for (const entry of [...present].reverse()) {
+    const { table, clear, rows } = entry;
+    const touched = [...rows.values()].map(({ key }) => key);
     if (clear) await transaction.clear(table.bound);
-    else
-      await transaction.remove(
-        table.bound,
-        [...rows.values()].map(({ key }) => key),
-      );
+    else await transaction.remove(table.bound, [...touched, ...surplus(entry, "went")]);
   }
-  for (const { table, rows } of present) {
-    const standing = [...rows.values()].flatMap(({ row }) => (row === null ? [] : [row]));
+  for (const entry of present) {
+    const { table, rows } = entry;
+    const known = [...rows.values()].flatMap(({ row }) => (row === null ? [] : [row]));
+    const standing = [...known, ...surplus(entry, "came")];
     if (standing.length > 0) await transaction.put(table.bound, standing, { fresh: true });
   }
 }

@@ -1,3 +1,4 @@
+import { keyColumns } from "../core/change.ts";
 import type { DeliverFunction, RowChange } from "../core/definition.ts";
 import { keys } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
@@ -132,7 +133,7 @@ class DeliverTransaction implements TargetTransaction {
   }
 
   async remove(table: BoundTable, rows: readonly Row[]): Promise<void> {
-    const columns = table.key.flatMap((index) => table.columns[index] ?? []);
+    const columns = keyColumns(table).flatMap((index) => table.columns[index] ?? []);
     for (const row of rows) {
       const key = toObject({ ...table, columns }, row);
       await this.#add({ table: formatTable(table.name), op: "remove", key, row: null });
@@ -142,7 +143,7 @@ class DeliverTransaction implements TargetTransaction {
   async put(table: BoundTable, rows: readonly Row[]): Promise<void> {
     for (const values of rows) {
       const row = toObject(table, values);
-      const names = table.key.flatMap((index) => table.columns[index]?.name ?? []);
+      const names = keyColumns(table).flatMap((index) => table.columns[index]?.name ?? []);
       const key = Object.fromEntries(names.map((name) => [name, row[name] ?? null]));
       await this.#add({ table: formatTable(table.name), op: "put", key, row });
     }

@@ -1,6 +1,6 @@
 import { type Change, isUnread } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
-import type { Piece } from "../core/message.ts";
+import type { CopyInfo, Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
 import { applyEffect, commitAtOnce, movesReferredKeys } from "./apply.ts";
@@ -93,6 +93,8 @@ export class Group {
     this.#batch = piece.header.batch;
     // The first chunk turns the table to "copying" before the changes that follow it are judged.
     if (copy !== null) this.#states.advance(copy, piece);
+    if (copy !== null && copy.after === null && piece.mark.piece === 0)
+      await this.#clearKeyless(copy);
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
     await this.#endRun();
@@ -106,6 +108,15 @@ export class Group {
     for (const effect of effects) this.#effect.add(effect);
   }
 
+  /** A table without a key is copied whole, each time anew: what stands would be doubled. */
+  async #clearKeyless(copy: CopyInfo): Promise<void> {
+    const table = this.#tables.find(({ source }) => source === copy.table);
+    if (table === undefined || table.key.length > 0) return;
+    await this.#endRun();
+    const nothing = { gone: [], row: null, moved: false, fresh: false };
+    this.#effect.add({ table, clear: true, ...nothing });
+  }
+
   async #takeChanges(changes: readonly Change[], areCopied: boolean): Promise<void> {
     for (const change of changes) {
       let mapping = this.#mappings.known(change.layout);
@@ -113,9 +124,8 @@ export class Group {
       if (mapping === null) continue;
       if (!areCopied && !this.#states.takesChanges(mapping.table.source)) continue;
       if (mapping.incomplete && areCopied) throw mapping.outdated();
-      if (isUnread(change) || (mapping.incomplete && change.row !== null)) {
-        this.#states.copyAnew(mapping.table.source);
-      }
+      const isLost = mapping.incomplete && (change.row !== null || mapping.isKeyless);
+      if (isUnread(change) || isLost) this.#states.copyAnew(mapping.table.source);
       const { table } = mapping;
       if (this.#parking?.ignores(table) ?? true) this.#effect.add(mapping.effectOf(change));
       else this.add(this.#parking?.effectsOf(mapping, change, this.#batch) ?? []);

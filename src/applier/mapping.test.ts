@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Change, Layout } from "../core/change.ts";
-import type { TableRule } from "../core/definition.ts";
+import type { RowObject, TableRule } from "../core/definition.ts";
 import { LayoutMapping, type SyncTable } from "./mapping.ts";
 
 const text = { kind: "text" } as const;
@@ -103,6 +103,18 @@ describe("mapping of a layout", () => {
     }
   });
 
+  it("does nothing for an unread change, unless it was logged without the key that there is now", () => {
+    const whole = { ...table(["id", "name"]), key: [] };
+    const keyless = { ...layout(["id", "name"]), key: [] };
+    for (const op of ["insert", "update", "delete"] as const) {
+      const nothing = { gone: [], row: null, clear: false };
+      expect(new LayoutMapping(whole, keyless).effectOf(change({ op }))).toMatchObject(nothing);
+    }
+    const keyed = new LayoutMapping(table(["id", "name"]), keyless);
+    expect(keyed.effectOf(change({ op: "insert" })).gone).toEqual([]);
+    expect(() => keyed.effectOf(change({ op: "delete" }))).toThrow(/none can tell which/);
+  });
+
   it("puts nothing of a layout that lacks a column or the filter, but takes away what is gone", () => {
     const older = [
       new LayoutMapping(table(["id", "added"]), layout(["id"])),
@@ -119,5 +131,28 @@ describe("mapping of a layout", () => {
 
   it("stops when the key is another", () => {
     expect(() => new LayoutMapping(table(["id"]), layout(["other"]))).toThrow(/key/);
+  });
+
+  it("gives the row before whole where there is no key, as it was mapped", () => {
+    const keyless = (rule: Partial<TableRule>): SyncTable => {
+      const made = table(["id", "name"], rule);
+      return { ...made, key: [], bound: { ...made.bound, key: [] } };
+    };
+    const logged = { ...layout(["id", "secret", "name"]), key: [] };
+    const update = change({ keyBefore: ["1", "s", "a"], row: ["1", "s", "b"] });
+    const plain = new LayoutMapping(keyless({}), logged).effectOf(update);
+    expect([plain.gone, plain.row]).toEqual([[["1", "a"]], ["1", "b"]]);
+    const filter = ({ name }: RowObject) => name !== "a";
+    const filtered = new LayoutMapping(keyless({ filter }), logged).effectOf(update);
+    expect([filtered.gone, filtered.row]).toEqual([[], ["1", "b"]]);
+    // Given a key since: the row before holds it.
+    const keyed = new LayoutMapping(table(["id", "name"]), logged).effectOf(update);
+    expect([keyed.gone, keyed.row]).toEqual([[], ["1", "b"]]);
+    const moved = change({ keyBefore: ["1", "s", "a"], row: ["2", "s", "a"] });
+    const effect = new LayoutMapping(table(["id", "name"]), logged).effectOf(moved);
+    expect([effect.gone, effect.row]).toEqual([[["1"]], ["2", "a"]]);
+    expect(() => new LayoutMapping(keyless({}), layout(["id", "name"]))).toThrow(
+      /no longer missing/,
+    );
   });
 });

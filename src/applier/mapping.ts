@@ -1,4 +1,4 @@
-import type { Change, Layout } from "../core/change.ts";
+import { type Change, isUnread, keyColumns, type Layout } from "../core/change.ts";
 import type { TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { formatTable } from "../core/table.ts";
@@ -15,7 +15,7 @@ export interface SyncTable {
   readonly columns: readonly string[];
   /** Their types, as the source spells them. */
   readonly types: readonly string[];
-  /** Source key columns, in the order of `bound.key`. */
+  /** Source key columns, in the order of `bound.key`; empty: rows are matched whole. */
   readonly key: readonly string[];
   readonly bound: BoundTable;
   /** Differs when rows would arrive otherwise: other columns, filter or transform. */
@@ -25,7 +25,7 @@ export interface SyncTable {
 /** What one change does to the target: rows that must go, a row that must stand. */
 export interface RowEffect {
   readonly table: SyncTable;
-  /** Keys (order of `bound.key`) of rows that are no longer there. */
+  /** Keys (order of `bound.key`; whole rows where there is no key) of rows that are no longer there. */
   readonly gone: readonly Row[];
   /** The row of `gone` stands under another key now: what refers to it does not go with it. */
   readonly moved: boolean;
@@ -49,6 +49,7 @@ export class LayoutMapping {
   /** For each key column of the target: its index in a source row, and in a logged key. */
   readonly #keyInRow: readonly number[];
   readonly #keyInKey: readonly number[];
+  readonly #hadNoKey: boolean;
   readonly #filter: number;
   /**
    * Was the layout written before the sync wanted what it now wants (a column, a filter), or when a
@@ -65,9 +66,14 @@ export class LayoutMapping {
       this.#columns.length === layout.columns.length &&
       this.#columns.every((column, index) => column === index);
     this.#keyInRow = table.key.map((name) => this.#indexOf(name));
-    this.#keyInKey = this.#keyInRow.map((column) => layout.key.indexOf(column));
-    if (this.#keyInKey.includes(-1) || layout.key.length !== table.key.length) {
-      throw this.#drift(`its key is no longer (${table.key.join(", ")})`);
+    const logged = keyColumns(layout);
+    this.#keyInKey = this.#keyInRow.map((column) => logged.indexOf(column));
+    // A table that had no key when this was logged has one now: the whole row holds it.
+    this.#hadNoKey = layout.key.length === 0 && table.key.length > 0;
+    const isOther = layout.key.length !== 0 && layout.key.length !== table.key.length;
+    if (this.#keyInKey.includes(-1) || isOther) {
+      const was = table.key.length === 0 ? "missing" : `(${table.key.join(", ")})`;
+      throw this.#drift(`its key is no longer ${was}`);
     }
     this.#filter = table.rule.where === undefined ? -1 : layout.filters.indexOf(table.rule.where);
     const unfiltered = table.rule.where !== undefined && this.#filter === -1;
@@ -87,6 +93,11 @@ export class LayoutMapping {
   /** Rows that were read when this sync asked for them, and not as it wants them. */
   outdated(): TidemarkError {
     return this.#drift("its columns are no longer those that this sync was started with");
+  }
+
+  /** Have rows no key, so that a change is a row less and a row more? */
+  get isKeyless(): boolean {
+    return this.table.key.length === 0;
   }
 
   /** Throws TM-FILTER-FAILED or TM-TRANSFORM-FAILED when the row cannot be told. */
@@ -111,7 +122,11 @@ export class LayoutMapping {
 
   #effect(change: Change, row: Row | null): RowEffect {
     const { table } = this;
+    if (this.#hadNoKey && isUnread(change) && change.op !== "insert") {
+      throw this.#drift("rows went while it was altered and had no key, so none can tell which");
+    }
     const clear = change.op === "truncate" && this.#mayClear();
+    if (this.isKeyless) return this.#wholeEffect(change, row, clear);
     const fresh = change.op === "insert";
     const moved = change.op === "update" && change.keyBefore !== null;
     const before = change.keyBefore === null ? null : this.#pick(change.keyBefore, this.#keyInKey);
@@ -125,6 +140,14 @@ export class LayoutMapping {
     // A row that leaves the filter is deleted, under whichever key it stood.
     if (leaves) return { table, clear, fresh, moved: false, gone: [...gone, key], row };
     return { table, clear, fresh, moved, gone, row };
+  }
+
+  /** What a filter or a transform made of the row before is what stands at the target. */
+  #wholeEffect(change: Change, row: Row | null, clear: boolean): RowEffect {
+    const { keyBefore } = change;
+    const before = keyBefore === null || this.incomplete ? null : this.#rowFor(change, keyBefore);
+    const gone = before === null ? NONE : [before];
+    return { table: this.table, clear, fresh: true, moved: false, gone, row };
   }
 
   /** Throws TM-TRUNCATE-REFUSED. */

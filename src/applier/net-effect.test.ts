@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RowEffect, SyncTable } from "./mapping.ts";
-import { NetEffect } from "./net-effect.ts";
+import { NetEffect, surplus } from "./net-effect.ts";
 
 const table: SyncTable = {
   source: "t",
@@ -120,3 +120,53 @@ describe("net effect", () => {
 function never(): never {
   throw new TypeError("unreachable");
 }
+
+describe("net effect of a table without a key", () => {
+  const keyless: SyncTable = { ...table, key: [], bound: { ...table.bound, key: [] } };
+  const cell = fc.constantFrom("a", "A", "1", "1.0", "null", null);
+  const row = fc.tuple(cell, cell);
+  const came = row.map((one) => ({ ...empty, table: keyless, row: one }));
+  const went = row.map((one) => ({ ...empty, table: keyless, gone: [one] }));
+  const changed = fc
+    .tuple(row, row)
+    .map(([a, b]) => ({ ...empty, table: keyless, gone: [a], row: b }));
+  const count = (rows: Map<string, number>, one: unknown, by: number) => {
+    const text = JSON.stringify(one);
+    rows.set(text, (rows.get(text) ?? 0) + by);
+  };
+
+  it("is the sum of what came and went of each row", () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(came, went, changed)), (effects) => {
+        const expected = new Map<string, number>();
+        const net = new NetEffect();
+        for (const effect of effects) {
+          for (const gone of effect.gone) count(expected, gone, -1);
+          if (effect.row !== null) count(expected, effect.row, 1);
+          net.add(effect);
+        }
+        const found = new Map<string, number>();
+        for (const entry of net.tables) {
+          for (const one of surplus(entry, "came")) count(found, one, 1);
+          for (const one of surplus(entry, "went")) count(found, one, -1);
+        }
+        const sums = [...expected].filter(([, sum]) => sum !== 0);
+        expect(new Map(sums)).toEqual(found);
+      }),
+    );
+  });
+
+  it("forgets what came before a clear", () => {
+    const net = new NetEffect();
+    net.add({ ...empty, table: keyless, row: ["a", "b"] });
+    net.add({ ...empty, table: keyless, clear: true });
+    net.add({ ...empty, table: keyless, row: ["a", null] });
+    const [entry] = net.tables;
+    if (entry === undefined) throw new Error("no effect");
+    expect([entry.clear, surplus(entry, "came"), surplus(entry, "went")]).toEqual([
+      true,
+      [["a", null]],
+      [],
+    ]);
+  });
+});

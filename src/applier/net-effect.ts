@@ -12,6 +12,14 @@ export interface TableEffect {
   /** A key was gone in between, and stands again. */
   returns: boolean;
   readonly rows: Map<string, RowOutcome>;
+  /** In place of `rows` where the table has no key. */
+  readonly balances: Map<string, Balance>;
+}
+
+/** How many rows equal to this one there are more than before, or fewer. */
+export interface Balance {
+  readonly row: Row;
+  readonly count: number;
 }
 
 export interface RowOutcome {
@@ -22,6 +30,16 @@ export interface RowOutcome {
   readonly fresh: boolean;
   /** Gone, since the row has another key now. */
   readonly moved: boolean;
+}
+
+/** Rows that came, or went, where the table has no key: as many times as they did. */
+export function surplus({ balances }: TableEffect, side: "came" | "went"): Row[] {
+  const rows: Row[] = [];
+  for (const { row, count } of balances.values()) {
+    const times = side === "came" ? count : -count;
+    for (let i = 0; i < times; i++) rows.push(row);
+  }
+  return rows;
 }
 
 /**
@@ -54,6 +72,12 @@ export class NetEffect {
     if (effect.clear) {
       into.clear = true;
       into.rows.clear();
+      into.balances.clear();
+    }
+    if (effect.table.key.length === 0) {
+      for (const row of effect.gone) this.#count(into, row, -1);
+      if (effect.row !== null) this.#count(into, effect.row, 1);
+      return;
     }
     const { moved } = effect;
     for (const key of effect.gone) this.#set(into, { key, row: null, fresh: false, moved });
@@ -74,10 +98,24 @@ export class NetEffect {
     into.rows.set(text, { key, row, fresh, moved });
   }
 
+  #count({ balances }: TableEffect, row: Row, by: 1 | -1): void {
+    const text = JSON.stringify(row);
+    const count = (balances.get(text)?.count ?? 0) + by;
+    if (count === 0) balances.delete(text);
+    else balances.set(text, { row, count });
+  }
+
   #effectOf(table: SyncTable): TableEffect {
     let effect = this.#tables.get(table);
     if (effect === undefined) {
-      effect = { table, clear: false, moves: false, returns: false, rows: new Map() };
+      effect = {
+        table,
+        clear: false,
+        moves: false,
+        returns: false,
+        rows: new Map(),
+        balances: new Map(),
+      };
       this.#tables.set(table, effect);
     }
     return effect;

@@ -11,7 +11,7 @@ export interface Layout {
   readonly id: number;
   readonly table: TableName;
   readonly columns: readonly LayoutColumn[];
-  /** Indexes into `columns`: the key. */
+  /** Indexes into `columns`: the key. Empty: the table has none, and a key is a whole row. */
   readonly key: readonly number[];
   /** SQL row filters evaluated by the source at capture; `Change.filters[i]` answers `filters[i]`. */
   readonly filters: readonly string[];
@@ -28,20 +28,34 @@ export interface LayoutColumn {
 /** Does a row pass a filter? Null: the condition raised an error, so the source could not tell. */
 export type FilterAnswer = boolean | null;
 
+/** The columns that `Change.keyBefore` holds: of a table without a key, all. */
+export function keyColumns({
+  key,
+  columns,
+}: {
+  readonly key: readonly number[];
+  readonly columns: readonly unknown[];
+}): readonly number[] {
+  return key.length > 0 ? key : columns.map((_, index) => index);
+}
+
 export type Operation = "insert" | "update" | "delete" | "truncate";
 
 /**
  * One change. A key change may come as one update with `keyBefore`, or as an update with
  * `keyBefore` and no row, followed by an insert or update of the row under its new key.
  *
- * An insert or update with neither a row nor `keyBefore` is *unread*: some row was written while the
- * table was no longer as its layout says, so what it holds cannot be told. The table is to be copied
- * anew.
+ * One with neither a row nor `keyBefore` (truncate apart) is *unread*: some row was written while the
+ * table was no longer as its layout says, so what it holds cannot be told; of a table without a key,
+ * nor which row went. The table is to be copied anew.
  */
 export interface Change {
   readonly layout: number;
   readonly op: Operation;
-  /** Key values (order of `Layout.key`): always for delete; for update only if the key changed. */
+  /**
+   * Key values (order of `keyColumns`): always for delete; for update only if the key changed, and
+   * always where the table has no key.
+   */
   readonly keyBefore: Row | null;
   /** The whole row after, in `Layout.columns` order; null for delete, truncate and a key given up. */
   readonly row: Row | null;
@@ -59,10 +73,11 @@ export interface Change {
 
 /** Was some row written of which nothing can be told? */
 export function isUnread({ op, keyBefore, row }: Change): boolean {
-  return row === null && keyBefore === null && (op === "insert" || op === "update");
+  return row === null && keyBefore === null && op !== "truncate";
 }
 
-/** The unread change that stands for one of which a layout no longer tells what it holds. */
-export function unread(change: Change): Change {
-  return { ...change, row: null, rowBefore: null, filters: [] };
+/** What is left of a change of which its layout no longer tells what it holds: its key, where there is one. */
+export function unread(change: Change, { key }: Pick<Layout, "key">): Change {
+  const keyBefore = key.length > 0 ? change.keyBefore : null;
+  return { ...change, keyBefore, row: null, rowBefore: null, filters: [] };
 }

@@ -123,7 +123,10 @@ export interface Cut {
   readonly chunk: Chunk | null;
 }
 
-/** Asks for the next rows of a table, in ranges of its key. */
+/**
+ * Asks for the next rows of a table, in ranges of its key. A table without a key is given whole, in one
+ * chunk that streams: rows that are equal could not be told apart by what came between two chunks.
+ */
 export interface ChunkRequest {
   readonly table: TableName;
   /** `Chunk.cursor` of the chunk before; null for the first. */
@@ -136,7 +139,7 @@ export interface ChunkRequest {
 export interface Chunk {
   /** Id of the layout of the rows. */
   readonly layout: number;
-  readonly content: ChunkRows | ChunkLines;
+  readonly content: ChunkRows | ChunkPages | ChunkLines;
   /** Opaque; holds the last key given and the upper key fixed by the first chunk. */
   readonly cursor: string;
   /** No rows are left up to the upper key. */
@@ -151,6 +154,12 @@ export interface ChunkRows {
   readonly rows: readonly Row[];
   /** Per row, as in {@link Change}. */
   readonly filters: readonly (readonly FilterAnswer[])[];
+}
+
+/** Rows in pages of bounded size. To be read to the end, or left, before the next cut. */
+export interface ChunkPages {
+  readonly kind: "pages";
+  readonly pages: AsyncIterable<Omit<ChunkRows, "kind">>;
 }
 
 /** Rows as they come from the source, in the bytes of core/row-lines.ts. */

@@ -17,6 +17,8 @@ export interface ColumnSchema {
   readonly generated: boolean;
   /** Numbered by the database when not given (identity, serial, AUTO_INCREMENT). */
   readonly identity: boolean;
+  /** The collation, where different texts are equal under it (`NOCASE`, `citext`); absent: each is equal to itself alone. */
+  readonly looseCollation?: string;
 }
 
 export interface ForeignKey {
@@ -28,7 +30,10 @@ export interface ForeignKey {
 export interface TableSchema {
   readonly name: TableName;
   readonly columns: readonly ColumnSchema[];
-  /** Columns that identify a row: the primary key, else a unique key of not-null columns. Empty: none. */
+  /**
+   * Columns that identify a row: the primary key, else a unique key of not-null columns. Empty: none;
+   * rows are then matched by all their values (decision 0017).
+   */
   readonly key: readonly string[];
   /** Unique keys other than `key`. */
   readonly uniques: readonly (readonly string[])[];

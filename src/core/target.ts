@@ -31,7 +31,7 @@ export interface Target {
 export interface TargetTable {
   readonly name: TableName;
   readonly columns: readonly TargetColumn[];
-  /** Names of the key's columns. */
+  /** Names of the key's columns. Empty: rows are matched whole. */
   readonly key: readonly string[];
 }
 
@@ -43,6 +43,8 @@ export interface TargetColumn {
   /** `kind` of the source's adapter: the same kind may take the native type as it stands. */
   readonly sourceKind: string;
   readonly nullable: boolean;
+  /** As in ColumnSchema. */
+  readonly looseCollation?: string;
 }
 
 export interface TargetPlan {
@@ -71,7 +73,7 @@ export interface BoundTable {
   readonly name: TableName;
   /** Written columns. Rows given to the transaction are in this order. */
   readonly columns: readonly { readonly name: string; readonly type: ColumnType }[];
-  /** Indexes into `columns`. */
+  /** Indexes into `columns`. Empty: the table has no key, several rows may be equal. */
   readonly key: readonly number[];
   /** Tables of the same plan that this one's foreign keys refer to, by index into the plan's tables. */
   readonly parents: readonly number[];
@@ -148,13 +150,17 @@ export interface TargetTransaction {
   readonly enforcing: boolean;
   /** Runs `work` under a savepoint: when it throws TM-APPLY-CONSTRAINT its effects are undone before the error passes on. */
   attempt<T>(work: () => Promise<T>): Promise<T>;
-  /** Deletes the rows with these keys (order of `BoundTable.key`); absent ones are no error. */
+  /**
+   * Deletes the rows with these keys (order of `BoundTable.key`); absent ones are no error. Where the
+   * table has no key these are whole rows, and each deletes one of those equal to it, NULL to NULL.
+   */
   remove(table: BoundTable, keys: readonly Row[]): Promise<void>;
   /**
    * Inserts the rows, or makes the rows of the same key equal to them. Keys are distinct within a call. A row that collides on
    * another unique key is TM-APPLY-CONSTRAINT, never an overwrite of the other row.
    * `fresh`: most likely none exists yet (a fast path may be tried).
    * A value may be UNCHANGED: that column of the existing row is left as it is.
+   * Where the table has no key, each row is added.
    */
   put(
     table: BoundTable,

@@ -111,6 +111,7 @@ async function prepareTarget(
     }
     if (create) refuse(resolved.definition, plan.mappings);
     checkParking(resolved, plan, target);
+    refuseReferred(resolved.definition, plan);
     return { resolved, plan, tables: syncTables(resolved, plan) };
   });
 }
@@ -163,6 +164,22 @@ function checkParking(
         "Let it be onError: stop for this table, or drop the foreign key at the target.",
       );
     }
+  }
+}
+
+/** An update of a row without a key is a deletion and an insert: what refers to the row would see it go. */
+function refuseReferred({ name, to }: SyncDefinition, { tables }: TargetPlan): void {
+  for (const [index, { name: table, key, cascades }] of tables.entries()) {
+    if (key.length > 0) continue;
+    if (!cascades && !tables.some(({ parents }) => parents.includes(index))) continue;
+    throw new TidemarkError(
+      "TM-TABLE-NO-KEY",
+      `${name}: a foreign key in "${to}" refers to ${formatTable(table)}, which has no key at the source.`,
+      {
+        fix: "Give the source's table a primary key, or a unique key whose columns are all NOT NULL; or drop the foreign key at the target.",
+        details: { table: formatTable(table) },
+      },
+    );
   }
 }
 

@@ -123,7 +123,7 @@ function parseName(text: string, listed: readonly TableName[]): TableName {
 }
 
 function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): ResolvedTable {
-  requireKey(schema);
+  if (schema.key.length === 0) refuseCondition(schema, rule);
   checkColumns(schema, rule);
   const wanted = rule.columns === undefined ? null : new Set(rule.columns);
   const except = new Set(rule.except);
@@ -135,12 +135,13 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   requireKeyColumns(schema, columns);
   const rename = (name: string) => rule.rename?.[name] ?? name;
   const targetColumns = chosen.map(
-    ({ name, type, nativeType, nullable }): TargetColumn => ({
+    ({ name, type, nativeType, nullable, looseCollation }): TargetColumn => ({
       name: rename(name),
       type,
       nativeType,
       nullable,
       sourceKind: ends.sourceKind,
+      ...(looseCollation === undefined ? {} : { looseCollation }),
     }),
   );
   const target: TargetTable = {
@@ -164,14 +165,28 @@ function targetName(
   return dot > 0 ? { schema: as.slice(0, dot), name: as.slice(dot + 1) } : { schema, name: as };
 }
 
-function requireKey(schema: TableSchema): void {
-  if (schema.key.length > 0) return;
+/**
+ * Of two rows that are equal in the columns sent, one may meet a condition over other columns and one not:
+ * the target could not tell which of them went. Nor which of two was set aside.
+ */
+function refuseCondition(schema: TableSchema, rule: TableRule): void {
   const table = formatTable(schema.name);
+  if (rule.onError === "park") {
+    throw new TidemarkError(
+      "TM-TABLE-NO-KEY",
+      `${table} has no primary key and no unique key of not-null columns: its rows cannot be parked (onError: park).`,
+      {
+        fix: "Let it be onError: stop for this table; or give it a primary key, or a unique key whose columns are all NOT NULL.",
+        details: { table },
+      },
+    );
+  }
+  if (rule.where === undefined) return;
   throw new TidemarkError(
     "TM-TABLE-NO-KEY",
-    `${table} has no primary key and no unique key of not-null columns: its rows cannot be told apart.`,
+    `${table} has no primary key and no unique key of not-null columns: where it is sent with a condition (where), its rows cannot be told apart.`,
     {
-      fix: "Give it a primary key, or a unique key whose columns are all NOT NULL; or leave it out of the sync.",
+      fix: "Give it a primary key, or a unique key whose columns are all NOT NULL; or send it whole; or use a filter function, in a .ts config.",
       details: { table },
     },
   );
@@ -201,6 +216,19 @@ function requireKeyColumns(schema: TableSchema, columns: readonly string[]): voi
   const missing = schema.key.filter((name) => !columns.includes(name));
   if (missing.length === 0) return;
   const table = formatTable(schema.name);
+  const computed = schema.columns.find(
+    ({ name, generated }) => generated && missing.includes(name),
+  );
+  if (computed !== undefined) {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${table} has the generated column ${computed.name} in its key: generated columns are not sent.`,
+      {
+        fix: "Give it a primary key, or a unique key of NOT NULL columns, without it; or leave the table out.",
+        details: { table, column: computed.name },
+      },
+    );
+  }
   throw new TidemarkError(
     "TM-CONFIG-INVALID",
     `The columns chosen of ${table} lack its key: ${missing.join(", ")}.`,

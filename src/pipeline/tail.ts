@@ -1,4 +1,4 @@
-import type { Change, Layout, Operation } from "../core/change.ts";
+import { type Change, keyColumns, type Layout, type Operation } from "../core/change.ts";
 import type { PipelineDefinition, RowObject } from "../core/definition.ts";
 import { keys } from "../core/documents.ts";
 import { type Piece, PieceReader } from "../core/message.ts";
@@ -80,9 +80,10 @@ async function layoutOf(
 
 function toEntry(change: Change, piece: Piece, layout: Layout): TailEntry {
   const names = layout.columns.map(({ name }) => name);
-  const keyNames = layout.key.map((index) => names[index] ?? "");
+  const keyNames = keyColumns(layout).map((index) => names[index] ?? "");
   const row = change.row === null ? null : named(names, change.row);
-  const ownKey = row === null ? null : Object.fromEntries(keyNames.map((k) => [k, row[k] ?? null]));
+  const hasKey = row !== null && layout.key.length > 0;
+  const ownKey = !hasKey ? null : Object.fromEntries(keyNames.map((k) => [k, row[k] ?? null]));
   return {
     source: piece.source,
     batch: piece.mark.batch,

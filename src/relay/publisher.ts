@@ -6,7 +6,7 @@ import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core
 import type { BatchHeader, Position } from "../core/position.ts";
 import type { Queue, QueueMessage, QueueStream, StreamTail } from "../core/queue.ts";
 import { rowAsChange } from "../core/row-lines.ts";
-import type { ChangeLog, Chunk, ChunkRows } from "../core/source.ts";
+import type { ChangeLog, Chunk, ChunkPages, ChunkRows } from "../core/source.ts";
 
 export interface PublisherOptions {
   readonly source: string;
@@ -150,20 +150,22 @@ export class Publisher {
   }
 
   async #publish(envelope: Envelope, pieces: AsyncIterable<QueueMessage[]>): Promise<void> {
+    const { header, copy } = envelope;
+    const what =
+      copy === null
+        ? `Batch ${header.batch}, which travels whole,`
+        : `Table ${copy.table}, which is copied in one go,`;
     let bytes = 0;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
       await this.settle();
-      this.#appending = this.#append(messages, { batch: envelope.header.batch, bytes });
+      this.#appending = this.#append(messages, { what, batch: header.batch, bytes });
       for (const { body } of messages) bytes += body.length;
     }
   }
 
   /** Never rejects: who comes next is told. */
-  async #append(
-    messages: readonly QueueMessage[],
-    sent: { readonly batch: number; readonly bytes: number },
-  ): Promise<void> {
+  async #append(messages: readonly QueueMessage[], sent: Sent): Promise<void> {
     const append = () => this.#options.stream.append(this.#tail, messages);
     const own = messages.reduce((sum, { body }) => sum + body.length, 0);
     try {
@@ -175,10 +177,7 @@ export class Publisher {
   }
 
   /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
-  async #whenRoom<T>(
-    append: () => Promise<T>,
-    sent: { readonly batch: number; readonly bytes: number; readonly own: number },
-  ): Promise<T> {
+  async #whenRoom<T>(append: () => Promise<T>, sent: Sent & { readonly own: number }): Promise<T> {
     const { signal, logger, maxStreamBytes, makeRoom } = this.#options;
     for (let attempt = 0; ; attempt++) {
       try {
@@ -187,7 +186,7 @@ export class Publisher {
         if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
         // A batch is trimmed only when it is confirmed whole: one that fills the queue by itself never will be.
         const never = sent.bytes > maxStreamBytes / 2 || sent.bytes + sent.own > maxStreamBytes;
-        if (never) throw tooLarge(sent.batch, maxStreamBytes);
+        if (never) throw tooLarge(sent, maxStreamBytes);
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
         await makeRoom();
@@ -201,10 +200,17 @@ export class Publisher {
 const FULL_ATTEMPTS = 20;
 const FULL_PAUSE_MS = 100;
 
-function tooLarge(batch: number, maxStreamBytes: number): TidemarkError {
+/** What is being sent: for people, its batch, and how much of it is in the stream. */
+interface Sent {
+  readonly what: string;
+  readonly batch: number;
+  readonly bytes: number;
+}
+
+function tooLarge({ what, batch }: Sent, maxStreamBytes: number): TidemarkError {
   return new TidemarkError(
     "TM-QUEUE-LIMIT",
-    `Batch ${batch} does not fit into the queue, which is bounded to ${maxStreamBytes} bytes: a transaction, or a row that is copied, travels whole.`,
+    `${what} does not fit into the queue, which is bounded to ${maxStreamBytes} bytes.`,
     {
       fix: "Raise queue.maxSize in the config (queue: { url: …, maxSize: 8GB }) and start again.",
       details: { batch, maxStreamBytes },
@@ -218,9 +224,12 @@ function isComplete(mark: NonNullable<StreamTail["mark"]>): boolean {
 
 async function* chunkPages(
   layout: number,
-  { rows, filters }: ChunkRows,
+  content: ChunkRows | ChunkPages,
 ): AsyncGenerator<readonly Change[]> {
-  yield rows.map((row, index) => rowAsChange(layout, row, filters[index] ?? []));
+  const pages = content.kind === "rows" ? [content] : content.pages;
+  for await (const { rows, filters } of pages) {
+    yield rows.map((row, index) => rowAsChange(layout, row, filters[index] ?? []));
+  }
 }
 
 function rewound(source: string, published: number, last: number): TidemarkError {

@@ -95,20 +95,29 @@ export async function takeChunk(batches: Batches, request: ChunkRequest): Promis
   const cut = await batches.cut(request);
   const changes = await all(cut.pages);
   if (cut.chunk === null) throw new ReferenceError("no chunk");
-  const { content, ...rest } = cut.chunk;
-  if (content.kind === "rows") return { cut, changes, chunk: { ...rest, ...content } };
+  return { cut, changes, chunk: await readToEnd(cut.chunk) };
+}
+
+/** The rows of a chunk, however they come. */
+export async function readToEnd({ content, ...rest }: Chunk): Promise<CopiedChunk> {
+  if (content.kind === "rows") return { ...rest, ...content };
+  if (content.kind === "pages") {
+    const rows: Row[] = [];
+    const filters: (readonly FilterAnswer[])[] = [];
+    for await (const page of content.pages) {
+      rows.push(...page.rows);
+      filters.push(...page.filters);
+    }
+    return { ...rest, rows, filters };
+  }
   const parts: Buffer[] = [];
   for await (const part of content.bytes) parts.push(part);
   const bytes = Buffer.concat(parts);
   const { layout } = rest;
-  const copied = decodeLines({
-    layout,
-    rows: countLines(bytes),
-    filtered: content.filtered,
-    bytes,
-  });
+  const { filtered } = content;
+  const copied = decodeLines({ layout, rows: countLines(bytes), filtered, bytes });
   const rows = copied.map(({ row }) => row as Row);
-  return { cut, changes, chunk: { ...rest, rows, filters: copied.map(({ filters }) => filters) } };
+  return { ...rest, rows, filters: copied.map(({ filters }) => filters) };
 }
 
 /** Everything that is not yet in a batch, in one; fails when there is nothing. */

@@ -434,27 +434,50 @@ function registerRows(bench: () => Bench): void {
     ]);
   });
 
+  it("counts rows that are equal where there is no key", async () => {
+    const bag: TargetTable = { ...items(bench(), "bag"), key: [] };
+    const { sql, session, table } = await openSite(bench(), [
+      { ...bag, columns: bag.columns.map((each) => ({ ...each, nullable: true })) },
+    ]);
+    const [one, none, other]: Row[] = [
+      ["1", "a", "10"],
+      [null, null, null],
+      ["1", "A", "10"],
+    ];
+    const put = (rows: readonly Row[]) =>
+      apply(session, (t) => t.put(table, rows, { fresh: true }));
+    await put([one, one, one, none, none, other] as Row[]);
+    await put([["1", "a ", "10"]]);
+    const remove = (rows: readonly Row[]) => apply(session, (t) => t.remove(table, rows));
+    await remove([one, none, ["1", "a", null], ["9", "a", "10"]] as Row[]);
+    const left = async () => sorted(await sql.rows("SELECT id, name, qty FROM bag"));
+    expect(await left()).toEqual(sorted([one, one, none, other, ["1", "a ", "10"]] as Row[]));
+    // More than there are, and all at once.
+    await remove([one, one, one, other, none] as Row[]);
+    expect(await left()).toEqual([["1", "a ", "10"]]);
+  });
+
   it("never overwrites another row that holds the same unique value", async () => {
     for (const fresh of [false, true]) {
       const { integer, text } = bench().dialect;
       const name = fresh ? "fresh_items" : "items";
       const sql = await bench().sql();
       await sql.run(
-        `CREATE TABLE ${name} (id ${integer} NOT NULL PRIMARY KEY, name ${text} UNIQUE, qty ${integer})`,
+        `CREATE TABLE ${name} (id ${integer} NOT NULL PRIMARY KEY, name ${text}, qty ${integer} UNIQUE)`,
       );
       const site = await openSite(bench(), [items(bench(), name)]);
       await apply(site.session, (t) =>
         t.put(site.table, [
-          ["1", "taken", "1"],
+          ["1", "a", "1"],
           ["2", "b", "2"],
         ]),
       );
       const put = (row: Row) =>
         apply(site.session, (t) => t.put(site.table, [["3", "c", "3"], row], { fresh }));
-      await refuses(put(["4", "taken", "4"]), "TM-APPLY-CONSTRAINT");
-      await refuses(put(["2", "taken", "4"]), "TM-APPLY-CONSTRAINT");
+      await refuses(put(["4", "d", "1"]), "TM-APPLY-CONSTRAINT");
+      await refuses(put(["2", "d", "1"]), "TM-APPLY-CONSTRAINT");
       expect(await itemRows(sql, name)).toEqual([
-        ["1", "taken", "1"],
+        ["1", "a", "1"],
         ["2", "b", "2"],
       ]);
       await site.session.close();

@@ -121,7 +121,7 @@ test("uninstall asks, shows, and leaves no trace", async () => {
 
 test.each([
   ["a table that is not there", ["--table", "custmers"], "TM-TABLE-MISSING", 2],
-  ["a table without a key", ["--table", "notes"], "TM-TABLE-NO-KEY", 2],
+  ["a table whose rows cannot be told apart", ["--table", "notes"], "TM-TABLE-NO-KEY", 2],
   [
     "an unknown scheme",
     ["--table", "customers", "--queue", "carrier-pigeon://x"],
@@ -130,7 +130,7 @@ test.each([
   ],
   ["a database that is not there", ["--database", "nowhere", "--table", "*"], "TM-USAGE", 2],
 ])("%s: a coded error before anything is changed", async (_title, args, code, exitCode) => {
-  place.sql("shop.db", "CREATE TABLE notes (text TEXT)");
+  place.sql("shop.db", "CREATE TABLE notes (text TEXT UNIQUE)");
   const ended = await place.json(["run", ...PAIR.slice(0, 4), ...args]);
   expect(ended.envelope.error).toMatchObject({ code, fix: expect.any(String) });
   expect(ended.exitCode).toBe(exitCode);

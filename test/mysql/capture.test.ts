@@ -36,7 +36,7 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     await bed.admin.query(
       `CREATE TABLE p (id INT PRIMARY KEY);
        CREATE TABLE c (id INT PRIMARY KEY, p INT, CONSTRAINT c_p FOREIGN KEY (p) REFERENCES p (id) ON UPDATE SET NULL);
-       CREATE TABLE keyless (id INT NULL);
+       CREATE TABLE keyless (id INT NULL UNIQUE);
        CREATE TABLE heap (id INT PRIMARY KEY) ENGINE = MEMORY;
        CREATE VIEW seen AS SELECT * FROM p`,
     );

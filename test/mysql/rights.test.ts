@@ -100,13 +100,16 @@ async function followFixes(bed: Bed, work: () => Promise<void>): Promise<string[
 }
 
 describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
+  const exact = kind === "mysql" ? "utf8mb4_0900_bin" : "utf8mb4_nopad_bin";
   let bed: Bed;
   let tables: readonly CaptureTable[];
 
   beforeAll(async () => {
     bed = await openBed(kind);
     await trust(bed, false);
-    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) UNIQUE)");
+    await bed.admin.query(
+      `CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) COLLATE ${exact} UNIQUE)`,
+    );
     tables = await bed.capture("t");
   });
   afterAll(async () => {
@@ -116,7 +119,9 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
 
   it("documented are enough to capture, to change how, to apply and to go", async () => {
     await using other = await openBed(kind);
-    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) UNIQUE)");
+    await other.admin.query(
+      `CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) COLLATE ${exact} UNIQUE)`,
+    );
     const [table] = await other.capture("t");
     if (table === undefined) throw new Error("one table");
     const more = kind === "mysql" ? ["LOCK TABLES"] : [];

@@ -20,7 +20,11 @@ const toTarget = (bed: TestBed, tables: Parameters<TestBed["define"]>[0][number]
 const MISTAKES: readonly (readonly [title: string, code: string, make: Mistake])[] = [
   ["a missing table", "TM-TABLE-MISSING", (bed) => toTarget(bed, ["custmers"])],
   ["a pattern that matches nothing", "TM-TABLE-MISSING", (bed) => toTarget(bed, ["nothing_*"])],
-  ["a table without a key", "TM-TABLE-NO-KEY", (bed) => toTarget(bed, ["customers", "notes"])],
+  [
+    "a condition on a table without a key",
+    "TM-TABLE-NO-KEY",
+    (bed) => toTarget(bed, ["customers", { table: "notes", where: "line > 1" }]),
+  ],
   ["a view", "TM-TABLE-UNSUPPORTED", (bed) => toTarget(bed, ["customers", "rich"])],
   [
     "a missing column",

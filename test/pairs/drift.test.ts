@@ -18,12 +18,15 @@ const ITEMS: TestTable = {
   key: ["id"],
   required: ["n"],
 };
+const KEYLESS: TestTable = { ...ITEMS, key: [], required: ["id", "n"] };
 const OTHERS: TestTable = { name: "others", columns: { id: "integer", v: "varchar" }, key: ["id"] };
 
 type Statements = (dialect: Dialect) => readonly string[];
 
 interface Drift {
   readonly what: string;
+  /** Else ITEMS. */
+  readonly table?: TestTable;
   readonly alter: Statements;
   /** Written after it. */
   readonly write: readonly string[];
@@ -74,6 +77,11 @@ const WRITE = [
   "UPDATE items SET a = 'changed' WHERE id = 1",
   "DELETE FROM items WHERE id = 2",
 ];
+
+const addKey = (dialect: Dialect) =>
+  dialect === "sqlite"
+    ? "CREATE UNIQUE INDEX items_key ON items (id)"
+    : "ALTER TABLE items ADD PRIMARY KEY (id)";
 
 const AT_SOURCE: readonly Drift[] = [
   {
@@ -201,6 +209,46 @@ const AT_SOURCE: readonly Drift[] = [
     write: ["INSERT INTO items (id, a, n) VALUES (5, 'five', 5)"],
     says: { code: "TM-CAPTURE-BROKEN", words: /items/ },
     mend: copyAnew(),
+  },
+  {
+    what: "no key, and a column added",
+    table: KEYLESS,
+    alter: addColumn,
+    write: [...WRITE, ...WRITE, "UPDATE items SET b = 7 WHERE id = 3"],
+    says: { code: DRIFT, words: /column b \(.*int.*\) was added/i },
+    mend: atTarget(addColumn),
+    ends: { ...WIDER, key: [] },
+  },
+  {
+    what: "no key, and a column dropped, one added in its place and one retyped",
+    table: KEYLESS,
+    alter: (dialect) => [
+      `${RETYPE[dialect]("n", "bigint")}, DROP COLUMN a, ADD COLUMN b varchar(200)`,
+    ],
+    write: [
+      "INSERT INTO items (id, n, b) VALUES (5, 5, 'five'), (5, 5, 'five')",
+      "UPDATE items SET b = 'one' WHERE id = 1",
+      "DELETE FROM items WHERE id = 2",
+    ],
+    says: {
+      code: DRIFT,
+      words: /column a \(.*\) was dropped.*n was int.*column b \(.*\) was added/,
+    },
+    mend: atTarget((dialect) => [
+      "ALTER TABLE items ADD COLUMN b varchar(200)",
+      ...(dialect === "sqlite" ? [] : [RETYPE[dialect]("n", "bigint")]),
+    ]),
+    ends: { ...KEYLESS, columns: { id: "integer", n: "bigint", b: "varchar" } },
+    except: ["sqlite"],
+  },
+  {
+    what: "no key, and one given: what waits is read by it",
+    table: KEYLESS,
+    alter: (dialect) => [addKey(dialect)],
+    write: WRITE,
+    says: { code: DRIFT, words: /its key was missing, is \(id\)/ },
+    mend: atTarget((dialect) => [addKey(dialect)]),
+    ends: ITEMS,
   },
 ];
 
@@ -331,8 +379,11 @@ async function play(pair: TestPair, drift: Drift, where: "source" | "target"): P
   await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
   const source = await bed.sql("source");
   const target = await bed.sql("target");
-  await createTables(source, pair.source, [ITEMS, OTHERS]);
-  for (let id = 1; id <= 3; id++) await insertRow(source, ITEMS, { id, a: `row ${id}`, n: id });
+  const table = drift.table ?? ITEMS;
+  // Of a file in another mode a table without a key is refused.
+  if (source.dialect === "sqlite") await source.rows("PRAGMA journal_mode = WAL");
+  await createTables(source, pair.source, [table, OTHERS]);
+  for (let id = 1; id <= 3; id++) await insertRow(source, table, { id, a: `row ${id}`, n: id });
   const define = (tables: readonly TableRule[]) =>
     bed.define([{ from: "source", to: "target", tables }]);
   const definition = define([{ table: "items" }, { table: "others" }]);
@@ -341,8 +392,8 @@ async function play(pair: TestPair, drift: Drift, where: "source" | "target"): P
 
   const altered = where === "source" ? source : target;
   // Captured, and perhaps not cut yet.
-  await insertRow(source, ITEMS, { id: 4, a: "just before", n: 4 });
-  const seen = await contents(source, ITEMS);
+  await insertRow(source, table, { id: 4, a: "just before", n: 4 });
+  const seen = await contents(source, table);
   if (where === "target") await first.waitFor({ timeoutMs: PATIENCE_MS });
   for (const statement of drift.alter(altered.dialect)) await altered.run(statement);
   for (const statement of drift.write) await source.run(statement);
@@ -358,14 +409,14 @@ async function play(pair: TestPair, drift: Drift, where: "source" | "target"): P
     if (error.code === DRIFT) expect(error.fix).toBeTruthy();
     // Nothing stands there that never stood at the source.
     if (where === "source") {
-      for (const row of await contents(target, ITEMS)) expect(seen).toContainEqual(row);
+      for (const row of await contents(target, table)) expect(seen).toContainEqual(row);
     }
     await bed.stop(first);
     const rules = await drift.mend?.({ bed, source, target, definition });
     last = await bed.start(rules === undefined ? definition : define(rules));
   }
   await last.waitFor({ timeoutMs: PATIENCE_MS });
-  if (drift.ends !== null) await bed.expectSame(drift.ends ?? ITEMS);
+  if (drift.ends !== null) await bed.expectSame(drift.ends ?? table);
   await bed.expectSame(OTHERS);
 }
 

@@ -61,7 +61,7 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     const admin = await connect(database.url);
     const role = `poor_${database.url.split("_").at(-1)}`;
     await admin.query(
-      `CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, t int CONSTRAINT c_t REFERENCES t);
+      `CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE c (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t int CONSTRAINT c_t REFERENCES t);
        CREATE ROLE ${role} LOGIN PASSWORD 'x';`,
     );
     open.push({
@@ -100,5 +100,16 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(finding?.message).toContain("c_t");
     await admin.query(/GRANT [^;]*/.exec(finding?.fix ?? "")?.[0] ?? "");
     expect(await fixed()).toEqual([]);
+
+    // Nor move its sequences.
+    const behind = async () => {
+      const name = { schema: "public", name: "c" };
+      const findings = await target.diagnose([{ name, columns: [], key: ["id"] }]);
+      return findings.filter(({ check }) => check === "sequence-behind");
+    };
+    const [sequence] = await behind();
+    expect(sequence?.message).toContain("public.c_id_seq");
+    await admin.query(sequence?.fix ?? "");
+    expect(await behind()).toEqual([]);
   });
 });

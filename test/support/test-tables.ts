@@ -27,6 +27,7 @@ export type Meaning =
 export interface TestTable {
   readonly name: string;
   readonly columns: Readonly<Record<string, Meaning>>;
+  /** Empty: the table has none. */
   readonly key: readonly string[];
   readonly required?: readonly string[];
   /** Column to the table whose key it names. */
@@ -95,18 +96,28 @@ export function createStatement(kind: DatabaseKind, table: TestTable): string {
   const q = (name: string) => quote(dialect, name);
   const list = (names: readonly string[]) => names.map(q).join(", ");
   const must = new Set([...table.key, ...(table.required ?? [])]);
+  const unique = new Set([...table.key, ...(table.unique ?? []).flat()]);
   const columns = Object.entries(table.columns).map(([name, meaning]) => {
+    const isText = meaning === "varchar" || meaning === "text";
+    const collation = dialect === "mariadb" && isText && unique.has(name) ? exact(kind) : "";
     // MariaDB gives a TIMESTAMP that is not said to be NULL a default of its own.
     const nullable = must.has(name) ? "NOT NULL" : "NULL";
-    return `${q(name)} ${NATIVE[dialect][meaning]} ${nullable}`;
+    return `${q(name)} ${NATIVE[dialect][meaning]} ${collation} ${nullable}`;
   });
   const foreign = Object.entries(table.references ?? {}).map(
     ([column, parent]) =>
       `FOREIGN KEY (${q(column)}) REFERENCES ${q(parent)} (${q("id")}) ${table.actions?.[column] ?? ""}`,
   );
-  const unique = (table.unique ?? []).map((names) => `UNIQUE (${list(names)})`);
-  const parts = [...columns, `PRIMARY KEY (${list(table.key)})`, ...unique, ...foreign];
+  const uniques = (table.unique ?? []).map((names) => `UNIQUE (${list(names)})`);
+  const key = table.key.length === 0 ? [] : [`PRIMARY KEY (${list(table.key)})`];
+  const parts = [...columns, ...key, ...uniques, ...foreign];
   return `CREATE TABLE ${q(table.name)} (${parts.join(", ")})`;
+}
+
+/** Tells every text apart: what is unique is refused at a target where it does not. */
+function exact(kind: DatabaseKind): string {
+  const name = kind === "mysql" ? "utf8mb4_0900_bin" : "utf8mb4_nopad_bin";
+  return `CHARACTER SET utf8mb4 COLLATE ${name}`;
 }
 
 /** The table as it must stand at a target so that every value of the source fits. */
@@ -164,7 +175,7 @@ const INVENTORY: Readonly<Record<Dialect, string>> = {
   sqlite: "SELECT type || ' ' || name AS thing FROM sqlite_schema",
 };
 
-/** Every row as it is meant, in key order: equal on two sides when the data are equal. */
+/** Every row as it is meant, in the order of its key, or of the whole row: equal on two sides when the data are equal. */
 export async function contents(
   sql: SqlClient,
   table: Pick<TestTable, "name" | "columns" | "key">,
@@ -182,7 +193,8 @@ export async function contents(
       ]),
     ),
   );
-  const keyOf = (row: SqlRow) => JSON.stringify(table.key.map((name) => row[name]));
+  const order = table.key.length === 0 ? Object.keys(table.columns) : table.key;
+  const keyOf = (row: SqlRow) => JSON.stringify(order.map((name) => row[name]));
   return meant.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
 }
 

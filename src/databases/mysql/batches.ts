@@ -4,7 +4,7 @@ import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type BatchRecord, storeBatch } from "./batch-records.ts";
-import { readChunk } from "./chunk.ts";
+import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import type { Run } from "./id-set.ts";
@@ -16,6 +16,8 @@ import { TruncationWatch } from "./truncation.ts";
 import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
 
 export interface BatchSessions {
+  /** Opens one that keeps a snapshot while a table without a key is read in it. */
+  readonly openCopier: () => Promise<Session>;
   /** Holds the lease and cuts: a lost lease is a lost connection, and then nothing is cut. */
   readonly main: Session;
   /** Looks beside the snapshot, purges and checks. */
@@ -29,6 +31,8 @@ const DRIFT_WHILE_IDLE_MS = 5_000;
 const PURGE_ROWS = 2_000;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
 const MAX_GAPS = 1_000;
+
+const BEGIN_LOOK = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 export class MysqlBatches implements Batches {
   readonly #timeline: string;
@@ -46,6 +50,7 @@ export class MysqlBatches implements Batches {
   /** Where the log stood at that time. */
   #checked = { highest: 0, batch: 0 };
   #purgedUpTo = 0;
+  #copier: Session | null = null;
 
   constructor(timeline: string, sessions: BatchSessions, records: readonly BatchRecord[]) {
     this.#timeline = timeline;
@@ -168,20 +173,52 @@ export class MysqlBatches implements Batches {
   #look(
     request: ChunkRequest | undefined,
   ): Promise<{ unseen: Unseen; chunk: Chunk | null } | null> {
-    const { main, side } = this.#sessions;
+    const { main } = this.#sessions;
+    const layout = request === undefined ? null : this.#layoutOf(request);
+    if (request !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, request);
     return main.exclusive(async () => {
-      await main.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+      await main.run(BEGIN_LOOK);
       try {
-        const unseen = await readUnseen(main, this.#seen);
-        const context = { seen: this.#seen, unseen, reader: this.#reader };
-        if (!(await isClosed(main, side, context))) return null;
+        const unseen = await this.#readUnseen(main);
+        if (unseen === null) return null;
         const chunk =
-          request === undefined ? null : await readChunk(main, this.#layoutOf(request), request);
+          request === undefined || layout === null ? null : await readChunk(main, layout, request);
         return { unseen, chunk };
       } finally {
         await main.run("ROLLBACK");
       }
     });
+  }
+
+  /** As `#look`, in a session that keeps its snapshot until all rows of the table are read. */
+  async #lookWhole(
+    layout: StoredLayout,
+    request: ChunkRequest,
+  ): Promise<{ unseen: Unseen; chunk: Chunk } | null> {
+    this.#copier?.destroy();
+    this.#copier = await this.#sessions.openCopier();
+    const copier = this.#copier;
+    await copier.run(BEGIN_LOOK);
+    const unseen = await this.#readUnseen(copier);
+    if (unseen === null) return null;
+    const end = async () => {
+      this.#copier = null;
+      await copier.close();
+    };
+    return { unseen, chunk: await readWhole(copier, layout, request, end) };
+  }
+
+  /** Null when the snapshot was not closed. */
+  async #readUnseen(session: Session): Promise<Unseen | null> {
+    const unseen = await readUnseen(session, this.#seen);
+    const context = { seen: this.#seen, unseen, reader: this.#reader };
+    return (await isClosed(session, this.#sessions.side, context)) ? unseen : null;
+  }
+
+  /** Leaves what is still being read. */
+  close(): void {
+    this.#copier?.destroy();
+    this.#copier = null;
   }
 
   async #store(unseen: Unseen): Promise<BatchRecord> {

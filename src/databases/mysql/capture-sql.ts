@@ -1,4 +1,4 @@
-import type { LayoutColumn } from "../../core/change.ts";
+import { keyColumns, type LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import { captureExpression } from "./captured-text.ts";
 import { quoteName } from "./identifiers.ts";
@@ -28,7 +28,7 @@ export function standInName(trigger: string): string {
  */
 export function triggerBody(layout: StoredLayout, event: Event): string {
   const row = (prefix: string) => layout.columns.map((column) => captured(column, prefix));
-  const key = layout.key.flatMap((index) => {
+  const key = keyColumns(layout).flatMap((index) => {
     const column = layout.columns[index];
     return column === undefined ? [] : [{ name: column.name, text: captured(column, "OLD") }];
   });
@@ -36,7 +36,7 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
   const keyBefore =
     event === "INSERT"
       ? "NULL"
-      : event === "DELETE"
+      : event === "DELETE" || layout.key.length === 0
         ? oldKey
         : `IF(${sameBytes(key.map(({ name }) => name))}, NULL, ${oldKey})`;
   const op = event.charAt(0);
@@ -54,7 +54,9 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
   const unread = logInsert(layout, op, { keyBefore });
   const unknown = logUnknown(layout);
   if (event === "INSERT") return guarded(insert, unread);
-  if (event === "DELETE") return guarded(insert, unknown);
+  // A table without a key has no unique or foreign key either that IGNORE could pass over; and of its
+  // rows none can be told by less than all columns.
+  if (event === "DELETE" || layout.key.length === 0) return guarded(insert, unknown);
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const whenDone = `IF ${sameKeys(layout.guarded)} OR ${isCarriedOut(table, names, layout.guarded)} THEN ${insert}; END IF`;

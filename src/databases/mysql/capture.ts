@@ -127,6 +127,7 @@ async function prepareCaptures(
   for (const table of tables) {
     const fact = checkCapturable(table, facts);
     const layout = { ...wantedLayout(table, fact, references), id: nextId++ };
+    refuseGuarded(layout);
     await checkFilters(session, layout);
     wanted.push(layout);
   }
@@ -243,14 +244,24 @@ function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFa
       { fix: `ALTER TABLE ${quoteName(name)} ENGINE = InnoDB`, details: { table: name } },
     );
   }
-  if (table.schema.key.length === 0) {
-    throw new TidemarkError(
-      "TM-TABLE-NO-KEY",
-      `Table ${name} has no primary key and no unique key of not-null columns.`,
-      { fix: `ALTER TABLE ${quoteName(name)} ADD PRIMARY KEY (…)`, details: { table: name } },
-    );
-  }
   return fact;
+}
+
+/**
+ * UPDATE IGNORE fires the trigger for a row that a unique or foreign key has kept as it was, and only a
+ * key finds that row again to look.
+ */
+function refuseGuarded({ table, key, guarded }: StoredLayout): void {
+  if (key.length > 0 || guarded.length === 0) return;
+  const name = formatTable(table);
+  throw new TidemarkError(
+    "TM-TABLE-NO-KEY",
+    `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key over ${guarded.join(", ")}: what UPDATE IGNORE passes over could not be told from what it changes.`,
+    {
+      fix: `ALTER TABLE ${quoteName(table.name)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY; or make the columns of a unique key NOT NULL`,
+      details: { table: name, columns: guarded },
+    },
+  );
 }
 
 async function checkFilters(session: Session, layout: StoredLayout): Promise<void> {

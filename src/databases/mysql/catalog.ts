@@ -99,7 +99,7 @@ async function describeTables(
   return names.map((name) => {
     const fact = facts.get(name.name);
     if (fact === undefined) throw missing(name, known, session.database);
-    return schemaOf(name, fact);
+    return schemaOf(name, fact, session.flavour.exactCollations);
   });
 }
 
@@ -290,7 +290,18 @@ async function loadForeignKeys(
   return new Map([...found].map(([table, keys]) => [table, [...keys.values()]]));
 }
 
-function schemaOf(name: TableName, facts: TableFacts): TableSchema {
+function looseCollation(
+  { collation }: NativeColumn,
+  exact: ReadonlySet<string>,
+): { readonly looseCollation?: string } {
+  return collation === null || exact.has(collation) ? {} : { looseCollation: collation };
+}
+
+function schemaOf(
+  name: TableName,
+  facts: TableFacts,
+  exactCollations: ReadonlySet<string>,
+): TableSchema {
   const key = keyIndex(facts);
   const columns = facts.columns.map((column) => columnSchema(column, formatTable(name)));
   checkKey(
@@ -299,7 +310,10 @@ function schemaOf(name: TableName, facts: TableFacts): TableSchema {
   );
   return {
     name,
-    columns,
+    columns: columns.map((column, index) => ({
+      ...column,
+      ...looseCollation(facts.columns[index] as NativeColumn, exactCollations),
+    })),
     key: key?.columns ?? [],
     uniques: facts.uniques.filter((each) => each !== key).map((each) => each.columns),
     foreignKeys: facts.foreignKeys.map(({ columns, references }) => ({ columns, references })),

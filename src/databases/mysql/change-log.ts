@@ -66,7 +66,8 @@ export class MysqlChangeLog implements ChangeLog {
       await createOurs(main, "source");
       const timeline = await openTimeline(main);
       const records = await loadBatches(main, timeline);
-      const batches = new MysqlBatches(timeline, { main, side }, records);
+      const openCopier = () => Session.open(options, { isolation: "REPEATABLE READ" });
+      const batches = new MysqlBatches(timeline, { main, side, openCopier }, records);
       const layouts = await loadLayouts(main);
       batches.setLayouts(layouts, []);
       return new MysqlChangeLog(options, { main, side, watch }, { timeline, batches });
@@ -108,6 +109,7 @@ export class MysqlChangeLog implements ChangeLog {
 
   async close(): Promise<void> {
     clearInterval(this.#heartbeat);
+    this.batches.close();
     // A look may still go on in the server: nobody waits for it.
     this.#watch.destroy();
     await this.#side.close();

@@ -36,6 +36,7 @@ export async function readChunk(
   layout: StoredLayout,
   request: ChunkRequest,
 ): Promise<Chunk> {
+  if (layout.key.length === 0 || request.after === WHOLE) throw keyChanged(layout);
   const reader = await TableReader.open(session, layout);
   let cursor: Cursor =
     request.after === null
@@ -72,16 +73,62 @@ export async function readChunk(
   };
 }
 
+/** Cursor of a table that was read in one go. */
+const WHOLE = JSON.stringify({ whole: true });
+/** Of a table that is read in one go: so much is held in memory. */
+const WHOLE_PAGE = { rows: 1_000, bytes: 1 << 20 };
+
+/**
+ * All rows of a table without a key, streamed from the snapshot that the session has open; `end` is
+ * called behind the last.
+ */
+export async function readWhole(
+  session: Session,
+  layout: StoredLayout,
+  { after }: ChunkRequest,
+  end: () => Promise<void>,
+): Promise<Chunk> {
+  if (after !== null) throw keyChanged(layout);
+  const reader = await TableReader.open(session, layout);
+  await reader.hold();
+  const estimatedRows = await reader.estimate();
+  const pages = wholePages(reader.all(), rowDecoder(layout.columns), end);
+  const content = { kind: "pages", pages } as const;
+  return { layout: layout.id, content, cursor: WHOLE, done: true, estimatedRows };
+}
+
+async function* wholePages(
+  found: AsyncIterable<Omit<ReadRow, "key">>,
+  decode: (row: Cell[]) => Cell[],
+  end: () => Promise<void>,
+): AsyncGenerator<{ rows: Cell[][]; filters: (readonly FilterAnswer[])[] }> {
+  let page = { rows: [] as Cell[][], filters: [] as (readonly FilterAnswer[])[] };
+  let bytes = 0;
+  for await (const { row, flags, size } of found) {
+    page.rows.push(decode(row));
+    page.filters.push(parseFilters(flags));
+    bytes += size;
+    if (page.rows.length < WHOLE_PAGE.rows && bytes < WHOLE_PAGE.bytes) continue;
+    yield page;
+    page = { rows: [], filters: [] };
+    bytes = 0;
+  }
+  await end();
+  yield page;
+}
+
 function parseCursor(text: string, layout: StoredLayout): Cursor {
   const cursor = JSON.parse(text) as Cursor;
-  if (cursor.last !== null && cursor.last.length !== layout.key.length) {
-    throw new TidemarkError(
-      "TM-SCHEMA-DRIFT",
-      `The key of ${formatTable(layout.table)} is not the one its copy began with.`,
-      { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
-    );
-  }
+  if (cursor.last !== null && cursor.last.length !== layout.key.length) throw keyChanged(layout);
   return cursor;
+}
+
+function keyChanged({ table }: StoredLayout): TidemarkError {
+  return new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `The key of ${formatTable(table)} is not the one its copy began with.`,
+    { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
+  );
 }
 
 function sameKey(a: readonly string[] | null, b: readonly string[] | null): boolean {
@@ -185,21 +232,40 @@ class TableReader {
   }
 
   async #select(cursor: Cursor, limit: number, flags: string): Promise<ReadRow[]> {
-    const { columns } = this.#layout;
-    const values = columns.map((column) => captureExpression(column, quoteName(column.name)));
     const rows = await this.#session.rows(
-      `SELECT ${values.join(", ")}, ${flags}, ${this.#keyText()}
+      `SELECT ${this.#rowText()}, ${flags}, ${this.#keyText()}
        FROM ${this.#from} WHERE ${this.#range(cursor)} ORDER BY ${this.#order("ASC")} LIMIT ${limit}`,
     );
-    return rows.map((cells) => {
-      const row = cells.slice(0, columns.length);
-      return {
-        row,
-        flags: cells[columns.length] ?? "",
-        size: row.reduce((sum, cell) => sum + (cell?.length ?? 0) + 4, 0),
-        key: cells.slice(columns.length + 1).map((cell) => cell ?? ""),
-      };
-    });
+    const width = this.#layout.columns.length;
+    return rows.map((cells) => ({
+      ...this.#readRow(cells),
+      key: cells.slice(width + 1).map((cell) => cell ?? ""),
+    }));
+  }
+
+  /** Every row, in no order: of a table without a key, which no condition filters. */
+  async *all(): AsyncGenerator<Omit<ReadRow, "key">> {
+    const rows = this.#session.stream(`SELECT ${this.#rowText()}, '' FROM ${this.#from}`);
+    for await (const cells of rows) yield this.#readRow(cells);
+  }
+
+  #readRow(cells: readonly Cell[]): Omit<ReadRow, "key"> {
+    const width = this.#layout.columns.length;
+    const row = cells.slice(0, width);
+    const size = row.reduce((sum, cell) => sum + (cell?.length ?? 0) + 4, 0);
+    return { row, flags: cells[width] ?? "", size };
+  }
+
+  #rowText(): string {
+    const values = this.#layout.columns.map((column) =>
+      captureExpression(column, quoteName(column.name)),
+    );
+    return values.join(", ");
+  }
+
+  /** From now on, until its transaction ends, nobody alters the table. */
+  async hold(): Promise<void> {
+    await this.#session.value(`SELECT 1 FROM ${quoteName(this.#layout.table.name)} LIMIT 1`);
   }
 
   async estimate(): Promise<number | null> {

@@ -1,3 +1,4 @@
+import type { Connection as CallbackConnection } from "mysql2";
 import type { Connection } from "mysql2/promise";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
@@ -30,6 +31,8 @@ interface ServerFacts {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Decoded ahead of whoever takes the rows of a stream. */
+const STREAMED_ROWS = 64;
 /** A server that is out of reach is not waited for: it frees what we held when it misses us. */
 const GOODBYE_MS = 2_000;
 
@@ -80,6 +83,20 @@ export class Session {
       return rows as unknown as Cell[][];
     } catch (error) {
       throw this.#explain(error, context);
+    }
+  }
+
+  /** Rows as they come, with no more of them in memory than the reader is behind. To be read to the end. */
+  async *stream(sql: string): AsyncGenerator<Cell[]> {
+    // The driver streams only below its promises.
+    const { connection } = this.#connection as unknown as {
+      readonly connection: CallbackConnection;
+    };
+    const rows = connection.query(sql).stream({ highWaterMark: STREAMED_ROWS });
+    try {
+      for await (const row of rows) yield row as Cell[];
+    } catch (error) {
+      throw this.#explain(error, {});
     }
   }
 

@@ -62,7 +62,7 @@ function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void
   const name = formatTable(table);
   throw new TidemarkError(
     "TM-SCHEMA-DRIFT",
-    `${name} was altered: its key was (${was.join(", ")}), is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
+    `${name} was altered: its key was ${was.length === 0 ? "missing" : `(${was.join(", ")})`}, is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
     {
       fix: "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
       details: { table: name },

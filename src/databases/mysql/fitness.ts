@@ -1,3 +1,4 @@
+import { objectionTo } from "../../core/collation.ts";
 import { type ColumnType, isMixed } from "../../core/column-type.ts";
 import type { TargetColumn } from "../../core/target.ts";
 import type { Flavour } from "./flavour.ts";
@@ -9,15 +10,7 @@ import {
   UTC_RULE,
   YEARS_RULE,
 } from "./target-types.ts";
-import {
-  bareType,
-  collationOf,
-  isGeometry,
-  KIND,
-  labels,
-  type NativeColumn,
-  nativeTypeName,
-} from "./types.ts";
+import { bareType, isGeometry, KIND, labels, type NativeColumn, nativeTypeName } from "./types.ts";
 
 /** Whether a standing column takes the values of a source's column. */
 export interface Fit {
@@ -68,6 +61,8 @@ export function assess(asked: TargetColumn, column: NativeColumn, context: FitCo
 export interface FitContext {
   readonly flavour: Flavour;
   readonly inKey: boolean;
+  /** A unique index that holds the column whole; null: none does. */
+  readonly unique: string | null;
 }
 
 function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): Fit {
@@ -238,7 +233,7 @@ function holdsAsText(asked: TargetColumn, column: NativeColumn, context: FitCont
   if (column.charset !== "utf8mb4" && type.kind !== "uuid") {
     fits.push(ruled(`characters that ${column.charset} lacks are refused`));
   }
-  if (context.inKey) fits.push(keyCollation(asked, column, context.flavour));
+  fits.push(uniqueCollation(asked, column, context));
   return fits.reduce(worst, EXACT);
 }
 
@@ -255,17 +250,25 @@ function length(type: ColumnType, column: NativeColumn): Fit {
   return ruled(`more than ${column.length ?? room} characters are refused`);
 }
 
-/** Two keys that the source tells apart must not be one here. */
-function keyCollation(asked: TargetColumn, column: NativeColumn, flavour: Flavour): Fit {
-  const { collation } = column;
-  if (collation === null || flavour.exactCollations.has(collation)) return EXACT;
-  if (asked.sourceKind === KIND && collationOf(asked.nativeType) === collation) return EXACT;
-  // Texts of these types have neither case nor spaces to tell apart.
-  if (!["text", "enum", "json", "native"].includes(asked.type.kind)) return EXACT;
+/** Two texts that the source tells apart must not be one here. */
+function uniqueCollation(
+  asked: TargetColumn,
+  { collation }: NativeColumn,
+  { flavour, unique }: FitContext,
+): Fit {
+  if (unique === null || collation === null || flavour.exactCollations.has(collation)) return EXACT;
+  const objection = objectionTo(asked, { index: unique, collation, kind: KIND });
+  if (objection === null || padsAlike(asked, collation)) return EXACT;
   return refused(
-    `the collation ${collation} takes keys for equal that the source tells apart`,
+    objection,
     `ALTER the column to CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`,
   );
+}
+
+/** Under `utf8mb4_bin` only spaces at the end make no difference, and at this source they make none either. */
+function padsAlike({ sourceKind, looseCollation }: TargetColumn, collation: string): boolean {
+  if (sourceKind !== KIND || looseCollation === undefined) return false;
+  return /_bin$/.test(collation) && !/nopad|0900/.test(looseCollation);
 }
 
 function unfit(asked: TargetColumn, column: NativeColumn): Fit {

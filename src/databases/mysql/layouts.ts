@@ -148,7 +148,8 @@ export function isAltered(layout: StoredLayout, now: StoredLayout, facts: TableF
   const retyped = layout.columns.some(
     ({ name, nativeType }) => types.has(name) && types.get(name) !== nativeType,
   );
-  return retyped || key(layout) !== key(now);
+  // Of a table that had no key whole rows are logged, which hold the one that it has now.
+  return retyped || (layout.key.length > 0 && key(layout) !== key(now));
 }
 
 /** For people: what has become of each column. A new name cannot be told from another column. */

@@ -1,4 +1,4 @@
-import { type Change, type Operation, unread } from "../../core/change.ts";
+import { type Change, keyColumns, type Operation, unread } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
@@ -17,20 +17,29 @@ export interface LogRow {
   readonly layout: number;
   readonly op: string;
   readonly keyBefore: string | null;
-  /** Null when it is longer than was asked for: see `length`. */
+  /** Null when this and the key are longer than was asked for: see `length`. */
   readonly rowAfter: string | null;
   readonly filters: string;
   readonly origin: string | null;
-  /** Bytes of `rowAfter` in the log. */
+  /** Bytes of `rowAfter` and `keyBefore` in the log. */
   readonly length: number;
 }
 
 /** Columns of the log; a row longer than `maxLength` bytes comes without its content. */
 export function logColumns(maxLength: number): string {
-  return (
-    `id, at, layout, op, key_before, IF(LENGTH(row_after) <= ${maxLength}, row_after, NULL), ` +
-    "filters, origin, LENGTH(row_after)"
-  );
+  // A table without a key logs a whole row as one.
+  const length = "LENGTH(row_after) + COALESCE(LENGTH(key_before), 0)";
+  const short = (column: string) => `IF(${length} <= ${maxLength}, ${column}, NULL)`;
+  return `id, at, layout, op, ${short("key_before")}, ${short("row_after")}, filters, origin, ${length}`;
+}
+
+/** The content of a row that came without. Null when the row is gone. */
+export async function loadContent(session: Session, row: LogRow): Promise<LogRow | null> {
+  const [content] = await session.rows(`SELECT key_before, row_after FROM ${LOG} WHERE id = ?`, [
+    row.id,
+  ]);
+  if (content === undefined) return null;
+  return { ...row, keyBefore: content[0] ?? null, rowAfter: content[1] ?? null };
 }
 
 export function logRow(cells: Cells): LogRow {
@@ -105,9 +114,9 @@ async function completePages(session: Session, rows: readonly LogRow[]): Promise
     }
     if (page.length > 0) pages.push(page);
     page = [];
-    const content = await session.value(`SELECT row_after FROM ${LOG} WHERE id = ?`, [row.id]);
-    if (content === null) return pages;
-    pages.push([{ ...row, rowAfter: content }]);
+    const complete = await loadContent(session, row);
+    if (complete === null) return pages;
+    pages.push([complete]);
   }
   if (page.length > 0) pages.push(page);
   return pages;
@@ -136,11 +145,11 @@ export class LogReader {
   /** `batch`: where the row stands. Throws TM-SCHEMA-DRIFT for one of which not even the key is known. */
   change(row: LogRow, batch: number): Change {
     const { layout, decode } = this.#find(row.layout);
-    if (row.op === UNKNOWN) throw unknownKey(layout);
+    if (row.op === UNKNOWN && layout.key.length > 0) throw unknownKey(layout);
     const change = decode(row);
     const { readUpTo } = layout;
     // Logged before the table was altered, or after: nothing tells.
-    if (change.row !== null && readUpTo !== null && batch > readUpTo) return unread(change);
+    if (readUpTo !== null && batch > readUpTo) return unread(change, layout);
     return change;
   }
 
@@ -151,7 +160,7 @@ export class LogReader {
     if (row.keyBefore !== null) keys.push(JSON.stringify(JSON.parse(row.keyBefore)));
     if (row.rowAfter !== null && row.rowAfter !== "") {
       const cells = JSON.parse(row.rowAfter) as Cell[];
-      keys.push(JSON.stringify(layout.key.map((index) => cells[index] ?? null)));
+      keys.push(JSON.stringify(keyColumns(layout).map((index) => cells[index] ?? null)));
     }
     return keys.map((key) => `${layout.table.name}\0${key}`);
   }
@@ -198,7 +207,7 @@ interface ChangeDecoder {
 function changeDecoder(layout: StoredLayout): ChangeDecoder {
   const decodeRow = rowDecoder(layout.columns);
   const decodeKey = rowDecoder(
-    layout.key.flatMap((index) => {
+    keyColumns(layout).flatMap((index) => {
       const column = layout.columns[index];
       return column === undefined ? [] : [column];
     }),

@@ -1,7 +1,8 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
-import type { TableFacts } from "./catalog.ts";
+import { captureExpression } from "./captured-text.ts";
+import { columnSchema, type TableFacts } from "./catalog.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { type Literal, literalsOf } from "./literals.ts";
 import { isKey } from "./target-plan.ts";
@@ -15,10 +16,13 @@ const MAX_KEYS = 500;
 export class TableStatements {
   readonly table: BoundTable;
   readonly name: string;
+  /** Have its rows no key? Then they are matched whole. */
+  readonly keyless: boolean;
   /** Has the table no unique key but its own? Only then may an insert become an update by itself. */
   readonly soleKey: boolean;
   readonly #literals: readonly Literal[];
   readonly #columns: string;
+  readonly #rowHash: (alias: string) => string;
   readonly #upsertTail: string;
   /** Characters of a statement that is sure to fit: each may need four bytes. */
   readonly #maxLength: number;
@@ -30,6 +34,8 @@ export class TableStatements {
     this.#literals = literalsOf(table, facts);
     this.#columns = quoteNames(table.columns.map((column) => column.name));
     const key = table.key.map((index) => table.columns[index]?.name ?? "");
+    this.keyless = key.length === 0;
+    this.#rowHash = this.keyless ? rowHash(table, facts) : () => "";
     this.soleKey = facts.uniques.every((index) => isKey(index, key));
     // The key is written too: under a collation that takes 'a' and 'A' for equal it may have changed.
     const tail = table.columns.map(({ name }) => `${quoteName(name)} = VALUES(${quoteName(name)})`);
@@ -96,6 +102,26 @@ export class TableStatements {
     const columns = this.table.columns.map(({ name }) => `s.${quoteName(name)}`).join(", ");
     const missing = `t.${quoteName(this.#keyColumn(0))} IS NULL`;
     return `INSERT INTO ${this.name} (${this.#columns}) SELECT ${columns} FROM ${staged} AS s LEFT JOIN ${this.name} AS t ON ${this.#join()} WHERE ${missing}`;
+  }
+
+  /** Fills `gone` with the rows of `staged`: each once, with how many of it are to go. */
+  countStaged(staged: string, gone: string): string {
+    return `INSERT INTO ${gone} (hash, times) SELECT ${this.#rowHash("s")}, COUNT(*) FROM ${staged} AS s GROUP BY 1`;
+  }
+
+  /** Of each row in `gone` that there are more of than are to go: its hash, and how many are to. */
+  countSurplus(gone: string): string {
+    return `SELECT HEX(g.hash), MAX(g.times) FROM ${this.name} AS t JOIN ${gone} AS g ON g.hash = ${this.#rowHash("t")} GROUP BY g.hash HAVING COUNT(*) > MAX(g.times)`;
+  }
+
+  /** Deletes every row that is equal to one in `gone`. */
+  deleteGone(gone: string): string {
+    return `DELETE t FROM ${this.name} AS t JOIN ${gone} AS g ON g.hash = ${this.#rowHash("t")}`;
+  }
+
+  /** Deletes so many of the rows of this hash. */
+  deleteSome(hash: string, times: number): string {
+    return `DELETE FROM ${this.name} WHERE ${this.#rowHash(this.name)} = X'${hash}' LIMIT ${times}`;
   }
 
   #join(): string {
@@ -190,4 +216,21 @@ export class TableStatements {
     }
     if (parts.length > 0) yield this.#checked(join(parts));
   }
+}
+
+/**
+ * A text that is equal for rows that are equal, to the last bit and space, whatever collations say:
+ * of each value the text that capture takes of it, which loses nothing.
+ */
+function rowHash(table: BoundTable, facts: TableFacts): (alias: string) => string {
+  const columns = table.columns.map(({ name }) => {
+    const native = facts.columns.find((each) => each.name === name);
+    return native === undefined ? null : columnSchema(native, table.name.name);
+  });
+  return (alias) => {
+    const values = columns.flatMap((column) =>
+      column === null ? [] : [captureExpression(column, `${alias}.${quoteName(column.name)}`)],
+    );
+    return `UNHEX(MD5(JSON_ARRAY(${values.join(", ")})))`;
+  };
 }

@@ -109,7 +109,7 @@ function planNew(
     const note = `a table of InnoDB has at most ${MAX_COLUMNS} columns, this one would have ${mappings.length}: leave some out with except`;
     mappings[0] = { ...first, fidelity: "refused", note };
   }
-  lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);
+  if (table.key.length > 0) lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);
   const statement =
     `CREATE TABLE IF NOT EXISTS ${quoteTable(table.name)} (\n  ${lines.join(",\n  ")}\n) ` +
     `ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`;
@@ -127,7 +127,7 @@ function planStanding(
     const standing = facts.columns.find((each) => each.name === column.name);
     const inKey = table.key.includes(column.name);
     // What is wrong with the table is told at its key, so that it is told once for each.
-    if (inKey && problem !== null) {
+    if ((inKey || table.key.length === 0) && problem !== null) {
       const targetType = standing === undefined ? "" : nativeTypeName(standing);
       return mapping(table, column, targetType, { fidelity: "refused", note: problem });
     }
@@ -141,9 +141,13 @@ function planStanding(
       table,
       column,
       nativeTypeName(standing),
-      assess(column, standing, { flavour, inKey }),
+      assess(column, standing, { flavour, inKey, unique: uniqueOver(column.name, facts) }),
     );
   });
+}
+
+function uniqueOver(column: string, { uniques }: TableFacts): string | null {
+  return uniques.find(({ partial, columns }) => !partial && columns.includes(column))?.name ?? null;
 }
 
 function mapping(
@@ -168,7 +172,7 @@ function tableProblem(table: TargetTable, facts: TableFacts): string | null {
   if (facts.engine !== "InnoDB") {
     return `the engine ${facts.engine} has no transactions: ALTER TABLE ${name} ENGINE = InnoDB`;
   }
-  if (!facts.uniques.some((index) => isKey(index, table.key))) {
+  if (table.key.length > 0 && !facts.uniques.some((index) => isKey(index, table.key))) {
     return `no unique key over exactly (${table.key.join(", ")}): ALTER TABLE ${name} ADD UNIQUE KEY (${quoteNames(table.key)})`;
   }
   const asked = new Set(table.columns.map((column) => column.name));

@@ -22,6 +22,8 @@ export interface TransactionHost {
 
 /** Below it, one statement for each row costs less than a staging table. */
 const FEW_ROWS = 8;
+const STAGED = quoteName(`${PREFIX}staged`);
+const GONE = quoteName(`${PREFIX}gone`);
 const SAVEPOINT = `${PREFIX}attempt`;
 
 export class MysqlTransaction implements TargetTransaction {
@@ -58,7 +60,9 @@ export class MysqlTransaction implements TargetTransaction {
   }
 
   async remove(table: BoundTable, keys: readonly Row[]): Promise<void> {
-    for (const statement of this.#host.statements(table).deletes(keys)) {
+    const statements = this.#host.statements(table);
+    if (statements.keyless) return this.#removeWhole(statements, keys);
+    for (const statement of statements.deletes(keys)) {
       await this.#run(statement, table);
     }
   }
@@ -73,7 +77,9 @@ export class MysqlTransaction implements TargetTransaction {
     for (const row of partial) await this.#updateOnly(statements, row);
     const whole = partial.length === 0 ? rows : rows.filter((row) => !row.includes(UNCHANGED));
     if (whole.length === 0) return;
-    if (statements.soleKey) {
+    if (statements.keyless) {
+      for (const statement of statements.inserts(whole, false)) await this.#run(statement, table);
+    } else if (statements.soleKey) {
       for (const statement of statements.inserts(whole, true)) await this.#run(statement, table);
     } else if (!(options.fresh === true && (await this.#insertAll(statements, whole)))) {
       await this.#putBesideUniques(statements, whole);
@@ -127,18 +133,47 @@ export class MysqlTransaction implements TargetTransaction {
       }
       return;
     }
-    // A temporary table of the same shape: types and collations compare as in the table itself.
-    // Creating and dropping one does not commit.
-    const staged = quoteName(`${PREFIX}staged`);
-    await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${staged}`, table);
-    const create = `CREATE TEMPORARY TABLE ${staged} LIKE ${statements.name}`;
-    await this.#run(create, table, "CREATE TEMPORARY TABLES");
-    for (const statement of statements.inserts(rows, false, staged)) {
+    await this.#stage(statements, rows);
+    await this.#run(statements.updateFrom(STAGED), table);
+    await this.#run(statements.insertFrom(STAGED), table);
+    await this.#run(`DROP TEMPORARY TABLE ${STAGED}`, table);
+  }
+
+  /**
+   * Of rows that are equal, as many as are given. Staged first, so that they are compared as what the
+   * columns made of them. The table is read twice, however many rows go.
+   */
+  async #removeWhole(statements: TableStatements, rows: readonly Row[]): Promise<void> {
+    const { table } = statements;
+    if (rows.length === 0) return;
+    await this.#stage(statements, rows);
+    await this.#create(`${GONE} (hash BINARY(16) PRIMARY KEY, times INT)`, table);
+    await this.#run(statements.countStaged(STAGED, GONE), table);
+    const surplus = await this.#session.rows(statements.countSurplus(GONE));
+    for (const [hash] of surplus) {
+      await this.#run(`DELETE FROM ${GONE} WHERE hash = X'${hash}'`, table);
+    }
+    await this.#run(statements.deleteGone(GONE), table);
+    for (const [hash, times] of surplus) {
+      await this.#run(statements.deleteSome(hash ?? "", Number(times)), table);
+    }
+    await this.#run(`DROP TEMPORARY TABLE ${STAGED}, ${GONE}`, table);
+  }
+
+  /** In a temporary table of the same shape: types and collations compare as in the table itself. */
+  async #stage(statements: TableStatements, rows: readonly Row[]): Promise<void> {
+    const { table } = statements;
+    await this.#create(`${STAGED} LIKE ${statements.name}`, table);
+    for (const statement of statements.inserts(rows, false, STAGED)) {
       await this.#run(statement, table);
     }
-    await this.#run(statements.updateFrom(staged), table);
-    await this.#run(statements.insertFrom(staged), table);
-    await this.#run(`DROP TEMPORARY TABLE ${staged}`, table);
+  }
+
+  /** Creating and dropping a temporary table does not commit. */
+  async #create(definition: string, table: BoundTable): Promise<void> {
+    const [name = ""] = definition.split(" ", 1);
+    await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${name}`, table);
+    await this.#run(`CREATE TEMPORARY TABLE ${definition}`, table, "CREATE TEMPORARY TABLES");
   }
 
   async #updateOnly(statements: TableStatements, row: Row): Promise<void> {

@@ -117,10 +117,6 @@ export function bareType(nativeType: string): string {
   return nativeType.replace(/ character set \S+ collate \S+$/, "");
 }
 
-export function collationOf(nativeType: string): string | null {
-  return / collate (\S+)$/.exec(nativeType)?.[1] ?? null;
-}
-
 /** The labels of `enum('a','b''c')`. */
 export function labels(columnType: string): string[] {
   return [...columnType.matchAll(/'((?:[^']|'')*)'/g)].map((match) =>

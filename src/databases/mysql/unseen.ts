@@ -1,6 +1,13 @@
 import type { Cells, Session } from "./connection.ts";
 import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
-import { type LogReader, type LogRow, logColumns, logRow, within } from "./log-rows.ts";
+import {
+  type LogReader,
+  type LogRow,
+  loadContent,
+  logColumns,
+  logRow,
+  within,
+} from "./log-rows.ts";
 import { LOG } from "./ours.ts";
 
 /** What one snapshot sees of the log and no batch holds. */
@@ -232,9 +239,5 @@ async function* rowsWithin(session: Session, places: readonly Run[]): AsyncGener
 }
 
 async function whole(session: Session, row: LogRow): Promise<LogRow> {
-  if (row.rowAfter !== null) return row;
-  return {
-    ...row,
-    rowAfter: await session.value(`SELECT row_after FROM ${LOG} WHERE id = ?`, [row.id]),
-  };
+  return row.rowAfter === null ? ((await loadContent(session, row)) ?? row) : row;
 }

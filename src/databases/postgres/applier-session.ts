@@ -16,6 +16,7 @@ import { quoteTable, schemaOf } from "./identifiers.ts";
 import { loadPins } from "./pins.ts";
 import { ensureProgress, loadProgress, progressValues } from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
+import { Sequences } from "./sequences.ts";
 import { factsOf, loadStanding } from "./target-tables.ts";
 import { PostgresTransaction } from "./target-transaction.ts";
 
@@ -46,12 +47,19 @@ export async function openApplierSession(
     }
     await ensureProgress(connection, sync);
     const writable = await bindTables(connection, tables);
+    const sequences = await Sequences.load(connection, tables, options.logger);
     const mayRelax = await maySetReplicationRole(connection);
     // Our statements name schemas; the target's own triggers may count on what the role is used to.
     await connection.script("SET search_path TO DEFAULT");
     // Readers see a commit at once and not only when the disk has it: see flush().
     await connection.script("SET synchronous_commit TO off");
-    return new PostgresApplierSession({ connection, sync, tables: writable, mayRelax });
+    return new PostgresApplierSession({
+      connection,
+      sync,
+      tables: writable,
+      sequences,
+      mayRelax,
+    });
   } catch (error) {
     await connection.close();
     throw error;
@@ -62,6 +70,7 @@ export interface SessionParts {
   readonly connection: Connection;
   readonly sync: string;
   readonly tables: ReadonlyMap<string, WritableTable>;
+  readonly sequences: Sequences;
   /** May this role turn foreign keys off? */
   readonly mayRelax: boolean;
 }

@@ -21,14 +21,16 @@ export interface WritableTable extends TableFacts {
 export function upsertSql(table: WritableTable): string {
   const { bound } = table;
   const all = bound.columns.map((_, i) => i);
+  const insert = `INSERT INTO ${quoteTable(bound.name)} (${all.map((i) => column(table, i)).join(", ")})
+OVERRIDING SYSTEM VALUE
+SELECT ${all.map((i) => cast(table, i)).join(", ")} FROM ${unnest(table, all)}`;
+  if (bound.key.length === 0) return insert;
   const rest = all.filter((i) => !bound.key.includes(i));
   const action =
     rest.length === 0
       ? "NOTHING"
       : `UPDATE SET ${rest.map((i) => `${column(table, i)} = excluded.${column(table, i)}`).join(", ")}`;
-  return `INSERT INTO ${quoteTable(bound.name)} (${all.map((i) => column(table, i)).join(", ")})
-OVERRIDING SYSTEM VALUE
-SELECT ${all.map((i) => cast(table, i)).join(", ")} FROM ${unnest(table, all)}
+  return `${insert}
 ON CONFLICT (${bound.key.map((i) => column(table, i)).join(", ")}) DO ${action}`;
 }
 
@@ -42,7 +44,28 @@ FROM ${unnest(table, given)} WHERE ${sameKey(table)}`;
 }
 
 export function deleteSql(table: WritableTable): string {
+  if (table.bound.key.length === 0) return deleteWholeSql(table);
   return `DELETE FROM ${quoteTable(table.bound.name)} AS t USING ${unnest(table, table.bound.key)} WHERE ${sameKey(table)}`;
+}
+
+/**
+ * Of rows that are equal, as many as are given. They are compared by their text, which every type has,
+ * after the same cast that storing them was; a text also lets the server join by hash.
+ */
+function deleteWholeSql(table: WritableTable): string {
+  const name = quoteTable(table.bound.name);
+  const all = table.bound.columns.map((_, i) => i);
+  const standing = all.map((i) => `s.${column(table, i)}`).join(", ");
+  const given = all.map((i) => `u.c${i}::${table.exact[i]}`).join(", ");
+  return `DELETE FROM ${name} AS t USING (
+  SELECT part, place FROM (
+    SELECT s.tableoid AS part, s.ctid AS place, gone.times,
+           row_number() OVER (PARTITION BY gone.row) AS nth
+    FROM ${name} AS s
+    JOIN (SELECT ROW(${given})::text COLLATE "C" AS row, count(*) AS times FROM ${unnest(table, all)} GROUP BY 1) AS gone
+      ON ROW(${standing})::text COLLATE "C" = gone.row
+  ) AS numbered WHERE nth <= times
+) AS d WHERE t.tableoid = d.part AND t.ctid = d.place`;
 }
 
 export function copySql(table: WritableTable): string {

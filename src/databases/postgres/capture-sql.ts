@@ -19,6 +19,7 @@ export interface CaptureSpec {
   readonly liveColumns: readonly string[];
   /** Those to log, in table order. */
   readonly columns: readonly CapturedColumn[];
+  /** Empty: the table has none, so that each change logs the whole row before. */
   readonly key: readonly string[];
   readonly filters: readonly string[];
   /** Columns, captured or not, that the filters may speak of. */
@@ -76,7 +77,7 @@ export function isWholeRow(spec: CaptureSpec): boolean {
 }
 
 export function keyText(spec: CaptureSpec, alias: string): string {
-  return rowOf(spec.key, alias);
+  return spec.key.length === 0 ? rowText(spec, alias) : rowOf(spec.key, alias);
 }
 
 function rowOf(names: readonly string[], alias: string): string {
@@ -385,6 +386,7 @@ function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): string {
 
 /** Texts are compared byte by byte: to a target, keys that a collation holds equal may be two. */
 function keyChanged(spec: CaptureSpec): string {
+  if (spec.key.length === 0) return "true";
   return spec.key
     .map((name) => {
       const column = quoteIdentifier(name);

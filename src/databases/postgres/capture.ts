@@ -185,7 +185,7 @@ export function assertUnbroken(captures: readonly TableCapture[]): void {
 }
 
 function foundTable(found: ReadonlyMap<string, FoundTable>, table: CaptureTable): FoundTable {
-  const { name, key } = table.schema;
+  const { name } = table.schema;
   const target = found.get(tableKey(name));
   if (!target) {
     throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${formatTable(name)}.`);
@@ -194,16 +194,6 @@ function foundTable(found: ReadonlyMap<string, FoundTable>, table: CaptureTable)
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",
       `${formatTable(name)} is not an ordinary table.`,
-    );
-  }
-  if (key.length === 0) {
-    throw new TidemarkError(
-      "TM-TABLE-NO-KEY",
-      `Table ${formatTable(name)} has no primary key and no unique key of not-null columns.`,
-      {
-        fix: `ALTER TABLE ${quoteTable(name)} ADD PRIMARY KEY (…);`,
-        details: { table: formatTable(name) },
-      },
     );
   }
   return target;
@@ -225,7 +215,8 @@ function prepareCapture(
   target: FoundTable,
   facts: TableFacts,
 ): Omit<TableCapture, "broken"> {
-  const { choice, current } = facts;
+  const { current } = facts;
+  const choice = table.schema.key.length === 0 ? keylessChoice(table, facts.choice) : facts.choice;
   const wanted = new Set([...table.columns, ...table.schema.key]);
   const columns = facts.columns.filter((column) => wanted.has(column.name));
   const draft: CaptureSpec = {
@@ -291,6 +282,26 @@ function quotedOrPlain(name: string): string {
   return name.replaceAll('"', '""').toLowerCase();
 }
 
+/**
+ * Rows without a key are counted, so it matters not in which order they are logged, but the row itself
+ * must be what the statement left: a table that is written inside its own statement could log that a
+ * row has gone before it has come.
+ */
+function keylessChoice({ schema }: CaptureTable, choice: ShapeChoice): ShapeChoice {
+  const table = formatTable(schema.name);
+  if (choice.shape !== "row-current") {
+    return { ...choice, shape: "row", reason: "the table has no key: each row is logged whole" };
+  }
+  throw new TidemarkError(
+    "TM-TABLE-NO-KEY",
+    `${table} has no primary key and no unique key of not-null columns, and ${choice.reason}: its changes cannot be told apart.`,
+    {
+      fix: `ALTER TABLE ${quoteTable(schema.name)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY; or leave it out of the sync.`,
+      details: { table },
+    },
+  );
+}
+
 /** Triggers name no layout: they are left alone while shape, key and function stay. */
 function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] {
   const wanted = captureTriggers(spec);
@@ -353,7 +364,8 @@ function isAltered(
   const was = JSON.parse(layout.signature) as ColumnIdentity[];
   return (
     signature(was, columns, wholeRow) !== signature(live, columns, wholeRow) ||
-    key(layout) !== key(now)
+    // Of a table that had no key whole rows are logged, which hold the one that it has now.
+    (layout.key.length > 0 && key(layout) !== key(now))
   );
 }
 

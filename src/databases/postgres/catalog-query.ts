@@ -30,22 +30,27 @@ SELECT l.attrelid::oid, l.attnum, l.attname, l.attnotnull OR b.strict, l.attgene
        t.typname, t.typnamespace = 'pg_catalog'::regnamespace, t.typtype, b.modifier,
        format_type(t.oid, b.modifier), format_type(t.oid, -1),
        (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
-       format_type(l.atttypid, l.atttypmod), l.atthasdef
+       format_type(l.atttypid, l.atttypmod), l.atthasdef, l.attidentity = 'a'
 FROM live l
 JOIN base b ON b.attrelid = l.attrelid AND b.attnum = l.attnum AND b.typtype <> 'd'
 JOIN pg_type t ON t.oid = b.oid
 ORDER BY 1, l.attnum`;
 }
 
-/** The unique indexes that can identify a row: table_oid, is_primary, columns (JSON array of names), all_not_null, immediate. */
+/** The unique indexes that can identify a row: table_oid, is_primary, columns (JSON array of names), all_not_null, immediate, width, name, loose (JSON: column to the collation under which different texts are equal). */
 export function uniquesQuery(oids: string): string {
   return `
 SELECT i.indrelid::oid, i.indisprimary, json_agg(a.attname ORDER BY k.position),
        bool_and(a.attnotnull), i.indimmediate,
-       sum(CASE WHEN a.attlen > 0 THEN a.attlen ELSE 64 END)
+       sum(CASE WHEN a.attlen > 0 THEN a.attlen ELSE 64 END),
+       i.indexrelid::regclass::text,
+       json_object_agg(a.attname, CASE WHEN t.typname = 'citext' THEN 'citext' ELSE co.collname END)
+         FILTER (WHERE t.typname = 'citext' OR NOT co.collisdeterministic)
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+JOIN pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_collation co ON co.oid = (i.indcollation::oid[])[k.position - 1]
 WHERE i.indrelid = ANY (${oids}) AND i.indisunique AND i.indisvalid
   AND i.indpred IS NULL AND i.indexprs IS NULL AND k.position <= i.indnkeyatts
 GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, i.indnkeyatts

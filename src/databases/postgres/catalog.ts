@@ -31,6 +31,8 @@ export interface FoundColumn extends ColumnSchema {
   /** Type without modifier, for casts that must not cut a value short. */
   readonly bareType: string;
   readonly hasDefault: boolean;
+  /** GENERATED ALWAYS AS IDENTITY: may be given when a row comes, and never be changed. */
+  readonly always: boolean;
 }
 
 export interface UniqueKey {
@@ -39,6 +41,9 @@ export interface UniqueKey {
   readonly notNull: boolean;
   /** Checked at each row, not deferrable. */
   readonly immediate: boolean;
+  readonly name: string;
+  /** Column to collation, where different texts are equal under it. */
+  readonly loose: Readonly<Record<string, string>>;
 }
 
 export class PostgresCatalog implements Catalog {
@@ -133,7 +138,7 @@ export async function describeTables(
     const key = rowKey(keys);
     return {
       name: { schema: schemaOf(name), name: name.name },
-      columns: (own as readonly FoundColumn[]).map(toSchema),
+      columns: (own as readonly FoundColumn[]).map((column) => toSchema(column, keys)),
       key: key?.columns ?? [],
       uniques: keys.filter((each) => each !== key).map((each) => each.columns),
       foreignKeys: foreignKeys.get(oid) ?? [],
@@ -155,9 +160,11 @@ function isRowKey(unique: UniqueKey): boolean {
   return unique.immediate && unique.notNull;
 }
 
-function toSchema(column: FoundColumn): ColumnSchema {
+function toSchema(column: FoundColumn, uniques: readonly UniqueKey[]): ColumnSchema {
   const { name, type, nativeType, nullable, generated, identity } = column;
-  return { name, type, nativeType, nullable, generated, identity };
+  const loose = uniques.find((unique) => unique.loose[name] !== undefined)?.loose[name];
+  const looseCollation = loose === undefined ? {} : { looseCollation: loose };
+  return { name, type, nativeType, nullable, generated, identity, ...looseCollation };
 }
 
 function unsupportedType(table: TableName, column: UntypedColumn): TidemarkError {
@@ -185,7 +192,7 @@ export async function loadColumns(
 
 function toColumn(row: Row): UntypedColumn {
   const [, number, name, notNull, generated, identity, typeName, builtIn, kind, modifier] = row;
-  const [formatted, bare, labels, , hasDefault] = row.slice(10);
+  const [formatted, bare, labels, , hasDefault, always] = row.slice(10);
   const type = columnTypeOf({
     name: typeName as string,
     builtIn: builtIn === "t",
@@ -205,6 +212,7 @@ function toColumn(row: Row): UntypedColumn {
     generated: generated === "t",
     identity: identity === "t",
     hasDefault: hasDefault === "t",
+    always: always === "t",
   };
 }
 
@@ -214,11 +222,13 @@ export async function loadUniques(
   oids: readonly string[],
 ): Promise<ReadonlyMap<string, readonly UniqueKey[]>> {
   const rows = await connection.rows(uniquesQuery("$1::oid[]"), [formatArrayText(oids)]);
-  return groupByFirst(rows, ([, primary, columns, notNull, immediate]) => ({
+  return groupByFirst(rows, ([, primary, columns, notNull, immediate, , name, loose]) => ({
     columns: JSON.parse(columns as string) as string[],
     primary: primary === "t",
     notNull: notNull === "t",
     immediate: immediate === "t",
+    name: name as string,
+    loose: loose ? (JSON.parse(loose) as Record<string, string>) : {},
   }));
 }
 

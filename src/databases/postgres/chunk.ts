@@ -37,6 +37,7 @@ export async function planChunk(
   layout: StoredLayout,
   request: ChunkRequest,
 ): Promise<ChunkPlan | null> {
+  if (layout.key.length === 0) return planWhole(connection, layout, request);
   const table = new KeyRanges(layout);
   const cursor = parseCursor(layout, request.after);
   await connection.script(`SET LOCAL search_path TO ${table.searchPath}`);
@@ -72,6 +73,34 @@ export async function planChunk(
     copySql: table.copySql(cursor, last),
   };
 }
+
+/** A table without a key comes as one chunk: COPY streams it, however large it is. */
+async function planWhole(
+  connection: Connection,
+  layout: StoredLayout,
+  { after }: ChunkRequest,
+): Promise<ChunkPlan | null> {
+  if (after !== null) throw keyChanged(layout);
+  const table = new KeyRanges(layout);
+  await connection.script(`SET LOCAL search_path TO ${table.searchPath}`);
+  const [facts] = await connection.rows(table.wholeFacts);
+  const [rows, , asCaptured] = facts as Row;
+  if (asCaptured !== "t") return null;
+  const estimate = Number(rows);
+  return {
+    chunk: {
+      layout: layout.id,
+      cursor: WHOLE,
+      done: true,
+      estimatedRows: estimate < 0 ? null : estimate,
+    },
+    filtered: layout.filters.length > 0,
+    copySql: table.wholeSql,
+  };
+}
+
+/** Cursor of a table that was read in one go. */
+const WHOLE = JSON.stringify({ whole: true });
 
 type Query = [text: string, values: readonly Parameter[]];
 
@@ -109,7 +138,7 @@ class KeyRanges {
     const descending = this.#keys.map((key) => `${key} DESC`).join(", ");
     const highest = `(SELECT ROW(${this.#keyList})::text FROM ${this.#from} ORDER BY ${descending} LIMIT 1)`;
     return [
-      `SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = ${Number(this.#layout.oid)}),
+      `SELECT ${this.#estimate},
          (SELECT ceil(avg(octet_length(row))) FROM (
             SELECT ROW(${this.#columns.join(", ")})::text AS row FROM ${this.#from} ${where}
             ORDER BY ${this.#keyList} LIMIT ${SAMPLE_ROWS}) sample),
@@ -117,6 +146,15 @@ class KeyRanges {
          ${this.#asCaptured}`,
       values,
     ];
+  }
+
+  /** Of a table without a key: how many rows the server believes there are, whether there is one. */
+  get wholeFacts(): string {
+    return `SELECT ${this.#estimate}, EXISTS (SELECT FROM ${this.#from}), ${this.#asCaptured}`;
+  }
+
+  get #estimate(): string {
+    return `(SELECT reltuples::bigint FROM pg_class WHERE oid = ${Number(this.#layout.oid)})`;
   }
 
   /**
@@ -145,11 +183,18 @@ class KeyRanges {
 
   /** COPY takes no parameters. */
   copySql(cursor: CursorState | null, last: readonly string[]): string {
+    const range = this.#range("literal", { after: cursor?.after ?? null, upper: last });
+    return `COPY (${this.#select} WHERE ${range} ORDER BY ${this.#keyList}) TO STDOUT`;
+  }
+
+  get wholeSql(): string {
+    return `COPY (${this.#select}) TO STDOUT`;
+  }
+
+  get #select(): string {
     const { filters, oid } = this.#layout;
     const fields = filters.length === 0 ? [] : [filterLetters(oid, this.#alias)];
-    const range = this.#range("literal", { after: cursor?.after ?? null, upper: last });
-    return `COPY (SELECT ${[...fields, ...this.#columns].join(", ")}
-FROM ${this.#from} WHERE ${range} ORDER BY ${this.#keyList}) TO STDOUT`;
+    return `SELECT ${[...fields, ...this.#columns].join(", ")}\nFROM ${this.#from}`;
   }
 
   get #keyList(): string {
@@ -197,11 +242,15 @@ function parseCursor(layout: StoredLayout, text: string | null): CursorState | n
   const cursor = JSON.parse(text) as Partial<CursorState>;
   if (!cursor.after || !cursor.upper) return null;
   if (cursor.after.length !== layout.key.length || cursor.upper.length !== layout.key.length) {
-    throw new TidemarkError(
-      "TM-SCHEMA-DRIFT",
-      `The key of ${formatTable(layout.table)} has changed since its copy began.`,
-      { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
-    );
+    throw keyChanged(layout);
   }
   return { after: cursor.after, upper: cursor.upper };
+}
+
+function keyChanged({ table }: StoredLayout): TidemarkError {
+  return new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `The key of ${formatTable(table)} has changed since its copy began.`,
+    { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
+  );
 }

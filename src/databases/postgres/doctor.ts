@@ -13,6 +13,7 @@ import { logMisfit, missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
 import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
+import { sequenceFindings } from "./sequences.ts";
 import { targetTriggers } from "./target-triggers.ts";
 
 /** A transaction older than this holds back its own changes, and the space of the log. */
@@ -31,9 +32,7 @@ export async function diagnoseSource(
     ...(await rightsFindings(connection, [...found.values()], ["SELECT", "TRIGGER"])),
     ...(await tableFindings(connection, [...found.values()])),
   ];
-  const standing = tables.filter(
-    (table) => found.has(tableKey(table.schema.name)) && table.schema.key.length > 0,
-  );
+  const standing = tables.filter((table) => found.has(tableKey(table.schema.name)));
   for (const table of tables) if (table.schema.key.length === 0) findings.push(noKey(table));
   return [...findings, ...(await captureFindings(connection, standing))];
 }
@@ -53,6 +52,10 @@ export async function diagnoseTarget(
     ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
     ...(await rowSecurityFindings(connection, standing)),
     ...(await targetTriggerFindings(connection, tables, found)),
+    ...(await sequenceFindings(
+      connection,
+      standing.map(({ name }) => name),
+    )),
     ...(await postponeFindings(
       connection,
       standing.map(({ oid }) => oid),
@@ -161,9 +164,9 @@ function missingTables(
 function noKey(table: CaptureTable): Finding {
   return {
     check: "table-key",
-    severity: "error",
-    message: `${formatTable(table.schema.name)} has no primary key and no unique key of not-null columns.`,
-    fix: `ALTER TABLE ${quoteTable(table.schema.name)} ADD PRIMARY KEY (…);`,
+    severity: "warning",
+    message: `${formatTable(table.schema.name)} has no primary key and no unique key of not-null columns: each update or delete reads the table at the target, and its copy is one snapshot.`,
+    fix: `ALTER TABLE ${quoteTable(table.schema.name)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`,
   };
 }
 

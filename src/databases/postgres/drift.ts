@@ -185,7 +185,7 @@ function checkTable(
   if (JSON.stringify(keyNow) !== JSON.stringify(key)) {
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
-      `${table} was altered: its key was (${key.join(", ")}), is ${keyNow.length === 0 ? "gone" : `(${keyNow.join(", ")})`}.`,
+      `${table} was altered: its key was ${key.length === 0 ? "missing" : `(${key.join(", ")})`}, is ${keyNow.length === 0 ? "gone" : `(${keyNow.join(", ")})`}.`,
       {
         fix: "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
         details: { table },

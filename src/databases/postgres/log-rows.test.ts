@@ -3,7 +3,7 @@ import { isUnread } from "../../core/change.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LogDecoder } from "./log-rows.ts";
 
-function layout(readUpTo: number | null): StoredLayout {
+function layout(readUpTo: number | null, key: readonly number[] = [0]): StoredLayout {
   const columns = ["a", "b"];
   return {
     id: 1,
@@ -15,7 +15,7 @@ function layout(readUpTo: number | null): StoredLayout {
       nullable: true,
       generated: false,
     })),
-    key: [0],
+    key,
     filters: [],
     oid: "16384",
     shape: "statement",
@@ -68,6 +68,14 @@ describe("rows of a table that was altered", () => {
       expect(isUnread(decoder.change(logged("U", row), 8))).toBe(true);
     }
     expect(decoder.change(logged("D", "(x)"), 8).keyBefore).toEqual(["x"]);
+  });
+
+  it("are unread whole where there is no key", () => {
+    const keyless = new LogDecoder([layout(7, [])]);
+    for (const op of ["D", "K"]) {
+      expect(keyless.change(logged(op, "(x,y)"), 7).keyBefore).toEqual(["x", "y"]);
+      expect(isUnread(keyless.change(logged(op, "(x,y,z)"), 8))).toBe(true);
+    }
   });
 
   it("stop the sync when they do not fit and nobody knows why", () => {

@@ -1,4 +1,4 @@
-import type { Change, Operation } from "../../core/change.ts";
+import { type Change, keyColumns, type Operation } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
@@ -55,6 +55,7 @@ export class LogDecoder {
       );
     }
     const { readUpTo } = decoder.layout;
+    const isKeyless = decoder.layout.key.length === 0;
     const text = fields[ROW] ?? null;
     const isKey = op === "D" || op === "K";
     const key = isKey ? text : null;
@@ -65,7 +66,8 @@ export class LogDecoder {
     return {
       layout: decoder.layout.id,
       op: OPERATIONS[op] as Operation,
-      keyBefore: key === null ? null : decoder.key(key),
+      // Without a key, what is logged as one is a row.
+      keyBefore: key === null || (isUnread && isKeyless) ? null : decoder.key(key),
       row: row === null || isUnread ? null : decoder.row(parseRowText(row.slice(open))),
       rowBefore: null,
       filters: row === null || isUnread ? NONE : parseFilters(row.slice(0, open)),
@@ -82,11 +84,13 @@ export class RowDecoder {
   /** Only bytes differ from PostgreSQL's own text. */
   readonly #byteColumns: readonly number[];
   readonly #byteKeys: readonly number[];
+  readonly #keyWidth: number;
 
   constructor(layout: StoredLayout) {
     this.layout = layout;
     this.#byteColumns = layout.columns.flatMap((column, i) => (isBytes(column.type) ? [i] : []));
-    this.#byteKeys = layout.key.flatMap((column, i) =>
+    this.#keyWidth = keyColumns(layout).length;
+    this.#byteKeys = keyColumns(layout).flatMap((column, i) =>
       this.#byteColumns.includes(column) ? [i] : [],
     );
   }
@@ -97,7 +101,7 @@ export class RowDecoder {
   }
 
   key(text: string): ValueRow {
-    return this.#decode(parseRowText(text), this.layout.key.length, this.#byteKeys);
+    return this.#decode(parseRowText(text), this.#keyWidth, this.#byteKeys);
   }
 
   #decode(fields: (string | null)[], width: number, bytes: readonly number[]): ValueRow {

@@ -87,6 +87,8 @@ export function sortByParents(
 export interface TableFacts {
   /** Casts of the written columns, in order: type without modifier, so that nothing is cut short. */
   readonly casts: readonly string[];
+  /** As `casts`, with the modifier: what the column makes of a value. */
+  readonly exact: readonly string[];
   /** Type of the parameter's elements: the cast itself where an array of it can be bound, else text. */
   readonly elements: readonly string[];
   /** Longest text of each column in characters, where there is a bound. */
@@ -120,12 +122,15 @@ export function factsOf(
   standing: StandingTable,
 ): TableFacts | { readonly missing: string } {
   const casts: string[] = [];
+  const exact: string[] = [];
   const limits: (number | undefined)[] = [];
   for (const { name } of table.columns) {
     const column = standing.columns.find((each) => each.name === name);
     if (!column) return { missing: `${formatTable(table.name)}.${name}` };
     casts.push(column.bareType);
+    exact.push(column.nativeType);
     limits.push(column.type?.kind === "text" ? column.type.maxLength : undefined);
   }
-  return { casts, elements: casts.map((cast) => (DIRECT.has(cast) ? cast : "text")), limits };
+  const elements = casts.map((cast) => (DIRECT.has(cast) ? cast : "text"));
+  return { casts, exact, elements, limits };
 }

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Writable } from "node:stream";
+import { keyColumns } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
@@ -140,10 +141,12 @@ export class PostgresTransaction implements TargetTransaction {
   async remove(bound: BoundTable, keys: readonly Row[]): Promise<void> {
     if (keys.length === 0) return;
     const table = this.#table(bound);
-    assertUntagged({ ...bound, columns: bound.key.map((i) => bound.columns[i] ?? MISSING) }, keys);
+    const given = keyColumns(bound);
+    assertUntagged({ ...bound, columns: given.map((i) => bound.columns[i] ?? MISSING) }, keys);
     const sql = deleteSql(table);
-    for (const slice of this.#slices(table, keys)) {
-      const values = columnArrays(bound, bound.key, slice, (n) => n);
+    // Without a key the whole table is read each time.
+    for (const slice of bound.key.length === 0 ? [keys] : this.#slices(table, keys)) {
+      const values = columnArrays(bound, given, slice, (n) => n);
       await this.#write(sql, values, `delete_${table.name}`, null);
     }
   }
@@ -155,6 +158,7 @@ export class PostgresTransaction implements TargetTransaction {
   ): Promise<void> {
     const table = this.#table(bound);
     assertUntagged(bound, rows);
+    this.#parts.sequences.note(bound, rows);
     for (const [unchanged, group] of groupByUnchanged(rows)) {
       if (unchanged !== "") await this.#update(table, unchanged, group);
       else if (!options.fresh || group.length < COPY_ROWS || !(await this.#copy(table, group))) {
@@ -184,6 +188,9 @@ export class PostgresTransaction implements TargetTransaction {
     const { connection, sync } = this.#parts;
     const { put, drop } = changedTables(this.#expected, next);
     this.#hold();
+    for (const statement of this.#parts.sequences.takeDue(next)) {
+      this.#send(connection.rows(statement));
+    }
     for (const { table, state, cursor, copy } of put) {
       const values = [sync, table, state, cursor, copy];
       this.#send(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
@@ -304,6 +311,7 @@ export class PostgresTransaction implements TargetTransaction {
   async openLines(bound: BoundTable): Promise<PostgresLines | null> {
     if (bound.columns.some(({ type }) => isBytes(type))) return null;
     await this.settle();
+    this.#parts.sequences.noteUnseen(bound);
     const check = this.#deferring ? "" : CHECK_DEFERRED;
     this.#lines = await PostgresLines.open(this.#parts.connection, this.#table(bound), check);
     return this.#lines;

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
-import type { Change } from "../../core/change.ts";
+import { type Change, keyColumns } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { batchHash, timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { type Cell, readCells } from "./cells.ts";
-import { readChunk } from "./chunk.ts";
+import { isKeyless, readChunk, readWhole } from "./chunk.ts";
 import type { Connection } from "./connection.ts";
 import { applyVerdicts, settleDisplaced, type Verdict } from "./displaced.ts";
 import type { Guard } from "./guard.ts";
@@ -52,14 +52,25 @@ export class SqliteBatches implements Batches {
   readonly #timeline: string;
   readonly #layouts: Layouts;
   readonly #guard: Guard;
+  readonly #openCopier: () => Promise<Connection>;
+  #copier: Connection | null = null;
   /** The highest log id that a cut has looked at. */
   #seen = 0n;
 
-  constructor(connection: Connection, timeline: string, layouts: Layouts, guard: Guard) {
+  constructor(
+    connection: Connection,
+    timeline: string,
+    parts: {
+      readonly layouts: Layouts;
+      readonly guard: Guard;
+      readonly openCopier: () => Promise<Connection>;
+    },
+  ) {
     this.#connection = connection;
     this.#timeline = timeline;
-    this.#layouts = layouts;
-    this.#guard = guard;
+    this.#layouts = parts.layouts;
+    this.#guard = parts.guard;
+    this.#openCopier = parts.openCopier;
   }
 
   get seen(): bigint {
@@ -76,7 +87,10 @@ export class SqliteBatches implements Batches {
 
   async cut(request?: ChunkRequest): Promise<Cut> {
     this.#connection.checkFile();
-    const sight = await this.#connection.read(() => this.#look(request));
+    const isWhole = request !== undefined && isKeyless(this.#layouts, request);
+    const sight = await (isWhole
+      ? this.#lookBeside(request)
+      : this.#connection.read(() => this.#look(request)));
     const { chunk } = sight;
     this.#seen = sight.to;
     if (sight.mend) await this.#connection.write(() => this.#guard.mend());
@@ -141,6 +155,32 @@ export class SqliteBatches implements Batches {
     const chunk = request === undefined ? null : readChunk(connection, this.#layouts, request);
     const lastAt = (Number(newest?.at ?? 0) - JULIAN_EPOCH_DAY) * DAY_MS;
     return { last, from, to, changed, lastAt, verdicts, mend, chunk };
+  }
+
+  /**
+   * As `#look`, with the chunk read on a connection of its own, whose snapshot stays open: nobody writes
+   * while both look, so both see the same.
+   */
+  async #lookBeside(request: ChunkRequest): Promise<Sight> {
+    await this.close();
+    const copier = await this.#openCopier();
+    this.#copier = copier;
+    const end = async () => {
+      if (this.#copier === copier) this.#copier = null;
+      await copier.close();
+    };
+    return this.#connection.write(() => {
+      const sight = this.#look(undefined);
+      copier.pin();
+      return { ...sight, chunk: readWhole(copier, this.#layouts, request, end) };
+    });
+  }
+
+  /** Leaves what is still being read. */
+  async close(): Promise<void> {
+    const copier = this.#copier;
+    this.#copier = null;
+    await copier?.close();
   }
 
   /** Ids have no holes: a missing one was deleted by someone else, or the file went back in time. */
@@ -237,7 +277,7 @@ export class SqliteBatches implements Batches {
       layout,
       filters,
       origin,
-      keys: row.slice(5, 5 + layout.key.length),
+      keys: row.slice(5, 5 + keyColumns(layout).length),
       values: row.slice(values, values + layout.columns.length),
     });
   }

@@ -1,3 +1,4 @@
+import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -6,7 +7,7 @@ import { isSchemaMismatch } from "./errors.ts";
 import { type KeyColumn, readTable, type TableFacts } from "./facts.ts";
 import { quoteName, sameName } from "./identifiers.ts";
 import type { Definition } from "./layouts.ts";
-import { LOG, logWidth } from "./ours.ts";
+import { isOurs, LOG, logWidth } from "./ours.ts";
 import { ignoringTrigger } from "./standing-triggers.ts";
 
 /**
@@ -66,13 +67,53 @@ function refuseIgnoring(connection: Connection, facts: TableFacts): void {
   );
 }
 
+/**
+ * Rows without a key are counted: each change logs the row before and the row after. So nothing may
+ * remove a row unseen (REPLACE), or write one before its change is logged (triggers of the application,
+ * which fire in no certain order); and while such a table is copied a snapshot of the file stays open.
+ * Throws TM-TABLE-NO-KEY.
+ */
+export function requireCountable(connection: Connection, facts: TableFacts): void {
+  const objection = whyNotCountable(connection, facts);
+  if (objection === null) return;
+  const index = `CREATE UNIQUE INDEX ... ON ${quoteName(facts.name)} (...), over NOT NULL columns`;
+  throw new TidemarkError(
+    "TM-TABLE-NO-KEY",
+    `${facts.name} has neither a primary key nor a unique key of NOT NULL columns (a rowid is no lasting key: VACUUM changes it), and ${objection.why}.`,
+    {
+      fix: objection.fix === undefined ? index : `${objection.fix}; or ${index}`,
+      details: { table: facts.name },
+    },
+  );
+}
+
+function whyNotCountable(
+  connection: Connection,
+  facts: TableFacts,
+): { readonly why: string; readonly fix?: string } | null {
+  if (facts.uniques.length + facts.oddUniques.length > 0) {
+    return { why: "has a unique index for which REPLACE may remove a row unseen" };
+  }
+  const triggers = connection.rows<{ name: string }>(
+    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
+    facts.name,
+  );
+  const trigger = triggers.find(({ name }) => !isOurs(name));
+  if (trigger !== undefined) {
+    return { why: `has the trigger ${trigger.name}, which may write it before a change is logged` };
+  }
+  const mode = String(connection.value("PRAGMA journal_mode"));
+  if (mode === "wal") return null;
+  return {
+    why: `in ${mode} mode its copy would shut out writers`,
+    fix: "PRAGMA journal_mode = WAL",
+  };
+}
+
 function requireKey(connection: Connection, facts: TableFacts): void {
   if (facts.key.length === 0) {
-    throw new TidemarkError(
-      "TM-TABLE-NO-KEY",
-      `${facts.name} has neither a primary key nor a unique key of NOT NULL columns (a rowid is no lasting key: VACUUM changes it).`,
-      { fix: `CREATE UNIQUE INDEX ... ON ${quoteName(facts.name)} (...), over NOT NULL columns` },
-    );
+    requireCountable(connection, facts);
+    return;
   }
   const collation = facts.key.find(
     (part) => !BUILT_IN_COLLATIONS.has(part.collation.toUpperCase()),
@@ -123,10 +164,9 @@ function checkFilter(connection: Connection, facts: TableFacts, filter: string):
 }
 
 /** Those that no capture can do without. */
-export function triggerNames(table: string): readonly string[] {
-  return ["insert", "update", "update_key", "delete"].map(
-    (suffix) => `tidemark_${table}_${suffix}`,
-  );
+export function triggerNames({ table, key }: Pick<Layout, "table" | "key">): readonly string[] {
+  const update = key.length > 0 ? ["update", "update_key"] : ["update_key"];
+  return ["insert", ...update, "delete"].map((suffix) => `tidemark_${table.name}_${suffix}`);
 }
 
 /**
@@ -175,6 +215,16 @@ export function triggersOf(shape: CaptureShape, layout: number): readonly Trigge
     name: name(suffix),
     sql: `CREATE TRIGGER ${quoteName(name(suffix))} ${head}\nBEGIN\n${body.map((line) => `  ${line};\n`).join("")}END`,
   });
+  if (facts.key.length === 0) {
+    return [
+      trigger("insert", `AFTER INSERT ON ${table}`, [logWhole(shape, layout, "i")]),
+      trigger("update_key", `AFTER UPDATE ON ${table}`, [
+        logWhole(shape, layout, "k"),
+        logWhole(shape, layout, "u"),
+      ]),
+      trigger("delete", `AFTER DELETE ON ${table}`, [logWhole(shape, layout, "d")]),
+    ];
+  }
   const keyChanged = facts.key
     .map(({ name: key }) => {
       const column = quoteName(key);
@@ -208,6 +258,14 @@ export function triggersOf(shape: CaptureShape, layout: number): readonly Trigge
     );
   }
   return triggers;
+}
+
+/** Of a table without a key: the row before, where a key would stand, or the row after. */
+function logWhole({ columns }: CaptureShape, layout: number, op: "i" | "u" | "d" | "k"): string {
+  const isGone = op === "d" || op === "k";
+  const targets = columns.map((_, i) => `${isGone ? "k" : "c"}${i + 1}`).join(", ");
+  const values = columns.map((column) => `${isGone ? "OLD" : "NEW"}.${quoteName(column)}`);
+  return `INSERT INTO ${LOG} (at, layout, op, ${targets}) VALUES (julianday('now'), ${layout}, '${op}', ${values.join(", ")})`;
 }
 
 /** An update of other columns is no change, unless a filter or a generated column may read them. */
@@ -295,10 +353,15 @@ export const MAX_COLUMNS = 2_000;
 /** Those of the log that hold no value: see SOURCE_TABLES. */
 const OWN_COLUMNS = 6;
 
+/** Without a key each change logs the whole row before. */
+function keyWidthOf({ facts, columns }: CaptureShape): number {
+  return facts.key.length === 0 ? columns.length : facts.key.length;
+}
+
 /** Statements that widen the log for tables. Throws TM-TABLE-UNSUPPORTED. */
 export function widenLog(connection: Connection, shapes: readonly CaptureShape[]): string[] {
   const width = logWidth(connection);
-  const keys = Math.max(0, ...shapes.map((shape) => shape.facts.key.length));
+  const keys = Math.max(0, ...shapes.map(keyWidthOf));
   const values = Math.max(0, ...shapes.map((shape) => shape.columns.length));
   const [keyWidth, valueWidth] = [Math.max(keys, width.keys), Math.max(values, width.values)];
   if (OWN_COLUMNS + keyWidth + valueWidth > MAX_COLUMNS) throw tooWide(shapes, keyWidth);

@@ -2,7 +2,7 @@ import type { Catalog } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
-import { readTable, type TableFacts } from "./facts.ts";
+import { isExact, readTable, type TableFacts } from "./facts.ts";
 import { quoteName } from "./identifiers.ts";
 import { isOurs, isOurTable, PREFIX, uninstallStatements } from "./ours.ts";
 import { columnTypeOf } from "./types.ts";
@@ -89,11 +89,23 @@ function toSchema(facts: TableFacts): TableSchema {
       nullable: !column.notNull && !key.has(column.name),
       generated: column.generated,
       identity: facts.keyIsRowid && key.has(column.name),
+      ...looseCollation(facts, column.name),
     })),
     key: facts.key.map((part) => part.name),
     uniques: facts.uniques.map((unique) => unique.map((part) => part.name)),
     foreignKeys: facts.foreignKeys,
   };
+}
+
+/** Of the indexes: only where a column is unique does its collation matter. */
+function looseCollation(
+  { key, uniques }: TableFacts,
+  column: string,
+): { readonly looseCollation?: string } {
+  const part = [key, ...uniques]
+    .flat()
+    .find(({ name, collation }) => name === column && !isExact(collation));
+  return part === undefined ? {} : { looseCollation: part.collation.toUpperCase() };
 }
 
 function missing(connection: Connection, name: string): TidemarkError {

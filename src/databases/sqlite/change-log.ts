@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { statSync } from "node:fs";
 import type { Layout } from "../../core/change.ts";
+import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import { SqliteBatches } from "./batches.ts";
 import { type CaptureShape, layoutOf, shapeOf, triggersOf, widenLog } from "./capture.ts";
-import type { Connection } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { checkCapture, Guard } from "./guard.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
@@ -30,23 +31,33 @@ export class SqliteChangeLog implements ChangeLog {
   readonly #lease: Lease;
   readonly #watcher: Watcher;
 
-  private constructor(connection: Connection, identity: Identity, layouts: Layouts, lease: Lease) {
+  private constructor(
+    connection: Connection,
+    identity: Identity,
+    parts: { readonly lease: Lease; readonly openCopier: () => Promise<Connection> },
+  ) {
     this.timeline = identity.timeline;
     this.#connection = connection;
-    this.#layouts = layouts;
-    this.#lease = lease;
-    this.#guard = new Guard(connection, layouts, identity.firstId);
-    this.batches = new SqliteBatches(connection, identity.timeline, layouts, this.#guard);
+    this.#layouts = new Layouts(connection);
+    this.#lease = parts.lease;
+    this.#guard = new Guard(connection, this.#layouts, identity.firstId);
+    this.batches = new SqliteBatches(connection, identity.timeline, {
+      layouts: this.#layouts,
+      guard: this.#guard,
+      openCopier: parts.openCopier,
+    });
     this.subscribers = new SqliteSubscribers(connection);
     this.#watcher = new Watcher(connection);
   }
 
-  static async open(connection: Connection, lease: Lease, logger: Logger): Promise<ChangeLog> {
+  static async open(options: DatabaseOptions, lease: Lease): Promise<ChangeLog> {
+    const openCopier = () => Connection.open(options, { create: false });
+    const connection = await openCopier();
     const identity = await connection.write(() => {
       for (const sql of missingObjects(connection, SOURCE_TABLES)) connection.db.exec(sql);
-      return identify(connection, logger);
+      return identify(connection, options.logger);
     });
-    return new SqliteChangeLog(connection, identity, new Layouts(connection), lease);
+    return new SqliteChangeLog(connection, identity, { lease, openCopier });
   }
 
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
@@ -85,6 +96,7 @@ export class SqliteChangeLog implements ChangeLog {
   async close(): Promise<void> {
     this.#watcher.close();
     try {
+      await this.batches.close();
       await this.#connection.close();
     } finally {
       this.#lease.release();

@@ -1,6 +1,7 @@
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import type { Chunk, ChunkRequest } from "../../core/source.ts";
+import type { Chunk, ChunkRequest, ChunkRows } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Tagged } from "../../core/value.ts";
 import { filterText, hasNullKey, nullKeyFix } from "./capture.ts";
@@ -25,12 +26,8 @@ interface Cursor {
  * Runs in the snapshot of a cut.
  */
 export function readChunk(connection: Connection, layouts: Layouts, request: ChunkRequest): Chunk {
-  const name = formatTable(request.table);
-  const layout = layouts.current().find(({ table }) => sameName(table.name, request.table.name));
-  const facts = readTable(connection, request.table.name);
-  if (layout === undefined || facts === null) {
-    throw new TidemarkError("TM-CAPTURE-MISSING", `${connection.name}: ${name} is not captured.`);
-  }
+  const { layout, facts } = captured(connection, layouts, request);
+  if (layout.key.length === 0 || request.after === WHOLE) throw keyChanged(layout);
   const cursor = request.after === null ? firstCursor(connection, facts) : parse(request.after);
   if (cursor === null) {
     const empty: Cursor = { last: [], upper: [], estimatedRows: 0 };
@@ -38,6 +35,85 @@ export function readChunk(connection: Connection, layouts: Layouts, request: Chu
     return { ...base(layout, empty), content, done: true };
   }
   return readRows(connection, layout, facts, cursor, request);
+}
+
+/** Cursor of a table that was read in one go. */
+const WHOLE = JSON.stringify({ whole: true });
+/** Of a table that is read in one go: so much is held in memory. */
+const WHOLE_PAGE = { rows: 1_000, bytes: 1 << 20 };
+
+/** Is this a table without a key, which is given in one go? */
+export function isKeyless(layouts: Layouts, { table }: ChunkRequest): boolean {
+  const layout = layouts.current().find((each) => sameName(each.table.name, table.name));
+  return layout?.key.length === 0;
+}
+
+/**
+ * All rows of a table without a key, in the snapshot that the connection keeps; `end` is called behind
+ * the last. The rowid, which is lasting enough within a snapshot, tells where the next page begins.
+ */
+export function readWhole(
+  connection: Connection,
+  layouts: Layouts,
+  request: ChunkRequest,
+  end: () => Promise<void>,
+): Chunk {
+  const { layout, facts } = captured(connection, layouts, request);
+  if (request.after !== null) throw keyChanged(layout);
+  return {
+    layout: layout.id,
+    content: { kind: "pages", pages: wholePages(connection, layout, facts, end) },
+    cursor: WHOLE,
+    done: true,
+    estimatedRows: estimateRows(connection, facts),
+  };
+}
+
+async function* wholePages(
+  connection: Connection,
+  layout: Layout,
+  facts: TableFacts,
+  end: () => Promise<void>,
+): AsyncGenerator<Omit<ChunkRows, "kind">> {
+  const table = quoteName(facts.name);
+  const rowid = `${table}.${facts.rowid}`;
+  const columns = layout.columns.map(({ name }) => `${table}.${quoteName(name)}`);
+  const cells = [filterText(layout.filters), rowid, ...columns];
+  for (let last: Cell | undefined, more = true; more; ) {
+    const [where, params] = last === undefined ? ["", []] : [`WHERE ${rowid} > ?`, [last]];
+    const from = `FROM ${table} ${where} ORDER BY ${rowid} LIMIT ${WHOLE_PAGE.rows + 1}`;
+    const page = readCells(connection, { cells, from }, params as Bindable[], WHOLE_PAGE);
+    last = page.rows.at(-1)?.[1];
+    more = page.cut;
+    yield {
+      rows: page.rows.map((row) => encodeRow(layout, row.slice(2))),
+      filters: page.rows.map((row) => readFilters(row[0] ?? null)),
+    };
+    await breathe();
+  }
+  await end();
+}
+
+function captured(
+  connection: Connection,
+  layouts: Layouts,
+  { table }: ChunkRequest,
+): { readonly layout: Layout; readonly facts: TableFacts } {
+  const layout = layouts.current().find((each) => sameName(each.table.name, table.name));
+  const facts = readTable(connection, table.name);
+  if (layout !== undefined && facts !== null) return { layout, facts };
+  throw new TidemarkError(
+    "TM-CAPTURE-MISSING",
+    `${connection.name}: ${formatTable(table)} is not captured.`,
+  );
+}
+
+function keyChanged({ table }: Layout): TidemarkError {
+  return new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `The key of ${formatTable(table)} is not the one its copy began with.`,
+    { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
+  );
 }
 
 function readRows(

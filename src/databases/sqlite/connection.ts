@@ -166,6 +166,12 @@ export class Connection {
     );
   }
 
+  /** Begins a snapshot that lasts until the connection is closed. For callers that own the connection. */
+  pin(): void {
+    this.db.exec("BEGIN");
+    this.value("SELECT count(*) FROM sqlite_schema");
+  }
+
   /** Runs single reads outside a transaction, again while the file is locked. */
   peek<T>(work: () => T): Promise<T> {
     return this.#alone(() => this.#untilFree(work));

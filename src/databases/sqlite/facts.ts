@@ -19,6 +19,11 @@ export interface KeyColumn {
   readonly collation: string;
 }
 
+/** Does each text equal itself alone? */
+export function isExact(collation: string): boolean {
+  return collation.toUpperCase() === "BINARY";
+}
+
 /** Everything about a table that SQLite tells, beyond the neutral TableSchema. */
 export interface TableFacts {
   readonly name: string;

@@ -1,5 +1,11 @@
 import { TidemarkError } from "../../core/errors.ts";
-import { type CaptureShape, type Trigger, triggerNames, triggersOf } from "./capture.ts";
+import {
+  type CaptureShape,
+  requireCountable,
+  type Trigger,
+  triggerNames,
+  triggersOf,
+} from "./capture.ts";
 import type { Connection } from "./connection.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
@@ -62,6 +68,7 @@ export function checkCapture(connection: Connection, layout: InstalledLayout): s
   if (ignoring !== null) {
     throw broken(layout.table.name, `the trigger ${ignoring} may end ours with RAISE(IGNORE)`);
   }
+  if (layout.key.length === 0) requireCountable(connection, shape.facts);
   const standing = standingTriggers(connection, shape.facts.name);
   const expected = triggersOf(shape, layout.id);
   for (const trigger of expected.filter((candidate) => !isNote(candidate.name))) {
@@ -100,7 +107,7 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
   const facts = readTable(connection, name);
   if (facts === null) throw goneOrRenamed(connection, name);
   const standing = standingTriggers(connection, facts.name);
-  const gone = triggerNames(name).find((trigger) => !standing.has(trigger));
+  const gone = triggerNames(layout).find((trigger) => !standing.has(trigger));
   if (gone !== undefined) throw broken(name, `the trigger ${gone} is missing`);
   const changes = differences(layout, facts);
   if (changes.length > 0) throw drift(name, `${name} was altered: ${changes.join("; ")}.`, ALIKE);
@@ -115,7 +122,7 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
     const now = facts.key.map((part) => part.name);
     throw drift(
       name,
-      `${name} was altered: its key was (${key.join(", ")}), is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
+      `${name} was altered: its key was ${key.length === 0 ? "missing" : `(${key.join(", ")})`}, is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
       KEY_ALIKE,
     );
   }

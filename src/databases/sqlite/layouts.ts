@@ -1,4 +1,10 @@
-import type { Change, FilterAnswer, Layout, Operation } from "../../core/change.ts";
+import {
+  type Change,
+  type FilterAnswer,
+  keyColumns,
+  type Layout,
+  type Operation,
+} from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import type { Row, Value } from "../../core/value.ts";
@@ -137,11 +143,11 @@ export function encodeRow(layout: Layout, cells: readonly Cell[]): Row {
 }
 
 function encodeKey(layout: Layout, cells: readonly Cell[]): Row {
-  const key = layout.key.map((index, i) => {
+  const key = keyColumns(layout).map((index, i) => {
     const kind = layout.columns[index]?.type.kind ?? "native";
     return encodeCell(cells[i] ?? null, kind);
   });
-  requireKey(layout, key);
+  if (layout.key.length > 0) requireKey(layout, key);
   return key;
 }
 

@@ -60,8 +60,7 @@ export class SqliteSource implements Source {
     const lease = takeLease(this.#connection.path, "relay");
     if (lease === null) return null;
     try {
-      const connection = await Connection.open(this.#options, { create: false });
-      return await SqliteChangeLog.open(connection, lease, this.#options.logger);
+      return await SqliteChangeLog.open(this.#options, lease);
     } catch (error) {
       lease.release();
       throw error;

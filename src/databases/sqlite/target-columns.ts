@@ -1,6 +1,7 @@
+import { objectionTo } from "../../core/collation.ts";
 import { type ColumnType, describeType } from "../../core/column-type.ts";
 import type { ColumnMapping, TargetColumn, TargetTable } from "../../core/target.ts";
-import type { ColumnFacts, TableFacts } from "./facts.ts";
+import { type ColumnFacts, isExact, type TableFacts } from "./facts.ts";
 import { quoteName, sameName } from "./identifiers.ts";
 import { type Affinity, affinityOf } from "./types.ts";
 
@@ -123,9 +124,14 @@ export function mapStanding(table: TargetTable, facts: TableFacts): ColumnMappin
 
 function standingFit(column: TargetColumn, there: ColumnFacts, facts: TableFacts): Fit {
   if (there.generated) return refused("the column is computed here and cannot be written");
-  const isKey = facts.key.find((part) => sameName(part.name, column.name));
-  if (isKey !== undefined && isKey.collation !== "BINARY" && column.sourceKind !== SQLITE) {
-    return refused(`its ${isKey.collation} collation takes different keys for the same`);
+  const loose = [facts.key, ...facts.uniques]
+    .flatMap((index) => index.map((part) => ({ ...part, index })))
+    .find(({ name, collation }) => sameName(name, column.name) && !isExact(collation));
+  if (loose !== undefined) {
+    const index = `(${loose.index.map(({ name }) => name).join(", ")})`;
+    const collation = loose.collation.toUpperCase();
+    const objection = objectionTo(column, { index, collation, kind: SQLITE });
+    if (objection !== null) return refused(`${objection}: make the index anew with COLLATE BINARY`);
   }
   return fitOf(column, affinityOf(there.declared, facts.strict));
 }
@@ -152,6 +158,7 @@ export function createStatement(table: TargetTable): string {
     const rule = key.has(column.name) || !column.nullable ? " NOT NULL" : "";
     return `  ${quoteName(column.name)} ${declaredTypeFor(column)}${rule}`;
   });
-  const primary = `  PRIMARY KEY (${table.key.map(quoteName).join(", ")})`;
-  return `CREATE TABLE IF NOT EXISTS ${quoteName(table.name.name)} (\n${[...columns, primary].join(",\n")}\n)`;
+  const primary =
+    table.key.length === 0 ? [] : [`  PRIMARY KEY (${table.key.map(quoteName).join(", ")})`];
+  return `CREATE TABLE IF NOT EXISTS ${quoteName(table.name.name)} (\n${[...columns, ...primary].join(",\n")}\n)`;
 }

@@ -143,6 +143,11 @@ function planStanding(
   if (facts.kind !== "table") {
     return refuseAll(table, `${facts.name} is a ${facts.kind}, not a table`);
   }
+  if (table.key.length === 0) {
+    const why =
+      "the source has no key, and rows of a WITHOUT ROWID table cannot be told apart without";
+    return facts.rowid === null ? refuseAll(table, why) : mapStanding(table, facts);
+  }
   const wanted = table.key.map(foldName).sort().join("\n");
   const unique = [facts.key, ...facts.uniques].some(
     (key) =>

@@ -15,6 +15,8 @@ const SLICE_MS = 15;
 const ROWS_BETWEEN_LOOKS = 64;
 /** Rows of one upsert: half again as fast as one by one. */
 const ROWS_PER_STATEMENT = 16;
+/** Rows on their way out of a table without a key. */
+const GONE = "temp.tidemark_gone";
 const NO_RAW: readonly number[] = [];
 const nullBinder: Binder = () => null;
 
@@ -25,6 +27,7 @@ export class TableWriter {
   readonly #table: BoundTable;
   readonly #columns: readonly string[];
   readonly #key: readonly number[];
+  readonly #rowid: string | null;
   /** Collation of each key column, where SQLite would take different keys for the same. */
   readonly #coarse: readonly boolean[];
   /** Key columns in which equal values are the same value: an upsert need not write them again. */
@@ -40,6 +43,7 @@ export class TableWriter {
     this.#name = quoteName(facts.name);
     this.#columns = table.columns.map(({ name }) => quoteName(columnOf(facts, name).name));
     this.#key = table.key;
+    this.#rowid = facts.rowid;
     this.#coarse = table.key.map((index) => isCoarse(facts, table.columns[index]?.name ?? ""));
     const affinities = table.columns.map(({ name }) =>
       affinityOf(columnOf(facts, name).declared, facts.strict),
@@ -80,6 +84,7 @@ export class TableWriter {
   }
 
   async remove(keys: readonly Row[]): Promise<void> {
+    if (this.#key.length === 0) return this.#removeWhole(keys);
     const places = this.#wherePlaces();
     const binders = places.map((i) => this.#binders[this.#key[i] ?? 0] ?? nullBinder);
     const asGiven = places.length === this.#key.length;
@@ -90,6 +95,43 @@ export class TableWriter {
       if (raw.length === 0) remove.run(...cells);
       else this.#connection.run(this.#removeSql(raw), ...cells);
     });
+  }
+
+  /**
+   * Of rows that are equal, as many as are given. They pass through a table of the same types, so that
+   * they are compared as what the columns made of them; the table is read once, however many go.
+   */
+  async #removeWhole(rows: readonly Row[]): Promise<void> {
+    if (rows.length === 0) return;
+    const connection = this.#connection;
+    const list = this.#columns.join(", ");
+    connection.run(`DROP TABLE IF EXISTS ${GONE}`);
+    connection.run(
+      `CREATE TEMP TABLE ${GONE.slice("temp.".length)} AS SELECT ${list} FROM ${this.#name} LIMIT 0`,
+    );
+    await this.#each(rows, (row) => {
+      const { cells, raw } = this.#bindAll(row, this.#binders);
+      const values = this.#columns.map((_, i) => parameter(i, raw)).join(", ");
+      connection.run(`INSERT INTO ${GONE} (${list}) VALUES (${values})`, ...cells);
+    });
+    const gone = `SELECT ${this.#rowText(GONE)} AS row, count(*) AS times FROM ${GONE} GROUP BY 1`;
+    const rowid = `${this.#name}.${this.#rowid}`;
+    const numbered = `SELECT ${rowid} AS id, gone.times, row_number() OVER (PARTITION BY gone.row) AS nth
+      FROM (${gone}) AS gone JOIN ${this.#name} ON ${this.#rowText(this.#name)} = gone.row`;
+    await this.#each([[]], () =>
+      connection.run(
+        `DELETE FROM ${this.#name} WHERE ${this.#rowid} IN (SELECT id FROM (${numbered}) WHERE nth <= times)`,
+      ),
+    );
+  }
+
+  /** A text that is equal for rows that are equal, storage classes and all. */
+  #rowText(table: string): string {
+    const cells = this.#columns.map((name) => {
+      const cell = `${table}.${name}`;
+      return `CASE typeof(${cell}) WHEN 'text' THEN 't' || hex(CAST(${cell} AS BLOB)) WHEN 'blob' THEN 'b' || hex(${cell}) ELSE quote(${cell}) END`;
+    });
+    return cells.join(" || ',' || ");
   }
 
   async clear(): Promise<void> {
@@ -145,7 +187,9 @@ export class TableWriter {
       this.#fixed.has(i) ? [] : [`${column} = excluded.${column}`],
     );
     const update = set.length === 0 ? "NOTHING" : `UPDATE SET ${set.join(", ")}`;
-    return `INSERT INTO ${this.#name} (${columns}) VALUES ${tuples} ON CONFLICT (${key}) DO ${update}`;
+    const insert = `INSERT INTO ${this.#name} (${columns}) VALUES ${tuples}`;
+    if (this.#key.length === 0) return insert;
+    return `${insert} ON CONFLICT (${key}) DO ${update}`;
   }
 
   #removeSql(raw: readonly number[]): string {
