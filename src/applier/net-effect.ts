@@ -74,7 +74,7 @@ export class NetEffect {
       into.rows.clear();
       into.balances.clear();
     }
-    if (effect.table.key.length === 0) {
+    if (effect.table.bound.key.length === 0) {
       for (const row of effect.gone) this.#count(into, row, -1);
       if (effect.row !== null) this.#count(into, effect.row, 1);
       return;

@@ -154,7 +154,7 @@ export class Publisher {
     const what =
       copy === null
         ? `Batch ${header.batch}, which travels whole,`
-        : `Table ${copy.table}, which is copied in one go,`;
+        : `A row of ${copy.table}, or all of them where it has no key,`;
     let bytes = 0;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {

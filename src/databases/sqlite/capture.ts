@@ -8,7 +8,7 @@ import { type KeyColumn, readTable, type TableFacts } from "./facts.ts";
 import { quoteName, sameName } from "./identifiers.ts";
 import type { Definition } from "./layouts.ts";
 import { isOurs, LOG, logWidth } from "./ours.ts";
-import { ignoringTrigger } from "./standing-triggers.ts";
+import { ignoringTrigger, triggersOn } from "./standing-triggers.ts";
 
 /**
  * The triggers of a captured table.
@@ -94,11 +94,7 @@ function whyNotCountable(
   if (facts.uniques.length + facts.oddUniques.length > 0) {
     return { why: "has a unique index for which REPLACE may remove a row unseen" };
   }
-  const triggers = connection.rows<{ name: string }>(
-    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE",
-    facts.name,
-  );
-  const trigger = triggers.find(({ name }) => !isOurs(name));
+  const trigger = triggersOn(connection, facts.name).find(({ name }) => !isOurs(name));
   if (trigger !== undefined) {
     return { why: `has the trigger ${trigger.name}, which may write it before a change is logged` };
   }
