@@ -4,7 +4,7 @@ import { expect, onTestFailed, test } from "vitest";
 import { PLANTS } from "./simulation/plants.ts";
 import { runSeeds } from "./simulation/workers.ts";
 
-const SEEDS = 300;
+const SEEDS = 150;
 /** A planted fault shows itself within so many. */
 const SEEDS_FOR_A_PLANT = 50;
 /** A run in which these were never reached has shown nothing. */

@@ -5,7 +5,7 @@ import type { Summary } from "./run-seeds.ts";
 
 const PROGRAM = fileURLToPath(new URL("run-seeds.ts", import.meta.url));
 /** Seeds of one process: memory of the worlds that are over goes with it. */
-const AT_ONCE = 100;
+const AT_ONCE = 25;
 const PROCESSES = 2;
 
 /** Runs seeds `first` … `first + count - 1`, two processes at a time. Ends early when `enough` says so. */
