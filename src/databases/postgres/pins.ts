@@ -71,7 +71,7 @@ export async function storePins(connection: Connection, pins: readonly StalePin[
 export function alteredSql(most: number): string {
   return `SELECT FROM tidemark.layouts l
   WHERE l.retired_at IS NULL AND l.pin <> ${pinSql("l.table_oid")}
-    AND (l.id::text = ANY (ARRAY(SELECT left(kind, -1) FROM found)) OR (SELECT count(*) FROM found) > ${most})`;
+    AND (l.id = ANY (ARRAY(SELECT DISTINCT left(kind, -1)::int FROM found)) OR (SELECT count(*) FROM found) > ${most})`;
 }
 
 /** The target's session knows the table as it was. */
