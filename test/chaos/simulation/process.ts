@@ -70,13 +70,6 @@ export class SimulatedProcess {
   connect(server: SimulatedServer): Session {
     return new Session(this, server);
   }
-
-  /** Never settles once this process is dead. */
-  async alone<T>(result: Promise<T>): Promise<T> {
-    const settled = await result;
-    if (!this.alive) await NEVER;
-    return settled;
-  }
 }
 
 const NEVER = new Promise<never>(() => {});

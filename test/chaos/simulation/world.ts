@@ -202,29 +202,32 @@ export class SimulatedWorld implements World {
 
   /** People and programs that wait for what was committed before they asked. */
   async #waitNowAndThen(random: Random): Promise<void> {
-    const process = new SimulatedProcess("waiter", { ...this, weather: this.weather });
+    for (;;) {
+      await this.clock.sleep(random.unit() * 1_000);
+      const process = new SimulatedProcess("waiter", this);
+      const died = new Promise<void>((resolve) => process.onEnd(resolve));
+      await Promise.race([this.#waitAs(process), died]);
+    }
+  }
+
+  async #waitAs(process: SimulatedProcess): Promise<void> {
+    const { commits } = this.#source;
     const definition = {
       databases: [],
       queue: { url: "" },
       syncs: this.#syncs.map(({ name }) => ({ name, from: SOURCE, to: name })),
     } as unknown as PipelineDefinition;
-    for (;;) {
-      await this.clock.sleep(random.unit() * 1_000);
-      const { commits } = this.#source;
+    try {
       const queue = new SimulatedQueue(process, this.#queue);
-      try {
-        await waitForSync(definition, queue, { timeoutMs: 20_000 });
-        for (const { target } of this.#syncs) {
-          this.#oracle.waited(commits, target.current.progress);
-        }
-        this.counters.add("wait ended");
-      } catch (error) {
-        if (!isTidemarkError(error, "TM-WAIT-TIMEOUT")) {
-          const { code, message } = toTidemarkError(error);
-          this.#oracle.violated(`a wait failed: ${code}: ${message}`);
-        }
+      await waitForSync(definition, queue, { timeoutMs: 20_000 });
+      for (const { target } of this.#syncs) {
+        this.#oracle.waited(commits, target.current.progress);
       }
-      if (!process.alive) return;
+      this.counters.add("wait ended");
+    } catch (error) {
+      if (isTidemarkError(error, "TM-WAIT-TIMEOUT")) return;
+      const { code, message } = toTidemarkError(error);
+      this.#oracle.violated(`a wait failed: ${code}: ${message}`);
     }
   }
 
