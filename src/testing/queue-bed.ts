@@ -10,6 +10,7 @@ import type {
   Queue,
   QueueMessage,
   QueueStream,
+  StreamTail,
 } from "../core/queue.ts";
 
 /** A fresh, empty queue on a real server or file. */
@@ -235,6 +236,14 @@ export async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
       await sleep(50);
     }
   }
+}
+
+/** After a loss, as a relay does: a queue may find only while it writes that the stream is to be made anew. */
+export function appendAtTail(
+  stream: QueueStream,
+  messages: readonly QueueMessage[],
+): Promise<StreamTail> {
+  return eventually(async () => stream.append(await stream.tail(), messages));
 }
 
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {

@@ -31,7 +31,12 @@ interface Drift {
   /** Written after it. */
   readonly write: readonly string[];
   /** What the error says, when it stops the sync; null: it goes on. */
-  readonly says: { readonly code: ErrorCode; readonly words: RegExp } | null;
+  readonly says: {
+    readonly code: ErrorCode;
+    /** Where the sync may have looked between two of the statements. */
+    readonly or?: ErrorCode;
+    readonly words: RegExp;
+  } | null;
   /** What the message asks for. */
   readonly mend?: (mending: Mending) => Promise<readonly TableRule[] | undefined>;
   /** The table as it is to be compared in the end; null: not at all. */
@@ -207,7 +212,7 @@ const AT_SOURCE: readonly Drift[] = [
       `CREATE TABLE items (id ${dialect === "sqlite" ? "INT" : "integer"} NOT NULL PRIMARY KEY, a varchar(200), n integer NOT NULL)`,
     ],
     write: ["INSERT INTO items (id, a, n) VALUES (5, 'five', 5)"],
-    says: { code: "TM-CAPTURE-BROKEN", words: /items/ },
+    says: { code: "TM-CAPTURE-BROKEN", or: DRIFT, words: /items/ },
     mend: copyAnew(),
   },
   {
@@ -402,10 +407,8 @@ async function play(pair: TestPair, drift: Drift, where: "source" | "target"): P
   let last = first;
   if (drift.says !== null) {
     const error = await stopOf(first);
-    expect([error.code, error.message]).toEqual([
-      drift.says.code,
-      expect.stringMatching(drift.says.words),
-    ]);
+    expect([drift.says.code, drift.says.or]).toContain(error.code);
+    expect(error.message).toMatch(drift.says.words);
     if (error.code === DRIFT) expect(error.fix).toBeTruthy();
     // Nothing stands there that never stood at the source.
     if (where === "source") {
