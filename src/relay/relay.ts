@@ -98,10 +98,10 @@ export class Relay {
       if (this.#status.state !== "running") await this.#report(work.started());
       onReady();
       while (!signal.aborted) {
-        const busy = await work.step();
+        const goesOn = await work.step();
         await work.tend((status) => this.#report(status));
         onHealthy();
-        if (!busy) await this.#idle(log, work);
+        if (!goesOn) await this.#idle(log, work);
         else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
       }
     } finally {

@@ -152,7 +152,11 @@ export class RelayWork {
     );
   }
 
-  /** Cuts and publishes what there is; true when there was something. */
+  /**
+   * Cuts and publishes what there is. True when the next step is to follow by itself: there is more to
+   * copy, or such load that it will find something. Else the source tells when; a step too many would cost
+   * it an empty cut for each transaction.
+   */
   async step(): Promise<boolean> {
     this.#publisher.throwIfFailed();
     if (this.#tendFailure !== null) throw this.#tendFailure.error;
@@ -173,9 +177,9 @@ export class RelayWork {
     await this.#answerFences(fences);
     this.lingerMs = this.#linger.next();
     this.#log.observe?.(this.#linger.transactions);
-    const busy = cut.header !== null || cut.chunk !== null;
-    if (busy) this.#pace.moved();
-    return busy;
+    const moved = cut.header !== null || cut.chunk !== null;
+    if (moved) this.#pace.moved();
+    return moved && (next !== null || this.lingerMs > 0);
   }
 
   /** Nothing is under way any more when it resolves. */
