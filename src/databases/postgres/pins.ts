@@ -30,10 +30,21 @@ export async function loadPins(
   return new Map(rows.map(([oid, pin]) => [oid as string, pin as string]));
 }
 
-/** Divides by zero when one of these tables was altered. Oids and pins are parameters 1 and 2. */
-export const CHECK_PINS = `
-SELECT 1 / (count(*) = 0)::int
-FROM unnest($1::oid[], $2::text[]) AS w(oid, pin) WHERE w.pin <> ${pinSql("w.oid")}`;
+/** A number, or the error {@link ALTERED} when one of the tables was altered: see {@link pinValues}. */
+export function checkPins(oids: string, pins: string): string {
+  return `(SELECT sqrt(0 - count(*))
+    FROM unnest(${oids}::oid[], ${pins}::text[]) AS w(oid, pin) WHERE w.pin <> ${pinSql("w.oid")})`;
+}
+
+/** invalid_argument_for_power_function */
+export const ALTERED = "2201F";
+
+export function pinValues(
+  tables: Iterable<{ readonly oid: string; readonly pin: string }>,
+): readonly [oids: string, pins: string] {
+  const all = [...tables];
+  return [formatArrayText(all.map(({ oid }) => oid)), formatArrayText(all.map(({ pin }) => pin))];
+}
 
 /** A layout in force, with the pin that its table has now and that is not the one stored. */
 export interface StalePin {

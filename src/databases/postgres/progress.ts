@@ -1,5 +1,6 @@
 import type { Progress, TableProgress } from "../../core/target.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
+import { checkPins } from "./pins.ts";
 
 /** First use: every later statement may count on the row. */
 export async function ensureProgress(connection: Connection, sync: string): Promise<void> {
@@ -47,7 +48,10 @@ SELECT 1 / count(*) FROM (
   WHERE sync = $1 AND timeline = $2 AND batch = $3 AND chunk = $4 AND hash = $5 FOR UPDATE
 ) AS expected`;
 
-/** Moves the row on, under the same condition and with the same way to fail. */
+/**
+ * Moves the row on, under the same condition and with the same way to fail. Each statement costs the
+ * server and the wire, so this one also asks whether the tables are as they were (pins.ts).
+ */
 export const ADVANCE_PROGRESS = `
 WITH advanced AS (
   UPDATE tidemark.progress
@@ -55,7 +59,7 @@ WITH advanced AS (
   WHERE sync = $1 AND timeline = $2 AND batch = $3 AND chunk = $4 AND hash = $5
   RETURNING 1
 )
-SELECT 1 / count(*) FROM advanced`;
+SELECT 1 / (SELECT count(*) FROM advanced), ${checkPins("$10", "$11")}`;
 
 export const PUT_TABLE_PROGRESS = `
 INSERT INTO tidemark.progress_tables (sync, source_table, state, cursor, copy)

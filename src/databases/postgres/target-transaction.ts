@@ -22,7 +22,7 @@ import type { Parameter } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable } from "./identifiers.ts";
 import { PostgresLines } from "./lines-writer.ts";
-import { altered, CHECK_PINS } from "./pins.ts";
+import { ALTERED, altered, pinValues } from "./pins.ts";
 import {
   ADVANCE_PROGRESS,
   changedTables,
@@ -34,7 +34,6 @@ import {
 } from "./progress.ts";
 import { verifyReferences } from "./references.ts";
 import { assertUntagged, findRefused } from "./refusal.ts";
-import { formatArrayText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
 const SLICE_ROWS = 2_000;
@@ -45,6 +44,7 @@ const MAX_PENDING_CHARACTERS = 1_000_000;
 const COPY_ROWS = 200;
 const COPY_CHUNK_CHARACTERS = 64_000;
 const UNIQUE_VIOLATION = "23505";
+const DEFER = "SET CONSTRAINTS ALL DEFERRED";
 const CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE; ";
 
 /** A statement that was sent and whose answer is not read yet. */
@@ -52,8 +52,6 @@ interface Pending {
   /** Its error, once answered. */
   readonly failure: Promise<TidemarkError | null>;
   readonly put: { readonly table: WritableTable; readonly rows: readonly Row[] } | null;
-  /** Does it ask whether the tables are as they were? */
-  readonly checksPins: boolean;
 }
 
 /**
@@ -74,6 +72,8 @@ export class PostgresTransaction implements TargetTransaction {
   #attempts = 0;
   #lines: PostgresLines | null = null;
   readonly #touched = new Set<WritableTable>();
+  /** Does the server put constraints off now? */
+  #deferred = true;
   /** Lets go what is held back for one network write. */
   #release: (() => void) | null = null;
 
@@ -94,7 +94,9 @@ export class PostgresTransaction implements TargetTransaction {
     const { connection, sync } = this.#parts;
     this.#hold();
     const replica = "SET LOCAL session_replication_role TO replica";
-    this.#send(connection.script(this.enforcing ? "BEGIN" : `BEGIN; ${replica}`));
+    this.#send(
+      connection.script(this.enforcing ? `BEGIN; ${DEFER}` : `BEGIN; ${replica}; ${DEFER}`),
+    );
     const values = [sync, ...progressValues(this.#expected)];
     this.#send(connection.rows(LOCK_PROGRESS, values, "lock_progress"));
   }
@@ -102,7 +104,7 @@ export class PostgresTransaction implements TargetTransaction {
   async finish(work: () => Promise<void>, next: Progress): Promise<void> {
     // Broken rules show up at COMMIT at the latest, and then nothing is left of the transaction.
     this.#attempts++;
-    this.#send(this.#parts.connection.script("SET CONSTRAINTS ALL DEFERRED"));
+    if (!this.#deferred) this.#send(this.#parts.connection.script(DEFER));
     let thrown: unknown = null;
     try {
       await work();
@@ -120,11 +122,11 @@ export class PostgresTransaction implements TargetTransaction {
     const { connection } = this.#parts;
     const savepoint = `tidemark_${++this.#attempts}`;
     this.#hold();
-    this.#send(connection.script(`SAVEPOINT ${savepoint}; SET CONSTRAINTS ALL DEFERRED`));
+    this.#send(connection.script(`SAVEPOINT ${savepoint}; ${DEFER}`));
     try {
       const result = await work();
       // Checked here, so that a broken rule is this attempt's and not the commit's.
-      const check = this.#deferring ? "" : CHECK_DEFERRED;
+      const check = this.#checkDeferred();
       this.#send(connection.script(`${check}RELEASE SAVEPOINT ${savepoint}`));
       await this.settle();
       return result;
@@ -175,6 +177,7 @@ export class PostgresTransaction implements TargetTransaction {
 
   async verify(tables: readonly BoundTable[]): Promise<void> {
     const { connection } = this.#parts;
+    this.#deferred = false;
     this.#send(connection.script("SET CONSTRAINTS ALL IMMEDIATE"));
     await this.settle();
     if (this.enforcing) return;
@@ -196,8 +199,10 @@ export class PostgresTransaction implements TargetTransaction {
       this.#send(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
     }
     for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
-    this.#checkPins();
-    const values = [sync, ...progressValues(this.#expected), ...progressValues(next)];
+    // Whoever alters a table that we have written waits for our end. So one that is as it was now was so
+    // at every write.
+    const pins = pinValues(this.#touched);
+    const values = [sync, ...progressValues(this.#expected), ...progressValues(next), ...pins];
     this.#send(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
     this.#send(connection.commit());
     await this.settle();
@@ -217,18 +222,11 @@ export class PostgresTransaction implements TargetTransaction {
     if (failure) throw failure;
   }
 
-  /**
-   * Whoever alters a table that we have written waits for our end. So one that is as it was now was so at
-   * every write.
-   */
-  #checkPins(): void {
-    if (this.#touched.size === 0) return;
-    const tables = [...this.#touched];
-    const values = [tables.map(({ oid }) => oid), tables.map(({ pin }) => pin)].map(
-      formatArrayText,
-    );
-    const answer = this.#parts.connection.rows(CHECK_PINS, values, "check_pins");
-    this.#send(answer, null, true);
+  /** What checks here, and not at the commit, the constraints that could be put off; nothing, in a transaction that defers them. */
+  #checkDeferred(): string {
+    if (this.#deferring) return "";
+    this.#deferred = false;
+    return CHECK_DEFERRED;
   }
 
   #hold(): void {
@@ -242,17 +240,17 @@ export class PostgresTransaction implements TargetTransaction {
     this.#pending = [];
     this.#pendingCharacters = 0;
     let first: TidemarkError | null = null;
-    for (const { failure, put, checksPins } of pending) {
+    for (const { failure, put } of pending) {
       const error = await failure;
-      if (first !== null || error === null) continue;
-      if (checksPins && sqlState(error) === DIVISION_BY_ZERO) {
-        first = altered(this.#parts.connection.database, error);
-      } else first = await this.#explain(error, put);
+      if (first === null && error !== null) first = await this.#explain(error, put);
     }
     return first;
   }
 
   async #explain(error: TidemarkError, put: Pending["put"]): Promise<TidemarkError> {
+    if (sqlState(error) === ALTERED && put === null) {
+      return altered(this.#parts.connection.database, error);
+    }
     if (sqlState(error) === DIVISION_BY_ZERO && put === null) {
       return new TidemarkError(
         "TM-APPLY-FENCED",
@@ -267,12 +265,12 @@ export class PostgresTransaction implements TargetTransaction {
     return findRefused(this.#parts.connection, put.table, put.rows, error);
   }
 
-  #send(answer: Promise<unknown>, put: Pending["put"] = null, checksPins = false): void {
+  #send(answer: Promise<unknown>, put: Pending["put"] = null): void {
     const failure = answer.then(
       () => null,
       (error: unknown) => error as TidemarkError,
     );
-    this.#pending.push({ failure, put, checksPins });
+    this.#pending.push({ failure, put });
   }
 
   /** Inside an attempt the answer is awaited at its end, as long as little is under way. */
@@ -312,7 +310,7 @@ export class PostgresTransaction implements TargetTransaction {
     if (bound.columns.some(({ type }) => isBytes(type))) return null;
     await this.settle();
     this.#parts.sequences.noteUnseen(bound);
-    const check = this.#deferring ? "" : CHECK_DEFERRED;
+    const check = this.#checkDeferred();
     this.#lines = await PostgresLines.open(this.#parts.connection, this.#table(bound), check);
     return this.#lines;
   }
