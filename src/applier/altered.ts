@@ -35,7 +35,7 @@ export async function noteAltered(
 }
 
 /** No table has this fingerprint: see TableStates. */
-function asAltered({ table, state }: TableProgress): TableProgress {
+function asAltered({ table, state, hasRows }: TableProgress): TableProgress {
   const going = state === "pending" ? state : "copying";
-  return { table, state: going, cursor: null, copy: `${randomUUID()}:altered` };
+  return { table, state: going, cursor: null, copy: `${randomUUID()}:altered`, hasRows };
 }

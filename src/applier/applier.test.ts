@@ -30,7 +30,9 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     fill(1);
     const header = world.source.cutNow();
     const position = { batch: 1, chunk: 0 };
-    const tables = [{ table: "t", state: "live", cursor: "1", copy: "c:f" } as const];
+    const tables = [
+      { table: "t", state: "live", cursor: "1", copy: "c:f", hasRows: false } as const,
+    ];
     world.target.progress = { timeline: "tl", position, hash: header?.hash ?? "", tables };
     const stale = { resend: { id: "x", from: 1 }, copies: [], position };
     await world.queue.documents.put(keys.request("a", SYNC), stale);

@@ -93,8 +93,12 @@ class DeliverSession implements ApplierSession {
   async flush(): Promise<void> {}
 
   /** What a function has made of its rows is not known. */
-  async isEmpty(): Promise<boolean> {
-    return false;
+  async emptyOf(): Promise<[]> {
+    return [];
+  }
+
+  async countRows(_table: BoundTable, limit: number): Promise<number> {
+    return limit;
   }
 
   async close(): Promise<void> {}

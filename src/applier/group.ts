@@ -10,6 +10,7 @@ import { LinesRun } from "./lines-run.ts";
 import type { RowEffect, SyncTable } from "./mapping.ts";
 import { NetEffect } from "./net-effect.ts";
 import type { Parking } from "./parking.ts";
+import { StandingRows } from "./standing-rows.ts";
 import type { TableStates } from "./tables.ts";
 
 /** Changes held in memory before they go to the target; a batch of any size passes through in runs of this. */
@@ -30,6 +31,7 @@ export class Group {
   readonly #mappings: LayoutMappings;
   readonly #states: TableStates;
   readonly #parking: Parking | null;
+  readonly #standing: StandingRows;
   /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
   readonly #postponeUpTo: number;
   #progress: Progress;
@@ -65,6 +67,7 @@ export class Group {
     this.#mappings = parts.mappings;
     this.#states = parts.states;
     this.#parking = parts.parking;
+    this.#standing = new StandingRows(parts.states);
     this.#postponeUpTo = parts.postponeUpTo;
   }
 
@@ -149,6 +152,7 @@ export class Group {
       if (this.#run === null) return false;
     }
     await this.#run.take(lines);
+    this.#standing.noteAdded(mapping.table, lines.rows);
     this.#touched.add(bound);
     this.#changes += lines.rows;
     return true;
@@ -166,20 +170,24 @@ export class Group {
 
   /** Commits everything taken, and progress up to where the inbox stands. */
   async commit(inbox: Inbox): Promise<void> {
-    const { position, hash } = inbox;
-    const { timeline } = this.#progress;
-    const next: Progress = { timeline, position, hash, tables: this.#states.all };
-    if (this.#transaction !== null || !(await this.#commitAtOnce(next))) {
+    if (this.#transaction !== null || !(await this.#commitAtOnce(inbox))) {
       const transaction = await this.#flush(true);
       await this.#applying;
       if (this.#postponing) await transaction.verify([...this.#touched]);
+      await this.#standing.settle(this.#session);
+      const next = this.#next(inbox);
       await transaction.commit(next);
+      this.#progress = next;
     }
     this.#transaction = null;
-    this.#progress = next;
     this.#changes = 0;
     this.#bytesTaken = 0;
     this.#touched.clear();
+  }
+
+  #next({ position, hash }: Inbox): Progress {
+    const { timeline } = this.#progress;
+    return { timeline, position, hash, tables: this.#states.all };
   }
 
   async rollback(): Promise<void> {
@@ -192,14 +200,18 @@ export class Group {
   }
 
   /** False when there is more to it, or a constraint objects: then group by group, as ever. */
-  async #commitAtOnce(next: Progress): Promise<boolean> {
+  async #commitAtOnce(inbox: Inbox): Promise<boolean> {
     const transaction = await this.#begin();
     this.#transaction = transaction;
-    if (transaction.finish === undefined || this.#postponing) return false;
+    this.#standing.note(this.#effect);
+    const mayFinish = !this.#postponing && !this.#standing.inDoubt;
+    if (transaction.finish === undefined || !mayFinish) return false;
+    const next = this.#next(inbox);
     const work = { effect: this.#effect, tables: this.#tables, next };
     const done = await commitAtOnce(transaction.finish, transaction, work);
     this.#transaction = null;
     if (!done) return false;
+    this.#progress = next;
     this.#effect = new NetEffect();
     this.#bytes = 0;
     return true;
@@ -214,6 +226,7 @@ export class Group {
     this.#transaction ??= await this.#begin();
     await this.#applying;
     if (this.#effect.size > 0) {
+      this.#standing.note(this.#effect);
       this.#applying = this.#apply(this.#transaction, this.#effect, whole);
       // Seen by whoever comes next.
       this.#applying.catch(() => {});

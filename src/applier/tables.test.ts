@@ -15,7 +15,7 @@ function table(fingerprint: string): SyncTable {
 }
 
 function stored(state: TableState, cursor: string | null, fingerprint = "f1"): TableProgress[] {
-  return [{ table: "t", state, cursor, copy: `id:${fingerprint}` }];
+  return [{ table: "t", state, cursor, copy: `id:${fingerprint}`, hasRows: false }];
 }
 
 const stateOf = (states: TableStates) => states.all.map(({ state, cursor }) => [state, cursor]);

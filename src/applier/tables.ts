@@ -59,16 +59,25 @@ export class TableStates {
   }
 
   /** Has any of the copy been applied? */
+  #isBegun({ state, cursor }: TableProgress): boolean {
+    return state === "live" || cursor !== null;
+  }
+
+  /** Did rows of it stand at the target, after the last commit and what was noted since? */
   hasRows(table: string): boolean {
+    return this.#tables.get(table)?.hasRows ?? false;
+  }
+
+  noteRows(table: string, hasRows: boolean): void {
     const entry = this.#tables.get(table);
-    return entry !== undefined && (entry.state === "live" || entry.cursor !== null);
+    if (entry !== undefined && entry.hasRows !== hasRows) this.#put({ ...entry, hasRows });
   }
 
   /** A change came that cannot be read as the sync now wants it: a copy begun after it will hold its row. */
   copyAnew(table: string): void {
     const entry = this.#tables.get(table);
     // Nothing of the copy was applied yet: it is still to be read.
-    if (entry === undefined || !this.hasRows(table)) return;
+    if (entry === undefined || !this.#isBegun(entry)) return;
     this.#put(this.#anew(entry));
   }
 
@@ -112,12 +121,12 @@ export class TableStates {
 
   #fresh(table: string, state: TableState): TableProgress {
     const copy = `${randomUUID()}:${this.#fingerprints.get(table) ?? ""}`;
-    return { table, state, cursor: null, copy };
+    return { table, state, cursor: null, copy, hasRows: false };
   }
 
   /** A table that waits for its first copy goes on waiting. */
-  #anew({ table, state }: TableProgress): TableProgress {
-    return this.#fresh(table, state === "pending" ? "pending" : "copying");
+  #anew({ table, state, hasRows }: TableProgress): TableProgress {
+    return { ...this.#fresh(table, state === "pending" ? "pending" : "copying"), hasRows };
   }
 
   /** Takes in a piece of the next chunk; the cursor moves with its last piece. */

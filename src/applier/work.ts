@@ -94,13 +94,16 @@ export class ApplierWork {
 
   /**
    * A table that was dropped at the target and made anew, by us or by somebody else, or emptied there,
-   * has lost rows that no change will bring again. Copying one that is rightly empty costs nothing.
+   * has lost rows that no change will bring again. One that our own deletions left empty has lost none.
    */
   async #copyEmptied(): Promise<void> {
-    for (const { source, bound } of this.#options.tables) {
-      if (!this.states.hasRows(source) || !(await this.#session.isEmpty(bound))) continue;
+    const filled = this.#options.tables.filter(({ source }) => this.states.hasRows(source));
+    const emptied = new Set(await this.#session.emptyOf(filled.map(({ bound }) => bound)));
+    for (const { source, bound } of filled) {
+      if (!emptied.has(bound)) continue;
       this.#options.logger.info({ table: source }, "the table is empty at the target: copying it");
       this.states.copyAnew(source);
+      this.states.noteRows(source, false);
     }
   }
 

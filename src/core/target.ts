@@ -91,6 +91,13 @@ export interface TableProgress {
   readonly cursor: string | null;
   /** Identity of the copy, so that a chunk asked for earlier is not mistaken for this one. */
   readonly copy: string;
+  /** Did rows of this table stand at the target when this was committed? */
+  readonly hasRows: boolean;
+}
+
+export function sameTableProgress(a: TableProgress, b: TableProgress): boolean {
+  const sameCopy = a.copy === b.copy && a.cursor === b.cursor;
+  return sameCopy && a.state === b.state && a.hasRows === b.hasRows;
 }
 
 /** What a sync has applied; stored in the target. Position 0 and an empty timeline before anything. */
@@ -124,8 +131,10 @@ export interface ApplierSession {
    * crash of the server. Until then what is applied may not be told to those who would discard it.
    */
   flush(): Promise<void>;
-  /** Call between transactions. Does the table hold no row at all? */
-  isEmpty(table: BoundTable): Promise<boolean>;
+  /** Call between transactions. Those of the tables that hold no row at all. */
+  emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]>;
+  /** Call within a transaction, outside its attempts. How many rows the table now holds, counted up to `limit`. */
+  countRows(table: BoundTable, limit: number): Promise<number>;
   close(): Promise<void>;
 }
 

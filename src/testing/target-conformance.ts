@@ -743,8 +743,8 @@ function registerProgress(bench: () => Bench): void {
       position: { batch: 7, chunk: 3 },
       hash: "abc",
       tables: [
-        { table: "a.x", state: "copying", cursor: '{"k":"\u{1f30a}"}', copy: "one" },
-        { table: "b", state: "pending", cursor: null, copy: "two" },
+        { table: "a.x", state: "copying", cursor: '{"k":"\u{1f30a}"}', copy: "one", hasRows: true },
+        { table: "b", state: "pending", cursor: null, copy: "two", hasRows: false },
       ],
     };
     const transaction = await session.begin(await session.load());
@@ -757,11 +757,36 @@ function registerProgress(bench: () => Bench): void {
     expect(await itemRows(sql)).toEqual([["1", "a", "1"]]);
     const later: Progress = {
       ...after(next),
-      tables: [{ table: "a.x", state: "live", cursor: null, copy: "one" }, ...next.tables.slice(1)],
+      tables: [
+        { table: "a.x", state: "live", cursor: null, copy: "one", hasRows: false },
+        ...next.tables.slice(1),
+      ],
     };
     const second = await again.begin(next);
     await second.commit(later);
     expect(await again.load()).toEqual(later);
+  });
+
+  it("tells tables that hold no row, and how many a transaction would leave", async () => {
+    const names = ["a", "b", "c"];
+    const wanted = names.map((name) => items(bench(), name));
+    const { session, tables } = await openSite(bench(), wanted);
+    const [a, b, c] = names.map((name) =>
+      first(tables.filter((table) => table.name.name === name)),
+    ) as [BoundTable, BoundTable, BoundTable];
+    expect(await session.emptyOf([])).toEqual([]);
+    expect(new Set(await session.emptyOf([a, b, c]))).toEqual(new Set([a, b, c]));
+    const rows = [1, 2, 3].map((id) => [String(id), "x", "1"]);
+    await apply(session, (t) => t.put(b, rows));
+    expect(new Set(await session.emptyOf([a, b, c]))).toEqual(new Set([a, c]));
+    const transaction = await session.begin(await session.load());
+    await transaction.attempt(() => transaction.remove(b, [["1"]]));
+    expect(await session.countRows(b, 10)).toBe(2);
+    expect(await session.countRows(b, 1)).toBe(1);
+    await transaction.attempt(() => transaction.remove(b, [["2"], ["3"]]));
+    expect(await session.countRows(b, 10)).toBe(0);
+    await transaction.rollback();
+    expect(await session.emptyOf([b])).toEqual([]);
   });
 
   it("takes each step once: what was committed cannot be begun again", async () => {

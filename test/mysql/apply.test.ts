@@ -75,9 +75,11 @@ describe.each(SERVERS)("applying to %s", (kind) => {
       ],
       { fresh: true },
     );
-    await first.commit(at(1, [{ table: "x", state: "copying", cursor: "c'\\", copy: "1" }]));
+    await first.commit(
+      at(1, [{ table: "x", state: "copying", cursor: "c'\\", copy: "1", hasRows: false }]),
+    );
     expect(await session.load()).toEqual(
-      at(1, [{ table: "x", state: "copying", cursor: "c'\\", copy: "1" }]),
+      at(1, [{ table: "x", state: "copying", cursor: "c'\\", copy: "1", hasRows: false }]),
     );
     await expect(session.begin(BEGUN)).rejects.toMatchObject({ code: "TM-APPLY-FENCED" });
     const second = await session.begin(await session.load());

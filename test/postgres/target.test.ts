@@ -109,7 +109,15 @@ describe.each(SERVERS)("%s as target", (kind) => {
       expect(await rows("SELECT * FROM people")).toEqual([]);
       const after = {
         ...next(before, 1),
-        tables: [{ table: "public.people", state: "live" as const, cursor: null, copy: "c" }],
+        tables: [
+          {
+            table: "public.people",
+            state: "live" as const,
+            cursor: null,
+            copy: "c",
+            hasRows: false,
+          },
+        ],
       };
       await first.commit(after);
       expect(await session.load()).toEqual(after);

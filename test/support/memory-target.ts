@@ -23,6 +23,8 @@ export class MemoryTarget implements Target {
   readonly parked = null;
   progress: Progress = { timeline: "", position: START, hash: "", tables: [] };
   readonly rows = new Set<string>();
+  /** Of the transaction begun last. */
+  #written: ReadonlySet<string> = this.rows;
   /** Thrown by the next commit. */
   failNextCommit: TidemarkError | null = null;
   /** Transactions begun and not ended. */
@@ -47,7 +49,8 @@ export class MemoryTarget implements Target {
       load: async () => this.progress,
       begin: async () => this.#begin(),
       flush: () => this.flush(),
-      isEmpty: async () => this.rows.size === 0,
+      emptyOf: async (tables) => tables.filter(() => this.rows.size === 0),
+      countRows: async (_, limit) => Math.min(this.#written.size, limit),
       close: async () => {},
     };
   }
@@ -56,6 +59,7 @@ export class MemoryTarget implements Target {
 
   #begin(): TargetTransaction {
     const rows = new Set(this.rows);
+    this.#written = rows;
     this.open++;
     const id = (row: Row) => String(row[0]);
     return {

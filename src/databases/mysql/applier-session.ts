@@ -1,14 +1,15 @@
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import type {
-  ApplierSession,
-  BeginOptions,
-  BoundTable,
-  Progress,
-  TableProgress,
-  TableState,
-  TargetTransaction,
+import {
+  type ApplierSession,
+  type BeginOptions,
+  type BoundTable,
+  type Progress,
+  sameTableProgress,
+  type TableProgress,
+  type TableState,
+  type TargetTransaction,
 } from "../../core/target.ts";
 import { loadFacts } from "./catalog.ts";
 import { openWriter, type Session, takeLock } from "./connection.ts";
@@ -41,6 +42,9 @@ export async function openApplier(
     throw error;
   }
 }
+
+/** Tables that one question names. */
+const ASKED_AT_ONCE = 50;
 
 interface PreparedTable {
   readonly statements: TableStatements;
@@ -102,7 +106,7 @@ class MysqlApplierSession implements ApplierSession {
       [this.#sync],
     );
     const tables = await this.#session.rows(
-      `SELECT table_name, state, cursor_text, copy FROM ${PROGRESS_TABLES}
+      `SELECT table_name, state, cursor_text, copy, has_rows FROM ${PROGRESS_TABLES}
        WHERE sync = ? ORDER BY table_name`,
       [this.#sync],
     );
@@ -111,11 +115,12 @@ class MysqlApplierSession implements ApplierSession {
       timeline: row?.[0] ?? "",
       position: { batch: Number(row?.[1] ?? 0), chunk: Number(row?.[2] ?? 0) },
       hash: row?.[3] ?? "",
-      tables: tables.map(([table, state, cursor, copy]) => ({
+      tables: tables.map(([table, state, cursor, copy, hasRows]) => ({
         table: table ?? "",
         state: (state ?? "pending") as TableState,
         cursor: cursor ?? null,
         copy: copy ?? "",
+        hasRows: hasRows === "1",
       })),
     };
   }
@@ -140,10 +145,24 @@ class MysqlApplierSession implements ApplierSession {
   /** A commit is durable when it resolves. */
   async flush(): Promise<void> {}
 
-  async isEmpty(table: BoundTable): Promise<boolean> {
-    const rows = await this.#session.rows(`SELECT 1 FROM ${quoteTable(table.name)} LIMIT 1`);
+  async emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    const empty: BoundTable[] = [];
+    for (let at = 0; at < tables.length; at += ASKED_AT_ONCE) {
+      const asked = tables.slice(at, at + ASKED_AT_ONCE);
+      const questions = asked.map(
+        ({ name }, i) =>
+          `SELECT ${i} FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM ${quoteTable(name)})`,
+      );
+      const rows = await this.#session.rows(questions.join(" UNION ALL "));
+      empty.push(...rows.flatMap(([i]) => asked[Number(i)] ?? []));
+    }
     await this.#session.run("COMMIT");
-    return rows.length === 0;
+    return empty;
+  }
+
+  async countRows({ name }: BoundTable, limit: number): Promise<number> {
+    const counted = `(SELECT 1 FROM ${quoteTable(name)} LIMIT ${limit}) AS counted`;
+    return Number(await this.#session.value(`SELECT COUNT(*) FROM ${counted}`));
   }
 
   close(): Promise<void> {
@@ -183,7 +202,7 @@ class MysqlApplierSession implements ApplierSession {
     for (const table of next.tables) {
       const known = before.get(table.table);
       before.delete(table.table);
-      if (known === undefined || !sameProgress(known, table)) await this.#storeTable(table);
+      if (known === undefined || !sameTableProgress(known, table)) await this.#storeTable(table);
     }
     for (const gone of before.keys()) {
       await this.#session.run(`DELETE FROM ${PROGRESS_TABLES} WHERE sync = ? AND table_name = ?`, [
@@ -211,10 +230,11 @@ class MysqlApplierSession implements ApplierSession {
 
   async #storeTable(table: TableProgress): Promise<void> {
     await this.#session.run(
-      `INSERT INTO ${PROGRESS_TABLES} (sync, table_name, state, cursor_text, copy)
-       VALUES (?, ?, ?, ?, ?)
-       ON DUPLICATE KEY UPDATE state = VALUES(state), cursor_text = VALUES(cursor_text), copy = VALUES(copy)`,
-      [this.#sync, table.table, table.state, table.cursor, table.copy],
+      `INSERT INTO ${PROGRESS_TABLES} (sync, table_name, state, cursor_text, copy, has_rows)
+       VALUES (?, ?, ?, ?, ?, ?)
+       ON DUPLICATE KEY UPDATE state = VALUES(state), cursor_text = VALUES(cursor_text), copy = VALUES(copy),
+         has_rows = VALUES(has_rows)`,
+      [this.#sync, table.table, table.state, table.cursor, table.copy, Number(table.hasRows)],
     );
   }
 
@@ -231,8 +251,4 @@ class MysqlApplierSession implements ApplierSession {
     this.#touched.set(table.name.name, prepared);
     return prepared.statements;
   }
-}
-
-function sameProgress(a: TableProgress, b: TableProgress): boolean {
-  return a.state === b.state && a.cursor === b.cursor && a.copy === b.copy;
 }

@@ -79,6 +79,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
   state VARCHAR(16) NOT NULL,
   cursor_text LONGTEXT NULL,
   copy VARCHAR(255) NOT NULL,
+  has_rows BOOLEAN NOT NULL,
   PRIMARY KEY (sync, table_name)`,
 
   // Written and read by the columns of core/parked.ts.

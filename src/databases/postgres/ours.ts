@@ -137,6 +137,7 @@ const TARGET_OBJECTS: readonly OurObject[] = [
   state text NOT NULL,
   cursor text,
   copy text NOT NULL,
+  has_rows boolean NOT NULL,
   PRIMARY KEY (sync, source_table)
 )`,
     ],

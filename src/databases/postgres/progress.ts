@@ -1,4 +1,4 @@
-import type { Progress, TableProgress } from "../../core/target.ts";
+import { type Progress, sameTableProgress, type TableProgress } from "../../core/target.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { checkPins } from "./pins.ts";
 
@@ -16,7 +16,7 @@ export async function loadProgress(connection: Connection, sync: string): Promis
       sync,
     ]),
     connection.rows(
-      "SELECT source_table, state, cursor, copy FROM tidemark.progress_tables WHERE sync = $1 ORDER BY 1",
+      "SELECT source_table, state, cursor, copy, has_rows FROM tidemark.progress_tables WHERE sync = $1 ORDER BY 1",
       [sync],
     ),
   ] as const);
@@ -29,12 +29,13 @@ export async function loadProgress(connection: Connection, sync: string): Promis
   };
 }
 
-function toTableProgress([table, state, cursor, copy]: Row): TableProgress {
+function toTableProgress([table, state, cursor, copy, hasRows]: Row): TableProgress {
   return {
     table: table as string,
     state: state as TableProgress["state"],
     cursor: cursor ?? null,
     copy: copy as string,
+    hasRows: hasRows === "t",
   };
 }
 
@@ -62,10 +63,10 @@ WITH advanced AS (
 SELECT 1 / (SELECT count(*) FROM advanced), ${checkPins("$10", "$11")}`;
 
 export const PUT_TABLE_PROGRESS = `
-INSERT INTO tidemark.progress_tables (sync, source_table, state, cursor, copy)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO tidemark.progress_tables (sync, source_table, state, cursor, copy, has_rows)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (sync, source_table) DO UPDATE
-SET state = excluded.state, cursor = excluded.cursor, copy = excluded.copy`;
+SET state = excluded.state, cursor = excluded.cursor, copy = excluded.copy, has_rows = excluded.has_rows`;
 
 export const DROP_TABLE_PROGRESS =
   "DELETE FROM tidemark.progress_tables WHERE sync = $1 AND source_table = $2";
@@ -87,7 +88,7 @@ export function changedTables(
   return {
     put: next.tables.filter((table) => {
       const old = known.get(table.table);
-      return old?.state !== table.state || old.cursor !== table.cursor || old.copy !== table.copy;
+      return old === undefined || !sameTableProgress(old, table);
     }),
     drop: [...known.keys()].filter((table) => !named.has(table)),
   };

@@ -194,8 +194,8 @@ export class PostgresTransaction implements TargetTransaction {
     for (const statement of this.#parts.sequences.takeDue(next)) {
       this.#send(connection.rows(statement));
     }
-    for (const { table, state, cursor, copy } of put) {
-      const values = [sync, table, state, cursor, copy];
+    for (const { table, state, cursor, copy, hasRows } of put) {
+      const values = [sync, table, state, cursor, copy, String(hasRows)];
       this.#send(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
     }
     for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));

@@ -1,11 +1,12 @@
 import { TidemarkError } from "../../core/errors.ts";
-import type {
-  ApplierSession,
-  BeginOptions,
-  BoundTable,
-  Progress,
-  TableProgress,
-  TargetTransaction,
+import {
+  type ApplierSession,
+  type BeginOptions,
+  type BoundTable,
+  type Progress,
+  sameTableProgress,
+  type TableProgress,
+  type TargetTransaction,
 } from "../../core/target.ts";
 import type { Row } from "../../core/value.ts";
 import type { Connection } from "./connection.ts";
@@ -72,11 +73,17 @@ export class SqliteApplierSession implements ApplierSession {
   /** A commit is durable when it resolves. */
   async flush(): Promise<void> {}
 
-  isEmpty(table: BoundTable): Promise<boolean> {
-    const name = quoteName(table.name.name);
-    return this.#connection.read(
-      () => this.#connection.value(`SELECT 1 FROM ${name} LIMIT 1`) === undefined,
-    );
+  emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    return this.#connection.read(() => tables.filter((table) => this.#count(table, 1) === 0));
+  }
+
+  async countRows(table: BoundTable, limit: number): Promise<number> {
+    return this.#count(table, limit);
+  }
+
+  #count({ name }: BoundTable, limit: number): number {
+    const counted = `(SELECT 1 FROM ${quoteName(name.name)} LIMIT ${limit})`;
+    return Number(this.#connection.value(`SELECT count(*) FROM ${counted}`));
   }
 
   async close(): Promise<void> {
@@ -223,18 +230,22 @@ function loadPlace(connection: Connection, sync: string): Place {
   };
 }
 
+type StoredTable = Pick<TableProgress, "state" | "cursor" | "copy"> & {
+  readonly table_name: string;
+  readonly has_rows: bigint;
+};
+
 function loadProgress(connection: Connection, sync: string): Progress {
-  const tables = connection.rows<{ table_name: string } & Omit<TableProgress, "table">>(
-    "SELECT table_name, state, cursor, copy FROM tidemark_progress_tables WHERE sync = ? ORDER BY table_name",
+  const tables = connection.rows<StoredTable>(
+    "SELECT table_name, state, cursor, copy, has_rows FROM tidemark_progress_tables WHERE sync = ? ORDER BY table_name",
     sync,
   );
   return {
     ...loadPlace(connection, sync),
-    tables: tables.map(({ table_name: table, state, cursor, copy }) => ({
+    tables: tables.map(({ table_name: table, has_rows, ...entry }) => ({
+      ...entry,
       table,
-      state,
-      cursor,
-      copy,
+      hasRows: has_rows === 1n,
     })),
   };
 }
@@ -269,16 +280,18 @@ function storeProgress(
   for (const entry of next.tables) {
     const known = old.get(entry.table);
     old.delete(entry.table);
-    if (known !== undefined && sameState(known, entry)) continue;
+    if (known !== undefined && sameTableProgress(known, entry)) continue;
     connection.run(
-      `INSERT INTO tidemark_progress_tables (sync, table_name, state, cursor, copy) VALUES (?, ?, ?, ?, ?)
+      `INSERT INTO tidemark_progress_tables (sync, table_name, state, cursor, copy, has_rows)
+       VALUES (?, ?, ?, ?, ?, ?)
        ON CONFLICT (sync, table_name) DO UPDATE SET state = excluded.state, cursor = excluded.cursor,
-         copy = excluded.copy`,
+         copy = excluded.copy, has_rows = excluded.has_rows`,
       sync,
       entry.table,
       entry.state,
       entry.cursor,
       entry.copy,
+      entry.hasRows ? 1n : 0n,
     );
   }
   for (const table of old.keys()) {
@@ -288,8 +301,4 @@ function storeProgress(
       table,
     );
   }
-}
-
-function sameState(a: TableProgress, b: TableProgress): boolean {
-  return a.state === b.state && a.cursor === b.cursor && a.copy === b.copy;
 }

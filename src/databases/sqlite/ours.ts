@@ -85,6 +85,7 @@ export const TARGET_TABLES: Readonly<Record<string, string>> = {
   state TEXT NOT NULL,
   cursor TEXT,
   copy TEXT NOT NULL,
+  has_rows INTEGER NOT NULL,
   PRIMARY KEY (sync, table_name)
 ) WITHOUT ROWID`,
   // Written and read by the columns of core/parked.ts.

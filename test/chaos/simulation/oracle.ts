@@ -41,10 +41,14 @@ export class Oracle {
     this.violations.push(`at ${this.#now().toFixed(1)} ms: ${what}`);
   }
 
-  /** G2, G3: progress goes on by whole batches, and each row is as the source had it then. */
+  /** G2, G3: progress goes on by whole batches, and each row is as the source had it then; it tells which tables have any. */
   committed(before: Progress, next: Progress, tables: Tables): void {
     if (comparePositions(next.position, before.position) < 0) {
       this.violated(`progress went back from ${place(before.position)} to ${place(next.position)}`);
+    }
+    for (const { table, hasRows } of next.tables) {
+      if (hasRows === (tables.get(table)?.size ?? 0) > 0) continue;
+      this.violated(`progress says ${hasRows ? "rows" : "no rows"} of ${table}, which is not so`);
     }
     const truth = this.#history.asOf(next.position.batch);
     if (truth === null) return;

@@ -119,6 +119,7 @@ export class SimulatedTarget implements Target {
 class SimulatedApplierSession implements ApplierSession {
   readonly #session: Session;
   readonly #server: TargetServer;
+  #transaction: SimulatedTransaction | null = null;
 
   constructor(session: Session, server: TargetServer) {
     this.#session = session;
@@ -147,6 +148,7 @@ class SimulatedApplierSession implements ApplierSession {
       transaction.release();
       throw new TidemarkError("TM-APPLY-FENCED", "Progress is not where it was.");
     });
+    this.#transaction = transaction;
     return transaction;
   }
 
@@ -159,8 +161,15 @@ class SimulatedApplierSession implements ApplierSession {
     await this.#session.call(() => server.persist(state));
   }
 
-  isEmpty({ name }: BoundTable): Promise<boolean> {
-    return this.#session.call(() => (this.#server.current.tables.get(name.name)?.size ?? 0) === 0);
+  emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    const { current } = this.#server;
+    return this.#session.call(() =>
+      tables.filter(({ name }) => (current.tables.get(name.name)?.size ?? 0) === 0),
+    );
+  }
+
+  countRows(table: BoundTable, limit: number): Promise<number> {
+    return this.#session.call(() => Math.min(this.#transaction?.count(table) ?? 0, limit));
   }
 
   async close(): Promise<void> {
@@ -194,6 +203,10 @@ class SimulatedTransaction implements TargetTransaction {
 
   release(): void {
     if (this.#server.locked === this) this.#server.locked = null;
+  }
+
+  count(table: BoundTable): number {
+    return this.#rows(table).size;
   }
 
   async attempt<T>(work: () => Promise<T>): Promise<T> {
