@@ -19,6 +19,8 @@ export interface ColumnSchema {
   readonly identity: boolean;
   /** The collation, where different texts are equal under it (`NOCASE`, `citext`); absent: each is equal to itself alone. */
   readonly looseCollation?: string;
+  /** Of a float: the database tells -0 from 0. */
+  readonly negativeZero?: true;
 }
 
 export interface ForeignKey {

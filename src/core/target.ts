@@ -45,6 +45,8 @@ export interface TargetColumn {
   readonly nullable: boolean;
   /** As in ColumnSchema. */
   readonly looseCollation?: string;
+  /** As in ColumnSchema. */
+  readonly negativeZero?: true;
 }
 
 export interface TargetPlan {

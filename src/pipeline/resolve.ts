@@ -135,13 +135,14 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   requireKeyColumns(schema, columns);
   const rename = (name: string) => rule.rename?.[name] ?? name;
   const targetColumns = chosen.map(
-    ({ name, type, nativeType, nullable, looseCollation }): TargetColumn => ({
+    ({ name, type, nativeType, nullable, looseCollation, negativeZero }): TargetColumn => ({
       name: rename(name),
       type,
       nativeType,
       nullable,
       sourceKind: ends.sourceKind,
       ...(looseCollation === undefined ? {} : { looseCollation }),
+      ...(negativeZero === undefined ? {} : { negativeZero }),
     }),
   );
   const target: TargetTable = {

@@ -130,12 +130,13 @@ export function asked(schema: TableSchema, from: Endpoint, to: Endpoint): Target
   return {
     name: { schema: to.adapter.defaultSchema, name: schema.name.name },
     key: schema.key,
-    columns: schema.columns.map(({ name, type, nativeType, nullable }) => ({
+    columns: schema.columns.map(({ name, type, nativeType, nullable, negativeZero }) => ({
       name,
       type,
       nativeType,
       nullable,
       sourceKind: from.adapter.kind,
+      ...(negativeZero === undefined ? {} : { negativeZero }),
     })),
   };
 }

@@ -33,6 +33,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     return kept === STOPS ? STOPS : text.replace(/\+00$/, "");
   },
   [JSON_FORM]: (text) => (Number(text) === Infinity ? STOPS : text),
+  "-0 becomes 0": unsignedZero,
   "NaN and infinity are refused": (text) => (/NaN|Infinity/.test(text) ? STOPS : text),
   "NaN and infinity are refused; -0 becomes 0": (text) =>
     /NaN|Infinity/.test(text) ? STOPS : unsignedZero(text),

@@ -3,6 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Cell, Session } from "./connection.ts";
+import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
 import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
@@ -99,7 +100,7 @@ async function describeTables(
   return names.map((name) => {
     const fact = facts.get(name.name);
     if (fact === undefined) throw missing(name, known, session.database);
-    return schemaOf(name, fact, session.flavour.exactCollations);
+    return schemaOf(name, fact, session.flavour);
   });
 }
 
@@ -300,7 +301,7 @@ function looseCollation(
 function schemaOf(
   name: TableName,
   facts: TableFacts,
-  exactCollations: ReadonlySet<string>,
+  { exactCollations, negativeZero }: Flavour,
 ): TableSchema {
   const key = keyIndex(facts);
   const columns = facts.columns.map((column) => columnSchema(column, formatTable(name)));
@@ -313,6 +314,7 @@ function schemaOf(
     columns: columns.map((column, index) => ({
       ...column,
       ...looseCollation(facts.columns[index] as NativeColumn, exactCollations),
+      ...(negativeZero && column.type.kind === "float" ? { negativeZero } : {}),
     })),
     key: key?.columns ?? [],
     uniques: facts.uniques.filter((each) => each !== key).map((each) => each.columns),

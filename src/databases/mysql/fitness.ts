@@ -7,6 +7,7 @@ import {
   floatRule,
   MIXED_KEY,
   MIXED_RULE,
+  ownFloatRule,
   UTC_RULE,
   YEARS_RULE,
 } from "./target-types.ts";
@@ -71,7 +72,7 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
     return refused("a FLOAT cannot be found again by its value", "use another type");
   }
   if (isText(column)) return holdsAsText(asked, column, context);
-  if (sameNative(asked, column)) return EXACT;
+  if (sameNative(asked, column)) return asOwn(asked, context);
   const precision = column.datetimePrecision ?? 0;
   switch (type.kind) {
     case "text":
@@ -88,7 +89,9 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
       return holdsDecimal(type, column, asked);
     case "float":
       if (column.dataType === "double" || (column.dataType === "float" && type.bits === 32)) {
-        return asked.sourceKind === KIND ? EXACT : ruled(floatRule(context.flavour));
+        return asked.sourceKind === KIND
+          ? asOwn(asked, context)
+          : ruled(floatRule(context.flavour));
       }
       return column.dataType === "float"
         ? refused("a FLOAT loses digits of a 64-bit number", "ALTER the column to DOUBLE")
@@ -138,7 +141,13 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
   }
 }
 
-/** The same type of the same kind of server: nothing can happen to a value. */
+/** From a server of our own kind, into a type that holds its values. */
+function asOwn(asked: TargetColumn, { flavour }: FitContext): Fit {
+  const rule = ownFloatRule(asked, flavour);
+  return rule === null ? EXACT : ruled(rule);
+}
+
+/** The same type of the same kind of server. */
 function sameNative(asked: TargetColumn, column: NativeColumn): boolean {
   if (asked.sourceKind !== KIND) return false;
   // Display widths say nothing about values, and newer servers no longer show them.

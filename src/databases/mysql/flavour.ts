@@ -17,7 +17,7 @@ export interface Flavour {
   readonly inetTypes: boolean;
   /** Does a JSON column keep the text it was given (an alias of LONGTEXT), or a normalised form? */
   readonly jsonKeepsText: boolean;
-  /** Has a DOUBLE a zero below zero? */
+  /** Has a DOUBLE a zero below zero? MariaDB stores 0 for it, by whatever literal or parameter it comes. */
   readonly negativeZero: boolean;
   /** Largest scale of DECIMAL. */
   readonly maxDecimalScale: number;

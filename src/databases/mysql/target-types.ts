@@ -16,8 +16,16 @@ export const BOOLEAN_RULE = "1 for true, 0 for false";
 export const YEARS_RULE = "years 1 to 9999; infinity is refused";
 export const UTC_RULE = "the same instant as wall clock in UTC";
 
+const ZERO_RULE = "-0 becomes 0";
+
 export function floatRule({ negativeZero }: Flavour): string {
-  return `NaN and infinity are refused${negativeZero ? "" : "; -0 becomes 0"}`;
+  return `NaN and infinity are refused${negativeZero ? "" : `; ${ZERO_RULE}`}`;
+}
+
+/** What a float of our own kind of server suffers; null: nothing. */
+export function ownFloatRule({ type, negativeZero }: TargetColumn, to: Flavour): string | null {
+  const loses = type.kind === "float" && negativeZero === true && !to.negativeZero;
+  return loses ? ZERO_RULE : null;
 }
 
 /** Bytes that the columns of one index may have together (InnoDB, rows of the default format). */
@@ -106,7 +114,8 @@ function keepNative(column: TargetColumn, flavour: Flavour, room: Room): ChosenT
   if (/^timestamp\b/.test(bare) && !column.nullable) {
     return exact(`${bare} NOT NULL DEFAULT '2000-01-01 00:00:00'`);
   }
-  return exact(bare);
+  const rule = ownFloatRule(column, flavour);
+  return rule === null ? exact(bare) : ruled(bare, rule);
 }
 
 const JSON_RULE = "the server keeps its own form: key order, spaces and number format may differ";
