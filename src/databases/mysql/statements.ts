@@ -1,6 +1,7 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
+import { BLANK, BLANK_VALUE, blankColumns } from "./blank.ts";
 import { captureExpression } from "./captured-text.ts";
 import { columnSchema, type TableFacts } from "./catalog.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
@@ -21,6 +22,8 @@ export class TableStatements {
   /** Has the table no unique key but its own? Only then may an insert become an update by itself. */
   readonly soleKey: boolean;
   readonly #literals: readonly Literal[];
+  /** Columns in which an empty text is the empty value of an ENUM, which is none of its labels. */
+  readonly #mayBeBlank: readonly number[];
   readonly #columns: string;
   readonly #rowHash: (alias: string) => string;
   readonly #upsertTail: string;
@@ -32,6 +35,7 @@ export class TableStatements {
     this.table = table;
     this.name = quoteTable(table.name);
     this.#literals = literalsOf(table, facts);
+    this.#mayBeBlank = blankColumns(table, facts);
     this.#columns = quoteNames(table.columns.map((column) => column.name));
     const key = table.key.map((index) => table.columns[index]?.name ?? "");
     this.keyless = key.length === 0;
@@ -44,15 +48,22 @@ export class TableStatements {
     this.#maxLength = Math.min(1 << 20, Math.floor(maxPacket / 4) - 1_024);
   }
 
+  /** Do the statements for these rows read {@link BLANK}? */
+  needBlank(rows: readonly Row[]): boolean {
+    return this.#mayBeBlank.length > 0 && rows.some((row) => this.#isBlank(row));
+  }
+
   /** Multi-row INSERT statements. `upsert`: a row of the same key is made equal instead. */
   *inserts(rows: readonly Row[], upsert: boolean, into = this.name): Generator<string> {
     const tail = upsert ? this.#upsertTail : "";
     const head = `INSERT INTO ${into} (${this.#columns}) VALUES `;
+    const blank = this.needBlank(rows) ? rows.filter((row) => this.#isBlank(row)) : [];
     yield* this.#packed(
-      rows,
+      blank.length === 0 ? rows : rows.filter((row) => !this.#isBlank(row)),
       (row) => this.#tuple(row),
       (tuples) => head + tuples.join(",") + tail,
     );
+    for (const row of blank) yield this.#checked(this.#insertBlank(row, into) + tail);
   }
 
   /** DELETE statements for the rows of these keys. */
@@ -76,14 +87,16 @@ export class TableStatements {
     const sets = row.flatMap((value, index) => {
       if (value === UNCHANGED) return [];
       if (key.has(index) && key.size < row.length) return [];
-      return [`${quoteName(this.#column(index))} = ${this.#literal(index, value)}`];
+      return [`${quoteName(this.#column(index))} = ${this.#cell(index, value)}`];
     });
     const assignments = sets.length > 0 ? sets : this.#keyToItself();
     const where = this.#keyCondition(this.table.key.map((index) => row[index] ?? null));
-    return this.#checked(`UPDATE ${this.name} SET ${assignments.join(", ")} WHERE ${where}`);
+    const from = this.#isBlank(row) ? `, ${BLANK}` : "";
+    return this.#checked(`UPDATE ${this.name}${from} SET ${assignments.join(", ")} WHERE ${where}`);
   }
 
   insert(row: Row): string {
+    if (this.#isBlank(row)) return this.#checked(this.#insertBlank(row, this.name));
     return this.#checked(`INSERT INTO ${this.name} (${this.#columns}) VALUES ${this.#tuple(row)}`);
   }
 
@@ -145,6 +158,21 @@ export class TableStatements {
       text += this.#literal(index, row[index] ?? null);
     }
     return `${text})`;
+  }
+
+  #isBlank(row: Row): boolean {
+    return this.#mayBeBlank.some((index) => row[index] === "");
+  }
+
+  #insertBlank(row: Row, into: string): string {
+    const cells = row.map((value, index) => this.#cell(index, value));
+    return `INSERT INTO ${into} (${this.#columns}) SELECT ${cells.join(", ")} FROM ${BLANK}`;
+  }
+
+  /** A value in a statement that reads {@link BLANK}. */
+  #cell(index: number, value: Value): string {
+    const blank = value === "" && this.#mayBeBlank.includes(index);
+    return blank ? BLANK_VALUE : this.#literal(index, value);
   }
 
   #keyCondition(key: Row): string {

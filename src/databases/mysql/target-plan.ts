@@ -7,6 +7,7 @@ import type {
   TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
+import { bindColumn } from "./blank.ts";
 import { loadFacts, type TableFacts, type UniqueIndex } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { assess } from "./fitness.ts";
@@ -219,7 +220,7 @@ function bindTables(
   for (const table of tables) visit(table);
   return order.map((table) => ({
     name: table.name,
-    columns: table.columns.map(({ name, type }) => ({ name, type })),
+    columns: table.columns.map(bindColumn),
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: (parentsOf.get(table) ?? []).map((parent) => order.indexOf(parent)),
     cascades: cascading.has(table.name.name),

@@ -1,6 +1,7 @@
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import type { BoundTable, Progress, TargetTransaction } from "../../core/target.ts";
 import { type Row, UNCHANGED } from "../../core/value.ts";
+import { MAKE_BLANK } from "./blank.ts";
 import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
@@ -73,6 +74,7 @@ export class MysqlTransaction implements TargetTransaction {
     options: { readonly fresh?: boolean } = {},
   ): Promise<void> {
     const statements = this.#host.statements(table);
+    if (statements.needBlank(rows)) await this.#makeBlank(table);
     const partial = rows.filter((row) => row.includes(UNCHANGED));
     for (const row of partial) await this.#updateOnly(statements, row);
     const whole = partial.length === 0 ? rows : rows.filter((row) => !row.includes(UNCHANGED));
@@ -163,6 +165,7 @@ export class MysqlTransaction implements TargetTransaction {
   /** In a temporary table of the same shape: types and collations compare as in the table itself. */
   async #stage(statements: TableStatements, rows: readonly Row[]): Promise<void> {
     const { table } = statements;
+    if (statements.needBlank(rows)) await this.#makeBlank(table);
     await this.#create(`${STAGED} LIKE ${statements.name}`, table);
     for (const statement of statements.inserts(rows, false, STAGED)) {
       await this.#run(statement, table);
@@ -174,6 +177,13 @@ export class MysqlTransaction implements TargetTransaction {
     const [name = ""] = definition.split(" ", 1);
     await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${name}`, table);
     await this.#run(`CREATE TEMPORARY TABLE ${definition}`, table, "CREATE TEMPORARY TABLES");
+  }
+
+  /** A rollback may have taken its row. */
+  async #makeBlank(table: BoundTable): Promise<void> {
+    for (const statement of MAKE_BLANK) {
+      await this.#run(statement, table, "CREATE TEMPORARY TABLES");
+    }
   }
 
   async #updateOnly(statements: TableStatements, row: Row): Promise<void> {

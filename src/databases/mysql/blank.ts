@@ -1,0 +1,40 @@
+import type { BoundTable, TargetColumn } from "../../core/target.ts";
+import type { TableFacts } from "./catalog.ts";
+import { quoteName } from "./identifiers.ts";
+import { PREFIX } from "./ours.ts";
+import { KIND } from "./types.ts";
+
+/**
+ * A temporary table of one row that holds the empty value of an ENUM (index 0, which a server that is not
+ * strict writes for a wrong label). Strict mode takes it from a column only, from no literal.
+ */
+export const BLANK = quoteName(`${PREFIX}blank`);
+const BLANK_COLUMN = quoteName(`${PREFIX}blank_value`);
+export const BLANK_VALUE = `${BLANK}.${BLANK_COLUMN}`;
+
+/** IGNORE gives a warning for what is wanted here. */
+export const MAKE_BLANK: readonly string[] = [
+  `CREATE TEMPORARY TABLE IF NOT EXISTS ${BLANK} (${BLANK_COLUMN} ENUM('-'))`,
+  `DELETE FROM ${BLANK}`,
+  `INSERT IGNORE INTO ${BLANK} VALUES (0)`,
+];
+
+type BoundColumn = BoundTable["columns"][number];
+
+const MAY_BE_BLANK = new WeakSet<BoundColumn>();
+
+/** From a server of our own kind an empty text that is none of the labels is the empty value; from any other it is wrong. */
+export function bindColumn({ name, type, sourceKind }: TargetColumn): BoundColumn {
+  const column = { name, type };
+  const isEnum = sourceKind === KIND && type.kind === "enum";
+  if (isEnum && !type.values.includes("")) MAY_BE_BLANK.add(column);
+  return column;
+}
+
+/** Indexes of the columns in which an empty text is the empty value of an ENUM. */
+export function blankColumns({ columns }: BoundTable, facts: TableFacts): readonly number[] {
+  return columns.flatMap((column, index) => {
+    const standing = facts.columns.find(({ name }) => name === column.name);
+    return MAY_BE_BLANK.has(column) && standing?.dataType === "enum" ? [index] : [];
+  });
+}
