@@ -3,7 +3,11 @@ import type { DatabaseAdapter } from "../src/core/database.ts";
 import { silentLogger } from "../src/core/log.ts";
 
 /** Installs capture of all tables of a database. */
-export async function installCapture(adapter: DatabaseAdapter, url: string): Promise<void> {
+export async function installCapture(
+  adapter: DatabaseAdapter,
+  url: string,
+  filters: readonly string[] = [],
+): Promise<void> {
   const options = { name: "source", url, logger: silentLogger };
   const catalog = await adapter.openCatalog(options);
   const source = await adapter.openSource(options);
@@ -15,7 +19,7 @@ export async function installCapture(adapter: DatabaseAdapter, url: string): Pro
       schemas.map((schema) => ({
         schema,
         columns: schema.columns.map(({ name }) => name),
-        filters: [],
+        filters,
         takesNewColumns: true,
       })),
     );

@@ -50,7 +50,7 @@ export interface FigureOptions {
   readonly figure: string;
   readonly unit: string;
   readonly better: Better;
-  readonly goal?: number;
+  readonly goal?: number | null;
 }
 
 export class Results {

@@ -9,11 +9,13 @@ import { snapshot } from "./snapshot.ts";
 import { sourceMariadb } from "./source-mariadb.ts";
 import { sourcePostgres } from "./source-postgres.ts";
 import { sourceSqlite } from "./source-sqlite.ts";
+import { wherePostgres } from "./where-postgres.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   sourcePostgres,
   sourceMariadb,
   sourceSqlite,
+  wherePostgres,
   snapshot,
   lag,
   backlog,
