@@ -131,11 +131,13 @@ function registerCompletionTests(pair: TestPair): void {
     })();
     // Each row with a batch that is sure to hold it.
     const held: { readonly batch: number; readonly id: number }[] = [];
-    for (let id = 1; id <= 60; id++) {
+    // Several batches may be one commit, and one notice: at least so many, however slow the target is.
+    for (let id = 1; id <= 60 || notices.length <= 5; id++) {
       await insertRow(source, CUSTOMERS, { id, name: `n${id}`, credit: id });
       if (id % 3 !== 0) continue;
       const fence = await askFence(pipeline.queue.documents, "source", { signal: abort.signal });
       held.push({ batch: fence?.batch ?? 0, id });
+      if (id >= 60) await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     }
     await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     abort.abort();
@@ -144,7 +146,6 @@ function registerCompletionTests(pair: TestPair): void {
       const told = held.filter((entry) => entry.batch <= batch).map(({ id }) => id);
       expect(newest).toBeGreaterThanOrEqual(Math.max(0, ...told));
     }
-    expect(notices.length).toBeGreaterThan(5);
     for (const [index, notice] of notices.entries()) {
       const before = notices[index - 1];
       if (before === undefined) continue;

@@ -2,46 +2,56 @@
 import { sleep } from "../../src/core/async.ts";
 import { BANK_SUM } from "./bank.ts";
 import { isTransient, type SqlClient } from "./sql-client.ts";
+import { Watcher } from "./watcher.ts";
 
-export interface ReaderReport {
-  readonly snapshots: number;
-  /** Snapshots that differ from the one before: a reader who never saw anything move proves nothing. */
-  readonly distinct: number;
+/** So many states a reader must have seen: one who never saw anything move proves nothing. */
+const STATES = 6;
+
+/** Reads until it is stopped, through losses of the server. */
+export class BankReader {
   /** What was seen that must not be; empty when all is well. */
-  readonly violations: readonly string[];
-}
+  readonly violations: string[] = [];
+  readonly #connect: () => Promise<SqlClient>;
+  readonly #versions = new Map<string, bigint>();
+  readonly #watcher: Watcher;
+  #sql: SqlClient | null = null;
+  #last = "";
+  #states = 0;
 
-/** Reads until the signal aborts, through losses of the server. */
-export async function watchBank(
-  connect: () => Promise<SqlClient>,
-  signal: AbortSignal,
-): Promise<ReaderReport> {
-  const versions = new Map<string, bigint>();
-  const violations: string[] = [];
-  let sql: SqlClient | null = null;
-  let snapshots = 0;
-  let distinct = 0;
-  let last = "";
-  while (!signal.aborted) {
+  constructor(connect: () => Promise<SqlClient>) {
+    this.#connect = connect;
+    // The pause leaves room for the others of this process.
+    this.#watcher = new Watcher(() => this.#look(), 1);
+  }
+
+  /** Resolves when it has seen the bank move often enough. Somebody must be moving it. */
+  sawItMove(): Promise<void> {
+    return this.#watcher.until(() => this.#states >= STATES);
+  }
+
+  async stop(): Promise<void> {
     try {
-      sql ??= await connect();
-      const state = await look(sql);
-      snapshots++;
+      await this.#watcher.stop();
+    } finally {
+      await close(this.#sql);
+    }
+  }
+
+  async #look(): Promise<void> {
+    try {
+      this.#sql ??= await this.#connect();
+      const state = await look(this.#sql);
       const text = JSON.stringify(state);
-      if (text !== last) distinct++;
-      last = text;
-      violations.push(...judge(state, versions));
+      if (text !== this.#last) this.#states++;
+      this.#last = text;
+      this.violations.push(...judge(state, this.#versions));
     } catch (error) {
       if (!isTransient(error)) throw error;
-      await close(sql);
-      sql = null;
-      await sleep(50, signal);
+      await close(this.#sql);
+      this.#sql = null;
+      await sleep(50);
     }
-    // Leaves room for the others of this process.
-    await sleep(1);
   }
-  await close(sql);
-  return { snapshots, distinct, violations };
 }
 
 async function look(sql: SqlClient) {

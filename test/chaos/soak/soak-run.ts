@@ -2,13 +2,13 @@
 // states that the source never had.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { expect } from "vitest";
-import { sleep } from "../../../src/core/async.ts";
 import type { ColumnMapping } from "../../../src/core/target.ts";
 import { Sides } from "../../matrix/sides.ts";
 import type { TestPair } from "../../support/pairs.ts";
 import { Random } from "../../support/random.ts";
 import { isTransient, openSql, type SqlClient } from "../../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../../support/test-bed.ts";
+import { Watcher } from "../../support/watcher.ts";
 import {
   chooseTypes,
   createSql,
@@ -133,9 +133,11 @@ class SoakRun implements AsyncDisposable {
       await writing;
     }
     await this.#checkpoint(pipeline, sides);
-    const reading = new AbortController();
-    const reader = this.#watch(reading.signal);
+    const seen: Seen = { states: new Set(), torn: [] };
+    await using sql = await openSql(this.#bed.database("target"));
+    const reader = this.#watch(sql, seen);
     try {
+      await reader.looked();
       for (let round = 1; round < this.#size.rounds; round++) {
         writing = this.#write();
         if (round === 1 && this.#synced.length < this.#tables.length) {
@@ -145,13 +147,13 @@ class SoakRun implements AsyncDisposable {
         await writing;
         if (round === 1) this.#synced = this.#tables;
         await this.#checkpoint(pipeline, sides);
+        await reader.looked();
       }
     } finally {
-      reading.abort();
-      await Promise.allSettled([writing, reader]);
+      await Promise.allSettled([writing]);
+      await reader.stop();
     }
-    const { states, torn } = await reader;
-    expect(torn.slice(0, 5)).toEqual([]);
+    expect(seen.torn.slice(0, 5)).toEqual([]);
     const count = (what: "committed" | "refused") =>
       this.#writers.reduce((sum, writer) => sum + writer[what], 0);
     let rows = 0;
@@ -160,7 +162,12 @@ class SoakRun implements AsyncDisposable {
       const [row] = await sql.rows(`SELECT COUNT(*) AS n FROM ${name}`);
       rows += Number(row?.n);
     }
-    return { committed: count("committed"), refused: count("refused"), rows, states };
+    return {
+      committed: count("committed"),
+      refused: count("refused"),
+      rows,
+      states: seen.states.size,
+    };
   }
 
   /** The schema and every statement. */
@@ -230,25 +237,24 @@ class SoakRun implements AsyncDisposable {
     return early.length * this.#size.writers * BALANCE;
   }
 
-  async #watch(signal: AbortSignal): Promise<{ states: number; torn: readonly string[] }> {
-    const torn: string[] = [];
-    const seen = new Set<string>();
-    const sql = await openSql(this.#bed.database("target"));
-    try {
-      while (!signal.aborted) {
-        await sql.beginSnapshot();
-        const sum = await sumOf(sql, this.#synced);
-        const [state] = await sql.rows(stateSql(this.#synced));
-        await sql.commit();
-        seen.add(JSON.stringify(state));
-        if (sum !== this.#sum) torn.push(`the balances add up to ${sum} instead of ${this.#sum}`);
-        await sleep(3);
+  #watch(sql: SqlClient, seen: Seen): Watcher {
+    return new Watcher(async () => {
+      await sql.beginSnapshot();
+      const sum = await sumOf(sql, this.#synced);
+      const [state] = await sql.rows(stateSql(this.#synced));
+      await sql.commit();
+      seen.states.add(JSON.stringify(state));
+      if (sum !== this.#sum) {
+        seen.torn.push(`the balances add up to ${sum} instead of ${this.#sum}`);
       }
-    } finally {
-      await sql[Symbol.asyncDispose]();
-    }
-    return { states: seen.size, torn };
+    }, 3);
   }
+}
+
+/** By a reader of the target. */
+interface Seen {
+  readonly states: Set<string>;
+  readonly torn: string[];
 }
 
 async function sumOf(sql: SqlClient, tables: readonly SoakTable[]): Promise<number> {
