@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import { makePlan } from "../../src/pipeline/plan.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
+import { canStart, type Server, startMariadb } from "../servers/index.ts";
 import { LARGE, measured, report, sized } from "../support/large.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import type { SqlClient } from "../support/sql-client.ts";
@@ -10,8 +11,9 @@ import { TestBed } from "../support/test-bed.ts";
 import { inventory } from "../support/test-tables.ts";
 
 const TABLES = sized(40, 5_000);
-const PATIENCE_MS = sized(120_000, 280_000);
+const PATIENCE_MS = sized(120_000, 600_000);
 const IDLE_MS = sized(1_000, 3_000);
+const IDLE_TURNS = 10;
 /** Statements of an idle pipeline in that time, however many tables there are. */
 const IDLE_STATEMENTS = sized(100, 200);
 
@@ -24,8 +26,13 @@ const PAIRS: readonly TestPair[] = [
 describe.each(PAIRS.map((pair) => [title(pair), pair] as const))(
   "%s",
   (name, pair) => {
-    test.skipIf(!available(pair))(`${TABLES} tables`, async () => {
-      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const skip = !available(pair) || (pair.source === "mariadb" && !canStart("mariadb"));
+    test.skipIf(skip)(`${TABLES} tables`, async () => {
+      await using own = await ownServer(pair);
+      await using bed = await TestBed.make(
+        { source: pair.source, target: pair.target },
+        own === null ? pair : { ...pair, servers: { source: own.url, target: own.url } },
+      );
       const source = await bed.sql("source");
       for (let i = 0; i < TABLES; i++) {
         await source.run(`CREATE TABLE t${i} (id int NOT NULL PRIMARY KEY, note varchar(50))`);
@@ -51,13 +58,17 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))(
       expect(await target.rows(`SELECT id FROM t${TABLES - 1}`)).toEqual([{ id: "2" }]);
 
       const statements = await counterOf(source);
-      const from = [await statements(), process.cpuUsage()] as const;
-      await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
-      const { user, system } = process.cpuUsage(from[1]);
-      const made = (await statements()) - from[0];
-      report(
-        `${name}: idle: ${made} statements, ${(user + system) / 1000} ms of CPU in ${IDLE_MS} ms`,
-      );
+      let made = Number.POSITIVE_INFINITY;
+      // A server may count late what was done before.
+      for (let turn = 0; turn < IDLE_TURNS && made >= IDLE_STATEMENTS; turn++) {
+        const from = [await statements(), process.cpuUsage()] as const;
+        await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+        const { user, system } = process.cpuUsage(from[1]);
+        made = (await statements()) - from[0];
+        report(
+          `${name}: idle: ${made} statements, ${(user + system) / 1000} ms of CPU in ${IDLE_MS} ms`,
+        );
+      }
       expect(made).toBeLessThan(IDLE_STATEMENTS);
 
       await bed.stop(pipeline);
@@ -69,10 +80,15 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))(
       expect(await things()).toEqual(before);
     });
   },
-  LARGE ? 300_000 : undefined,
+  LARGE ? 900_000 : undefined,
 );
 
-/** How many statements the server has been given, by anybody. */
+/** Where statements can be counted of a whole server only, it must be this test's alone. */
+async function ownServer({ source }: TestPair): Promise<Server | null> {
+  return source === "mariadb" ? startMariadb() : null;
+}
+
+/** How many statements the database, or the test's own server, has been given. */
 async function counterOf(sql: SqlClient): Promise<() => Promise<number>> {
   if (sql.dialect === "sqlite") return async () => 0;
   const query =

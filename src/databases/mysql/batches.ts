@@ -72,7 +72,7 @@ export class MysqlBatches implements Batches {
     this.#reader.setLayouts(layouts);
     this.#captured = captured;
     this.#truncation.watch(captured);
-    this.#pins.forget();
+    this.#pins.watch(captured.map(({ table }) => table.name));
   }
 
   async last(): Promise<BatchHeader | null> {

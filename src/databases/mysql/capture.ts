@@ -10,6 +10,7 @@ import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
 import {
+  inTransaction,
   isAltered,
   loadLayouts,
   type StoredLayout,
@@ -91,17 +92,20 @@ export async function installCapture(
   const asked = new Set(captures.map(({ layout }) => layout.id));
   const tableIds = await loadTableIds(session);
   const written = new Set(cascades.map(({ name }) => name));
-  for (const layout of layouts) {
-    const hash = triggersHash(found, layout);
-    const touched = triggerNames(layout).some((name) => written.has(name));
-    if (layout.triggers !== hash && (asked.has(layout.id) || touched)) {
-      await storeTriggers(session, layout.id, hash);
+  // Thousands of tables: one commit.
+  await inTransaction(session, async () => {
+    for (const layout of layouts) {
+      const hash = triggersHash(found, layout);
+      const touched = triggerNames(layout).some((name) => written.has(name));
+      if (layout.triggers !== hash && (asked.has(layout.id) || touched)) {
+        await storeTriggers(session, layout.id, hash);
+      }
+      const tableId = tableIds?.get(layout.table.name);
+      if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
+        await storeTableId(session, layout.id, tableId);
+      }
     }
-    const tableId = tableIds?.get(layout.table.name);
-    if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
-      await storeTableId(session, layout.id, tableId);
-    }
-  }
+  });
 }
 
 interface Preparation {

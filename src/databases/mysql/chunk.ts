@@ -11,7 +11,7 @@ import {
   cursorLiteral,
   rowDecoder,
 } from "./captured-text.ts";
-import { keyIndex, loadFacts } from "./catalog.ts";
+import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
 import type { Cell, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -26,6 +26,11 @@ interface Cursor {
 
 /** The index of each layout's key, looked up once: a copy is read in thousands of chunks. */
 const KEY_INDEXES = new WeakMap<StoredLayout, string | null>();
+
+/** Of a table that was looked at anyway. */
+export function noteKeyIndex(layout: StoredLayout, facts: TableFacts): void {
+  KEY_INDEXES.set(layout, keyIndex(facts)?.name ?? null);
+}
 
 /** Rows read at a time: enough to bound memory when the rows turn out wide. */
 const FIRST_ROWS = 256;
@@ -164,8 +169,8 @@ class TableReader {
       if (facts === undefined) {
         throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${layout.table.name}.`);
       }
-      index = keyIndex(facts)?.name ?? null;
-      KEY_INDEXES.set(layout, index);
+      noteKeyIndex(layout, facts);
+      index = KEY_INDEXES.get(layout) ?? null;
     }
     return new TableReader(session, layout, index);
   }

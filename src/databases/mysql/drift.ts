@@ -4,6 +4,7 @@ import { assertNotOvertaken, assertSameOrigins } from "./capture.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
+import { noteKeyIndex } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
@@ -38,6 +39,7 @@ export async function checkDrift(
       );
     }
     checkKey(layout, fact);
+    noteKeyIndex(layout, fact);
     assertNotOvertaken(layout, triggers);
     if (triggersHash(triggers, layout) !== layout.triggers) {
       throw new TidemarkError(

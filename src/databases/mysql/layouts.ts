@@ -204,22 +204,28 @@ export async function storeLayout(
   altered: boolean,
 ): Promise<void> {
   const table = formatTable(layout.table);
+  await inTransaction(session, async () => {
+    if (altered) {
+      await session.run(
+        `UPDATE ${LAYOUTS} SET read_up_to = (SELECT COALESCE(MAX(n), 0) FROM ${BATCHES})
+         WHERE table_name = ? AND active = 1`,
+        [table],
+      );
+    }
+    await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
+    await session.run(
+      `INSERT INTO ${LAYOUTS} (id, table_name, definition, signature, triggers, active)
+       VALUES (?, ?, ?, ?, NULL, 1)`,
+      [layout.id, table, definitionText(layout), layout.signature],
+    );
+  });
+}
+
+export async function inTransaction(session: Session, work: () => Promise<void>): Promise<void> {
   await session.exclusive(async () => {
     await session.run("START TRANSACTION");
     try {
-      if (altered) {
-        await session.run(
-          `UPDATE ${LAYOUTS} SET read_up_to = (SELECT COALESCE(MAX(n), 0) FROM ${BATCHES})
-           WHERE table_name = ? AND active = 1`,
-          [table],
-        );
-      }
-      await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
-      await session.run(
-        `INSERT INTO ${LAYOUTS} (id, table_name, definition, signature, triggers, active)
-         VALUES (?, ?, ?, ?, NULL, 1)`,
-        [layout.id, table, definitionText(layout), layout.signature],
-      );
+      await work();
       await session.run("COMMIT");
     } catch (error) {
       await session.run("ROLLBACK");

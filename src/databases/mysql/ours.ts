@@ -34,7 +34,8 @@ const COLUMNS: Readonly<Record<string, string>> = {
   triggers CHAR(64) NULL,
   table_id LONGTEXT NULL,
   read_up_to BIGINT UNSIGNED NULL,
-  active TINYINT(1) NOT NULL`,
+  active TINYINT(1) NOT NULL,
+  KEY by_table (table_name)`,
 
   // definition: the exact ids of the batch's log rows, and its times. high_id: the highest id that
   // any batch up to this one holds.
