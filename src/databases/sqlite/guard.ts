@@ -1,11 +1,6 @@
 import { TidemarkError } from "../../core/errors.ts";
-import {
-  type CaptureShape,
-  requireCountable,
-  type Trigger,
-  triggerNames,
-  triggersOf,
-} from "./capture.ts";
+import { type CaptureShape, requireCountable } from "./capture.ts";
+import { type Trigger, triggerNames, triggersOf } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
