@@ -1,18 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { backoff, type ReadAhead, sleep } from "../core/async.ts";
-import {
-  keys,
-  type Notice,
-  type RefusalDocument,
-  type RequestDocument,
-  type SyncStatus,
-  UNKNOWN_SYNC,
-} from "../core/documents.ts";
+import { keys, type Notice, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
-import { type Position, START } from "../core/position.ts";
+import type { Position } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
@@ -24,11 +16,10 @@ import type { ApplierOptions, ApplierParts } from "./options.ts";
 import { ParkedOrders } from "./parked-orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, isComplete, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
+import { Requests } from "./requests.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
-/** A resend asked for is given this long before it is asked for again. */
-const RESEND_PATIENCE_MS = 5_000;
 /** Documents are written again so often: a queue that lost them is whole again after that. */
 const RENEW_MS = 4_000;
 /** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
@@ -49,12 +40,9 @@ export class Applier {
   readonly #options: ApplierOptions;
   readonly #stop = new AbortController();
   readonly #notices: LatestWriter;
-  readonly #requests: LatestWriter;
+  readonly #requests: Requests;
   readonly #statuses: LatestWriter;
   #status: SyncStatus;
-  #resend: { readonly id: string; readonly from: number; readonly askedAt: number } | null = null;
-  /** Null until this process has written it: what stands there is an earlier run's. */
-  #request: RequestDocument | null = null;
   #gapSilenceMs = GAP_SILENCE_MS;
   /** A batch of which only a part is in the stream, and may be for long. */
   #unfinished = 0;
@@ -68,7 +56,7 @@ export class Applier {
     const { sync, from, to, queue, logger } = options;
     const { documents } = queue;
     this.#notices = new LatestWriter(documents, keys.progress(sync), logger);
-    this.#requests = new LatestWriter(documents, keys.request(from, sync), logger);
+    this.#requests = new Requests(options);
     this.#statuses = new LatestWriter(documents, keys.applier(sync), logger);
     this.#status = { ...UNKNOWN_SYNC, name: sync, from, to };
   }
@@ -126,7 +114,7 @@ export class Applier {
     // The stream may have been emptied since they were counted.
     this.#falseStarts = NO_FALSE_STARTS;
     try {
-      await this.#askResend();
+      await this.#requests.askResend(this.#status.position);
     } catch (failure) {
       const second = toTidemarkError(failure);
       if (!second.retryable) throw this.#stopped(second);
@@ -223,7 +211,7 @@ export class Applier {
     const lessons = { postponeUpTo: this.#postponeUpTo };
     const work = new ApplierWork(this.#options, parts, lessons);
     await work.begin();
-    await this.#checkRefusal(work.progress.position);
+    await this.#requests.checkRefusal(work.progress.position);
     const confirmer = new Confirmer(parts.session, this.#notices);
     this.#afterCommit(work, confirmer, null);
     hooks.onReady();
@@ -309,7 +297,7 @@ export class Applier {
 
   /** Is nothing known to be on its way? */
   #isSettled(work: ApplierWork): boolean {
-    return work.inbox.atBoundary && work.states.pending === 0 && this.#resend === null;
+    return work.inbox.atBoundary && work.states.pending === 0 && !this.#requests.awaitResend;
   }
 
   async #carryOut(work: ApplierWork, orders: ParkedOrders | null): Promise<void> {
@@ -364,9 +352,7 @@ export class Applier {
   }
 
   #afterCommit(work: ApplierWork, confirmer: Confirmer, notice: Notice | null): void {
-    if (this.#resend !== null && work.progress.position.batch >= this.#resend.from) {
-      this.#resend = null;
-    }
+    this.#requests.applied(work.progress.position);
     confirmer.committed(notice ?? work.notice());
     this.#putRequest(work);
     const wasCopying = this.#status.state === "copying";
@@ -375,38 +361,8 @@ export class Applier {
     if (notice === null || (wasCopying && work.states.pending === 0)) this.#report({});
   }
 
-  /** Says what is still wanted, when that has changed. */
   #putRequest(work: ApplierWork): void {
-    const resend = this.#resend === null ? null : { id: this.#resend.id, from: this.#resend.from };
-    const copies = work.states.requests();
-    const position = copies.length > 0 ? work.inbox.position : START;
-    const request: RequestDocument = { resend, copies, position };
-    if (JSON.stringify(request) === JSON.stringify(this.#request)) return;
-    this.#request = request;
-    this.#requests.put(request);
-  }
-
-  async #askResend(): Promise<void> {
-    const from = this.#status.position.batch + 1;
-    await this.#checkRefusal(this.#status.position);
-    const asked = this.#resend;
-    const now = performance.now();
-    if (asked?.from === from && now - asked.askedAt < RESEND_PATIENCE_MS) return;
-    this.#resend = { id: randomUUID(), from, askedAt: now };
-    const { copies, position } = this.#request ?? { copies: [], position: START };
-    this.#request = { copies, position, resend: { id: this.#resend.id, from } };
-    this.#requests.put(this.#request);
-  }
-
-  async #checkRefusal(position: Position): Promise<void> {
-    const { from, sync, queue } = this.#options;
-    const key = keys.refusal(from, sync);
-    const refusal = (await queue.documents.get(key)) as RefusalDocument | null;
-    if (refusal === null || refusal.from > position.batch + 1) return;
-    throw new TidemarkError("TM-BATCH-PURGED", refusal.message, {
-      fix: "The target must be copied anew: see docs/errors/TM-BATCH-PURGED.md.",
-      details: { sync, from: refusal.from },
-    });
+    this.#requests.put(work.states.requests(), work.inbox.position);
   }
 
   #report(change: Partial<SyncStatus>): void {
