@@ -3,7 +3,7 @@ import {
   registerQueueLossSuite,
   registerQueueServerSuite,
   registerQueueSuite,
-} from "../../src/testing/queue-conformance.ts";
+} from "../../src/testing/index.ts";
 import { natsBed, natsServerBed } from "../queues/nats-bed.ts";
 import { sqliteBed } from "../queues/sqlite-bed.ts";
 import { available, canStart, natsUrl, type Server, startNats } from "../servers/index.ts";

@@ -7,7 +7,7 @@ import { connect } from "@nats-io/transport-node";
 import { sleep } from "../../src/core/async.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { nats } from "../../src/queues/nats/index.ts";
-import type { QueueLossBed, QueueServerBed } from "../../src/testing/queue-conformance.ts";
+import type { QueueLossBed, QueueServerBed } from "../../src/testing/queue-bed.ts";
 import type { Server } from "../servers/index.ts";
 
 export function natsBed(

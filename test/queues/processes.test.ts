@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import { START } from "../../src/core/position.ts";
 import type { Queue } from "../../src/core/queue.ts";
-import type { QueueBed } from "../../src/testing/queue-conformance.ts";
+import type { QueueBed } from "../../src/testing/queue-bed.ts";
 import { available, natsUrl } from "../servers/index.ts";
 import { natsBed } from "./nats-bed.ts";
 import { sqliteBed } from "./sqlite-bed.ts";

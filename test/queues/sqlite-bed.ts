@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { silentLogger } from "../../src/core/log.ts";
 import type { Queue } from "../../src/core/queue.ts";
 import { sqliteQueue } from "../../src/queues/sqlite/index.ts";
-import type { QueueLossBed } from "../../src/testing/queue-conformance.ts";
+import type { QueueLossBed } from "../../src/testing/queue-bed.ts";
 
 export interface SqliteBed extends QueueLossBed {
   /** Holds nothing but the queue's folder. */

@@ -1,0 +1,59 @@
+import { expect, it } from "vitest";
+import { toTidemarkError } from "../core/errors.ts";
+import { type Bench, refuses } from "./database-bed.ts";
+import { createItems, ITEMS, openShop } from "./source-shop.ts";
+
+/** What the catalog tells of tables. */
+export function registerCatalog(bench: () => Bench): void {
+  it("shows the user's tables and none of ours", async () => {
+    const { log } = await openShop(bench());
+    await log.capture([]);
+    const catalog = await bench().catalog();
+    expect(await catalog.listTables()).toEqual([bench().name(ITEMS)]);
+  });
+
+  it("describes columns, key, unique keys and references", async () => {
+    const { integer, text } = bench().dialect;
+    const sql = await bench().sql();
+    await sql.run(
+      `CREATE TABLE parents (a ${text} NOT NULL, b ${integer} NOT NULL, PRIMARY KEY (b, a))`,
+    );
+    await sql.run(
+      `CREATE TABLE children (id ${integer} NOT NULL PRIMARY KEY, code ${text} UNIQUE, pb ${integer}, pa ${text}, FOREIGN KEY (pb, pa) REFERENCES parents (b, a))`,
+    );
+    const catalog = await bench().catalog();
+    const [parents, children] = await catalog.describe([
+      bench().name("parents"),
+      bench().name("children"),
+    ]);
+    expect(parents).toMatchObject({ key: ["b", "a"], uniques: [], foreignKeys: [] });
+    expect(children).toMatchObject({ key: ["id"], uniques: [["code"]] });
+    expect(children?.columns.map(({ name, nullable }) => [name, nullable])).toEqual([
+      ["id", false],
+      ["code", true],
+      ["pb", true],
+      ["pa", true],
+    ]);
+    expect(children?.foreignKeys).toEqual([
+      { columns: ["pb", "pa"], references: bench().name("parents") },
+    ]);
+  });
+
+  it("takes a unique key of NOT NULL columns where there is no primary key", async () => {
+    const { integer, text } = bench().dialect;
+    const sql = await bench().sql();
+    await sql.run(`CREATE TABLE coded (code ${text} NOT NULL UNIQUE, maybe ${integer} UNIQUE)`);
+    const [coded] = await (await bench().catalog()).describe([bench().name("coded")]);
+    expect(coded?.key).toEqual(["code"]);
+  });
+
+  it("refuses what cannot be captured, by name", async () => {
+    const sql = await createItems(bench());
+    await sql.run("CREATE VIEW seen AS SELECT id FROM items");
+    const catalog = await bench().catalog();
+    const misspelt = await catalog.describe([bench().name("itmes")]).catch(toTidemarkError);
+    expect(misspelt).toMatchObject({ code: "TM-TABLE-MISSING" });
+    expect(JSON.stringify(misspelt)).toContain("items");
+    await refuses(catalog.describe([bench().name("seen")]), "TM-TABLE-UNSUPPORTED");
+  });
+}

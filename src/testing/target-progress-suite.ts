@@ -1,0 +1,159 @@
+import { expect, it } from "vitest";
+import type { BoundTable, Progress } from "../core/target.ts";
+import { type Bench, refuses } from "./database-bed.ts";
+import {
+  after,
+  apply,
+  first,
+  itemRows,
+  items,
+  openSession,
+  openSite,
+  reopen,
+  SYNC,
+} from "./target-site.ts";
+
+/** Progress, stored with the rows. */
+export function registerProgress(bench: () => Bench): void {
+  it("begins at nothing", async () => {
+    const { session } = await openSite(bench(), [items(bench())]);
+    expect(await session.load()).toEqual({
+      timeline: "",
+      position: { batch: 0, chunk: 0 },
+      hash: "",
+      tables: [],
+    });
+  });
+
+  it("stores progress and rows together, and finds both again", async () => {
+    const { sql, target, session, table, tables } = await openSite(bench(), [items(bench())]);
+    const next: Progress = {
+      timeline: "zeit ß",
+      position: { batch: 7, chunk: 3 },
+      hash: "abc",
+      tables: [
+        { table: "a.x", state: "copying", cursor: '{"k":"\u{1f30a}"}', copy: "one", hasRows: true },
+        { table: "b", state: "pending", cursor: null, copy: "two", hasRows: false },
+      ],
+    };
+    const transaction = await session.begin(await session.load());
+    await transaction.put(table, [["1", "a", "1"]]);
+    await transaction.commit(next);
+    expect(await session.load()).toEqual(next);
+    await session.close();
+    const again = await openSession(bench(), target, tables);
+    expect(await again.load()).toEqual(next);
+    expect(await itemRows(sql)).toEqual([["1", "a", "1"]]);
+    const later: Progress = {
+      ...after(next),
+      tables: [
+        { table: "a.x", state: "live", cursor: null, copy: "one", hasRows: false },
+        ...next.tables.slice(1),
+      ],
+    };
+    const second = await again.begin(next);
+    await second.commit(later);
+    expect(await again.load()).toEqual(later);
+  });
+
+  it("tells tables that hold no row, and how many a transaction would leave", async () => {
+    const names = ["a", "b", "c"];
+    const wanted = names.map((name) => items(bench(), name));
+    const { session, tables } = await openSite(bench(), wanted);
+    const [a, b, c] = names.map((name) =>
+      first(tables.filter((table) => table.name.name === name)),
+    ) as [BoundTable, BoundTable, BoundTable];
+    expect(await session.emptyOf([])).toEqual([]);
+    expect(new Set(await session.emptyOf([a, b, c]))).toEqual(new Set([a, b, c]));
+    const rows = [1, 2, 3].map((id) => [String(id), "x", "1"]);
+    await apply(session, (t) => t.put(b, rows));
+    expect(new Set(await session.emptyOf([a, b, c]))).toEqual(new Set([a, c]));
+    const transaction = await session.begin(await session.load());
+    await transaction.attempt(() => transaction.remove(b, [["1"]]));
+    expect(await session.countRows(b, 10)).toBe(2);
+    expect(await session.countRows(b, 1)).toBe(1);
+    await transaction.attempt(() => transaction.remove(b, [["2"], ["3"]]));
+    expect(await session.countRows(b, 10)).toBe(0);
+    await transaction.rollback();
+    expect(await session.emptyOf([b])).toEqual([]);
+  });
+
+  it("takes each step once: what was committed cannot be begun again", async () => {
+    const site = await openSite(bench(), [items(bench())]);
+    const { sql, table } = site;
+    let { session } = site;
+    const start = await session.load();
+    const next = await apply(session, (t) => t.put(table, [["1", "once", "1"]]));
+    for (const other of [
+      start,
+      { ...next, timeline: "another" },
+      { ...next, hash: "another" },
+      { ...next, position: { batch: 1, chunk: 1 } },
+    ]) {
+      // An adapter may send begin together with what follows: then the commit is refused.
+      const stale = async () => {
+        const transaction = await session.begin(other);
+        await transaction.put(table, [["1", "twice", "1"]]);
+        await transaction.commit(after(other));
+      };
+      await refuses(stale(), "TM-APPLY-FENCED");
+      session = await reopen(bench(), site, session);
+    }
+    expect(await itemRows(sql)).toEqual([["1", "once", "1"]]);
+    expect(await session.load()).toEqual(next);
+    await apply(session, (t) => t.put(table, [["2", "next", "2"]]));
+    expect((await session.load()).position.batch).toBe(2);
+    expect(await itemRows(sql)).toHaveLength(2);
+  });
+
+  it("has one session of a sync at a time, and the next one goes on", async () => {
+    const { target, session, tables } = await openSite(bench(), [items(bench())]);
+    const other = await bench().target();
+    expect(await other.openApplier(SYNC, tables)).toBeNull();
+    expect(await target.openApplier(SYNC, tables)).toBeNull();
+    const progress = await apply(session, async () => {});
+    await session.close();
+    const next = await openSession(bench(), other, tables);
+    expect(await next.load()).toEqual(progress);
+  });
+
+  it("keeps the progress of each sync apart", async () => {
+    const { target, session, table } = await openSite(bench(), [items(bench())]);
+    const plan = await target.plan([items(bench(), "others")]);
+    await target.prepare(plan);
+    const other = await openSession(bench(), target, plan.tables, "elsewhere->there");
+    await apply(session, (t) => t.put(table, [["1", "a", "1"]]));
+    expect((await other.load()).position.batch).toBe(0);
+    await apply(other, (t) => t.put(first(plan.tables), [["1", "b", "1"]]));
+    await apply(other, async () => {});
+    expect((await session.load()).position.batch).toBe(1);
+    expect((await other.load()).position.batch).toBe(2);
+  });
+
+  it("leaves nothing of a transaction that is rolled back or whose session ends", async () => {
+    const { sql, target, session, table, tables } = await openSite(bench(), [items(bench())]);
+    const start = await session.load();
+    const transaction = await session.begin(start);
+    await transaction.put(table, [["1", "never", "1"]]);
+    await transaction.rollback();
+    const second = await session.begin(start);
+    await second.put(table, [["2", "never", "2"]]);
+    await session.close();
+    expect(await itemRows(sql)).toEqual([]);
+    const again = await openSession(bench(), target, tables);
+    expect(await again.load()).toEqual(start);
+    await apply(again, (t) => t.put(table, [["3", "kept", "3"]]));
+    expect(await itemRows(sql)).toEqual([["3", "kept", "3"]]);
+  });
+
+  it("shows readers whole transactions only", async () => {
+    const { sql, session, table } = await openSite(bench(), [items(bench())]);
+    const start = await session.load();
+    const transaction = await session.begin(start);
+    await transaction.put(table, [["1", "half", "1"]]);
+    expect(await itemRows(sql)).toEqual([]);
+    await transaction.put(table, [["2", "half", "2"]]);
+    await transaction.commit(after(start));
+    expect(await itemRows(sql)).toHaveLength(2);
+  });
+}
