@@ -6,8 +6,9 @@ import { databaseAdapterFor } from "../../src/pipeline/registry.ts";
 import { takeChunk } from "../../src/testing/replica.ts";
 import { available as isAvailable } from "../servers/index.ts";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { startPlayer } from "../support/player.ts";
 import { type Dialect, type SqlClient, transaction } from "../support/sql-client.ts";
-import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { TestBed } from "../support/test-bed.ts";
 import { contents, insertRow, type TestRow, type TestTable } from "../support/test-tables.ts";
 
 /** How its values are meant; the types are each dialect's own. */
@@ -55,17 +56,7 @@ function registerTests(pair: TestPair): void {
     await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
     const source = await bed.sql("source");
     await fill(source);
-    const tables = [VISITS.name];
-    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
-    const round = async (...statements: readonly string[]) => {
-      await transaction(source, async () => {
-        for (const statement of statements) await source.run(statement);
-      });
-      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-      await bed.expectSame(VISITS);
-    };
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    await bed.expectSame(VISITS);
+    const round = await startPlayer(bed, { tables: [VISITS] });
     await round("UPDATE visits SET note = 'changed' WHERE amount = 1.25 AND note LIKE 'row%'");
     await round(
       "UPDATE visits SET region = 'x' WHERE region = 'a'",

@@ -4,6 +4,7 @@ import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available } from "../support/pairs.ts";
+import { player } from "../support/player.ts";
 import { transaction } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, inventory, type TestTable } from "../support/test-tables.ts";
@@ -46,13 +47,7 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
     await using bed = await bedWith("postgres", PARTITIONED);
     const source = await bed.sql("source");
     const pipeline = await bed.start(define(bed, "items"));
-    const play = async (...statements: readonly string[]) => {
-      await transaction(source, async () => {
-        for (const statement of statements) await source.run(statement);
-      });
-      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-      await bed.expectSame(ITEMS);
-    };
+    const play = await player(bed, pipeline, { tables: [ITEMS] });
     await play(
       "UPDATE items SET id = 101 WHERE id = 1",
       "INSERT INTO higher VALUES (102, 'straight')",

@@ -2,9 +2,10 @@
 // target; and the target's own hold, in whatever order a transaction of the source wrote its rows.
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { startPlayer } from "../support/player.ts";
 import { Random, testSeed } from "../support/random.ts";
 import { dialectOf, isConstraint, type SqlClient, transaction } from "../support/sql-client.ts";
-import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { TestBed } from "../support/test-bed.ts";
 import { asTarget, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
 const BOTH = "ON DELETE CASCADE ON UPDATE CASCADE";
@@ -104,24 +105,7 @@ function registerReferenceTests(pair: TestPair): void {
       );
       for (const id of [10, 11, 20]) await insertRow(source, DESKS, { id, team: id });
     }
-    const tables = all.map(({ name }) => name);
-    const pipeline = await bed.start(
-      bed.define([
-        { from: "source", to: "target", tables },
-        { from: "source", to: "bare", tables },
-      ]),
-    );
-    const play = async (...statements: readonly string[]) => {
-      await transaction(source, async () => {
-        for (const statement of statements) await source.run(statement);
-      });
-      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-      for (const table of all) {
-        await bed.expectSame(table);
-        await bed.expectSame(table, { to: "bare" });
-      }
-    };
-    await play();
+    const play = await startPlayer(bed, { tables: all, targets: ["target", "bare"] });
     await play("DELETE FROM companies WHERE id = 1");
     if (all.includes(DESKS)) {
       expect(await source.rows("SELECT id FROM desks WHERE team = 60")).toHaveLength(2);
@@ -155,28 +139,17 @@ function registerReferenceTests(pair: TestPair): void {
       FAMILY.map((table) => asTarget(table, pair.source, pair.target)),
     );
     await transaction(source, () => insertFamily(source));
-    const tables = FAMILY.map(({ name }) => name);
-    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+    const play = await startPlayer(bed, { tables: FAMILY });
     for (let round = 0; round < 10; round++) {
       for (let n = random.between(1, 4); n > 0; n--) await randomTransaction(source, random);
-      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-      for (const table of FAMILY) await bed.expectSame(table);
+      await play();
     }
   });
 
   test("children before their parents, a tree in reverse, a circle of two tables", async () => {
     await using bed = await bedWithLateParents(pair);
     const source = await bed.sql("source");
-    const pipeline = await bed.start(
-      bed.define([
-        { from: "source", to: "target", tables: ["parents", "children", "tree", "hens", "eggs"] },
-      ]),
-    );
-    const expectArrived = async () => {
-      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-      for (const table of [PARENTS, CHILDREN, TREE, HENS, EGGS]) await bed.expectSame(table);
-    };
-    await expectArrived();
+    const expectArrived = await startPlayer(bed, { tables: [PARENTS, CHILDREN, TREE, HENS, EGGS] });
     await transaction(source, async () => {
       await insertRow(source, CHILDREN, { id: 1, parent: 1, note: "first" });
       await insertRow(source, PARENTS, { id: 1 });

@@ -1,16 +1,11 @@
 // Statements that replace, ignore or update instead of failing: MariaDB's and SQLite's.
-import { describe, expect, test } from "vitest";
+import { describe, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { startPlayer } from "../support/player.ts";
 import { Random, testSeed } from "../support/random.ts";
 import { type Dialect, dialectOf, transaction } from "../support/sql-client.ts";
-import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
-import {
-  asTarget,
-  contents,
-  createTables,
-  insertRow,
-  type TestTable,
-} from "../support/test-tables.ts";
+import { TestBed } from "../support/test-bed.ts";
+import { asTarget, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
 const OWNERS: TestTable = { name: "owners", columns: { id: "integer" }, key: ["id"] };
 const SEATS: TestTable = {
@@ -34,7 +29,7 @@ function registerReplaceTests(pair: TestPair): void {
 
   test("rows that are replaced, ignored or updated", async () => {
     await using bed = await bedWithRows(pair);
-    const play = await player(bed);
+    const play = await startPlayer(bed, { tables: ALL });
     const upsert = (values: string) =>
       mariadb
         ? `INSERT INTO seats (id, a, b, owner) VALUES ${values} ON DUPLICATE KEY UPDATE b = NULL, owner = NULL`
@@ -53,7 +48,7 @@ function registerReplaceTests(pair: TestPair): void {
   test("random statements", async () => {
     const random = new Random(testSeed());
     await using bed = await bedWithRows(pair);
-    const play = await player(bed);
+    const play = await startPlayer(bed, { tables: ALL });
     for (let round = 0; round < 10; round++) {
       const statements = Array.from({ length: random.between(1, 12) }, () =>
         randomStatement(random, mariadb ? "mariadb" : "sqlite"),
@@ -97,23 +92,4 @@ async function bedWithRows(pair: TestPair): Promise<TestBed> {
     for (let id = 1; id <= 8; id++) await insertRow(source, SEATS, { id, a: id, b: id, owner: 3 });
   });
   return bed;
-}
-
-async function player(bed: TestBed): Promise<(...statements: readonly string[]) => Promise<void>> {
-  const source = await bed.sql("source");
-  const target = await bed.sql("target");
-  const pipeline = await bed.start(
-    bed.define([{ from: "source", to: "target", tables: ALL.map(({ name }) => name) }]),
-  );
-  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-  return async (...statements) => {
-    await transaction(source, async () => {
-      for (const statement of statements) await source.run(statement);
-    });
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    for (const table of ALL) {
-      const rows = await contents(target, table);
-      expect({ statements, rows }).toEqual({ statements, rows: await contents(source, table) });
-    }
-  };
 }

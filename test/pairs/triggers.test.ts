@@ -1,8 +1,9 @@
 // What the application's own triggers write: to the same row, before and after, and to other tables.
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
-import { type Dialect, transaction } from "../support/sql-client.ts";
-import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { startPlayer } from "../support/player.ts";
+import type { Dialect } from "../support/sql-client.ts";
+import { TestBed } from "../support/test-bed.ts";
 import { contents, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
 const ITEMS: TestTable = {
@@ -80,16 +81,7 @@ async function followTriggers(pair: TestPair): Promise<void> {
   await createTables(source, pair.source, ALL);
   await insertRow(source, TOTALS, { id: 1, n: 0 });
   for (const statement of TRIGGERS[source.dialect]) await source.run(statement);
-  const pipeline = await bed.start(
-    bed.define([{ from: "source", to: "target", tables: ALL.map(({ name }) => name) }]),
-  );
-  const play = async (...statements: readonly string[]) => {
-    await transaction(source, async () => {
-      for (const statement of statements) await source.run(statement);
-    });
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    for (const table of ALL) await bed.expectSame(table);
-  };
+  const play = await startPlayer(bed, { tables: ALL });
   await play("INSERT INTO items (id, name, qty) VALUES (1, 'a', 1), (2, 'b', -2), (3, 'c', 3)");
   await play(
     "INSERT INTO parts (id, item) VALUES (1, 1), (2, 2), (3, 2)",

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { TruncatePolicy } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
-import { transaction } from "../support/sql-client.ts";
+import { startPlayer } from "../support/player.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -72,17 +72,7 @@ function registerTruncateTests(pair: TestPair): void {
 
   test("arrives: with CASCADE, of several tables, of one partition, among other changes", async () => {
     await using bed = await bedWithRows();
-    const source = await bed.sql("source");
-    const pipeline = await bed.start(
-      bed.define([{ from: "source", to: "target", tables: ALL.map(({ name }) => name) }]),
-    );
-    const play = async (...statements: readonly string[]) => {
-      await transaction(source, async () => {
-        for (const statement of statements) await source.run(statement);
-      });
-      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-      for (const table of ALL) await bed.expectSame(table);
-    };
+    const play = await startPlayer(bed, { tables: ALL });
     await play("TRUNCATE parts_1");
     await play(
       "INSERT INTO others (id, note) VALUES (6, 'before')",

@@ -154,12 +154,18 @@ export class TestBed implements AsyncDisposable {
   /** Both sides hold the same rows; `as` where the table has another name at the target. */
   async expectSame(
     table: TestTable,
-    options: { readonly from?: string; readonly to?: string; readonly as?: string } = {},
+    options: {
+      readonly from?: string;
+      readonly to?: string;
+      readonly as?: string;
+      /** What was done before, for the message of a failure. */
+      readonly what?: string;
+    } = {},
   ): Promise<void> {
     const source = await contents(await this.sql(options.from ?? "source"), table);
     const copy = { ...table, name: options.as ?? table.name };
     const target = await contents(await this.sql(options.to ?? "target"), copy);
-    expect(target).toEqual(source);
+    expect(target, options.what).toEqual(source);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
