@@ -193,6 +193,29 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       ]);
     });
 
+    it.each(SHAPES)("reads times that any time zone has printed: %s", async (_, more) => {
+      const { owner, log } = await start(`ALTER TABLE t ALTER d TYPE timestamptz; ${more}`);
+      const zones = [
+        "Asia/Kolkata",
+        "America/St_Johns",
+        "Africa/Monrovia",
+        "Pacific/Apia",
+        "<x>-100",
+      ];
+      for (const [zone, name] of zones.entries()) {
+        await owner.query(
+          `SET TimeZone = '${name}';
+           INSERT INTO t SELECT ${zone} * 1000 + g, NULL, timestamptz '4713-02-01 00:00:00+00 BC'
+             + g * interval '499 years 37 days 5 hours 7 minutes 11.000001 seconds'
+           FROM generate_series(1, 596) g`,
+        );
+      }
+      await owner.query("SET TimeZone = 'UTC'");
+      const { rows } = await owner.query("SELECT id, d::text FROM t ORDER BY id");
+      expect(rows.length).toBe(596 * zones.length);
+      expect(await lines(log)).toEqual(rows.map(({ id, d }) => `insert ${id},null,${d}`));
+    });
+
     it("is neither read nor written when its log was made by another version", async () => {
       const { database, owner, log, tables } = await start();
       await owner.query("INSERT INTO t VALUES (1, 'a', NULL)");

@@ -292,7 +292,7 @@ WITH ${unseenTransactions("$1::xid8", "$2::xid8[]")}, found AS MATERIALIZED (
   SELECT $3::bigint, $4::text,
          encode(sha256(convert_to(concat_ws(E'\\n', 'batch', $4::text, $3::bigint::text, pg_current_snapshot()::text), 'UTF8')), 'hex'),
          pg_current_snapshot(), greatest(clock_timestamp(), $5::timestamptz),
-         greatest((SELECT max(at) FROM found), $5::timestamptz)
+         greatest((SELECT max(logged_at) FROM found), $5::timestamptz)
   WHERE EXISTS (SELECT FROM found) AND NOT EXISTS (SELECT FROM altered)
   RETURNING hash, snapshot, cut_at, committed_at
 ), page AS (
@@ -304,7 +304,7 @@ FROM made
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL, NULL FROM altered
 UNION ALL
-(SELECT id::text, xid::text, at::text, kind, row, NULL
+(SELECT id::text, xid::text, logged_at::text, kind, row, NULL
  FROM page WHERE before < ${FIRST_PAGE_BYTES} ORDER BY page.id)`;
 
 export function firstTip(timeline: string, start: string, createdAt: string): Tip {

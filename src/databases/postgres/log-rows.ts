@@ -1,4 +1,4 @@
-import { type Change, keyColumns, type Operation } from "../../core/change.ts";
+import { type Change, keyColumns, type LayoutColumn, type Operation } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
@@ -7,8 +7,9 @@ import type { Row } from "./connection.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
+import { inUtc } from "./utc.ts";
 
-/** `id, xid, at, kind, row` as the queries of snapshot.ts give them. */
+/** `id, xid, logged_at, kind, row` as the queries of snapshot.ts give them. */
 export const ID = 0;
 const XID = 1;
 /** The layout's number and a letter for the operation: `12U`. */
@@ -78,37 +79,55 @@ export class LogDecoder {
   }
 }
 
+/** Which fields of a row or key have another text in the log than as values. */
+interface LoggedForms {
+  readonly width: number;
+  readonly bytes: readonly number[];
+  /** timestamptz: in the time zone of the session that wrote it. */
+  readonly zoned: readonly number[];
+}
+
+function loggedForms(columns: readonly LayoutColumn[]): LoggedForms {
+  const where = (is: (column: LayoutColumn) => boolean) =>
+    columns.flatMap((column, i) => (is(column) ? [i] : []));
+  return {
+    width: columns.length,
+    bytes: where(({ type }) => isBytes(type)),
+    zoned: where(({ type }) => type.kind === "timestamptz"),
+  };
+}
+
 /** From the text of a row or key to canonical values. */
 export class RowDecoder {
   readonly layout: StoredLayout;
-  /** Only bytes differ from PostgreSQL's own text. */
-  readonly #byteColumns: readonly number[];
-  readonly #byteKeys: readonly number[];
-  readonly #keyWidth: number;
+  /** Only bytes and timestamptz differ from the text in the log. */
+  readonly #columns: LoggedForms;
+  readonly #key: LoggedForms;
 
   constructor(layout: StoredLayout) {
     this.layout = layout;
-    this.#byteColumns = layout.columns.flatMap((column, i) => (isBytes(column.type) ? [i] : []));
-    this.#keyWidth = keyColumns(layout).length;
-    this.#byteKeys = keyColumns(layout).flatMap((column, i) =>
-      this.#byteColumns.includes(column) ? [i] : [],
-    );
+    this.#columns = loggedForms(layout.columns);
+    this.#key = loggedForms(keyColumns(layout).map((i) => layout.columns[i] as LayoutColumn));
   }
 
   /** `fields` as parseRowText gives them; they become the values. */
   row(fields: (string | null)[]): ValueRow {
-    return this.#decode(fields, this.layout.columns.length, this.#byteColumns);
+    return this.#decode(fields, this.#columns);
   }
 
   key(text: string): ValueRow {
-    return this.#decode(parseRowText(text), this.#keyWidth, this.#byteKeys);
+    return this.#decode(parseRowText(text), this.#key);
   }
 
-  #decode(fields: (string | null)[], width: number, bytes: readonly number[]): ValueRow {
+  #decode(fields: (string | null)[], { width, bytes, zoned }: LoggedForms): ValueRow {
     if (fields.length !== width) throw this.#drift(fields.length, width);
     for (const i of bytes) {
       const value = fields[i] as string | null;
       if (value !== null) fields[i] = value.slice(2);
+    }
+    for (const i of zoned) {
+      const value = fields[i] as string | null;
+      if (value !== null) fields[i] = inUtc(value);
     }
     return fields;
   }

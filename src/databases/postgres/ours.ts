@@ -7,8 +7,11 @@ import { formatArrayText } from "./row-text.ts";
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
 export const LOG_TABLES = [0, 1, 2] as const;
 
-/** Of a log table, in order. */
-export const LOG_COLUMNS = "id, xid, at, kind, row";
+/**
+ * Of a log table, in order. Their names tell the version of the log (see logMisfit): where a row comes to
+ * be read in another way, one of them gets another name.
+ */
+export const LOG_COLUMNS = "id, xid, logged_at, kind, row";
 
 export function logTable(slot: number): string {
   return `${OUR_SCHEMA}.change_log_${slot}`;
@@ -42,7 +45,7 @@ const SOURCE_OBJECTS: readonly OurObject[] = [
       `CREATE TABLE ${logTable(slot)} (
   id bigint DEFAULT nextval('tidemark.change_seq'),
   xid xid8 DEFAULT pg_current_xact_id(),
-  at timestamptz DEFAULT clock_timestamp(),
+  logged_at timestamptz DEFAULT clock_timestamp(),
   kind text,
   row text
 ) WITH (autovacuum_enabled = false)`,

@@ -127,5 +127,5 @@ export class LogRotation {
 const STATS = LOG_TABLES.map(
   (slot) => `SELECT pg_stat_get_live_tuples('${logTable(slot)}'::regclass),
   pg_total_relation_size('${logTable(slot)}'),
-  (SELECT at FROM ${logTable(slot)} ORDER BY xid LIMIT 1)`,
+  (SELECT logged_at FROM ${logTable(slot)} ORDER BY xid LIMIT 1)`,
 ).join("\nUNION ALL\n");

@@ -12,6 +12,7 @@ interface TextSetting {
   readonly same: readonly string[];
 }
 
+/** Not the time zone: a timestamptz is printed with its distance from UTC, and read by it (inUtc). */
 const TEXT_SETTINGS: readonly TextSetting[] = [
   {
     name: "DateStyle",
@@ -20,11 +21,13 @@ const TEXT_SETTINGS: readonly TextSetting[] = [
     // The order is for input only.
     same: ["ISO, MDY", "ISO, DMY", "ISO, YMD"],
   },
-  { name: "TimeZone", value: "UTC", kinds: ["timestamptz"], same: ["UTC", "Etc/UTC", "GMT"] },
   { name: "IntervalStyle", value: "iso_8601", kinds: ["interval"], same: ["iso_8601"] },
   { name: "bytea_output", value: "hex", kinds: ["bytes"], same: ["hex"] },
   { name: "extra_float_digits", value: "1", kinds: ["float"], same: ["1", "2", "3"] },
 ];
+
+/** What conditions and native types may depend on, too. */
+const OTHER_SETTINGS = ["TimeZone TO 'UTC'", "lc_monetary TO 'C'"];
 
 /**
  * The SET clauses of a table's trigger functions. Each costs every call, and search_path most: the
@@ -43,7 +46,7 @@ export function functionSettings(spec: CaptureSpec): readonly string[] {
     ...TEXT_SETTINGS.filter((setting) => all || setting.kinds.some((kind) => kinds.has(kind))).map(
       ({ name, value }) => `${name} TO '${value}'`,
     ),
-    ...(all ? ["lc_monetary TO 'C'"] : []),
+    ...(all ? OTHER_SETTINGS : []),
   ];
 }
 
