@@ -36,6 +36,13 @@ function adapterFor<T extends { readonly schemes: readonly string[] }>(
     scheme === ""
       ? `"${redactUrl(url)}" is not a ${what} URL.`
       : `No ${what} is known for the scheme "${scheme}".`,
-    { fix: `Use a URL with one of these schemes: ${known}.`, details: { scheme } },
+    {
+      // As on the command line.
+      fix:
+        scheme === "env"
+          ? `In a config file write \${${url.slice("env:".length)}} to take it from the environment.`
+          : `Use a URL with one of these schemes: ${known}.`,
+      details: { scheme },
+    },
   );
 }
