@@ -1,9 +1,10 @@
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
+import { CopyOut } from "./copy-out.ts";
 import { classify, sqlState } from "./errors.ts";
 
 /** The slice of `pg` that we use. */
@@ -235,13 +236,12 @@ export class Connection {
    * closed: the rest would still have to be read.
    */
   async *copyOut(text: string): AsyncGenerator<Buffer> {
-    const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
     this.#assertUsable();
     this.#client.pipeline = false;
-    const stream: Readable = this.#client.query(streams.to(text));
+    const rows = this.#client.query(new CopyOut(text));
     let complete = false;
     try {
-      for await (const chunk of stream) yield chunk as Buffer;
+      yield* rows;
       complete = true;
     } catch (error) {
       throw this.#wrap(error);
