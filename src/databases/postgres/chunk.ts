@@ -175,8 +175,10 @@ class KeyRanges {
     const after = cursor?.after ?? null;
     const values = [...(after ?? []), ...upper];
     return [
-      `SELECT ROW(${this.#keyList})::text FROM ${this.#from} WHERE ${this.#range("$", { after, upper })}
-       ORDER BY ${this.#keyList} OFFSET ${rows - 1} LIMIT 1`,
+      // The inner one first: the rows passed over would be printed as well.
+      `SELECT ROW(${this.#keyList})::text FROM (
+         SELECT ${this.#keyList} FROM ${this.#from} WHERE ${this.#range("$", { after, upper })}
+         ORDER BY ${this.#keyList} OFFSET ${rows - 1} LIMIT 1) ${this.#alias}`,
       values,
     ];
   }
