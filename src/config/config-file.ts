@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
-import { createJiti } from "jiti";
 import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import { TidemarkError } from "../core/errors.ts";
 import { defineConfig } from "./define-config.ts";
@@ -110,6 +109,8 @@ function offsetOf(document: Document, path: Path, key: string | undefined): numb
 }
 
 async function runConfig(path: string, library: Library): Promise<ConfigFile> {
+  // Large, and only these need it.
+  const { createJiti } = await import("jiti");
   const jiti = createJiti(import.meta.url, {
     virtualModules: { tidemark: await library() },
     moduleCache: false,

@@ -1,16 +1,17 @@
 import type { DatabaseAdapter } from "../../core/database.ts";
-import { PostgresCatalog } from "./catalog.ts";
-import { Connection } from "./connection.ts";
 import { DEFAULT_SCHEMA } from "./identifiers.ts";
-import { PostgresSource } from "./source.ts";
-import { PostgresTarget } from "./target.ts";
 import { KIND } from "./types.ts";
 
+/** PostgreSQL 13 or later. Its parts are loaded when they are used. */
 export const postgres: DatabaseAdapter = {
   kind: KIND,
   schemes: ["postgres", "postgresql"],
   defaultSchema: DEFAULT_SCHEMA,
-  openCatalog: async (options) => new PostgresCatalog(await Connection.open(options, "catalog")),
-  openSource: (options) => PostgresSource.open(options),
-  openTarget: (options) => PostgresTarget.open(options),
+  async openCatalog(options) {
+    const { PostgresCatalog } = await import("./catalog.ts");
+    const { Connection } = await import("./connection.ts");
+    return new PostgresCatalog(await Connection.open(options, "catalog"));
+  },
+  openSource: async (options) => (await import("./source.ts")).PostgresSource.open(options),
+  openTarget: async (options) => (await import("./target.ts")).PostgresTarget.open(options),
 };

@@ -1,15 +1,15 @@
 import type { DatabaseAdapter } from "../../core/database.ts";
-import { SqliteCatalog } from "./catalog.ts";
-import { Connection } from "./connection.ts";
-import { SqliteSource } from "./source.ts";
-import { SqliteTarget } from "./target.ts";
 
+/** SQLite files. Its parts are loaded when they are used. */
 export const sqlite: DatabaseAdapter = {
   kind: "sqlite",
   schemes: ["sqlite"],
   defaultSchema: null,
-  openCatalog: async (options) =>
-    new SqliteCatalog(await Connection.open(options, { create: false })),
-  openSource: (options) => SqliteSource.open(options),
-  openTarget: (options) => SqliteTarget.open(options),
+  async openCatalog(options) {
+    const { SqliteCatalog } = await import("./catalog.ts");
+    const { Connection } = await import("./connection.ts");
+    return new SqliteCatalog(await Connection.open(options, { create: false }));
+  },
+  openSource: async (options) => (await import("./source.ts")).SqliteSource.open(options),
+  openTarget: async (options) => (await import("./target.ts")).SqliteTarget.open(options),
 };

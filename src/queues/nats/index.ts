@@ -1,44 +1,8 @@
-import type { Queue, QueueAdapter, QueueLimits, QueueStream } from "../../core/queue.ts";
-import { QueueConnection } from "./connection.ts";
-import { NatsDocuments } from "./documents.ts";
-import { parseLocation } from "./location.ts";
-import { maxMessageBytes, NatsStream } from "./stream.ts";
+import type { QueueAdapter } from "../../core/queue.ts";
 
 /** NATS JetStream: one stream on file storage per source, documents in a key-value bucket. */
 export const nats: QueueAdapter = {
   kind: "nats",
   schemes: ["nats", "tls"],
-  async open({ url, logger, maxStreamBytes }) {
-    const connection = await QueueConnection.open(parseLocation(url), logger);
-    try {
-      const documents = new NatsDocuments(connection);
-      await documents.open();
-      return new NatsQueue(connection, documents, maxStreamBytes);
-    } catch (error) {
-      await connection.close();
-      throw error;
-    }
-  },
+  open: async (options) => (await import("./queue.ts")).NatsQueue.open(options),
 };
-
-class NatsQueue implements Queue {
-  readonly limits: QueueLimits;
-  readonly documents: NatsDocuments;
-  readonly #connection: QueueConnection;
-  readonly #maxStreamBytes: number;
-
-  constructor(connection: QueueConnection, documents: NatsDocuments, maxStreamBytes: number) {
-    this.limits = { maxMessageBytes: maxMessageBytes(connection) };
-    this.documents = documents;
-    this.#connection = connection;
-    this.#maxStreamBytes = maxStreamBytes;
-  }
-
-  openStream(source: string): Promise<QueueStream> {
-    return NatsStream.open(this.#connection, source, this.#maxStreamBytes);
-  }
-
-  close(): Promise<void> {
-    return this.#connection.close();
-  }
-}

@@ -1,0 +1,43 @@
+import type { Queue, QueueLimits, QueueOptions, QueueStream } from "../../core/queue.ts";
+import { QueueConnection } from "./connection.ts";
+import { NatsDocuments } from "./documents.ts";
+import { parseLocation } from "./location.ts";
+import { maxMessageBytes, NatsStream } from "./stream.ts";
+
+export class NatsQueue implements Queue {
+  readonly limits: QueueLimits;
+  readonly documents: NatsDocuments;
+  readonly #connection: QueueConnection;
+  readonly #maxStreamBytes: number;
+
+  static async open({ url, logger, maxStreamBytes }: QueueOptions): Promise<NatsQueue> {
+    const connection = await QueueConnection.open(parseLocation(url), logger);
+    try {
+      const documents = new NatsDocuments(connection);
+      await documents.open();
+      return new NatsQueue(connection, documents, maxStreamBytes);
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    connection: QueueConnection,
+    documents: NatsDocuments,
+    maxStreamBytes: number,
+  ) {
+    this.limits = { maxMessageBytes: maxMessageBytes(connection) };
+    this.documents = documents;
+    this.#connection = connection;
+    this.#maxStreamBytes = maxStreamBytes;
+  }
+
+  openStream(source: string): Promise<QueueStream> {
+    return NatsStream.open(this.#connection, source, this.#maxStreamBytes);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}
