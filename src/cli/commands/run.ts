@@ -5,7 +5,7 @@ import type { Pipeline } from "../../pipeline/pipeline.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
 import { Interrupts } from "../interrupts.ts";
-import { boundYoungGeneration } from "../memory.ts";
+import { boundYoungGeneration, collectLessOften } from "../memory.ts";
 import { openRunView } from "../open-run-view.ts";
 import type { RunView } from "../run-view.ts";
 import { watchStatus } from "../watch-status.ts";
@@ -47,6 +47,7 @@ export const run: CommandModule = {
     const definition = await loadDefinition(invocation);
     mustKnow(options.database ?? [], definition);
     boundYoungGeneration();
+    collectLessOften();
     const { Pipeline } = await import("../../pipeline/pipeline.ts");
     const interrupts = new Interrupts();
     const pipeline = await Pipeline.open(definition, {
