@@ -1,5 +1,7 @@
 // Rows of a copy pass from PostgreSQL to PostgreSQL as lines, untouched; where a row objects, or a value
 // must be changed on the way, they are taken one by one, and nobody can tell the difference.
+import { existsSync, readdirSync, statSync, truncateSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { TableRule } from "../../src/core/definition.ts";
 import { available } from "../servers/index.ts";
@@ -54,6 +56,30 @@ describe.skipIf(!available("postgres"))("rows as lines", () => {
     expect(row?.rows).toBe("0");
   });
 
+  test("are read again when the queue has lost their bodies on the way", async () => {
+    await using bed = await filled();
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await source.run(
+      `INSERT INTO notes SELECT n, NULL, repeat('x', 100) FROM generate_series(${ROWS + 1}, 120000) n`,
+    );
+    await target.run("CREATE TABLE notes (id int PRIMARY KEY, at timestamptz, body text)");
+    // Nothing is written until most of the copy lies in the queue.
+    await target.run("BEGIN");
+    await target.run("LOCK TABLE notes IN SHARE MODE");
+    const tables = [{ table: "public.notes", except: ["raw"] }];
+    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+    const folder = join(bed.folder, "queue.db-bodies");
+    const files = () => (existsSync(folder) ? readdirSync(folder) : []);
+    const size = () => files().reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+    await expect.poll(size, { timeout: PATIENCE_MS }).toBeGreaterThan(8_000_000);
+    for (const name of files()) truncateSync(join(folder, name));
+    await target.run("COMMIT");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(pipeline);
+    await expectSame(bed, "SELECT id, at, body FROM notes", 120_000);
+    expect(bed.logger.text()).toContain("TM-MESSAGE-CORRUPT");
+  });
+
   test("pass through a filter of the config and a transform", async () => {
     await using bed = await filled();
     await follow(bed, {
@@ -92,9 +118,9 @@ async function follow(bed: TestBed, rule: string | TableRule): Promise<void> {
   await bed.stop(pipeline);
 }
 
-async function expectSame(bed: TestBed, query: string): Promise<void> {
+async function expectSame(bed: TestBed, query: string, count = ROWS): Promise<void> {
   const read = async (sql: SqlClient) => sql.rows(`${query} ORDER BY id`);
   const rows = await read(await bed.sql("target"));
-  expect(rows).toHaveLength(ROWS);
+  expect(rows).toHaveLength(count);
   expect(rows).toEqual(await read(await bed.sql("source")));
 }

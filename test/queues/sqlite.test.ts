@@ -5,7 +5,10 @@ import {
   mkdirSync,
   readdirSync,
   readlinkSync,
+  rmSync,
   statSync,
+  truncateSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -119,6 +122,100 @@ describe("the file", () => {
   });
 });
 
+describe("the bodies of a copy", () => {
+  const LARGE = 300_000;
+  const folder = () => `${bed.path}-bodies`;
+  const files = () => (existsSync(folder()) ? readdirSync(folder()) : []);
+
+  it("stand beside the file while they are needed, and come back as they were", async () => {
+    const stream = await queue.openStream("shop");
+    const sent = [
+      message(1, LARGE),
+      chunk(1, 1, LARGE),
+      chunk(1, 2, 100),
+      chunk(1, 3, LARGE),
+      message(2),
+    ];
+    await stream.append(await stream.tail(), sent);
+    expect(files()).toHaveLength(2);
+    expect(statSync(folder()).mode & 0o777).toBe(0o700);
+    for (const name of files()) expect(statSync(join(folder(), name)).mode & 0o777).toBe(0o600);
+    expect(await stream.stats()).toMatchObject({ messages: 5, bytes: stored(sent) });
+    // Another process has nothing but the files.
+    const other = await bed.open();
+    const read = await take(other, sent.length);
+    await other.close();
+    expect(read.map(({ mark, body }) => ({ mark, body: Buffer.from(body) }))).toEqual(sent);
+    await stream.trim(1, 2);
+    expect(files()).toHaveLength(1);
+    await stream.reset();
+    expect(files()).toEqual([]);
+    expect(await stream.stats()).toEqual({ messages: 0, bytes: 0 });
+  });
+
+  it("of one chunk share a file, which goes with the last of them", async () => {
+    const stream = await queue.openStream("shop");
+    const other = await queue.openStream("other");
+    // More than is deleted at a time.
+    const pieces = [0, 1, 2, 3].map((piece) => chunk(1, 1, 900_000, piece));
+    let tail = await stream.tail();
+    for (const piece of pieces) {
+      tail = await stream.append(tail, [piece]);
+      await other.append(await other.tail(), [{ ...chunk(2, 9, LARGE), mark: piece.mark }]);
+    }
+    await stream.append(tail, [chunk(1, 2, LARGE)]);
+    expect(files()).toHaveLength(3);
+    const read = await take(queue, 5);
+    expect(read.map(({ mark, body }) => crc32(body) === mark.checksum)).not.toContain(false);
+    await stream.trim(1, 1);
+    expect(files()).toHaveLength(2);
+    expect((await take(queue, 1)).map(({ mark }) => mark.chunk)).toEqual([2]);
+    await other.reset();
+    expect(files()).toHaveLength(1);
+  });
+
+  it("are never taken for whole when they are not", async () => {
+    const stream = await queue.openStream("shop");
+    await stream.append(await stream.tail(), [chunk(1, 1, LARGE), chunk(1, 2, LARGE)]);
+    const [first = "", second = ""] = files();
+    truncateSync(join(folder(), first), LARGE / 2);
+    rmSync(join(folder(), second));
+    for (const { mark, body } of await take(queue, 2)) {
+      expect(crc32(body)).not.toBe(mark.checksum);
+    }
+    await stream.trim(1);
+    expect(files()).toEqual([]);
+  });
+
+  it("leave nothing behind that no message names", async () => {
+    const stream = await queue.openStream("shop");
+    await stream.append(await stream.tail(), [chunk(1, 1, LARGE)]);
+    const kept = files();
+    const hourAgo = Date.now() / 1000 - 3600;
+    for (const name of ["of a killed process", ...kept]) {
+      const file = join(folder(), name);
+      if (!kept.includes(name)) writeFileSync(file, "");
+      utimesSync(file, hourAgo, hourAgo);
+    }
+    writeFileSync(join(folder(), "just being written"), "");
+    await (await bed.open()).close();
+    expect(files().sort()).toEqual(["just being written", ...kept].sort());
+  });
+
+  it("are read from a file that an earlier program has made", async () => {
+    const stream = await queue.openStream("shop");
+    await stream.append(await stream.tail(), [message(1)]);
+    await queue.close();
+    const database = new DatabaseSync(bed.path);
+    database.exec("PRAGMA user_version = 1");
+    database.close();
+    queue = await bed.open();
+    const again = await queue.openStream("shop");
+    await again.append(await again.tail(), [chunk(1, 1, LARGE)]);
+    expect((await take(queue, 2)).map(({ body }) => body.length)).toEqual([10, LARGE]);
+  });
+});
+
 describe("the event loop", () => {
   it("is not held up by a lock of another process, nor by a long append", async () => {
     const stream = await queue.openStream("shop");
@@ -171,6 +268,26 @@ function message(batch: number, size = 10): QueueMessage {
   const body = Buffer.alloc(size, batch % 256);
   const whole = { piece: 0, fragment: 0, fragments: 1, last: true };
   return { mark: { timeline: "t1", batch, chunk: 0, ...whole, checksum: crc32(body) }, body };
+}
+
+function chunk(batch: number, number: number, size: number, piece = 0): QueueMessage {
+  const { mark } = message(batch);
+  const body = Buffer.alloc(size, number + piece);
+  return { mark: { ...mark, chunk: number, piece, checksum: crc32(body) }, body };
+}
+
+/** What the bound of a stream counts. */
+function stored(messages: readonly QueueMessage[]): number {
+  return messages.reduce((sum, { body }) => sum + body.length + 256, 0);
+}
+
+async function take(from: Queue, count: number): Promise<QueueMessage[]> {
+  const read: QueueMessage[] = [];
+  const stream = await from.openStream("shop");
+  for await (const next of stream.read(START, AbortSignal.timeout(10_000))) {
+    if (read.push(next) === count) break;
+  }
+  return read;
 }
 
 /** Linux tells which files a process has open. */

@@ -2,6 +2,7 @@ import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { QueueDatabase } from "./database.ts";
 import { isBusy, toQueueError } from "./errors.ts";
+import { bodyReferences } from "./messages.ts";
 import { Poller } from "./poller.ts";
 import { announce, register, unregister, Wakeup } from "./wakeup.ts";
 
@@ -43,6 +44,7 @@ export class QueueConnection {
     try {
       this.#database = new QueueDatabase(path);
       this.#seenVersion = this.#database.dataVersion;
+      this.#database.bodies.removeOrphans(() => bodyReferences(this.#database));
     } catch (error) {
       throw toQueueError(error, path);
     }

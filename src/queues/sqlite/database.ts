@@ -3,11 +3,13 @@ import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { TidemarkError } from "../../core/errors.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
+import { Bodies } from "./bodies.ts";
 import { WalSync } from "./wal-sync.ts";
 
 /** Set in the header of each file, so that no other SQLite database is ever taken for a queue. */
 const APPLICATION_ID = 0x54_6d_51_31; // "TmQ1"
-const SCHEMA_VERSION = 1;
+/** 2: a body may stand in a file of its own, which the row names. */
+const SCHEMA_VERSION = 2;
 /** Large pages: a message of 256 KB is a chain of 32 of them instead of 64. */
 const PAGE_BYTES = 8192;
 const OPEN_TIMEOUT_MS = 5_000;
@@ -46,6 +48,7 @@ PRAGMA user_version = ${SCHEMA_VERSION};
 
 /** One connection to one queue file, with its statements prepared once. Not shared: all calls are synchronous. */
 export class QueueDatabase {
+  readonly bodies: Bodies;
   readonly #db: DatabaseSync;
   readonly #path: string;
   readonly #identity: string;
@@ -56,6 +59,7 @@ export class QueueDatabase {
   constructor(path: string) {
     createPrivately(path);
     this.#path = path;
+    this.bodies = new Bodies(path);
     this.#identity = identityOf(path) ?? "";
     const { DatabaseSync } = loadSqlite();
     this.#db = new DatabaseSync(path);
@@ -128,6 +132,7 @@ export class QueueDatabase {
 
   async close(): Promise<void> {
     this.#statements.clear();
+    this.bodies.close();
     this.#db.close();
     await this.#wal.close();
   }
@@ -148,7 +153,10 @@ export class QueueDatabase {
     this.execute(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL`);
     this.execute("PRAGMA journal_mode = WAL");
     this.execute(SETTINGS);
-    if (this.#versions().application === 0) this.#createSchema();
+    const { application, schema } = this.#versions();
+    if (application === 0) this.#createSchema();
+    // What an earlier program has stored stays as it is.
+    else if (schema < SCHEMA_VERSION) this.execute(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     this.execute("PRAGMA busy_timeout = 0");
   }
 
@@ -166,7 +174,7 @@ export class QueueDatabase {
 
   #refuseOthers(): void {
     const { application, schema } = this.#versions();
-    if (application === APPLICATION_ID && schema === SCHEMA_VERSION) return;
+    if (application === APPLICATION_ID && schema <= SCHEMA_VERSION) return;
     const { n } = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get() as {
       n: number;
     };

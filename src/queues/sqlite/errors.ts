@@ -23,7 +23,7 @@ export function toQueueError(error: unknown, path: string): TidemarkError {
   if (error instanceof TidemarkError) return error;
   const cause = error;
   const details = { path };
-  switch (resultCode(error)) {
+  switch (isNoSpace(error) ? FULL : resultCode(error)) {
     case FULL:
       return new TidemarkError("TM-DISK-FULL", `No space left for the queue file ${path}.`, {
         fix: "Free space on that disk, or lower `queue.maxStreamBytes`.",
@@ -76,6 +76,10 @@ function cannotOpen(path: string, cause: unknown): TidemarkError {
 function resultCode(error: unknown): number | null {
   const code = (error as { errcode?: unknown } | null)?.errcode;
   return typeof code === "number" ? code & 0xff : null;
+}
+
+function isNoSpace(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "ENOSPC";
 }
 
 function isFileSystemError(error: unknown): boolean {

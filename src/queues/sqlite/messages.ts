@@ -1,5 +1,6 @@
 import { comparePositions, type Position } from "../../core/position.ts";
 import type { Mark, QueueMessage } from "../../core/queue.ts";
+import { BODY_SIZE, Bodies, fileOf } from "./bodies.ts";
 import type { QueueDatabase } from "./database.ts";
 
 /**
@@ -57,7 +58,8 @@ export function insertMessages(
     const { batch, chunk } = message.mark;
     mark = encodeMark(message.mark);
     bytes += messageBytes(message);
-    database.run(sql, ++tail, batch, chunk, mark, message.body);
+    const stored = Bodies.takes(message) ? database.bodies.write(stream.id, message) : message.body;
+    database.run(sql, ++tail, batch, chunk, mark, stored);
   }
   database.run(
     "UPDATE stream SET tail = ?, mark = ?, bytes = ? WHERE id = ?",
@@ -80,9 +82,8 @@ export function messagesAfter(
   bytes: number,
 ): StoredMessage[] {
   const from = Math.max(sequence, stream.floor);
-  // The size of a body stands in the row's head: this reads none.
   const sizes = database.rows(
-    `SELECT sequence, length(body) AS size FROM ${table(stream)} WHERE sequence > ? ORDER BY sequence LIMIT 256`,
+    `SELECT sequence, ${BODY_SIZE} AS size FROM ${table(stream)} WHERE sequence > ? ORDER BY sequence LIMIT 256`,
     from,
   );
   let left = bytes;
@@ -102,7 +103,8 @@ export function messagesAfter(
     .map((row) => ({
       sequence: Number(row.sequence),
       mark: decodeMark(String(row.mark)),
-      body: row.body as Uint8Array,
+      body:
+        typeof row.body === "string" ? database.bodies.read(row.body) : (row.body as Uint8Array),
     }));
 }
 
@@ -150,23 +152,46 @@ export function hasRowsBelowFloor(database: QueueDatabase, stream: StreamRow): b
   return database.row(sql, stream.floor) !== undefined;
 }
 
+/** SQL: what stands in a row instead of the body, if anything does. */
+const REFERENCE = "iif(typeof(body) = 'text', body, NULL)";
+
 /** Deletes rows at or below the floor, about `bytes` of them. Gives whether more are left. */
 export function deleteSlice(database: QueueDatabase, stream: StreamRow, bytes: number): boolean {
   const rows = database.rows(
-    `SELECT sequence, length(body) AS size FROM ${table(stream)} WHERE sequence <= ? ORDER BY sequence LIMIT 1000`,
+    `SELECT sequence, ${BODY_SIZE} AS size, ${REFERENCE} AS reference
+     FROM ${table(stream)} WHERE sequence <= ? ORDER BY sequence LIMIT 1000`,
     stream.floor,
   );
   let freed = 0;
   let last: number | null = null;
+  const files = new Set<string>();
   for (const row of rows) {
     if (freed >= bytes) break;
     freed += Number(row.size) + ROW_OVERHEAD_BYTES;
     last = Number(row.sequence);
+    if (row.reference !== null) files.add(fileOf(String(row.reference)));
   }
   if (last === null) return false;
+  // The rows of a chunk follow one another: only what comes next may be of the same one.
+  const next = database.row(
+    `SELECT ${REFERENCE} AS reference FROM ${table(stream)} WHERE sequence > ? ORDER BY sequence LIMIT 1`,
+    last,
+  );
+  files.delete(fileOf(String(next?.reference)));
+  // Below the floor nobody reads them, whatever becomes of this transaction.
+  for (const file of files) database.bodies.remove(file);
   database.run(`DELETE FROM ${table(stream)} WHERE sequence <= ?`, last);
   database.run("UPDATE stream SET bytes = max(0, bytes - ?) WHERE id = ?", freed, stream.id);
   return true;
+}
+
+/** What stands in the rows of every stream instead of a body. */
+export function bodyReferences(database: QueueDatabase): ReadonlySet<string> {
+  const streams = database.rows("SELECT id FROM stream") as unknown as StreamRow[];
+  const rows = streams.flatMap((stream) =>
+    database.rows(`SELECT body AS reference FROM ${table(stream)} WHERE typeof(body) = 'text'`),
+  );
+  return new Set(rows.map(({ reference }) => String(reference)));
 }
 
 export function encodeMark(mark: Mark): string {
