@@ -163,6 +163,11 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
        CREATE TABLE t (id INT PRIMARY KEY, x INT, FOREIGN KEY (x) REFERENCES a (x) ON UPDATE CASCADE)`,
     ],
     [
+      "ON UPDATE CASCADE of a column that may become NULL",
+      `ALTER TABLE a ADD x INT UNIQUE;
+       CREATE TABLE t (id INT PRIMARY KEY, x INT, FOREIGN KEY (x) REFERENCES a (x) ON UPDATE CASCADE)`,
+    ],
+    [
       "two keys set to NULL at once",
       `CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL,
          FOREIGN KEY (b) REFERENCES a (id) ON DELETE SET NULL)`,

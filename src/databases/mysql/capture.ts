@@ -159,7 +159,10 @@ async function prepareCaptures(
   return { captures, cascades };
 }
 
-/** What a change of columns carries on to must be told from what stood there: so they must be unique. */
+/**
+ * What a change of columns carries on to must be told from what stood there: so they must be unique, and
+ * never become NULL, which takes the reference from the rows below as well.
+ */
 function checkReferred(
   layouts: readonly StoredLayout[],
   references: readonly Reference[],
@@ -172,8 +175,14 @@ function checkReferred(
       for (const reference of step.path) {
         const columns = reference.pairs.map(([, column]) => column);
         const facts = parents.get(reference.parent);
-        if (facts?.uniques.some((index) => isKey(index, columns)) !== false) continue;
-        throw unsupported(reached(step), reference, "the columns it refers to are not unique");
+        if (facts === undefined) continue;
+        if (!facts.uniques.some((index) => isKey(index, columns))) {
+          throw unsupported(reached(step), reference, "the columns it refers to are not unique");
+        }
+        const open = facts.columns.find(({ name, nullable }) => nullable && columns.includes(name));
+        if (open === undefined) continue;
+        const why = `ON UPDATE CASCADE leaves no trace of the rows it met when ${open.name} of ${reference.parent} becomes NULL`;
+        throw unsupported(reached(step), reference, why);
       }
     }
   }
