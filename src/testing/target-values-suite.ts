@@ -36,6 +36,35 @@ export function registerValues(bench: () => Bench): void {
     });
   }
 
+  it("finds rows again by keys of every type, or refuses them at plan", async () => {
+    const tables = VALUE_SAMPLES.map(({ type, nativeType }, i) => ({
+      name: bench().name(`keyed_${i}`),
+      columns: [column("id", INTEGER, false), { ...column("v", type, false), nativeType }],
+      key: ["id", "v"],
+    }));
+    const textsOf = new Map(tables.map(({ name }, i) => [name.name, VALUE_SAMPLES[i]?.texts]));
+    const target = await bench().target();
+    const refused = (await target.plan(tables)).mappings
+      .filter(({ fidelity }) => fidelity === "refused")
+      .map(({ table }) => table.name);
+    const kept = tables.filter(({ name }) => !refused.includes(name.name));
+    const plan = await target.plan(kept);
+    await target.prepare(plan);
+    const session = await openSession(bench(), target, plan.tables);
+    const sql = await bench().sql();
+    for (const bound of plan.tables) {
+      const texts = textsOf.get(bound.name.name) ?? [];
+      const rows: Row[] = texts.map((text, i) => [String(i), text]);
+      const count = async () => (await sql.rows(`SELECT id FROM ${bound.name.name}`)).length;
+      for (const fresh of [true, false]) {
+        await apply(session, (t) => t.put(bound, rows, { fresh }));
+        expect([bound.name.name, await count()]).toEqual([bound.name.name, rows.length]);
+      }
+      await apply(session, (t) => t.remove(bound, rows));
+      expect([bound.name.name, await count()]).toEqual([bound.name.name, 0]);
+    }
+  });
+
   it("never cuts, rounds or guesses", async () => {
     const { integer } = bench().dialect;
     const sql = await bench().sql();

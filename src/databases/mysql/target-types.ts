@@ -125,17 +125,24 @@ function chooseDecimal(
   flavour: Flavour,
   room: Room,
 ): ChosenType {
-  const { precision, scale = 0 } = type;
-  if (precision === undefined) {
-    return { ...asText(room), note: "as text: a number without bounds fits no DECIMAL" };
+  if (type.precision === undefined) {
+    return asText(room, "as text: a number without bounds fits no DECIMAL");
   }
-  // A negative scale rounds to tens; its digits still stand before the point.
-  const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
-  const places = Math.max(0, scale);
-  if (digits > 65 || places > flavour.maxDecimalScale) {
-    return { ...asText(room), note: "as text: more digits than a DECIMAL may have" };
+  const { digits, places } = digitsOf(type.precision, type.scale);
+  if (digits > MAX_DIGITS || places > flavour.maxDecimalScale) {
+    return asText(room, "as text: more digits than a DECIMAL may have");
   }
   return exact(`DECIMAL(${digits},${places})`);
+}
+
+const MAX_DIGITS = 65;
+/** MySQL's; MariaDB takes some more. */
+const SURE_PLACES = 30;
+
+function digitsOf(precision: number, scale = 0): { digits: number; places: number } {
+  // A negative scale rounds to tens; its digits still stand before the point.
+  const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
+  return { digits, places: Math.max(0, scale) };
 }
 
 function chooseFloat(bits: 32 | 64, flavour: Flavour, room: Room): ChosenType {
@@ -175,9 +182,13 @@ function chooseJson(flavour: Flavour, room: Room): ChosenType {
   return flavour.jsonKeepsText ? exact("LONGTEXT") : ruled("JSON", JSON_RULE);
 }
 
-function asText(room: Room): ChosenType {
-  const ddl = room.key === null ? "LONGTEXT" : `VARCHAR(${Math.floor(room.key / 4)})`;
-  return ruled(ddl, "as text");
+function asText(room: Room, why = "as text"): ChosenType {
+  if (room.key === null) return ruled("LONGTEXT", why);
+  const longest = Math.floor(room.key / 4);
+  return ruled(
+    `VARCHAR(${longest})`,
+    `in the key: ${why}; more than ${longest} characters are refused`,
+  );
 }
 
 function chooseNative(type: Extract<ColumnType, { kind: "native" }>, room: Room): ChosenType {
@@ -239,8 +250,11 @@ function isVariable(type: ColumnType): boolean {
     case "timetz":
     case "native":
       return true;
-    case "decimal":
-      return type.precision === undefined;
+    case "decimal": {
+      if (type.precision === undefined) return true;
+      const { digits, places } = digitsOf(type.precision, type.scale);
+      return digits > MAX_DIGITS || places > SURE_PLACES;
+    }
     case "bit":
       return type.length === undefined || type.varying === true || type.length > 64;
     default:

@@ -163,7 +163,10 @@ function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTab
     const refused = refusedName(table, column);
     if (refused !== null) return mapping(table, column, "", refused);
     const { nativeType, ...rest } = createdType(column, (name) => known.has(name));
-    return mapping(table, column, nativeType, isMixedKey(table, column) ? MIXED_KEY : rest);
+    // No index takes json, and its text is what is compared at the source.
+    const targetType =
+      nativeType === "json" && table.key.includes(column.name) ? "text" : nativeType;
+    return mapping(table, column, targetType, isMixedKey(table, column) ? MIXED_KEY : rest);
   });
   const [first] = mappings;
   if (first !== undefined && table.columns.length > MAX_COLUMNS) {
