@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { CaptureTable } from "../../src/core/source.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
+import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { type Bed, cutOnce, openBed, openLog, SERVERS } from "./bed.ts";
 
@@ -58,6 +59,42 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       code: "TM-CONFIG-INVALID",
     });
     expect(await checks(bed, [c])).toContain("table-unfit");
+  });
+
+  it.skipIf(!available(kind))("logs no time that a row never got", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(9), b INT DEFAULT 0,
+         seen DATETIME DEFAULT '2020-01-01' ON UPDATE CURRENT_TIMESTAMP);
+       INSERT INTO t (id, a) VALUES (1, 'x'), (2, 'y'), (3, 'z'), (4, 'w');
+       CREATE TABLE keyless (a INT, seen DATETIME ON UPDATE CURRENT_TIMESTAMP)`,
+    );
+    const [t, keyless] = await bed.capture("t", "keyless");
+    if (t === undefined || keyless === undefined) throw new Error("two tables");
+    await expect(plan(bed, [keyless])).rejects.toMatchObject({
+      code: "TM-TABLE-NO-KEY",
+      message: expect.stringMatching(/ON UPDATE CURRENT_TIMESTAMP \(seen\)/),
+    });
+    // Without b, as a list of columns may have it.
+    await using open = await openLog(bed, [{ ...t, columns: ["id", "a", "seen"] }]);
+    await bed.admin.query(
+      `UPDATE t SET a = a;
+       UPDATE t SET a = 'x' WHERE id = 1;
+       INSERT INTO t (id, a) VALUES (2, 'y') ON DUPLICATE KEY UPDATE a = VALUES(a);
+       SET timestamp = UNIX_TIMESTAMP('2021-02-03 04:05:06');
+       UPDATE t SET a = 'X' WHERE id = 1;
+       UPDATE t SET b = 1 WHERE id = 2;
+       UPDATE t SET seen = '2022-01-01 00:00:00' WHERE id = 3;
+       UPDATE t SET b = 0 WHERE id = 4`,
+    );
+    const { changes } = await take(open.log.batches);
+    const last = new Map(changes.map(({ row }) => [row?.[0], row]));
+    expect([...last.values()].filter((row) => row?.[0] !== "4").sort()).toEqual([
+      ["1", "X", "2021-02-03 04:05:06"],
+      ["2", "y", "2021-02-03 04:05:06"],
+      ["3", "z", "2022-01-01 00:00:00"],
+    ]);
+    expect(last.get("4")?.[2] ?? "2020-01-01 00:00:00").toBe("2020-01-01 00:00:00");
   });
 
   it.skipIf(!available(kind))(

@@ -131,7 +131,7 @@ async function prepareCaptures(
   for (const table of tables) {
     const fact = checkCapturable(table, facts);
     const layout = { ...wantedLayout(table, fact, references), id: nextId++ };
-    refuseGuarded(layout);
+    refuseDoubtful(layout);
     await checkFilters(session, layout);
     wanted.push(layout);
   }
@@ -260,18 +260,29 @@ function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFa
   return fact;
 }
 
-/**
- * UPDATE IGNORE fires the trigger for a row that a unique or foreign key has kept as it was, and only a
- * key finds that row again to look.
- */
-function refuseGuarded({ table, key, guarded }: StoredLayout): void {
-  if (key.length > 0 || guarded.length === 0) return;
+const ADD_KEY = (table: string) =>
+  `ALTER TABLE ${quoteName(table)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY`;
+
+/** The trigger fires for rows that stay as they were, too (see isCarriedOut), and only a key finds such a row again to look. */
+function refuseDoubtful({ table, key, guarded, stamped }: StoredLayout): void {
+  if (key.length > 0) return;
   const name = formatTable(table);
+  if (stamped.length > 0) {
+    throw new TidemarkError(
+      "TM-TABLE-NO-KEY",
+      `Table ${name} has no primary key and no unique key of not-null columns, but a column with ON UPDATE CURRENT_TIMESTAMP (${stamped.join(", ")}): an update that leaves a row as it is could not be told from one that changes it.`,
+      {
+        fix: `${ADD_KEY(table.name)}; or leave the column out with except`,
+        details: { table: name, columns: stamped },
+      },
+    );
+  }
+  if (guarded.length === 0) return;
   throw new TidemarkError(
     "TM-TABLE-NO-KEY",
     `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key over ${guarded.join(", ")}: what UPDATE IGNORE passes over could not be told from what it changes.`,
     {
-      fix: `ALTER TABLE ${quoteName(table.name)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY; or make the columns of a unique key NOT NULL`,
+      fix: `${ADD_KEY(table.name)}; or make the columns of a unique key NOT NULL`,
       details: { table: name, columns: guarded },
     },
   );

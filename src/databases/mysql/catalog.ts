@@ -214,6 +214,7 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     // MySQL also writes DEFAULT_GENERATED, for a default that is an expression.
     generated: /\b(virtual|stored|persistent) generated\b/.test(attributes),
     identity: attributes.includes("auto_increment"),
+    stamped: attributes.includes("on update"),
     json: json.has(`${table}\0${name}`),
   };
 }

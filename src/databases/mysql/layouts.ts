@@ -30,6 +30,8 @@ export interface StoredLayout extends Layout {
   readonly tableId: string | null;
   /** Columns of unique and foreign keys: an update of others cannot be refused by one. */
   readonly guarded: readonly string[];
+  /** Those captured that the server sets by itself when a row is updated. */
+  readonly stamped: readonly string[];
   /** Tables from which actions of foreign keys reach this one: they have triggers for it. */
   readonly origins: readonly CascadeOrigin[];
 }
@@ -43,6 +45,7 @@ interface Definition {
   readonly filterColumns: readonly string[];
   readonly known: readonly string[] | null;
   readonly guarded: readonly string[];
+  readonly stamped: readonly string[];
   readonly origins: readonly CascadeOrigin[];
 }
 
@@ -72,6 +75,7 @@ export function wantedLayout(
     filterColumns: namedIn(table.filters, facts),
     known: table.takesNewColumns ? namesOf(facts) : null,
     guarded: guardedColumns(facts, references),
+    stamped: native.filter(({ stamped }) => stamped).map((column) => column.name),
     origins: originsOf(facts.name, references),
     triggers: null,
     tableId: null,
@@ -131,8 +135,8 @@ export function signatureOf(
   const needed = new Set([...layout.columns.map((column) => column.name), ...layout.filterColumns]);
   const columns = facts.columns
     .filter((column) => needed.has(column.name))
-    .map(({ name, columnType, charset, collation, nullable, generated, json }) =>
-      JSON.stringify([name, columnType, charset, collation, nullable, generated, json]),
+    .map(({ name, columnType, charset, collation, nullable, generated, json, stamped }) =>
+      JSON.stringify([name, columnType, charset, collation, nullable, generated, json, stamped]),
     );
   return sha256("signature", ...columns, ...names);
 }
@@ -175,9 +179,9 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 function definitionText(layout: StoredLayout): string {
-  const { table, columns, key, filters, filterColumns, known, guarded, origins } = layout;
+  const { table, columns, key, filters, filterColumns, known, guarded, stamped, origins } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
-  const definition: Definition = { ...shape, guarded, origins };
+  const definition: Definition = { ...shape, guarded, stamped, origins };
   return JSON.stringify(definition);
 }
 

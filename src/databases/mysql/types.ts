@@ -21,6 +21,8 @@ export interface NativeColumn {
   readonly hasDefault: boolean;
   readonly generated: boolean;
   readonly identity: boolean;
+  /** Set by the server when the row is updated: ON UPDATE CURRENT_TIMESTAMP. */
+  readonly stamped: boolean;
   /** A LONGTEXT that a json_valid check makes what MariaDB calls JSON. */
   readonly json: boolean;
 }
