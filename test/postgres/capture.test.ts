@@ -114,6 +114,39 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       expect(await lines(log)).toEqual([0, 1, 2, 3].map((id) => `insert ${id},null,null`));
     });
 
+    it.each(["statement", "row-current"])(
+      "knows a key of an extension's type by its text (%s)",
+      async (shape) => {
+        const { database, owner, log } = await start();
+        const found = await owner.query("SELECT FROM pg_available_extensions WHERE name = 'ltree'");
+        if (found.rowCount === 0) return;
+        await owner.query(
+          "CREATE EXTENSION ltree; CREATE TABLE places (at ltree PRIMARY KEY, n int)",
+        );
+        if (shape === "row-current") {
+          await owner.query(
+            `CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION keep()`,
+          );
+        }
+        await log.capture(await captureTables(database.url, ["places"]));
+        await owner.query(
+          `INSERT INTO places VALUES ('a.b', 1), ('a.c', 2); UPDATE places SET n = 3;
+           UPDATE places SET at = 'x.y' WHERE at = 'a.b'; DELETE FROM places WHERE at = 'a.c'`,
+        );
+        expect(await lines(log)).toEqual([
+          "insert a.b,1",
+          "insert a.c,2",
+          "update a.b,3",
+          "update a.c,3",
+          // The key that goes, then the row that comes.
+          "update a.b",
+          "update x.y,3",
+          "delete a.c",
+        ]);
+      },
+    );
+
     it("sends a session that has written before to the next log table", async () => {
       const { database, owner, log } = await start();
       await log.close();

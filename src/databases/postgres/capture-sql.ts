@@ -378,19 +378,27 @@ function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): string {
     .map((name) => {
       const column = quoteIdentifier(name);
       const found = columnNamed(spec, name);
+      if (found?.type.kind === "native" && found.bareType.includes(".")) {
+        // Perhaps an extension's, whose operator is not known here. No index helps; such keys are rare.
+        return `${alias}.${column}::text COLLATE "C" = ${row}.${column}::text COLLATE "C"`;
+      }
       const equals = found ? equalsOperator(found.type, found.bareType) : "=";
       return `${alias}.${column} ${equals} ${row}.${column}`;
     })
     .join(" AND ");
 }
 
-/** Texts are compared byte by byte: to a target, keys that a collation holds equal may be two. */
+/**
+ * Texts are compared byte by byte: to a target, keys that a collation holds equal may be two. So is the text of
+ * types that may be an extension's, whose operators the closed search_path does not find.
+ */
 function keyChanged(spec: CaptureSpec): string {
   if (spec.key.length === 0) return "true";
   return spec.key
     .map((name) => {
       const column = quoteIdentifier(name);
-      const exact = columnNamed(spec, name)?.type.kind === "text" ? `::text COLLATE "C"` : "";
+      const kind = columnNamed(spec, name)?.type.kind;
+      const exact = kind === "text" || kind === "native" ? `::text COLLATE "C"` : "";
       return `OLD.${column}${exact} IS DISTINCT FROM NEW.${column}${exact}`;
     })
     .join(" OR ");
