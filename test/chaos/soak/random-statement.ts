@@ -149,7 +149,12 @@ function upsert(random: Random, dialect: Dialect, table: SoakTable, id: number):
     const sets = others.map((name) => `${name} = VALUES(${name})`);
     return `${sql} ON DUPLICATE KEY UPDATE ${sets.join(", ")}`;
   }
-  if (dialect === "sqlite" && how === "replace") return sql.replace("INSERT", "INSERT OR REPLACE");
+  // SQLite lets a row that replaces one refer to nothing, where others of the same table referred to that one:
+  // then the source itself breaks its foreign key.
+  const breaksItself = table.reference?.table === table.name;
+  if (dialect === "sqlite" && how === "replace" && !breaksItself) {
+    return sql.replace("INSERT", "INSERT OR REPLACE");
+  }
   if (how === "nothing") return `${sql} ON CONFLICT DO NOTHING`;
   const sets = others.map((name) => `${name} = excluded.${name}`);
   return `${sql} ON CONFLICT (${table.key.join(", ")}) DO UPDATE SET ${sets.join(", ")}`;
