@@ -60,6 +60,16 @@ async function rows(bed: Bed, sql: string): Promise<unknown> {
 }
 
 describe.each(SERVERS)("applying to %s", (kind) => {
+  it.skipIf(!available(kind))("refuses a FLOAT in the key before it makes the table", async () => {
+    await using bed = await openBed(kind);
+    const own = table("t", { id: INT, v: { kind: "float", bits: 32 } }, ["id", "v"]);
+    const columns = own.columns.map((each) => ({ ...each, sourceKind: "mysql" as const }));
+    const target = await mysql.openTarget(bed.options);
+    const { mappings } = await target.plan([{ ...own, columns }]);
+    await target.close();
+    expect(mappings.map(({ fidelity }) => fidelity)).toEqual(["exact", "refused"]);
+  });
+
   it.skipIf(!available(kind))("commits rows and progress together, for one applier", async () => {
     await using bed = await openBed(kind);
     await using opened = await openTarget(bed, table("t", { id: INT, body: TEXT }, ["id"]));

@@ -102,6 +102,8 @@ const INTEGERS: Readonly<Record<number, string>> = {
 function keepNative(column: TargetColumn, flavour: Flavour, room: Room): ChosenType | null {
   const bare = bareType(column.nativeType);
   const { type } = column;
+  // It is refused in a key.
+  if (room.key !== null && type.kind === "float" && type.bits === 32) return null;
   if (type.kind === "text" || type.kind === "bytes") {
     // In a key by a prefix of its text, or too long for a row in which a character takes four bytes.
     if (room.key !== null && /text|blob/.test(bare)) return null;
