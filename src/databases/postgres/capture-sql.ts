@@ -1,36 +1,17 @@
-import type { ColumnType } from "../../core/column-type.ts";
-import type { TableName } from "../../core/table.ts";
+import {
+  type CaptureSpec,
+  filterText,
+  keyChanged,
+  keyText,
+  rowAlias,
+  rowText,
+  sameKey,
+} from "./capture-row.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
 import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
 import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
 import { functionSettings, settingsFit, underSettings } from "./settings.ts";
 import type { Shape } from "./shape.ts";
-import { equalsOperator } from "./types.ts";
-
-/** Everything the DDL of one table's capture depends on. */
-export interface CaptureSpec {
-  readonly oid: string;
-  readonly table: TableName;
-  readonly layout: number;
-  readonly shape: Shape;
-  readonly partitioned: boolean;
-  readonly only: boolean;
-  /** All live columns, in table order. */
-  readonly liveColumns: readonly string[];
-  /** Those to log, in table order. */
-  readonly columns: readonly CapturedColumn[];
-  /** Empty: the table has none, so that each change logs the whole row before. */
-  readonly key: readonly string[];
-  readonly filters: readonly string[];
-  /** Columns, captured or not, that the filters may speak of. */
-  readonly filterColumns: readonly { readonly name: string; readonly nativeType: string }[];
-}
-
-export interface CapturedColumn {
-  readonly name: string;
-  readonly type: ColumnType;
-  readonly bareType: string;
-}
 
 /**
  * Advisory locks of ours; the first number is "tide". The wake lock: writers share it for their
@@ -40,8 +21,6 @@ export const WAKE_LOCK = "1953064037, 1";
 export const RELAY_LOCK = "1953064037, 2";
 export const WAKE_CHANNEL = "tidemark";
 
-const TEXT = "pg_catalog.text";
-
 /** A function of ours: a trigger's, where nothing else is said. */
 interface CaptureFunction {
   readonly name: string;
@@ -49,56 +28,9 @@ interface CaptureFunction {
   readonly signature?: string;
 }
 
-/**
- * The text of the row as it is logged; the first field that does not fit a layout is schema drift.
- * A row of the table, read or given to a row trigger, has the table's own type, for which the table's
- * owner can make a cast to text: a function that would run with our rights. So it is printed by the
- * type's output function. A row of a transition table has no type of its own.
- */
-export function rowText(spec: CaptureSpec, alias: string): string {
-  const whole =
-    spec.shape === "statement"
-      ? `${alias}::${TEXT}`
-      : `pg_catalog.textin(pg_catalog.record_out(${alias}))`;
-  return isWholeRow(spec)
-    ? whole
-    : rowOf(
-        spec.columns.map((column) => column.name),
-        alias,
-      );
-}
-
-/**
- * Is the row logged as the table has it? Then no column is named, and dropping one never breaks
- * the application's write. Otherwise columns are named: in a partition they may stand in another order.
- */
-export function isWholeRow(spec: CaptureSpec): boolean {
-  return !spec.partitioned && spec.columns.length === spec.liveColumns.length;
-}
-
-export function keyText(spec: CaptureSpec, alias: string): string {
-  return spec.key.length === 0 ? rowText(spec, alias) : rowOf(spec.key, alias);
-}
-
-function rowOf(names: readonly string[], alias: string): string {
-  return `ROW(${names.map((name) => `${alias}.${quoteIdentifier(name)}`).join(", ")})::${TEXT}`;
-}
-
-/** Its letter; a condition that is null is not met. */
-export function filterText(filter: string): string {
-  return `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`;
-}
-
 /** A letter for each filter, of a row of the table: by a function, which catches what a condition raises. */
 export function filterLetters(oid: string, row: string): string {
   return `${qualified(functionName(oid, "filters"))}(${row})`;
-}
-
-/** An alias that is no column's name: a bare alias must mean the whole row. */
-export function rowAlias(spec: CaptureSpec): string {
-  let alias = "tidemark_row";
-  while (spec.liveColumns.includes(alias)) alias += "_";
-  return alias;
 }
 
 /** The functions, `CREATE OR REPLACE`: needs no lock on the table. */
@@ -371,41 +303,6 @@ ${WAKE}`);
 
 function truncateInsert(spec: CaptureSpec): string {
   return insertPerSlot(`VALUES ('${spec.layout}T', NULL)`);
-}
-
-function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): string {
-  return spec.key
-    .map((name) => {
-      const column = quoteIdentifier(name);
-      const found = columnNamed(spec, name);
-      if (found?.type.kind === "native" && found.bareType.includes(".")) {
-        // Perhaps an extension's, whose operator is not known here. No index helps; such keys are rare.
-        return `${alias}.${column}::text COLLATE "C" = ${row}.${column}::text COLLATE "C"`;
-      }
-      const equals = found ? equalsOperator(found.type, found.bareType) : "=";
-      return `${alias}.${column} ${equals} ${row}.${column}`;
-    })
-    .join(" AND ");
-}
-
-/**
- * Texts are compared byte by byte: to a target, keys that a collation holds equal may be two. So is the text of
- * types that may be an extension's, whose operators the closed search_path does not find.
- */
-function keyChanged(spec: CaptureSpec): string {
-  if (spec.key.length === 0) return "true";
-  return spec.key
-    .map((name) => {
-      const column = quoteIdentifier(name);
-      const kind = columnNamed(spec, name)?.type.kind;
-      const exact = kind === "text" || kind === "native" ? `::text COLLATE "C"` : "";
-      return `OLD.${column}${exact} IS DISTINCT FROM NEW.${column}${exact}`;
-    })
-    .join(" OR ");
-}
-
-function columnNamed(spec: CaptureSpec, name: string): CapturedColumn | undefined {
-  return spec.columns.find((column) => column.name === name);
 }
 
 /** What of a log table the triggers write. */

@@ -2,14 +2,11 @@ import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
+import { type CaptureSpec, filterText, isWholeRow, rowAlias } from "./capture-row.ts";
 import {
-  type CaptureSpec,
   captureTriggers,
-  filterText,
   functionBodies,
   functionStatements,
-  isWholeRow,
-  rowAlias,
   triggerNames,
 } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";

@@ -1,5 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
-import type { CaptureSpec } from "./capture-sql.ts";
+import type { CaptureSpec } from "./capture-row.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable } from "./identifiers.ts";
 

@@ -1,5 +1,5 @@
 import type { ColumnType } from "../../core/column-type.ts";
-import type { CaptureSpec } from "./capture-sql.ts";
+import type { CaptureSpec } from "./capture-row.ts";
 
 type Kind = ColumnType["kind"];
 
