@@ -28,6 +28,7 @@ export interface CapturedColumn {
   readonly name: string;
   readonly type: ColumnType;
   readonly bareType: string;
+  readonly isBaseType: boolean;
 }
 
 const TEXT = "pg_catalog.text";
@@ -84,11 +85,7 @@ export function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): s
     .map((name) => {
       const column = quoteIdentifier(name);
       const found = columnNamed(spec, name);
-      if (found?.type.kind === "native" && found.bareType.includes(".")) {
-        // Perhaps an extension's, whose operator is not known here. No index helps; such keys are rare.
-        return `${alias}.${column}::text COLLATE "C" = ${row}.${column}::text COLLATE "C"`;
-      }
-      const equals = found ? equalsOperator(found.type, found.bareType) : "=";
+      const equals = found ? equalsOperator(found.type, found.bareType, found.isBaseType) : "=";
       return `${alias}.${column} ${equals} ${row}.${column}`;
     })
     .join(" AND ");

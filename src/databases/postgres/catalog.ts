@@ -30,6 +30,8 @@ export interface FoundColumn extends ColumnSchema {
   readonly number: number;
   /** Type without modifier, for casts that must not cut a value short. */
   readonly bareType: string;
+  /** Neither composed nor derived of others: of an extension, its operators are its own. */
+  readonly isBaseType: boolean;
   readonly hasDefault: boolean;
   /** GENERATED ALWAYS AS IDENTITY: may be given when a row comes, and never be changed. */
   readonly always: boolean;
@@ -208,6 +210,8 @@ function toColumn(row: Row): UntypedColumn {
     type,
     nativeType: formatted as string,
     bareType: bare as string,
+    // An array's typtype is that of a base type, too.
+    isBaseType: kind === "b" && !bare?.endsWith("[]"),
     nullable: notNull !== "t",
     generated: generated === "t",
     identity: identity === "t",
