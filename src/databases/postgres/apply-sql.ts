@@ -4,7 +4,7 @@ import { type Row, UNCHANGED } from "../../core/value.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { formatArrayText } from "./row-text.ts";
 import type { TableFacts } from "./target-tables.ts";
-import { equalsOperator, toNative } from "./types.ts";
+import { toNative } from "./types.ts";
 
 /** A bound table with the statements that write it. `name` makes prepared statements unique in a session. */
 export interface WritableTable extends TableFacts {
@@ -88,11 +88,7 @@ function cast(table: WritableTable, i: number): string {
 
 function sameKey(table: WritableTable): string {
   return table.bound.key
-    .map((i) => {
-      const type = table.bound.columns[i]?.type;
-      const equals = type ? equalsOperator(type, table.casts[i] ?? "") : "=";
-      return `t.${column(table, i)} ${equals} ${cast(table, i)}`;
-    })
+    .map((i) => `t.${column(table, i)} ${table.equals[i]} ${cast(table, i)}`)
     .join(" AND ");
 }
 

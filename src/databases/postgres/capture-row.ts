@@ -3,7 +3,6 @@ import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
 import { quoteIdentifier } from "./identifiers.ts";
 import type { Shape } from "./shape.ts";
-import { equalsOperator } from "./types.ts";
 
 /** Everything the DDL of one table's capture depends on. */
 export interface CaptureSpec {
@@ -27,8 +26,7 @@ export interface CaptureSpec {
 export interface CapturedColumn {
   readonly name: string;
   readonly type: ColumnType;
-  readonly bareType: string;
-  readonly isBaseType: boolean;
+  readonly equals: string;
 }
 
 const TEXT = "pg_catalog.text";
@@ -84,9 +82,7 @@ export function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): s
   return spec.key
     .map((name) => {
       const column = quoteIdentifier(name);
-      const found = columnNamed(spec, name);
-      const equals = found ? equalsOperator(found.type, found.bareType, found.isBaseType) : "=";
-      return `${alias}.${column} ${equals} ${row}.${column}`;
+      return `${alias}.${column} ${columnNamed(spec, name)?.equals ?? "="} ${row}.${column}`;
     })
     .join(" AND ");
 }

@@ -1,10 +1,15 @@
+/** Strategy number of equality: https://www.postgresql.org/docs/current/xindex.html */
+const BTREE_EQUAL = 3;
+
 /**
  * The live columns of tables with their types, domains followed to their base. A fragment for
  * `WITH RECURSIVE`; `oids` is an SQL expression that gives an oid array.
  *
  * Columns: table_oid, number, name, not_null, generated, identity, type_name, built_in, class,
  * modifier, formatted, bare (modifier -1, not NULL: `bpchar` and `"bit"`, where `character` and
- * `bit` would mean a length of 1), labels (JSON array), declared (format_type of the column itself).
+ * `bit` would mean a length of 1), labels (JSON array), declared (format_type of the column itself),
+ * has_default, always (identity), equals (the operator of the type's own that keys are compared by, when it is not
+ * built in).
  */
 export function columnsQuery(oids: string): string {
   return `
@@ -30,7 +35,15 @@ SELECT l.attrelid::oid, l.attnum, l.attname, l.attnotnull OR b.strict, l.attgene
        t.typname, t.typnamespace = 'pg_catalog'::regnamespace, t.typtype, b.modifier,
        format_type(t.oid, b.modifier), format_type(t.oid, -1),
        (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
-       format_type(l.atttypid, l.atttypmod), l.atthasdef, l.attidentity = 'a'
+       format_type(l.atttypid, l.atttypmod), l.atthasdef, l.attidentity = 'a',
+       (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+        FROM pg_opclass c
+        JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = ${BTREE_EQUAL}
+                      AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+        JOIN pg_operator o ON o.oid = m.amopopr
+        JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE c.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.opcdefault
+          AND c.opcintype = t.oid AND n.nspname <> 'pg_catalog')
 FROM live l
 JOIN base b ON b.attrelid = l.attrelid AND b.attnum = l.attnum AND b.typtype <> 'd'
 JOIN pg_type t ON t.oid = b.oid

@@ -30,8 +30,11 @@ export interface FoundColumn extends ColumnSchema {
   readonly number: number;
   /** Type without modifier, for casts that must not cut a value short. */
   readonly bareType: string;
-  /** Neither composed nor derived of others: of an extension, its operators are its own. */
-  readonly isBaseType: boolean;
+  /**
+   * The operator that compares values of the type: of an extension's (citext, ltree) its own, which the closed
+   * search_path does not find.
+   */
+  readonly equals: string;
   readonly hasDefault: boolean;
   /** GENERATED ALWAYS AS IDENTITY: may be given when a row comes, and never be changed. */
   readonly always: boolean;
@@ -194,7 +197,7 @@ export async function loadColumns(
 
 function toColumn(row: Row): UntypedColumn {
   const [, number, name, notNull, generated, identity, typeName, builtIn, kind, modifier] = row;
-  const [formatted, bare, labels, , hasDefault, always] = row.slice(10);
+  const [formatted, bare, labels, , hasDefault, always, equals] = row.slice(10);
   const type = columnTypeOf({
     name: typeName as string,
     builtIn: builtIn === "t",
@@ -210,8 +213,7 @@ function toColumn(row: Row): UntypedColumn {
     type,
     nativeType: formatted as string,
     bareType: bare as string,
-    // An array's typtype is that of a base type, too.
-    isBaseType: kind === "b" && !bare?.endsWith("[]"),
+    equals: equals ?? "=",
     nullable: notNull !== "t",
     generated: generated === "t",
     identity: identity === "t",

@@ -91,6 +91,8 @@ export interface TableFacts {
   readonly exact: readonly string[];
   /** Type of the parameter's elements: the cast itself where an array of it can be bound, else text. */
   readonly elements: readonly string[];
+  /** The operator that compares each column's values. */
+  readonly equals: readonly string[];
   /** Longest text of each column in characters, where there is a bound. */
   readonly limits: readonly (number | undefined)[];
 }
@@ -123,14 +125,16 @@ export function factsOf(
 ): TableFacts | { readonly missing: string } {
   const casts: string[] = [];
   const exact: string[] = [];
+  const equals: string[] = [];
   const limits: (number | undefined)[] = [];
   for (const { name } of table.columns) {
     const column = standing.columns.find((each) => each.name === name);
     if (!column) return { missing: `${formatTable(table.name)}.${name}` };
     casts.push(column.bareType);
     exact.push(column.nativeType);
+    equals.push(column.equals);
     limits.push(column.type?.kind === "text" ? column.type.maxLength : undefined);
   }
   const elements = casts.map((cast) => (DIRECT.has(cast) ? cast : "text"));
-  return { casts, exact, elements, limits };
+  return { casts, exact, elements, equals, limits };
 }

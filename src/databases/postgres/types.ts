@@ -153,13 +153,3 @@ export function toNative(value: Value, type: ColumnType): string | null {
   if (typeof value !== "string") return null;
   return type.kind === "bytes" ? `\\x${value}` : value;
 }
-
-/**
- * The operator that compares values of a type. An extension's (citext, ltree) has its own, which the closed
- * search_path does not find: for a text the built-in one would compare other things, without index.
- */
-export function equalsOperator(type: ColumnType, bareType: string, isBaseType = false): string {
-  const mayBeOwn = type.kind === "text" || (type.kind === "native" && isBaseType);
-  const dot = mayBeOwn ? bareType.lastIndexOf(".") : -1;
-  return dot > 0 ? `OPERATOR(${bareType.slice(0, dot)}.=)` : "=";
-}

@@ -1,0 +1,53 @@
+// Keys of a type that PostgreSQL does not bring: its operators stand where no closed search_path finds them.
+import { describe, expect, test } from "vitest";
+import { available } from "../servers/index.ts";
+import { startPlayer } from "../support/player.ts";
+import { TestBed } from "../support/test-bed.ts";
+import { contents, insertRow, type TestTable } from "../support/test-tables.ts";
+
+const PLACES: TestTable = {
+  name: "places",
+  columns: { at: "text", n: "integer" },
+  key: ["at"],
+};
+
+describe.skipIf(!available("postgres"))("a key of an extension's type", () => {
+  test.each([
+    ["with its operators beside it", []],
+    [
+      "with its operator in a schema of its own",
+      ['ALTER OPERATOR = (ltree, ltree) SET SCHEMA "my ops"'],
+    ],
+  ])("%s is captured, copied and applied", async (_, statements) => {
+    await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
+    const source = await bed.sql("source");
+    if (
+      (await source.rows("SELECT FROM pg_available_extensions WHERE name = 'ltree'")).length === 0
+    ) {
+      return;
+    }
+    for (const side of ["source", "target"]) {
+      const sql = await bed.sql(side);
+      await sql.run("CREATE EXTENSION ltree");
+      await sql.run('CREATE SCHEMA "my ops"');
+      await sql.run("CREATE TABLE places (at ltree PRIMARY KEY, n int)");
+      for (const statement of statements) await sql.run(statement);
+    }
+    // With a trigger of the application each change reads its row again, by its key.
+    await source.run(
+      "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    );
+    await source.run(
+      "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION keep()",
+    );
+    for (let n = 0; n < 30; n++) await insertRow(source, PLACES, { at: `top.n${n}`, n });
+    const play = await startPlayer(bed, { tables: [PLACES] });
+    await play("UPDATE places SET n = n + 100 WHERE n < 10");
+    await play(
+      "UPDATE places SET at = 'top.new' WHERE at::text = 'top.n3'",
+      "UPDATE places SET n = 5",
+    );
+    await play("DELETE FROM places WHERE at::text LIKE 'top.n1%'");
+    expect(await contents(await bed.sql("target"), PLACES)).toHaveLength(19);
+  });
+});
