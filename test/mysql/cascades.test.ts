@@ -139,6 +139,20 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
   });
 
+  test("a column referred to that may become NULL later is noticed", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY, x INT NOT NULL UNIQUE);
+       CREATE TABLE b (id INT PRIMARY KEY, x INT, FOREIGN KEY (x) REFERENCES a (x) ON UPDATE CASCADE)`,
+    );
+    await using open = await openLog(bed, await bed.capture("b"));
+    await bed.admin.query("ALTER TABLE a MODIFY x INT NULL; INSERT INTO b VALUES (1, NULL)");
+    await expect(take(open.log.batches)).rejects.toMatchObject({
+      code: "TM-CAPTURE-BROKEN",
+      message: expect.stringContaining("when x of a becomes NULL"),
+    });
+  });
+
   test("refused: a parent in another database", async () => {
     await using bed = await openBed(kind);
     await using other = await openBed(kind);

@@ -4,7 +4,7 @@ import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterCheck, type TriggerPlan, triggerStatements } from "./capture-sql.ts";
-import { type CascadeOrigin, flatten, reached, stepsFrom, unsupported } from "./cascades.ts";
+import { type CascadeOrigin, unsupported } from "./cascades.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
@@ -20,8 +20,8 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
-import { loadReferences, type Reference } from "./references.ts";
-import { isKey } from "./target-plan.ts";
+import { loadReferences } from "./references.ts";
+import { lostFrom } from "./referred-columns.ts";
 import {
   type FoundTrigger,
   goneTriggers,
@@ -154,38 +154,10 @@ async function prepareCaptures(
     return { layout: chosen, isNew, altered, triggers: plans };
   });
   const parents = await loadFacts(session, originTables([...active.values()]));
-  checkReferred([...active.values()], references, parents);
+  const lost = lostFrom([...active.values()], references, parents);
+  if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
   const cascades = planCascades([...active.values()], references, triggers);
   return { captures, cascades };
-}
-
-/**
- * What a change of columns carries on to must be told from what stood there: so they must be unique, and
- * never become NULL, which takes the reference from the rows below as well.
- */
-function checkReferred(
-  layouts: readonly StoredLayout[],
-  references: readonly Reference[],
-  parents: ReadonlyMap<string, TableFacts>,
-): void {
-  const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
-  const wanted = new Set(byName.keys());
-  for (const parent of parents.keys()) {
-    for (const step of flatten(stepsFrom(parent, "UPDATE", references, wanted))) {
-      for (const reference of step.path) {
-        const columns = reference.pairs.map(([, column]) => column);
-        const facts = parents.get(reference.parent);
-        if (facts === undefined) continue;
-        if (!facts.uniques.some((index) => isKey(index, columns))) {
-          throw unsupported(reached(step), reference, "the columns it refers to are not unique");
-        }
-        const open = facts.columns.find(({ name, nullable }) => nullable && columns.includes(name));
-        if (open === undefined) continue;
-        const why = `ON UPDATE CASCADE leaves no trace of the rows it met when ${open.name} of ${reference.parent} becomes NULL`;
-        throw unsupported(reached(step), reference, why);
-      }
-    }
-  }
 }
 
 /**
@@ -230,7 +202,8 @@ export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOri
   throw captureBroken(layout, "foreign keys that act on its rows were added, changed or dropped");
 }
 
-function captureBroken(layout: StoredLayout, what: string): TidemarkError {
+/** Changes may have gone by unseen. */
+export function captureBroken(layout: StoredLayout, what: string): TidemarkError {
   const table = formatTable(layout.table);
   return new TidemarkError(
     "TM-CAPTURE-BROKEN",

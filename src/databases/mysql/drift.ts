@@ -1,6 +1,6 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import { assertNotOvertaken, assertSameOrigins } from "./capture.ts";
+import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
@@ -9,7 +9,8 @@ import type { Session } from "./connection.ts";
 import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences } from "./references.ts";
-import { loadTriggers, triggeredTables, triggersHash } from "./triggers.ts";
+import { lostFrom } from "./referred-columns.ts";
+import { loadTriggers, originTables, triggeredTables, triggersHash } from "./triggers.ts";
 
 /**
  * Checks that what is captured is still captured as recorded. Throws TM-SCHEMA-DRIFT,
@@ -128,6 +129,12 @@ async function checkReferences(
   if (acting.length === 0) return;
   const references = await loadReferences(session);
   for (const layout of acting) assertSameOrigins(layout, originsOf(layout.table.name, references));
+  const others = originTables(acting).filter((name) => !facts.has(name));
+  const parents = new Map([...facts, ...(await loadFacts(session, others))]);
+  const lost = lostFrom(acting, references, parents);
+  const layout = acting.find(({ table }) => table.name === lost?.table);
+  if (lost === null || layout === undefined) return;
+  throw captureBroken(layout, `${lost.why} (foreign key ${lost.reference.name})`);
 }
 
 /**
