@@ -44,6 +44,7 @@ export class Mirror implements AsyncDisposable {
     if (sql.dialect === "postgres") await endpoint.sql.run("SET synchronous_commit = off");
     if (sql.dialect === "sqlite") {
       await endpoint.sql.run("PRAGMA foreign_keys = OFF");
+      await endpoint.sql.rows("PRAGMA journal_mode = WAL");
       await endpoint.sql.run("ATTACH DATABASE ? AS there", [database.url.replace(/^sqlite:/, "")]);
     }
     return new Mirror(endpoint, database, sql);
@@ -93,8 +94,8 @@ export class Mirror implements AsyncDisposable {
     const columns = schema.columns.flatMap((column) =>
       column.generated ? [] : [`${q(column.name)} ${column.nativeType}`],
     );
-    const key = schema.key.map(q).join(", ");
-    return `CREATE TABLE ${q(name)} (${columns.join(", ")}, PRIMARY KEY (${key}))`;
+    const key = schema.key.length === 0 ? [] : [`PRIMARY KEY (${schema.key.map(q).join(", ")})`];
+    return `CREATE TABLE ${q(name)} (${[...columns, ...key].join(", ")})`;
   }
 
   async #there(name: string): Promise<string> {

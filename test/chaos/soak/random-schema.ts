@@ -1,5 +1,5 @@
 // A schema made by chance: tables of random column types with composite keys, unique keys, foreign
-// keys, generated columns and defaults. What a database or the plan refuses is taken out again.
+// keys, generated columns, defaults and triggers, some without any key. What a database or the plan refuses is taken out again.
 import fc from "fast-check";
 import { isTidemarkError } from "../../../src/core/errors.ts";
 import { type Arrival, cross, readSource } from "../../matrix/crossing.ts";
@@ -16,6 +16,8 @@ import { sqlOf, type TypeEntry } from "../../matrix/types.ts";
 import type { DatabaseKind } from "../../servers/index.ts";
 import type { Random } from "../../support/random.ts";
 import { type Dialect, dialectOf } from "../../support/sql-client.ts";
+import { type SoakTrigger, someTrigger } from "./application-triggers.ts";
+import { SESSION } from "./sessions.ts";
 
 export interface SoakColumn {
   readonly name: string;
@@ -35,17 +37,20 @@ export interface SoakReference {
 }
 
 /**
- * Besides its own columns each table has `id` (part of its key), `balance` and `n`. Rows of a
+ * Besides its own columns each table has `id` (part of its key, if it has one), `balance` and `n`. Rows of a
  * negative id are the writers' markers: their balances add up to the same sum over all tables.
  */
 export interface SoakTable {
   readonly name: string;
+  /** Empty: the table has none. */
   readonly key: readonly string[];
   readonly columns: readonly SoakColumn[];
   readonly unique: readonly string[];
   /** Is the unique key held at the end of a transaction only? */
   readonly uniqueLate: boolean;
   readonly reference: SoakReference | null;
+  /** Of the application, at the source. */
+  readonly trigger: SoakTrigger | null;
   /** Computed of `n`; how it is kept. */
   readonly generated: "STORED" | "VIRTUAL" | null;
   /** Does it hold markers? One without may be emptied as a whole. */
@@ -78,13 +83,6 @@ const KNOWN: Readonly<Record<DatabaseKind, Known>> = {
   mysql: { types: MYSQL_TYPES, random: MARIADB_RANDOM, before: {} },
   mariadb: { types: MARIADB_TYPES, random: MARIADB_RANDOM, before: {} },
   sqlite: { types: SQLITE_TYPES, random: SQLITE_RANDOM, before: {} },
-};
-
-/** What the session of each writer is told, as the values of the matrix are meant. */
-export const SESSION: Readonly<Record<Dialect, readonly string[]>> = {
-  postgres: [],
-  mariadb: ["SET sql_mode = ''", "SET time_zone = '+05:30'"],
-  sqlite: [],
 };
 
 const RANDOM_VALUES = 8;
@@ -142,17 +140,22 @@ export function makeSchema(
     );
     // Asked for in a NOT NULL column, MariaDB's TIMESTAMP has rules of its own.
     const typed = columns.filter(({ declared }) => !/^timestamp/i.test(declared));
-    const wants = random.pick(["id", "id", "part", "typed"]);
+    const wants = random.pick(["id", "id", "part", "typed", "none"]);
     const inKey = wants === "typed" ? typed.slice(0, 1).map(({ name }) => name) : [];
-    const key = ["id", ...(wants === "part" ? ["part"] : []), ...inKey];
+    const key = wants === "none" ? [] : ["id", ...(wants === "part" ? ["part"] : []), ...inKey];
+    const keyed = key.length > 0;
     const last = n === count - 1;
     tables.push({
       name: `t${n}`,
       key: random.chance(0.3) ? [...key].reverse() : key,
       columns: columns.map((each) => (inKey.includes(each.name) ? required(each) : each)),
-      unique: random.chance(0.6) ? ["u", ...(random.chance(0.2) ? ["c1"] : [])] : [],
+      unique:
+        (keyed || dialect === "postgres") && random.chance(0.6)
+          ? ["u", ...(random.chance(0.2) ? ["c1"] : [])]
+          : [],
       uniqueLate: dialect === "postgres" && random.chance(0.3),
       reference: null,
+      trigger: keyed && random.chance(0.3) ? someTrigger(random, dialect, n) : null,
       generated: random.chance(0.5) ? (dialect === "postgres" ? "STORED" : storedOr(random)) : null,
       marked: !last,
       late: n > 1 && !last && random.chance(0.6),
@@ -188,7 +191,8 @@ function refer(
   const eligible = tables
     .slice(0, n + 1)
     .filter(
-      ({ key, late }) => key.every((name) => NUMBERS.has(name)) && (!late || tables[n]?.late),
+      ({ key, late }) =>
+        key.length > 0 && key.every((name) => NUMBERS.has(name)) && (!late || tables[n]?.late),
     );
   const parent = eligible[random.between(0, Math.max(0, eligible.length - 1))];
   if (parent === undefined || !random.chance(0.8)) return null;
@@ -230,7 +234,7 @@ export function createSql(dialect: Dialect, table: SoakTable): string {
     ...(table.reference?.columns ?? []).map((name) => `${name} ${whole}`),
     ...table.columns.map((column) => columnSql(dialect, column)),
     ...(table.generated ? [`twice ${whole} GENERATED ALWAYS AS (n * 2) ${table.generated}`] : []),
-    `PRIMARY KEY (${table.key.join(", ")})`,
+    ...(table.key.length > 0 ? [`PRIMARY KEY (${table.key.join(", ")})`] : []),
     ...(table.unique.length > 0
       ? [`UNIQUE (${table.unique.join(", ")})${table.uniqueLate ? LATE : ""}`]
       : []),
@@ -268,6 +272,8 @@ export function weaken(table: SoakTable, column: string | null): SoakTable | nul
       unique: table.unique.filter((name) => name !== column),
     };
   }
+  if (table.trigger !== null) return { ...table, trigger: null };
+  if (table.key.length === 0) return { ...table, key: ["id"] };
   if (table.unique.length > 1) return { ...table, unique: ["u"] };
   const typed = table.key.find((name) => !NUMBERS.has(name));
   if (typed !== undefined) return { ...table, key: table.key.filter((name) => name !== typed) };

@@ -155,7 +155,7 @@ function upsert(random: Random, dialect: Dialect, table: SoakTable, id: number):
   if (dialect === "sqlite" && how === "replace" && !breaksItself) {
     return sql.replace("INSERT", "INSERT OR REPLACE");
   }
-  if (how === "nothing") return `${sql} ON CONFLICT DO NOTHING`;
+  if (how === "nothing" || table.key.length === 0) return `${sql} ON CONFLICT DO NOTHING`;
   const sets = others.map((name) => `${name} = excluded.${name}`);
   return `${sql} ON CONFLICT (${table.key.join(", ")}) DO UPDATE SET ${sets.join(", ")}`;
 }

@@ -5,6 +5,7 @@ import { silentLogger } from "../../../src/core/log.ts";
 import type { ColumnMapping } from "../../../src/core/target.ts";
 import { makePlan, type PipelinePlan } from "../../../src/pipeline/plan.ts";
 import type { TestBed } from "../../support/test-bed.ts";
+import { triggerSql } from "./application-triggers.ts";
 import { createSql, type SoakTable, weaken } from "./random-schema.ts";
 
 export interface Settled {
@@ -48,16 +49,22 @@ async function createAll(
 ): Promise<Refused | null> {
   for (const side of sides) {
     const sql = await bed.sql(side);
-    for (const table of tables) {
-      try {
-        await sql.run(createSql(sql.dialect, table));
-      } catch (cause) {
-        return { table: table.name, column: null, cause };
+    const create = (table: SoakTable) => [createSql(sql.dialect, table)];
+    const trigger = (table: SoakTable) => triggerSql(sql.dialect, table);
+    for (const make of side === "source" ? [create, trigger] : [create]) {
+      for (const table of tables) {
+        try {
+          for (const statement of make(table)) await sql.run(statement);
+        } catch (cause) {
+          return { table: table.name, column: null, cause };
+        }
       }
     }
   }
   return null;
 }
+
+const REFUSALS = ["TM-TABLE-UNSUPPORTED", "TM-TYPE-UNSUPPORTED", "TM-TABLE-NO-KEY"] as const;
 
 async function askPlan(
   bed: TestBed,
@@ -67,7 +74,7 @@ async function askPlan(
   try {
     plan = await makePlan(define(bed, tables), silentLogger);
   } catch (cause) {
-    if (!isTidemarkError(cause, "TM-TABLE-UNSUPPORTED", "TM-TYPE-UNSUPPORTED")) throw cause;
+    if (!isTidemarkError(cause, ...REFUSALS)) throw cause;
     const { table, column } = cause.details;
     const name = String(table).split(".").at(-1) as string;
     return { table: name, column: typeof column === "string" ? column : null, cause };

@@ -9,15 +9,16 @@ import { Random } from "../../support/random.ts";
 import { isTransient, openSql, type SqlClient } from "../../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../../support/test-bed.ts";
 import { Watcher } from "../../support/watcher.ts";
+import { triggerSql } from "./application-triggers.ts";
 import {
   chooseTypes,
   createSql,
   makeSchema,
-  SESSION,
   type SoakTable,
   type SoakTypes,
 } from "./random-schema.ts";
 import { insert, markerSql } from "./random-statement.ts";
+import { foreignSession, SESSION } from "./sessions.ts";
 import { define, type Settled, settle } from "./settle.ts";
 import { Writer } from "./writer.ts";
 
@@ -54,6 +55,9 @@ export interface SoakReport {
   readonly refused: number;
   readonly rows: number;
   readonly states: number;
+  /** Tables of that kind, of those that stood in the end. */
+  readonly keyless: number;
+  readonly triggers: number;
 }
 
 class SoakRun implements AsyncDisposable {
@@ -167,13 +171,18 @@ class SoakRun implements AsyncDisposable {
       refused: count("refused"),
       rows,
       states: seen.states.size,
+      keyless: this.#tables.filter(({ key }) => key.length === 0).length,
+      triggers: this.#tables.filter(({ trigger }) => trigger !== null).length,
     };
   }
 
   /** The schema and every statement. */
   script(): string {
     const dialect = this.#writers[0]?.sql.dialect ?? "postgres";
-    const schema = this.#tables.map((table) => createSql(dialect, table));
+    const schema = [
+      ...this.#tables.map((table) => createSql(dialect, table)),
+      ...this.#tables.flatMap((table) => triggerSql(dialect, table)),
+    ];
     const all = [...SESSION[dialect], ...this.#types.before, ...schema, ...this.#log];
     return all.map((sql) => `${sql};\n`).join("");
   }
@@ -211,8 +220,12 @@ class SoakRun implements AsyncDisposable {
 
   async #writer(writer: number): Promise<Writer> {
     const sql = await openSql(this.#bed.database("source"));
-    for (const statement of SESSION[sql.dialect]) await sql.run(statement);
-    return new Writer(sql, this.#random.fork(), writer, this.#log);
+    const random = this.#random.fork();
+    for (const statement of [...SESSION[sql.dialect], ...foreignSession(random, sql.dialect)]) {
+      this.#log.push(`/* ${writer} */ ${statement}`);
+      await sql.run(statement);
+    }
+    return new Writer(sql, random, writer, this.#log);
   }
 
   async #write(): Promise<void> {
