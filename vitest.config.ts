@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 import { MissingReporter } from "./test/servers/missing-reporter.ts";
 
+/** Tests that need no server and end in seconds. */
+const UNIT = ["src/**/*.test.ts", "test/guarantees/*.test.ts"];
+
 export default defineConfig({
   test: {
     // Each worker of the server tests keeps several connections and a pipeline busy.
@@ -14,7 +17,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts"],
+          include: UNIT,
           sequence: { groupOrder: 0 },
         },
       },
@@ -22,6 +25,7 @@ export default defineConfig({
         test: {
           name: "servers",
           include: ["test/**/*.test.ts"],
+          exclude: UNIT,
           globalSetup: ["test/servers/global-setup.ts"],
           testTimeout: 180_000,
           hookTimeout: 120_000,
