@@ -10,7 +10,14 @@ const next: Progress = { timeline: "t", position: START, hash: "", tables: [] };
 
 function table(name: string): SyncTable {
   const columns = [{ name: "id", type: { kind: "text" } as const }];
-  const bound = { name: { schema: null, name }, columns, key: [0], parents: [], cascades: false };
+  const bound = {
+    name: { schema: null, name },
+    columns,
+    key: [0],
+    parents: [],
+    cascades: false,
+    followed: false,
+  };
   return {
     source: name,
     rule: { table: name },

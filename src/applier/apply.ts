@@ -1,8 +1,8 @@
 import { isTidemarkError } from "../core/errors.ts";
-import type { Progress, TargetTransaction } from "../core/target.ts";
+import type { BoundTable, Progress, TargetTransaction } from "../core/target.ts";
 import { type Row, UNCHANGED } from "../core/value.ts";
 import type { SyncTable } from "./mapping.ts";
-import { type NetEffect, surplus, type TableEffect } from "./net-effect.ts";
+import { type NetEffect, type RowOutcome, surplus, type TableEffect } from "./net-effect.ts";
 
 /**
  * Applies a net effect inside a transaction, in the first of these ways that no constraint objects to:
@@ -96,12 +96,27 @@ async function applySets(
     : [];
   for (const entry of [...present].reverse()) {
     if (entry.clear) await transaction.clear(entry.table.bound);
-    else await removeSet(transaction, entry, ({ moved }) => !(moved && late.includes(entry)));
+    else {
+      const first = transaction.enforcing && mayTakeAlong(entry.table.bound);
+      await removeSet(transaction, entry, ({ row, moved, returned }) =>
+        row === null ? !(moved && late.includes(entry)) : returned && first,
+      );
+    }
   }
   const rows = present.reduce((sum, { rows, balances }) => sum + rows.size + balances.size, 0);
   for (const entry of present) await putSet(transaction, entry, rows * MOSTLY);
   // Only now does nothing refer to these any more.
-  for (const entry of late.reverse()) await removeSet(transaction, entry, ({ moved }) => moved);
+  for (const entry of late.reverse()) {
+    await removeSet(transaction, entry, ({ row, moved }) => row === null && moved);
+  }
+}
+
+/**
+ * Written over the row that stands, would one that was gone in between take along what follows its columns?
+ * Where a deletion, too, is carried on, the source has carried it on as well, and no row is left to follow.
+ */
+export function mayTakeAlong({ followed, cascades }: BoundTable): boolean {
+  return followed && !cascades;
 }
 
 /**
@@ -123,11 +138,11 @@ function inOrder(effect: NetEffect, tables: readonly SyncTable[]): TableEffect[]
 async function removeSet(
   transaction: TargetTransaction,
   entry: TableEffect,
-  which: (outcome: { readonly moved: boolean }) => boolean,
+  which: (outcome: RowOutcome) => boolean,
 ): Promise<void> {
   const gone = surplus(entry, "went");
   for (const outcome of entry.rows.values()) {
-    if (outcome.row === null && which(outcome)) gone.push(outcome.key);
+    if (which(outcome)) gone.push(outcome.key);
   }
   if (gone.length > 0) await transaction.remove(entry.table.bound, gone);
 }

@@ -45,6 +45,7 @@ export class DeliverTarget implements Target {
         key: table.key.map((key) => table.columns.findIndex(({ name }) => name === key)),
         parents: [],
         cascades: false,
+        followed: false,
       }),
     );
     return { statements: [], mappings: [], notes: [], tables: bound };

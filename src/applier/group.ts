@@ -3,7 +3,7 @@ import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
-import { applyEffect, commitAtOnce, movesReferredKeys } from "./apply.ts";
+import { applyEffect, commitAtOnce, mayTakeAlong, movesReferredKeys } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import { LinesRun } from "./lines-run.ts";
@@ -130,11 +130,20 @@ export class Group {
       const isLost = mapping.incomplete && (change.row !== null || mapping.isKeyless);
       if (isUnread(change) || isLost) this.#states.copyAnew(mapping.table.source);
       const { table } = mapping;
-      if (this.#parking?.ignores(table) ?? true) this.#effect.add(mapping.effectOf(change));
-      else this.add(this.#parking?.effectsOf(mapping, change, this.#batch) ?? []);
+      const parking = this.#parking;
+      if (parking === null || parking.ignores(table)) {
+        this.#add(mapping.effectOf(change), areCopied);
+      } else {
+        const effects = parking.effectsOf(mapping, change, this.#batch);
+        for (const effect of effects) this.#add(effect, areCopied);
+      }
       this.#changes++;
       if (this.#effect.size >= FLUSH_CHANGES) await this.#flush(false);
     }
+  }
+
+  #add(effect: RowEffect, isCopied: boolean): void {
+    this.#effect.add(isCopied ? effect : inPlace(effect));
   }
 
   /** Hands rows on as they are, where they need no look. False: they are to be taken one by one. */
@@ -256,6 +265,18 @@ export class Group {
       throw postponed(batch, error);
     }
   }
+}
+
+/**
+ * SQLite's REPLACE is logged as an insert: the row of the same key that it removed is to go first, since what
+ * follows changes of its columns would take an update for one.
+ */
+function inPlace(effect: RowEffect): RowEffect {
+  const { fresh, row } = effect;
+  const { bound } = effect.table;
+  if (!fresh || row === null || !mayTakeAlong(bound) || bound.key.length === 0) return effect;
+  const key = bound.key.map((index) => row[index] ?? null);
+  return { ...effect, gone: [...effect.gone, key] };
 }
 
 /**

@@ -23,6 +23,7 @@ function table(columns: readonly string[], rule: Partial<TableRule> = {}): SyncT
     key: [columns.indexOf("id")],
     parents: [],
     cascades: false,
+    followed: false,
   };
   return {
     source: "t",

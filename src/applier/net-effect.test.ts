@@ -19,6 +19,7 @@ const table: SyncTable = {
     key: [0],
     parents: [],
     cascades: false,
+    followed: false,
   },
 };
 

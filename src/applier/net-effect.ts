@@ -30,6 +30,8 @@ export interface RowOutcome {
   readonly fresh: boolean;
   /** Gone, since the row has another key now. */
   readonly moved: boolean;
+  /** Gone in between: what stood before is another row. */
+  readonly returned: boolean;
 }
 
 /** Rows that came, or went, where the table has no key: as many times as they did. */
@@ -80,11 +82,12 @@ export class NetEffect {
       return;
     }
     const { moved } = effect;
-    for (const key of effect.gone) this.#set(into, { key, row: null, fresh: false, moved });
+    for (const key of effect.gone)
+      this.#set(into, { key, row: null, fresh: false, moved, returned: false });
     if (effect.row !== null) {
       const { row } = effect;
       const key = effect.table.bound.key.map((index) => row[index] ?? null);
-      this.#set(into, { key, row, fresh: effect.fresh, moved: false });
+      this.#set(into, { key, row, fresh: effect.fresh, moved: false, returned: false });
     }
   }
 
@@ -94,8 +97,10 @@ export class NetEffect {
     const earlier = into.rows.get(text);
     const fresh = earlier === undefined ? outcome.fresh : earlier.fresh && row !== null;
     if (moved) into.moves = true;
-    if (row !== null && earlier?.row === null) into.returns = true;
-    into.rows.set(text, { key, row, fresh, moved });
+    const returned =
+      row !== null && earlier !== undefined && (earlier.row === null || earlier.returned);
+    if (returned) into.returns = true;
+    into.rows.set(text, { key, row, fresh, moved, returned });
   }
 
   #count({ balances }: TableEffect, row: Row, by: 1 | -1): void {

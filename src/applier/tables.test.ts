@@ -10,6 +10,7 @@ function table(fingerprint: string): SyncTable {
     key: [],
     parents: [],
     cascades: false,
+    followed: false,
   };
   return { source: "t", rule: { table: "t" }, columns: [], types: [], key: [], bound, fingerprint };
 }

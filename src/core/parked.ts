@@ -66,7 +66,14 @@ export const ENTRY_COLUMNS = NAMES.slice(0, -1).join(", ");
 export const ROW_COLUMNS = NAMES.join(", ");
 
 export function boundParked(name: TableName): BoundTable {
-  return { name, columns: PARKED_COLUMNS, key: [0, 1], parents: [], cascades: false };
+  return {
+    name,
+    columns: PARKED_COLUMNS,
+    key: [0, 1],
+    parents: [],
+    cascades: false,
+    followed: false,
+  };
 }
 
 /** From the cells of a row in the order of {@link ENTRY_COLUMNS}. */

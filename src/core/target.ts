@@ -81,6 +81,11 @@ export interface BoundTable {
   readonly parents: readonly number[];
   /** Does deleting a row here let a foreign key of the target delete or change other rows? */
   readonly cascades: boolean;
+  /**
+   * Does changing a column outside the key let a foreign key of the target change other rows (ON UPDATE)? They
+   * then follow a row that was deleted and came back with another value, as nothing did at the source.
+   */
+  readonly followed: boolean;
 }
 
 export type TableState = "pending" | "copying" | "live";

@@ -74,6 +74,25 @@ export function registerForeignKeys(bench: () => Bench): void {
     await refuses(put("2", false), "TM-APPLY-CONSTRAINT");
   });
 
+  it("tells which tables have columns outside their key that references follow", async () => {
+    const { integer, text } = bench().dialect;
+    const sql = await bench().sql();
+    await sql.run(
+      `CREATE TABLE parents (id ${integer} NOT NULL PRIMARY KEY, name ${text}, qty ${integer} UNIQUE)`,
+    );
+    const child = (name: string, column: string) =>
+      `CREATE TABLE ${name} (id ${integer} NOT NULL PRIMARY KEY, name ${text}, qty ${integer}, FOREIGN KEY (qty) REFERENCES parents (${column}) ON UPDATE CASCADE)`;
+    const followed = async () => {
+      const site = await openSite(bench(), [items(bench(), "parents"), items(bench(), "children")]);
+      await site.session.close();
+      return [tableOf(site, "parents").followed, tableOf(site, "children").followed];
+    };
+    await sql.run(child("children", "id"));
+    expect(await followed()).toEqual([false, false]);
+    await sql.run(child("others", "qty"));
+    expect(await followed()).toEqual([true, false]);
+  });
+
   it("puts references off to the end, and lets no action run before", async () => {
     const { sql, session, parents, children } = await openCascadingFamily();
     expect([parents.cascades, children.cascades]).toEqual([true, false]);

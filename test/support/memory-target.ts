@@ -16,6 +16,7 @@ export const BOUND: BoundTable = {
   key: [0],
   parents: [],
   cascades: false,
+  followed: false,
 };
 
 /** The target contract in memory: one table, one column. */

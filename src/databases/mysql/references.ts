@@ -46,6 +46,28 @@ export async function cascadingTables(
   return new Set(rows.map(([name]) => name ?? ""));
 }
 
+/** Of these tables, the columns that foreign keys with an ON UPDATE action refer to, by table. */
+export async function followedColumns(
+  session: Session,
+  tables: readonly string[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  if (tables.length === 0) return new Map();
+  const rows = await session.rows(
+    `SELECT k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME
+     FROM information_schema.REFERENTIAL_CONSTRAINTS r
+     JOIN information_schema.KEY_COLUMN_USAGE k
+       ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME
+      AND k.TABLE_NAME = r.TABLE_NAME
+     WHERE r.UNIQUE_CONSTRAINT_SCHEMA = DATABASE() AND r.REFERENCED_TABLE_NAME IN (${list(tables)})
+       AND r.UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION')`,
+  );
+  const found = new Map<string, string[]>();
+  for (const [parent, column] of rows) {
+    found.set(parent ?? "", [...(found.get(parent ?? "") ?? []), column ?? ""]);
+  }
+  return found;
+}
+
 function orphanQuery({ child, parent, pairs }: Reference): string {
   const join = pairs.map(([c, p]) => `p.${quoteName(p)} = c.${quoteName(c)}`).join(" AND ");
   const given = pairs.map(([c]) => `c.${quoteName(c)} IS NOT NULL`).join(" AND ");

@@ -14,7 +14,7 @@ import { assess } from "./fitness.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { isOurs, PREFIX, planOurs } from "./ours.ts";
-import { cascadingTables } from "./references.ts";
+import { cascadingTables, followedColumns } from "./references.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 import { chooseType, columnDdl, roomsOf } from "./target-types.ts";
 import { nativeTypeName } from "./types.ts";
@@ -46,7 +46,8 @@ export async function planTarget(
     } else mappings.push(...planStanding(table, standing, triggers, session.flavour));
   }
   const cascading = await cascadingTables(session, [...facts.keys()]);
-  const bound = bindTables(tables, facts, cascading);
+  const followed = await followedColumns(session, [...facts.keys()]);
+  const bound = bindTables(tables, facts, { cascading, followed });
   // Of tables that stand, that is: those we make have none.
   const hidden = facts.size === 0 ? null : await hiddenTriggers(session);
   const notes = hidden === null ? [] : [`${hidden.message}; ${hidden.fix}`];
@@ -199,7 +200,10 @@ export function isKey(index: UniqueIndex, key: readonly string[]): boolean {
 function bindTables(
   tables: readonly TargetTable[],
   facts: ReadonlyMap<string, TableFacts>,
-  cascading: ReadonlySet<string>,
+  actions: {
+    readonly cascading: ReadonlySet<string>;
+    readonly followed: ReadonlyMap<string, readonly string[]>;
+  },
 ): BoundTable[] {
   const byName = new Map(tables.map((table) => [formatTable(table.name), table]));
   const parentsOf = new Map(
@@ -223,6 +227,9 @@ function bindTables(
     columns: table.columns.map(bindColumn),
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: (parentsOf.get(table) ?? []).map((parent) => order.indexOf(parent)),
-    cascades: cascading.has(table.name.name),
+    cascades: actions.cascading.has(table.name.name),
+    followed: (actions.followed.get(table.name.name) ?? []).some(
+      (column) => !table.key.includes(column),
+    ),
   }));
 }

@@ -41,6 +41,24 @@ export async function cascadingTables(
   return new Set(rows.map(([oid]) => oid as string));
 }
 
+/** Of these tables, the columns that foreign keys with an ON UPDATE action refer to, by oid. */
+export async function followedColumns(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const rows = await connection.rows(
+    `SELECT c.confrelid::oid, json_agg(DISTINCT a.attname)
+     FROM pg_constraint c
+     JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = ANY (c.confkey)
+     WHERE c.contype = 'f' AND c.confrelid = ANY ($1::oid[]) AND c.confupdtype IN ('c', 'n', 'd')
+     GROUP BY 1`,
+    [formatArrayText(oids)],
+  );
+  return new Map(
+    rows.map(([oid, names]) => [oid as string, JSON.parse(names ?? "[]") as string[]]),
+  );
+}
+
 /** Foreign keys that can neither be put off nor switched off: told before one transaction needs it. */
 export async function postponeFindings(
   connection: Connection,

@@ -10,7 +10,7 @@ import {
 } from "./catalog.ts";
 import { foreignKeysQuery } from "./catalog-query.ts";
 import type { Connection } from "./connection.ts";
-import { cascadingTables } from "./references.ts";
+import { cascadingTables, followedColumns } from "./references.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** A table that stands at the target. */
@@ -23,6 +23,8 @@ export interface StandingTable {
   readonly parents: readonly string[];
   /** Does some foreign key carry a deletion on to other rows? */
   readonly cascades: boolean;
+  /** Columns that foreign keys follow when they change. */
+  readonly followed: readonly string[];
 }
 
 /** By tableKey; absent ones are missing. */
@@ -32,11 +34,12 @@ export async function loadStanding(
 ): Promise<ReadonlyMap<string, StandingTable>> {
   const found = await findTables(connection, tables);
   const oids = [...found.values()].map((table) => table.oid);
-  const [columns, uniques, foreignKeys, cascading] = await Promise.all([
+  const [columns, uniques, foreignKeys, cascading, followed] = await Promise.all([
     loadColumns(connection, oids),
     loadUniques(connection, oids),
     connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]),
     cascadingTables(connection, oids),
+    followedColumns(connection, oids),
   ]);
   return new Map(
     [...found].map(([key, { oid, kind }]) => [
@@ -48,6 +51,7 @@ export async function loadStanding(
         uniques: uniques.get(oid) ?? [],
         parents: foreignKeys.filter((row) => row[0] === oid).map((row) => row[4] as string),
         cascades: cascading.has(oid),
+        followed: followed.get(oid) ?? [],
       },
     ]),
   );
@@ -76,11 +80,17 @@ export function sortByParents(
     order.push(table);
   };
   for (let i = 0; i < tables.length; i++) visit(i);
-  return order.map((i) => ({
-    ...(tables[i] as BoundTable),
-    parents: (parents[i] ?? []).map((parent) => order.indexOf(parent)).sort((a, b) => a - b),
-    cascades: standing.get(tableKey((tables[i] as BoundTable).name))?.cascades ?? false,
-  }));
+  return order.map((i) => {
+    const table = tables[i] as BoundTable;
+    const key = table.key.map((index) => table.columns[index]?.name);
+    const { cascades = false, followed = [] } = standing.get(tableKey(table.name)) ?? {};
+    return {
+      ...table,
+      parents: (parents[i] ?? []).map((parent) => order.indexOf(parent)).sort((a, b) => a - b),
+      cascades,
+      followed: followed.some((name) => !key.includes(name)),
+    };
+  });
 }
 
 /** What the applier's statements need to know of a bound table. */

@@ -143,6 +143,7 @@ function toBound(table: TargetTable): BoundTable {
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: [],
     cascades: false,
+    followed: false,
   };
 }
 

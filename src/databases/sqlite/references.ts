@@ -21,3 +21,15 @@ export function cascadingTables(connection: Connection): readonly string[] {
   );
   return rows.map(({ parent }) => parent);
 }
+
+/** Columns that foreign keys with an ON UPDATE action name of their parents (not where they mean its primary key). */
+export function followedColumns(
+  connection: Connection,
+): readonly { readonly parent: string; readonly column: string }[] {
+  return connection.rows<{ parent: string; column: string }>(
+    `SELECT DISTINCT f."table" AS parent, f."to" AS "column"
+     FROM sqlite_schema s, pragma_foreign_key_list(s.name) f
+     WHERE s.type = 'table' AND f."to" IS NOT NULL
+       AND f.on_update IN ('CASCADE', 'SET NULL', 'SET DEFAULT')`,
+  );
+}

@@ -19,7 +19,7 @@ import { foldName, quoteName } from "./identifiers.ts";
 import { takeLease } from "./lease.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
-import { cascadingTables } from "./references.ts";
+import { cascadingTables, followedColumns } from "./references.ts";
 import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
 import { targetTriggers } from "./target-triggers.ts";
 
@@ -194,6 +194,13 @@ function inOrder(
   };
   for (const table of tables) visit(table);
   const cascading = new Set(cascadingTables(connection).map(foldName));
+  const followed = followedColumns(connection).map(
+    ({ parent, column }) => [foldName(parent), foldName(column)] as const,
+  );
+  const isFollowed = ({ name, key }: TargetTable) =>
+    followed.some(
+      ([parent, column]) => parent === foldName(name.name) && !key.map(foldName).includes(column),
+    );
   const places = new Map(ordered.map((table, index) => [table, index]));
   return ordered.map((table) => ({
     name: table.name,
@@ -201,6 +208,7 @@ function inOrder(
     key: table.key.map((name) => indexOf(table, name)),
     parents: parentsOf(table).map((parent) => places.get(parent) ?? -1),
     cascades: cascading.has(foldName(table.name.name)),
+    followed: isFollowed(table),
   }));
 }
 

@@ -183,7 +183,7 @@ export class SimulatedWorld implements World {
         const layout = toLayout(table).columns;
         const columns = layout.map(({ name, type }) => ({ name, type }));
         const name = { schema: null, name: table };
-        const bound = { name, columns, key: [0], parents: [], cascades: false };
+        const bound = { name, columns, key: [0], parents: [], cascades: false, followed: false };
         const rule = { table };
         return {
           source: table,
