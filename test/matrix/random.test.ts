@@ -38,6 +38,7 @@ const POSTGRES_SESSION = [
   ["extra_float_digits TO -15", "extra_float_digits TO 0", "extra_float_digits TO 3"],
   ["bytea_output TO 'escape'", "bytea_output TO 'hex'"],
   ["lc_monetary TO 'C.UTF-8'", "lc_monetary TO 'POSIX'"],
+  ["quote_all_identifiers TO on", "quote_all_identifiers TO off"],
   ["standard_conforming_strings TO off", "standard_conforming_strings TO on"],
   ["search_path TO pg_temp, public", "search_path TO public"],
 ].map((values) => values.map((value) => `SET ${value}`));

@@ -172,6 +172,15 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       expect(seen).toEqual([0, 1, 2, 0].map((slot) => `tidemark.change_log_${slot}`));
     });
 
+    it("prints the name of a type without quotes that only the session wants", async () => {
+      const { database, owner, log } = await start(
+        "CREATE TABLE named (id int PRIMARY KEY, r regtype)",
+      );
+      await log.capture(await captureTables(database.url, ["named"]));
+      await owner.query("SET quote_all_identifiers = on; INSERT INTO named VALUES (1, 'text')");
+      expect(await lines(log)).toEqual(["insert 1,text"]);
+    });
+
     it("prints alike under any settings of the session, and leaves them as they are", async () => {
       const { database, owner, log } = await start(
         `CREATE TABLE texts (at timestamptz, b bytea, d date, i interval, f float8, PRIMARY KEY (at, b))`,

@@ -50,6 +50,7 @@ const SESSION = [
   "SET bytea_output TO 'hex'",
   "SET extra_float_digits TO 1",
   "SET lc_monetary TO 'C'",
+  "SET quote_all_identifiers TO off",
   "SET standard_conforming_strings TO on",
   "SET search_path TO pg_catalog",
   "SET row_security TO off",

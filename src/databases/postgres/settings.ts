@@ -27,7 +27,12 @@ const TEXT_SETTINGS: readonly TextSetting[] = [
 ];
 
 /** What conditions and native types may depend on, too. */
-const OTHER_SETTINGS = ["TimeZone TO 'UTC'", "lc_monetary TO 'C'"];
+const OTHER_SETTINGS = [
+  "TimeZone TO 'UTC'",
+  "lc_monetary TO 'C'",
+  // regclass and its like print names.
+  "quote_all_identifiers TO off",
+];
 
 /**
  * The SET clauses of a table's trigger functions. Each costs every call, and search_path most: the
