@@ -13,10 +13,11 @@ import { Confirmer } from "./confirmer.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import type { ApplierOptions, ApplierParts } from "./options.ts";
-import { ParkedOrders } from "./parked-orders.ts";
+import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, isComplete, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
+import { emptyForResync } from "./resync.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -142,7 +143,7 @@ export class Applier {
   }
 
   async #session(onReady: () => void, onHealthy: () => void): Promise<void> {
-    const { sync, tables, openTarget, checkFit } = this.#options;
+    const { sync, tables, queue, openTarget, checkFit, logger } = this.#options;
     if (this.#sessions++ > 0) await checkFit();
     const target = await openTarget();
     let session: ApplierSession | null = null;
@@ -151,13 +152,23 @@ export class Applier {
       const bound = [...tables, ...(parked === null ? [] : [parked])].map((table) => table.bound);
       session = await this.#lease(() => target.openApplier(sync, bound), onReady);
       if (session === null) return;
+      const held = session;
       const progress = await this.#begin(session);
       if (progress === null) return;
       const parking =
         parked === null || target.parked === null
           ? null
           : await Parking.open(sync, parked, target.parked);
-      await this.#follow({ session, progress, parking }, { onReady, onHealthy });
+      const { parked: rows } = target;
+      const aside = parked === null || rows === null ? null : { rows, bound: parked.bound };
+      const resync = async (names: readonly string[]) => {
+        await this.#withdraw(progress, names.length);
+        await emptyForResync(held, { sync, tables, parked: aside }, new Set(names));
+      };
+      const { documents } = queue;
+      const orders = new Orders({ documents, sync, logger, resync });
+      const parts = { session, progress, parking };
+      if (await this.#follow(parts, { orders, onReady, onHealthy })) await orders.resync();
     } finally {
       try {
         await session?.close();
@@ -202,11 +213,16 @@ export class Applier {
     return next;
   }
 
+  /** True when a resync is asked for: it is begun anew after that. */
   async #follow(
     parts: ApplierParts,
-    hooks: { readonly onReady: () => void; readonly onHealthy: () => void },
-  ): Promise<void> {
-    const { from, queue, sync, logger } = this.#options;
+    hooks: {
+      readonly orders: Orders;
+      readonly onReady: () => void;
+      readonly onHealthy: () => void;
+    },
+  ): Promise<boolean> {
+    const { from, queue } = this.#options;
     const stream = await queue.openStream(from);
     const lessons = { postponeUpTo: this.#postponeUpTo };
     const work = new ApplierWork(this.#options, parts, lessons);
@@ -219,8 +235,7 @@ export class Applier {
     const stop = () => reading.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
     await this.#untilWhole(stream, work.progress.position);
-    const orders = parts.parking === null ? null : new ParkedOrders(queue.documents, sync);
-    const ordering = orders?.run(logger, reading.signal);
+    const ordering = hooks.orders.run(reading.signal);
     const arrivals = new Arrivals();
     const pieces = readAhead(stream, work.progress.position, {
       arrivals,
@@ -228,8 +243,9 @@ export class Applier {
       signal: reading.signal,
     });
     try {
-      const { onHealthy } = hooks;
-      await this.#consume(work, stream, { pieces, arrivals, confirmer, orders, onHealthy });
+      const { orders, onHealthy } = hooks;
+      const consuming = { pieces, arrivals, confirmer, orders, onHealthy };
+      return await this.#consume(work, stream, consuming);
     } finally {
       this.#stop.signal.removeEventListener("abort", stop);
       reading.abort();
@@ -253,7 +269,7 @@ export class Applier {
     work: ApplierWork,
     stream: QueueStream,
     { pieces, arrivals, confirmer, orders, onHealthy }: Consuming,
-  ): Promise<void> {
+  ): Promise<boolean> {
     let [reported, renewed] = [performance.now(), performance.now()];
     const pace = new Pace();
     while (!this.#stop.signal.aborted) {
@@ -274,7 +290,9 @@ export class Applier {
         this.#notices.renew();
         this.#requests.renew();
       }
-      if (!work.dirty) await this.#carryOut(work, orders);
+      const carriedOut = work.dirty ? "nothing" : await orders.carryOut(work);
+      if (carriedOut === "resync") return true;
+      if (carriedOut === "done") this.#report(work.statusNow());
       if (!found) {
         if (due < untilReport) confirmer.flush();
         else await this.#checkIdle(work, stream, arrivals);
@@ -284,7 +302,7 @@ export class Applier {
         continue;
       }
       const piece = await pieces.next();
-      if (piece === null) return;
+      if (piece === null) return false;
       // The rest of a large batch may be long in coming.
       if (!piece.mark.last && !work.open) confirmer.flush();
       await work.take(piece);
@@ -293,19 +311,12 @@ export class Applier {
       const { batch } = work.progress.position;
       await this.#commitIfDue(work, idle || batch < this.#unfinished, { confirmer, onHealthy });
     }
+    return false;
   }
 
   /** Is nothing known to be on its way? */
   #isSettled(work: ApplierWork): boolean {
     return work.inbox.atBoundary && work.states.pending === 0 && !this.#requests.awaitResend;
-  }
-
-  async #carryOut(work: ApplierWork, orders: ParkedOrders | null): Promise<void> {
-    const next = orders?.next ?? null;
-    if (orders === null || next === null) return;
-    const answer = await work.carryOut(next.order);
-    await orders.answer(next.id, next.order, answer);
-    this.#report(work.statusNow());
   }
 
   async #commitIfDue(
@@ -361,6 +372,15 @@ export class Applier {
     if (notice === null || (wasCopying && work.states.pending === 0)) this.#report({});
   }
 
+  /** Soon less can be read than was told: nobody who waits may be told so any more. */
+  async #withdraw({ timeline }: Progress, tablesPending: number): Promise<void> {
+    const { sync, from } = this.#options;
+    const { position } = this.#status;
+    const what = { timeline, position, at: new Date().toISOString(), lagMs: 0, tablesPending };
+    this.#notices.put({ sync, source: from, ...what } satisfies Notice);
+    await this.#notices.settled();
+  }
+
   #putRequest(work: ApplierWork): void {
     this.#requests.put(work.states.requests(), work.inbox.position);
   }
@@ -376,7 +396,6 @@ interface Consuming {
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
   readonly confirmer: Confirmer;
-  /** Null where nothing can be parked. */
-  readonly orders: ParkedOrders | null;
+  readonly orders: Orders;
   readonly onHealthy: () => void;
 }

@@ -33,6 +33,11 @@ export class LatestWriter {
     if (this.#latest !== null) this.put(this.#latest.value);
   }
 
+  /** Resolves when the newest value is written. */
+  async settled(): Promise<void> {
+    await this.#writing;
+  }
+
   /** Tries a last time to write what is not written yet. */
   async close(): Promise<void> {
     this.#closing.abort();

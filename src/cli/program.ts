@@ -7,6 +7,7 @@ import { doctor } from "./commands/doctor.ts";
 import { init } from "./commands/init.ts";
 import { parked } from "./commands/parked.ts";
 import { plan } from "./commands/plan.ts";
+import { resync } from "./commands/resync.ts";
 import { run } from "./commands/run.ts";
 import { status } from "./commands/status.ts";
 import { tail } from "./commands/tail.ts";
@@ -30,6 +31,7 @@ const COMMANDS: readonly CommandModule[] = [
   wait,
   tail,
   parked,
+  resync,
   uninstall,
 ];
 

@@ -17,7 +17,7 @@ import type { TableState } from "./target.ts";
  * | progress/sync                  | applier | Notice           |
  * | applier/sync                   | applier | SyncStatus       |
  * | delivered/sync                 | applier | Progress (function targets) |
- * | parked/sync/id                 | asker   | ParkedOrder      |
+ * | order/sync/id                  | asker   | Order            |
  */
 export const keys = {
   layout: (source: string, timeline: string, id: number) =>
@@ -34,8 +34,8 @@ export const keys = {
   allProgress: "progress/",
   applier: (sync: string) => path("applier", sync),
   delivered: (sync: string) => path("delivered", sync),
-  parked: (sync: string, id: string) => path("parked", sync, id),
-  allParked: (sync: string) => `${path("parked", sync)}/`,
+  order: (sync: string, id: string) => path("order", sync, id),
+  orders: (sync: string) => `${path("order", sync)}/`,
 } as const;
 
 /** Names may hold any character; a slash inside one must not look like a separator. */
@@ -65,7 +65,10 @@ export interface FenceAnswer {
   readonly hash: string;
 }
 
-/** Asks the applier to try parked rows again, or to forget them; it fills in `answer`. */
+/** What people ask of the applier at work, which fills in `answer`. */
+export type Order = ParkedOrder | ResyncOrder;
+
+/** To try parked rows again, or to forget them. */
 export interface ParkedOrder {
   readonly askedAt: string;
   readonly action: "retry" | "drop";
@@ -80,6 +83,20 @@ export interface ParkedAnswer {
   readonly failed: readonly { readonly id: string; readonly message: string }[];
   /** Nothing of that id is parked. */
   readonly missing: readonly string[];
+}
+
+/** To empty tables at the target, so that they are copied anew. */
+export interface ResyncOrder {
+  readonly askedAt: string;
+  readonly action: "resync";
+  /** Source tables, as formatTable gives them. */
+  readonly tables: readonly string[];
+  readonly answer: ResyncAnswer | null;
+}
+
+export interface ResyncAnswer {
+  /** Null when it was done. */
+  readonly error: StatusError | null;
 }
 
 export interface RequestDocument {

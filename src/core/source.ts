@@ -77,6 +77,12 @@ export interface ChangeLog {
    */
   capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]>;
   /**
+   * Forgets how these tables are captured: the next `capture` takes them as they then stand, and does not
+   * object that changes have gone by unseen (TM-CAPTURE-BROKEN, TM-TRUNCATE-UNSEEN). For tables that every
+   * target copies anew. What was logged of them before can still be read.
+   */
+  forget(tables: readonly TableName[]): Promise<void>;
+  /**
    * Resolves when the log may have grown since the last cut, or when the signal aborts. A change
    * committed before or during the call is never slept over. Costs the source next to nothing
    * while nothing happens.

@@ -1,11 +1,11 @@
-import { randomUUID } from "node:crypto";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
-import { keys, type ParkedAnswer, type ParkedOrder } from "../core/documents.ts";
+import type { ParkedAnswer, ParkedOrder } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { boundParked, type ParkedEntry, type ParkedRow } from "../core/parked.ts";
 import type { Queue } from "../core/queue.ts";
 import type { ApplierSession, Target } from "../core/target.ts";
+import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
 
 /** Rows set aside in the targets of a definition, oldest first in each. */
@@ -57,29 +57,9 @@ export async function orderParked(
     const dropped = await dropUnattended(definition, request);
     if (dropped !== null) return dropped;
   }
-  return askApplier(queue, request);
-}
-
-async function askApplier(
-  queue: Queue,
-  { sync, action, ids, timeoutMs }: ParkedRequest,
-): Promise<ParkedAnswer> {
-  const key = keys.parked(sync, randomUUID());
+  const { sync, action, ids, timeoutMs } = request;
   const order: ParkedOrder = { askedAt: new Date().toISOString(), action, ids, answer: null };
-  await queue.documents.put(key, order);
-  try {
-    for await (const { value } of queue.documents.watch(key, AbortSignal.timeout(timeoutMs))) {
-      const answer = (value as ParkedOrder | null)?.answer;
-      if (answer) return answer;
-    }
-  } finally {
-    await queue.documents.remove(key);
-  }
-  throw new TidemarkError(
-    "TM-WAIT-TIMEOUT",
-    `The applier of ${sync} has not answered within ${Math.round(timeoutMs / 1000)} s; nothing will be done.`,
-    { fix: "Is it running? Start it (tidemark run), and see tidemark status.", details: { sync } },
-  );
+  return askApplier(queue, sync, order, timeoutMs);
 }
 
 /** Null while an applier holds the sync. */

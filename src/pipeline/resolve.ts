@@ -101,8 +101,8 @@ function tablesOf(
   );
 }
 
-/** `*` alone means every table; without a dot a pattern means the name in any schema. */
-function matcher(pattern: string): (name: TableName) => boolean {
+/** Does a table's name fit? `*` alone means every table; without a dot a pattern means the name in any schema. */
+export function matcher(pattern: string): (name: TableName) => boolean {
   const source = pattern
     .replace(/[.+^${}()|[\]\\]/g, "\\$&")
     .replaceAll("*", "[^.]*")

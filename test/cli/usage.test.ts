@@ -14,6 +14,7 @@ const VERBS = [
   "wait",
   "tail",
   "parked",
+  "resync",
   "uninstall",
 ];
 

@@ -103,6 +103,8 @@ class MemoryLog implements ChangeLog, Batches {
     return [LAYOUT];
   }
 
+  async forget(): Promise<void> {}
+
   async waitForChanges(signal: AbortSignal): Promise<void> {
     if (this.#source.pending.length === 0) await this.#source.changed.wait(60_000, signal);
   }

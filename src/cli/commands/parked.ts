@@ -4,6 +4,7 @@ import type { ParkedAnswer } from "../../core/documents.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { ParkedEntry } from "../../core/parked.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
+import { mustConfirm } from "../confirm.ts";
 import { addEndOptions, durationOf, loadDefinition } from "../definition.ts";
 import { formatAge, formatTable } from "../format.ts";
 
@@ -86,7 +87,10 @@ async function order(
   const { all = false, yes = false, timeout = "30s" } = invocation.options as ParkedOptions;
   const { logger } = invocation.log;
   const timeoutMs = durationOf(timeout);
-  if (action === "drop" && all && !yes) await mustConfirm(invocation, chosen.length);
+  if (action === "drop" && all && !yes) {
+    const question = `Forget ${chosen.length} rows?`;
+    await mustConfirm(invocation, { question, fix: "tidemark parked drop --all --yes" });
+  }
   const { openQueue } = await import("../../pipeline/queue.ts");
   const { orderParked } = await import("../../pipeline/parked.ts");
   const queue = await openQueue(definition.queue, logger);
@@ -139,16 +143,4 @@ function describe(entries: readonly ParkedEntry[]): string {
     ...[id, sync, table, key, formatAge(parkedAt, now), String(changes), `${code}  ${message}`],
   ]);
   return formatTable([HEAD, ...rows]);
-}
-
-async function mustConfirm({ output }: Invocation, count: number): Promise<void> {
-  const canAsk = process.stdin.isTTY && process.stdout.isTTY && !output.json;
-  if (canAsk) {
-    const { confirm } = await import("@clack/prompts");
-    const answer = await confirm({ message: `Forget ${count} rows?`, initialValue: false });
-    if (answer === true) return;
-  }
-  throw new TidemarkError("TM-USAGE", "Not confirmed: nothing was dropped.", {
-    fix: "tidemark parked drop --all --yes",
-  });
 }

@@ -3,6 +3,7 @@ import pc from "picocolors";
 import type { DatabaseDefinition } from "../../core/definition.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
+import { mustConfirm } from "../confirm.ts";
 import { addEndOptions, loadDefinition } from "../definition.ts";
 
 interface UninstallOptions {
@@ -44,7 +45,10 @@ export const uninstall: CommandModule = {
     show(invocation, planned);
     const nothing = planned.every(({ statements }) => statements.length === 0);
     if (dryRun || nothing) return output.end({ databases: planned, removed: false });
-    if (!yes) await mustConfirm(invocation);
+    if (!yes) {
+      const fix = "tidemark uninstall --yes";
+      await mustConfirm(invocation, { question: "Run these statements?", fix });
+    }
     const databases = await engine.uninstall(definition, log.logger);
     output.line("Removed.");
     return output.end({ databases, removed: true });
@@ -72,19 +76,4 @@ function show({ output }: Invocation, databases: Statements): void {
     for (const statement of statements) output.line(`${statement.replace(/;?\s*$/, "")};`);
     output.line();
   }
-}
-
-async function mustConfirm({ output }: Invocation): Promise<void> {
-  const canAsk = process.stdin.isTTY && process.stdout.isTTY && !output.json;
-  if (canAsk) {
-    const { confirm } = await import("@clack/prompts");
-    if ((await confirm({ message: "Run these statements?", initialValue: false })) === true) return;
-  }
-  throw new TidemarkError(
-    "TM-USAGE",
-    canAsk
-      ? "Not confirmed: nothing was changed."
-      : "Not confirmed, and there is no terminal to ask on.",
-    { fix: "tidemark uninstall --yes" },
-  );
 }

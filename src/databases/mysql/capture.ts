@@ -209,7 +209,7 @@ export function captureBroken(layout: StoredLayout, what: string): TidemarkError
     "TM-CAPTURE-BROKEN",
     `Capture of ${table} is broken: ${what}. Changes may have been missed.`,
     {
-      fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew.`,
       details: { table },
     },
   );

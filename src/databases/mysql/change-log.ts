@@ -3,13 +3,13 @@ import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
-import { formatTable } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import { isoTime, loadBatches } from "./batch-records.ts";
 import { MysqlBatches } from "./batches.ts";
 import { installCapture } from "./capture.ts";
 import { openWriter, Session, takeLock } from "./connection.ts";
 import { loadLayouts, publicLayout } from "./layouts.ts";
-import { createOurs, LOG, SOURCE } from "./ours.ts";
+import { createOurs, LAYOUTS, LOG, SOURCE } from "./ours.ts";
 import { MysqlSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -84,6 +84,15 @@ export class MysqlChangeLog implements ChangeLog {
     const captured = layouts.filter((each) => each.active && asked.has(formatTable(each.table)));
     this.batches.setLayouts(layouts, captured);
     return layouts.map(publicLayout);
+  }
+
+  async forget(tables: readonly TableName[]): Promise<void> {
+    for (const table of tables) {
+      await this.#side.run(
+        `UPDATE ${LAYOUTS} SET triggers = NULL, table_id = NULL WHERE table_name = ?`,
+        [formatTable(table)],
+      );
+    }
   }
 
   waitForChanges(signal: AbortSignal): Promise<void> {

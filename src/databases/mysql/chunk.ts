@@ -132,7 +132,7 @@ function keyChanged({ table }: StoredLayout): TidemarkError {
   return new TidemarkError(
     "TM-SCHEMA-DRIFT",
     `The key of ${formatTable(table)} is not the one its copy began with.`,
-    { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
+    { fix: `tidemark resync ${formatTable(table)}, then tidemark run: it is copied anew` },
   );
 }
 

@@ -241,7 +241,7 @@ async function triggerFindings(
         failure(
           "trigger-broken",
           `Table ${name} has ${what}: writes may have passed unseen.`,
-          "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
+          `tidemark resync ${name}, then tidemark run: it is copied anew`,
         ),
       );
     } else {

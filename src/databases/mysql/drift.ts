@@ -47,7 +47,7 @@ export async function checkDrift(
         "TM-CAPTURE-BROKEN",
         `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
         {
-          fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
+          fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew`,
           details: { table },
         },
       );

@@ -193,7 +193,7 @@ export class MysqlTransaction implements TargetTransaction {
       "TM-APPLY-CONSTRAINT",
       `A row of ${table.name.name} with an unchanged column is missing at the target.`,
       {
-        fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run",
+        fix: "tidemark resync TABLE, then tidemark run: it is copied anew",
         details: { table: table.name.name },
       },
     );

@@ -113,7 +113,7 @@ export function truncated(layout: StoredLayout): TidemarkError {
     "TM-TRUNCATE-UNSEEN",
     `Table ${table} was made anew by the server: a TRUNCATE, or a rebuild. No trigger sees that, so rows may have gone that the targets still have.`,
     {
-      fix: `After a TRUNCATE copy anew: tidemark uninstall, empty the tables at the targets, tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again.`,
+      fix: `After a TRUNCATE: tidemark resync ${table}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again.`,
       details: { table },
     },
   );

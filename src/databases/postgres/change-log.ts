@@ -3,6 +3,7 @@ import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
+import type { TableName } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
 import { assertUnbroken, prepareCaptures, runCapture, type TableCapture } from "./capture.ts";
 import { captureTriggers, RELAY_LOCK } from "./capture-sql.ts";
@@ -10,6 +11,7 @@ import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
 import { DriftWatch } from "./drift.ts";
+import { schemaOf } from "./identifiers.ts";
 import { loadLayouts, type StoredLayout } from "./layouts.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
@@ -121,6 +123,16 @@ export class PostgresChangeLog implements ChangeLog {
       await connection.close();
     }
     return [...this.#layouts.values()];
+  }
+
+  async forget(tables: readonly TableName[]): Promise<void> {
+    for (const table of tables) {
+      await this.#control.run(
+        `UPDATE tidemark.layouts SET retired_at = COALESCE(retired_at, clock_timestamp()), partitions = NULL
+         WHERE schema_name = $1 AND table_name = $2`,
+        [schemaOf(table), table.name],
+      );
+    }
   }
 
   waitForChanges(signal: AbortSignal): Promise<void> {

@@ -253,6 +253,6 @@ function keyChanged({ table }: StoredLayout): TidemarkError {
   return new TidemarkError(
     "TM-SCHEMA-DRIFT",
     `The key of ${formatTable(table)} has changed since its copy began.`,
-    { fix: "copy anew: tidemark uninstall, empty the tables at the targets, tidemark run" },
+    { fix: `tidemark resync ${formatTable(table)}, then tidemark run: it is copied anew` },
   );
 }

@@ -139,7 +139,7 @@ export class DriftWatch {
 /** Changes may have gone by unseen: only copying anew makes source and target equal again. */
 export function captureBroken(table: string, what: string): TidemarkError {
   return new TidemarkError("TM-CAPTURE-BROKEN", `${what} Changes may have been missed.`, {
-    fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+    fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew.`,
     details: { table },
   });
 }
@@ -158,7 +158,7 @@ export function shapeBroken(table: TableName, what: string): TidemarkError {
     "TM-CAPTURE-BROKEN",
     `Capture of ${name} is broken: ${what}. Changes made since may be logged in the wrong order.`,
     {
-      fix: `If it has written no row of ${name} yet: UPDATE tidemark.layouts SET retired_at = now() WHERE table_oid = ${oid}::regclass AND retired_at IS NULL; then run again. Else copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.`,
+      fix: `If it has written no row of ${name} yet: UPDATE tidemark.layouts SET retired_at = now() WHERE table_oid = ${oid}::regclass AND retired_at IS NULL; then run again. Else tidemark resync ${name}, then tidemark run: it is copied anew.`,
       details: { table: name },
     },
   );

@@ -65,7 +65,7 @@ function unseen(root: StoredLayout, what: string, mend: string): TidemarkError {
   const table = formatTable(root.table);
   const oid = quoteLiteral(quoteTable(root.table));
   return new TidemarkError("TM-CAPTURE-BROKEN", `Capture of ${table} is broken: ${what}.`, {
-    fix: `${mend}; then: UPDATE tidemark.layouts SET partitions = NULL WHERE table_oid = ${oid}::regclass; and run again. Or copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.`,
+    fix: `${mend}; then: UPDATE tidemark.layouts SET partitions = NULL WHERE table_oid = ${oid}::regclass; and run again. Or tidemark resync ${table}, then tidemark run: it is copied anew.`,
     details: { table },
   });
 }

@@ -5,6 +5,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
+import type { TableName } from "../../core/table.ts";
 import { SqliteBatches } from "./batches.ts";
 import { type CaptureShape, layoutOf, shapeOf, widenLog } from "./capture.ts";
 import { triggersOf } from "./capture-sql.ts";
@@ -72,6 +73,12 @@ export class SqliteChangeLog implements ChangeLog {
       });
     }
     return this.#connection.read(() => this.#layouts.all());
+  }
+
+  forget(tables: readonly TableName[]): Promise<void> {
+    return this.#connection.write(() => {
+      for (const { name } of tables) this.#layouts.retire(name);
+    });
   }
 
   waitForChanges(signal: AbortSignal): Promise<void> {

@@ -124,13 +124,14 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
   return { facts, columns, filters: layout.filters, onlyColumns: layout.onlyColumns };
 }
 
-const AGAIN = "tidemark uninstall, then run again: the tables are copied anew";
-
 function broken(table: string, what: string): TidemarkError {
   return new TidemarkError(
     "TM-CAPTURE-BROKEN",
     `Capture of ${table} is broken: ${what}. Changes may have gone unseen.`,
-    { fix: AGAIN, details: { table } },
+    {
+      fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew.`,
+      details: { table },
+    },
   );
 }
 

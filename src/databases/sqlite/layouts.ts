@@ -57,18 +57,22 @@ export class Layouts {
 
   /** Makes this the layout of its table from now on; gives it its id. Within a transaction. */
   add(layout: Definition, onlyColumns: boolean): number {
-    const connection = this.#connection;
-    connection.run(
-      "UPDATE tidemark_layouts SET current = 0 WHERE table_name = ? COLLATE NOCASE",
-      layout.table.name,
-    );
-    const id = connection.value(
+    this.retire(layout.table.name);
+    const id = this.#connection.value(
       "INSERT INTO tidemark_layouts (table_name, definition, only_columns, current) VALUES (?, ?, ?, 1) RETURNING id",
       layout.table.name,
       JSON.stringify(layout),
       onlyColumns ? 1n : 0n,
     );
     return Number(id);
+  }
+
+  /** No layout is the table's any more. Within a transaction. */
+  retire(table: string): void {
+    this.#connection.run(
+      "UPDATE tidemark_layouts SET current = 0 WHERE table_name = ? COLLATE NOCASE",
+      table,
+    );
   }
 
   get(id: number): Layout {

@@ -124,6 +124,8 @@ class SimulatedLog implements ChangeLog, Batches {
     return TABLES.map(toLayout);
   }
 
+  async forget(): Promise<void> {}
+
   async waitForChanges(signal: AbortSignal): Promise<void> {
     const database = this.#database;
     while (!signal.aborted) {

@@ -1,0 +1,60 @@
+import { TidemarkError } from "../core/errors.ts";
+import type { ParkedRows } from "../core/parked.ts";
+import type { ApplierSession, BoundTable, Progress } from "../core/target.ts";
+import type { SyncTable } from "./mapping.ts";
+
+export interface ResyncParts {
+  readonly sync: string;
+  /** All of the sync, parents before children. */
+  readonly tables: readonly SyncTable[];
+  /** Where rows set aside are kept, as the session knows it; null where nothing can be. */
+  readonly parked: { readonly rows: ParkedRows; readonly bound: BoundTable } | null;
+}
+
+/**
+ * Empties tables of a sync at its target and forgets that they were copied, in one transaction: whoever goes on
+ * from there copies them as if they had just come to the sync. Changes logged before that copy are passed by, so
+ * it does not matter what of them was lost. `names`: source tables. Resolves when the target cannot lose it.
+ * Throws TM-APPLY-CONSTRAINT. Afterwards the session is of no more use to an applier: what it knows of the
+ * tables no longer holds.
+ */
+export async function emptyForResync(
+  session: ApplierSession,
+  { sync, tables, parked }: ResyncParts,
+  names: ReadonlySet<string>,
+): Promise<void> {
+  const progress = await session.load();
+  const aside = ((await parked?.rows.list(sync)) ?? []).filter(({ table }) => names.has(table));
+  const transaction = await session.begin(progress, { relaxed: true });
+  try {
+    for (const { source, bound } of [...tables].reverse()) {
+      if (!names.has(source)) continue;
+      if (transaction.enforcing && bound.cascades) throw wouldCascade(source);
+      await transaction.attempt(() => transaction.clear(bound));
+    }
+    if (parked !== null && aside.length > 0) {
+      const rows = aside.map(({ id }) => [sync, id]);
+      await transaction.attempt(() => transaction.remove(parked.bound, rows));
+    }
+    const kept: Progress = {
+      ...progress,
+      tables: progress.tables.filter(({ table }) => !names.has(table)),
+    };
+    await transaction.commit(kept);
+  } catch (error) {
+    await transaction.rollback().catch(() => {});
+    throw error;
+  }
+  await session.flush();
+}
+
+function wouldCascade(table: string): TidemarkError {
+  return new TidemarkError(
+    "TM-APPLY-CONSTRAINT",
+    `${table} cannot be emptied at the target: a foreign key there would delete or change rows of other tables with it.`,
+    {
+      fix: "GRANT SET ON PARAMETER session_replication_role to the applier's role (PostgreSQL 15 and later), or make that foreign key ON DELETE NO ACTION for the time being.",
+      details: { table },
+    },
+  );
+}

@@ -1,0 +1,62 @@
+import type { Command } from "commander";
+import type { Resynced } from "../../pipeline/resync.ts";
+import type { CommandModule, Invocation } from "../command-module.ts";
+import { mustConfirm } from "../confirm.ts";
+import { addPairOptions, durationOf, loadDefinition } from "../definition.ts";
+
+interface ResyncOptions {
+  readonly sync?: string;
+  readonly yes?: boolean;
+  readonly timeout?: string;
+}
+
+export const resync: CommandModule = {
+  name: "resync",
+  summary: "empty tables at their targets and copy them anew, while all else goes on",
+  description:
+    "Empties the tables at their targets, in one transaction for each sync, and has them copied anew: by the " +
+    "`tidemark run` that is at work, else by the next. Mends a table that was edited at the target, truncated at " +
+    "the source unseen, or whose capture was broken. Until the copy is complete, readers of the target see it fill. " +
+    "Name the tables that refer to a table along with it.",
+  examples: [
+    "tidemark resync orders",
+    "tidemark resync public.orders public.order_lines --sync 'shop->reports' --yes",
+  ],
+
+  configure(command: Command): void {
+    addPairOptions(command);
+    command
+      .argument("<tables...>", "as they are named at the source, or globs")
+      .option("--sync <name>", "only at the target of this sync (default: all that have the table)")
+      .option("--yes", "do not ask")
+      .option("--timeout <duration>", "wait so long for an applier at work", "10m");
+  },
+
+  async run(invocation: Invocation): Promise<number> {
+    const { output, log } = invocation;
+    const { sync, yes = false, timeout = "10m" } = invocation.options as ResyncOptions;
+    const [tables] = invocation.operands as [string[]];
+    const definition = await loadDefinition(invocation);
+    const timeoutMs = durationOf(timeout);
+    const { planResync } = await import("../../pipeline/resync.ts");
+    const plan = await planResync(definition, { tables, sync, logger: log.logger });
+    for (const each of plan.syncs) output.line(describe(each));
+    if (!yes) {
+      const fix = `tidemark resync ${tables.join(" ")} --yes`;
+      await mustConfirm(invocation, { question: "Empty these tables?", fix });
+    }
+    const { openQueue } = await import("../../pipeline/queue.ts");
+    const queue = await openQueue(definition.queue, log.logger);
+    try {
+      await plan.run(queue, timeoutMs);
+    } finally {
+      await queue.close();
+    }
+    output.line("Emptied. They are copied anew by the run that is at work, or by the next.");
+    return output.end({ resynced: plan.syncs });
+  },
+};
+
+function describe({ sync, tables }: Resynced): string {
+  return `${sync}: empties ${tables.join(", ")} at the target, and copies anew`;
+}

@@ -1,0 +1,165 @@
+import { emptyForResync } from "../applier/resync.ts";
+import type { PipelineDefinition } from "../core/definition.ts";
+import { keys, type Notice, type ResyncOrder } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import { boundParked } from "../core/parked.ts";
+import type { Queue } from "../core/queue.ts";
+import { formatTable, type TableName } from "../core/table.ts";
+import { askApplier } from "./ask-applier.ts";
+import { Databases, using } from "./connect.ts";
+import { type PreparedSync, prepare } from "./prepare.ts";
+import { matcher } from "./resolve.ts";
+
+/** What is, or was, emptied. */
+export interface Resynced {
+  readonly sync: string;
+  /** Source tables. */
+  readonly tables: readonly string[];
+}
+
+export interface ResyncPlan {
+  readonly syncs: readonly Resynced[];
+  /**
+   * Empties the tables at their targets, by the applier where one is at work, so that they are copied anew. Where
+   * every sync of a table does, its source forgets how it was captured: a relay that stopped because
+   * changes went by unseen starts again. Throws TM-WAIT-TIMEOUT, TM-APPLY-CONSTRAINT.
+   */
+  run(queue: Queue, timeoutMs: number): Promise<void>;
+}
+
+export interface ResyncOptions {
+  /** Names or globs of source tables. */
+  readonly tables: readonly string[];
+  /** Only this one. */
+  readonly sync?: string | undefined;
+  readonly logger: Logger;
+}
+
+/** A table of a sync that is to be emptied. */
+interface Chosen {
+  readonly prepared: PreparedSync;
+  readonly names: readonly TableName[];
+}
+
+/** Looks up what is meant; changes nothing. Throws TM-USAGE, TM-TABLE-MISSING, TM-CONNECT-FAILED. */
+export async function planResync(
+  definition: PipelineDefinition,
+  { tables, sync, logger }: ResyncOptions,
+): Promise<ResyncPlan> {
+  const databases = new Databases(definition, logger);
+  if (sync !== undefined) mustKnow(definition, sync);
+  const openCatalog = (source: string) => databases.openCatalog(source);
+  const prepared = await prepare(definition, databases, { create: false, openCatalog });
+  const all = prepared.syncs.map((each) => choose(each, tables));
+  const chosen = all.filter(
+    ({ prepared, names }) =>
+      names.length > 0 && (sync === undefined || prepared.resolved.definition.name === sync),
+  );
+  for (const table of tables) mustMatch(table, chosen);
+  return {
+    syncs: chosen.map(({ prepared, names }) => ({
+      sync: prepared.resolved.definition.name,
+      tables: names.map(formatTable),
+    })),
+    run: async (queue, timeoutMs) => {
+      for (const each of chosen) await empty(each, { databases, queue, timeoutMs });
+      for (const [source, names] of wholly(chosen, all)) await forget(databases, source, names);
+    },
+  };
+}
+
+function choose(prepared: PreparedSync, patterns: readonly string[]): Chosen {
+  const matchers = patterns.map(matcher);
+  const names = prepared.resolved.tables
+    .map(({ schema }) => schema.name)
+    .filter((name) => matchers.some((matches) => matches(name)));
+  return { prepared, names };
+}
+
+function mustKnow({ syncs }: PipelineDefinition, name: string): void {
+  if (syncs.some((sync) => sync.name === name)) return;
+  throw new TidemarkError("TM-USAGE", `No sync is named "${name}".`, {
+    fix: `Known: ${syncs.map((sync) => sync.name).join(", ")}.`,
+  });
+}
+
+function mustMatch(pattern: string, chosen: readonly Chosen[]): void {
+  const matches = matcher(pattern);
+  if (chosen.some(({ names }) => names.some(matches))) return;
+  throw new TidemarkError("TM-USAGE", `No table of these syncs is named "${pattern}".`, {
+    fix: "Name tables as they are named at the source; tidemark status lists them.",
+  });
+}
+
+async function empty(
+  { prepared: { resolved, plan, tables }, names }: Chosen,
+  {
+    databases,
+    queue,
+    timeoutMs,
+  }: { readonly databases: Databases; readonly queue: Queue; readonly timeoutMs: number },
+): Promise<void> {
+  const { name: sync, to } = resolved.definition;
+  const asked = names.map(formatTable);
+  const isHeld = await using(databases.openTarget(to, queue), async (target) => {
+    const rows = target.parked;
+    const parked = rows === null ? null : { rows, bound: boundParked(rows.table) };
+    const bound = [...plan.tables, ...(parked === null ? [] : [parked.bound])];
+    const session = await target.openApplier(sync, bound);
+    if (session === null) return true;
+    return using(Promise.resolve(session), async () => {
+      await withdraw(queue, sync, asked.length);
+      await emptyForResync(session, { sync, tables, parked }, new Set(asked));
+      return false;
+    });
+  });
+  if (!isHeld) return;
+  const order: ResyncOrder = {
+    ...{ askedAt: new Date().toISOString(), action: "resync" },
+    ...{ tables: asked, answer: null },
+  };
+  const { error } = await askApplier(queue, sync, order, timeoutMs);
+  if (error === null) return;
+  throw new TidemarkError("TM-APPLY-CONSTRAINT", `${sync}: ${error.message}`, {
+    ...(error.fix === null ? {} : { fix: error.fix }),
+    details: { sync },
+  });
+}
+
+/** While nobody else may tell what can be read: what was told no longer holds. */
+async function withdraw({ documents }: Queue, sync: string, tablesPending: number): Promise<void> {
+  const notice = (await documents.get(keys.progress(sync))) as Notice | null;
+  if (notice !== null) await documents.put(keys.progress(sync), { ...notice, tablesPending });
+}
+
+/** By source, the tables that no other sync relies on as they were captured. */
+function wholly(
+  chosen: readonly Chosen[],
+  all: readonly Chosen[],
+): ReadonlyMap<string, readonly TableName[]> {
+  const found = new Map<string, TableName[]>();
+  for (const { prepared, names } of chosen) {
+    const { from } = prepared.resolved.definition;
+    const others = all.filter(
+      (each) => each.prepared.resolved.definition.from === from && !chosen.includes(each),
+    );
+    const kept = new Set(others.flatMap((each) => each.names.map(formatTable)));
+    const free = names.filter((name) => !kept.has(formatTable(name)));
+    found.set(from, [...(found.get(from) ?? []), ...free]);
+  }
+  return found;
+}
+
+/** A relay that holds the source's lease is at work: then nothing of its capture is in doubt. */
+async function forget(
+  databases: Databases,
+  name: string,
+  tables: readonly TableName[],
+): Promise<void> {
+  await using(databases.openSource(name), async (source) => {
+    const log = await source.openChangeLog();
+    if (log === null) return;
+    await using(Promise.resolve(log), (opened) => opened.forget(tables));
+  });
+}

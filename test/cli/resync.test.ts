@@ -1,0 +1,41 @@
+// A table copied anew from the command line, whether or not something runs.
+import { expect, test } from "vitest";
+import { Running, Workplace } from "./tidemark.ts";
+
+const ENDS = ["--from", "sqlite:shop.db", "--to", "sqlite:copy.db", "--table", "items"];
+
+test("resync empties a table, and the next run copies it", async () => {
+  await using place = await Workplace.make();
+  place.sql("shop.db", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)");
+  place.sql("shop.db", "INSERT INTO items VALUES (1, 'one'), (2, 'two')");
+  expect((await place.start(["run", ...ENDS, "--until-synced"])).exitCode).toBe(0);
+  place.sql("copy.db", "UPDATE items SET name = 'edited'; INSERT INTO items VALUES (3, 'made up')");
+
+  const unconfirmed = await place.start(["resync", "items", ...ENDS]);
+  expect([unconfirmed.exitCode, unconfirmed.stderr]).toEqual([2, expect.stringContaining("--yes")]);
+  expect(place.sql("copy.db", "SELECT * FROM items")).toHaveLength(3);
+  const unknown = await place.json(["resync", "itmes", ...ENDS, "--yes"]);
+  expect(unknown.envelope.error).toMatchObject({ code: "TM-USAGE" });
+
+  const { envelope, exitCode } = await place.json(["resync", "items", ...ENDS, "--yes"]);
+  expect([exitCode, envelope.result]).toEqual([
+    0,
+    { resynced: [{ sync: "source->target", tables: ["items"] }] },
+  ]);
+  expect(place.sql("copy.db", "SELECT * FROM items")).toEqual([]);
+  expect((await place.start(["run", ...ENDS, "--until-synced"])).exitCode).toBe(0);
+  const rows = [
+    { id: 1, name: "one" },
+    { id: 2, name: "two" },
+  ];
+  expect(place.sql("copy.db", "SELECT * FROM items ORDER BY id")).toEqual(rows);
+
+  // By the applier that runs.
+  const run = new Running(place.start(["run", ...ENDS, "--json"]));
+  await run.until<{ event: string }>(({ event }) => event === "status");
+  place.sql("copy.db", "DELETE FROM items WHERE id = 1");
+  expect((await place.start(["resync", "items", ...ENDS, "--yes"])).exitCode).toBe(0);
+  expect((await place.start(["wait", ...ENDS.slice(0, 4)])).exitCode).toBe(0);
+  expect(place.sql("copy.db", "SELECT * FROM items ORDER BY id")).toEqual(rows);
+  await run.end("SIGINT");
+});

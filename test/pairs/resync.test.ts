@@ -1,0 +1,175 @@
+// Tables that are emptied at the target and copied anew, on demand: what stood there may be anything.
+import { describe, expect, test } from "vitest";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
+import { isTidemarkError } from "../../src/core/errors.ts";
+import { openQueue } from "../../src/pipeline/queue.ts";
+import { planResync } from "../../src/pipeline/resync.ts";
+import type { DatabaseKind } from "../servers/index.ts";
+import { available, FOUR_PAIRS, title } from "../support/pairs.ts";
+import type { SqlClient } from "../support/sql-client.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { contents, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
+
+const PARENTS: TestTable = {
+  name: "parents",
+  columns: { id: "integer", note: "varchar" },
+  key: ["id"],
+};
+const CHILDREN: TestTable = {
+  name: "children",
+  columns: { id: "integer", parent: "integer" },
+  key: ["id"],
+  references: { parent: "parents" },
+};
+const OTHERS: TestTable = { ...PARENTS, name: "others" };
+const BAG: TestTable = { ...PARENTS, name: "bag", key: [] };
+const ALL = [PARENTS, CHILDREN, OTHERS, BAG];
+
+describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  const it = test.skipIf(!available(pair));
+
+  it("mends a target that was edited, while all else goes on", async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const [source, target] = [await prepared(bed, pair.source), await bed.sql("target")];
+    const definition = define(bed);
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await insertRow(target, OTHERS, { id: 900, note: "not of the source" });
+    await target.run("DELETE FROM others WHERE id = 2");
+    await target.run("UPDATE parents SET note = 'edited' WHERE id = 1");
+    await target.run("DELETE FROM children WHERE id = 11");
+    await insertRow(target, BAG, { id: 1, note: "once more" });
+    let id = 1_000;
+    const write = async () => {
+      for (const table of [PARENTS, OTHERS]) await insertRow(source, table, { id, note: "late" });
+      await insertRow(source, CHILDREN, { id, parent: id });
+      await source.run(`UPDATE others SET note = 'n${id++}' WHERE id = 1`);
+    };
+    const writing = (async () => {
+      for (let n = 0; n < 30; n++) await write();
+    })();
+    await resync(bed, definition, ["others", "bag"]);
+    await resync(bed, definition, ["parents", "children"]);
+    await writing;
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const table of ALL) await bed.expectSame(table);
+    await write();
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const table of ALL) await bed.expectSame(table);
+  });
+
+  it("mends capture that was broken, for one target and for all", async () => {
+    await using bed = await TestBed.make(
+      { source: pair.source, target: pair.target, second: pair.target },
+      pair,
+    );
+    const source = await prepared(bed, pair.source);
+    const definition = define(bed, ["target", "second"]);
+    const first = await bed.start(definition);
+    await insertRow(source, OTHERS, { id: 5, note: "seen" });
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await insertRow(source, OTHERS, { id: 6, note: "seen, not applied" });
+    await bed.stop(first);
+    await source.run(await dropOurTrigger(source));
+    await source.run("DELETE FROM others WHERE id = 6");
+    await insertRow(source, OTHERS, { id: 7, note: "unseen" });
+    await source.run("UPDATE others SET note = 'unseen' WHERE id = 1");
+    const breaks = () =>
+      expect(bed.start(definition)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+    await breaks();
+    // The second target would never hear of what went by.
+    await resync(bed, definition, ["others"], "source->target");
+    await breaks();
+    await resync(bed, definition, ["oth*"]);
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await insertRow(source, OTHERS, { id: 8, note: "seen again" });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const to of ["target", "second"]) {
+      for (const table of ALL) await bed.expectSame(table, { to });
+    }
+  });
+});
+
+test.skipIf(!available({ source: "mariadb", target: "postgres", queue: "embedded" }))(
+  "mends a TRUNCATE that no trigger saw",
+  async () => {
+    await using bed = await TestBed.make({ source: "mariadb", target: "postgres" });
+    const source = await prepared(bed, "mariadb");
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("TRUNCATE TABLE others");
+    await insertRow(source, OTHERS, { id: 3, note: "after" });
+    await expect(first.finished).rejects.toSatisfy((error) =>
+      isTidemarkError(error, "TM-TRUNCATE-UNSEEN"),
+    );
+    await bed.stop(first);
+    await resync(bed, definition, ["others"]);
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const table of ALL) await bed.expectSame(table);
+    expect(await contents(source, OTHERS)).toHaveLength(1);
+  },
+);
+
+test("tables and syncs that are not there are told by name", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  await prepared(bed, "sqlite");
+  const definition = define(bed);
+  const plan = (tables: readonly string[], sync?: string) =>
+    planResync(definition, { tables, sync, logger: bed.logger });
+  await expect(plan(["othres"])).rejects.toMatchObject({
+    code: "TM-USAGE",
+    message: expect.stringContaining('"othres"'),
+  });
+  await expect(plan(["others"], "source->elsewhere")).rejects.toMatchObject({ code: "TM-USAGE" });
+});
+
+async function prepared(bed: TestBed, kind: DatabaseKind): Promise<SqlClient> {
+  const source = await bed.sql("source");
+  // Of a file in another mode a table without a key is refused.
+  if (source.dialect === "sqlite") await source.rows("PRAGMA journal_mode = WAL");
+  await createTables(source, kind, ALL);
+  for (const id of [1, 2, 3]) {
+    for (const table of [PARENTS, OTHERS, BAG]) await insertRow(source, table, { id, note: "n" });
+    await insertRow(source, CHILDREN, { id: 10 + id, parent: id });
+  }
+  return source;
+}
+
+function define(bed: TestBed, targets: readonly string[] = ["target"]): PipelineDefinition {
+  const tables = ALL.map(({ name }) => name);
+  return bed.define(targets.map((to) => ({ from: "source", to, tables })));
+}
+
+async function resync(
+  bed: TestBed,
+  definition: PipelineDefinition,
+  tables: readonly string[],
+  sync?: string,
+): Promise<void> {
+  const plan = await planResync(definition, { tables, sync, logger: bed.logger });
+  const queue = await openQueue(definition.queue, bed.logger);
+  try {
+    await plan.run(queue, PATIENCE_MS);
+  } finally {
+    await queue.close();
+  }
+}
+
+async function dropOurTrigger(sql: SqlClient): Promise<string> {
+  switch (sql.dialect) {
+    case "postgres":
+      return "DROP TRIGGER tidemark_insert ON others";
+    case "sqlite":
+      return "DROP TRIGGER tidemark_others_insert";
+    case "mariadb": {
+      const [row] = await sql.rows(
+        `SELECT TRIGGER_NAME AS name FROM information_schema.TRIGGERS
+         WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 'others' AND EVENT_MANIPULATION = 'INSERT'`,
+      );
+      return `DROP TRIGGER ${row?.name}`;
+    }
+  }
+}
