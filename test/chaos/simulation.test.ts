@@ -1,12 +1,11 @@
 // Relay and applier as they are, in simulated time, between a source, a broker and targets that fail in
-// every way the contracts allow (docs/reference/checker.md). Seeds that failed once stay in the list.
+// every way the contracts allow (docs/reference/checker.md), judged at each step (G1 to G5, G7, G8).
 import { expect, onTestFailed, test } from "vitest";
+import { SEEDS_FOR_A_PLANT } from "./planted.ts";
 import { PLANTS } from "./simulation/plants.ts";
 import { runSeeds } from "./simulation/workers.ts";
 
 const SEEDS = 150;
-/** A planted fault shows itself within so many. */
-const SEEDS_FOR_A_PLANT = 50;
 /** A run in which these were never reached has shown nothing. */
 const STATES = [
   "process killed",

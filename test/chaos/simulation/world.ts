@@ -120,6 +120,7 @@ export class SimulatedWorld implements World {
     await this.#until(() => this.#whatIsLeft(), end + PATIENCE_MS);
     this.counters.add("batch", this.#source.batches.length);
     this.counters.add("transaction", this.#source.commits);
+    this.counters.add("change", this.#source.nextSequence - 1);
     const { violations } = this.#oracle;
     const healed = violations.length === 0 ? healedMs : null;
     return { seed: this.#seed, violations, counts: this.counters.all, healedMs: healed };
