@@ -1,3 +1,4 @@
+// The applier between a queue and a target that fail at chosen moments (G1, G2, G4, G5).
 import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";

@@ -1,3 +1,4 @@
+// What is told of commits, and when (G4).
 import { expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import type { Notice } from "../core/documents.ts";

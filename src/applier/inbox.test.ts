@@ -1,3 +1,4 @@
+// Which piece is the next, and what is passed by or refused (G2, G3, G5).
 import { describe, expect, it } from "vitest";
 import type { Piece } from "../core/message.ts";
 import type { Progress } from "../core/target.ts";

@@ -1,3 +1,4 @@
+// What remains of many changes of a row (G3).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { RowEffect, SyncTable } from "./mapping.ts";

@@ -1,3 +1,4 @@
+// Every error code has a page that says what to do (G8).
 import { readdir, readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { ERROR_CODES } from "../core/errors.ts";

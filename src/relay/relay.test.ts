@@ -1,3 +1,4 @@
+// The relay between a source and a queue that fail at chosen moments (G1, G5, G7).
 import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";

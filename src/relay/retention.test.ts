@@ -1,3 +1,4 @@
+// The bound of the change log, and who is given up for it (G5, G7).
 import { describe, expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import { MemorySource } from "../../test/support/memory-source.ts";

@@ -5,7 +5,7 @@ import type { DocumentEntry } from "../core/queue.ts";
 import type { Bench } from "./queue-bed.ts";
 import { batches, type QueueBed, range, SOURCE, STEP_MS, within } from "./queue-bed.ts";
 
-/** Documents, and what closing ends. */
+/** Documents, and what closing ends (G4). */
 export function registerDocuments(bench: Bench<QueueBed>): void {
   describe("documents", () => {
     it("are put, got, replaced, removed and listed", async () => {

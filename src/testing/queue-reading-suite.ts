@@ -13,7 +13,7 @@ import {
   within,
 } from "./queue-bed.ts";
 
-/** Readers, and what becomes of them when a stream is cut short or begun anew. */
+/** Readers, and what becomes of them when a stream is cut short or begun anew (G1, G5). */
 export function registerReading(bench: Bench<QueueBed>): void {
   describe("reading", () => {
     it("begins after the position asked for", async () => {

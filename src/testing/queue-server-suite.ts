@@ -13,7 +13,7 @@ import {
   within,
 } from "./queue-bed.ts";
 
-/** Behind a server: killed, started again, and silent. */
+/** Behind a server: killed, started again, and silent (G5). */
 export function registerQueueServerSuite(
   name: string,
   createBed: () => Promise<QueueServerBed>,

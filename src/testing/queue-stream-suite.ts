@@ -19,7 +19,7 @@ import {
   within,
 } from "./queue-bed.ts";
 
-/** What is appended, and by whom. */
+/** What is appended, and by whom (G2, G3, G7). */
 export function registerStream(bench: Bench<QueueBed>): void {
   describe("stream", () => {
     it("is empty at first", async () => {

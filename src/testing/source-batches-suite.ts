@@ -5,7 +5,7 @@ import { type Bench, numbers, refuses } from "./database-bed.ts";
 import { all, describeChange, take, takeChanges } from "./replica.ts";
 import { openShop } from "./source-shop.ts";
 
-/** Cuts, one after the other. */
+/** Cuts, one after the other (G1, G2, G3). */
 export function registerBatches(bench: () => Bench): void {
   it("makes no batch of nothing", async () => {
     const { log } = await openShop(bench());

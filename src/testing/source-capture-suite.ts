@@ -5,7 +5,7 @@ import type { Bench } from "./database-bed.ts";
 import { describeChange, Replica, takeChanges, takeChunk } from "./replica.ts";
 import { createItems, ITEMS, openShop, tableRows } from "./source-shop.ts";
 
-/** What is logged of which change. */
+/** What is logged of which change (G1). */
 export function registerCapture(bench: () => Bench): void {
   it("logs inserts, updates and deletes in order", async () => {
     const { sql, log } = await openShop(bench());

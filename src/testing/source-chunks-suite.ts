@@ -13,7 +13,7 @@ import {
 } from "./replica.ts";
 import { ITEMS, openShop, tableRows, write } from "./source-shop.ts";
 
-/** Tables read in chunks, among batches. */
+/** Tables read in chunks, among batches (G1, G3). */
 export function registerChunks(bench: () => Bench): void {
   const request = (after: string | null, maxRows: number) => ({
     table: bench().name(ITEMS),

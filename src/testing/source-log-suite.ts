@@ -7,7 +7,7 @@ import { createItems, ITEMS, openShop } from "./source-shop.ts";
 /** No wake-up may take longer; most take milliseconds. */
 const PROMPT_MS = 1_000;
 
-/** The log itself: who holds it, what is told of it, what is purged. */
+/** The log itself: who holds it, what is told of it, what is purged (G2, G5). */
 export function registerLog(bench: () => Bench): void {
   it("has one holder at a time, and the next one goes on", async () => {
     const { sql, source, log } = await openShop(bench());

@@ -6,7 +6,7 @@ import { createItems, ITEMS, openShop, tableRows, write } from "./source-shop.ts
 
 const WRITERS = 4;
 
-/** Cuts while many write. */
+/** Cuts while many write (G1, G3). */
 export function registerWriters(bench: () => Bench): void {
   it("loses nothing, invents nothing, cuts no transaction and keeps the order of each row", async () => {
     const { sql, log, layouts } = await openShop(bench());

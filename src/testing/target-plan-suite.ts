@@ -4,7 +4,7 @@ import { UNCHANGED } from "../core/value.ts";
 import type { Bench } from "./database-bed.ts";
 import { apply, column, INTEGER, itemRows, items, openSite, TEXT } from "./target-site.ts";
 
-/** What a plan says of tables that stand, and what it would make. */
+/** What a plan says of tables that stand, and what it would make (G6, G8). */
 export function registerPlan(bench: () => Bench): void {
   it("creates what is missing, changes nothing before, and is content after", async () => {
     const target = await bench().target();

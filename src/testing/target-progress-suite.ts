@@ -13,7 +13,7 @@ import {
   SYNC,
 } from "./target-site.ts";
 
-/** Progress, stored with the rows. */
+/** Progress, stored with the rows (G2). */
 export function registerProgress(bench: () => Bench): void {
   it("begins at nothing", async () => {
     const { session } = await openSite(bench(), [items(bench())]);

@@ -3,7 +3,7 @@ import type { TargetTransaction } from "../core/target.ts";
 import { type Bench, refuses } from "./database-bed.ts";
 import { after, apply, itemRows, items, openSite, reopen, tableOf } from "./target-site.ts";
 
-/** Foreign keys of the target. */
+/** Foreign keys of the target (G3). */
 export function registerForeignKeys(bench: () => Bench): void {
   const openFamily = async () => {
     const { integer, text } = bench().dialect;

@@ -6,7 +6,7 @@ import { type Bench, refuses } from "./database-bed.ts";
 import { sorted } from "./replica.ts";
 import { after, apply, column, INTEGER, itemRows, items, openSite, TEXT } from "./target-site.ts";
 
-/** Rows put and removed. */
+/** Rows put and removed (G2). */
 export function registerRows(bench: () => Bench): void {
   it("inserts, overwrites and removes by key", async () => {
     const { sql, session, table } = await openSite(bench(), [items(bench())]);

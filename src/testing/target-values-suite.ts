@@ -10,7 +10,7 @@ import { VALUE_SAMPLES } from "./values.ts";
 
 /**
  * What the target wrote is read back through the source of the same adapter, so both codecs are
- * under test: a value survives there and back or its type is refused at plan.
+ * under test: a value survives there and back or its type is refused at plan (G6).
  */
 export function registerValues(bench: () => Bench): void {
   for (const { type, nativeType, texts } of VALUE_SAMPLES) {

@@ -1,4 +1,4 @@
-// Random schemas under random changes, over the nine pairs. A seed makes the schema and every
+// Random schemas under random changes, over the nine pairs (G1, G3). A seed makes the schema and every
 // statement. `npm run soak` runs more of them (CONTRIBUTING.md).
 import { describe, expect, test } from "vitest";
 import type { DatabaseKind } from "../servers/index.ts";

@@ -1,3 +1,4 @@
+// The commands, as they are typed (G4, G8).
 import { stat } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Running, Workplace } from "./tidemark.ts";

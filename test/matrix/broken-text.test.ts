@@ -1,5 +1,5 @@
 // SQLite stores as text what is none. It stays itself in every file that can hold it, whatever the
-// encodings of the two, and is refused where no file could.
+// encodings of the two, and is refused where no file could (G6).
 import { expect, test } from "vitest";
 import { cross, printOutcome, readSource } from "./crossing.ts";
 import type { TypeEntry } from "./types.ts";

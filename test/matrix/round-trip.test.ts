@@ -1,5 +1,5 @@
 // From one kind of database through another and back, by a chain of two syncs: what the plan calls
-// exact comes back as it was, to the last byte of its text, for every type and by both paths.
+// exact comes back as it was, to the last byte of its text, for every type and by both paths (G6).
 import { describe, expect, test } from "vitest";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";

@@ -1,4 +1,4 @@
-// What foreign keys do below the triggers is logged all the same, and what cannot be is refused.
+// What foreign keys do below the triggers is logged all the same, and what cannot be is refused (G1).
 import { describe, expect, it } from "vitest";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";

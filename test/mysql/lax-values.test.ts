@@ -1,5 +1,5 @@
 // What a server keeps that was once not strict: the empty value of an ENUM (index 0), zero dates. They reach
-// another server of this kind as they are, in keys too, although the target is written strictly.
+// another server of this kind as they are, in keys too, although the target is written strictly (G6).
 import { expect, test } from "vitest";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, title } from "../support/pairs.ts";

@@ -1,4 +1,4 @@
-// TRUNCATE fires no trigger: it is found out all the same, and told from a mere rebuild.
+// TRUNCATE fires no trigger: it is found out all the same, and told from a mere rebuild (G8).
 import { describe, expect, it } from "vitest";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";

@@ -1,4 +1,4 @@
-// What cannot work is refused by code, before anything is changed in any database.
+// What cannot work is refused by code, before anything is changed in any database (G8).
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";

@@ -1,5 +1,5 @@
 // Unique indexes of a target whose collation takes for one what the source keeps as two: told before the
-// start. Tables that are made at the target tell every text apart.
+// start. Tables that are made at the target tell every text apart (G8).
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { type Dialect, type SqlClient, transaction } from "../support/sql-client.ts";

@@ -1,5 +1,6 @@
 // Tables that are altered while the sync runs, at the source and at the target: it stops before the
-// first change that does not fit, says what was altered, and goes on without a loss when that is mended.
+// first change that does not fit, says what was altered, and goes on without a loss when that is
+// mended (G1, G8).
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition, TableRule } from "../../src/core/definition.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";

@@ -1,4 +1,5 @@
-// Tables that stand empty at the target when a sync starts: rightly so, or because somebody emptied them there.
+// Tables that stand empty at the target when a sync starts: rightly so, or because somebody
+// emptied them there (G8).
 import { describe, expect, test } from "vitest";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";

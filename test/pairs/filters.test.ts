@@ -1,4 +1,4 @@
-// `where` at its edges: rows that enter and leave, conditions that fail, columns that are not sent.
+// `where` at its edges: rows that enter and leave, conditions that fail, columns that are not sent (G1).
 import { describe, expect, test } from "vitest";
 import type { TableRule } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";

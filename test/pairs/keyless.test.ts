@@ -1,5 +1,5 @@
 // Tables without a key: rows are matched whole, and of several that are equal as many go, come or
-// change as at the source.
+// change as at the source (G1, G2).
 import { describe, expect, test } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import type { RowObject } from "../../src/core/definition.ts";

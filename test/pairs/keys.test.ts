@@ -1,5 +1,5 @@
 // Key games: keys and unique values that change hands. A target applies the net effect of whole
-// transactions, so what was legal step by step at the source must end legal there, too.
+// transactions, so what was legal step by step at the source must end legal there, too (G3).
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { Random, testSeed } from "../support/random.ts";

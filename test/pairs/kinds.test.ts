@@ -1,4 +1,4 @@
-// Kinds of tables: what is synced, what is refused before the start, what is found out while it runs.
+// Kinds of tables: what is synced, what is refused before the start, what is found out while it runs (G1, G8).
 import { describe, expect, test } from "vitest";
 import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";

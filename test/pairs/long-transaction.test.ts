@@ -1,5 +1,5 @@
 // A transaction that stays open delays nothing but itself: hundreds of others arrive beside it, tables
-// are copied, the log is purged.
+// are copied, the log is purged (G1, G7).
 import { expect, test } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";

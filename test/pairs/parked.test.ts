@@ -1,4 +1,4 @@
-// Rows for which the config's own functions fail: the sync stops, or sets them aside and shows them.
+// Rows for which the config's own functions fail: the sync stops, or sets them aside and shows them (G1, G8).
 import { describe, expect, test } from "vitest";
 import type { RowObject, TableRule } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";

@@ -1,5 +1,5 @@
 // Foreign keys: what their actions do at the source arrives, whatever foreign keys stand at the
-// target; and the target's own hold, in whatever order a transaction of the source wrote its rows.
+// target; and the target's own hold, in whatever order a transaction of the source wrote its rows (G1, G3).
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";

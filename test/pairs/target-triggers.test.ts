@@ -1,6 +1,6 @@
 // Triggers of the application at the target run for applied rows as well. One that writes what the
 // sync writes would double what came from the source already: it is refused, with the statement that
-// mends it. Others run, and are named.
+// mends it. Others run, and are named (G2, G8).
 import { describe, expect, test } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import { diagnose } from "../../src/pipeline/diagnose.ts";

@@ -1,4 +1,4 @@
-// Transactions that end in unusual ways: in parts, in two phases, not at all.
+// Transactions that end in unusual ways: in parts, in two phases, not at all (G1, G3).
 import { describe, expect, test } from "vitest";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import { openSql, type SqlClient, transaction, withSql } from "../support/sql-client.ts";

@@ -1,4 +1,4 @@
-// What the application's own triggers write: to the same row, before and after, and to other tables.
+// What the application's own triggers write: to the same row, before and after, and to other tables (G1).
 import { describe, expect, test } from "vitest";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";

@@ -1,4 +1,4 @@
-// TRUNCATE where the source sees it, and what the config makes of it.
+// TRUNCATE where the source sees it, and what the config makes of it (G1, G8).
 import { describe, expect, test } from "vitest";
 import type { TruncatePolicy } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";

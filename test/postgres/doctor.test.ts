@@ -1,3 +1,4 @@
+// What doctor finds, and the statement that mends it (G8).
 import { afterEach, describe, expect, it } from "vitest";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";

@@ -1,4 +1,4 @@
-// What a crash of the target may take, and what not.
+// What a crash of the target may take, and what not (G2, G4).
 import { describe, expect, it } from "vitest";
 import type { ApplierSession, BoundTable, Progress, Target } from "../../src/core/target.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";

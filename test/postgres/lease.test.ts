@@ -1,3 +1,4 @@
+// One holder at a time (G2).
 import { describe, expect, it } from "vitest";
 import { Connection } from "../../src/databases/postgres/connection.ts";
 import { available, freshDatabase } from "../servers/index.ts";

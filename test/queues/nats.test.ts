@@ -1,4 +1,4 @@
-// What only the NATS queue promises.
+// What only the NATS queue promises (G5).
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { nanos } from "@nats-io/transport-node";

@@ -1,4 +1,4 @@
-// Relay in one process, appliers in others: what one commits the others see, also when it dies.
+// Relay in one process, appliers in others: what one commits the others see, also when it dies (G2).
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";

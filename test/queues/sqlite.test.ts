@@ -1,4 +1,4 @@
-// What only the embedded queue promises.
+// What only the embedded queue promises (G5, G7).
 import {
   closeSync,
   existsSync,

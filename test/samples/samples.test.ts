@@ -1,6 +1,6 @@
 // Whole databases as people have them, kept in step while their applications change them: into
 // tables that Tidemark makes, and into the same schema made beforehand, with its foreign keys, unique
-// keys, checks and triggers. The three applications share a database.
+// keys, checks and triggers. The three applications share a database (G1, G3, G6).
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { silentLogger } from "../../src/core/log.ts";

@@ -1,4 +1,4 @@
-// A row as large as memory lets it be: it passes, within a known multiple of its size, or is named.
+// A row as large as memory lets it be: it passes, within a known multiple of its size, or is named (G7).
 import { describe, expect, test } from "vitest";
 import { measured, report, sized } from "../support/large.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";

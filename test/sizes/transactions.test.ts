@@ -1,5 +1,5 @@
 // One transaction of very many rows, then very many transactions of one row: all arrive, and neither
-// process needs more memory for it.
+// process needs more memory for it (G3, G7).
 import { describe, expect, test } from "vitest";
 import { LARGE, measured, report, sized } from "../support/large.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";

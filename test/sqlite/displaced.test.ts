@@ -1,5 +1,5 @@
 // What REPLACE removes without telling, and everything else that writes past a plain trigger:
-// random statements, and after every batch the copy must equal the table.
+// random statements, and after every batch the copy must equal the table (G1).
 import { afterEach, describe, expect, it } from "vitest";
 import type { Row } from "../../src/core/value.ts";
 import { Bench, type SqlSession } from "../../src/testing/database-bed.ts";

@@ -1,5 +1,5 @@
 // What only SQLite has: files that move and are copied, schemas that change under the triggers,
-// journal modes, keys that may be NULL, values of any class.
+// journal modes, keys that may be NULL, values of any class (G1, G8).
 import { spawn } from "node:child_process";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
