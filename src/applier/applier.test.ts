@@ -79,6 +79,21 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(resets).toBeGreaterThan(0);
   });
 
+  it("tells how far it has read, although all of that was copied for another", async () => {
+    world = new MemoryWorld();
+    fill(3);
+    world.source.cutNow();
+    const { documents } = world.queue;
+    const copy = { table: "t", copy: "c", attempt: 0, after: null };
+    const other = { resend: null, copies: [copy], position: { batch: 0, chunk: 0 } };
+    await documents.put(keys.request("a", "a->c"), other);
+    documents.failing = { prefix: "request/", times: Number.POSITIVE_INFINITY };
+    world.startRelay();
+    world.startApplier();
+    await world.until(async () => ((await notice())?.position.chunk ?? 0) >= 3);
+    expect((await notice())?.tablesPending).toBe(1);
+  });
+
   it("passes by what a queue lost after it was applied, and goes on behind it", async () => {
     await running();
     const { source, target, queue } = world;

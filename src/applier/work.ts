@@ -236,6 +236,8 @@ export class ApplierWork {
   }
 
   async #takeChunk(piece: Piece, copy: CopyInfo): Promise<void> {
+    // The queue keeps chunks until all that copy tell that they are past them; it may be full of what is passed by here.
+    if (piece.mark.last && this.states.pending > 0) this.#dirty = true;
     if (copy.sync !== this.#options.sync) return;
     const verdict = this.states.judge(copy);
     if (verdict === "next") {
