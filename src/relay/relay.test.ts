@@ -67,6 +67,20 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     );
   });
 
+  it("lets a target made anew join, although the queue is full of what the one before it left", async () => {
+    world = new MemoryWorld(3);
+    for (let i = 0; i < 6; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    await confirmed(0);
+    world.startRelay();
+    const stream = await world.queue.openStream("a");
+    await world.until(() => stream.messages.length === 3);
+    world.startApplier();
+    await world.synced();
+  });
+
   it("goes on behind what the queue lost, when all have confirmed it", async () => {
     world = new MemoryWorld();
     const stream = await world.queue.openStream("a");

@@ -72,7 +72,10 @@ export class RelayWork {
     const { documents } = queue;
     const common = { source, log, stream, logger };
     const retention = new Retention({ ...common, documents, mailbox, maxLogBytes, history });
-    const makeRoom = () => retention.makeRoom();
+    const makeRoom = async () => {
+      await work.#answerJoins();
+      await retention.makeRoom();
+    };
     const onFailure = () => bell.ring();
     const room = { maxStreamBytes, makeRoom };
     const publisher = new Publisher({ ...common, queue, ...room, signal, onFailure });
@@ -82,7 +85,7 @@ export class RelayWork {
     );
     const copies = new Copies(new Map(names), chunkSize);
     const parts = { stream, publisher, retention, copies, bell };
-    const work = new RelayWork(options, log, mailbox, parts);
+    const work: RelayWork = new RelayWork(options, log, mailbox, parts);
     await work.#open();
     return work;
   }
@@ -262,6 +265,15 @@ export class RelayWork {
       await queue.documents.put(keys.refusal(source, sync), refusal);
       await this.#publisher.resendFrom(this.#oldestNeeded());
     }
+  }
+
+  /**
+   * A sync that begins anew may be the one for whose earlier life the queue is full: it cannot wait for room.
+   * Any batch will do to join at.
+   */
+  async #answerJoins(): Promise<void> {
+    const joins = [...this.#mailbox.fences()].filter(([, { join }]) => join !== null);
+    await this.#answerFences(new Map(joins));
   }
 
   /** These were asked before the cut, so the newest batch holds all that was committed before them. */
