@@ -94,6 +94,20 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect((await notice())?.tablesPending).toBe(1);
   });
 
+  it("stops when it was given up and the stream is empty", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    world.startRelay();
+    const applier = world.startApplier();
+    await world.synced();
+    const stream = await world.queue.openStream("a");
+    await stream.reset();
+    const from = world.source.headers.length + 1;
+    await world.queue.documents.put(keys.refusal("a", SYNC), { at: "", from, message: "gone" });
+    await world.until(() => applier.status.state === "stopped");
+    expect(applier.status.error?.code).toBe("TM-BATCH-PURGED");
+  });
+
   it("passes by what a queue lost after it was applied, and goes on behind it", async () => {
     await running();
     const { source, target, queue } = world;

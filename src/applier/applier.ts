@@ -353,7 +353,8 @@ export class Applier {
       );
     }
     const { mark } = await stream.tail();
-    if (mark === null) return;
+    // Nothing follows in the stream; nor will it, when this sync was given up and the queue has lost all that told so.
+    if (mark === null) return this.#requests.checkRefusal(work.progress.position);
     work.inbox.checkTimeline(mark.timeline);
     const behind = mark.last && mark.batch > work.inbox.position.batch;
     // The reader may be just about to give it, or be in the middle of a large row.

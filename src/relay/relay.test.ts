@@ -98,6 +98,23 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     expect(relay.status.state).toBe("running");
   });
 
+  it("tells a sync that was given up once more, when the queue has lost that", async () => {
+    world = new MemoryWorld();
+    for (let i = 0; i < 4; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    world.source.purgedTo = 4;
+    await confirmed(2);
+    world.source.confirmed.delete(SYNC);
+    world.startRelay();
+    const refusal = () => world.queue.documents.get(keys.refusal("a", SYNC));
+    await world.until(async () => (await refusal()) !== null);
+    expect(await refusal()).toMatchObject({ from: 3 });
+    world.queue.documents.wipe();
+    await world.until(async () => (await refusal()) !== null);
+  });
+
   it("takes no notice of a resend asked for by an applier that has caught up", async () => {
     world = new MemoryWorld();
     for (let i = 0; i < 3; i++) {

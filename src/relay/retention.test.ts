@@ -33,6 +33,7 @@ async function retention(confirmed: Record<string, number>, halfMinuteAgo: numbe
   source.bytes = 1_000;
   const kept = new Retention({
     source: "a",
+    syncs: Object.keys(confirmed),
     log: await source.openChangeLog(),
     stream: await queue.openStream("a"),
     documents: queue.documents,

@@ -7,6 +7,8 @@ import type { Mailbox } from "./mailbox.ts";
 
 export interface RetentionOptions {
   readonly source: string;
+  /** Those of the config, whether the log is kept for them or not. */
+  readonly syncs: readonly string[];
   readonly log: ChangeLog;
   readonly stream: QueueStream;
   readonly documents: Documents;
@@ -28,6 +30,8 @@ export class Retention {
   readonly #options: RetentionOptions;
   #confirmed = new Map<string, number>();
   #trimmed: Position = START;
+  /** What a sync is being told that was given up. */
+  #telling: Promise<void> = Promise.resolve();
 
   constructor(options: RetentionOptions) {
     this.#options = options;
@@ -59,6 +63,7 @@ export class Retention {
     const kept = Math.min(this.#confirmed.get(sync) ?? from, from);
     await this.#options.log.subscribers.set(sync, kept);
     this.#confirmed.set(sync, kept);
+    await this.#telling.catch(() => {});
     await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
   }
 
@@ -69,6 +74,7 @@ export class Retention {
     this.#options.history.note(last);
     if (stats.bytes > this.#options.maxLogBytes) await this.#expireSlowest(stats);
     await this.#purge(last);
+    await this.#tellAgain(last);
     await this.#trim(this.#allRead(last));
     return stats;
   }
@@ -89,11 +95,36 @@ export class Retention {
   }
 
   async #purge(last: number): Promise<void> {
-    // With nobody to keep it for, it goes as it comes: else a log whose only reader was given up would
-    // grow without a bound.
-    const upTo = this.#confirmed.size === 0 ? last : this.oldestNeeded - 1;
+    const upTo = this.#purgeable(last);
     // Rotation frees space only some time after a purge: asking again with the same number lets it go on.
     if (upTo > 0) await this.#options.log.batches.purge(upTo);
+  }
+
+  /** With nobody to keep it for, it goes as it comes: else a log whose only reader was given up would grow without a bound. */
+  #purgeable(last: number): number {
+    return this.#confirmed.size === 0 ? last : this.oldestNeeded - 1;
+  }
+
+  /**
+   * A queue may lose what a sync was told that was given up. While nothing changes at the source nobody would
+   * find out: the sync has all that the stream holds.
+   */
+  async #tellAgain(last: number): Promise<void> {
+    const { documents, source, syncs } = this.#options;
+    for (const sync of syncs) {
+      const applied = this.#noticeOf(sync)?.position.batch;
+      if (applied === undefined || applied >= this.#purgeable(last)) continue;
+      if (this.#confirmed.has(sync)) continue;
+      const key = keys.refusal(source, sync);
+      const isTold = (await documents.get(key)) !== null;
+      // It may have begun anew meanwhile.
+      if (isTold || this.#confirmed.has(sync)) continue;
+      const message = `${sync} has applied batch ${applied} of ${source}; what follows is no longer in the change log.`;
+      const at = new Date().toISOString();
+      const refusal: RefusalDocument = { at, from: applied + 1, message };
+      this.#telling = documents.put(key, refusal);
+      await this.#telling;
+    }
   }
 
   async #trim(upTo: Position): Promise<void> {

@@ -68,10 +68,11 @@ export class RelayWork {
     { mailbox, history, bell, chunkSize, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
-    const { source, queue, logger, maxLogBytes, maxStreamBytes } = options;
+    const { source, syncs, queue, logger, maxLogBytes, maxStreamBytes } = options;
     const { documents } = queue;
     const common = { source, log, stream, logger };
-    const retention = new Retention({ ...common, documents, mailbox, maxLogBytes, history });
+    const kept = { documents, mailbox, maxLogBytes, history };
+    const retention = new Retention({ ...common, ...kept, syncs });
     const makeRoom = async () => {
       await work.#answerJoins();
       await retention.makeRoom();
