@@ -64,7 +64,9 @@ async function persist(wait: () => Promise<void>, signal: AbortSignal): Promise<
     try {
       return await wait();
     } catch (error) {
-      if (!toTidemarkError(error).retryable || signal.aborted) throw error;
+      const { retryable, message } = toTidemarkError(error);
+      if (!retryable) throw error;
+      if (signal.aborted) throw timedOut(`the queue is away: ${message}`, "queue");
       await sleep(backoff(attempt), signal);
     }
   }
