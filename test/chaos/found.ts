@@ -23,4 +23,24 @@ export const FOUND: readonly Found[] = [
     seed: 264,
     what: "a fragment could complete another message, when the broker had lost what was between them",
   },
+  {
+    level: "simulation",
+    seed: 379,
+    what: "two targets were copied at once: a bounded queue filled with chunks of the one, which the other never told it had passed by, and both stood still",
+  },
+  {
+    level: "simulation",
+    seed: 79,
+    what: "a target made anew could not join while the queue was full of what the one before it had not read",
+  },
+  {
+    level: "simulation",
+    seed: 5012,
+    what: "a target that was given up at the log's bound was not told until the next change, when the queue had lost the word of it (with a target away in every world)",
+  },
+  {
+    level: "simulation",
+    seed: 6132,
+    what: "a wait whose time was over while the broker was away ended as if the connection were all (in the same worlds)",
+  },
 ];

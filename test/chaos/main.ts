@@ -25,8 +25,11 @@ const WORK: readonly string[] = [
   "batch",
   "change",
   "transaction",
+  "row set aside",
   "stream sent again",
+  "unique value met",
   "wait ended",
+  "wait told of a stop",
 ];
 
 const { values } = parseArgs({
@@ -45,9 +48,9 @@ if (values.help) console.log(USAGE);
 else await main();
 
 async function main(): Promise<void> {
+  if (values.plants) return plants();
   // Not after hours that nobody can keep.
   if (values.record) committedCode();
-  if (values.plants) return plants();
   const { plant } = values;
   const first = numberOf(values.seed ?? String(Math.floor(Math.random() * 1e9)));
   const ends = performance.now() + numberOf(values.minutes ?? "0") * 60_000;

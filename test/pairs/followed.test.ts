@@ -1,5 +1,5 @@
 // A foreign key of the target follows a unique column of its parent (ON UPDATE CASCADE). At the source the
-// parent went and came back with another value: nothing followed there, and nothing may here.
+// parent went and came back with another value: nothing followed there, and nothing may here (G3).
 import { describe, expect, test } from "vitest";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";

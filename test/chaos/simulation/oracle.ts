@@ -1,5 +1,6 @@
 import { comparePositions, type Position } from "../../../src/core/position.ts";
 import type { Progress } from "../../../src/core/target.ts";
+import { ANY, aside, FILTERED, PARKED, standingAside } from "./shapes.ts";
 
 /** Rows of one table: key to value. */
 export type Rows = ReadonlyMap<string, string>;
@@ -57,6 +58,9 @@ export class Oracle {
       const isCopied = state === "live" ? () => true : copiedBy(cursor as string);
       const wrong = difference(truth.get(table), tables.get(table), isCopied);
       if (wrong !== null) this.violated(`${table} as of ${place(next.position)} ${wrong}`);
+      const notAside =
+        state === "live" && table === FILTERED ? parkedDifference(truth, tables) : null;
+      if (notAside !== null) this.violated(`parked as of ${place(next.position)} ${notAside}`);
     }
   }
 
@@ -66,9 +70,10 @@ export class Oracle {
     this.violated(`a notice tells ${place(position)}, durable is ${place(durable)}`);
   }
 
-  /** G5: what is purged no target can need again. */
-  purged(upTo: number, { batch }: Position): void {
-    if (upTo > batch) this.violated(`batch ${upTo} was purged, the target holds only ${batch}`);
+  /** G5, G7: what is purged no target can need again; or it was given up for the bound, and told so. */
+  purged(upTo: number, { batch }: Position, toldToCopy: boolean): void {
+    if (upTo <= batch || toldToCopy) return;
+    this.violated(`batch ${upTo} was purged, the target holds only ${batch}`);
   }
 
   /** G4: whoever waited can read what was committed before. */
@@ -90,8 +95,18 @@ export function difference(
   const keys = new Set([...(truth?.keys() ?? []), ...(found?.keys() ?? [])]);
   for (const key of keys) {
     const [is, should] = [found?.get(key), truth?.get(key)];
-    if (is === should || !concerns(key)) continue;
+    if (is === should || should === ANY || !concerns(key)) continue;
     return `holds ${is ?? "nothing"} under ${key}, not ${should ?? "nothing"}`;
+  }
+  return null;
+}
+
+/** G1: what could not be told of a row is set aside, and nothing else is. */
+export function parkedDifference(truth: Tables, found: Tables): string | null {
+  const should = aside(truth.get(FILTERED));
+  const is = standingAside(found.get(PARKED));
+  for (const key of new Set([...should.keys(), ...is.keys()])) {
+    if (should.has(key) !== is.has(key)) return `${is.has(key) ? "holds" : "lacks"} ${key}`;
   }
   return null;
 }

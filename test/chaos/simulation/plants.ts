@@ -13,6 +13,8 @@ export interface Plant {
   readonly target?: Partial<TargetHooks>;
   readonly purgesAtAppend?: boolean;
   readonly noticesEarly?: boolean;
+  readonly tellsNobody?: boolean;
+  readonly losesCutCommits?: boolean;
 }
 
 export const NO_PLANT: Plant = { what: "nothing" };
@@ -42,9 +44,33 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
     what: "the log is purged when the broker has acknowledged, not when the target has confirmed",
     purgesAtAppend: true,
   },
+  "cut-not-durable": {
+    what: "a cut does not make the commits before it durable: a crash of the source takes back what was sent",
+    losesCutCommits: true,
+  },
+  "bound-untold": {
+    what: "at its bound the log is purged, and the target that still needed it is not told",
+    tellsNobody: true,
+  },
   "batch-not-stored": {
     what: "a batch is published before the record of its cut is stored",
     source: () => ({ forgetsCuts: true }),
+  },
+  "filter-on-changes": {
+    what: "a change whose row does not pass the filter is not sent: a row that leaves the filter stays at the target",
+    source: () => ({ filtersChanges: true }),
+  },
+  "equal-rows-removed": {
+    what: "without a key, a row that is deleted takes those equal to it along",
+    target: { removesAllEqual: true },
+  },
+  "collision-passed-by": {
+    what: "a row whose unique value another row still holds at the target is left out",
+    target: { passesByCollisions: true },
+  },
+  "parked-stays": {
+    what: "a row that was set aside stays so when a newer state of it has come",
+    target: { keepsParked: true },
   },
   "progress-apart": {
     what: "progress is stored in a transaction of its own, after the rows",

@@ -55,13 +55,18 @@ export class SimulatedProcess {
   }
 
   kill(): void {
+    if (this.alive) this.world.counters.add("process killed");
+    this.end();
+  }
+
+  /** As {@link kill}, by itself or by its operator. */
+  end(): void {
     if (!this.alive) return;
     this.alive = false;
-    this.world.counters.add("process killed");
     for (const end of [...this.#ends]) end();
   }
 
-  /** Called at the kill: what servers notice of it. */
+  /** Called at its end: what servers notice of it. */
   onEnd(end: () => void): () => void {
     this.#ends.add(end);
     return () => this.#ends.delete(end);

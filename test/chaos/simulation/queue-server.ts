@@ -30,6 +30,8 @@ export interface QueueHooks {
   readonly onPut: (key: string, value: unknown) => void;
   /** Planted: called when messages were acknowledged. */
   readonly onAppended?: (mark: Mark) => void;
+  /** Planted: documents that are never written. */
+  readonly passesBy?: (key: string) => boolean;
 }
 
 const EMPTY: QueueState = { streams: new Map(), documents: new Map() };
@@ -45,6 +47,8 @@ export class QueueServer extends SimulatedServer {
   readonly hooks: QueueHooks;
   #state: QueueState = EMPTY;
   #durable: QueueState = EMPTY;
+  /** What a stream may hold. */
+  maxStreamBytes = Number.MAX_SAFE_INTEGER;
   /** Counts the times that something was lost. */
   losses = 0;
   #version = 0;
@@ -195,6 +199,7 @@ class SimulatedStream implements QueueStream {
       if (JSON.stringify(stream.tail) !== JSON.stringify(after)) {
         throw new TidemarkError("TM-QUEUE-CONFLICT", "The stream ends elsewhere.");
       }
+      this.#checkRoom(messages);
       let { sequence } = stream.tail;
       const stored = messages.map(({ mark, body }) => ({ mark, body, sequence: ++sequence }));
       const mark = messages.at(-1)?.mark ?? stream.tail.mark;
@@ -258,8 +263,16 @@ class SimulatedStream implements QueueStream {
   stats(): Promise<StreamStats> {
     return this.#queue.session.call(() => {
       const { messages } = this.#stream;
-      return { messages: messages.length, bytes: messages.length * MAX_MESSAGE_BYTES };
+      return { messages: messages.length, bytes: bytesOf(messages) };
     });
+  }
+
+  #checkRoom(messages: readonly QueueMessage[]): void {
+    const { maxStreamBytes } = this.#queue.server;
+    if (maxStreamBytes === Number.MAX_SAFE_INTEGER) return;
+    if (bytesOf(this.#stream.messages) + bytesOf(messages) <= maxStreamBytes) return;
+    this.#queue.process.world.counters.add("queue full");
+    throw new TidemarkError("TM-QUEUE-FULL", "The stream is full.");
   }
 
   #set(stream: StreamState): void {
@@ -279,6 +292,7 @@ class SimulatedDocuments implements Documents {
     const stored: unknown = JSON.parse(JSON.stringify(value));
     await this.#queue.write(() => {
       const { server } = this.#queue;
+      if (server.hooks.passesBy?.(key)) return;
       server.hooks.onPut(key, stored);
       server.setDocument(key, stored);
     });
@@ -318,6 +332,10 @@ class SimulatedDocuments implements Documents {
       if (news.length + gone.length === 0) await server.changed(version, signal, session);
     }
   }
+}
+
+function bytesOf(messages: readonly QueueMessage[]): number {
+  return messages.reduce((sum, { body }) => sum + body.length, 0);
 }
 
 function damaged(body: Uint8Array): Uint8Array {

@@ -3,10 +3,9 @@ import { batchHash, timelineHash } from "../../../src/core/hash.ts";
 import type { BatchHeader } from "../../../src/core/position.ts";
 import type { History, Tables } from "./oracle.ts";
 import { SimulatedServer } from "./process.ts";
+import { arriving, filterAnswers, layoutOf, rowOf, type Shapes, type Table } from "./shapes.ts";
 
 export const TIMELINE = "simulated";
-export const TABLES = ["a", "b"] as const;
-export type Table = (typeof TABLES)[number];
 
 /** What a transaction sees: all that had been committed when it was taken. */
 export interface Snapshot {
@@ -62,8 +61,11 @@ export class SourceDatabase extends SimulatedServer implements History {
   readonly confirmed = new Map<string, number>();
   purgedTo = 0;
   captured = false;
+  /** Counts the times that commits were lost. */
+  losses = 0;
   /** Set while a relay holds the lease. */
   holder: object | null = null;
+  readonly shapes: Shapes;
   readonly #initial: Map<Table, Map<string, string>>;
   readonly #committed: Committed[] = [];
   readonly #running = new Map<number, SourceTransaction>();
@@ -73,9 +75,14 @@ export class SourceDatabase extends SimulatedServer implements History {
   readonly #tables: Map<Table, Map<string, string>>;
   #nextTransaction = 1;
   #nextSequence = 1;
+  /** As of the batch that was asked for last. */
+  #asOf: { readonly batch: number; readonly tables: Tables } | null = null;
+  /** As the rows now stand. */
+  #now: Tables | null = null;
 
-  constructor(initial: ReadonlyMap<Table, ReadonlyMap<string, string>>) {
+  constructor(shapes: Shapes, initial: ReadonlyMap<Table, ReadonlyMap<string, string>>) {
     super();
+    this.shapes = shapes;
     this.#initial = copyOf(initial);
     this.#tables = copyOf(initial);
   }
@@ -102,14 +109,20 @@ export class SourceDatabase extends SimulatedServer implements History {
     return true;
   }
 
-  /** Writes a row that is locked; `standing`: does it exist for this transaction? */
-  write(transaction: SourceTransaction, write: Write, standing: boolean): void {
+  /** Writes a row that is locked; `before`: what it holds for this transaction, null when it does not stand. */
+  write(transaction: SourceTransaction, write: Write, before: string | null): void {
     transaction.writes.push(write);
-    if (!this.captured || (write.value === null && !standing)) return;
     const { table, key, value } = write;
-    const op = value === null ? "delete" : standing ? "update" : "insert";
-    const keyBefore = op === "delete" ? [key] : null;
-    this.#record(transaction, table, { op, keyBefore, row: value === null ? null : [key, value] });
+    if (!this.captured || (value === null && before === null)) return;
+    const shape = this.shapes[table];
+    const op = value === null ? "delete" : before === null ? "insert" : "update";
+    const hasBefore = before !== null && (op === "delete" || !shape.hasKey);
+    const old = shape.hasKey ? [key] : [before];
+    this.#record(transaction, table, {
+      ...{ op, keyBefore: hasBefore ? old : null },
+      row: value === null ? null : rowOf(shape, key, value),
+      filters: value === null ? [] : filterAnswers(shape, value),
+    });
   }
 
   /** Empties a table of which all rows are locked. */
@@ -119,8 +132,8 @@ export class SourceDatabase extends SimulatedServer implements History {
       ...transaction.writes.filter((write) => write.table === table).map(({ key }) => key),
     ]);
     for (const key of keys) transaction.writes.push({ table, key, value: null });
-    if (this.captured)
-      this.#record(transaction, table, { op: "truncate", keyBefore: null, row: null });
+    const whole = { op: "truncate", keyBefore: null, row: null, filters: [] } as const;
+    if (this.captured) this.#record(transaction, table, whole);
   }
 
   /** Gives a row that is locked another key, which is locked and free. */
@@ -130,10 +143,17 @@ export class SourceDatabase extends SimulatedServer implements History {
     const value = own === undefined ? this.get(table, from) : own.value;
     writes.push({ table, key: from, value: null }, { table, key: to, value });
     if (!this.captured || value === null) return;
-    this.#record(transaction, table, { op: "update", keyBefore: [from], row: [to, value] });
+    const filters = filterAnswers(this.shapes[table], value);
+    this.#record(transaction, table, {
+      op: "update",
+      keyBefore: [from],
+      row: [to, value],
+      filters,
+    });
   }
 
   commit(transaction: SourceTransaction): void {
+    this.#now = null;
     for (const { table, key, value } of transaction.writes) put(this.#tables, table, key, value);
     const isLogged = this.log.some((row) => row.transaction === transaction.id);
     this.#committed.push({ transaction: transaction.id, writes: transaction.writes, isLogged });
@@ -156,6 +176,32 @@ export class SourceDatabase extends SimulatedServer implements History {
     for (const transaction of [...this.#running.values()]) this.rollback(transaction);
     super.crash();
     for (const grown of [...this.#growth]) grown();
+  }
+
+  /**
+   * Takes back the newest commits that were not made durable: a cut makes all before it so. `evenCut`: planted, it
+   * does not. Gives how many are lost.
+   */
+  loseCommits(atMost: number, evenCut: boolean): number {
+    const held = evenCut ? NOTHING : (this.last?.snapshot ?? NOTHING);
+    const lost = new Set<number>();
+    while (lost.size < atMost) {
+      const newest = this.#committed.at(-1);
+      if (newest === undefined || !newest.isLogged || includes(held, newest.transaction)) break;
+      lost.add(newest.transaction);
+      this.#committed.pop();
+    }
+    if (lost.size === 0) return 0;
+    this.losses++;
+    this.#asOf = null;
+    this.#now = null;
+    const kept = this.log.filter(({ transaction }) => !lost.has(transaction));
+    this.log.splice(0, this.log.length, ...kept);
+    for (const [table, rows] of this.#initial) this.#tables.set(table, new Map(rows));
+    for (const { writes } of this.#committed) {
+      for (const { table, key, value } of writes) put(this.#tables, table, key, value);
+    }
+    return lost.size;
   }
 
   // What the relay sees.
@@ -188,7 +234,9 @@ export class SourceDatabase extends SimulatedServer implements History {
 
   /** The record of a cut is lost, when it is still the newest. */
   forget(batch: Batch | null): void {
-    if (batch !== null && this.last === batch) this.batches.pop();
+    if (batch === null || this.last !== batch) return;
+    this.batches.pop();
+    this.#asOf = null;
   }
 
   /** Committed rows, in log order, whether a batch holds them or not. */
@@ -227,19 +275,27 @@ export class SourceDatabase extends SimulatedServer implements History {
     return this.#committed.filter(({ isLogged }) => isLogged).length;
   }
 
-  get tables(): Tables {
-    return this.#tables;
+  /** What targets are to hold in the end. */
+  get arriving(): Tables {
+    this.#now ??= this.#arriving(this.#tables);
+    return this.#now;
   }
 
   asOf(batch: number): Tables | null {
     const snapshot = this.batches[batch - 1]?.snapshot;
     if (snapshot === undefined) return null;
+    if (this.#asOf?.batch === batch) return this.#asOf.tables;
     const tables = copyOf(this.#initial);
     for (const { transaction, writes } of this.#committed) {
       if (!includes(snapshot, transaction)) continue;
       for (const { table, key, value } of writes) put(tables, table, key, value);
     }
-    return tables;
+    this.#asOf = { batch, tables: this.#arriving(tables) };
+    return this.#asOf.tables;
+  }
+
+  #arriving(tables: ReadonlyMap<Table, ReadonlyMap<string, string>>): Tables {
+    return new Map([...tables].map(([table, rows]) => [table, arriving(this.shapes[table], rows)]));
   }
 
   commitsIn(batch: number): number {
@@ -251,10 +307,10 @@ export class SourceDatabase extends SimulatedServer implements History {
   #record(
     { id }: SourceTransaction,
     table: Table,
-    change: Pick<Change, "op" | "keyBefore" | "row">,
+    change: Pick<Change, "op" | "keyBefore" | "row" | "filters">,
   ): void {
     const made = { transaction: String(id), origin: null, hops: [] };
-    const whole = { ...change, ...made, layout: layoutOf(table), rowBefore: null, filters: [] };
+    const whole = { ...change, ...made, layout: layoutOf(table), rowBefore: null };
     this.log.push({ sequence: this.#nextSequence++, transaction: id, change: whole });
   }
 
@@ -262,10 +318,6 @@ export class SourceDatabase extends SimulatedServer implements History {
     this.#running.delete(transaction.id);
     for (const name of transaction.locks) this.#locked.delete(name);
   }
-}
-
-export function layoutOf(table: Table): number {
-  return TABLES.indexOf(table) + 1;
 }
 
 const NOTHING: Snapshot = { next: 0, running: new Set() };

@@ -6,20 +6,20 @@ import type {
   ChangeLog,
   Chunk,
   ChunkRequest,
+  ChunkRows,
   Cut,
   LogStats,
   Source,
   Subscribers,
 } from "../../../src/core/source.ts";
+import type { Row } from "../../../src/core/value.ts";
 import type { Session, SimulatedProcess } from "./process.ts";
+import { filterAnswers, layoutOf, rowOf, TABLES, type Table, toLayout } from "./shapes.ts";
 import {
   type Batch,
   type LogRow,
-  layoutOf,
   type Snapshot,
   type SourceDatabase,
-  TABLES,
-  type Table,
   TIMELINE,
 } from "./source-database.ts";
 
@@ -43,6 +43,8 @@ export interface SourceHooks {
   readonly rule?: CutRule;
   /** Planted: a cut is kept in the relay's memory only, and stored with the next one. */
   readonly forgetsCuts?: boolean;
+  /** Planted: a change of a row that does not pass the filter afterwards is none. */
+  readonly filtersChanges?: boolean;
   readonly onPurge: (upTo: number) => void;
 }
 
@@ -121,7 +123,7 @@ class SimulatedLog implements ChangeLog, Batches {
     });
     const stillRuns = () => [...before].some((id) => database.snapshot.running.has(id));
     while (await this.#session.call(stillRuns)) await this.#pause();
-    return TABLES.map(toLayout);
+    return TABLES.map((table) => toLayout(table, database.shapes[table]));
   }
 
   async forget(): Promise<void> {}
@@ -195,7 +197,10 @@ class SimulatedLog implements ChangeLog, Batches {
         return database.batches[batch - 1]?.rows.slice(from, from + PAGE_CHANGES) ?? [];
       });
       if (page.length === 0) return;
-      yield page.map(({ change }) => change);
+      const changes = page.map(({ change }) => change);
+      yield this.#hooks.filtersChanges
+        ? changes.filter(({ filters }) => filters[0] !== false)
+        : changes;
     }
   }
 
@@ -211,35 +216,36 @@ class SimulatedLog implements ChangeLog, Batches {
   }
 }
 
-/** The next rows by key, up to the greatest key that stood when the copy began. */
+/** The next rows by key, up to the greatest key that stood when the copy began; without a key all of them. */
 function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk {
   const name = table.name as Table;
+  const shape = source.shapes[name];
   const cursor = after === null ? null : (JSON.parse(after) as { after: string; upper: string });
   const all = source.rowsOf(name);
   const upper = cursor?.upper ?? all.at(-1)?.[0] ?? "";
   const left = all.filter(([key]) => key <= upper && (cursor === null || key > cursor.after));
-  const rows = left.slice(0, CHUNK_ROWS);
-  const done = rows.length === left.length;
-  const last = done ? upper : (rows.at(-1)?.[0] ?? upper);
+  const taken = shape.hasKey ? left.slice(0, CHUNK_ROWS) : left;
+  const done = taken.length === left.length;
+  const last = done ? upper : (taken.at(-1)?.[0] ?? upper);
+  const rows = taken.map(([key, value]) => rowOf(shape, key, value));
+  const filters = taken.map(([, value]) => filterAnswers(shape, value));
   return {
     layout: layoutOf(name),
-    content: { kind: "rows", rows, filters: rows.map(() => []) },
-    cursor: JSON.stringify({ after: last, upper }),
+    content: shape.hasKey
+      ? { kind: "rows", rows, filters }
+      : { kind: "pages", pages: inPages(rows) },
+    // Of a table without a key, nothing of the target's is compared with the source's key.
+    cursor: JSON.stringify(shape.hasKey ? { after: last, upper } : { after: "~", upper: "~" }),
     done,
     estimatedRows: null,
   };
 }
 
-export function toLayout(table: Table): Layout {
-  return {
-    id: layoutOf(table),
-    table: { schema: null, name: table },
-    columns: ["id", "value"].map((name) => ({
-      ...{ name, type: { kind: "text" }, nativeType: "text", nullable: false, generated: false },
-    })),
-    key: [0],
-    filters: [],
-  };
+async function* inPages(rows: readonly Row[]): AsyncGenerator<Omit<ChunkRows, "kind">> {
+  for (let from = 0; from < rows.length; from += CHUNK_ROWS) {
+    const page = rows.slice(from, from + CHUNK_ROWS);
+    yield { rows: page, filters: page.map(() => []) };
+  }
 }
 
 const NO_PAGES: AsyncIterable<readonly Change[]> = (async function* () {})();

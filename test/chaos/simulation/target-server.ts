@@ -1,4 +1,5 @@
-import { TidemarkError } from "../../../src/core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../../src/core/errors.ts";
+import { type ParkedRows, parkedEntry } from "../../../src/core/parked.ts";
 import { comparePositions, START } from "../../../src/core/position.ts";
 import type {
   ApplierSession,
@@ -11,7 +12,7 @@ import type {
 import type { Row } from "../../../src/core/value.ts";
 import type { Tables } from "./oracle.ts";
 import { type Session, type SimulatedProcess, SimulatedServer } from "./process.ts";
-import { TABLES } from "./source-database.ts";
+import { addTo, PARKED, type Shapes, TABLES, type Table } from "./shapes.ts";
 
 /** What stands in the target at one moment. */
 export interface TargetState {
@@ -25,21 +26,28 @@ export interface TargetHooks {
   readonly flushesNothing?: boolean;
   /** Planted: rows are committed first, progress after. */
   readonly splitsCommit?: boolean;
+  /** Planted: a row that is gone takes those equal to it along. */
+  readonly removesAllEqual?: boolean;
+  /** Planted: a row that was set aside stays so, whatever becomes of it. */
+  readonly keepsParked?: boolean;
+  /** Planted: a row that breaks a unique key is left out. */
+  readonly passesByCollisions?: boolean;
   /** Planted: called with what is about to be committed. */
   readonly beforeCommit?: (next: Progress, process: SimulatedProcess) => Promise<void>;
 }
 
 /** What a disk takes at most for a sync. */
 const SYNC_MS = 30;
-const NO_PROGRESS: Progress = { timeline: "", position: START, hash: "", tables: [] };
+const EMPTY: TargetState = {
+  tables: new Map([...TABLES, PARKED].map((name) => [name, new Map()])),
+  progress: { timeline: "", position: START, hash: "", tables: [] },
+};
 
 /** A target that shows a commit before it is durable, and may lose those that are not yet when it crashes. */
 export class TargetServer extends SimulatedServer {
   readonly hooks: TargetHooks;
-  current: TargetState = {
-    tables: new Map(TABLES.map((name) => [name, new Map()])),
-    progress: NO_PROGRESS,
-  };
+  readonly shapes: Shapes;
+  current: TargetState = EMPTY;
   durable: TargetState = this.current;
   /** Committed since, oldest first. */
   readonly #volatile: TargetState[] = [];
@@ -47,8 +55,9 @@ export class TargetServer extends SimulatedServer {
   /** The transaction that has locked the progress row. */
   locked: object | null = null;
 
-  constructor(hooks: TargetHooks) {
+  constructor(shapes: Shapes, hooks: TargetHooks) {
     super();
+    this.shapes = shapes;
     this.hooks = hooks;
   }
 
@@ -65,6 +74,13 @@ export class TargetServer extends SimulatedServer {
     this.#volatile.splice(0, at + 1);
   }
 
+  /** What an operator does before a copy anew: tables emptied, progress forgotten. */
+  empty(): void {
+    this.current = EMPTY;
+    this.durable = EMPTY;
+    this.#volatile.length = 0;
+  }
+
   /** Of what is not durable the newest part is lost. `kept`: from 0, nothing, to 1, all. */
   loseVolatile(kept: number): number {
     const count = Math.round(this.#volatile.length * kept);
@@ -78,13 +94,20 @@ export class TargetServer extends SimulatedServer {
 
 /** An applier's connection. */
 export class SimulatedTarget implements Target {
-  readonly parked = null;
+  readonly parked: ParkedRows;
   readonly #server: TargetServer;
   readonly #session: Session;
 
   constructor(process: SimulatedProcess, server: TargetServer) {
     this.#server = server;
     this.#session = process.connect(server);
+    const all = () => [...(server.current.tables.get(PARKED)?.values() ?? [])];
+    const cells = (row: string) => JSON.parse(row) as readonly unknown[];
+    this.parked = {
+      table: { schema: null, name: PARKED },
+      list: () => this.#session.call(() => all().map((row) => parkedEntry(cells(row)))),
+      read: async () => null,
+    };
   }
 
   async plan(): Promise<TargetPlan> {
@@ -191,14 +214,19 @@ class SimulatedTransaction implements TargetTransaction {
     // Some databases can commit a group at once, others cannot.
     if (random.chance(0.5)) {
       this.finish = async (work, next) => {
-        await work();
+        try {
+          await work();
+        } catch (error) {
+          if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) await this.rollback();
+          throw error;
+        }
         await this.commit(next);
       };
     }
   }
 
   start(): void {
-    for (const [name, rows] of this.#server.current.tables) this.#tables.set(name, new Map(rows));
+    this.#tables = copyOf(this.#server.current.tables);
   }
 
   release(): void {
@@ -210,19 +238,54 @@ class SimulatedTransaction implements TargetTransaction {
   }
 
   async attempt<T>(work: () => Promise<T>): Promise<T> {
-    return work();
+    const before = copyOf(this.#tables);
+    try {
+      return await work();
+    } catch (error) {
+      if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) this.#tables = before;
+      throw error;
+    }
   }
 
   remove(table: BoundTable, keys: readonly Row[]): Promise<void> {
+    const { removesAllEqual, keepsParked } = this.#server.hooks;
+    const hasKey = this.#shapeOf(table)?.hasKey ?? true;
+    const isParked = table.name.name === PARKED;
     return this.#change(() => {
-      for (const [key] of keys) this.#rows(table).delete(String(key));
+      if (isParked && keepsParked) return;
+      const rows = this.#rows(table);
+      for (const key of keys.map((columns) => String(columns[isParked ? 1 : 0]))) {
+        const left = hasKey || removesAllEqual ? null : addTo(rows.get(key), -1);
+        if (left === null) rows.delete(key);
+        else rows.set(key, left);
+      }
     });
   }
 
   put(table: BoundTable, rows: readonly Row[]): Promise<void> {
+    const shape = this.#shapeOf(table);
     return this.#change(() => {
-      for (const [key, value] of rows) this.#rows(table).set(String(key), String(value));
+      const standing = this.#rows(table);
+      for (const row of rows) {
+        const [key, value] = [String(row[0]), String(row[1])];
+        if (shape === undefined) this.#park(standing, row);
+        else if (!shape.hasKey) standing.set(key, addTo(standing.get(key), 1) ?? "");
+        else if (!shape.isUnique || !this.#collides(table, key, value)) standing.set(key, value);
+      }
     });
+  }
+
+  #park(standing: Map<string, string>, row: Row): void {
+    this.#session.process.world.counters.add("row set aside");
+    standing.set(String(row[1]), JSON.stringify(row));
+  }
+
+  /** Throws TM-APPLY-CONSTRAINT when another row holds a value of which there can be one. */
+  #collides(table: BoundTable, key: string, value: string): boolean {
+    const collides = [...this.#rows(table)].some((row) => row[1] === value && row[0] !== key);
+    if (!collides || this.#server.hooks.passesByCollisions) return collides;
+    this.#session.process.world.counters.add("unique value met");
+    throw new TidemarkError("TM-APPLY-CONSTRAINT", `Another row of ${table.name.name} holds it.`);
   }
 
   clear(table: BoundTable): Promise<void> {
@@ -248,7 +311,7 @@ class SimulatedTransaction implements TargetTransaction {
 
   #store(next: Progress): void {
     const { progress } = this.#server.current;
-    const tables = new Map([...this.#tables].map(([name, rows]) => [name, new Map(rows)]));
+    const tables = copyOf(this.#tables);
     this.#server.commit({ tables, progress: next });
     this.#server.hooks.onCommit(progress, next, tables);
   }
@@ -264,7 +327,16 @@ class SimulatedTransaction implements TargetTransaction {
     });
   }
 
+  /** Undefined: not one of the application's. */
+  #shapeOf({ name }: BoundTable): Shapes[Table] | undefined {
+    return this.#server.shapes[name.name as Table];
+  }
+
   #rows(table: BoundTable): Map<string, string> {
     return this.#tables.get(table.name.name) as Map<string, string>;
   }
+}
+
+function copyOf(tables: TargetState["tables"]): Map<string, Map<string, string>> {
+  return new Map([...tables].map(([name, rows]) => [name, new Map(rows)]));
 }

@@ -6,20 +6,30 @@ import type { Summary } from "./run-seeds.ts";
 const PROGRAM = fileURLToPath(new URL("run-seeds.ts", import.meta.url));
 /** Seeds of one process: memory of the worlds that are over goes with it. */
 const AT_ONCE = 25;
+/** Of one after which enough may be shown. */
+const FEW = 5;
 const PROCESSES = 2;
 
-/** Runs seeds `first` … `first + count - 1`, two processes at a time. Ends early when `enough` says so. */
+export interface RunOptions {
+  readonly plant?: string;
+  /** Ends the run early. */
+  readonly enough?: (sum: Summary) => boolean;
+  /** Is it soon enough, most likely? */
+  readonly endsSoon?: boolean;
+}
+
+/** Runs seeds `first` … `first + count - 1`, two processes at a time. */
 export async function runSeeds(
   first: number,
   count: number,
-  options: { readonly plant?: string; readonly enough?: (sum: Summary) => boolean } = {},
+  options: RunOptions = {},
 ): Promise<Summary> {
   let sum: Summary = { seeds: 0, failed: [], counts: {}, healedMs: [] };
   let next = first;
   const work = async () => {
     while (next < first + count && !options.enough?.(sum)) {
       const from = next;
-      const many = Math.min(AT_ONCE, first + count - from);
+      const many = Math.min(options.endsSoon ? FEW : AT_ONCE, first + count - from);
       next += many;
       const part = await runProcess(from, many, options.plant ?? "");
       sum = add(sum, part);

@@ -1,19 +1,21 @@
 import { Applier } from "../../../src/applier/applier.ts";
 import type { PipelineDefinition } from "../../../src/core/definition.ts";
 import { keys, type Notice } from "../../../src/core/documents.ts";
-import { isTidemarkError, toTidemarkError } from "../../../src/core/errors.ts";
+import { isTidemarkError, type TidemarkError, toTidemarkError } from "../../../src/core/errors.ts";
 import { type Logger, silentLogger } from "../../../src/core/log.ts";
 import type { Progress } from "../../../src/core/target.ts";
 import { waitForSync } from "../../../src/pipeline/wait.ts";
 import { Relay } from "../../../src/relay/relay.ts";
 import { Random } from "../../support/random.ts";
 import { SimulatedClock } from "./clock.ts";
-import { Counters, difference, Oracle } from "./oracle.ts";
+import { Counters, difference, Oracle, parkedDifference } from "./oracle.ts";
 import type { Plant } from "./plants.ts";
 import { SimulatedProcess, type Weather, type World } from "./process.ts";
 import { QueueServer, SimulatedQueue } from "./queue-server.ts";
-import { SourceDatabase, TABLES } from "./source-database.ts";
-import { SimulatedSource, type SourceHooks, toLayout } from "./source-session.ts";
+import { captureTable, shapesOf, syncTable, TABLES } from "./shapes.ts";
+import { SourceDatabase } from "./source-database.ts";
+import { SimulatedSource, type SourceHooks } from "./source-session.ts";
+import { Storm } from "./storm.ts";
 import { SimulatedTarget, TargetServer } from "./target-server.ts";
 import { initialRows, write } from "./workload.ts";
 
@@ -21,6 +23,11 @@ const SOURCE = "a";
 /** So long faults fall and the application writes; after that all must be in step within the patience. */
 const STORM_MS = 4_000;
 const PATIENCE_MS = 120_000;
+/** Bounds that some worlds have; nobody is given up for the log's before it has lagged for 30 s. */
+const LOG_BYTES = 1_500;
+const STREAM_BYTES = [4_000, 16_000] as const;
+/** Why a worker may stop for good here; {@link SimulatedWorld} plays the operator who mends it. */
+const MENDED = ["TM-BATCH-PURGED", "TM-QUEUE-LIMIT"] as const;
 
 type Role = "all" | "relay" | "applier";
 const TOPOLOGIES: readonly [readonly Role[], ...(readonly Role[])[]] = [
@@ -38,11 +45,18 @@ export interface Verdict {
   readonly healedMs: number | null;
 }
 
+interface Absence {
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
 interface SimulatedSync {
   readonly name: string;
   readonly target: TargetServer;
   /** Its applier is first started so late. */
   readonly joinsAtMs: number;
+  /** For so long nobody starts its applier. */
+  readonly absence: Absence | null;
 }
 
 /** A source, a broker and one or two targets, the workers between them, an application, and a storm. */
@@ -59,7 +73,10 @@ export class SimulatedWorld implements World {
   readonly #oracle: Oracle;
   readonly #processes = new Set<SimulatedProcess>();
   readonly #sourceHooks: SourceHooks;
-  #storm = true;
+  readonly #maxLogBytes: number;
+  /** Syncs that were told to copy anew. */
+  readonly #told = new Set<string>();
+  readonly #storm: Storm;
 
   constructor(seed: number, plant: Plant) {
     this.#seed = seed;
@@ -73,29 +90,42 @@ export class SimulatedWorld implements World {
       cutChance: random.pick([0, 0.001, 0.01]),
       killChance: random.pick([0, 0.0005, 0.003]),
     };
-    this.#source = new SourceDatabase(initialRows(random.fork()));
+    const shapes = shapesOf(random.fork());
+    this.#source = new SourceDatabase(shapes, initialRows(random.fork(), shapes));
     this.#oracle = new Oracle(this.#source, () => clock.now);
-    this.#syncs = ["a->b", "a->c"].slice(0, random.between(1, 2)).map((name, index) => ({
+    const isAbsent = random.chance(0.15);
+    this.#syncs = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2)).map((name, i) => ({
       name,
-      target: new TargetServer({
+      target: new TargetServer(shapes, {
         onCommit: (before, next, tables) => this.#oracle.committed(before, next, tables),
         ...(plant.noticesEarly && {
           beforeCommit: (next, process) => this.#noticeEarly(name, next, process),
         }),
         ...plant.target,
       }),
-      joinsAtMs: index === 0 ? 0 : random.unit() * STORM_MS,
+      joinsAtMs: i === 0 ? 0 : random.unit() * (isAbsent ? 1_500 : STORM_MS),
+      absence: i === 1 && isAbsent ? absence(random.fork()) : null,
     }));
+    this.#maxLogBytes = isAbsent ? LOG_BYTES : Number.MAX_SAFE_INTEGER;
     this.#queue = new QueueServer({
       onPut: (key, value) => this.#onPut(key, value),
       onAppended: ({ batch }) => {
         if (plant.purgesAtAppend) this.#purgeUnasked(batch);
       },
+      passesBy: (key) => plant.tellsNobody === true && this.#isRefusal(key),
     });
+    if (random.chance(0.2)) this.#queue.maxStreamBytes = random.pick(STREAM_BYTES);
     this.#sourceHooks = {
       onPurge: (upTo) => this.#onPurge(upTo),
       ...plant.source?.(),
     };
+    const [first, ...others] = this.#syncs as [SimulatedSync, ...SimulatedSync[]];
+    this.#storm = new Storm({
+      ...{ clock, counters: this.counters, source: this.#source, queue: this.#queue },
+      targets: [first.target, ...others.map(({ target }) => target)],
+      killOne: (chance) => this.#killOne(chance),
+      losesCutCommits: plant.losesCutCommits === true,
+    });
   }
 
   async run(): Promise<Verdict> {
@@ -107,16 +137,21 @@ export class SimulatedWorld implements World {
     }
     const writers = random.between(1, 4);
     for (let i = 0; i < writers; i++) {
-      const options = { random: random.fork(), name: `w${i}`, untilMs: STORM_MS };
+      const options = { random: random.fork(), name: `w${i}`, untilMs: STORM_MS, pauseMs: 60 };
       void write(this.#source, clock, options);
     }
     void this.#waitNowAndThen(random.fork());
-    void this.#throwFaults(random.fork());
-    await clock.run(() => this.#oracle.violations.length > 0, STORM_MS);
+    void this.#storm.rage(random.fork());
+    const isBroken = () => this.#oracle.violations.length > 0;
+    await clock.run(isBroken, STORM_MS);
     this.#calm();
-    const end = clock.now;
+    const end = this.#syncs.reduce(
+      (last, { absence }) => Math.max(last, absence?.untilMs ?? 0),
+      clock.now,
+    );
+    if (end > clock.now) await this.#untilAllAreBack(end);
     await this.#until(() => this.#whatLacks(), end + PATIENCE_MS);
-    const healedMs = clock.now - end;
+    const healedMs = Math.max(0, clock.now - end);
     await this.#until(() => this.#whatIsLeft(), end + PATIENCE_MS);
     this.counters.add("batch", this.#source.batches.length);
     this.counters.add("transaction", this.#source.commits);
@@ -124,6 +159,18 @@ export class SimulatedWorld implements World {
     const { violations } = this.#oracle;
     const healed = violations.length === 0 ? healedMs : null;
     return { seed: this.#seed, violations, counts: this.counters.all, healedMs: healed };
+  }
+
+  /** The application goes on, slowly; once more the broker may lose everything. */
+  async #untilAllAreBack(end: number): Promise<void> {
+    const random = this.random.fork();
+    const options = { random: random.fork(), name: "late", untilMs: end + 1_000, pauseMs: 4_000 };
+    void write(this.#source, this.clock, options);
+    const loses = random.chance(0.5);
+    this.clock.after(random.unit() * (end - this.clock.now), () => {
+      if (loses) this.#storm.crashQueue(random);
+    });
+    await this.clock.run(() => this.#oracle.violations.length > 0, end);
   }
 
   /** Both halves in one process, or in two, or all of it twice. */
@@ -137,22 +184,53 @@ export class SimulatedWorld implements World {
       const process = new SimulatedProcess(`${role} ${life}`, this);
       this.#processes.add(process);
       const died = new Promise<void>((resolve) => process.onEnd(resolve));
-      if (role !== "applier") this.#start(process, this.#relay(process));
-      if (role !== "relay") this.#start(process, this.#applier(process, sync));
+      if (role !== "applier") this.#start(process, this.#relay(process), null);
+      if (role !== "relay") this.#start(process, this.#applier(process, sync), sync);
+      const { fromMs, untilMs } = sync.absence ?? { fromMs: 0, untilMs: 0 };
+      if (this.clock.now < fromMs) this.clock.after(fromMs - this.clock.now, () => process.end());
       await died;
       this.#processes.delete(process);
       await this.clock.sleep(this.random.unit() * 300);
+      if (this.clock.now >= fromMs) await this.clock.sleep(untilMs - this.clock.now);
     }
   }
 
-  #start(process: SimulatedProcess, worker: { run(onReady: () => void): Promise<void> }): void {
+  #start(
+    process: SimulatedProcess,
+    worker: { run(onReady: () => void): Promise<void> },
+    sync: SimulatedSync | null,
+  ): void {
     worker
       .run(() => {})
       .catch((error: unknown) => {
-        const { code, message } = toTidemarkError(error);
-        if (process.alive)
-          this.#oracle.violated(`${process.name} stopped for good: ${code}: ${message}`);
+        if (process.alive) this.#stopped(process, sync, toTidemarkError(error));
       });
+  }
+
+  /** An operator does what the page of the error says, where it is one that these worlds may bring about. */
+  #stopped(
+    process: SimulatedProcess,
+    sync: SimulatedSync | null,
+    { code, message }: TidemarkError,
+  ): void {
+    if (code === "TM-BATCH-PURGED" && sync !== null && this.#toldToCopy(sync.name)) {
+      this.counters.add("target copied anew at the bound");
+      sync.target.empty();
+    } else if (code === "TM-QUEUE-LIMIT" && sync === null) {
+      this.counters.add("queue too small for a batch");
+      this.#queue.maxStreamBytes *= 2;
+    } else {
+      this.#oracle.violated(`${process.name} stopped for good: ${code}: ${message}`);
+    }
+    process.end();
+  }
+
+  #toldToCopy(sync: string): boolean {
+    return this.#told.has(sync) && !this.#source.confirmed.has(sync);
+  }
+
+  #isRefusal(key: string): boolean {
+    return this.#syncs.some(({ name }) => key === keys.refusal(SOURCE, name));
   }
 
   #relay(process: SimulatedProcess): Relay {
@@ -160,15 +238,10 @@ export class SimulatedWorld implements World {
       source: SOURCE,
       openSource: async () => new SimulatedSource(process, this.#source, this.#sourceHooks),
       queue: new SimulatedQueue(process, this.#queue),
-      tables: TABLES.map((table) => {
-        const { columns, table: name } = toLayout(table);
-        const shape = columns.map((column) => ({ ...column, identity: false }));
-        const schema = { name, columns: shape, key: ["id"], uniques: [], foreignKeys: [] };
-        return { schema, columns: ["id", "value"], filters: [], takesNewColumns: true };
-      }),
+      tables: TABLES.map((table) => captureTable(table, this.#source.shapes[table])),
       syncs: this.#syncs.map(({ name }) => name),
-      maxLogBytes: Number.MAX_SAFE_INTEGER,
-      maxStreamBytes: Number.MAX_SAFE_INTEGER,
+      maxLogBytes: this.#maxLogBytes,
+      maxStreamBytes: this.#queue.maxStreamBytes,
       logger: this.logger,
     });
   }
@@ -180,22 +253,7 @@ export class SimulatedWorld implements World {
       to: "b",
       openTarget: async () => new SimulatedTarget(process, target),
       queue: new SimulatedQueue(process, this.#queue),
-      tables: TABLES.map((table) => {
-        const layout = toLayout(table).columns;
-        const columns = layout.map(({ name, type }) => ({ name, type }));
-        const name = { schema: null, name: table };
-        const bound = { name, columns, key: [0], parents: [], cascades: false, followed: false };
-        const rule = { table };
-        return {
-          source: table,
-          rule,
-          columns: ["id", "value"],
-          types: layout.map(({ nativeType }) => nativeType),
-          key: ["id"],
-          bound,
-          fingerprint: "",
-        };
-      }),
+      tables: TABLES.map((table) => syncTable(table, this.#source.shapes[table])),
       checkFit: async () => {},
       logger: this.logger,
     });
@@ -212,7 +270,7 @@ export class SimulatedWorld implements World {
   }
 
   async #waitAs(process: SimulatedProcess): Promise<void> {
-    const { commits } = this.#source;
+    const { commits, losses } = this.#source;
     const definition = {
       databases: [],
       queue: { url: "" },
@@ -221,28 +279,19 @@ export class SimulatedWorld implements World {
     try {
       const queue = new SimulatedQueue(process, this.#queue);
       await waitForSync(definition, queue, { timeoutMs: 20_000 });
+      // What was waited for may not have been committed for good.
+      if (losses !== this.#source.losses) return;
       for (const { target } of this.#syncs) {
         this.#oracle.waited(commits, target.current.progress);
       }
       this.counters.add("wait ended");
     } catch (error) {
       if (isTidemarkError(error, "TM-WAIT-TIMEOUT")) return;
+      // Who waits is told at once when a worker has stopped, and why.
+      const cause = isTidemarkError(error, "TM-SYNC-STOPPED") ? error.details.code : null;
+      if (MENDED.some((code) => code === cause)) return this.counters.add("wait told of a stop");
       const { code, message } = toTidemarkError(error);
       this.#oracle.violated(`a wait failed: ${code}: ${message}`);
-    }
-  }
-
-  async #throwFaults(random: Random): Promise<void> {
-    const everyMs = random.pick([150, 600, 2_500]);
-    const faults = [
-      () => this.#killOne(random),
-      () => this.#crashQueue(random),
-      () => this.#crashTarget(random),
-      () => this.#crashSource(random),
-    ] as const;
-    while (this.#storm) {
-      await this.clock.sleep(random.unit() * 2 * everyMs);
-      if (this.#storm) random.pick(faults)();
     }
   }
 
@@ -251,38 +300,8 @@ export class SimulatedWorld implements World {
     if (first !== undefined) random.pick([first, ...others]).kill();
   }
 
-  #crashQueue(random: Random): void {
-    const queue = this.#queue;
-    if (!queue.up) return;
-    queue.crash();
-    const way = random.pick(["unsynced", "unsynced", "acknowledged", "everything"]);
-    this.counters.add(`queue lost what was ${way}`);
-    if (way === "unsynced") queue.loseVolatile();
-    else if (way === "acknowledged") queue.loseMessages(random.between(1, 6));
-    else queue.wipe();
-    this.clock.after(random.unit() * 400, () => queue.restart());
-  }
-
-  #crashTarget(random: Random): void {
-    const [first, ...others] = this.#syncs as [SimulatedSync, ...SimulatedSync[]];
-    const { target } = random.pick([first, ...others]);
-    if (!target.up) return;
-    target.crash();
-    if (target.loseVolatile(random.unit()) > 0) this.counters.add("target lost commits");
-    this.counters.add("target crashed");
-    this.clock.after(random.unit() * 400, () => target.restart());
-  }
-
-  #crashSource(random: Random): void {
-    const source = this.#source;
-    if (!source.up) return;
-    source.crash();
-    this.counters.add("source crashed");
-    this.clock.after(random.unit() * 400, () => source.restart());
-  }
-
   #calm(): void {
-    this.#storm = false;
+    this.#storm.end();
     this.weather.cutChance = 0;
     this.weather.killChance = 0;
   }
@@ -295,16 +314,19 @@ export class SimulatedWorld implements World {
   }
 
   #whatLacks(): string | null {
+    const { arriving } = this.#source;
     for (const { name, target } of this.#syncs) {
       const { progress, tables } = target.current;
       if (progress.tables.length < TABLES.length) return `${name} has not begun`;
       const copying = progress.tables.find(({ state }) => state !== "live");
       if (copying !== undefined) return `${name}: ${copying.table} is ${copying.state}`;
       for (const table of TABLES) {
-        const wrong = difference(this.#source.tables.get(table), tables.get(table));
+        const wrong = difference(arriving.get(table), tables.get(table));
         const at = `progress: batch ${progress.position.batch}`;
         if (wrong !== null) return `${name}: ${table} ${wrong} (${at})`;
       }
+      const notAside = parkedDifference(arriving, tables);
+      if (notAside !== null) return `${name}: parked ${notAside}`;
     }
     return null;
   }
@@ -316,16 +338,19 @@ export class SimulatedWorld implements World {
   }
 
   #onPut(key: string, value: unknown): void {
+    for (const { name } of this.#syncs) {
+      if (key === keys.refusal(SOURCE, name)) this.#told.add(name);
+    }
     const sync = this.#syncs.find(({ name }) => key === keys.progress(name));
     if (sync === undefined || value === null) return;
     this.#oracle.noticed((value as Notice).position, sync.target.durable.progress.position);
   }
 
   #onPurge(upTo: number): void {
-    for (const { target } of this.#syncs) {
+    for (const { name, target } of this.#syncs) {
       const { timeline, position } = target.durable.progress;
       // A target that has not joined, or has lost that it had, begins with what is there then.
-      if (timeline !== "") this.#oracle.purged(upTo, position);
+      if (timeline !== "") this.#oracle.purged(upTo, position, this.#toldToCopy(name));
     }
   }
 
@@ -342,4 +367,9 @@ export class SimulatedWorld implements World {
     this.#onPurge(batch);
     this.#source.purge(batch);
   }
+}
+
+function absence(random: Random): Absence {
+  const fromMs = 1_500 + random.unit() * (STORM_MS - 1_500);
+  return { fromMs, untilMs: STORM_MS + 32_000 + random.unit() * 12_000 };
 }
