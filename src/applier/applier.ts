@@ -1,6 +1,7 @@
 import { backoff, type ReadAhead, sleep } from "../core/async.ts";
 import { keys, type Notice, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
@@ -56,7 +57,8 @@ export class Applier {
     this.#options = options;
     const { sync, from, to, queue, logger } = options;
     const { documents } = queue;
-    this.#notices = new LatestWriter(documents, keys.progress(sync), logger);
+    const told = () => failpoint("notice-told");
+    this.#notices = new LatestWriter(documents, keys.progress(sync), logger, told);
     this.#requests = new Requests(options);
     this.#statuses = new LatestWriter(documents, keys.applier(sync), logger);
     this.#status = { ...UNKNOWN_SYNC, name: sync, from, to };
@@ -153,6 +155,7 @@ export class Applier {
       session = await this.#lease(() => target.openApplier(sync, bound), onReady);
       if (session === null) return;
       const held = session;
+      failpoint("applier-lease-taken");
       const progress = await this.#begin(session);
       if (progress === null) return;
       const parking =
@@ -205,6 +208,7 @@ export class Applier {
     const signal = this.#stop.signal;
     const answer = await askFence(queue.documents, from, { join: sync, signal });
     if (answer === null) return null;
+    failpoint("sync-joined");
     logger.info({ timeline: answer.timeline, batch: answer.batch }, "joined the stream");
     const position: Position = { batch: answer.batch, chunk: 0 };
     const next = { timeline: answer.timeline, position, hash: answer.hash, tables: [] };

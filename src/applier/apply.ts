@@ -1,4 +1,5 @@
 import { isTidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { BoundTable, Progress, TargetTransaction } from "../core/target.ts";
 import { type Row, UNCHANGED } from "../core/value.ts";
 import type { SyncTable } from "./mapping.ts";
@@ -74,7 +75,10 @@ export async function commitAtOnce(
     readonly next: Progress;
   },
 ): Promise<boolean> {
-  const sets = () => applySets(transaction, work.effect, work.tables);
+  const sets = async () => {
+    await applySets(transaction, work.effect, work.tables);
+    failpoint("commit-due");
+  };
   try {
     await finish.call(transaction, sets, work.next);
     return true;

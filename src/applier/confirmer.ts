@@ -1,5 +1,6 @@
 import type { Notice } from "../core/documents.ts";
 import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { ApplierSession } from "../core/target.ts";
 import type { LatestWriter } from "./latest-writer.ts";
 
@@ -65,6 +66,7 @@ export class Confirmer {
       await this.#session.flush();
       if (this.#failure !== null || number < this.#told) return;
       this.#told = number;
+      failpoint("notice-due");
       this.#notices.put(notice);
     } catch (error) {
       this.#failure ??= toTidemarkError(error);

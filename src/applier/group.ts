@@ -1,5 +1,6 @@
 import { type Change, isUnread } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
@@ -185,6 +186,7 @@ export class Group {
       if (this.#postponing) await transaction.verify([...this.#touched]);
       await this.#standing.settle(this.#session);
       const next = this.#next(inbox);
+      failpoint("commit-due");
       await transaction.commit(next);
       this.#progress = next;
     }

@@ -11,15 +11,17 @@ export class LatestWriter {
   readonly #documents: Documents;
   readonly #key: string;
   readonly #logger: Logger;
+  readonly #onWritten: () => void;
   readonly #closing = new AbortController();
   #latest: { readonly value: unknown } | null = null;
   #next: { readonly value: unknown } | null = null;
   #writing: Promise<void> | null = null;
 
-  constructor(documents: Documents, key: string, logger: Logger) {
+  constructor(documents: Documents, key: string, logger: Logger, onWritten = () => {}) {
     this.#documents = documents;
     this.#key = key;
     this.#logger = logger;
+    this.#onWritten = onWritten;
   }
 
   put(value: unknown): void {
@@ -53,6 +55,7 @@ export class LatestWriter {
       const last = this.#closing.signal.aborted;
       try {
         await this.#documents.put(this.#key, current.value);
+        this.#onWritten();
         attempt = 0;
       } catch (error) {
         this.#logger.warn({ err: error, key: this.#key }, "a document could not be written");

@@ -6,6 +6,7 @@ import type {
   TableStatus,
 } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import type { ParkedRow } from "../core/parked.ts";
 import type { ApplierSession, Progress, TableProgress } from "../core/target.ts";
@@ -144,6 +145,7 @@ export class ApplierWork {
     if (!idle && mayGrow) return null;
     const changes = this.#group.changes;
     await this.#applying(this.#group.commit(this.inbox));
+    failpoint("committed");
     this.#dirty = false;
     this.#changesApplied += changes - this.#rowsTaken;
     this.#rowsTaken = 0;

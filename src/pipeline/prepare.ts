@@ -2,6 +2,7 @@ import type { SyncTable } from "../applier/mapping.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import { sha256 } from "../core/hash.ts";
 import type { CapturePlan, CaptureTable } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
@@ -106,6 +107,7 @@ async function prepareTarget(
     if (create && plan.statements.length > 0) {
       refuse(resolved.definition, plan.mappings);
       await target.prepare(plan);
+      failpoint("tables-created");
       // Another process, with another config, may have been quicker.
       plan = await target.plan(asked);
     }

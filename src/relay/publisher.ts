@@ -1,6 +1,7 @@
 import { ReadAhead, sleep } from "../core/async.ts";
 import type { Change } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { Logger } from "../core/log.ts";
 import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core/message.ts";
 import type { BatchHeader, Position } from "../core/position.ts";
@@ -95,6 +96,7 @@ export class Publisher {
   async resendFrom(batch: number): Promise<void> {
     await this.settle();
     await this.#options.stream.reset();
+    failpoint("stream-emptied");
     await this.reconcile(batch);
   }
 
@@ -159,6 +161,7 @@ export class Publisher {
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
       await this.settle();
+      if (bytes > 0) failpoint("batch-half-sent");
       this.#appending = this.#append(messages, { what, batch: header.batch, bytes });
       for (const { body } of messages) bytes += body.length;
     }
@@ -169,7 +172,9 @@ export class Publisher {
     const append = () => this.#options.stream.append(this.#tail, messages);
     const own = messages.reduce((sum, { body }) => sum + body.length, 0);
     try {
-      this.#tail = await this.#whenRoom(append, { ...sent, own });
+      const tail = await this.#whenRoom(append, { ...sent, own });
+      failpoint("piece-sent");
+      this.#tail = tail;
     } catch (error) {
       this.#failure = { error };
       this.#options.onFailure();

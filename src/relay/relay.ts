@@ -1,6 +1,7 @@
 import { Bell, backoff, sleep } from "../core/async.ts";
 import { keys, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import { HELD_CHUNK, STREAMED_CHUNK } from "./copies.ts";
@@ -90,6 +91,7 @@ export class Relay {
     try {
       log = await this.#lease(source, onReady);
       if (log === null) return;
+      failpoint("relay-lease-taken");
       const { signal } = this.#stop;
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
       const own = { mailbox: this.#mailbox, history: this.#history, bell: this.#bell };

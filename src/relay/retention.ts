@@ -1,4 +1,5 @@
 import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
+import { failpoint } from "../core/failpoint.ts";
 import type { Logger } from "../core/log.ts";
 import { comparePositions, type Position, START } from "../core/position.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
@@ -90,6 +91,7 @@ export class Retention {
       const batch = this.#noticeOf(sync)?.position.batch ?? 0;
       if (batch <= known) continue;
       await log.subscribers.set(sync, batch);
+      failpoint("confirmation-stored");
       this.#confirmed.set(sync, batch);
     }
   }
@@ -97,7 +99,10 @@ export class Retention {
   async #purge(last: number): Promise<void> {
     const upTo = this.#purgeable(last);
     // Rotation frees space only some time after a purge: asking again with the same number lets it go on.
-    if (upTo > 0) await this.#options.log.batches.purge(upTo);
+    if (upTo <= 0) return;
+    failpoint("purge-due");
+    await this.#options.log.batches.purge(upTo);
+    failpoint("purged");
   }
 
   /** With nobody to keep it for, it goes as it comes: else a log whose only reader was given up would grow without a bound. */

@@ -8,6 +8,7 @@ import {
   type SourceStatus,
 } from "../core/documents.ts";
 import { isTidemarkError } from "../core/errors.ts";
+import { failpoint } from "../core/failpoint.ts";
 import { timelineHash } from "../core/hash.ts";
 import { Pace } from "../core/pace.ts";
 import type { BatchHeader } from "../core/position.ts";
@@ -169,6 +170,7 @@ export class RelayWork {
     const next = this.#copies.next();
     const cut = await this.#log.batches.cut(next?.request);
     if (cut.header !== null) {
+      failpoint("cut-stored");
       await this.#publisher.publishBatch(cut.header, this.#linger.count(cut.pages));
       this.#last = cut.header;
     }
@@ -176,6 +178,7 @@ export class RelayWork {
       const copy = next.job.describe(cut.chunk);
       const readTo = next.job.position;
       await this.#publisher.publishChunk(this.#position(), cut.chunk, { copy, readTo });
+      failpoint("chunk-sent");
       next.job.sent(cut.chunk);
     }
     await this.#answerFences(fences);
@@ -283,6 +286,7 @@ export class RelayWork {
       const { timeline, batch, hash } = this.#position();
       if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
       await this.#mailbox.answer(id, { ...fence, answer: { timeline, batch, hash } });
+      failpoint("fence-answered");
     }
   }
 

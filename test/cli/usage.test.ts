@@ -61,6 +61,16 @@ test.each([
   expect(stderr).not.toMatch(/^\s+at /m);
 });
 
+test("a failpoint that there is not: exit 2, and the names of those that there are", async () => {
+  const args = ["run", "--from", "sqlite:a.db", "--to", "sqlite:b.db", "--table", "*"];
+  const { envelope, exitCode } = await place.json(args, { TIDEMARK_FAILPOINT: "comitted:kill" });
+  expect(exitCode).toBe(2);
+  expect(envelope.error).toMatchObject({
+    code: "TM-USAGE",
+    fix: expect.stringMatching(/cut-stored, .*committed/),
+  });
+});
+
 test("--json: one envelope on stdout, nothing else", async () => {
   const { envelope, exitCode, lines } = await place.json(["status"]);
   expect(exitCode).toBe(2);

@@ -25,25 +25,36 @@ export function writeConfig(folder: string, definition: PipelineDefinition): str
   return file;
 }
 
+export interface ProcessOptions {
+  /** Where it shall die: `name:kill@3` (src/core/failpoint.ts). */
+  readonly failpoint?: string;
+}
+
 export class PipelineProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
   #output = "";
 
   /** `args`: after `run --config FILE`. */
-  static start(config: string, args: readonly string[] = []): PipelineProcess {
+  static start(
+    config: string,
+    args: readonly string[] = [],
+    { failpoint }: ProcessOptions = {},
+  ): PipelineProcess {
     const command = [MAIN, "run", "--config", config, "--json", ...args];
+    const armed = failpoint === undefined ? {} : { TIDEMARK_FAILPOINT: failpoint };
     return new PipelineProcess(
       spawn(process.execPath, command, {
         stdio: ["ignore", "pipe", "pipe"],
-        env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1" },
+        env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1", ...armed },
       }),
     );
   }
 
   private constructor(child: ChildProcess) {
     this.#child = child;
-    this.#exited = once(child, "exit");
+    // With "close" all that it has said is here.
+    this.#exited = once(child, "close");
     const keep = (chunk: Buffer) => {
       this.#output = (this.#output + chunk.toString()).slice(-20_000);
     };
@@ -59,6 +70,21 @@ export class PipelineProcess implements AsyncDisposable {
   /** It ended by itself: it must not, whatever happens around it. */
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** Resolves when it is gone, whoever ended it. */
+  async ended(): Promise<void> {
+    await this.#exited;
+  }
+
+  /** The last that it has said. */
+  get output(): string {
+    return this.#output;
+  }
+
+  /** Did it die where it was told to? */
+  get diedAtFailpoint(): boolean {
+    return this.#child.signalCode === "SIGKILL" && /^failpoint .* reached$/m.test(this.#output);
   }
 
   /** kill -9; resolves when it is gone. */

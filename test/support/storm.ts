@@ -9,7 +9,7 @@ import { waitForSync } from "../../src/pipeline/wait.ts";
 import { countApplications, wronglyApplied } from "./applications.ts";
 import { BANK, BANK_NAMES, fillBank, runWriter } from "./bank.ts";
 import { BankReader } from "./bank-reader.ts";
-import { PipelineProcess, writeConfig } from "./pipeline-process.ts";
+import { PipelineProcess, type ProcessOptions, writeConfig } from "./pipeline-process.ts";
 import type { Random } from "./random.ts";
 import { isTransient, openSql } from "./sql-client.ts";
 import type { TestBed } from "./test-bed.ts";
@@ -23,7 +23,7 @@ export interface Storm {
   readonly random: Random;
   readonly definition: PipelineDefinition;
   /** Starts `tidemark run` with more arguments; it is ended with the storm. */
-  run(args?: readonly string[]): PipelineProcess;
+  run(args?: readonly string[], options?: ProcessOptions): PipelineProcess;
   /** Those that were started and have not ended, oldest first. */
   running(): readonly PipelineProcess[];
   /** Resolves when the target has taken in more entries, so that what comes next hits a working pipeline. */
@@ -52,8 +52,8 @@ export async function weather(bed: TestBed, options: StormOptions): Promise<void
   const storm: Storm = {
     random,
     definition,
-    run: (args) => {
-      const run = processes.use(PipelineProcess.start(config, args));
+    run: (args, options) => {
+      const run = processes.use(PipelineProcess.start(config, args, options));
       started.push(run);
       return run;
     },

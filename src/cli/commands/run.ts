@@ -1,6 +1,8 @@
+import { writeSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { PipelineDefinition } from "../../core/definition.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { armFailpoint } from "../../core/failpoint.ts";
 import type { Pipeline } from "../../pipeline/pipeline.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
@@ -46,6 +48,7 @@ export const run: CommandModule = {
     const options = invocation.options as RunOptions;
     const definition = await loadDefinition(invocation);
     mustKnow(options.database ?? [], definition);
+    armForTests();
     boundYoungGeneration();
     collectLessOften();
     const { Pipeline } = await import("../../pipeline/pipeline.ts");
@@ -74,6 +77,16 @@ function mustKnow(names: readonly string[], { databases }: PipelineDefinition): 
   if (unknown === undefined) return;
   throw new TidemarkError("TM-USAGE", `No database is named "${unknown}".`, {
     fix: `Known: ${known.join(", ")}.`,
+  });
+}
+
+/** Ends as a power cut would end it: nothing is closed, nothing is said any more but where. */
+function armForTests(): void {
+  const spec = process.env.TIDEMARK_FAILPOINT;
+  if (spec === undefined) return;
+  armFailpoint(spec, () => {
+    writeSync(process.stderr.fd, `failpoint ${spec} reached\n`);
+    process.kill(process.pid, "SIGKILL");
   });
 }
 

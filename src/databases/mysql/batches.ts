@@ -1,5 +1,6 @@
 import type { Change } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { failpoint } from "../../core/failpoint.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -126,7 +127,10 @@ export class MysqlBatches implements Batches {
     const due = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
     for (const record of due) {
       const { batch } = record.header;
-      if (!record.purged) await this.#deleteRows(record.ids.runs);
+      if (!record.purged) {
+        await this.#deleteRows(record.ids.runs);
+        failpoint("purge-half");
+      }
       // The rows first: a record without its rows is purged again after a crash, rows without
       // their record would be cut into a second batch.
       if (batch !== this.#last?.header.batch) {

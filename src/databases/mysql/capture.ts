@@ -1,5 +1,6 @@
 import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -84,7 +85,10 @@ export async function installCapture(
   const { captures, cascades } = await prepareCaptures(session, tables);
   for (const { layout, isNew, altered, triggers } of captures) {
     if (isNew) await storeLayout(session, layout, altered);
-    for (const plan of triggers) await installTrigger(session, plan, logger);
+    for (const plan of triggers) {
+      await installTrigger(session, plan, logger);
+      failpoint("capture-half");
+    }
   }
   for (const plan of cascades) await installTrigger(session, plan, logger);
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);

@@ -1,5 +1,6 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { failpoint } from "../../core/failpoint.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { type CaptureSpec, filterText, isWholeRow, rowAlias } from "./capture-row.ts";
@@ -397,6 +398,7 @@ export async function runCapture(connection: Connection, capture: TableCapture):
       }
       for (const statement of [...capture.functions, ...capture.triggers]) {
         await connection.script(statement);
+        failpoint("capture-half");
       }
     }),
   ).catch((error: unknown) => {

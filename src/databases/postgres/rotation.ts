@@ -1,3 +1,4 @@
+import { failpoint } from "../../core/failpoint.ts";
 import type { LogStats } from "../../core/source.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
@@ -56,6 +57,7 @@ export class LogRotation {
       if (!row) return;
       const [snapshot, current, age] = row as [string, string, string];
       await this.#forget(upTo);
+      failpoint("purge-half");
       const slot = Number(current);
       const purged = parseSnapshot(snapshot);
       for (const other of LOG_TABLES) if (other !== slot) await this.#truncate(other, purged);
@@ -92,6 +94,7 @@ export class LogRotation {
         await this.#control.script(`LOCK TABLE ${logTable(slot)} IN ACCESS EXCLUSIVE MODE NOWAIT`);
         if (await this.#isDisposable(slot, purged)) {
           await this.#control.script(`TRUNCATE ${logTable(slot)}`);
+          failpoint("log-truncated");
         }
       });
     } catch (error) {
@@ -120,6 +123,7 @@ export class LogRotation {
     if (!full || nextBytes > 0) return;
     // Every writer that begins from now on sees it, whatever its snapshot.
     await this.#control.script(writeToSlot(next));
+    failpoint("log-switched");
     await this.#control.run("UPDATE tidemark.source SET switched_at = clock_timestamp()");
   }
 }

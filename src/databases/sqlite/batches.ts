@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
 import { type Change, keyColumns } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { failpoint } from "../../core/failpoint.ts";
 import { batchHash, timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
@@ -121,6 +122,7 @@ export class SqliteBatches implements Batches {
         bound.batch,
       );
     }, asIfGone);
+    failpoint("purge-half");
     for (let first = bound.first; first <= bound.last; first += BigInt(PURGE_ROWS)) {
       const last = first + BigInt(PURGE_ROWS) - 1n;
       await this.#connection.write(() => {

@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import type { TableName } from "../../core/table.ts";
@@ -211,7 +212,10 @@ function captureTables(
   }
   for (const { shape, wanted } of plans) {
     const layout = layouts.add(wanted, shape.onlyColumns);
-    for (const { sql } of triggersOf(shape, layout)) connection.db.exec(sql);
+    for (const { sql } of triggersOf(shape, layout)) {
+      connection.db.exec(sql);
+      failpoint("capture-half");
+    }
   }
 }
 
