@@ -62,6 +62,21 @@ export function registerWriters(bench: () => Bench): void {
     expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["insert 1,slow,null"]);
   });
 
+  it("purges beside an open transaction, which may have rows anywhere among those that go", async () => {
+    if (!bench().dialect.concurrentWriters) return;
+    const { sql, log } = await openShop(bench());
+    const slow = await bench().sql();
+    await slow.run(bench().dialect.begin);
+    for (let id = 1; id <= 40; id++) {
+      const writer = id % 4 === 0 ? slow : sql;
+      await writer.run(`INSERT INTO items (id, name) VALUES (${id}, 'row')`);
+      if (id % 10 === 0) await takeChanges(log.batches);
+    }
+    await log.batches.purge((await log.batches.last())?.batch ?? 0);
+    await slow.run("COMMIT");
+    expect(await takeChanges(log.batches)).toHaveLength(10);
+  });
+
   it("waits with capture until nobody can write past it", async () => {
     const sql = await createItems(bench());
     const log = await bench().log();

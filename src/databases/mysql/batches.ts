@@ -9,7 +9,7 @@ import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import type { Run } from "./id-set.ts";
-import type { StoredLayout } from "./layouts.ts";
+import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES, LOG } from "./ours.ts";
 import { Pins } from "./pins.ts";
@@ -21,8 +21,10 @@ export interface BatchSessions {
   readonly openCopier: () => Promise<Session>;
   /** Holds the lease and cuts: a lost lease is a lost connection, and then nothing is cut. */
   readonly main: Session;
-  /** Looks beside the snapshot, purges and checks. */
+  /** Looks beside the snapshot and checks. */
   readonly side: Session;
+  /** Opens one that deletes what is purged: where that must wait for a lock, nobody else shall wait with it. */
+  readonly openRemover: () => Promise<Session>;
 }
 
 /** A check of the schema costs more than a cut: often while changes flow, seldom while none do. */
@@ -30,6 +32,8 @@ const DRIFT_EVERY_MS = 1_000;
 const DRIFT_WHILE_IDLE_MS = 5_000;
 /** Rows deleted in one transaction. */
 const PURGE_ROWS = 2_000;
+/** So long, once a transaction was in the way, rows are deleted one by one. */
+const ONE_BY_ONE_MS = 60_000;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
 const MAX_GAPS = 1_000;
 
@@ -51,7 +55,9 @@ export class MysqlBatches implements Batches {
   /** Where the log stood at that time. */
   #checked = { highest: 0, batch: 0 };
   #purgedUpTo = 0;
+  #oneByOneUntil = Number.NEGATIVE_INFINITY;
   #copier: Session | null = null;
+  #remover: Session | null = null;
 
   constructor(timeline: string, sessions: BatchSessions, records: readonly BatchRecord[]) {
     this.#timeline = timeline;
@@ -223,6 +229,8 @@ export class MysqlBatches implements Batches {
   close(): void {
     this.#copier?.destroy();
     this.#copier = null;
+    this.#remover?.destroy();
+    this.#remover = null;
   }
 
   async #store(unseen: Unseen): Promise<BatchRecord> {
@@ -259,11 +267,13 @@ export class MysqlBatches implements Batches {
   }
 
   async #deleteRows(runs: readonly Run[]): Promise<void> {
-    const { side } = this.#sessions;
-    let ranges: string[] = [];
+    this.#remover ??= await this.#sessions.openRemover();
+    const remover = this.#remover;
+    let ranges: Run[] = [];
     let size = 0;
     const flush = async () => {
-      if (ranges.length > 0) await side.run(`DELETE FROM ${LOG} WHERE ${ranges.join(" OR ")}`);
+      const isDone = ranges.length === 0 || (await this.#deleteRanges(remover, ranges));
+      if (!isDone) await deleteOneByOne(remover, ranges);
       ranges = [];
       size = 0;
     };
@@ -271,11 +281,28 @@ export class MysqlBatches implements Batches {
       for (let from = first; from <= last; from += PURGE_ROWS) {
         const to = Math.min(last, from + PURGE_ROWS - 1);
         if (size + to - from >= PURGE_ROWS || ranges.length >= 200) await flush();
-        ranges.push(`id BETWEEN ${from} AND ${to}`);
+        ranges.push([from, to]);
         size += to - from + 1;
       }
     }
     await flush();
+  }
+
+  /**
+   * False when it would wait for a transaction that has written the log and is still open: a range locks the
+   * row behind it, too, and the server may as well choose to look through the whole log.
+   */
+  async #deleteRanges(remover: Session, ranges: readonly Run[]): Promise<boolean> {
+    if (performance.now() < this.#oneByOneUntil) return false;
+    const where = ranges.map(([from, to]) => `id BETWEEN ${from} AND ${to}`).join(" OR ");
+    try {
+      await remover.run(`DELETE FROM ${LOG} WHERE ${where}`);
+      return true;
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-APPLY-RETRY")) throw error;
+      this.#oneByOneUntil = performance.now() + ONE_BY_ONE_MS;
+      return false;
+    }
   }
 
   #layoutOf({ table }: ChunkRequest): StoredLayout {
@@ -315,4 +342,15 @@ function purged(batch: number): TidemarkError {
     "TM-BATCH-PURGED",
     `Batch ${batch} has been purged from the change log.`,
   );
+}
+
+/** By its key a row is locked alone. */
+async function deleteOneByOne(remover: Session, ranges: readonly Run[]): Promise<void> {
+  await inTransaction(remover, async () => {
+    for (const [from, to] of ranges) {
+      for (let id = from; id <= to; id++) {
+        await remover.run(`DELETE FROM ${LOG} WHERE id = ${id}`);
+      }
+    }
+  });
 }

@@ -17,6 +17,8 @@ import { Watcher } from "./watcher.ts";
 const HEARTBEAT_MS = 15_000;
 /** Silent for so long, the server ends it: a machine that vanished must not hold the lease for an hour. */
 const LEASE_SECONDS = 60;
+/** So long purging waits for a row: the application's transactions hold those that they log, and may stay open for long. */
+const PURGE_LOCK_SECONDS = 1;
 /** Above so many rows the table's own estimate is good enough. */
 const COUNT_UP_TO = 50_000;
 
@@ -67,7 +69,13 @@ export class MysqlChangeLog implements ChangeLog {
       const timeline = await openTimeline(main);
       const records = await loadBatches(main, timeline);
       const openCopier = () => Session.open(options, { isolation: "REPEATABLE READ" });
-      const batches = new MysqlBatches(timeline, { main, side, openCopier }, records);
+      const openRemover = async () => {
+        const remover = await openWriter(options);
+        await remover.run(`SET innodb_lock_wait_timeout = ${PURGE_LOCK_SECONDS}`);
+        return remover;
+      };
+      const sessions = { main, side, openCopier, openRemover };
+      const batches = new MysqlBatches(timeline, sessions, records);
       const layouts = await loadLayouts(main);
       batches.setLayouts(layouts, []);
       return new MysqlChangeLog(options, { main, side, watch }, { timeline, batches });
