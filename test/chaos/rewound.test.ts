@@ -1,53 +1,16 @@
 // A source that is restored to the past, or replaced by a copy, is another history. Going on as if
 // nothing had happened would leave the target wrong for good, so the pipeline stops and names it (G8).
-import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { available } from "../servers/index.ts";
+import { POSTGRES_BACKUP, SQLITE_BACKUP } from "../support/backup.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
-import { openSql, withSql } from "../support/sql-client.ts";
+import { withSql } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 
-/** Keeps the source as it now is, and brings it back; nothing may be connected to it. */
-interface Backup {
-  take(bed: TestBed): Promise<void>;
-  restore(bed: TestBed): Promise<void>;
-}
-
-const SQLITE: Backup = {
-  async take(bed) {
-    const path = bed.database("source").url.replace("sqlite:", "");
-    copyFileSync(path, `${path}.backup`);
-  },
-  async restore(bed) {
-    const path = bed.database("source").url.replace("sqlite:", "");
-    for (const suffix of ["-wal", "-shm", "-journal"]) {
-      if (existsSync(path + suffix)) rmSync(path + suffix);
-    }
-    copyFileSync(`${path}.backup`, path);
-  },
-};
-
-const POSTGRES: Backup = {
-  take: (bed) => inServer(bed, (name) => [`CREATE DATABASE ${name}_backup TEMPLATE ${name}`]),
-  restore: (bed) =>
-    inServer(bed, (name) => [
-      `DROP DATABASE ${name} WITH (FORCE)`,
-      `ALTER DATABASE ${name}_backup RENAME TO ${name}`,
-    ]),
-};
-
-async function inServer(bed: TestBed, statements: (name: string) => string[]): Promise<void> {
-  const url = new URL(bed.database("source").url);
-  const name = url.pathname.slice(1);
-  url.pathname = "/postgres";
-  await using sql = await openSql({ kind: "postgres", url: url.href });
-  for (const statement of statements(name)) await sql.run(statement);
-}
-
 describe.each([
-  ["sqlite", SQLITE],
-  ["postgres", POSTGRES],
+  ["sqlite", SQLITE_BACKUP],
+  ["postgres", POSTGRES_BACKUP],
 ] as const)("%s", (kind, backup) => {
   test.skipIf(!available(kind)).each(["fewer", "more"] as const)(
     "restored to the past, and gone on with %s batches than were published",

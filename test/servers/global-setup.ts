@@ -7,6 +7,8 @@ export async function setup(): Promise<void> {
     const reasons = missing.map((name) => `  ${name}: ${whyMissing(name)}`);
     throw new Error(`In CI no server may be missing:\n${reasons.join("\n")}`);
   }
+  // A run of tests that start all that they need.
+  if (process.env.TIDEMARK_TEST_SHARED === "none") return;
   await startSet("while-running");
 }
 

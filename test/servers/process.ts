@@ -81,6 +81,11 @@ export async function killTree(record: ProcessRecord): Promise<void> {
   for (const each of [record, ...children]) await goneWithin(each, 10_000);
 }
 
+/** To the process and its direct children. */
+export function signalTree(record: ProcessRecord, signal: NodeJS.Signals): void {
+  for (const each of [record, ...childrenOf(record.pid).map(recordOf)]) send(each, signal);
+}
+
 function send(record: ProcessRecord, signal: NodeJS.Signals): void {
   if (!isAlive(record)) return;
   try {

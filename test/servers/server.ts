@@ -11,6 +11,7 @@ import {
   killTree,
   type ProcessRecord,
   recordOf,
+  signalTree,
   spawnServer,
 } from "./process.ts";
 import { endForGood, type RunningServer, rememberServer, removeFolder } from "./register.ts";
@@ -30,6 +31,9 @@ export interface Server extends AsyncDisposable {
   /** Up again on the same port and data; returns when it answers. */
   start(): Promise<void>;
   restart(): Promise<void>;
+  /** SIGSTOP to the server and its children: connections stay, nothing is answered. */
+  freeze(): void;
+  thaw(): void;
 }
 
 /** What a kind of server adds to the common part. */
@@ -117,6 +121,14 @@ class LocalServer implements Server {
   async restart(): Promise<void> {
     await this.stop();
     await this.start();
+  }
+
+  freeze(): void {
+    if (this.#process) signalTree(this.#process, "SIGSTOP");
+  }
+
+  thaw(): void {
+    if (this.#process) signalTree(this.#process, "SIGCONT");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

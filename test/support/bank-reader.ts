@@ -18,10 +18,15 @@ export class BankReader {
   #last = "";
   #states = 0;
 
-  constructor(connect: () => Promise<SqlClient>) {
+  /** `pauseMs` leaves room for the others of this process. */
+  constructor(connect: () => Promise<SqlClient>, pauseMs = 1) {
     this.#connect = connect;
-    // The pause leaves room for the others of this process.
-    this.#watcher = new Watcher(() => this.#look(), 1);
+    this.#watcher = new Watcher(() => this.#look(), pauseMs);
+  }
+
+  /** How many states it has seen. */
+  get states(): number {
+    return this.#states;
   }
 
   /** Resolves when it has seen the bank move often enough. Somebody must be moving it. */

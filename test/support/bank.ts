@@ -55,32 +55,46 @@ export async function fillBank(sql: SqlClient): Promise<void> {
   await sql.commit();
 }
 
-export interface WriterOptions {
+export interface ClientOptions {
   /** Opens a connection of the writer's own; called again when it was lost. */
   readonly connect: () => Promise<SqlClient>;
   readonly random: Random;
-  /** Tells the writers' ledger entries apart. */
-  readonly writer: number;
   /** Transactions to run, at most. */
   readonly transactions: number;
-  /** Milliseconds that a long transaction stays open. */
-  readonly longMs: number;
   /** Milliseconds between two transactions, at most. */
   readonly pauseMs?: number;
   readonly signal?: AbortSignal;
 }
 
+export interface WriterOptions extends ClientOptions {
+  /** Tells the writers' ledger entries apart. */
+  readonly writer: number;
+  /** Milliseconds that a long transaction stays open. */
+  readonly longMs: number;
+}
+
 /** One client of the bank. Gives the number of transactions it knows to be committed. */
-export async function runWriter(options: WriterOptions): Promise<number> {
+export function runWriter(options: WriterOptions): Promise<number> {
+  let entry = options.writer * 10_000_000;
+  const means = { nextEntry: () => ++entry, longMs: options.longMs };
+  return runClient(options, (sql, random) => transact(sql, random, means));
+}
+
+/**
+ * Runs transactions one after the other, through losses of the server. `transact` gives true when it has
+ * committed. Gives the number of those that are known to be committed.
+ */
+export async function runClient(
+  options: ClientOptions,
+  transact: (sql: SqlClient, random: Random) => Promise<boolean>,
+): Promise<number> {
   const { random, transactions, signal } = options;
   let sql: SqlClient | null = null;
   let committed = 0;
-  let entry = options.writer * 10_000_000;
-  const nextEntry = () => ++entry;
   for (let turn = 0; turn < transactions && !signal?.aborted; turn++) {
     try {
       sql ??= await options.connect();
-      if (await transact(sql, random, { nextEntry, longMs: options.longMs })) committed++;
+      if (await transact(sql, random)) committed++;
       if (options.pauseMs !== undefined) await sleep(random.unit() * options.pauseMs, signal);
     } catch (error) {
       if (!isTransient(error) && !isDuplicate(error)) throw error;

@@ -1,13 +1,14 @@
 // `tidemark run` as a process of its own, to be killed.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFailed } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+const CLOCK_JUMPS = new URL("./clock-jumps.ts", import.meta.url).href;
 
 /** Writes a definition without functions as a config file. */
 export function writeConfig(folder: string, definition: PipelineDefinition): string {
@@ -26,6 +27,12 @@ export function writeConfig(folder: string, definition: PipelineDefinition): str
 }
 
 export interface ProcessOptions {
+  /** May its wall clock be made to jump (jumpClock)? */
+  readonly clockJumps?: boolean;
+  /** Not to be printed when the test fails: whoever starts many tells of the right one. */
+  readonly isQuiet?: boolean;
+  /** Told all that it says, as it says it. */
+  readonly onOutput?: (text: string) => void;
   /** Where it shall die: `name:kill@3` (src/core/failpoint.ts). */
   readonly failpoint?: string;
 }
@@ -39,27 +46,30 @@ export class PipelineProcess implements AsyncDisposable {
   static start(
     config: string,
     args: readonly string[] = [],
-    { failpoint }: ProcessOptions = {},
+    options: ProcessOptions = {},
   ): PipelineProcess {
-    const command = [MAIN, "run", "--config", config, "--json", ...args];
+    const { failpoint, clockJumps } = options;
+    const preload = clockJumps ? ["--import", CLOCK_JUMPS] : [];
+    const command = [...preload, MAIN, "run", "--config", config, "--json", ...args];
     const armed = failpoint === undefined ? {} : { TIDEMARK_FAILPOINT: failpoint };
-    return new PipelineProcess(
-      spawn(process.execPath, command, {
-        stdio: ["ignore", "pipe", "pipe"],
-        env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1", ...armed },
-      }),
-    );
+    const child = spawn(process.execPath, command, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1", ...armed },
+    });
+    return new PipelineProcess(child, options);
   }
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, { onOutput, isQuiet }: ProcessOptions) {
     this.#child = child;
     // With "close" all that it has said is here.
     this.#exited = once(child, "close");
     const keep = (chunk: Buffer) => {
+      onOutput?.(chunk.toString());
       this.#output = (this.#output + chunk.toString()).slice(-20_000);
     };
     child.stdout?.on("data", keep);
     child.stderr?.on("data", keep);
+    if (isQuiet) return;
     onTestFailed(() => console.error(`--- run ${child.pid} ---\n${this.#output.slice(-6_000)}`));
   }
 
@@ -85,6 +95,33 @@ export class PipelineProcess implements AsyncDisposable {
   /** Did it die where it was told to? */
   get diedAtFailpoint(): boolean {
     return this.#child.signalCode === "SIGKILL" && /^failpoint .* reached$/m.test(this.#output);
+  }
+
+  /** Its exit code; null while it runs, and when a signal ended it. */
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  /** The most memory that it has had since it began, in megabytes; 0 where the system does not tell. */
+  get peakMegabytes(): number {
+    try {
+      const status = readFileSync(`/proc/${this.pid}/status`, "utf8");
+      return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024);
+    } catch {
+      return 0;
+    }
+  }
+
+  freeze(): void {
+    if (!this.hasEnded) this.#child.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    if (!this.hasEnded) this.#child.kill("SIGCONT");
+  }
+
+  jumpClock(): void {
+    if (!this.hasEnded) this.#child.kill("SIGUSR2");
   }
 
   /** kill -9; resolves when it is gone. */

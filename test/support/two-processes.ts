@@ -1,5 +1,4 @@
 // A relay and an applier as processes of their own, whose memory can be looked at one by one.
-import { readFileSync } from "node:fs";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import type { Queue } from "../../src/core/queue.ts";
@@ -39,12 +38,7 @@ export class TwoProcesses implements AsyncDisposable {
 
   /** The most memory that either has had since it began, in megabytes; 0 where the system does not tell. */
   peakMegabytes(role: Role): number {
-    try {
-      const status = readFileSync(`/proc/${this.#processes.get(role)?.pid}/status`, "utf8");
-      return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024);
-    } catch {
-      return 0;
-    }
+    return this.#processes.get(role)?.peakMegabytes ?? 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
