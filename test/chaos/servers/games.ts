@@ -73,6 +73,8 @@ const PAGE_COUNT = 4_000;
 const FILLING = "x".repeat(150);
 
 export async function fillGames(sql: SqlClient): Promise<void> {
+  // Of a table of which all columns are named, PostgreSQL's rows are logged whole: a new one would stop the sync.
+  await addNoteColumn(sql, 0);
   await sql.begin();
   for (let id = 1; id <= LISTS; id++) await sql.run("INSERT INTO heads VALUES (?, 0)", [id]);
   for (let id = 0; id < PAGE_COUNT; id += 500) {
