@@ -1,10 +1,9 @@
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
-import { CopyOut } from "./copy-out.ts";
 import { classify, sqlState } from "./errors.ts";
 
 /** The slice of `pg` that we use. */
@@ -237,9 +236,10 @@ export class Connection {
    * closed: the rest would still have to be read.
    */
   async *copyOut(text: string): AsyncGenerator<Buffer> {
+    const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
     this.#assertUsable();
     this.#client.pipeline = false;
-    const rows = this.#client.query(new CopyOut(text));
+    const rows: Readable = this.#client.query(streams.to(text));
     let complete = false;
     try {
       yield* rows;
