@@ -125,8 +125,8 @@ export interface BeginOptions {
 export interface ApplierSession {
   load(): Promise<Progress>;
   /**
-   * Begins a transaction and locks the progress row, which must still be as given; else throws
-   * TM-APPLY-FENCED.
+   * Begins a transaction. The progress row must still be as given; else this, or whatever comes next up to
+   * the commit, throws TM-APPLY-FENCED, and nothing is written.
    * `relaxed`: do not enforce foreign keys in this transaction where the database lets us choose
    * (during the initial copy).
    * `postponed`: as relaxed, and what must be enforced all the same is put off to `verify`, as far as

@@ -26,8 +26,12 @@ const INSUFFICIENT_PRIVILEGE = "42501";
  * A synchronous commit makes all earlier ones durable. It must have written something, else the
  * server waits for nothing: a message in the log that nobody reads.
  */
-const FLUSH = `BEGIN; SET LOCAL synchronous_commit TO on;
-SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', ''); COMMIT`;
+const FLUSH = [
+  "BEGIN",
+  "SET LOCAL synchronous_commit TO on",
+  "SELECT pg_catalog.pg_logical_emit_message(true, 'tidemark', '')",
+  "COMMIT",
+];
 
 /** Null while another applier of the sync holds the lease. */
 export async function openApplierSession(
@@ -53,6 +57,8 @@ export async function openApplierSession(
     await connection.script("SET search_path TO DEFAULT");
     // Readers see a commit at once and not only when the disk has it: see flush().
     await connection.script("SET synchronous_commit TO off");
+    // Else every batch has its statements planned anew, which costs more than running them.
+    await connection.script("SET plan_cache_mode TO force_generic_plan");
     return new PostgresApplierSession({
       connection,
       sync,
@@ -102,15 +108,21 @@ class PostgresApplierSession implements ApplierSession {
     const transaction = new PostgresTransaction(this.#parts, modes, expected, (next) => {
       this.#known = next;
     });
-    transaction.begin();
-    // What this session itself wrote or read last is very likely still so: then the answer is
-    // awaited with the first statement's. Nothing can be committed before it is in.
-    if (!this.#known || !samePosition(this.#known, expected)) await transaction.settle();
+    // What this session itself wrote or read last is very likely still so: then it is looked at by the
+    // first statement, or by the last. Nothing can be committed before.
+    if (!this.#known || !samePosition(this.#known, expected)) {
+      transaction.begin();
+      await transaction.settle();
+    }
     return transaction;
   }
 
-  flush(): Promise<void> {
-    return this.#parts.connection.script(FLUSH);
+  async flush(): Promise<void> {
+    const { connection } = this.#parts;
+    const release = connection.hold();
+    const answers = FLUSH.map((text, i) => connection.run(text, [], `flush_${i}`));
+    release();
+    await Promise.all(answers);
   }
 
   async emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {

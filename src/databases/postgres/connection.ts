@@ -5,6 +5,7 @@ import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
 import { classify, sqlState } from "./errors.ts";
+import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
 
 /** The slice of `pg` that we use. */
 interface PgClient {
@@ -20,14 +21,10 @@ interface PgClient {
 }
 interface PgQuery {
   readonly text: string;
-  readonly name?: string;
-  readonly values?: readonly Parameter[];
   readonly rowMode: "array";
 }
 interface PgResult {
   readonly rows: Row[];
-  readonly rowCount: number | null;
-  readonly command: string;
 }
 
 /** Values travel as text in both directions, so that no number or date is ever rounded by JavaScript. */
@@ -77,6 +74,12 @@ export class Connection {
   /** server_version_num: 150020. */
   readonly version: number;
   readonly #client: PgClient;
+  readonly #flight: new (
+    prepared: Prepared,
+  ) => Flight;
+  readonly #prepared = new Prepared();
+  /** What is held back: see hold(). */
+  #held: Flight | null = null;
   readonly #role: string;
   #lost: TidemarkError | null = null;
   #closed = false;
@@ -84,9 +87,15 @@ export class Connection {
 
   private constructor(
     client: PgClient,
-    options: { database: string; role: string; version: number },
+    options: {
+      database: string;
+      role: string;
+      version: number;
+      flight: new (prepared: Prepared) => Flight;
+    },
   ) {
     this.#client = client;
+    this.#flight = options.flight;
     this.database = options.database;
     this.#role = options.role;
     this.version = options.version;
@@ -130,7 +139,8 @@ export class Connection {
           `Database "${options.name}" runs PostgreSQL ${Math.floor(version / 10_000)}; Tidemark needs 13 or later.`,
         );
       }
-      return new Connection(client, { database: options.name, role, version });
+      const flight = flightClass(pg.Query);
+      return new Connection(client, { database: options.name, role, version, flight });
     } catch (error) {
       await client.end().catch(() => {});
       throw connectError(error, options);
@@ -157,24 +167,30 @@ export class Connection {
 
   /** One statement with bound values; `name` makes it a prepared one. Gives its rows. */
   async rows(text: string, values: readonly Parameter[] = [], name?: string): Promise<Row[]> {
-    const result = await this.#query(text, values, name);
+    const result = await this.#statement(text, values, name);
     return result.rows;
   }
 
   /** As rows(); gives the number of rows concerned. */
   async run(text: string, values: readonly Parameter[] = [], name?: string): Promise<number> {
-    const result = await this.#query(text, values, name);
-    return result.rowCount ?? 0;
+    const result = await this.#statement(text, values, name);
+    return result.rowCount;
   }
 
   /** Statements without values, as one message; they share an implicit transaction. */
   async script(text: string): Promise<void> {
-    await this.#query(text, [], undefined);
+    this.#assertUsable();
+    this.#letGo();
+    try {
+      await this.#client.query({ text, rowMode: "array" });
+    } catch (error) {
+      throw this.#wrap(error);
+    }
   }
 
   /** COMMIT, or the error that the server rolled back instead (it does so without saying). */
   async commit(): Promise<void> {
-    const result = await this.#query("COMMIT", [], undefined);
+    const result = await this.#statement("COMMIT", [], "COMMIT");
     if (result.command === "ROLLBACK") {
       throw new TidemarkError("TM-APPLY-RETRY", "The transaction was rolled back by the server.");
     }
@@ -191,11 +207,19 @@ export class Connection {
     }
   }
 
-  /** What is started until the function given back is called leaves in one network write. */
+  /**
+   * What is started until the function given back is called leaves in one network write. Only within
+   * a transaction, or with the BEGIN that opens it: statements are one flight.
+   */
   hold(): () => void {
     const { stream } = this.#client.connection;
     stream.cork();
-    return () => stream.uncork();
+    this.#held = new this.#flight(this.#prepared);
+    return () => {
+      this.#letGo();
+      this.#held = null;
+      stream.uncork();
+    };
   }
 
   /** Runs `work` between BEGIN and COMMIT; rolls back when it throws. */
@@ -265,23 +289,27 @@ export class Connection {
     this.#client.connection.stream.destroy();
   }
 
-  async #query(
+  async #statement(
     text: string,
     values: readonly Parameter[],
     name: string | undefined,
-  ): Promise<PgResult> {
+  ): Promise<StatementResult> {
     this.#assertUsable();
     try {
-      const result = await this.#client.query({
-        text,
-        rowMode: "array",
-        ...(values.length > 0 ? { values } : {}),
-        ...(name === undefined ? {} : { name, values }),
-      });
-      return Array.isArray(result) ? (result.at(-1) as PgResult) : (result as PgResult);
+      const flight = this.#held ?? new this.#flight(this.#prepared);
+      const answer = flight.add({ text, values, name });
+      if (this.#held === null) void this.#client.query(flight);
+      return await answer;
     } catch (error) {
       throw this.#wrap(error);
     }
+  }
+
+  /** Sends what is held back; what follows is held back in turn. */
+  #letGo(): void {
+    if (this.#held === null || this.#held.empty) return;
+    this.#client.query(this.#held);
+    this.#held = new this.#flight(this.#prepared);
   }
 
   async #exclusively(work: () => Promise<void>): Promise<void> {

@@ -12,7 +12,7 @@ const SAVEPOINT = "tidemark_lines";
 export class PostgresLines implements LinesWriter {
   readonly #connection: Connection;
   /** Checks what was put off, before the savepoint goes. */
-  readonly #check: string;
+  readonly #check: readonly string[];
   readonly #written = Promise.withResolvers<void>();
   readonly #stream = Promise.withResolvers<Writable>();
   readonly #copying: Promise<void>;
@@ -20,13 +20,13 @@ export class PostgresLines implements LinesWriter {
   static async open(
     connection: Connection,
     table: WritableTable,
-    check: string,
+    check: readonly string[],
   ): Promise<PostgresLines> {
     await connection.script(`SAVEPOINT ${SAVEPOINT}; SET CONSTRAINTS ALL DEFERRED`);
     return new PostgresLines(connection, table, check);
   }
 
-  private constructor(connection: Connection, table: WritableTable, check: string) {
+  private constructor(connection: Connection, table: WritableTable, check: readonly string[]) {
     this.#connection = connection;
     this.#check = check;
     this.#copying = connection.copyIn(copySql(table), (stream) => {
@@ -48,7 +48,7 @@ export class PostgresLines implements LinesWriter {
     this.#written.resolve();
     try {
       await this.#copying;
-      await this.#connection.script(`${this.#check}RELEASE SAVEPOINT ${SAVEPOINT}`);
+      await this.#connection.script([...this.#check, `RELEASE SAVEPOINT ${SAVEPOINT}`].join("; "));
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT", "TM-VALUE-REFUSED")) throw error;
       await this.#connection.script(

@@ -44,8 +44,9 @@ const MAX_PENDING_CHARACTERS = 1_000_000;
 const COPY_ROWS = 200;
 const COPY_CHUNK_CHARACTERS = 64_000;
 const UNIQUE_VIOLATION = "23505";
+const RELAX = "SET LOCAL session_replication_role TO replica";
 const DEFER = "SET CONSTRAINTS ALL DEFERRED";
-const CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE; ";
+const CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE";
 
 /** A statement that was sent and whose answer is not read yet. */
 interface Pending {
@@ -67,6 +68,7 @@ export class PostgresTransaction implements TargetTransaction {
   readonly #parts: SessionParts;
   readonly #expected: Progress;
   readonly #onCommitted: (next: Progress) => void;
+  #begun = false;
   #pending: Pending[] = [];
   #pendingCharacters = 0;
   #attempts = 0;
@@ -90,44 +92,43 @@ export class PostgresTransaction implements TargetTransaction {
     this.#onCommitted = onCommitted;
   }
 
+  /** Also done by whatever comes first. */
   begin(): void {
+    if (this.#begun) return;
+    this.#open();
     const { connection, sync } = this.#parts;
-    this.#hold();
-    const replica = "SET LOCAL session_replication_role TO replica";
-    this.#send(
-      connection.script(this.enforcing ? `BEGIN; ${DEFER}` : `BEGIN; ${replica}; ${DEFER}`),
-    );
     const values = [sync, ...progressValues(this.#expected)];
     this.#send(connection.rows(LOCK_PROGRESS, values, "lock_progress"));
   }
 
   async finish(work: () => Promise<void>, next: Progress): Promise<void> {
-    // Broken rules show up at COMMIT at the latest, and then nothing is left of the transaction.
+    // Broken rules show up at COMMIT at the latest, and then nothing is left of the transaction. Nor is
+    // there when progress turns out at its end not to be as expected: nobody needs to lock it first.
     this.#attempts++;
-    if (!this.#deferred) this.#send(this.#parts.connection.script(DEFER));
-    let thrown: unknown = null;
+    if (!this.#begun) this.#open();
+    else if (!this.#deferred) this.#order(DEFER);
     try {
       await work();
-    } catch (error) {
-      thrown = error;
+      await this.commit(next);
+    } catch (thrown) {
+      const error = (await this.#firstFailure()) ?? thrown;
+      if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) await this.rollback();
+      throw error;
+    } finally {
+      this.#attempts--;
     }
-    this.#attempts--;
-    if (thrown === null) return this.commit(next);
-    const error = (await this.#firstFailure()) ?? thrown;
-    if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) await this.rollback();
-    throw error;
   }
 
   async attempt<T>(work: () => Promise<T>): Promise<T> {
     const { connection } = this.#parts;
+    this.begin();
     const savepoint = `tidemark_${++this.#attempts}`;
     this.#hold();
-    this.#send(connection.script(`SAVEPOINT ${savepoint}; ${DEFER}`));
+    this.#order(`SAVEPOINT ${savepoint}`, DEFER);
     try {
       const result = await work();
       // Checked here, so that a broken rule is this attempt's and not the commit's.
-      const check = this.#checkDeferred();
-      this.#send(connection.script(`${check}RELEASE SAVEPOINT ${savepoint}`));
+      this.#order(...this.#checkDeferred(), `RELEASE SAVEPOINT ${savepoint}`);
       await this.settle();
       return result;
     } catch (thrown) {
@@ -146,11 +147,23 @@ export class PostgresTransaction implements TargetTransaction {
     const given = keyColumns(bound);
     assertUntagged({ ...bound, columns: given.map((i) => bound.columns[i] ?? MISSING) }, keys);
     const sql = deleteSql(table);
-    // Without a key the whole table is read each time.
-    for (const slice of bound.key.length === 0 ? [keys] : this.#slices(table, keys)) {
-      const values = columnArrays(bound, given, slice, (n) => n);
-      await this.#write(sql, values, `delete_${table.name}`, null);
+    if (bound.key.length > 0) {
+      for (const slice of this.#slices(table, keys)) {
+        const values = columnArrays(bound, given, slice, (n) => n);
+        await this.#write(sql, values, `delete_${table.name}`, null);
+      }
+      return;
     }
+    // The whole table is read each time, in a way that depends on how many rows are to go.
+    this.begin();
+    this.#order("SET LOCAL plan_cache_mode TO force_custom_plan");
+    await this.#write(
+      sql,
+      columnArrays(bound, given, keys, (n) => n),
+      undefined,
+      null,
+    );
+    this.#order("SET LOCAL plan_cache_mode TO force_generic_plan");
   }
 
   async put(
@@ -177,8 +190,9 @@ export class PostgresTransaction implements TargetTransaction {
 
   async verify(tables: readonly BoundTable[]): Promise<void> {
     const { connection } = this.#parts;
+    this.begin();
     this.#deferred = false;
-    this.#send(connection.script("SET CONSTRAINTS ALL IMMEDIATE"));
+    this.#order(CHECK_DEFERRED);
     await this.settle();
     if (this.enforcing) return;
     await verifyReferences(
@@ -190,6 +204,7 @@ export class PostgresTransaction implements TargetTransaction {
   async commit(next: Progress): Promise<void> {
     const { connection, sync } = this.#parts;
     const { put, drop } = changedTables(this.#expected, next);
+    this.begin();
     this.#hold();
     for (const statement of this.#parts.sequences.takeDue(next)) {
       this.#send(connection.rows(statement));
@@ -213,7 +228,7 @@ export class PostgresTransaction implements TargetTransaction {
     const { connection } = this.#parts;
     await this.#lines?.abort();
     await this.#firstFailure();
-    if (!connection.lost) await connection.script("ROLLBACK");
+    if (this.#begun && !connection.lost) await connection.script("ROLLBACK");
   }
 
   /** Waits for all answers; throws the first error. */
@@ -223,10 +238,16 @@ export class PostgresTransaction implements TargetTransaction {
   }
 
   /** What checks here, and not at the commit, the constraints that could be put off; nothing, in a transaction that defers them. */
-  #checkDeferred(): string {
-    if (this.#deferring) return "";
+  #checkDeferred(): readonly string[] {
+    if (this.#deferring) return [];
     this.#deferred = false;
-    return CHECK_DEFERRED;
+    return [CHECK_DEFERRED];
+  }
+
+  #open(): void {
+    this.#begun = true;
+    this.#hold();
+    this.#order("BEGIN", ...(this.enforcing ? [] : [RELAX]), DEFER);
   }
 
   #hold(): void {
@@ -265,6 +286,13 @@ export class PostgresTransaction implements TargetTransaction {
     return findRefused(this.#parts.connection, put.table, put.rows, error);
   }
 
+  /** Commands without values, each a prepared statement of its own name. */
+  #order(...commands: readonly string[]): void {
+    for (const command of commands) {
+      this.#send(this.#parts.connection.run(command, [], command));
+    }
+  }
+
   #send(answer: Promise<unknown>, put: Pending["put"] = null): void {
     const failure = answer.then(
       () => null,
@@ -280,6 +308,7 @@ export class PostgresTransaction implements TargetTransaction {
     name: string | undefined,
     put: Pending["put"],
   ): Promise<void> {
+    this.begin();
     this.#send(this.#parts.connection.run(sql, values, name), put);
     for (const value of values) this.#pendingCharacters += value?.length ?? 0;
     if (this.#attempts === 0 || this.#pendingCharacters > MAX_PENDING_CHARACTERS)
@@ -308,6 +337,7 @@ export class PostgresTransaction implements TargetTransaction {
 
   async openLines(bound: BoundTable): Promise<PostgresLines | null> {
     if (bound.columns.some(({ type }) => isBytes(type))) return null;
+    this.begin();
     await this.settle();
     this.#parts.sequences.noteUnseen(bound);
     const check = this.#checkDeferred();
@@ -318,7 +348,8 @@ export class PostgresTransaction implements TargetTransaction {
   /** False when a row was there already: then nothing is written. */
   async #copy(table: WritableTable, rows: readonly Row[]): Promise<boolean> {
     const { connection } = this.#parts;
-    this.#send(connection.script("SAVEPOINT tidemark_copy"));
+    this.begin();
+    this.#order("SAVEPOINT tidemark_copy");
     await this.settle();
     try {
       await connection.copyIn(copySql(table), (stream) => writeRows(stream, table.bound, rows));
