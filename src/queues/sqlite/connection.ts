@@ -4,16 +4,19 @@ import { QueueDatabase } from "./database.ts";
 import { isBusy, toQueueError } from "./errors.ts";
 import { bodyReferences } from "./messages.ts";
 import { Poller } from "./poller.ts";
-import { announce, register, unregister, Wakeup } from "./wakeup.ts";
+import { announce, register, type Topic, unregister, Wakeup } from "./wakeup.ts";
 
 /** How long another process may hold the write lock. Ours hold it for milliseconds. */
 const BUSY_TIMEOUT_MS = 10_000;
 /** Bytes one transaction takes in: bounds how long a commit blocks the event loop. */
 const TRANSACTION_BYTES = 4 * 1024 * 1024;
+/** A transaction of so few is quickly read by those it wakes. */
+const SMALL_BYTES = 64 * 1024;
 /** How often a waiting process makes sure that its file is still there. */
 const IDENTITY_CHECK_MS = 500;
 
 interface Job {
+  readonly topic: Topic | null;
   readonly bytes: number;
   /** Runs inside the transaction; gives what settles the caller once it is durable. */
   attempt(database: QueueDatabase): () => void;
@@ -79,21 +82,24 @@ export class QueueConnection {
     }
   }
 
-  /** Runs `work` in a transaction; resolves when it is on disk. `bytes`: about what it writes. */
-  write<T>(bytes: number, work: (database: QueueDatabase) => T): Promise<T> {
+  /**
+   * Runs `work` in a transaction; resolves when it is on disk. `topic`: who is to be woken. `bytes`: about
+   * what it writes.
+   */
+  write<T>(topic: Topic | null, bytes: number, work: (database: QueueDatabase) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const attempt = (database: QueueDatabase) => {
         const result = work(database);
         return () => resolve(result);
       };
-      this.#jobs.push({ bytes, attempt, fail: reject });
+      this.#jobs.push({ topic, bytes, attempt, fail: reject });
       this.#flushing ??= this.#flush();
     });
   }
 
   /** Waits for a commit of anybody after `seen` (a `wakeup.version` read before looking), or the signal. */
-  async changed(seen: number, signal: AbortSignal): Promise<void> {
-    const waiting = this.wakeup.wait(seen, signal);
+  async changed(topic: Topic, seen: number, signal: AbortSignal): Promise<void> {
+    const waiting = this.wakeup.wait(topic, seen, signal);
     if (this.wakeup.awaited) this.#poller.start();
     await waiting;
   }
@@ -151,15 +157,20 @@ export class QueueConnection {
       for (const job of group) job.fail(coded);
       return;
     }
-    announce(this.path);
+    announce(this.path, new Set(group.flatMap(({ topic }) => topic ?? [])));
     const settling = this.#settle(group, settle);
     this.#unsettled.add(settling);
     void settling.finally(() => this.#unsettled.delete(settling));
   }
 
   async #settle(group: readonly Job[], settle: readonly (() => void)[]): Promise<void> {
+    const database = this.#database;
     try {
-      await this.#database.synced();
+      // Waking the thread that syncs may cost this one its turn: first those who were woken to read. Of
+      // large messages the next one waits for the sync.
+      const bytes = group.reduce((sum, job) => sum + job.bytes, 0);
+      if (bytes < SMALL_BYTES) await new Promise((resolve) => setImmediate(resolve));
+      await database.synced();
       for (const each of settle) each();
     } catch (error) {
       const coded = toQueueError(error, this.path);
@@ -212,7 +223,7 @@ export class QueueConnection {
     this.#seenVersion = fresh.dataVersion;
     this.#generation++;
     this.#poller.restart();
-    this.wakeup.signal();
+    this.wakeup.signal(null);
   }
 
   #closeLost(database: QueueDatabase): void {
@@ -232,11 +243,11 @@ export class QueueConnection {
       const version = this.#database.dataVersion;
       if (version === this.#seenVersion) return false;
       this.#seenVersion = version;
-      this.wakeup.signal();
+      this.wakeup.signal(null);
       return true;
     } catch (error) {
       // A reader that is woken meets a lasting error itself, and throws it to its caller.
-      if (!isBusy(error)) this.wakeup.signal();
+      if (!isBusy(error)) this.wakeup.signal(null);
       return false;
     }
   }

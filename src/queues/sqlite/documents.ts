@@ -15,11 +15,13 @@ export class SqliteDocuments implements Documents {
 
   put(key: string, value: unknown): Promise<void> {
     const text = JSON.stringify(value ?? null);
-    return this.#connection.write(text.length, (database) => write(database, key, text));
+    return this.#connection.write("documents", text.length, (database) =>
+      write(database, key, text),
+    );
   }
 
   remove(key: string): Promise<void> {
-    return this.#connection.write(0, (database) => {
+    return this.#connection.write("documents", 0, (database) => {
       if (textOf(database, key) !== null) write(database, key, null);
     });
   }
@@ -50,7 +52,7 @@ export class SqliteDocuments implements Documents {
     let generation = connection.generation;
     let revision = 0;
     while (!ended.aborted) {
-      const seen = connection.wakeup.version;
+      const seen = connection.wakeup.version("documents");
       const rows = await connection.read((database) => writtenAfter(database, revision));
       if (connection.generation !== generation) {
         // Another file now: what stands there, and that the rest is gone.
@@ -67,7 +69,7 @@ export class SqliteDocuments implements Documents {
         if (row.value !== null) standing.add(row.key);
         yield { key: row.key, value: row.value === null ? null : JSON.parse(row.value) };
       }
-      if (rows.length === 0) await connection.changed(seen, ended);
+      if (rows.length === 0) await connection.changed("documents", seen, ended);
     }
   }
 

@@ -9,7 +9,7 @@ const SLICE_PAGES = 256;
 export async function giveBackPages(connection: QueueConnection): Promise<void> {
   const bound = await connection.read(pagesToKeep);
   const slice = () =>
-    connection.write(0, (database) => {
+    connection.write(null, 0, (database) => {
       if (freePages(database) <= bound) return false;
       database.execute(`PRAGMA incremental_vacuum(${SLICE_PAGES})`);
       return true;

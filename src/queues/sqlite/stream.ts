@@ -20,6 +20,7 @@ import {
   setFloor,
 } from "./messages.ts";
 import { giveBackPages } from "./space.ts";
+import { messagesOf, type Topic } from "./wakeup.ts";
 
 /** Of one message. Larger pieces travel as fragments; a reader of one blocks nobody for long. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -29,11 +30,13 @@ const SLICE_BYTES = 2 * 1024 * 1024;
 export class SqliteStream implements QueueStream {
   readonly #connection: QueueConnection;
   readonly #source: string;
+  readonly #topic: Topic;
   readonly #maxBytes: number;
 
   constructor(connection: QueueConnection, source: string, maxBytes: number) {
     this.#connection = connection;
     this.#source = source;
+    this.#topic = messagesOf(source);
     this.#maxBytes = maxBytes;
   }
 
@@ -51,7 +54,7 @@ export class SqliteStream implements QueueStream {
       const bytes = slice.reduce((sum, message) => sum + messageBytes(message), 0);
       const guard = tail;
       // What fits is stored even when not all does: the error comes after the commit.
-      const stored = await this.#connection.write(bytes, (database) =>
+      const stored = await this.#connection.write(this.#topic, bytes, (database) =>
         this.#appendSlice(database, guard, slice),
       );
       if (stored.taken < slice.length) throw this.#full();
@@ -65,7 +68,7 @@ export class SqliteStream implements QueueStream {
     const ended = AbortSignal.any([signal, connection.closed]);
     let cursor: Cursor | null = null;
     while (!ended.aborted) {
-      const seen = connection.wakeup.version;
+      const seen = connection.wakeup.version(this.#topic);
       const page = await connection.read((database) =>
         this.#page(database, cursor, connection.generation, after),
       );
@@ -76,7 +79,7 @@ export class SqliteStream implements QueueStream {
       }
       // A long backlog must leave room for everything else that this process does.
       if (page.messages.length > 0) await new Promise((resolve) => setImmediate(resolve));
-      else await connection.changed(seen, ended);
+      else await connection.changed(this.#topic, seen, ended);
     }
   }
 
@@ -88,7 +91,7 @@ export class SqliteStream implements QueueStream {
       return stream !== null && this.#floorFor(database, stream, upTo) > stream.floor;
     });
     if (needed) {
-      await connection.write(0, (database) => {
+      await connection.write(null, 0, (database) => {
         const stream = findStream(database, this.#source);
         if (stream === null) return;
         const floor = this.#floorFor(database, stream, upTo);
@@ -99,7 +102,7 @@ export class SqliteStream implements QueueStream {
   }
 
   async reset(): Promise<void> {
-    await this.#connection.write(0, (database) => {
+    await this.#connection.write(this.#topic, 0, (database) => {
       setEmpty(
         database,
         findStream(database, this.#source) ?? createStream(database, this.#source),
@@ -176,7 +179,7 @@ export class SqliteStream implements QueueStream {
   async #deleteFloored(): Promise<void> {
     const connection = this.#connection;
     const more = () =>
-      connection.write(SLICE_BYTES, (database) => {
+      connection.write(null, SLICE_BYTES, (database) => {
         const stream = findStream(database, this.#source);
         return stream !== null && deleteSlice(database, stream, SLICE_BYTES);
       });

@@ -1,34 +1,47 @@
+/** What a commit has written: the messages of a source, or documents. */
+export type Topic = `messages of ${string}` | "documents";
+
+export function messagesOf(source: string): Topic {
+  return `messages of ${source}`;
+}
+
 /**
  * Wakes whoever waits for something new in one queue file. Nothing is lost between looking and
- * waiting: a waiter says which version it looked at, and a later one ends the wait at once.
+ * waiting: a waiter says which version of its topic it looked at, and a later one ends the wait at once.
  */
 export class Wakeup {
+  /** Of all topics together, and of each by itself. */
   #version = 0;
-  readonly #waiters = new Set<() => void>();
+  readonly #versions = new Map<Topic, number>();
+  readonly #waiters = new Map<() => void, Topic>();
 
-  get version(): number {
-    return this.#version;
+  version(topic: Topic): number {
+    return this.#version + (this.#versions.get(topic) ?? 0);
   }
 
   get awaited(): boolean {
     return this.#waiters.size > 0;
   }
 
-  signal(): void {
-    this.#version++;
-    for (const wake of [...this.#waiters]) wake();
+  /** Null: nobody knows what was written. */
+  signal(topics: ReadonlySet<Topic> | null): void {
+    if (topics === null) this.#version++;
+    for (const topic of topics ?? []) {
+      this.#versions.set(topic, (this.#versions.get(topic) ?? 0) + 1);
+    }
+    for (const [wake, topic] of [...this.#waiters]) if (topics?.has(topic) ?? true) wake();
   }
 
-  /** Resolves once the version has passed `seen`, or the signal aborts. */
-  wait(seen: number, signal: AbortSignal): Promise<void> {
+  /** Resolves once the topic's version has passed `seen`, or the signal aborts. */
+  wait(topic: Topic, seen: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      if (signal.aborted || this.#version !== seen) return resolve();
+      if (signal.aborted || this.version(topic) !== seen) return resolve();
       const done = () => {
         this.#waiters.delete(done);
         signal.removeEventListener("abort", done);
         resolve();
       };
-      this.#waiters.add(done);
+      this.#waiters.set(done, topic);
       signal.addEventListener("abort", done, { once: true });
     });
   }
@@ -48,6 +61,6 @@ export function unregister(path: string, wakeup: Wakeup): void {
   if (set?.size === 0) byFile.delete(path);
 }
 
-export function announce(path: string): void {
-  for (const wakeup of byFile.get(path) ?? []) wakeup.signal();
+export function announce(path: string, topics: ReadonlySet<Topic>): void {
+  for (const wakeup of byFile.get(path) ?? []) wakeup.signal(topics);
 }
