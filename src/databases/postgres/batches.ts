@@ -17,8 +17,12 @@ import { parseSnapshot, type SnapshotParts, unseenRows, unseenTransactions } fro
 /** A batch of so many rows, of these about so many bytes, comes with the statement that cuts it. */
 const FIRST_PAGE_ROWS = 500;
 const FIRST_PAGE_BYTES = 1_000_000;
-/** Weight of the newest cut in the average time of a commit. */
-const NEWEST = 0.1;
+/**
+ * Weight of the newest cut in the time of a commit. Whatever else delays a cut (a busy processor, our own
+ * turn) only makes it longer: a shorter one tells more than a longer one.
+ */
+const SHORTER = 0.1;
+const LONGER = 0.01;
 const UNIQUE_VIOLATION = "23505";
 
 /** Where the chain stands: the newest batch, or the start of the timeline. */
@@ -139,7 +143,8 @@ export class PostgresBatches implements Batches {
   }
 
   #noteCommit(ms: number): void {
-    this.#commitMs = this.#commitMs === 0 ? ms : (1 - NEWEST) * this.#commitMs + NEWEST * ms;
+    const known = this.#commitMs === 0 ? ms : this.#commitMs;
+    this.#commitMs = known + (ms < known ? SHORTER : LONGER) * (ms - known);
   }
 
   #cutStatement(): Promise<Row[]> {
