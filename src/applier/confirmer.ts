@@ -5,7 +5,7 @@ import type { ApplierSession } from "../core/target.ts";
 import type { LatestWriter } from "./latest-writer.ts";
 
 /** So often at most the target is asked to make durable what was committed: each time costs it a sync. */
-const EVERY_MS = 10;
+const EVERY_MS = 25;
 
 /**
  * Tells what is applied once a crash of the target cannot take it back: a notice is what the relay
