@@ -36,10 +36,15 @@ export interface PostgresOptions {
   readonly version?: "system" | "newest";
   /** Server settings on top of ours. */
   readonly settings?: Readonly<Record<string, string | number>>;
+  /** The folder of the programs of another installation, which the server's account can reach. */
+  readonly programs?: string;
+  /** Variables of the server's process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<Server> {
-  const found = options.version === "newest" ? newestPostgres() : systemPostgres();
+  const found =
+    options.programs ?? (options.version === "newest" ? newestPostgres() : systemPostgres());
   if (!found) throw new Error("PostgreSQL is not installed: install the package postgresql.");
   const account = serverAccount("postgres");
   const folder = serverFolder("postgres", account);
@@ -49,6 +54,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Serv
   const settings = Object.entries({ ...SETTINGS, ...options.settings });
   return launch({
     ...COMMON,
+    ...(options.env && { env: options.env }),
     name: options.version === "newest" ? "postgres-newest" : "postgres",
     folder,
     account,

@@ -18,6 +18,7 @@ export interface SpawnOptions {
   readonly cwd: string;
   readonly logFile: string;
   readonly account: Account | undefined;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts a server in a session of its own, so that Ctrl-C ends the tests and not yet the server. */
@@ -28,7 +29,7 @@ export function spawnServer(options: SpawnOptions): ChildProcess {
       cwd: options.cwd,
       detached: true,
       stdio: ["ignore", log, log],
-      env: { ...process.env, HOME: options.cwd, TZ: "UTC" },
+      env: { ...process.env, HOME: options.cwd, TZ: "UTC", ...options.env },
       ...options.account,
     });
     child.unref();

@@ -41,6 +41,8 @@ export interface ServerKind {
   readonly name: string;
   readonly folder: string;
   readonly account: Account | undefined;
+  /** Variables of its process, on top of ours. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly stopSignal: NodeJS.Signals;
   /** The fastest end, for data that are removed next. */
   readonly disposeSignal: NodeJS.Signals;
@@ -139,8 +141,11 @@ class LocalServer implements Server {
 
   #spawn(): void {
     const { command, args } = this.#kind.command(this.port);
-    const { account, folder } = this.#kind;
-    const child = spawnServer({ command, args, cwd: folder, account, logFile: this.#logFile });
+    const { account, folder, env } = this.#kind;
+    const child = spawnServer({
+      ...{ command, args, cwd: folder, account, logFile: this.#logFile },
+      ...(env && { env }),
+    });
     child.on("error", () => {}); // told by the missing pid, and by the ping that fails
     if (child.pid === undefined) throw new Error(`Cannot run ${command}.`);
     this.#process = recordOf(child.pid);
