@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 import { MissingReporter } from "./test/servers/missing-reporter.ts";
 
 /** Tests that need no server and end in seconds. */
-const UNIT = ["src/**/*.test.ts", "test/guarantees/*.test.ts"];
+const UNIT = ["src/**/*.test.ts", "bench/**/*.test.ts", "test/guarantees/*.test.ts"];
 
 export default defineConfig({
   test: {

@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Server, startMariadb, startNats, startPostgres } from "../test/servers/index.ts";
+import type { PostgresOptions } from "../test/servers/postgres.ts";
 import { findProgram, systemPostgres } from "../test/servers/programs.ts";
+import { postgresTree } from "./fetch/postgres-tree.ts";
 import type { Options } from "./options.ts";
 
 /**
@@ -29,19 +31,38 @@ export class Bed implements AsyncDisposable {
   }
 
   source(): Promise<Server> {
-    return this.#server("source", () => startPostgres({ settings: POSTGRES_SETTINGS }));
+    return this.postgres("source");
   }
 
   target(): Promise<Server> {
-    return this.#server("target", () => startPostgres({ settings: POSTGRES_SETTINGS }));
+    return this.postgres("target");
   }
 
-  mariadb(): Promise<Server> {
-    return this.#server("mariadb", startMariadb);
+  /** A PostgreSQL server by its name; the options count when it is asked for first. */
+  postgres(name: string, options: PostgresOptions = {}): Promise<Server> {
+    return this.#server(`postgres ${name}`, async () => {
+      const common = await this.#postgresOptions();
+      const settings = { ...common.settings, ...options.settings };
+      return startPostgres({ ...common, ...options, settings });
+    });
+  }
+
+  mariadb(name = "source", settings: Readonly<Record<string, string>> = {}): Promise<Server> {
+    return this.#server(`mariadb ${name}`, () => startMariadb({ settings }));
   }
 
   nats(): Promise<Server> {
     return this.#server("nats", startNats);
+  }
+
+  /** All servers of one run are of one version: where a rival needs another one, all take it. */
+  async #postgresOptions(): Promise<PostgresOptions> {
+    const { against } = this.options;
+    const isNeeded = against.includes("pglogical") || against.includes("bucardo");
+    // Why it is not there is told by the arms that need it.
+    const tree = isNeeded ? await postgresTree().catch(() => undefined) : undefined;
+    if (tree === undefined) return { settings: POSTGRES_SETTINGS };
+    return { settings: { ...POSTGRES_SETTINGS, ...tree.settings }, programs: tree.bin };
   }
 
   /** A program of PostgreSQL: pgbench, psql, pg_dump. */

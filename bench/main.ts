@@ -19,7 +19,11 @@ async function main(): Promise<void> {
   for (const scenario of chosen) await run(scenario, { bed, results, options });
   console.log(`\n${table(results)}`);
   if (options.quick) console.log("--quick: these figures mean nothing.");
-  const versions = { node: process.version, postgres: await postgresVersion(bed) };
+  const versions = {
+    node: process.version,
+    postgres: await postgresVersion(bed),
+    ...results.versions,
+  };
   const settings = { postgres: POSTGRES_SETTINGS };
   console.log(`\n${writeFile(results, { startedAt, options, versions, settings })}`);
   if (results.wrong.length > 0) process.exitCode = 1;

@@ -1,10 +1,18 @@
 // A source and a target database, and what tells that the target is right.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Server } from "../test/servers/index.ts";
 import type { Bed } from "./bed.ts";
 import { Database } from "./database.ts";
 
 /** Nothing here takes longer, unless it hangs. */
 const PATIENCE_MS = 300_000;
+
+export interface PairOptions {
+  /** A database at the source's server that the source is a copy of. */
+  readonly template?: string;
+  /** Instead of the ones that most share. */
+  readonly servers?: { readonly source: Server; readonly target: Server };
+}
 
 export class Pair {
   readonly source: Database;
@@ -17,9 +25,13 @@ export class Pair {
     this.target = target;
   }
 
-  /** Two new databases; the source's may be a copy of a template. */
-  static async create(bed: Bed, name: string, template?: string): Promise<Pair> {
-    const [source, target] = [await bed.source(), await bed.target()];
+  /** Two new databases. */
+  static async create(bed: Bed, name: string, options: PairOptions = {}): Promise<Pair> {
+    const { template, servers } = options;
+    const { source, target } = servers ?? {
+      source: await bed.source(),
+      target: await bed.target(),
+    };
     const pair = new Pair(
       await Database.create(source, `source_${name}`, template),
       await Database.create(target, `target_${name}`),

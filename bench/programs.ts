@@ -1,16 +1,23 @@
 // Programs run to their end.
 import { spawn } from "node:child_process";
 
+export interface ProgramOptions {
+  /** On top of this process's. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
 /** Resolves to what it printed; rejects, with what it complained of, when it fails. */
 export function runProgram(
   command: string,
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, cwd }: ProgramOptions = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
+      ...(cwd === undefined ? {} : { cwd }),
     });
     const [out, err]: [string[], string[]] = [[], []];
     child.stdout.setEncoding("utf8").on("data", (text: string) => out.push(text));
@@ -18,7 +25,11 @@ export function runProgram(
     child.on("error", reject);
     child.on("close", (code) => {
       if (code === 0) resolve(out.join(""));
-      else reject(new Error(`${command} ended with ${code}:\n${err.join("").slice(-2_000)}`));
+      else {
+        // Some complain on one channel, some on the other.
+        const words = `${out.join("")}${err.join("")}`.slice(-2_000);
+        reject(new Error(`${command} ended with ${code}:\n${words}`));
+      }
     });
   });
 }

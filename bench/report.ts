@@ -62,7 +62,7 @@ export function writeFile(results: Results, surroundings: Surroundings): string 
   const file = join(FOLDER, `${name}.json`);
   const { comparisons, singles, wrong, missing } = results;
   const content = {
-    version: 1,
+    version: 2,
     ...surroundings,
     endedAt: new Date().toISOString(),
     commit: commit(),

@@ -1,16 +1,24 @@
-// What was measured: comparisons by rounds of A B A, and figures that stand alone.
-import { type Spread, spread } from "./statistics.ts";
+// What was measured: comparisons with others, and figures that stand alone.
+import { mean, type Spread, spread } from "./statistics.ts";
 
 export type Better = "higher" | "lower";
 
 /** Figures of one run by name: `{ p50: 1.2, p99: 6.1 }`. */
 export type Figures = Readonly<Record<string, number>>;
 
-/** One round: the baseline, Tidemark, the baseline again; the two baselines tell the noise. */
+/** One round of one comparison. */
 export interface Round {
-  readonly before: Figures;
+  /** One run or two of what Tidemark is compared with. */
+  readonly baseline: readonly Figures[];
   readonly tidemark: Figures;
-  readonly after: Figures;
+  /** Two runs of one and the same thing at both ends of the round: how far apart equals are. */
+  readonly equals: readonly [Figures, Figures];
+}
+
+/** Where on an axis a figure stands: 300 of "transactions a second". */
+export interface Point {
+  readonly axis: string;
+  readonly value: number;
 }
 
 export interface Comparison {
@@ -18,6 +26,7 @@ export interface Comparison {
   readonly figure: string;
   readonly unit: string;
   readonly better: Better;
+  readonly at: Point | null;
   /** What Tidemark is compared with: `native`, `no capture`. */
   readonly baselineName: string;
   /** The ratio Tidemark / baseline that is wanted. */
@@ -25,13 +34,13 @@ export interface Comparison {
   readonly baseline: Spread;
   readonly tidemark: Spread;
   readonly ratio: Spread;
-  /** Second baseline / first baseline: what the ratio of two equal things looked like meanwhile. */
+  /** A/A: what the ratio of two equal things looked like meanwhile. */
   readonly noise: Spread;
   readonly met: boolean | null;
   readonly rounds: readonly {
-    readonly before: number;
+    readonly baseline: readonly number[];
     readonly tidemark: number;
-    readonly after: number;
+    readonly equals: readonly [number, number];
   }[];
 }
 
@@ -40,6 +49,7 @@ export interface Single {
   readonly figure: string;
   readonly unit: string;
   readonly better: Better;
+  readonly at: Point | null;
   readonly goal: number | null;
   readonly value: Spread;
   readonly met: boolean | null;
@@ -51,6 +61,7 @@ export interface FigureOptions {
   readonly unit: string;
   readonly better: Better;
   readonly goal?: number | null;
+  readonly at?: Point;
 }
 
 export class Results {
@@ -60,6 +71,8 @@ export class Results {
   readonly wrong: string[] = [];
   /** What could not be measured here, and why. */
   readonly missing: string[] = [];
+  /** Of what Tidemark was compared with. */
+  readonly versions: Record<string, string> = {};
 
   compare(
     scenario: string,
@@ -67,36 +80,32 @@ export class Results {
     rounds: readonly Round[],
     options: FigureOptions & { readonly label?: string },
   ): void {
-    const { figure, unit, better, goal = null, label = figure } = options;
-    const values = rounds.map(({ before, tidemark, after }) => ({
-      before: before[figure] ?? Number.NaN,
-      tidemark: tidemark[figure] ?? Number.NaN,
-      after: after[figure] ?? Number.NaN,
+    const { figure, unit, better, goal = null, at = null, label = figure } = options;
+    const value = (figures: Figures) => figures[figure] ?? Number.NaN;
+    const values = rounds.map(({ baseline, tidemark, equals }) => ({
+      baseline: baseline.map(value),
+      tidemark: value(tidemark),
+      equals: [value(equals[0]), value(equals[1])] as const,
     }));
-    const ratio = spread(values.map((each) => each.tidemark / ((each.before + each.after) / 2)));
+    const ratio = spread(values.map(({ baseline, tidemark }) => tidemark / mean(baseline)));
     this.comparisons.push({
-      scenario,
-      figure: label,
-      unit,
-      better,
-      baselineName,
-      goal,
-      baseline: spread(values.flatMap(({ before, after }) => [before, after])),
+      ...{ scenario, figure: label, unit, better, at, baselineName, goal },
+      baseline: spread(values.flatMap(({ baseline }) => baseline)),
       tidemark: spread(values.map(({ tidemark }) => tidemark)),
       ratio,
-      noise: spread(values.map(({ before, after }) => after / before)),
+      noise: spread(values.map(({ equals: [first, second] }) => second / first)),
       met: isMet(ratio.median, goal, better),
       rounds: values,
     });
   }
 
   single(scenario: string, samples: readonly number[], options: FigureOptions): void {
-    const { figure, unit, better, goal = null } = options;
+    const { figure, unit, better, goal = null, at = null } = options;
     const value = spread(samples);
     // A bound of memory holds for the worst run, not for the middle one.
     const worst = better === "lower" ? value.max : value.min;
     const met = isMet(worst, goal, better);
-    this.singles.push({ scenario, figure, unit, better, goal, value, met, samples });
+    this.singles.push({ scenario, figure, unit, better, at, goal, value, met, samples });
   }
 }
 

@@ -1,13 +1,20 @@
 // PostgreSQL's own logical replication, with the settings it has when nobody changes them.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Pair } from "../pair.ts";
-import type { Arm } from "./arm.ts";
+import { Pair } from "../pair.ts";
+import type { Arm, Rival, RivalSetup } from "./arm.ts";
+
+export async function createNative({ bed, name, tables, fill }: RivalSetup): Promise<Rival> {
+  const pair = await Pair.create(bed, name);
+  await fill(pair);
+  const version = await pair.source.value("SHOW server_version");
+  return { arm: new NativeReplication(pair, tables), version: String(version) };
+}
 
 /**
  * Publication and subscription live only while measured: a slot that stands by would have to read
  * the log that the other arm writes. So `start` expects a target that holds what the source holds.
  */
-export class NativeReplication implements Arm {
+class NativeReplication implements Arm {
   readonly pair: Pair;
   readonly #tables: readonly string[];
   readonly #name: string;

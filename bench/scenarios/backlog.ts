@@ -2,25 +2,20 @@
 import type { Arm } from "../arms/arm.ts";
 import { lastHistory, pgbench } from "../loads/pgbench.ts";
 import type { Figures } from "../results.ts";
-import { runRounds } from "../rounds.ts";
+import { report } from "../rounds.ts";
 import type { Context, Scenario } from "../scenario.ts";
-import { checkTpcb, tpcbArms, withArm } from "./tpcb-arms.ts";
+import { checkTpcb, measureArms, tpcbArms, withArm } from "./tpcb-arms.ts";
 
 const CHANGES_PER_TRANSACTION = 4;
 
 export const backlog: Scenario = {
   name: "backlog",
-  what: "a backlog of TPC-B transactions: changes a second at the target / native",
+  what: "a backlog of small transactions: changes a second at the target / native or others",
 
   async run(context: Context): Promise<void> {
     const arms = await tpcbArms(context);
-    const measured = await runRounds(
-      context.rounds(3),
-      () => measure(context, arms.native),
-      () => measure(context, arms.tidemark),
-      context.say,
-    );
-    context.results.compare("backlog", "native", measured, {
+    const laps = await measureArms(context, "backlog", arms, (arm) => measure(context, arm));
+    report(context.results, "backlog", laps, {
       figure: "rate",
       unit: "changes/s",
       better: "higher",
@@ -30,9 +25,10 @@ export const backlog: Scenario = {
   },
 };
 
-function measure({ bed, size }: Context, arm: Arm): Promise<Figures> {
+function measure(context: Context, arm: Arm): Promise<Figures> {
+  const { bed, size } = context;
   const { pair } = arm;
-  return withArm(arm, async () => {
+  return withArm(context, arm, async () => {
     const transactions = size(24_000, 400);
     await arm.hold();
     // The load itself is not measured here: it need not wait for the disk.

@@ -2,9 +2,9 @@
 import type { Arm } from "../arms/arm.ts";
 import { lastHistory, pgbench } from "../loads/pgbench.ts";
 import type { Figures } from "../results.ts";
-import { runRounds } from "../rounds.ts";
+import { report } from "../rounds.ts";
 import type { Context, Scenario } from "../scenario.ts";
-import { checkTpcb, tpcbArms, withArm } from "./tpcb-arms.ts";
+import { checkTpcb, measureArms, tpcbArms, withArm } from "./tpcb-arms.ts";
 
 export const beside: Scenario = {
   name: "beside",
@@ -12,29 +12,25 @@ export const beside: Scenario = {
 
   async run(context: Context): Promise<void> {
     const arms = await tpcbArms(context);
-    const measured = await runRounds(
-      context.rounds(3),
-      () => measure(context, arms.native),
-      () => measure(context, arms.tidemark),
-      context.say,
-    );
+    const laps = await measureArms(context, "beside", arms, (arm) => measure(context, arm));
     const { results } = context;
     const tps = { figure: "tps", unit: "tps", better: "higher", goal: 0.9 } as const;
-    results.compare("beside", "native", measured, tps);
+    report(results, "beside", laps, tps);
     const behind = {
       figure: "behind",
       label: "behind at the end",
       unit: "ms",
       better: "lower",
     } as const;
-    results.compare("beside", "native", measured, behind);
+    report(results, "beside", laps, behind);
     await checkTpcb(context, "beside", arms);
   },
 };
 
-function measure({ bed, size }: Context, arm: Arm): Promise<Figures> {
+function measure(context: Context, arm: Arm): Promise<Figures> {
+  const { bed, size } = context;
   const { pair } = arm;
-  return withArm(arm, async () => {
+  return withArm(context, arm, async () => {
     await pgbench(bed, pair.source, { seconds: 1 }); // warm-up
     const tps = await pgbench(bed, pair.source, { seconds: size(8, 2) });
     const ended = performance.now();

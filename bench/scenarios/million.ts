@@ -1,13 +1,13 @@
 // One transaction of a million rows: from its commit until all of it is visible at the target; and
 // the most memory that relay and applier, each a process of its own, ever had.
 import type { Arm } from "../arms/arm.ts";
-import { NativeReplication } from "../arms/native.ts";
+import { createRivals } from "../arms/rivals.ts";
 import { Tidemark } from "../arms/tidemark.ts";
 import { createWide, insertWide, WIDE } from "../loads/wide.ts";
 import { Pair } from "../pair.ts";
 import { processorSeconds } from "../process-figures.ts";
 import type { Figures } from "../results.ts";
-import { runRounds, timed } from "../rounds.ts";
+import { report, runLaps, timed } from "../rounds.ts";
 import type { Context, Scenario } from "../scenario.ts";
 
 const MEMORY_GOAL_MB = 256;
@@ -16,29 +16,32 @@ type Half = (typeof HALVES)[number];
 
 export const million: Scenario = {
   name: "million",
-  what: "one INSERT of a million rows: changes a second from commit to visible / native; memory",
+  what: "one INSERT of a million rows: changes a second from commit to visible / native or others; memory",
 
   async run(context: Context): Promise<void> {
     const { bed, results } = context;
-    const nativePair = await Pair.create(bed, "wide_native");
-    const tidemarkPair = await Pair.create(bed, "wide_tidemark");
-    for (const { source, target } of [nativePair, tidemarkPair]) {
+    const fill = async ({ source, target }: Pair) => {
       await createWide(source);
       await createWide(target);
-    }
-    const native = new NativeReplication(nativePair, [WIDE]);
+    };
+    const rivals = await createRivals(context, { name: "wide", tables: [WIDE], fill });
+    const tidemarkPair = await Pair.create(bed, "wide_tidemark");
+    await fill(tidemarkPair);
     const tidemark = await Tidemark.create(bed, tidemarkPair, [WIDE], ["relay", "applier"]);
     const costs = new Costs(tidemark);
-    const measured = await runRounds(
+    const laps = await runLaps(
       context.rounds(2),
-      () => measure(context, native),
-      () => measure(context, tidemark, costs),
+      { name: "Tidemark", measure: () => measure(context, tidemark, costs) },
+      [...rivals].map(([name, arm]) => ({ name, measure: () => measure(context, arm) })),
       context.say,
     );
+    for (const [name, error] of laps.failed) {
+      results.missing.push(`million: ${name} failed: ${error.message}`);
+    }
     const rate = { figure: "rate", unit: "changes/s", better: "higher", goal: 0.5 } as const;
-    results.compare("million", "native", measured, rate);
+    report(results, "million", laps, rate);
     const insert = { figure: "insert", label: "INSERT at the source", unit: "ms" } as const;
-    results.compare("million", "native", measured, { ...insert, better: "lower" });
+    report(results, "million", laps, { ...insert, better: "lower" });
     costs.report(context);
   },
 };
@@ -49,16 +52,21 @@ async function measure(context: Context, arm: Arm, costs?: Costs): Promise<Figur
   // Emptied on both sides while nothing replicates.
   await Promise.all([pair.source.query("TRUNCATE wide"), pair.target.query("TRUNCATE wide")]);
   await arm.start();
-  await pair.settle();
-  const insert = await timed(() => pair.source.query(insertWide(rows)));
-  const start = performance.now();
-  costs?.begin();
-  const seconds = ((await pair.visible(WIDE, rows)) - start) / 1000;
-  costs?.end(rows);
-  await arm.stop();
+  let figures: Figures;
+  try {
+    await pair.settle();
+    const insert = await timed(() => pair.source.query(insertWide(rows)));
+    const start = performance.now();
+    costs?.begin();
+    const seconds = ((await pair.visible(WIDE, rows)) - start) / 1000;
+    costs?.end(rows);
+    figures = { rate: rows / seconds, insert };
+  } finally {
+    await arm.stop();
+  }
   const wrong = await pair.differences([WIDE]);
   context.results.wrong.push(...wrong.map((what) => `million: ${what}`));
-  return { rate: rows / seconds, insert };
+  return figures;
 }
 
 /** What the two processes took: the most memory ever, and processor time for each change. */

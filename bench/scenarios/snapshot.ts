@@ -43,7 +43,7 @@ async function measure(
   name: string,
   work: (pair: Pair) => Promise<number>,
 ): Promise<Figures> {
-  const pair = await Pair.create(context.bed, name, TEMPLATE);
+  const pair = await Pair.create(context.bed, name, { template: TEMPLATE });
   await pair.settle();
   const ms = await work(pair);
   const wrong = await pair.differences([WIDE]);
@@ -63,7 +63,7 @@ function dump({ bed }: Context, { source, target }: Pair): Promise<number> {
     runProgram(
       "/bin/sh",
       ["-c", `"$0" | ${receive} --set=ON_ERROR_STOP=1 > /dev/null`, ...programs],
-      { ...from, ...environment },
+      { env: { ...from, ...environment } },
     ),
   );
 }
