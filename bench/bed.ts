@@ -25,6 +25,7 @@ export class Bed implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "tidemark-bench-"));
   readonly #servers = new Map<string, Promise<Server>>();
   readonly #stops = new Set<() => Promise<void>>();
+  #end: Promise<void> | undefined;
 
   constructor(options: Options) {
     this.options = options;
@@ -78,12 +79,22 @@ export class Bed implements AsyncDisposable {
     this.#stops.add(stop);
   }
 
+  /** Whoever calls it, also while it runs: each returns when all is gone. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const stop of [...this.#stops].reverse()) await stop();
-    this.#stops.clear();
-    for (const server of this.#servers.values()) await (await server)[Symbol.asyncDispose]();
-    this.#servers.clear();
+    this.#end ??= this.#dispose();
+    await this.#end;
+  }
+
+  async #dispose(): Promise<void> {
+    const servers = [...this.#servers.values()];
+    const ends = [
+      ...[...this.#stops].reverse(),
+      ...servers.map((server) => async () => (await server)[Symbol.asyncDispose]()),
+    ];
+    const failures: unknown[] = [];
+    for (const end of ends) await end().catch((error: unknown) => failures.push(error));
     rmSync(this.folder, { recursive: true, force: true });
+    if (failures.length > 0) throw failures[0];
   }
 
   #server(name: string, start: () => Promise<Server>): Promise<Server> {

@@ -15,17 +15,20 @@ async function main(): Promise<void> {
   const startedAt = new Date().toISOString();
   const results = new Results();
   await using bed = new Bed(options);
-  endOnInterrupt(bed);
+  const write = async () => {
+    const versions = {
+      node: process.version,
+      postgres: await postgresVersion(bed),
+      ...results.versions,
+    };
+    const settings = { postgres: POSTGRES_SETTINGS };
+    console.log(`\n${writeFile(results, { startedAt, options, versions, settings })}`);
+  };
+  endOnInterrupt(bed, results, write);
   for (const scenario of chosen) await run(scenario, { bed, results, options });
   console.log(`\n${table(results)}`);
   if (options.quick) console.log("--quick: these figures mean nothing.");
-  const versions = {
-    node: process.version,
-    postgres: await postgresVersion(bed),
-    ...results.versions,
-  };
-  const settings = { postgres: POSTGRES_SETTINGS };
-  console.log(`\n${writeFile(results, { startedAt, options, versions, settings })}`);
+  await write();
   if (results.wrong.length > 0) process.exitCode = 1;
 }
 
@@ -58,14 +61,21 @@ async function postgresVersion(bed: Bed): Promise<string> {
   return String(rows[0]?.server_version ?? "");
 }
 
-/** The servers are in sessions of their own: nobody else would end them. */
-function endOnInterrupt(bed: Bed): void {
+/**
+ * What was measured until then is kept. The servers are in sessions of their own: nobody else would
+ * end them.
+ */
+function endOnInterrupt(bed: Bed, results: Results, write: () => Promise<void>): void {
   for (const [signal, code] of [
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
     process.once(signal, () => {
-      void bed[Symbol.asyncDispose]().finally(() => process.exit(code));
+      results.missing.push("what came after an interrupt, and whether the rows are equal");
+      void write()
+        .catch(() => {}) // where no server answers any more
+        .then(() => bed[Symbol.asyncDispose]())
+        .finally(() => process.exit(code));
     });
   }
 }
