@@ -30,7 +30,7 @@ export async function createBucardo({ bed, name, tables, fill }: RivalSetup): Pr
   await pair.source.query("ANALYZE");
   const arm = new Bucardo(pair, control);
   bed.atEnd(() => arm.stop());
-  const version = /[\d.]+/.exec(await control.run("--version"))?.[0];
+  const version = /version (\S+)/.exec(await control.run("--version"))?.[1];
   return { arm, version: version ?? "unknown" };
 }
 

@@ -34,7 +34,7 @@ export async function createRivals(
     if (create === undefined) continue; // of another kind of pair
     try {
       const { arm, version } = await create({ bed, name: `${name}_${rival}`, ...setup });
-      results.versions[rival] = version;
+      if (rival !== "native") results.versions[rival] = version; // it is the server
       arms.set(rival, arm);
     } catch (error) {
       const reason = (error as Error).message;

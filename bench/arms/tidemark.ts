@@ -9,6 +9,7 @@ import { silentLogger } from "../../src/core/log.ts";
 import { openQueue } from "../../src/pipeline/queue.ts";
 import { waitForSync } from "../../src/pipeline/wait.ts";
 import type { Bed } from "../bed.ts";
+import type { Endpoints } from "../endpoints.ts";
 import type { Pair } from "../pair.ts";
 import { peakMemoryMb } from "../process-figures.ts";
 import type { Arm } from "./arm.ts";
@@ -18,8 +19,8 @@ const MAIN = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 export type Role = "all" | "relay" | "applier";
 
-export class Tidemark implements Arm {
-  readonly pair: Pair;
+export class Tidemark<P extends Endpoints = Pair> implements Arm<P> {
+  readonly pair: P;
   readonly #bed: Bed;
   readonly #folder: string;
   readonly #config: string;
@@ -28,22 +29,30 @@ export class Tidemark implements Arm {
   /** The most memory each role ever had, over all starts. */
   readonly #peaks = new Map<Role, number>();
 
-  static async create(
+  static async create<P extends Endpoints>(
     bed: Bed,
-    pair: Pair,
+    pair: P,
     tables: readonly string[],
     roles: readonly Role[] = ["all"],
-  ): Promise<Tidemark> {
+  ): Promise<Tidemark<P>> {
     const folder = join(bed.folder, pair.source.name);
     mkdirSync(folder);
     const queue =
       bed.options.queue === "nats"
         ? `${(await bed.nats()).url}/?prefix=${pair.source.name}`
         : `sqlite:${join(folder, "queue.db")}`;
+    const targets = (pair.targets ?? [pair.target]).map(({ url }, i) => [`target${i + 1}`, url]);
+    const schema = pair.source.url.startsWith("postgres:") ? "public." : "";
     const config = {
-      databases: { source: pair.source.url, target: pair.target.url },
+      databases: { source: pair.source.url, ...Object.fromEntries(targets) },
       queue,
-      syncs: [{ from: "source", to: "target", tables: tables.map((name) => `public.${name}`) }],
+      syncs: [
+        {
+          from: "source",
+          to: targets.map(([name]) => name),
+          tables: tables.map((name) => `${schema}${name}`),
+        },
+      ],
     };
     const file = join(folder, "tidemark.json");
     writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
@@ -55,7 +64,7 @@ export class Tidemark implements Arm {
 
   private constructor(
     bed: Bed,
-    pair: Pair,
+    pair: P,
     parts: { folder: string; config: string; roles: readonly Role[] },
   ) {
     this.#bed = bed;

@@ -4,6 +4,7 @@ import { lastHistory, pgbench } from "../loads/pgbench.ts";
 import type { Figures } from "../results.ts";
 import { report } from "../rounds.ts";
 import type { Context, Scenario } from "../scenario.ts";
+import { anyBacklog } from "./any-backlog.ts";
 import { checkTpcb, measureArms, tpcbArms, withArm } from "./tpcb-arms.ts";
 
 const CHANGES_PER_TRANSACTION = 4;
@@ -13,6 +14,7 @@ export const backlog: Scenario = {
   what: "a backlog of small transactions: changes a second at the target / native or others",
 
   async run(context: Context): Promise<void> {
+    if (context.bed.options.pair !== "postgres-postgres") return anyBacklog(context);
     const arms = await tpcbArms(context);
     const laps = await measureArms(context, "backlog", arms, (arm) => measure(context, arm));
     report(context.results, "backlog", laps, {

@@ -2,6 +2,7 @@
 import type { Scenario } from "../scenario.ts";
 import { backlog } from "./backlog.ts";
 import { beside } from "./beside.ts";
+import { growth } from "./growth.ts";
 import { idle } from "./idle.ts";
 import { lag } from "./lag.ts";
 import { million } from "./million.ts";
@@ -22,4 +23,5 @@ export const SCENARIOS: readonly Scenario[] = [
   beside,
   idle,
   million,
+  growth,
 ];

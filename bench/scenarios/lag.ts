@@ -11,6 +11,7 @@ import type { Figures } from "../results.ts";
 import { report } from "../rounds.ts";
 import type { Context, Scenario } from "../scenario.ts";
 import { quantile } from "../statistics.ts";
+import { anyLag } from "./any-lag.ts";
 import { checkTpcb, measureArms, type TpcbArms, tpcbArms, withArm } from "./tpcb-arms.ts";
 
 /** Rows of the first moments, while plans are cached, are not counted. */
@@ -21,6 +22,7 @@ export const lag: Scenario = {
   what: "commit to visible at 300 transactions a second (--rates) / native or others (--against)",
 
   async run(context: Context): Promise<void> {
+    if (context.bed.options.pair !== "postgres-postgres") return anyLag(context);
     const arms = await tpcbArms(context);
     const observers = new Map<Arm, Observer>();
     for (const arm of [arms.tidemark, ...arms.rivals.values()]) {
