@@ -31,6 +31,11 @@ export class Bed implements AsyncDisposable {
     this.options = options;
   }
 
+  /** Whether one of the two that most scenarios share has been asked for. */
+  get hasPostgres(): boolean {
+    return this.#servers.has("postgres source");
+  }
+
   source(): Promise<Server> {
     return this.postgres("source");
   }

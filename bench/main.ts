@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const write = async () => {
     const versions = {
       node: process.version,
-      postgres: await postgresVersion(bed),
+      ...(bed.hasPostgres && { postgres: await postgresVersion(bed) }),
       ...results.versions,
     };
     const settings = { postgres: POSTGRES_SETTINGS };

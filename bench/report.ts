@@ -64,6 +64,7 @@ export function writeFile(results: Results, surroundings: Surroundings): string 
   const content = {
     version: 2,
     ...surroundings,
+    command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
     endedAt: new Date().toISOString(),
     commit: commit(),
     machine: {
@@ -80,13 +81,13 @@ export function writeFile(results: Results, surroundings: Surroundings): string 
   return file;
 }
 
-/** With `+` where the checkout differs from it. */
+/** The last that changed what is measured; with `+` where the checkout differs from it. */
 function commit(): string {
   try {
     const git = (...args: string[]) =>
       execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" }).trim();
     const changed = git("status", "--porcelain", "--", "../src") !== "";
-    return `${git("rev-parse", "HEAD")}${changed ? "+" : ""}`;
+    return `${git("log", "-1", "--format=%H", "--", "../src")}${changed ? "+" : ""}`;
   } catch {
     return "unknown";
   }
