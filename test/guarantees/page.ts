@@ -83,7 +83,7 @@ function runsOf(level: RunRecord["level"], records: readonly RunRecord[]): strin
       record.date,
       `\`${record.commit.slice(0, 9)}\``,
       `${record.firstSeed} to ${record.firstSeed + record.seeds - 1}`,
-      (record.minutes / 60).toFixed(2),
+      record.minutes.toFixed(1),
       grouped(record.transactions),
       grouped(record.rows),
       grouped(record.kills),
@@ -94,8 +94,8 @@ function runsOf(level: RunRecord["level"], records: readonly RunRecord[]): strin
   });
   const sum = (of: (record: RunRecord) => number) =>
     records.reduce((total, record) => total + of(record), 0);
-  const hours = (sum(({ minutes }) => minutes) / 60).toFixed(1);
-  const all = `${grouped(sum(({ seeds }) => seeds))} seeds in ${hours} hours, ${grouped(sum(({ transactions }) => transactions))} transactions, ${grouped(sum(({ kills }) => kills))} processes killed, ${sum(({ violations }) => violations)} violations, in step again at most ${(Math.max(...records.map(({ recoveryMs }) => recoveryMs.max)) / 1000).toFixed(1)} s after the faults had ended.`;
+  const minutes = sum((record) => record.minutes).toFixed(0);
+  const all = `${grouped(sum(({ seeds }) => seeds))} seeds in ${minutes} minutes, ${grouped(sum(({ transactions }) => transactions))} transactions, ${grouped(sum(({ kills }) => kills))} processes killed, ${sum(({ violations }) => violations)} violations, in step again at most ${(Math.max(...records.map(({ recoveryMs }) => recoveryMs.max)) / 1000).toFixed(1)} s after the faults had ended.`;
   const parts = [
     level === "simulation" ? "### In simulated time" : "### On real servers",
     all,
@@ -117,7 +117,7 @@ const RUN_COLUMNS = [
   "date",
   "commit",
   "seeds",
-  "hours",
+  "minutes",
   "transactions",
   "changes",
   "kills",
@@ -147,7 +147,11 @@ Each bug of Tidemark that a seed has shown, all of them mended. The seeds are th
 ${table(["in", "seed", "what it was"], rows)}`;
 }
 
-const LEVEL_NAMES = { simulation: "simulated time", servers: "real servers" } as const;
+const LEVEL_NAMES = {
+  simulation: "simulated time",
+  servers: "real servers",
+  soak: "random schemas",
+} as const;
 
 function byKind(each: readonly Readonly<Record<string, number>>[]): string[][] {
   const sums = new Map<string, number>();

@@ -1,4 +1,4 @@
-// Tables that are emptied at the target and copied anew, on demand: what stood there may be anything.
+// Tables that are emptied at the target and copied anew, on demand: what stood there may be anything (G1, G8).
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
