@@ -88,7 +88,10 @@ export async function commitAtOnce(
   }
 }
 
-/** Children go before parents, parents come before children: foreign keys hold at every statement. */
+/**
+ * Children go before parents, parents come before children: foreign keys hold at every statement. What a foreign
+ * key would carry on to other rows goes last: a child may have left its parent for another one before that went.
+ */
 async function applySets(
   transaction: TargetTransaction,
   effect: NetEffect,
@@ -96,14 +99,19 @@ async function applySets(
 ): Promise<void> {
   const present = inOrder(effect, tables);
   const late = transaction.enforcing
-    ? present.filter(({ table, moves }) => moves && isReferredTo(table, tables))
+    ? present.filter(
+        ({ table, moves }) => table.bound.cascades || (moves && isReferredTo(table, tables)),
+      )
     : [];
+  const goesLate = ({ table }: TableEffect, { row, moved }: RowOutcome) =>
+    row === null && (table.bound.cascades || moved);
   for (const entry of [...present].reverse()) {
     if (entry.clear) await transaction.clear(entry.table.bound);
     else {
       const first = transaction.enforcing && mayTakeAlong(entry.table.bound);
-      await removeSet(transaction, entry, ({ row, moved, returned }) =>
-        row === null ? !(moved && late.includes(entry)) : returned && first,
+      const isLate = late.includes(entry);
+      await removeSet(transaction, entry, (outcome) =>
+        outcome.row === null ? !(isLate && goesLate(entry, outcome)) : outcome.returned && first,
       );
     }
   }
@@ -111,7 +119,7 @@ async function applySets(
   for (const entry of present) await putSet(transaction, entry, rows * MOSTLY);
   // Only now does nothing refer to these any more.
   for (const entry of late.reverse()) {
-    await removeSet(transaction, entry, ({ row, moved }) => row === null && moved);
+    if (!entry.clear) await removeSet(transaction, entry, (outcome) => goesLate(entry, outcome));
   }
 }
 

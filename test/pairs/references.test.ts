@@ -128,17 +128,17 @@ function registerReferenceTests(pair: TestPair): void {
     await play("DELETE FROM teams WHERE id IN (50, 51)", "DELETE FROM companies");
   });
 
+  test("a row that has left its parent stays, with all below it, when that goes", async () => {
+    await using bed = await bedWithFamily(pair);
+    const play = await startPlayer(bed, { tables: FAMILY });
+    await play("UPDATE teams SET company = 4 WHERE id = 11", "DELETE FROM companies WHERE id = 1");
+    await play("UPDATE nodes SET up = 6 WHERE id = 2", "DELETE FROM nodes WHERE id = 1");
+  });
+
   test("random changes of a family", async () => {
     const random = new Random(testSeed());
-    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    await using bed = await bedWithFamily(pair);
     const source = await bed.sql("source");
-    await createTables(source, pair.source, FAMILY);
-    await createTables(
-      await bed.sql("target"),
-      pair.target,
-      FAMILY.map((table) => asTarget(table, pair.source, pair.target)),
-    );
-    await transaction(source, () => insertFamily(source));
     const play = await startPlayer(bed, { tables: FAMILY });
     for (let round = 0; round < 10; round++) {
       for (let n = random.between(1, 4); n > 0; n--) await randomTransaction(source, random);
@@ -229,6 +229,20 @@ function randomChange(random: Random): string {
     case "prune":
       return `DELETE FROM nodes WHERE id = ${random.between(1, 12)}`;
   }
+}
+
+/** The same foreign keys on both sides. */
+async function bedWithFamily(pair: TestPair): Promise<TestBed> {
+  const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  await createTables(source, pair.source, FAMILY);
+  await createTables(
+    await bed.sql("target"),
+    pair.target,
+    FAMILY.map((table) => asTarget(table, pair.source, pair.target)),
+  );
+  await transaction(source, () => insertFamily(source));
+  return bed;
 }
 
 async function insertFamily(sql: SqlClient): Promise<void> {
