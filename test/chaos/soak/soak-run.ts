@@ -45,6 +45,8 @@ export async function soak(pair: TestPair, seed: number, size: SoakSize): Promis
     writeFileSync(file, run.script());
     console.error(
       `npm run soak -- --pair ${pair.source}-${pair.target} --seed ${seed}\nits statements: ${file}`,
+      // The runner tells only at its end, which may be an hour away.
+      error,
     );
     throw error;
   }
