@@ -138,7 +138,6 @@ export function mayTakeAlong({ followed, cascades }: BoundTable): boolean {
 const MOSTLY = 2 / 3;
 
 function isReferredTo(table: SyncTable, tables: readonly SyncTable[]): boolean {
-  if (table.bound.cascades) return true;
   return tables.some(({ bound }) => bound.parents.some((index) => tables[index] === table));
 }
 

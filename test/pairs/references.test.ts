@@ -1,6 +1,7 @@
 // Foreign keys: what their actions do at the source arrives, whatever foreign keys stand at the
 // target; and the target's own hold, in whatever order a transaction of the source wrote its rows (G1, G3).
 import { describe, expect, test } from "vitest";
+import type { DatabaseKind } from "../servers/index.ts";
 import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";
 import { Random, testSeed } from "../support/random.ts";
@@ -88,16 +89,8 @@ describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, 
 
 function registerReferenceTests(pair: TestPair): void {
   test("actions of foreign keys, with the same at the target and without", async () => {
-    const kinds = { source: pair.source, target: pair.target, bare: pair.target };
-    await using bed = await TestBed.make(kinds, pair);
+    await using bed = await bedWithFamily(pair, { bare: pair.target });
     const source = await bed.sql("source");
-    await createTables(source, pair.source, FAMILY);
-    await createTables(
-      await bed.sql("target"),
-      pair.target,
-      FAMILY.map((table) => asTarget(table, pair.source, pair.target)),
-    );
-    await transaction(source, () => insertFamily(source));
     const all = source.dialect === "mariadb" ? FAMILY : [...FAMILY, DESKS];
     if (all.includes(DESKS)) {
       await source.run(
@@ -232,8 +225,12 @@ function randomChange(random: Random): string {
 }
 
 /** The same foreign keys on both sides. */
-async function bedWithFamily(pair: TestPair): Promise<TestBed> {
-  const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+async function bedWithFamily(
+  pair: TestPair,
+  others: Readonly<Record<string, DatabaseKind>> = {},
+): Promise<TestBed> {
+  const kinds = { source: pair.source, target: pair.target, ...others };
+  const bed = await TestBed.make(kinds, pair);
   const source = await bed.sql("source");
   await createTables(source, pair.source, FAMILY);
   await createTables(
