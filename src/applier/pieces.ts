@@ -1,7 +1,7 @@
 import { ReadAhead } from "../core/async.ts";
 import { type Piece, PieceReader } from "../core/message.ts";
 import type { Position } from "../core/position.ts";
-import type { Mark, QueueMessage, QueueStream } from "../core/queue.ts";
+import type { QueueMessage, QueueStream } from "../core/queue.ts";
 
 /** Read ahead of the target: one or two pieces are enough to keep it busy, and decoded they are large. */
 const READ_AHEAD_PIECES = 16;
@@ -71,11 +71,6 @@ export class Arrivals {
     this.#behindSince = behind ? (this.#behindSince ?? now) : null;
     return this.#behindSince === null ? 0 : now - Math.max(this.#behindSince, this.#at);
   }
-}
-
-/** Is this the last message of its batch or chunk? */
-export function isComplete(mark: Mark): boolean {
-  return mark.last && mark.fragment === mark.fragments - 1;
 }
 
 async function* readPieces(messages: AsyncIterable<QueueMessage>): AsyncGenerator<Piece> {

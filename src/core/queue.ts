@@ -53,6 +53,11 @@ export interface Mark extends Position {
   readonly checksum: number;
 }
 
+/** Is this the last message of its batch or chunk? */
+export function isComplete(mark: Mark): boolean {
+  return mark.last && mark.fragment === mark.fragments - 1;
+}
+
 export interface QueueMessage {
   readonly mark: Mark;
   readonly body: Uint8Array;

@@ -5,7 +5,13 @@ import { failpoint } from "../core/failpoint.ts";
 import type { Logger } from "../core/log.ts";
 import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core/message.ts";
 import type { BatchHeader, Position } from "../core/position.ts";
-import type { Queue, QueueMessage, QueueStream, StreamTail } from "../core/queue.ts";
+import {
+  isComplete,
+  type Queue,
+  type QueueMessage,
+  type QueueStream,
+  type StreamTail,
+} from "../core/queue.ts";
 import { rowAsChange } from "../core/row-lines.ts";
 import type { ChangeLog, Chunk, ChunkPages, ChunkRows } from "../core/source.ts";
 
@@ -83,6 +89,10 @@ export class Publisher {
       next = oldestNeeded;
     } else if ((this.#tail.mark?.batch ?? 0) > last) {
       throw rewound(this.#options.source, this.#tail.mark?.batch ?? 0, last);
+    } else if (next === oldestNeeded && this.#isCutOff()) {
+      // What was cut off in the middle is never confirmed: with it a small queue would stay full for good.
+      await stream.reset();
+      this.#tail = await stream.tail();
     }
     if (next <= last) logger.info({ from: next, to: last }, "publishing batches the stream lacks");
     for (let batch = next; batch <= last; batch++) {
@@ -136,6 +146,10 @@ export class Publisher {
     if (mark === null) return oldestNeeded;
     // A batch cut off in the middle is sent again whole: its pieces need not fall as they did.
     return mark.chunk === 0 && !isComplete(mark) ? mark.batch : mark.batch + 1;
+  }
+
+  #isCutOff(): boolean {
+    return this.#tail.mark !== null && !isComplete(this.#tail.mark);
   }
 
   async #republish(batch: number): Promise<void> {
@@ -221,10 +235,6 @@ function tooLarge({ what, batch }: Sent, maxStreamBytes: number): TidemarkError 
       details: { batch, maxStreamBytes },
     },
   );
-}
-
-function isComplete(mark: NonNullable<StreamTail["mark"]>): boolean {
-  return mark.last && mark.fragment === mark.fragments - 1;
 }
 
 async function* chunkPages(

@@ -81,6 +81,19 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await world.synced();
   });
 
+  it("clears away a batch that was cut off in the middle, where the queue has no room beside it", async () => {
+    world = new MemoryWorld(1);
+    fill(1);
+    world.source.cutNow();
+    await confirmed(0);
+    const stream = await world.queue.openStream("a");
+    const half = { batch: 1, chunk: 0, piece: 0, fragment: 0, fragments: 1, last: false };
+    const mark = { timeline: "tl", ...half, checksum: 0 };
+    await stream.append(await stream.tail(), [{ mark, body: new Uint8Array() }]);
+    world.startRelay();
+    await world.until(() => stream.messages.at(-1)?.message.mark.last === true);
+  });
+
   it("goes on behind what the queue lost, when all have confirmed it", async () => {
     world = new MemoryWorld();
     const stream = await world.queue.openStream("a");

@@ -44,6 +44,11 @@ export const FOUND: readonly Found[] = [
     what: "a wait whose time was over while the broker was away ended as if the connection were all (in the same worlds)",
   },
   {
+    level: "simulation",
+    seed: 1574,
+    what: "what was left of batches that were cut off in the middle filled a small queue for good: the relay never found room to send them whole",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",

@@ -142,8 +142,7 @@ function found(bugs: readonly Found[]): string {
   const rows = bugs.map(({ level, seed, what }) => [LEVEL_NAMES[level], String(seed), what]);
   return `## What the checkers have found
 
-Each bug of Tidemark that a seed has shown and that is mended. The seeds are those of the worlds as they were then. Open: in
-simulated time seed 1574, where a small queue that has lost its stream is full before all is sent again, and a copy stands still.
+Each bug of Tidemark that a seed has shown and that is mended. The seeds are those of the worlds as they were then.
 
 ${table(["in", "seed", "what it was"], rows)}`;
 }
