@@ -91,7 +91,10 @@ describe.each(SERVERS)("applying to %s", (kind) => {
     expect(await session.load()).toEqual(
       at(1, [{ table: "x", state: "copying", cursor: "c'\\", copy: "1", hasRows: false }]),
     );
-    await expect(session.begin(BEGUN)).rejects.toMatchObject({ code: "TM-APPLY-FENCED" });
+    const stale = await session.begin(BEGUN);
+    await stale.put(t, [["1", "stale"]]);
+    await expect(stale.commit(at(1))).rejects.toMatchObject({ code: "TM-APPLY-FENCED" });
+    expect(await rows(bed, "SELECT body FROM t WHERE id = 1")).toEqual([["one"]]);
     const second = await session.begin(await session.load());
     await second.put(t, [
       ["2", "it's \\ 'two' 😀\0\n"],

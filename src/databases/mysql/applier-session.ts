@@ -132,13 +132,11 @@ class MysqlApplierSession implements ApplierSession {
       session: this.#session,
       enforcing,
       statements: (table) => this.#statementsOf(table),
-      lock: () => this.#lock(expected),
       commit: (next) => this.#commit(expected, next),
       rollback: async () => {
         await this.#session.run("ROLLBACK");
       },
     };
-    await host.lock();
     return new MysqlTransaction(host);
   }
 
@@ -169,32 +167,30 @@ class MysqlApplierSession implements ApplierSession {
     return this.#session.close();
   }
 
-  async #lock(expected: Progress): Promise<void> {
-    const [row] = await this.#session.rows(
-      `SELECT timeline, batch, chunk, hash FROM ${PROGRESS} WHERE sync = ? FOR UPDATE`,
-      [this.#sync],
+  async #commit(expected: Progress, next: Progress): Promise<void> {
+    await this.#checkPins();
+    if (expected.tables !== next.tables) await this.#storeTables(expected, next);
+    await this.#moveProgress(expected, next);
+    await this.#session.run("COMMIT");
+  }
+
+  /** Compared and set at once, as the last of what is written: nothing is locked for it before. */
+  async #moveProgress(expected: Progress, next: Progress): Promise<void> {
+    const places = [next, expected].flatMap(({ timeline, position, hash }) => [
+      ...[timeline, position.batch, position.chunk, hash],
+    ]);
+    const found = await this.#session.run(
+      `UPDATE ${PROGRESS} SET timeline = ?, batch = ?, chunk = ?, hash = ?, updated_at = UTC_TIMESTAMP(6)
+       WHERE timeline = ? AND batch = ? AND chunk = ? AND hash = ? AND sync = ?`,
+      [...places, this.#sync],
     );
-    const { timeline, position, hash } = expected;
-    const wanted = [timeline, String(position.batch), String(position.chunk), hash];
-    if (row !== undefined && wanted.every((part, index) => part === row[index])) return;
+    if (found === 1) return;
     await this.#session.run("ROLLBACK");
     throw new TidemarkError(
       "TM-APPLY-FENCED",
       `The progress of ${this.#sync} is not where this applier left it: another one works on it.`,
       { details: { sync: this.#sync } },
     );
-  }
-
-  async #commit(expected: Progress, next: Progress): Promise<void> {
-    await this.#checkPins();
-    if (expected.tables !== next.tables) await this.#storeTables(expected, next);
-    const { timeline, position, hash } = next;
-    await this.#session.run(
-      `UPDATE ${PROGRESS} SET timeline = ?, batch = ?, chunk = ?, hash = ?, updated_at = UTC_TIMESTAMP(6)
-       WHERE sync = ?`,
-      [timeline, position.batch, position.chunk, hash, this.#sync],
-    );
-    await this.#session.run("COMMIT");
   }
 
   async #storeTables(expected: Progress, next: Progress): Promise<void> {

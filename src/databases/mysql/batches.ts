@@ -8,7 +8,7 @@ import { type BatchRecord, storeBatch } from "./batch-records.ts";
 import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
-import type { Run } from "./id-set.ts";
+import { IdSet, type Run } from "./id-set.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES, LOG } from "./ours.ts";
@@ -95,13 +95,17 @@ export class MysqlBatches implements Batches {
       const view = await this.#lookUnlessAltered(chunk);
       if (view === null) continue;
       const idle = view.unseen.ids.highest === null && view.chunk === null;
-      const isAltered = await this.#pins.differ(this.#tablesIn(view.unseen, chunk));
+      // Each in a session of its own.
+      const [isAltered, cutAt] = await Promise.all([
+        this.#pins.differ(this.#tablesIn(view.unseen, chunk)),
+        idle ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
+      ]);
       if (isAltered) await this.#pins.renew(() => this.#checkDrift(0));
       else await this.#checkDrift(idle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
       if (view.unseen.ids.highest === null) {
         return { header: null, pages: toPages([]), chunk: view.chunk };
       }
-      const record = await this.#store(view.unseen);
+      const record = await this.#store(view.unseen, cutAt ?? "");
       return {
         header: record.header,
         pages: this.#cutPages(record, view.unseen),
@@ -129,27 +133,17 @@ export class MysqlBatches implements Batches {
 
   async purge(upTo: number): Promise<void> {
     this.#purgedUpTo = Math.max(this.#purgedUpTo, upTo);
-    const { side } = this.#sessions;
     const due = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
-    for (const record of due) {
-      const { batch } = record.header;
-      if (!record.purged) {
-        await this.#deleteRows(record.ids.runs);
-        failpoint("purge-half");
-      }
-      // The rows first: a record without its rows is purged again after a crash, rows without
-      // their record would be cut into a second batch.
-      if (batch !== this.#last?.header.batch) {
-        await side.run(`DELETE FROM ${BATCHES} WHERE n = ?`, [batch]);
-        this.#records.delete(batch);
-      } else if (!record.purged) {
-        await side.run(`UPDATE ${BATCHES} SET purged = 1 WHERE n = ?`, [batch]);
-        const kept = { ...record, purged: true };
-        this.#records.set(batch, kept);
-        // A cut may have made a newer one meanwhile.
-        if (this.#last === record) this.#last = kept;
-      }
+    // Together: a transaction for each of hundreds of batches a second would cost as much as the cuts.
+    const ids = new IdSet();
+    for (const record of due) if (!record.purged) ids.addAll(record.ids.runs);
+    if (ids.size > 0) {
+      await this.#deleteRows(ids.runs);
+      failpoint("purge-half");
     }
+    // The rows first: a record without its rows is purged again after a crash, rows without
+    // their record would be cut into a second batch.
+    await this.#purgeRecords(due);
     if (this.#seen.gaps.length > MAX_GAPS) this.#raiseFloor();
   }
 
@@ -233,13 +227,12 @@ export class MysqlBatches implements Batches {
     this.#remover = null;
   }
 
-  async #store(unseen: Unseen): Promise<BatchRecord> {
-    const { main } = this.#sessions;
-    const record = await storeBatch(main, {
+  async #store(unseen: Unseen, cutAt: string): Promise<BatchRecord> {
+    const record = await storeBatch(this.#sessions.main, {
       timeline: this.#timeline,
       previous: this.#last,
       ids: unseen.ids,
-      cutAt: (await main.value("SELECT UTC_TIMESTAMP(6)")) ?? "",
+      cutAt,
       lastAt: unseen.lastAt,
     });
     this.#remember(record);
@@ -264,6 +257,25 @@ export class MysqlBatches implements Batches {
       .filter((record) => !record.purged)
       .map(({ ids }) => ids.lowest ?? Number.POSITIVE_INFINITY);
     this.#seen.raiseFloor(Math.min(this.#seen.highest + 1, ...lowest));
+  }
+
+  /** All but the newest, which the next batch is chained to. */
+  async #purgeRecords(due: readonly BatchRecord[]): Promise<void> {
+    const { side } = this.#sessions;
+    const last = this.#last?.header.batch ?? 0;
+    const gone = due.map(({ header }) => header.batch).filter((batch) => batch < last);
+    for (let at = 0; at < gone.length; at += PURGE_ROWS) {
+      const some = gone.slice(at, at + PURGE_ROWS);
+      await side.run(`DELETE FROM ${BATCHES} WHERE n <= ${some.at(-1)}`);
+      for (const batch of some) this.#records.delete(batch);
+    }
+    const kept = due.find(({ header, purged }) => header.batch === last && !purged);
+    if (kept === undefined) return;
+    await side.run(`UPDATE ${BATCHES} SET purged = 1 WHERE n = ?`, [last]);
+    const marked = { ...kept, purged: true };
+    this.#records.set(last, marked);
+    // A cut may have made a newer one meanwhile.
+    if (this.#last === kept) this.#last = marked;
   }
 
   async #deleteRows(runs: readonly Run[]): Promise<void> {

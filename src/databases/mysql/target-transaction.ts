@@ -14,9 +14,7 @@ export interface TransactionHost {
   readonly session: Session;
   readonly enforcing: boolean;
   statements(table: BoundTable): TableStatements;
-  /** Locks the progress row, which must still be as expected; else throws TM-APPLY-FENCED. */
-  lock(): Promise<void>;
-  /** Stores progress and commits. */
+  /** Stores progress, which must still be as expected, and commits; else throws TM-APPLY-FENCED. */
   commit(next: Progress): Promise<void>;
   rollback(): Promise<void>;
 }
@@ -48,10 +46,8 @@ export class MysqlTransaction implements TargetTransaction {
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       if (first) {
-        // Saves the savepoint's round trip in every transaction that goes well. The lock is let go
-        // for a moment; taking it again compares the progress again.
+        // Saves the savepoint's round trip in every transaction that goes well.
         await this.#host.rollback();
-        await this.#host.lock();
         this.#written = false;
       } else {
         await this.#session.run(`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`);
