@@ -147,6 +147,48 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       },
     );
 
+    it("reads no row that another has deleted since the one snapshot of a transaction", async () => {
+      const { database, owner, log } = await start(SHAPES[2][1]);
+      const other = await connect(database.url);
+      open.push({ close: () => other.end() });
+      await owner.query("INSERT INTO t VALUES (1, 'old'), (2, 'old')");
+      await lines(log);
+      await owner.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM t");
+      await other.query("DELETE FROM t");
+      await owner.query(
+        "INSERT INTO t VALUES (1, 'new'), (2, 'new'); DELETE FROM t WHERE name = 'new' AND id = 2; COMMIT",
+      );
+      expect(await lines(log)).toEqual([
+        ...["delete 1", "delete 2"],
+        ...["insert 1,new,null", "insert 2,new,null", "delete 2"],
+      ]);
+    });
+
+    it("tells which row has a key that two rows had for a while", async () => {
+      const { database, owner, log } = await start();
+      await owner.query("CREATE TABLE seats (id int PRIMARY KEY DEFERRABLE, name text)");
+      await log.capture(await captureTables(database.url, ["seats"]));
+      await owner.query("INSERT INTO seats VALUES (0, 'gone'), (1, 'a'), (2, 'b')");
+      await owner.query("DELETE FROM seats WHERE id = 0");
+      // What is written next takes that row's place: it is found before what is older.
+      await owner.query("VACUUM seats");
+      await lines(log);
+      await owner.query(
+        `BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE seats SET id = 2 WHERE name = 'a';
+         UPDATE seats SET name = 'c' WHERE name = 'b'; UPDATE seats SET id = 3 WHERE name = 'c'; COMMIT`,
+      );
+      const standing = new Map<string, string>();
+      for (const text of await lines(log)) {
+        const [, id = "", name] = text.match(/^\w+ (\d+)(?:,(\w+))?$/) ?? [];
+        if (name === undefined) standing.delete(id);
+        else standing.set(id, name);
+      }
+      expect([...standing].sort()).toEqual([
+        ["2", "a"],
+        ["3", "c"],
+      ]);
+    });
+
     it("sends a session that has written before to the next log table", async () => {
       const { database, owner, log } = await start();
       await log.close();

@@ -234,16 +234,15 @@ function keyBody(spec: CaptureSpec): string {
 
 function rowBody(spec: CaptureSpec): string {
   const current = spec.shape === "row-current";
-  const alias = rowAlias(spec);
-  const from = `${spec.only ? "ONLY " : ""}${quoteTable(spec.table)} ${alias}`;
-  const gone = (op: string) =>
-    insertPerSlot(
-      `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}${
-        current
-          ? ` WHERE NOT EXISTS (SELECT FROM ${from} WHERE ${sameKey(spec, alias, "OLD")})`
-          : ""
-      }`,
+  const gone = (op: string) => {
+    const key = `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}`;
+    if (!current) return insertPerSlot(key);
+    // Where another row took the key before this one left it, as a deferrable key allows, that one is what stands.
+    return insertPerSlot(
+      `${key} WHERE NOT EXISTS (SELECT ${currentRow(spec, "OLD")})
+UNION ALL SELECT '${spec.layout}U', ${currentRowText(spec)} ${currentRow(spec, "OLD")}`,
     );
+  };
   return body(`IF TG_OP = 'DELETE' THEN
 ${gone("D")}
 ELSIF TG_OP = 'TRUNCATE' THEN
@@ -254,7 +253,7 @@ IF ${keyChanged(spec)} THEN
 ${gone("K")}
 END IF;
 END IF;
-${current ? currentRowInsert(spec, alias, from) : newRowInsert(spec)}
+${current ? currentRowInsert(spec) : newRowInsert(spec)}
 END IF;
 ${WAKE}`);
 }
@@ -265,10 +264,26 @@ function newRowInsert(spec: CaptureSpec): string {
   );
 }
 
-function currentRowInsert(spec: CaptureSpec, alias: string, from: string): string {
+function currentRowInsert(spec: CaptureSpec): string {
   return insertPerSlot(
-    `SELECT '${spec.layout}' || left(TG_OP, 1), ${letters(spec, alias)}${rowText(spec, alias)} FROM ${from} WHERE ${sameKey(spec, alias, "NEW")}`,
+    `SELECT '${spec.layout}' || left(TG_OP, 1), ${currentRowText(spec)} ${currentRow(spec, "NEW")}`,
   );
+}
+
+function currentRowText(spec: CaptureSpec): string {
+  const alias = rowAlias(spec);
+  return `${letters(spec, alias)}${rowText(spec, alias)}`;
+}
+
+/**
+ * What stands by a key that this transaction has written. In a transaction with one snapshot for all its statements
+ * a row that another has deleted since is still seen; what this one has written is told by its age.
+ */
+function currentRow(spec: CaptureSpec, key: "OLD" | "NEW"): string {
+  const alias = rowAlias(spec);
+  const from = `${spec.only ? "ONLY " : ""}${quoteTable(spec.table)} ${alias}`;
+  const isSeenAsItIs = `current_setting('transaction_isolation') LIKE 'read %'`;
+  return `FROM ${from} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${isSeenAsItIs})`;
 }
 
 /** What stands before the row's text. */
