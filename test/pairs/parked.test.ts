@@ -6,6 +6,7 @@ import { silentLogger } from "../../src/core/log.ts";
 import { listParked, orderParked, readParked } from "../../src/pipeline/parked.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
+import { resync } from "../support/resync.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -194,6 +195,24 @@ function registerTests(pair: TestPair): void {
     await source.run(pair.source === "postgres" ? "TRUNCATE items" : "DELETE FROM items");
     await synced(pipeline);
     expect([await atTarget(), await parked()]).toEqual([[], []]);
+  });
+
+  test("forgotten when its table is copied anew", async () => {
+    const { bed, source, definition, atTarget, parked } = await bedOf(
+      pair,
+      { transform: strict, onError: "park" },
+      ["good", "bad"],
+    );
+    await using _ = bed;
+    const first = await bed.start(definition);
+    await synced(first);
+    expect([await atTarget(), await parked()]).toEqual([["1 good!"], ["2 x1"]]);
+    await bed.stop(first);
+    await source.run("UPDATE items SET name = 'mended' WHERE id = 2");
+    await resync(bed, definition, ["items"]);
+    expect([await atTarget(), await parked()]).toEqual([[], []]);
+    await synced(await bed.start(definition));
+    expect([await atTarget(), await parked()]).toEqual([["1 good!", "2 mended!"], []]);
   });
 
   test("tried again, shown and dropped; known after a restart", async () => {
