@@ -68,4 +68,9 @@ export const FOUND: readonly Found[] = [
     seed: 800025,
     what: "PostgreSQL: of a table with triggers of its own, a transaction with one snapshot logged the row that another had deleted since in place of the one it wrote by the same key",
   },
+  {
+    level: "soak",
+    seed: 810024,
+    what: "a row written with its last value followed, by ON UPDATE CASCADE at the target, one written after it that gave this value up to another",
+  },
 ];
