@@ -35,7 +35,7 @@ export async function diagnoseSource(
 
 type Variables = ReadonlyMap<string, string>;
 
-async function serverVariables(session: Session): Promise<Variables> {
+export async function serverVariables(session: Session): Promise<Variables> {
   const wanted = [
     ...["log_bin", "binlog_format", "innodb_flush_log_at_trx_commit", "sync_binlog"],
     ...["auto_increment_increment", "wsrep_on", "max_allowed_packet", "read_only"],
@@ -63,16 +63,10 @@ function binaryLogFinding(variables: Variables, closedSnapshots: boolean): Findi
 
 function serverFindings(variables: Variables): Finding[] {
   const is = (name: string, ...values: string[]) => values.includes(variables.get(name) ?? "");
-  const findings: Finding[] = [];
-  if (!is("innodb_flush_log_at_trx_commit", "1")) {
-    findings.push(
-      warning(
-        "durability",
-        "Commits are not flushed one by one: after a power cut the source may have lost what a target has.",
-        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
-      ),
-    );
-  }
+  const findings = durabilityFindings(
+    variables,
+    "after a power cut the source may have lost what a target has",
+  );
   if (is("log_bin", "ON", "1") && is("binlog_format", "STATEMENT")) {
     findings.push(
       warning(
@@ -106,6 +100,31 @@ function serverFindings(variables: Variables): Finding[] {
         "packet-size",
         `max_allowed_packet is ${variables.get("max_allowed_packet")}: a write is refused when the text of its row (two characters for a byte of a BLOB) is larger.`,
         "SET GLOBAL max_allowed_packet = 1073741824",
+      ),
+    );
+  }
+  return findings;
+}
+
+/** `harm`: what may be after a power cut. */
+export function durabilityFindings(variables: Variables, harm: string): Finding[] {
+  const findings: Finding[] = [];
+  if (variables.get("innodb_flush_log_at_trx_commit") !== "1") {
+    findings.push(
+      warning(
+        "durability",
+        `Commits are not flushed one by one: ${harm}.`,
+        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+      ),
+    );
+  }
+  // With a binary log the engine leaves it to that log to say what was committed.
+  if (variables.get("log_bin") !== "OFF" && variables.get("sync_binlog") !== "1") {
+    findings.push(
+      warning(
+        "binary-log-durability",
+        `The binary log, by which the server knows after a crash what was committed, is not synced at each commit: ${harm}.`,
+        "SET GLOBAL sync_binlog = 1",
       ),
     );
   }

@@ -4,7 +4,7 @@ import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { failure, ok, warning } from "./doctor.ts";
+import { durabilityFindings, failure, ok, serverVariables, warning } from "./doctor.ts";
 import { quoteName } from "./identifiers.ts";
 import { planTarget } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
@@ -25,9 +25,7 @@ export async function diagnoseTarget(
 }
 
 async function serverFindings(session: Session): Promise<Finding[]> {
-  const [row] = await session.rows(
-    "SELECT @@GLOBAL.read_only, @@max_allowed_packet, @@GLOBAL.innodb_flush_log_at_trx_commit",
-  );
+  const [row] = await session.rows("SELECT @@GLOBAL.read_only, @@max_allowed_packet");
   const findings: Finding[] = [];
   if (row?.[0] !== "0" && row?.[0] !== "OFF") {
     findings.push(failure("read-only", "The server takes no writes.", "SET GLOBAL read_only = 0"));
@@ -41,16 +39,8 @@ async function serverFindings(session: Session): Promise<Finding[]> {
       ),
     );
   }
-  if (row?.[2] !== "1") {
-    findings.push(
-      warning(
-        "durability",
-        "Commits are not flushed one by one: after a power cut the target may be behind what it has confirmed.",
-        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
-      ),
-    );
-  }
-  return findings;
+  const harm = "after a power cut the target may be behind what it has confirmed";
+  return [...findings, ...durabilityFindings(await serverVariables(session), harm)];
 }
 
 const NEEDED = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "CREATE TEMPORARY TABLES"];
