@@ -14,7 +14,7 @@ const CODE = ["src", "test", ":!test/chaos/records", ":!test/chaos/planted.json"
 const count = z.int().nonnegative();
 const counts = z.record(z.string(), count);
 const runRecord = z.strictObject({
-  level: z.enum(["simulation", "servers"]),
+  level: z.enum(["simulation", "servers", "power"]),
   commit: z.string().regex(/^[0-9a-f]{40}$/, "40 hex digits"),
   date: z.iso.date(),
   firstSeed: count,
@@ -48,8 +48,8 @@ export function parseRecord(text: string, file: string): RunRecord {
   const { data, error } = runRecord.safeParse(JSON.parse(text));
   if (error !== undefined) throw new Error(`${file} is no record: ${z.prettifyError(error)}`);
   const hasPairs = data.pairs !== undefined;
-  if (hasPairs === (data.level === "servers")) return data;
-  throw new Error(`${file} is no record: "pairs" belongs to the level servers, and to no other`);
+  if (hasPairs === (data.level !== "simulation")) return data;
+  throw new Error(`${file} is no record: "pairs" belongs to real servers, and to no simulation`);
 }
 
 /** All records of a folder, by date, then by seed. */

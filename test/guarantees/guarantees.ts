@@ -5,7 +5,7 @@ export const LEVELS = {
   units: "single parts",
   contracts: "contracts, held by every adapter on its real server",
   servers: "whole pipelines on real servers",
-  faults: "real servers that are killed, cut off and restored",
+  faults: "real servers that are killed, cut off, restored, and lose power",
   simulation: "simulated time",
 } as const;
 export type Level = keyof typeof LEVELS;

@@ -19,16 +19,18 @@ const RECORD: RunRecord = {
 
 test("a record is read as it was written", () => {
   expect(parseRecord(JSON.stringify(RECORD), "r.json")).toEqual(RECORD);
-  const servers = { ...RECORD, level: "servers", pairs: { "postgres-sqlite over nats": 2 } };
-  expect(parseRecord(JSON.stringify(servers), "r.json")).toEqual(servers);
+  for (const level of ["servers", "power"]) {
+    const real = { ...RECORD, level, pairs: { "postgres-sqlite over embedded": 2 } };
+    expect(parseRecord(JSON.stringify(real), "r.json")).toEqual(real);
+  }
 });
 
 test.each<[string, object, RegExp]>([
   ["a field more", { colour: "red" }, /r\.json is no record:.*"colour"/s],
   ["a field less", { kills: undefined }, /r\.json is no record:.*kills/s],
   ["a short commit", { commit: "0123456" }, /40 hex digits/],
-  ["pairs in the simulation", { pairs: {} }, /"pairs" belongs to the level servers/],
-  ["real servers without pairs", { level: "servers" }, /"pairs" belongs to the level servers/],
+  ["pairs in the simulation", { pairs: {} }, /"pairs" belongs to real servers/],
+  ["real servers without pairs", { level: "servers" }, /"pairs" belongs to real servers/],
 ])("%s is an error that names it", (_, change, message) => {
   const text = JSON.stringify({ ...RECORD, ...change });
   expect(() => parseRecord(text, "r.json")).toThrow(message);

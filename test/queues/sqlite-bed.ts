@@ -15,8 +15,8 @@ export interface SqliteBed extends QueueLossBed {
   openAt(url: string): Promise<Queue>;
 }
 
-export function sqliteBed(): SqliteBed {
-  const folder = mkdtempSync(join(tmpdir(), "tidemark-queue-"));
+export function sqliteBed(within = tmpdir()): SqliteBed {
+  const folder = mkdtempSync(join(within, "tidemark-queue-"));
   const path = join(folder, "q", "queue.db");
   const url = `sqlite:${path}`;
   const lose = async () => rmSync(join(folder, "q"), { recursive: true });

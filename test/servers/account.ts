@@ -20,9 +20,13 @@ export function serverAccount(...preferred: string[]): Account | undefined {
   throw new Error("No unprivileged account to run the test servers as: add a user named nobody.");
 }
 
-/** A new empty folder that the account owns and can reach. Kept short: sockets allow 107 bytes. */
-export function serverFolder(name: string, account: Account | undefined): string {
-  const roots = [process.env.TIDEMARK_TEST_DIR, tmpdir(), "/var/tmp", "/tmp"];
+/**
+ * A new empty folder that the account owns and can reach, within another one if that is named. Kept short: sockets
+ * allow 107 bytes.
+ */
+export function serverFolder(name: string, account: Account | undefined, within?: string): string {
+  const usual = [process.env.TIDEMARK_TEST_DIR, tmpdir(), "/var/tmp", "/tmp"];
+  const roots = within === undefined ? usual : [within];
   const root = roots.find((each) => each && isUsable(each) && isReachable(each, account));
   if (!root) throw new Error("No temporary folder for the test servers: set TIDEMARK_TEST_DIR.");
   const folder = mkdtempSync(join(root, `tidemark-${name}-`));

@@ -17,6 +17,8 @@ export interface FreshDatabase extends AsyncDisposable {
 export interface FreshOptions {
   /** The address of a server of the test's own (`startPostgres().url`) instead of the shared one. */
   readonly server?: string;
+  /** SQLite: the folder for its file, instead of one of its own. */
+  readonly within?: string;
 }
 
 /** Creates a database. It is dropped at the end, unless TIDEMARK_TEST_KEEP=1 asks to keep it. */
@@ -31,7 +33,7 @@ export async function freshDatabase(
     async [Symbol.asyncDispose]() {
       if (process.env.TIDEMARK_TEST_KEEP) console.log(`kept: ${url}`);
       // A server of the test's own may be down by now, and is removed as a whole.
-      else if (!options.server) await drop();
+      else if (!options.server && !options.within) await drop();
     },
   };
 }
@@ -55,7 +57,7 @@ interface Created {
 }
 
 function create(kind: DatabaseKind, options: FreshOptions): Promise<Created> {
-  if (kind === "sqlite") return createSqlite();
+  if (kind === "sqlite") return createSqlite(options.within);
   const server = options.server ?? serverUrl(kind);
   const name = `tm_${randomBytes(6).toString("hex")}`;
   return kind === "mariadb" || kind === "mysql"
@@ -63,8 +65,8 @@ function create(kind: DatabaseKind, options: FreshOptions): Promise<Created> {
     : createPostgres(server, name);
 }
 
-async function createSqlite(): Promise<Created> {
-  const folder = mkdtempSync(join(tmpdir(), "tidemark-sqlite-"));
+async function createSqlite(within = tmpdir()): Promise<Created> {
+  const folder = mkdtempSync(join(within, "tidemark-sqlite-"));
   return {
     url: `sqlite:${join(folder, "test.db")}`,
     drop: async () => rmSync(folder, { recursive: true, force: true }),

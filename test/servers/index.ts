@@ -9,6 +9,7 @@ export {
   natsUrl,
   serverUrl,
 } from "./databases.ts";
+export { Disk, whyNoPowerCut } from "./disk.ts";
 export { startMariadb } from "./mariadb.ts";
 export { startMysql } from "./mysql.ts";
 export { startNats } from "./nats.ts";

@@ -29,6 +29,8 @@ GRANT ALL PRIVILEGES ON *.* TO 'root'@'%' WITH GRANT OPTION;
 export interface MariadbOptions {
   /** Server settings on top of ours. */
   readonly settings?: Settings;
+  /** The folder that its own is made in, instead of the usual one: a disk whose power is cut. */
+  readonly within?: string;
 }
 
 export async function startMariadb(options: MariadbOptions = {}): Promise<Server> {
@@ -38,7 +40,7 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Server
     throw new Error("MariaDB is not installed: install the package mariadb-server.");
   }
   const account = serverAccount("mysql");
-  const folder = serverFolder("mariadb", account);
+  const folder = serverFolder("mariadb", account, options.within);
   const paths = preparePaths(folder, FIRST_STATEMENTS);
   await promisify(execFile)(
     installer,

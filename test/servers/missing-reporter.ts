@@ -8,7 +8,8 @@ export class MissingReporter implements Reporter {
     if (skipped.length === 0) return;
     console.log(`\nNot run (${skipped.length}):`);
     for (const test of skipped) {
-      console.log(`  ${test.module.relativeModuleId} > ${test.fullName}`);
+      const { note } = test.result() as { readonly note?: string };
+      console.log(`  ${test.module.relativeModuleId} > ${test.fullName}${note ? `: ${note}` : ""}`);
     }
     const reasons = SERVER_NAMES.map((name) => [name, whyMissing(name)] as const);
     for (const [name, reason] of reasons)

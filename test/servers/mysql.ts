@@ -30,13 +30,15 @@ const LEFT_OUT = { mysqlx: "OFF", "performance-schema": "OFF" } as const;
 export interface MysqlOptions {
   /** Server settings on top of ours. */
   readonly settings?: Settings;
+  /** The folder that its own is made in, instead of the usual one: a disk whose power is cut. */
+  readonly within?: string;
 }
 
 export async function startMysql(options: MysqlOptions = {}): Promise<Server> {
   const found = findMysql();
   if (!found) throw new Error("MySQL is not installed.");
   const account = serverAccount("mysql");
-  const folder = serverFolder("mysql", account);
+  const folder = serverFolder("mysql", account, options.within);
   const { program, basedir } = reachableMysql(found, account, folder);
   const paths = { ...preparePaths(folder, FIRST_STATEMENTS), ...basedir };
   await promisify(execFile)(

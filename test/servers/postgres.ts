@@ -40,6 +40,8 @@ export interface PostgresOptions {
   readonly programs?: string;
   /** Variables of the server's process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The folder that its own is made in, instead of the usual one: a disk whose power is cut. */
+  readonly within?: string;
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<Server> {
@@ -47,7 +49,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Serv
     options.programs ?? (options.version === "newest" ? newestPostgres() : systemPostgres());
   if (!found) throw new Error("PostgreSQL is not installed: install the package postgresql.");
   const account = serverAccount("postgres");
-  const folder = serverFolder("postgres", account);
+  const folder = serverFolder("postgres", account, options.within);
   const bin = options.version === "newest" ? readyNewestPostgres(found, account, folder) : found;
   const data = join(folder, "data");
   await createCluster(bin, folder, data, account);

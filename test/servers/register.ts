@@ -1,5 +1,6 @@
-// A note on disk for each server folder, from before the server first runs until the folder is gone:
-// so whatever a crashed or killed test run has left is found and ended by the next one.
+// A note on disk for each server folder, from before the server first runs until the folder is gone, and for each disk
+// that was made for servers: so whatever a crashed or killed test run has left is found and ended by the next one.
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { endProcess, isAlive, type ProcessRecord, recordOf } from "./process.ts";
@@ -18,6 +19,8 @@ interface Note {
   /** The process that made the folder; when it is gone, the folder is nobody's. */
   readonly owner: ProcessRecord;
   readonly server?: RunningServer;
+  /** The loop device of a disk that is mounted there (disk.ts). */
+  readonly device?: string;
 }
 
 export function rememberFolder(folder: string): void {
@@ -26,6 +29,19 @@ export function rememberFolder(folder: string): void {
 
 export function rememberServer(server: RunningServer): void {
   write({ folder: server.folder, owner: recordOf(process.pid), server });
+}
+
+export function rememberDisk(folder: string, device: string): void {
+  write({ folder, owner: recordOf(process.pid), device });
+}
+
+/** Unmounts it, whoever uses it, and removes it with all that is on it. */
+export function releaseDisk(folder: string, device: string): void {
+  // Not mounted any more, or not attached: then that is done.
+  spawnSync("umount", ["--lazy", folder]);
+  spawnSync("losetup", ["--detach", device]);
+  rmSync(folder, { recursive: true, force: true });
+  rmSync(noteFile(folder), { force: true });
 }
 
 /** Removes all that a server has written; the server itself has ended before. */
@@ -41,11 +57,15 @@ export async function endForGood(server: RunningServer): Promise<void> {
 
 /** Ends and removes what no living process owns, but for the servers that are in use. */
 export async function sweep(inUse: readonly RunningServer[] = []): Promise<void> {
-  for (const { folder, owner, server } of notes()) {
-    if (isAlive(owner) || inUse.some((each) => each.folder === folder)) continue;
+  const left = notes().filter(
+    ({ folder, owner }) => !isAlive(owner) && !inUse.some((each) => each.folder === folder),
+  );
+  // Servers may stand on disks.
+  for (const { folder, server, device } of left) {
     if (server) await endForGood(server);
-    else removeFolder(folder);
+    else if (device === undefined) removeFolder(folder);
   }
+  for (const { folder, device } of left) if (device !== undefined) releaseDisk(folder, device);
 }
 
 function write(note: Note): void {

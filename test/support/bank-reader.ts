@@ -29,6 +29,11 @@ export class BankReader {
     return this.#states;
   }
 
+  /** What comes may be older than what was seen. */
+  forget(): void {
+    this.#versions.clear();
+  }
+
   /** Resolves when it has seen the bank move often enough. Somebody must be moving it. */
   sawItMove(): Promise<void> {
     return this.#watcher.until(() => this.#states >= STATES);

@@ -35,6 +35,9 @@ export interface ProcessOptions {
   readonly onOutput?: (text: string) => void;
   /** Where it shall die: `name:kill@3` (src/core/failpoint.ts). */
   readonly failpoint?: string;
+  /** Modules that it loads before all else, with what they are told by the environment. */
+  readonly preload?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export class PipelineProcess implements AsyncDisposable {
@@ -48,13 +51,21 @@ export class PipelineProcess implements AsyncDisposable {
     args: readonly string[] = [],
     options: ProcessOptions = {},
   ): PipelineProcess {
-    const { failpoint, clockJumps } = options;
-    const preload = clockJumps ? ["--import", CLOCK_JUMPS] : [];
-    const command = [...preload, MAIN, "run", "--config", config, "--json", ...args];
+    const { failpoint, clockJumps, preload = [], env = {} } = options;
+    const first = [...(clockJumps ? [CLOCK_JUMPS] : []), ...preload];
+    const command = [
+      ...first.flatMap((each) => ["--import", each]),
+      MAIN,
+      "run",
+      "--config",
+      config,
+      "--json",
+      ...args,
+    ];
     const armed = failpoint === undefined ? {} : { TIDEMARK_FAILPOINT: failpoint };
     const child = spawn(process.execPath, command, {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1", ...armed },
+      env: { ...process.env, LOG_LEVEL: "info", NO_COLOR: "1", ...armed, ...env },
     });
     return new PipelineProcess(child, options);
   }

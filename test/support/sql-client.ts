@@ -28,17 +28,24 @@ export function dialectOf(kind: DatabaseKind): Dialect {
   return kind === "mysql" ? "mariadb" : kind;
 }
 
-export function openSql(database: {
-  readonly kind: DatabaseKind;
-  readonly url: string;
-}): Promise<SqlClient> {
+/**
+ * What a commit has reached when it resolves. As set: whatever the server is set to; of SQLite the system's cache, which
+ * is quick, and enough where no power is cut. Relaxed, of PostgreSQL and SQLite: a later power cut may take it back,
+ * without harm to the file. Durable: the disk.
+ */
+export type Commits = "as set" | "relaxed" | "durable";
+
+export function openSql(
+  database: { readonly kind: DatabaseKind; readonly url: string },
+  commits: Commits = "as set",
+): Promise<SqlClient> {
   switch (dialectOf(database.kind)) {
     case "postgres":
-      return PostgresSql.open(database.url);
+      return PostgresSql.open(database.url, commits);
     case "mariadb":
       return MariadbSql.open(database.url);
     case "sqlite":
-      return Promise.resolve(new SqliteSql(database.url));
+      return Promise.resolve(new SqliteSql(database.url, commits));
   }
 }
 
@@ -76,7 +83,8 @@ export function isTransient(error: unknown): boolean {
     errno?: number;
     message?: string;
   };
-  const lost = /ECONNREFUSED|ECONNRESET|EPIPE|PROTOCOL_|closed state|terminat|not queryable/;
+  const lost =
+    /ECONNREFUSED|ECONNRESET|EPIPE|PROTOCOL_|closed state|terminat|not queryable|database is not open/;
   return (
     /^(40001|40P01|55P03|57P0\d|08\w{3}|25P02)$/.test(code) ||
     [1205, 1213, 1020, 1053].includes(errno ?? 0) ||
@@ -100,13 +108,14 @@ class PostgresSql implements SqlClient {
   readonly #client: pg.Client;
   #last: Promise<unknown> = Promise.resolve();
 
-  static async open(url: string): Promise<PostgresSql> {
+  static async open(url: string, commits: Commits): Promise<PostgresSql> {
     const client = new pg.Client({ connectionString: url, types: TEXT_ONLY });
     client.on("error", () => {}); // a killed server is told by the next query
     await client.connect();
     await client.query("SET TIME ZONE 'UTC'");
     // Writers of the tests deadlock on purpose; to find out need not take a second each time.
     await client.query("SET deadlock_timeout = '20ms'");
+    if (commits === "relaxed") await client.query("SET synchronous_commit = off");
     return new PostgresSql(client);
   }
 
@@ -209,15 +218,21 @@ class MariadbSql implements SqlClient {
 
 const LOCK_PATIENCE_MS = 20_000;
 
+const SYNCHRONOUS: Readonly<Record<Commits, string>> = {
+  "as set": "OFF",
+  relaxed: "NORMAL",
+  durable: "FULL",
+};
+
 /** Never blocks the process while a lock is held: the pipeline may run in it and hold that lock. */
 class SqliteSql implements SqlClient {
   readonly dialect = "sqlite";
   readonly #db: DatabaseSync;
 
-  constructor(url: string) {
+  constructor(url: string, commits: Commits) {
     this.#db = new DatabaseSync(url.replace(/^sqlite:/, ""), { timeout: 0 });
     this.#db.exec("PRAGMA foreign_keys = ON");
-    this.#db.exec("PRAGMA synchronous = OFF");
+    this.#db.exec(`PRAGMA synchronous = ${SYNCHRONOUS[commits]}`);
   }
 
   run(sql: string, parameters: readonly Parameter[] = []): Promise<number> {
@@ -251,7 +266,8 @@ class SqliteSql implements SqlClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#db.close();
+    // It may have been closed under the one who uses it: its disk has lost power.
+    if (this.#db.isOpen) this.#db.close();
   }
 
   #prepare(sql: string) {

@@ -37,8 +37,13 @@ export class TcpProxy implements AsyncDisposable {
   through(url: string): string {
     const here = new URL(url);
     here.hostname = "127.0.0.1";
-    here.port = String((this.#server.address() as AddressInfo).port);
+    here.port = String(this.port);
     return here.href;
+  }
+
+  /** Where it listens. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
   }
 
   get connections(): number {

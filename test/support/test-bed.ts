@@ -16,7 +16,7 @@ import type { Logger } from "../../src/core/log.ts";
 import { Pipeline, type PipelineOptions } from "../../src/pipeline/pipeline.ts";
 import { natsBed } from "../queues/nats-bed.ts";
 import { type DatabaseKind, type FreshDatabase, freshDatabase, natsUrl } from "../servers/index.ts";
-import { openSql, type SqlClient } from "./sql-client.ts";
+import { type Commits, openSql, type SqlClient } from "./sql-client.ts";
 import { contents, type TestTable } from "./test-tables.ts";
 
 export type QueueKind = "embedded" | "nats";
@@ -27,6 +27,10 @@ export interface BedOptions {
   readonly queueUrl?: string;
   /** Servers of the test's own, by database name. */
   readonly servers?: Readonly<Record<string, string>>;
+  /** Folders for the files of SQLite, by database name. */
+  readonly folders?: Readonly<Record<string, string>>;
+  /** Of the client that sql() gives. */
+  readonly commits?: Commits;
 }
 
 export interface Rules {
@@ -46,6 +50,7 @@ export class TestBed implements AsyncDisposable {
   readonly #clients = new Map<string, SqlClient>();
   readonly #pipelines = new Set<Pipeline>();
   readonly #disposeQueue: () => Promise<void>;
+  readonly #commits: Commits;
 
   static async make(
     kinds: Readonly<Record<string, DatabaseKind>>,
@@ -54,13 +59,16 @@ export class TestBed implements AsyncDisposable {
     const databases = new Map<string, FreshDatabase>();
     for (const [name, kind] of Object.entries(kinds)) {
       const server = options.servers?.[name];
-      databases.set(name, await freshDatabase(kind, server === undefined ? {} : { server }));
+      const within = options.folders?.[name];
+      const where = { ...(server && { server }), ...(within && { within }) };
+      databases.set(name, await freshDatabase(kind, where));
     }
     return new TestBed(databases, options);
   }
 
   private constructor(databases: ReadonlyMap<string, FreshDatabase>, options: BedOptions) {
     this.#databases = databases;
+    this.#commits = options.commits ?? "as set";
     this.folder = mkdtempSync(join(tmpdir(), "tidemark-bed-"));
     this.logger = new CollectingLogger();
     onTestFailed(() => console.error(this.logger.text()));
@@ -87,7 +95,7 @@ export class TestBed implements AsyncDisposable {
   async sql(name: string): Promise<SqlClient> {
     let client = this.#clients.get(name);
     if (client === undefined) {
-      client = await openSql(this.database(name));
+      client = await openSql(this.database(name), this.#commits);
       this.#clients.set(name, client);
     }
     return client;

@@ -3,11 +3,11 @@ import { appendFileSync } from "node:fs";
 import { sleep } from "../../../src/core/async.ts";
 import { ERROR_CODES, type ErrorCode, TidemarkError } from "../../../src/core/errors.ts";
 import type { Failpoint } from "../../../src/core/failpoint.ts";
-import { PipelineProcess } from "../../support/pipeline-process.ts";
+import { PipelineProcess, type ProcessOptions } from "../../support/pipeline-process.ts";
 import type { CrewKind } from "./plan.ts";
 import { count, type Totals } from "./tally.ts";
 
-type Role = "all" | "relay" | "applier";
+export type Role = "all" | "relay" | "applier";
 
 const ROLES: Readonly<Record<CrewKind, readonly Role[]>> = {
   one: ["all"],
@@ -39,6 +39,16 @@ export interface Configs {
   readonly applier: string;
 }
 
+export type Preload = Pick<ProcessOptions, "preload" | "env">;
+
+export interface CrewOptions {
+  readonly configs: Configs;
+  readonly totals: Totals;
+  readonly log: string;
+  /** A fault that is built in (plants.ts). */
+  readonly preload?: Preload;
+}
+
 export class Crew {
   readonly violations: string[] = [];
   readonly #configs: Configs;
@@ -46,12 +56,14 @@ export class Crew {
   readonly #members: Member[] = [];
   readonly #memory: NodeJS.Timeout;
   readonly #log: string;
+  readonly #preload: Preload;
   #peakMegabytes = 0;
 
   /** `log`: a file for all that the processes say, but for how things stand. */
-  constructor(configs: Configs, totals: Totals, log: string) {
+  constructor({ configs, totals, log, preload = {} }: CrewOptions) {
     this.#configs = configs;
     this.#log = log;
+    this.#preload = preload;
     appendFileSync(log, "");
     this.#totals = totals;
     this.#memory = setInterval(() => this.#measure(), MEMORY_EVERY_MS);
@@ -67,6 +79,7 @@ export class Crew {
     const config = role === "applier" ? applier : relay;
     const start = (failpoint: string | null) =>
       PipelineProcess.start(config, args, {
+        ...this.#preload,
         clockJumps: true,
         isQuiet: true,
         onOutput: (text) => this.#hear(text),
@@ -89,12 +102,13 @@ export class Crew {
    * come by there in time.
    */
   async dieAt(failpoint: Failpoint, times: number, options: DeathOptions): Promise<boolean> {
-    const { role, patienceMs } = options;
+    const { role, patienceMs, whileDown } = options;
     const able = this.#members.filter((member) => member.role === role || member.role === "all");
     const [victim, ...others] = able;
     if (victim === undefined) return false;
     await Promise.all(able.map((member) => member.hold()));
     const died = await victim.dieAt(`${failpoint}:kill@${times}`, patienceMs);
+    await whileDown?.();
     for (const member of [victim, ...others]) member.release();
     if (!died) return false;
     this.#totals.kills++;
@@ -152,6 +166,8 @@ function told(output: string, lines: number): string {
 interface DeathOptions {
   readonly role: "relay" | "applier";
   readonly patienceMs: number;
+  /** Done before any of them is started again. */
+  readonly whileDown?: () => Promise<void>;
 }
 
 export class Member {
@@ -184,6 +200,13 @@ export class Member {
   async kill(): Promise<void> {
     this.#killed.add(this.process);
     await this.process.kill();
+  }
+
+  /** As it loses power: from now on it does nothing, and what becomes of it says nothing. */
+  seize(): void {
+    this.#held ??= Promise.withResolvers();
+    this.#killed.add(this.process);
+    this.process.freeze();
   }
 
   /** Kills it, and keeps it down. */

@@ -4,9 +4,11 @@ import { sleep } from "../../../src/core/async.ts";
 import type { Server } from "../../servers/index.ts";
 import type { Random } from "../../support/random.ts";
 import type { Crew } from "./crew.ts";
+import { cutPower, type Wires } from "./cut.ts";
 import type { WorldServers } from "./fleet.ts";
 import type { LinkName, Network } from "./network.ts";
 import { type FaultKind, RUNNING, roleOf } from "./plan.ts";
+import { PARTS, type Part } from "./power.ts";
 import type { Totals } from "./tally.ts";
 
 export interface Stage {
@@ -18,6 +20,10 @@ export interface Stage {
   /** The queue forgets: what it stores of streams, or all. */
   readonly loseStreams: () => Promise<void>;
   readonly loseQueue: () => Promise<void>;
+  /** While the target is down: what it shows when it is back may be older than what it has shown. */
+  readonly forgetTarget: () => void;
+  /** Null where no power can be cut. */
+  readonly wires: Wires | null;
 }
 
 type Fault = (stage: Stage, random: Random) => Promise<boolean>;
@@ -25,6 +31,8 @@ type Fault = (stage: Stage, random: Random) => Promise<boolean>;
 /** A failpoint that is not passed in this time does not count. */
 const FAILPOINT_MS = 8_000;
 const ANSWER_MS = 4_000;
+/** Before a cut of power, so that all are at work. */
+const QUIET_MS = 1_500;
 
 export function causeFault(fault: FaultKind, stage: Stage, random: Random): Promise<boolean> {
   return HOW[fault](stage, random);
@@ -107,7 +115,8 @@ const HOW: Readonly<Record<FaultKind, Fault>> = {
   "source killed": ({ servers, totals }, random) => kill(servers.source, totals, random),
   "source restarted": ({ servers }) => restart(servers.source),
   "source frozen": ({ servers }, random) => freeze(servers.source, random),
-  "target killed": ({ servers, totals }, random) => kill(servers.target, totals, random),
+  "target killed": ({ servers, totals, forgetTarget }, random) =>
+    kill(servers.target, totals, random, forgetTarget),
   "target restarted": ({ servers }) => restart(servers.target),
   "target frozen": ({ servers }, random) => freeze(servers.target, random),
   "broker killed": ({ servers, totals }, random) => kill(servers.broker, totals, random),
@@ -129,18 +138,44 @@ const HOW: Readonly<Record<FaultKind, Fault>> = {
     for (const member of crew.members) member.release();
     return true;
   },
+  "power cut of the queue": (stage, random) => darken(stage, ["queue"], random),
+  "power cut of the source": (stage, random) => darken(stage, ["source"], random),
+  "power cut of the target": (stage, random) => darken(stage, ["target"], random),
+  "power cut of all": (stage, random) => darken(stage, PARTS, random),
   // Of a kind of its own: nothing heals after it (world.ts).
   "source restored to the past": async () => false,
 };
 
+/** At any moment, or when a process has just died at a failpoint. */
+async function darken(stage: Stage, parts: readonly Part[], random: Random): Promise<boolean> {
+  const { crew, wires } = stage;
+  if (wires === null) return false;
+  const cut = () => cutPower(parts, { ...stage, wires }, random);
+  if (random.chance(0.5)) {
+    await sleep(random.unit() * QUIET_MS);
+    await cut();
+    return true;
+  }
+  const failpoint = anyOf(RUNNING, random);
+  const options = { role: roleOf(failpoint), patienceMs: FAILPOINT_MS, whileDown: cut };
+  await crew.dieAt(failpoint, random.pick([1, 1, 2, 5]), options);
+  return true;
+}
+
 /** From a kill to the start the server is away for up to so long. */
 const AWAY_MS = 1_500;
 
-async function kill(server: Server | null, totals: Totals, random: Random): Promise<boolean> {
+async function kill(
+  server: Server | null,
+  totals: Totals,
+  random: Random,
+  whileDown?: () => void,
+): Promise<boolean> {
   if (server === null) return false;
   totals.kills++;
   await server.kill();
   await sleep(random.unit() * AWAY_MS);
+  whileDown?.();
   await server.start();
   return true;
 }

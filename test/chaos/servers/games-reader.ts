@@ -21,6 +21,11 @@ export class GamesReader {
     this.#watcher = new Watcher(() => this.#look(), PAUSE_MS);
   }
 
+  /** What comes may be older than what was seen. */
+  forget(): void {
+    this.#lengths.clear();
+  }
+
   async stop(): Promise<void> {
     try {
       await this.#watcher.stop();

@@ -109,7 +109,8 @@ export async function playGame(sql: SqlClient, random: Random): Promise<boolean>
   return true;
 }
 
-async function append(sql: SqlClient, random: Random): Promise<void> {
+/** Gives who has appended. */
+export async function append(sql: SqlClient, random: Random): Promise<string> {
   const author = `${random.between(1, 2 ** 31)}-${random.between(1, 2 ** 31)}`;
   const chosen = Array.from({ length: LISTS }, (_, at) => at + 1).filter(() => random.chance(0.35));
   const lists = chosen.length === 0 ? [random.between(1, LISTS)] : chosen.slice(0, 4);
@@ -123,6 +124,7 @@ async function append(sql: SqlClient, random: Random): Promise<void> {
       lists.length,
     ]);
   }
+  return author;
 }
 
 async function playFamily(sql: SqlClient, random: Random): Promise<void> {

@@ -3,7 +3,9 @@ import { FAILPOINTS, type Failpoint } from "../../../src/core/failpoint.ts";
 import { canStart } from "../../servers/index.ts";
 import type { TestPair } from "../../support/pairs.ts";
 import { Random } from "../../support/random.ts";
-import { dialectOf } from "../../support/sql-client.ts";
+import { type Commits, dialectOf } from "../../support/sql-client.ts";
+import type { Plant } from "./plants.ts";
+import { WIRINGS, type Wiring } from "./power.ts";
 
 export const FAULTS = [
   "process killed",
@@ -32,6 +34,10 @@ export const FAULTS = [
   "all of the broker lost",
   "queue file deleted",
   "source restored to the past",
+  "power cut of the queue",
+  "power cut of the source",
+  "power cut of the target",
+  "power cut of all",
 ] as const;
 
 export type FaultKind = (typeof FAULTS)[number];
@@ -60,11 +66,20 @@ export interface WorldPlan {
   readonly turns: readonly Turn[];
   /** In the end the source is brought back to an earlier time: the sync must stop and say so. */
   readonly rewinds: boolean;
+  /** Of disks whose power is cut; null: all stand on the machine's own. */
+  readonly wiring: Wiring | null;
+  /** Of the writers, but for the one that keeps a diary. */
+  readonly commits: Commits;
+  readonly plant: Plant | null;
   /** For the writers. */
   readonly random: Random;
 }
 
 export interface Wishes {
+  /** Faults of processes, servers and connections, or cuts of power. */
+  readonly level: "servers" | "power";
+  /** Of cuts of power alone. */
+  readonly plant?: Plant | null;
   /** Only these; null: any that can be started here. */
   readonly pair: Pick<TestPair, "source" | "target"> | null;
   readonly queue: TestPair["queue"] | null;
@@ -80,9 +95,9 @@ const KINDS: readonly Kind[] = [
 ];
 
 /** What cannot be started here, so that no world has it. */
-export function missingServers(): readonly string[] {
+export function missingServers(level: Wishes["level"]): readonly string[] {
   const kinds = [...new Set(KINDS)].filter((kind) => !canRun(kind));
-  return [...kinds, ...(canStart("nats") ? [] : ["nats"])];
+  return [...kinds, ...(level === "power" || canStart("nats") ? [] : ["nats"])];
 }
 
 export function canRun(kind: TestPair["source"]): boolean {
@@ -103,8 +118,41 @@ export function planWorld(seed: number, wishes: Wishes): WorldPlan {
     drawTurn(random, possible),
   );
   const rewinds = canRewind(pair) && random.chance(0.2);
-  return { seed, pair, crew, beginning, turns, rewinds, random: random.fork() };
+  const plan = { seed, pair, crew, beginning, turns, rewinds, random: random.fork() };
+  return { ...plan, wiring: null, commits: "as set", plant: null };
 }
+
+/** Cuts of power, now and then a kill, which leaves something for the next cut. */
+export function planPower(seed: number, wishes: Wishes): WorldPlan {
+  const { plant = null, faults } = wishes;
+  const wished = plant?.pair ?? wishes.pair;
+  const random = new Random(seed);
+  const kinds = KINDS.filter(canRun) as [Kind, ...Kind[]];
+  const drawn = { source: random.pick(kinds), target: random.pick(kinds) };
+  const pair: TestPair = { ...(wished ?? drawn), queue: "embedded" };
+  const wiring = random.pick(WIRINGS);
+  const [least, most] = faults;
+  const turns = Array.from({ length: random.between(least, most) }, () =>
+    drawTurn(random, wiring === "one" ? CUTS_OF_ONE : CUTS),
+  );
+  return {
+    ...{ seed, pair, crew: random.pick(CREWS), turns, wiring, rewinds: false },
+    beginning: BEGINNING.filter(() => random.chance(0.12)),
+    commits: random.pick(["relaxed", "durable"]),
+    random: random.fork(),
+    plant,
+  };
+}
+
+const CUTS_OF_ONE: readonly [FaultKind, ...FaultKind[]] = [
+  ...(["power cut of all", "power cut of all", "power cut of all"] as const),
+  ...(["power cut of all", "process killed"] as const),
+];
+const CUTS: readonly [FaultKind, ...FaultKind[]] = [
+  ...(["power cut of the queue", "power cut of the source", "power cut of the target"] as const),
+  ...(["power cut of the queue", "power cut of the source", "power cut of the target"] as const),
+  ...(["power cut of all", "power cut of all", "process killed"] as const),
+];
 
 function drawTurn(random: Random, possible: readonly [FaultKind, ...FaultKind[]]): Turn {
   return {
@@ -118,6 +166,7 @@ function drawTurn(random: Random, possible: readonly [FaultKind, ...FaultKind[]]
 
 /** Every fault that these wishes allow in some world. */
 export function allowedFaults(wishes: Wishes): readonly FaultKind[] {
+  if (wishes.level === "power") return FAULTS.filter((fault) => CUTS.includes(fault));
   const kinds = [...new Set(KINDS.filter(canRun))];
   const queues = wishes.queue === null ? (["embedded", "nats"] as const) : [wishes.queue];
   const pairs = queues

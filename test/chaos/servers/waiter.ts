@@ -1,5 +1,5 @@
 // Somebody who waits, again and again, and looks whether the end of a wait told the truth (G4); beside it somebody
-// who follows the notices, which must never go back.
+// who follows the notices, which must never go back. What a wait has promised stays true ever after.
 import { backoff, sleep } from "../../../src/core/async.ts";
 import type { PipelineDefinition } from "../../../src/core/definition.ts";
 import { keys, type Notice } from "../../../src/core/documents.ts";
@@ -8,16 +8,15 @@ import { silentLogger } from "../../../src/core/log.ts";
 import type { Queue } from "../../../src/core/queue.ts";
 import { openQueue } from "../../../src/pipeline/queue.ts";
 import { waitForSync } from "../../../src/pipeline/wait.ts";
-import type { FreshDatabase } from "../../servers/index.ts";
-import { isTransient, type SqlRow, withSql } from "../../support/sql-client.ts";
+import { isTransient, type SqlClient, type SqlRow } from "../../support/sql-client.ts";
+import type { Side } from "./clients.ts";
 
 const PAUSE_MS = 300;
 
 interface Waiting {
   /** As nobody is in the way. */
   readonly definition: PipelineDefinition;
-  readonly source: FreshDatabase;
-  readonly target: FreshDatabase;
+  readonly open: (side: Side) => Promise<SqlClient>;
 }
 
 export class Waiter {
@@ -26,33 +25,48 @@ export class Waiter {
   waits = 0;
   notices = 0;
   readonly #parts: Waiting;
-  readonly #queue: Queue;
-  readonly #stop = new AbortController();
-  readonly #running: Promise<unknown>;
+  /** By list: what the end of some wait has promised. */
+  readonly #promised = new Map<string, number>();
+  #going: { readonly stop: AbortController; readonly ended: Promise<unknown> } | null = null;
 
-  static async start(parts: Waiting): Promise<Waiter> {
-    return new Waiter(parts, await openQueue(parts.definition.queue, silentLogger));
+  constructor(parts: Waiting) {
+    this.#parts = parts;
   }
 
-  private constructor(parts: Waiting, queue: Queue) {
-    this.#parts = parts;
-    this.#queue = queue;
-    this.#running = Promise.all([
-      this.#again(() => this.#wait()),
-      this.#again(() => this.#follow()),
-    ]);
-    this.#running.catch(() => {});
+  /** Also after it was stopped. */
+  async start(): Promise<void> {
+    const queue = await openQueue(this.#parts.definition.queue, silentLogger);
+    const stop = new AbortController();
+    const { signal } = stop;
+    const ended = Promise.all([
+      this.#again(() => this.#wait(queue, signal), signal),
+      this.#again(() => this.#follow(queue, signal), signal),
+    ]).finally(() => queue.close());
+    ended.catch(() => {}); // thrown by stop()
+    this.#going = { stop, ended };
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-    await this.#queue.close();
+    this.#going?.stop.abort();
+    await this.#going?.ended;
+    this.#going = null;
+  }
+
+  /** Looks whether the target holds what was promised. */
+  async expectKept(when: string): Promise<void> {
+    const promised = [...this.#promised];
+    const lengths = await this.#untilRead("target");
+    for (const [list, length] of promised) {
+      const read = lengths.get(list) ?? 0;
+      if (read >= length) continue;
+      this.violations.add(
+        `${when} list ${list} has ${read} entries at the target, a wait had promised ${length}`,
+      );
+    }
   }
 
   /** Until it is stopped, through losses of servers and queue. */
-  async #again(once: () => Promise<void>): Promise<void> {
-    const { signal } = this.#stop;
+  async #again(once: () => Promise<void>, signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         await once();
@@ -68,27 +82,22 @@ export class Waiter {
     }
   }
 
-  async #wait(): Promise<void> {
-    const { definition, source, target } = this.#parts;
-    const before = await withSql(source, (sql) => sql.rows(LENGTHS));
-    await waitForSync(definition, this.#queue, { signal: this.#stop.signal });
-    const after = lengthsOf(await untilRead(target));
-    this.waits++;
-    for (const [list, length] of lengthsOf(before)) {
-      const read = after.get(list) ?? 0;
-      if (read >= length) continue;
-      this.violations.add(
-        `a wait ended early: list ${list} had ${length} entries, ${read} can be read`,
-      );
+  async #wait(queue: Queue, signal: AbortSignal): Promise<void> {
+    const before = await this.#lengths("source");
+    await waitForSync(this.#parts.definition, queue, { signal });
+    for (const [list, length] of before) {
+      this.#promised.set(list, Math.max(length, this.#promised.get(list) ?? 0));
     }
-    await sleep(PAUSE_MS, this.#stop.signal);
+    await this.expectKept("after a wait");
+    this.waits++;
+    await sleep(PAUSE_MS, signal);
   }
 
-  async #follow(): Promise<void> {
+  async #follow(queue: Queue, signal: AbortSignal): Promise<void> {
     const [sync] = this.#parts.definition.syncs;
     const key = keys.progress(sync?.name ?? "");
     let newest: Notice | null = null;
-    for await (const { value } of this.#queue.documents.watch(key, this.#stop.signal)) {
+    for await (const { value } of queue.documents.watch(key, signal)) {
       const notice = value as Notice | null;
       if (notice === null) continue;
       this.notices++;
@@ -100,22 +109,27 @@ export class Waiter {
       newest = notice;
     }
   }
+
+  async #lengths(side: Side): Promise<ReadonlyMap<string, number>> {
+    await using sql = await this.#parts.open(side);
+    return lengthsOf(await sql.rows(LENGTHS));
+  }
+
+  /** What a notice told stays true, so it may be read later. */
+  async #untilRead(side: Side): Promise<ReadonlyMap<string, number>> {
+    for (;;) {
+      try {
+        return await this.#lengths(side);
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        await sleep(100);
+      }
+    }
+  }
 }
 
 const LENGTHS = "SELECT id, length FROM heads";
 
 function lengthsOf(rows: readonly SqlRow[]): ReadonlyMap<string, number> {
   return new Map(rows.map(({ id, length }) => [id ?? "", Number(length)]));
-}
-
-/** What a notice told stays true, so it may be read later. */
-async function untilRead(target: FreshDatabase): Promise<readonly SqlRow[]> {
-  for (;;) {
-    try {
-      return await withSql(target, (sql) => sql.rows(LENGTHS));
-    } catch (error) {
-      if (!isTransient(error)) throw error;
-      await sleep(100);
-    }
-  }
 }

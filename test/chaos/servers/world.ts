@@ -17,8 +17,11 @@ import type { Random } from "../../support/random.ts";
 import { type Dialect, isTransient, openSql, type SqlClient } from "../../support/sql-client.ts";
 import { TestBed } from "../../support/test-bed.ts";
 import { contents, createTables } from "../../support/test-tables.ts";
+import { Clients, type Side } from "./clients.ts";
 import { counted } from "./counted-sql.ts";
-import { type Configs, Crew } from "./crew.ts";
+import { type Configs, Crew, type Preload } from "./crew.ts";
+import { nameOfCut, type Wires } from "./cut.ts";
+import { Diary } from "./diary.ts";
 import { causeFault, type Stage } from "./faults.ts";
 import type { Fleet, WorldServers } from "./fleet.ts";
 import {
@@ -34,6 +37,8 @@ import { GamesReader } from "./games-reader.ts";
 import { isPurged } from "./log-left.ts";
 import { Network } from "./network.ts";
 import { roleOf, type Turn, type WorldPlan } from "./plan.ts";
+import type { Plant } from "./plants.ts";
+import { PARTS, Power } from "./power.ts";
 import { count, type Totals } from "./tally.ts";
 import { Waiter } from "./waiter.ts";
 
@@ -44,6 +49,7 @@ const BEGINNING_MS = 20_000;
 const STOPPING_MS = 60_000;
 const READER_PAUSE_MS = 40;
 const RESULTS = ".test-results";
+const UNSYNCED = new URL("./unsynced.ts", import.meta.url).href;
 const { TIDEMARK_TEST_KEEP } = process.env;
 
 /** Plays a world, adds what it did to the totals, and gives what was violated. */
@@ -52,9 +58,13 @@ export async function playWorld(
   fleet: Fleet,
   totals: Totals,
 ): Promise<readonly string[]> {
-  const servers = await fleet.serversOf(plan.pair);
-  const queue = servers.broker === null ? sqliteBed() : natsBed(servers.broker.url);
   const { source, target } = plan.pair;
+  const { pair, wiring, plant } = plan;
+  const settings = plant?.settings ?? {};
+  await using power = wiring === null ? null : await Power.supply({ pair, wiring, settings });
+  const servers = power === null ? await fleet.serversOf(plan.pair) : power.servers;
+  const queue =
+    servers.broker === null ? sqliteBed(power?.folderOf("queue")) : natsBed(servers.broker.url);
   await using bed = await TestBed.make(
     { source, target },
     {
@@ -63,10 +73,16 @@ export async function playWorld(
         ...(servers.source === null ? {} : { source: servers.source.url }),
         ...(servers.target === null ? {} : { target: servers.target.url }),
       },
+      ...(power === null
+        ? {}
+        : {
+            folders: { source: power.folderOf("source"), target: power.folderOf("target") },
+            commits: "durable",
+          }),
     },
   );
   await using network = await Network.start(servers);
-  const world = new World({ plan, bed, servers, network, queue, totals });
+  const world = new World({ plan, bed, servers, network, queue, power, totals });
   try {
     await world.play();
   } catch (error) {
@@ -96,6 +112,7 @@ interface Parts {
     readonly loseStreams: () => Promise<void>;
     readonly dispose: () => Promise<void>;
   };
+  readonly power: Power | null;
   readonly totals: Totals;
 }
 
@@ -108,24 +125,34 @@ class World {
   readonly #configs: Configs;
   readonly #crew: Crew;
   readonly #stage: Stage;
+  readonly #clients: Clients;
+  readonly #preload: Preload;
+  #watchers: Watchers | null = null;
   readonly #writing = new AbortController();
   readonly #saga = new AbortController();
   #writers: Promise<unknown> = Promise.resolve();
   #columns = 0;
 
-  constructor({ plan, bed, servers, network, queue, totals }: Parts) {
+  constructor({ plan, bed, servers, network, queue, power, totals }: Parts) {
     this.#plan = plan;
     this.#bed = bed;
     this.#totals = totals;
     const tables = [...BANK_NAMES.map((table) => ({ table })), ...GAME_RULES];
     this.#definition = bed.define([{ from: "source", to: "target", tables }]);
     this.#configs = network.writeConfigs(bed.folder, this.#definition);
-    this.#crew = new Crew(this.#configs, totals, join(bed.folder, "said.log"));
+    // A file may be harmed by whoever uses it and does not sync.
+    const commits = power === null ? "as set" : "durable";
+    this.#clients = new Clients((side) => bed.database(side), commits);
+    const log = join(bed.folder, "said.log");
+    this.#preload = preloadOf(plan.plant, bed, network);
+    this.#crew = new Crew({ configs: this.#configs, totals, log, preload: this.#preload });
     this.#stage = {
       ...{ crew: this.#crew, network, servers, totals },
       isApart: plan.crew.startsWith("apart"),
       loseStreams: queue.loseStreams,
       loseQueue: "prefix" in queue ? queue.dispose : queue.loseStreams,
+      forgetTarget: () => this.#forgetTarget(),
+      wires: power === null ? null : this.#wires(power),
     };
   }
 
@@ -134,12 +161,18 @@ class World {
     await this.#begin();
     await countApplications(await this.#bed.sql("target"));
     await this.#bed.dropSql("target");
-    const source = this.#bed.database("source");
-    const target = this.#bed.database("target");
     this.#write();
-    const bank = new BankReader(() => openSql(target), READER_PAUSE_MS);
-    const games = new GamesReader(() => openSql(target));
-    const waiter = await Waiter.start({ definition: this.#definition, source, target });
+    const reader = () => this.#clients.open("target");
+    const bank = new BankReader(reader, READER_PAUSE_MS);
+    const games = new GamesReader(reader);
+    const diary = new Diary(
+      () => this.#clients.open("source", "durable"),
+      this.#plan.random.fork(),
+    );
+    const open = (side: Side) => this.#clients.open(side);
+    const waiter = new Waiter({ definition: this.#definition, open });
+    this.#watchers = { bank, games, diary, waiter };
+    await waiter.start();
     try {
       for (const turn of this.#plan.turns) await this.#take(turn);
       this.#stage.network.heal();
@@ -148,13 +181,14 @@ class World {
       await sleep(300);
       this.#writing.abort();
       await this.#writers;
+      await diary.stop();
       await this.#recover("after the last change");
       await bank.sawItMove();
     } finally {
       this.#saga.abort();
       this.#writing.abort();
       await Promise.allSettled([this.#writers]);
-      for (const each of [bank, games, waiter]) {
+      for (const each of [bank, games, waiter, diary]) {
         await each.stop().catch((error: Error) => this.violations.push(`${error.stack}`));
       }
     }
@@ -163,6 +197,7 @@ class World {
     count(this.#totals.states, "notice", waiter.notices);
     count(this.#totals.states, "state of the target read", bank.states + games.looks);
     await this.#compare();
+    for (const side of ["source", "target"] as const) await this.#expectDiary(side, "in the end");
     await this.#expectPurged();
     await this.#crew.end();
     this.violations.push(...this.#crew.violations.splice(0));
@@ -190,7 +225,7 @@ class World {
     for (const failpoint of this.#plan.beginning) {
       const role = roleOf(failpoint);
       const config = role === "relay" ? this.#configs.relay : this.#configs.applier;
-      const options = { failpoint: `${failpoint}:kill`, isQuiet: true };
+      const options = { ...this.#preload, failpoint: `${failpoint}:kill`, isQuiet: true };
       await using run = PipelineProcess.start(config, [], options);
       const late = new AbortController();
       await Promise.race([run.ended(), sleep(BEGINNING_MS, late.signal)]);
@@ -201,6 +236,7 @@ class World {
       this.#totals.kills++;
       count(this.#totals.failpoints, failpoint);
       count(this.#totals.faults, "process killed at a failpoint");
+      await this.#cutWhileCopying();
     }
     this.#crew.start(this.#plan.crew);
     await this.#inStep("at the beginning");
@@ -209,7 +245,8 @@ class World {
   #write(): void {
     const { random } = this.#plan;
     const signal = this.#writing.signal;
-    const connect = async () => counted(await openSql(this.#bed.database("source")), this.#totals);
+    const { commits } = this.#plan;
+    const connect = async () => counted(await this.#clients.open("source", commits), this.#totals);
     const base = () => ({ connect, random: random.fork(), transactions: Number.POSITIVE_INFINITY });
     const bank = [1, 2].map((writer) =>
       runWriter({ ...base(), writer, longMs: 200, pauseMs: 40, signal }),
@@ -247,13 +284,53 @@ class World {
   /** Through a restart of the source; what it then did not do is not missed. */
   async #playGame(game: "pages" | "column"): Promise<void> {
     try {
-      await using sql = counted(await openSql(this.#bed.database("source")), this.#totals);
+      await using sql = counted(await this.#clients.open("source"), this.#totals);
       if (game === "pages") await turnPages(sql);
       else await addNoteColumn(sql, ++this.#columns);
       count(this.#totals.states, game === "pages" ? "large transaction" : "column added");
     } catch (error) {
       if (!isTransient(error)) throw error;
     }
+  }
+
+  /** Before anything but the first copy is under way. */
+  async #cutWhileCopying(): Promise<void> {
+    const { random } = this.#plan;
+    const { power, lookAt } = this.#stage.wires ?? {};
+    if (power === undefined || random.chance(0.3)) return;
+    const parts = power.with([random.pick(PARTS)]);
+    power.cut(parts);
+    await power.mend(parts);
+    await power.start(parts);
+    await lookAt?.(parts);
+    count(this.#totals.faults, nameOfCut(parts));
+  }
+
+  /** PostgreSQL shows a commit before it is on disk (docs/decisions/0012-target-commits.md). */
+  #forgetTarget(): void {
+    if (!this.#plan.pair.target.startsWith("postgres")) return;
+    this.#watchers?.bank.forget();
+    this.#watchers?.games.forget();
+  }
+
+  #wires(power: Power): Wires {
+    return {
+      power,
+      clients: this.#clients,
+      leaveQueue: async () => await this.#watchers?.waiter.stop(),
+      enterQueue: async () => await this.#watchers?.waiter.start(),
+      lookAt: async (parts) => {
+        if (parts.includes("source")) await this.#expectDiary("source", "after a power cut");
+        if (parts.includes("target")) await this.#watchers?.waiter.expectKept("after a power cut");
+      },
+    };
+  }
+
+  /** What the source had acknowledged stands there. */
+  async #expectDiary(side: Side, when: string): Promise<void> {
+    const missing = await this.#watchers?.diary.missingFrom(() => this.#clients.open(side));
+    if (missing === undefined || missing === 0) return;
+    this.violations.push(`${when} ${missing} acknowledged transactions are not at the ${side}`);
   }
 
   /** Measures how long it takes until both sides are in step. */
@@ -365,6 +442,22 @@ class World {
     for (const table of [...BANK, ...GAMES]) all.push(await contents(target, table));
     return JSON.stringify(all);
   }
+}
+
+interface Watchers {
+  readonly bank: BankReader;
+  readonly games: GamesReader;
+  readonly diary: Diary;
+  readonly waiter: Waiter;
+}
+
+/** Of a fault that is built in. */
+function preloadOf(plant: Plant | null, bed: TestBed, { links }: Network): Preload {
+  const side = plant?.unsynced;
+  if (side === undefined) return {};
+  const file = bed.database(side).url.replace(/^sqlite:/, "");
+  const unsynced = links.get(side)?.port ?? file;
+  return { preload: [UNSYNCED], env: { TIDEMARK_TEST_UNSYNCED: `${unsynced}` } };
 }
 
 const SESSIONS: Readonly<Record<Dialect, readonly string[]>> = {
