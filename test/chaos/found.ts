@@ -59,6 +59,11 @@ export const FOUND: readonly Found[] = [
     what: "MariaDB with its own default, a binary log that is not synced: a power cut takes what was acknowledged, and `doctor` did not look at it",
   },
   {
+    level: "power",
+    seed: 5000,
+    what: "SQLite: that the log is kept for a sync that had just joined was not synced: a power cut took it, and what the sync needed was purged (TM-BATCH-PURGED)",
+  },
+  {
     level: "soak",
     seed: 510155,
     what: "a row that went and came back with another unique value took along, by ON UPDATE CASCADE at the target, the rows that refer to the old value",

@@ -305,8 +305,9 @@ class SqliteSubscribers implements Subscribers {
   }
 
   async set(sync: string, confirmed: number): Promise<void> {
+    const known = (await this.list()).get(sync);
     // An idle pipeline writes nothing into the user's file.
-    if ((await this.list()).get(sync) === confirmed) return;
+    if (known === confirmed) return;
     await this.#connection.write(
       () =>
         this.#connection.run(
@@ -315,7 +316,9 @@ class SqliteSubscribers implements Subscribers {
           sync,
           BigInt(confirmed),
         ),
-      { durable: false },
+      // A confirmation that a power cut takes comes again. That the log is kept for this sync, and from where, is
+      // what its target counts on from now on: without it all would be purged.
+      { durable: known === undefined || confirmed < known },
     );
   }
 
