@@ -60,6 +60,11 @@ export const FOUND: readonly Found[] = [
   },
   {
     level: "power",
+    seed: 3,
+    what: "MariaDB, MySQL: a full disk that the server met while it wrote a file of its own (error 3) stopped the sync for good, with TM-INTERNAL (in worlds of full disks alone)",
+  },
+  {
+    level: "power",
     seed: 5000,
     what: "SQLite: that the log is kept for a sync that had just joined was not synced: a power cut took it, and what the sync needed was purged (TM-BATCH-PURGED)",
   },

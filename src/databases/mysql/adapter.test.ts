@@ -76,6 +76,25 @@ describe("classify", () => {
       [1205, "Lock wait timeout", "TM-APPLY-RETRY", {}],
       [1419, "You do not have the SUPER privilege", "TM-GRANT-MISSING", {}],
       [1114, "The table 'secret' is full", "TM-DISK-FULL", {}],
+      [
+        3,
+        "Error writing file '/tmp/MLsecret' (Errcode: 28 \"No space left on device\")",
+        "TM-DISK-FULL",
+        {},
+      ],
+      [
+        1026,
+        "Error writing file 'secret' (errno: 28 - No space left on device)",
+        "TM-DISK-FULL",
+        {},
+      ],
+      [
+        1030,
+        'Got error 28 "No space left on device" from storage engine secret',
+        "TM-DISK-FULL",
+        {},
+      ],
+      [1030, "Got error 122 from storage engine secret", "TM-INTERNAL", {}],
       [1064, "You have an error near 'secret'", "TM-INTERNAL", {}],
     ];
     for (const [errno, message, code, details] of cases) {

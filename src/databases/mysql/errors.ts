@@ -148,6 +148,16 @@ const CONNECTION_CODES = new Set([
   ],
 ]);
 
+/** Creating, writing, the engine, a commit: their message holds a file's name and what the system said. */
+const OF_THE_SYSTEM: ReadonlySet<number> = new Set([1, 2, 3, 20, 1004, 1005, 1026, 1030, 1180]);
+const NO_SPACE = /\b(?:Errcode|errno|error):? 28\b/;
+
+function ruleOf({ errno, message }: DriverError): Rule | undefined {
+  if (errno === undefined) return undefined;
+  const isFull = OF_THE_SYSTEM.has(errno) && NO_SPACE.test(message);
+  return BY_NUMBER[isFull ? 1021 : errno];
+}
+
 interface DriverError {
   readonly errno?: number | undefined;
   readonly code?: string | undefined;
@@ -163,7 +173,7 @@ interface DriverError {
 export function classify(error: unknown, context: Context = {}): TidemarkError {
   if (error instanceof TidemarkError) return error;
   const raw = asDriverError(error);
-  const known = raw.errno === undefined ? undefined : BY_NUMBER[raw.errno];
+  const known = ruleOf(raw);
   if (known !== undefined) return build(known, raw, context);
   if (isConnectionError(raw)) {
     return build(rule("TM-CONNECTION-LOST", "The connection to the server is gone."), raw, context);
@@ -177,7 +187,7 @@ export function classify(error: unknown, context: Context = {}): TidemarkError {
 export function classifyConnect(error: unknown, server: string): TidemarkError {
   if (error instanceof TidemarkError) return error;
   const raw = asDriverError(error);
-  const known = raw.errno === undefined ? undefined : BY_NUMBER[raw.errno];
+  const known = ruleOf(raw);
   const where = `${server}: `;
   if (known !== undefined) {
     const code = known.code === "TM-CONNECTION-LOST" ? "TM-CONNECT-FAILED" : known.code;
