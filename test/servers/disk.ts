@@ -26,6 +26,8 @@ const MEGABYTES = 1_500;
 // The journal is not to be written by the clock: what was not synced shall be lost.
 const OPTIONS = "commit=300,noatime";
 const UNMOUNT_MS = 10_000;
+/** The system needs some to note a large file. */
+const SPARED_BYTES = 2 ** 20;
 
 // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, for each folder named.
 const CUT = `
@@ -83,7 +85,17 @@ export class Disk implements AsyncDisposable {
   /** Takes all space that is left. */
   fill(): void {
     const { bavail, bsize } = statfsSync(this.folder);
-    run("fallocate", "--length", `${bavail * bsize}`, this.#ballast);
+    const most = Math.max(0, bavail * bsize - SPARED_BYTES);
+    run("fallocate", "--length", `${most + 1}`, this.#ballast);
+    const ballast = openSync(this.#ballast, "a");
+    const block = Buffer.alloc(bsize);
+    try {
+      while (writeSync(ballast, block) === bsize);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    } finally {
+      closeSync(ballast);
+    }
   }
 
   /** Gives it back. */

@@ -7,19 +7,31 @@ import { Watcher } from "./watcher.ts";
 /** So many states a reader must have seen: one who never saw anything move proves nothing. */
 const STATES = 6;
 
+export interface ReaderOptions {
+  /** Leaves room for the others of this process. */
+  readonly pauseMs?: number;
+  /**
+   * What comes after a loss of its connection may be older than what was seen before: a PostgreSQL target shows a
+   * commit before it is on disk (docs/decisions/0012-target-commits.md).
+   */
+  readonly forgetful?: boolean;
+}
+
 /** Reads until it is stopped, through losses of the server. */
 export class BankReader {
   /** What was seen that must not be; empty when all is well. */
   readonly violations: string[] = [];
   readonly #connect: () => Promise<SqlClient>;
+  readonly #forgetful: boolean;
   readonly #versions = new Map<string, bigint>();
   readonly #watcher: Watcher;
   #sql: SqlClient | null = null;
   #last = "";
   #states = 0;
 
-  /** `pauseMs` leaves room for the others of this process. */
-  constructor(connect: () => Promise<SqlClient>, pauseMs = 1) {
+  constructor(connect: () => Promise<SqlClient>, options: ReaderOptions = {}) {
+    const { pauseMs = 1, forgetful = false } = options;
+    this.#forgetful = forgetful;
     this.#connect = connect;
     this.#watcher = new Watcher(() => this.#look(), pauseMs);
   }
@@ -27,11 +39,6 @@ export class BankReader {
   /** How many states it has seen. */
   get states(): number {
     return this.#states;
-  }
-
-  /** What comes may be older than what was seen. */
-  forget(): void {
-    this.#versions.clear();
   }
 
   /** Resolves when it has seen the bank move often enough. Somebody must be moving it. */
@@ -59,6 +66,7 @@ export class BankReader {
       if (!isTransient(error)) throw error;
       await close(this.#sql);
       this.#sql = null;
+      if (this.#forgetful) this.#versions.clear();
       await sleep(50);
     }
   }

@@ -102,7 +102,8 @@ export async function runClient(
         await sql[Symbol.asyncDispose]();
         sql = null;
       }
-      if (sql === null) await sleep(50, signal);
+      // A full disk fails at once, again and again: others need their turn, too.
+      await sleep(sql === null ? 50 : 1, signal);
     }
   }
   await sql?.[Symbol.asyncDispose]();

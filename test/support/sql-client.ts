@@ -72,22 +72,26 @@ export async function transaction<T>(sql: SqlClient, work: () => Promise<T>): Pr
   }
 }
 
-/** Is it one of the errors that any program must expect of a busy or restarting database? */
+/** Is it one of the errors that any program must expect of a busy or restarting database, or of a full disk? */
 export function isTransient(error: unknown): boolean {
   const {
     code = "",
     errno,
+    errcode,
     message = "",
   } = error as {
     code?: string;
     errno?: number;
+    errcode?: number;
     message?: string;
   };
   const lost =
     /ECONNREFUSED|ECONNRESET|EPIPE|PROTOCOL_|closed state|terminat|not queryable|database is not open/;
   return (
-    /^(40001|40P01|55P03|57P0\d|08\w{3}|25P02)$/.test(code) ||
-    [1205, 1213, 1020, 1053].includes(errno ?? 0) ||
+    /^(40001|40P01|55P03|57P0\d|08\w{3}|25P02|53100)$/.test(code) ||
+    [1205, 1213, 1020, 1053, 1021, 1114].includes(errno ?? 0) ||
+    (errcode ?? 0) % 256 === 13 ||
+    /\b(Errcode|errno|error):? 28\b/.test(message) ||
     lost.test(`${code} ${message}`)
   );
 }

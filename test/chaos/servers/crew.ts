@@ -31,6 +31,7 @@ const STATES: readonly (readonly [state: string, said: RegExp])[] = [
   ["applier began anew", /applier interrupted: trying again/g],
   ["stood by", /standing by/g],
   ["joined the stream", /joined the stream/g],
+  ["met a full disk", /TM-DISK-FULL/g],
 ];
 
 export interface Configs {

@@ -15,6 +15,8 @@ export interface Wires {
   /** When the power is back and the servers are, before Tidemark's processes that had lost it. */
   readonly lookAt: (parts: readonly Part[]) => Promise<void>;
   readonly enterQueue: () => Promise<void>;
+  /** Throws when a database does not. */
+  readonly answers: () => Promise<true>;
 }
 
 /** As counted: of all where all parts are on one disk. */
@@ -28,7 +30,7 @@ const DARK_MS = 1_000;
 
 export async function cutPower(
   asked: readonly Part[],
-  { crew, totals, wires, forgetTarget }: Stage & { readonly wires: Wires },
+  { crew, totals, wires }: Stage & { readonly wires: Wires },
   random: Random,
 ): Promise<void> {
   const { power, clients } = wires;
@@ -46,7 +48,6 @@ export async function cutPower(
   totals.kills += hit.length + sides.filter((side) => power.servers[side] !== null).length;
   await power.mend(parts);
   await sleep(random.unit() * DARK_MS);
-  if (parts.includes("target")) forgetTarget();
   await power.start(parts);
   for (const side of sides) clients.light(side);
   await wires.lookAt(parts);

@@ -20,8 +20,6 @@ export interface Stage {
   /** The queue forgets: what it stores of streams, or all. */
   readonly loseStreams: () => Promise<void>;
   readonly loseQueue: () => Promise<void>;
-  /** While the target is down: what it shows when it is back may be older than what it has shown. */
-  readonly forgetTarget: () => void;
   /** Null where no power can be cut. */
   readonly wires: Wires | null;
 }
@@ -31,6 +29,8 @@ type Fault = (stage: Stage, random: Random) => Promise<boolean>;
 /** A failpoint that is not passed in this time does not count. */
 const FAILPOINT_MS = 8_000;
 const ANSWER_MS = 4_000;
+/** MariaDB looks once a minute whether there is space again. */
+const STARTING_MS = 80_000;
 /** Before a cut of power, so that all are at work. */
 const QUIET_MS = 1_500;
 
@@ -115,8 +115,7 @@ const HOW: Readonly<Record<FaultKind, Fault>> = {
   "source killed": ({ servers, totals }, random) => kill(servers.source, totals, random),
   "source restarted": ({ servers }) => restart(servers.source),
   "source frozen": ({ servers }, random) => freeze(servers.source, random),
-  "target killed": ({ servers, totals, forgetTarget }, random) =>
-    kill(servers.target, totals, random, forgetTarget),
+  "target killed": ({ servers, totals }, random) => kill(servers.target, totals, random),
   "target restarted": ({ servers }) => restart(servers.target),
   "target frozen": ({ servers }, random) => freeze(servers.target, random),
   "broker killed": ({ servers, totals }, random) => kill(servers.broker, totals, random),
@@ -142,6 +141,10 @@ const HOW: Readonly<Record<FaultKind, Fault>> = {
   "power cut of the source": (stage, random) => darken(stage, ["source"], random),
   "power cut of the target": (stage, random) => darken(stage, ["target"], random),
   "power cut of all": (stage, random) => darken(stage, PARTS, random),
+  "disk of the queue full": (stage, random) => fillDisks(stage, ["queue"], random),
+  "disk of the source full": (stage, random) => fillDisks(stage, ["source"], random),
+  "disk of the target full": (stage, random) => fillDisks(stage, ["target"], random),
+  "all disks full": (stage, random) => fillDisks(stage, PARTS, random),
   // Of a kind of its own: nothing heals after it (world.ts).
   "source restored to the past": async () => false,
 };
@@ -162,20 +165,40 @@ async function darken(stage: Stage, parts: readonly Part[], random: Random): Pro
   return true;
 }
 
+/** Under running processes, or so that they find it full when they start. */
+async function fillDisks(
+  { wires, crew }: Stage,
+  parts: readonly Part[],
+  random: Random,
+): Promise<boolean> {
+  if (wires === null) return false;
+  const { power } = wires;
+  power.fill(parts);
+  try {
+    await sleep(500 + random.unit() * 1_500);
+    if (random.chance(0.4)) await Promise.all(crew.members.map((member) => crew.kill(member)));
+    await sleep(random.unit() * 3_000);
+  } finally {
+    power.free(parts);
+  }
+  for (const end = performance.now() + STARTING_MS; ; await sleep(200)) {
+    try {
+      await power.start(parts);
+      return await wires.answers();
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
+  }
+}
+
 /** From a kill to the start the server is away for up to so long. */
 const AWAY_MS = 1_500;
 
-async function kill(
-  server: Server | null,
-  totals: Totals,
-  random: Random,
-  whileDown?: () => void,
-): Promise<boolean> {
+async function kill(server: Server | null, totals: Totals, random: Random): Promise<boolean> {
   if (server === null) return false;
   totals.kills++;
   await server.kill();
   await sleep(random.unit() * AWAY_MS);
-  whileDown?.();
   await server.start();
   return true;
 }

@@ -12,18 +12,16 @@ export class GamesReader {
   /** Looks that succeeded. */
   looks = 0;
   readonly #connect: () => Promise<SqlClient>;
+  readonly #forgetful: boolean;
   readonly #watcher: Watcher;
   readonly #lengths = new Map<string, number>();
   #sql: SqlClient | null = null;
 
-  constructor(connect: () => Promise<SqlClient>) {
+  /** `forgetful`: as of the bank's reader. */
+  constructor(connect: () => Promise<SqlClient>, forgetful: boolean) {
     this.#connect = connect;
+    this.#forgetful = forgetful;
     this.#watcher = new Watcher(() => this.#look(), PAUSE_MS);
-  }
-
-  /** What comes may be older than what was seen. */
-  forget(): void {
-    this.#lengths.clear();
   }
 
   async stop(): Promise<void> {
@@ -47,6 +45,7 @@ export class GamesReader {
     } catch (error) {
       if (!isTransient(error)) throw error;
       await this.#close();
+      if (this.#forgetful) this.#lengths.clear();
       await sleep(50);
     }
   }

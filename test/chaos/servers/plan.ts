@@ -38,6 +38,10 @@ export const FAULTS = [
   "power cut of the source",
   "power cut of the target",
   "power cut of all",
+  "disk of the queue full",
+  "disk of the source full",
+  "disk of the target full",
+  "all disks full",
 ] as const;
 
 export type FaultKind = (typeof FAULTS)[number];
@@ -122,7 +126,7 @@ export function planWorld(seed: number, wishes: Wishes): WorldPlan {
   return { ...plan, wiring: null, commits: "as set", plant: null };
 }
 
-/** Cuts of power, now and then a kill, which leaves something for the next cut. */
+/** Cuts of power, disks that are full, now and then a kill, which leaves something for the next cut. */
 export function planPower(seed: number, wishes: Wishes): WorldPlan {
   const { plant = null, faults } = wishes;
   const wished = plant?.pair ?? wishes.pair;
@@ -146,12 +150,14 @@ export function planPower(seed: number, wishes: Wishes): WorldPlan {
 
 const CUTS_OF_ONE: readonly [FaultKind, ...FaultKind[]] = [
   ...(["power cut of all", "power cut of all", "power cut of all"] as const),
-  ...(["power cut of all", "process killed"] as const),
+  ...(["power cut of all", "process killed", "all disks full", "all disks full"] as const),
 ];
 const CUTS: readonly [FaultKind, ...FaultKind[]] = [
   ...(["power cut of the queue", "power cut of the source", "power cut of the target"] as const),
   ...(["power cut of the queue", "power cut of the source", "power cut of the target"] as const),
   ...(["power cut of all", "power cut of all", "process killed"] as const),
+  ...(["disk of the queue full", "disk of the source full", "disk of the target full"] as const),
+  "all disks full",
 ];
 
 function drawTurn(random: Random, possible: readonly [FaultKind, ...FaultKind[]]): Turn {

@@ -88,6 +88,15 @@ export class Power implements AsyncDisposable {
     for (const disk of this.#disksOf(parts)) await disk.mend();
   }
 
+  fill(parts: readonly Part[]): void {
+    for (const disk of this.#disksOf(parts)) disk.fill();
+  }
+
+  free(parts: readonly Part[]): void {
+    for (const disk of this.#disksOf(parts)) disk.free();
+  }
+
+  /** Those that are down. */
   async start(parts: readonly Part[]): Promise<void> {
     await Promise.all(this.#serversOf(parts).map((server) => server.start()));
   }

@@ -151,7 +151,6 @@ class World {
       isApart: plan.crew.startsWith("apart"),
       loseStreams: queue.loseStreams,
       loseQueue: "prefix" in queue ? queue.dispose : queue.loseStreams,
-      forgetTarget: () => this.#forgetTarget(),
       wires: power === null ? null : this.#wires(power),
     };
   }
@@ -163,8 +162,9 @@ class World {
     await this.#bed.dropSql("target");
     this.#write();
     const reader = () => this.#clients.open("target");
-    const bank = new BankReader(reader, READER_PAUSE_MS);
-    const games = new GamesReader(reader);
+    const forgetful = this.#plan.pair.target === "postgres";
+    const bank = new BankReader(reader, { pauseMs: READER_PAUSE_MS, forgetful });
+    const games = new GamesReader(reader, forgetful);
     const diary = new Diary(
       () => this.#clients.open("source", "durable"),
       this.#plan.random.fork(),
@@ -306,19 +306,19 @@ class World {
     count(this.#totals.faults, nameOfCut(parts));
   }
 
-  /** PostgreSQL shows a commit before it is on disk (docs/decisions/0012-target-commits.md). */
-  #forgetTarget(): void {
-    if (!this.#plan.pair.target.startsWith("postgres")) return;
-    this.#watchers?.bank.forget();
-    this.#watchers?.games.forget();
-  }
-
   #wires(power: Power): Wires {
     return {
       power,
       clients: this.#clients,
       leaveQueue: async () => await this.#watchers?.waiter.stop(),
       enterQueue: async () => await this.#watchers?.waiter.start(),
+      answers: async () => {
+        for (const side of ["source", "target"] as const) {
+          await using sql = await this.#clients.open(side);
+          await sql.rows("SELECT 1");
+        }
+        return true;
+      },
       lookAt: async (parts) => {
         if (parts.includes("source")) await this.#expectDiary("source", "after a power cut");
         if (parts.includes("target")) await this.#watchers?.waiter.expectKept("after a power cut");
