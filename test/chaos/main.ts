@@ -61,7 +61,7 @@ async function main(): Promise<void> {
     const timeIsOver = values.minutes !== undefined && performance.now() > ends;
     return timeIsOver || (plant !== "" && sum.failed.length > 0);
   };
-  const sum = await runSeeds(first, count, { plant, enough });
+  const sum = await runSeeds(first, count, { plant, enough, endsSoon: plant !== "" });
   const seconds = (performance.now() - started) / 1000;
   tell(first, sum, seconds);
   if (values.record && plant === "") {

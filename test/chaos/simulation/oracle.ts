@@ -86,17 +86,21 @@ export class Oracle {
   }
 }
 
+const NO_ROWS: Rows = new Map();
+
 /** Null when they are equal. */
 export function difference(
   truth: Rows | undefined,
   found: Rows | undefined,
   concerns: (key: string) => boolean = () => true,
 ): string | null {
-  const keys = new Set([...(truth?.keys() ?? []), ...(found?.keys() ?? [])]);
-  for (const key of keys) {
-    const [is, should] = [found?.get(key), truth?.get(key)];
+  for (const [key, should] of truth ?? NO_ROWS) {
+    const is = found?.get(key);
     if (is === should || should === ANY || !concerns(key)) continue;
-    return `holds ${is ?? "nothing"} under ${key}, not ${should ?? "nothing"}`;
+    return `holds ${is ?? "nothing"} under ${key}, not ${should}`;
+  }
+  for (const [key, is] of found ?? NO_ROWS) {
+    if (truth?.has(key) !== true && concerns(key)) return `holds ${is} under ${key}, not nothing`;
   }
   return null;
 }

@@ -77,8 +77,6 @@ export class SimulatedProcess {
   }
 }
 
-const NEVER = new Promise<never>(() => {});
-
 /** One connection of a process to a server: each call takes its time, and may be the last. */
 export class Session {
   readonly process: SimulatedProcess;
@@ -105,8 +103,9 @@ export class Session {
   }
 
   /** What the server does when it learns that the session has ended. */
-  onLost(listener: () => void): void {
+  onLost(listener: () => void): () => void {
     this.#onLost.add(listener);
+    return () => this.#onLost.delete(listener);
   }
 
   end(): void {
@@ -122,7 +121,7 @@ export class Session {
     const { random, weather, counters } = process.world;
     await this.#travel();
     if (random.chance(weather.killChance)) process.kill();
-    if (!process.alive) await NEVER;
+    if (!process.alive) await never();
     if (random.chance(weather.cutChance)) this.#cut();
     if (!this.#open || !this.#server.up || this.#server.life !== this.#life) {
       this.end();
@@ -135,7 +134,7 @@ export class Session {
       counters.add("answer lost");
     }
     await this.#travel();
-    if (!process.alive) await NEVER;
+    if (!process.alive) await never();
     if (!this.#open) throw lost();
     return result;
   }
@@ -150,6 +149,11 @@ export class Session {
     const slow = random.chance(0.01) ? 20 : 1;
     return clock.sleep(random.unit() * weather.latencyMs * slow);
   }
+}
+
+/** One for each: what waits for it is garbage. */
+function never(): Promise<never> {
+  return new Promise(() => {});
 }
 
 export function lost(): TidemarkError {

@@ -111,15 +111,16 @@ export class QueueServer extends SimulatedServer {
   /** Resolves when something was written after `seen`, or lost, or the signal aborts. */
   changed(seen: number, signal: AbortSignal, session: Session): Promise<void> {
     return new Promise((resolve) => {
+      if (signal.aborted || this.#version !== seen || !session.open) return resolve();
       const done = () => {
         this.#waiting.delete(done);
         signal.removeEventListener("abort", done);
+        forget();
         resolve();
       };
-      if (signal.aborted || this.#version !== seen || !session.open) return resolve();
       this.#waiting.add(done);
       signal.addEventListener("abort", done, { once: true });
-      session.onLost(done);
+      const forget = session.onLost(done);
     });
   }
 
@@ -308,8 +309,11 @@ class SimulatedDocuments implements Documents {
 
   list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
     return this.#queue.session.call(() => {
-      const { documents } = this.#queue.server.state;
-      return new Map([...documents].filter(([key]) => key.startsWith(prefix)));
+      const found = new Map<string, unknown>();
+      for (const [key, value] of this.#queue.server.state.documents) {
+        if (key.startsWith(prefix)) found.set(key, value);
+      }
+      return found;
     });
   }
 

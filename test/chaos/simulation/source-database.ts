@@ -36,7 +36,6 @@ interface Write {
 interface Committed {
   readonly transaction: number;
   readonly writes: readonly Write[];
-  /** Has it changed anything since capture began? */
   readonly isLogged: boolean;
 }
 
@@ -45,6 +44,8 @@ export class SourceTransaction {
   readonly id: number;
   readonly writes: Write[] = [];
   readonly locks = new Set<string>();
+  /** Has it changed anything since capture began? */
+  isLogged = false;
 
   constructor(id: number) {
     this.id = id;
@@ -75,6 +76,7 @@ export class SourceDatabase extends SimulatedServer implements History {
   readonly #tables: Map<Table, Map<string, string>>;
   #nextTransaction = 1;
   #nextSequence = 1;
+  #commits = 0;
   /** As of the batch that was asked for last. */
   #asOf: { readonly batch: number; readonly tables: Tables } | null = null;
   /** As the rows now stand. */
@@ -155,8 +157,9 @@ export class SourceDatabase extends SimulatedServer implements History {
   commit(transaction: SourceTransaction): void {
     this.#now = null;
     for (const { table, key, value } of transaction.writes) put(this.#tables, table, key, value);
-    const isLogged = this.log.some((row) => row.transaction === transaction.id);
-    this.#committed.push({ transaction: transaction.id, writes: transaction.writes, isLogged });
+    const { id, writes, isLogged } = transaction;
+    this.#committed.push({ transaction: id, writes, isLogged });
+    if (isLogged) this.#commits++;
     this.#end(transaction);
     for (const grown of [...this.#growth]) grown();
   }
@@ -190,6 +193,7 @@ export class SourceDatabase extends SimulatedServer implements History {
       if (newest === undefined || !newest.isLogged || includes(held, newest.transaction)) break;
       lost.add(newest.transaction);
       this.#committed.pop();
+      this.#commits--;
     }
     if (lost.size === 0) return 0;
     this.losses++;
@@ -217,8 +221,12 @@ export class SourceDatabase extends SimulatedServer implements History {
   /** Committed rows that no batch holds, in log order. */
   unseen(): LogRow[] {
     const before = this.last?.snapshot ?? NOTHING;
-    const now = this.snapshot;
-    return this.log.filter((row) => sees(now, row) && !sees(before, row));
+    return this.log.filter((row) => this.#hasEnded(row) && !sees(before, row));
+  }
+
+  hasUnseen(): boolean {
+    const before = this.last?.snapshot ?? NOTHING;
+    return this.log.some((row) => this.#hasEnded(row) && !sees(before, row));
   }
 
   store(rows: readonly LogRow[], at: string, snapshot: Snapshot): Batch {
@@ -241,8 +249,7 @@ export class SourceDatabase extends SimulatedServer implements History {
 
   /** Committed rows, in log order, whether a batch holds them or not. */
   committedRows(): LogRow[] {
-    const now = this.snapshot;
-    return this.log.filter((row) => sees(now, row));
+    return this.log.filter((row) => this.#hasEnded(row));
   }
 
   /** The first number that no log row has yet. */
@@ -272,7 +279,7 @@ export class SourceDatabase extends SimulatedServer implements History {
 
   /** Transactions committed that have changed something. */
   get commits(): number {
-    return this.#committed.filter(({ isLogged }) => isLogged).length;
+    return this.#commits;
   }
 
   /** What targets are to hold in the end. */
@@ -304,11 +311,18 @@ export class SourceDatabase extends SimulatedServer implements History {
     return this.#committed.filter(isSeen).length;
   }
 
+  /** What was rolled back is not in the log. */
+  #hasEnded({ transaction }: LogRow): boolean {
+    return !this.#running.has(transaction);
+  }
+
   #record(
-    { id }: SourceTransaction,
+    transaction: SourceTransaction,
     table: Table,
     change: Pick<Change, "op" | "keyBefore" | "row" | "filters">,
   ): void {
+    const { id } = transaction;
+    transaction.isLogged = true;
     const made = { transaction: String(id), origin: null, hops: [] };
     const whole = { ...change, ...made, layout: layoutOf(table), rowBefore: null };
     this.log.push({ sequence: this.#nextSequence++, transaction: id, change: whole });

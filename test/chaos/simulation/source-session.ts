@@ -134,18 +134,19 @@ class SimulatedLog implements ChangeLog, Batches {
       let commits = 0;
       const found = await this.#session.call(() => {
         commits = database.commits;
-        return database.unseen().length > 0;
+        return database.hasUnseen();
       });
       if (found) return;
       await new Promise<void>((resolve) => {
         const done = () => {
-          forget();
+          forgetGrowth();
+          forgetLoss();
           signal.removeEventListener("abort", done);
           resolve();
         };
-        const forget = database.onGrowth(done);
+        const forgetGrowth = database.onGrowth(done);
+        const forgetLoss = this.#session.onLost(done);
         signal.addEventListener("abort", done, { once: true });
-        this.#session.onLost(done);
         if (signal.aborted || database.commits !== commits || !this.#session.open) done();
       });
     }

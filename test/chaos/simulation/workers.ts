@@ -4,8 +4,13 @@ import { promisify } from "node:util";
 import type { Summary } from "./run-seeds.ts";
 
 const PROGRAM = fileURLToPath(new URL("run-seeds.ts", import.meta.url));
-/** Seeds of one process: memory of the worlds that are over goes with it. */
-const AT_ONCE = 25;
+/**
+ * Seeds of one process, at most: it is slow until its code is compiled, and what little is left of the
+ * worlds that are over goes with it.
+ */
+const AT_ONCE = 250;
+/** At least, so that starting it pays. */
+const AT_LEAST = 25;
 /** Of one after which enough may be shown. */
 const FEW = 5;
 const PROCESSES = 2;
@@ -29,7 +34,10 @@ export async function runSeeds(
   const work = async () => {
     while (next < first + count && !options.enough?.(sum)) {
       const from = next;
-      const many = Math.min(options.endsSoon ? FEW : AT_ONCE, first + count - from);
+      const left = first + count - from;
+      // Less towards the end, so that all end at about the same time.
+      const share = Math.max(AT_LEAST, Math.ceil(left / (2 * PROCESSES)));
+      const many = Math.min(options.endsSoon ? FEW : AT_ONCE, share, left);
       next += many;
       const part = await runProcess(from, many, options.plant ?? "");
       sum = add(sum, part);

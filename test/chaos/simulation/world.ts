@@ -77,6 +77,10 @@ export class SimulatedWorld implements World {
   /** Syncs that were told to copy anew. */
   readonly #told = new Set<string>();
   readonly #storm: Storm;
+  /** What was compared last, and what it lacked. */
+  #compared: { readonly states: readonly unknown[]; readonly lack: string | null } = {
+    ...{ states: [], lack: null },
+  };
 
   constructor(seed: number, plant: Plant) {
     this.#seed = seed;
@@ -314,6 +318,15 @@ export class SimulatedWorld implements World {
   }
 
   #whatLacks(): string | null {
+    const seen = [this.#source.arriving, ...this.#syncs.map(({ target }) => target.current)];
+    // Asked at each step; most change nothing.
+    if (seen.some((state, i) => state !== this.#compared.states[i])) {
+      this.#compared = { states: seen, lack: this.#compare() };
+    }
+    return this.#compared.lack;
+  }
+
+  #compare(): string | null {
     const { arriving } = this.#source;
     for (const { name, target } of this.#syncs) {
       const { progress, tables } = target.current;
