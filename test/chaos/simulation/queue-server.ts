@@ -39,6 +39,11 @@ const NO_STREAM: StreamState = { messages: [], tail: { sequence: 0, mark: null }
 const MAX_MESSAGE_BYTES = 400;
 const PAGE_MESSAGES = 3;
 
+interface Waiter {
+  readonly isNews: () => boolean;
+  readonly wake: () => void;
+}
+
 /**
  * A broker. What is written can be read before it is durable, and is acknowledged when it is; a crash may
  * take what is not, and a bad one more than that.
@@ -51,16 +56,11 @@ export class QueueServer extends SimulatedServer {
   maxStreamBytes = Number.MAX_SAFE_INTEGER;
   /** Counts the times that something was lost. */
   losses = 0;
-  #version = 0;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiter>();
 
   constructor(hooks: QueueHooks) {
     super();
     this.hooks = hooks;
-  }
-
-  get version(): number {
-    return this.#version;
   }
 
   get state(): QueueState {
@@ -108,19 +108,20 @@ export class QueueServer extends SimulatedServer {
     this.#lose(EMPTY);
   }
 
-  /** Resolves when something was written after `seen`, or lost, or the signal aborts. */
-  changed(seen: number, signal: AbortSignal, session: Session): Promise<void> {
+  /** Resolves when there is news, or the signal aborts, or the session ends: readers are woken, they do not poll. */
+  changed(isNews: () => boolean, signal: AbortSignal, session: Session): Promise<void> {
     return new Promise((resolve) => {
-      if (signal.aborted || this.#version !== seen || !session.open) return resolve();
-      const done = () => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", done);
+      if (signal.aborted || isNews() || !session.open) return resolve();
+      const wake = () => {
+        this.#waiting.delete(waiter);
+        signal.removeEventListener("abort", wake);
         forget();
         resolve();
       };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", done, { once: true });
-      const forget = session.onLost(done);
+      const waiter = { isNews, wake };
+      this.#waiting.add(waiter);
+      signal.addEventListener("abort", wake, { once: true });
+      const forget = session.onLost(wake);
     });
   }
 
@@ -132,8 +133,7 @@ export class QueueServer extends SimulatedServer {
 
   #set(state: QueueState): void {
     this.#state = state;
-    this.#version++;
-    for (const wake of [...this.#waiting]) wake();
+    for (const { isNews, wake } of [...this.#waiting]) if (isNews()) wake();
   }
 }
 
@@ -220,15 +220,16 @@ class SimulatedStream implements QueueStream {
     let losses = server.losses;
     while (!signal.aborted) {
       const { session } = this.#queue;
-      const version = server.version;
+      let seen: StreamState = NO_STREAM;
       const page = await session.call(() => {
+        seen = this.#stream;
         if (losses !== server.losses) {
           losses = server.losses;
           cursor = 0;
         }
         const isNext = ({ mark, sequence }: Stored) =>
           cursor === null ? comparePositions(mark, after) > 0 : sequence > cursor;
-        const { messages } = this.#stream;
+        const { messages } = seen;
         const first = messages.findIndex(isNext);
         return first < 0 ? [] : messages.slice(first, first + PAGE_MESSAGES);
       });
@@ -241,7 +242,8 @@ class SimulatedStream implements QueueStream {
         counters.add("message given again");
         cursor = Math.max(0, (cursor ?? 0) - random.between(1, 4));
       }
-      if (page.length === 0) await server.changed(version, signal, session);
+      const isNews = () => this.#stream !== seen;
+      if (page.length === 0) await server.changed(isNews, signal, session);
     }
   }
 
@@ -323,7 +325,6 @@ class SimulatedDocuments implements Documents {
     const told = new Map<string, unknown>();
     while (!signal.aborted) {
       const { session } = this.#queue;
-      const version = server.version;
       const now = await this.list(prefix);
       const news = [...now].filter(([key, value]) => told.get(key) !== value);
       const gone = [...told.keys()].filter((key) => !now.has(key));
@@ -333,8 +334,18 @@ class SimulatedDocuments implements Documents {
         if (signal.aborted) return;
         yield { key, value };
       }
-      if (news.length + gone.length === 0) await server.changed(version, signal, session);
+      await server.changed(() => this.#isNews(prefix, told), signal, session);
     }
+  }
+
+  #isNews(prefix: string, told: ReadonlyMap<string, unknown>): boolean {
+    let standing = 0;
+    for (const [key, value] of this.#queue.server.state.documents) {
+      if (!key.startsWith(prefix)) continue;
+      if (told.get(key) !== value) return true;
+      standing++;
+    }
+    return standing < told.size;
   }
 }
 

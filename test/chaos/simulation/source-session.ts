@@ -213,7 +213,7 @@ class SimulatedLog implements ChangeLog, Batches {
   }
 
   #pause(): Promise<void> {
-    return this.#session.process.world.clock.sleep(5);
+    return this.#session.process.world.clock.sleep(20);
   }
 }
 

@@ -91,8 +91,8 @@ export class SimulatedWorld implements World {
     // Some worlds are calm but for one kind of trouble.
     this.weather = {
       latencyMs: random.pick([0.2, 2, 10]),
-      cutChance: random.pick([0, 0.001, 0.01]),
-      killChance: random.pick([0, 0.0005, 0.003]),
+      cutChance: random.pick([0, 0.0025, 0.02]),
+      killChance: random.pick([0, 0.001, 0.006]),
     };
     const shapes = shapesOf(random.fork());
     this.#source = new SourceDatabase(shapes, initialRows(random.fork(), shapes));
@@ -194,7 +194,7 @@ export class SimulatedWorld implements World {
       if (this.clock.now < fromMs) this.clock.after(fromMs - this.clock.now, () => process.end());
       await died;
       this.#processes.delete(process);
-      await this.clock.sleep(this.random.unit() * 300);
+      await this.clock.sleep(this.random.unit() * 100);
       if (this.clock.now >= fromMs) await this.clock.sleep(untilMs - this.clock.now);
     }
   }
