@@ -28,6 +28,9 @@ const WORK: readonly string[] = [
   "row set aside",
   "stream sent again",
   "unique value met",
+  "foreign key met",
+  "foreign keys put off",
+  "deletion carried on",
   "wait ended",
   "wait told of a stop",
 ];

@@ -1,6 +1,6 @@
 import { comparePositions, type Position } from "../../../src/core/position.ts";
 import type { Progress } from "../../../src/core/target.ts";
-import { ANY, aside, FILTERED, PARKED, standingAside } from "./shapes.ts";
+import { ANY, aside, FILTERED, PARKED, standingAside, WITH_MORE } from "./shapes.ts";
 
 /** Rows of one table: key to value. */
 export type Rows = ReadonlyMap<string, string>;
@@ -43,7 +43,12 @@ export class Oracle {
   }
 
   /** G2, G3: progress goes on by whole batches, and each row is as the source had it then; it tells which tables have any. */
-  committed(before: Progress, next: Progress, tables: Tables): void {
+  committed(
+    before: Progress,
+    next: Progress,
+    tables: Tables,
+    hasMore: (table: string) => boolean,
+  ): void {
     if (comparePositions(next.position, before.position) < 0) {
       this.violated(`progress went back from ${place(before.position)} to ${place(next.position)}`);
     }
@@ -56,7 +61,8 @@ export class Oracle {
     for (const { table, state, cursor } of next.tables) {
       if (state === "pending" || (state === "copying" && cursor === null)) continue;
       const isCopied = state === "live" ? () => true : copiedBy(cursor as string);
-      const wrong = difference(truth.get(table), tables.get(table), isCopied);
+      const name = hasMore(table) ? WITH_MORE : table;
+      const wrong = difference(truth.get(name), tables.get(table), isCopied);
       if (wrong !== null) this.violated(`${table} as of ${place(next.position)} ${wrong}`);
       const notAside =
         state === "live" && table === FILTERED ? parkedDifference(truth, tables) : null;

@@ -1,3 +1,4 @@
+import type { TablePlant } from "./shapes.ts";
 import type { LogRow, Snapshot, SourceDatabase } from "./source-database.ts";
 import type { CutRule, SourceHooks } from "./source-session.ts";
 import type { TargetHooks } from "./target-server.ts";
@@ -15,6 +16,7 @@ export interface Plant {
   readonly noticesEarly?: boolean;
   readonly tellsNobody?: boolean;
   readonly losesCutCommits?: boolean;
+  readonly tables?: TablePlant;
 }
 
 export const NO_PLANT: Plant = { what: "nothing" };
@@ -67,6 +69,14 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
   "collision-passed-by": {
     what: "a row whose unique value another row still holds at the target is left out",
     target: { passesByCollisions: true },
+  },
+  "cascade-untold": {
+    what: "a foreign key of the target carries deletions on, and the applier is not told: rows go that stay at the source",
+    tables: { cascadesUntold: true },
+  },
+  "altered-not-copied": {
+    what: "a table that has got a column more is not copied anew: rows that have not changed since lack it",
+    tables: { keepsAltered: true },
   },
   "parked-stays": {
     what: "a row that was set aside stays so when a newer state of it has come",

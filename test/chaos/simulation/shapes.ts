@@ -1,27 +1,47 @@
 import type { SyncTable } from "../../../src/applier/mapping.ts";
 import type { FilterAnswer, Layout } from "../../../src/core/change.ts";
+import type { RowObject, TableRule } from "../../../src/core/definition.ts";
 import { parkedEntry } from "../../../src/core/parked.ts";
 import type { CaptureTable } from "../../../src/core/source.ts";
 import type { Row } from "../../../src/core/value.ts";
 import type { Random } from "../../support/random.ts";
 import type { Rows } from "./oracle.ts";
 
-export const TABLES = ["a", "b", "c"] as const;
+export const TABLES = ["a", "b", "c", "d"] as const;
 export type Table = (typeof TABLES)[number];
 
 /** The one that may have a filter. */
 export const FILTERED: Table = "b";
+/** The values of the one may be keys of the other. */
+export const PARENT: Table = "a";
+export const CHILD: Table = "d";
+/** The one that may be altered: it gets a column more, which depends on the value. */
+export const ALTERED: Table = "b";
+export const MORE = "more";
+/** Under this name it stands in what targets are to hold, with that column. */
+export const WITH_MORE = "b with more";
+/** The value of a child without a parent. */
+export const NOBODY = "";
+
+export interface ForeignKey {
+  /** What becomes of the children of a row that goes. */
+  readonly onDelete: "restrict" | "cascade" | "set null";
+  /** The source looks at the end of a transaction only. */
+  readonly isDeferred: boolean;
+}
 
 /** What a table of one world is like. */
 export interface Shape {
   /** Else its rows are matched whole, and several may be equal. */
   readonly hasKey: boolean;
-  /** Only rows that pass a condition are for the targets. */
-  readonly isFiltered: boolean;
-  /** Of some rows the condition cannot tell: they are set aside. */
+  /** Only rows that pass a condition are for the targets: what looks at it, and may change them besides. */
+  readonly filteredBy: "where" | "filter" | "transform" | null;
+  /** Of some rows it cannot tell: they are set aside. */
   readonly mayFail: boolean;
   /** No two rows hold the same value, at the source and at the targets. */
   readonly isUnique: boolean;
+  /** Its values are keys of {@link PARENT}, at the source and at the targets. */
+  readonly foreignKey: ForeignKey | null;
 }
 export type Shapes = Readonly<Record<Table, Shape>>;
 
@@ -31,40 +51,81 @@ const WHERE = "value is even";
 export const PARKED = "parked";
 /** What a row set aside may still be at the target: any earlier state of it. */
 export const ANY = "any state";
-const PLAIN: Shape = { hasKey: true, isFiltered: false, mayFail: false, isUnique: false };
+const PLAIN: Shape = {
+  ...{ hasKey: true, filteredBy: null, mayFail: false, isUnique: false, foreignKey: null },
+};
 
 export function shapesOf(random: Random): Shapes {
-  const isFiltered = random.chance(0.5);
+  const filteredBy = random.pick([null, "where", "where", "filter", "transform"]);
   return {
     a: { ...PLAIN, isUnique: random.chance(0.5) },
-    b: { ...PLAIN, isFiltered, mayFail: isFiltered && random.chance(0.5) },
-    c: { ...PLAIN, hasKey: false },
+    b: { ...PLAIN, filteredBy, mayFail: filteredBy !== null && random.chance(0.5) },
+    c: { ...PLAIN, hasKey: false, filteredBy: random.pick([null, null, "filter", "transform"]) },
+    d: { ...PLAIN, foreignKey: random.chance(0.7) ? foreignKeyOf(random) : null },
   };
 }
 
-export function filterAnswers(shape: Shape, value: string): readonly FilterAnswer[] {
-  return shape.isFiltered ? [answer(shape, value)] : [];
+function foreignKeyOf(random: Random): ForeignKey {
+  const onDelete = random.pick(["restrict", "cascade", "set null"]);
+  return { onDelete, isDeferred: random.chance(0.5) };
 }
 
-function answer({ isFiltered, mayFail }: Shape, value: string): FilterAnswer {
+/** What the source logs beside a row. */
+export function filterAnswers(shape: Shape, value: string): readonly FilterAnswer[] {
+  return shape.filteredBy === "where" ? [answer(shape, value)] : [];
+}
+
+function answer({ filteredBy, mayFail }: Shape, value: string): FilterAnswer {
   const last = value.charCodeAt(value.length - 1);
   if (mayFail && last % 5 === 0) return null;
-  return !isFiltered || last % 2 === 0;
+  return filteredBy === null || last % 2 === 0;
 }
 
-export function rowOf({ hasKey }: Shape, key: string, value: string): Row {
-  return hasKey ? [key, value] : [value];
+/** Rows that differ at the source may be equal then. */
+function transformed(value: string): string {
+  return `${value.replace("4", "2")}!`;
+}
+
+/** The config's own functions. */
+function functionsOf(shape: Shape): Pick<TableRule, "filter" | "transform"> {
+  const filter = ({ value }: RowObject) => {
+    const passes = answer(shape, value ?? NOBODY);
+    if (passes === null) throw new Error("It cannot tell.");
+    return passes;
+  };
+  if (shape.filteredBy === "filter") return { filter };
+  if (shape.filteredBy !== "transform") return {};
+  const change = (row: RowObject) => ({ ...row, value: transformed(row.value ?? NOBODY) });
+  return { transform: (row) => (filter(row) ? change(row) : null) };
+}
+
+export function rowOf({ hasKey }: Shape, key: string, value: string, hasMore: boolean): Row {
+  const cell = value === NOBODY ? null : value;
+  const cells = hasMore ? [cell, moreOf(value)] : [cell];
+  return hasKey ? [key, ...cells] : cells;
+}
+
+function moreOf(value: string): string {
+  return `more of ${value}`;
+}
+
+/** What stands at the target for a value, and for the column more where there is one. */
+export function textOf(value: string, more?: string): string {
+  return more === undefined ? value : `${value}, ${more}`;
 }
 
 /** What a target is to hold of these rows of a source; of a table without a key, how many are equal to each. */
-export function arriving(shape: Shape, rows: Rows): Rows {
-  const { hasKey, isFiltered } = shape;
-  if (hasKey && !isFiltered) return rows;
+export function arriving(shape: Shape, rows: Rows, hasMore: boolean): Rows {
+  const { hasKey, filteredBy } = shape;
+  if (hasKey && filteredBy === null && !hasMore) return rows;
   const result = new Map<string, string>();
   for (const [key, value] of rows) {
     const passes = answer(shape, value);
-    if (!hasKey) result.set(value, addTo(result.get(value), 1) ?? "");
-    else if (passes !== false) result.set(key, passes ? value : ANY);
+    if (passes === false) continue;
+    const told = filteredBy === "transform" ? transformed(value) : value;
+    const arrives = textOf(told, hasMore ? moreOf(value) : undefined);
+    if (!hasKey) result.set(arrives, addTo(result.get(arrives), 1) ?? "");
+    else result.set(key, passes ? arrives : ANY);
   }
   return result;
 }
@@ -89,26 +150,31 @@ export function addTo(count: string | undefined, more: number): string | null {
   return sum > 0 ? String(sum) : null;
 }
 
-export function layoutOf(table: Table): number {
-  return TABLES.indexOf(table) + 1;
+export function layoutOf(table: Table, hasMore: boolean): number {
+  return hasMore ? TABLES.length + 1 : TABLES.indexOf(table) + 1;
 }
 
-export function toLayout(table: Table, { hasKey, isFiltered }: Shape): Layout {
-  const names = hasKey ? ["id", "value"] : ["value"];
+export function toLayout(
+  table: Table,
+  { hasKey, filteredBy, foreignKey }: Shape,
+  hasMore: boolean,
+): Layout {
+  const names = [...(hasKey ? ["id"] : []), "value", ...(hasMore ? [MORE] : [])];
   return {
-    id: layoutOf(table),
+    id: layoutOf(table, hasMore),
     table: { schema: null, name: table },
     columns: names.map((name) => ({
-      ...{ name, type: { kind: "text" }, nativeType: "text", nullable: false, generated: false },
+      ...{ name, type: { kind: "text" }, nativeType: "text", generated: false },
+      nullable: name === "value" && foreignKey !== null,
     })),
     key: hasKey ? [0] : [],
-    filters: isFiltered ? [WHERE] : [],
+    filters: filteredBy === "where" ? [WHERE] : [],
   };
 }
 
 /** The table as a relay is to capture it. */
-export function captureTable(table: Table, shape: Shape): CaptureTable {
-  const { columns, filters, table: name } = toLayout(table, shape);
+export function captureTable(table: Table, shape: Shape, hasMore: boolean): CaptureTable {
+  const { columns, filters, table: name } = toLayout(table, shape, hasMore);
   const schema = {
     name,
     columns: columns.map((column) => ({ ...column, identity: false })),
@@ -118,22 +184,42 @@ export function captureTable(table: Table, shape: Shape): CaptureTable {
   return { schema, columns: names, filters, takesNewColumns: true };
 }
 
+export interface TablePlant {
+  /** Planted: the applier does not know that a foreign key carries deletions on. */
+  readonly cascadesUntold?: boolean;
+  /** Planted: a table with a column more is not taken for another one than was copied. */
+  readonly keepsAltered?: boolean;
+}
+
 /** The table as an applier is to write it, under the same name. */
-export function syncTable(table: Table, shape: Shape): SyncTable {
-  const { columns, key, table: name } = toLayout(table, shape);
+export function syncTable(
+  table: Table,
+  shapes: Shapes,
+  hasMore: boolean,
+  { cascadesUntold = false, keepsAltered = false }: TablePlant,
+): SyncTable {
+  const shape = shapes[table];
+  const { foreignKey } = shapes[CHILD];
+  const isParent = table === PARENT && foreignKey !== null;
+  const { columns, key, table: name } = toLayout(table, shape, hasMore);
   const written = columns.map((column) => ({ name: column.name, type: column.type }));
   return {
     source: table,
     rule: {
       table,
-      ...(shape.isFiltered && { where: WHERE }),
+      ...(shape.filteredBy === "where" && { where: WHERE }),
+      ...functionsOf(shape),
       ...(shape.mayFail && { onError: "park" }),
     },
     columns: columns.map((column) => column.name),
     types: columns.map(({ nativeType }) => nativeType),
     key: keyOf(shape),
-    bound: { name, columns: written, key, parents: [], cascades: false, followed: false },
-    fingerprint: "",
+    bound: {
+      ...{ name, columns: written, key, followed: false },
+      parents: shape.foreignKey === null ? [] : [TABLES.indexOf(PARENT)],
+      cascades: isParent && foreignKey.onDelete !== "restrict" && !cascadesUntold,
+    },
+    fingerprint: hasMore && !keepsAltered ? MORE : "",
   };
 }
 

@@ -1,11 +1,36 @@
-import type { Change } from "../../../src/core/change.ts";
+import { type Change, unread } from "../../../src/core/change.ts";
 import { batchHash, timelineHash } from "../../../src/core/hash.ts";
 import type { BatchHeader } from "../../../src/core/position.ts";
-import type { History, Tables } from "./oracle.ts";
+import type { History, Rows, Tables } from "./oracle.ts";
 import { SimulatedServer } from "./process.ts";
-import { arriving, filterAnswers, layoutOf, rowOf, type Shapes, type Table } from "./shapes.ts";
+import {
+  ALTERED,
+  arriving,
+  filterAnswers,
+  layoutOf,
+  rowOf,
+  type Shapes,
+  type Table,
+  toLayout,
+  WITH_MORE,
+} from "./shapes.ts";
 
 export const TIMELINE = "simulated";
+/** The keys that rows may have. */
+export const KEY_NAMES = [
+  "00",
+  "01",
+  "02",
+  "03",
+  "04",
+  "05",
+  "06",
+  "07",
+  "08",
+  "09",
+  "10",
+  "11",
+] as const;
 
 /** What a transaction sees: all that had been committed when it was taken. */
 export interface Snapshot {
@@ -64,6 +89,8 @@ export class SourceDatabase extends SimulatedServer implements History {
   captured = false;
   /** Counts the times that commits were lost. */
   losses = 0;
+  /** Has a table got a column more? Then how far that has come. */
+  alteration: "made" | "mended" | "captured" | null = null;
   /** Set while a relay holds the lease. */
   holder: object | null = null;
   readonly shapes: Shapes;
@@ -77,6 +104,8 @@ export class SourceDatabase extends SimulatedServer implements History {
   #nextTransaction = 1;
   #nextSequence = 1;
   #commits = 0;
+  /** So many of the committed are durable, whatever cuts hold. */
+  #flushed = 0;
   /** As of the batch that was asked for last. */
   #asOf: { readonly batch: number; readonly tables: Tables } | null = null;
   /** As the rows now stand. */
@@ -101,6 +130,12 @@ export class SourceDatabase extends SimulatedServer implements History {
     return this.#tables.get(table)?.get(key) ?? null;
   }
 
+  /** What a row holds for this transaction; null where it does not stand. */
+  valueUnder({ writes }: SourceTransaction, table: Table, key: string): string | null {
+    const own = writes.findLast((write) => write.table === table && write.key === key);
+    return own === undefined ? this.get(table, key) : own.value;
+  }
+
   /** False when another transaction holds the row. */
   lock(transaction: SourceTransaction, table: Table, key: string): boolean {
     const name = `${table} ${key}`;
@@ -122,7 +157,7 @@ export class SourceDatabase extends SimulatedServer implements History {
     const old = shape.hasKey ? [key] : [before];
     this.#record(transaction, table, {
       ...{ op, keyBefore: hasBefore ? old : null },
-      row: value === null ? null : rowOf(shape, key, value),
+      row: value === null ? null : rowOf(shape, key, value, this.hasMore(table)),
       filters: value === null ? [] : filterAnswers(shape, value),
     });
   }
@@ -140,18 +175,24 @@ export class SourceDatabase extends SimulatedServer implements History {
 
   /** Gives a row that is locked another key, which is locked and free. */
   move(transaction: SourceTransaction, table: Table, from: string, to: string): void {
-    const { writes } = transaction;
-    const own = writes.findLast((write) => write.table === table && write.key === from);
-    const value = own === undefined ? this.get(table, from) : own.value;
-    writes.push({ table, key: from, value: null }, { table, key: to, value });
+    const value = this.valueUnder(transaction, table, from);
+    transaction.writes.push({ table, key: from, value: null }, { table, key: to, value });
     if (!this.captured || value === null) return;
     const filters = filterAnswers(this.shapes[table], value);
     this.#record(transaction, table, {
       op: "update",
       keyBefore: [from],
-      row: [to, value],
+      row: rowOf(this.shapes[table], to, value, this.hasMore(table)),
       filters,
     });
+  }
+
+  /** Adds a column, durably. False while somebody has locked a row of the table. */
+  alter(): boolean {
+    if ([...this.#locked].some((name) => name.startsWith(`${ALTERED} `))) return false;
+    this.alteration = "made";
+    this.#flushed = this.#committed.length;
+    return true;
   }
 
   commit(transaction: SourceTransaction): void {
@@ -189,6 +230,7 @@ export class SourceDatabase extends SimulatedServer implements History {
     const held = evenCut ? NOTHING : (this.last?.snapshot ?? NOTHING);
     const lost = new Set<number>();
     while (lost.size < atMost) {
+      if (this.#committed.length === this.#flushed) break;
       const newest = this.#committed.at(-1);
       if (newest === undefined || !newest.isLogged || includes(held, newest.transaction)) break;
       lost.add(newest.transaction);
@@ -209,6 +251,25 @@ export class SourceDatabase extends SimulatedServer implements History {
   }
 
   // What the relay sees.
+
+  /** Are rows of the table logged with the column more? */
+  hasMore(table: Table): boolean {
+    return table === ALTERED && this.alteration === "captured";
+  }
+
+  /** Logs rows as the altered table has them. Of those that wait nothing tells which were written before. */
+  captureAltered(): void {
+    const layout = toLayout(ALTERED, this.shapes[ALTERED], false);
+    const batched = this.last?.snapshot ?? NOTHING;
+    for (const [i, row] of this.log.entries()) {
+      const waits = row.change.layout === layout.id && !sees(batched, row);
+      const isWhole = row.change.op === "truncate";
+      if (waits && !isWhole) this.log[i] = { ...row, change: unread(row.change, layout) };
+    }
+    this.alteration = "captured";
+    this.#asOf = null;
+    this.#now = null;
+  }
 
   get snapshot(): Snapshot {
     return { next: this.#nextTransaction, running: new Set(this.#running.keys()) };
@@ -302,7 +363,12 @@ export class SourceDatabase extends SimulatedServer implements History {
   }
 
   #arriving(tables: ReadonlyMap<Table, ReadonlyMap<string, string>>): Tables {
-    return new Map([...tables].map(([table, rows]) => [table, arriving(this.shapes[table], rows)]));
+    const all = new Map<string, Rows>();
+    for (const [table, rows] of tables) {
+      all.set(table, arriving(this.shapes[table], rows, false));
+      if (this.hasMore(table)) all.set(WITH_MORE, arriving(this.shapes[table], rows, true));
+    }
+    return all;
   }
 
   commitsIn(batch: number): number {
@@ -324,7 +390,12 @@ export class SourceDatabase extends SimulatedServer implements History {
     const { id } = transaction;
     transaction.isLogged = true;
     const made = { transaction: String(id), origin: null, hops: [] };
-    const whole = { ...change, ...made, layout: layoutOf(table), rowBefore: null };
+    const whole = {
+      ...change,
+      ...made,
+      layout: layoutOf(table, this.hasMore(table)),
+      rowBefore: null,
+    };
     this.log.push({ sequence: this.#nextSequence++, transaction: id, change: whole });
   }
 

@@ -14,7 +14,7 @@ import type {
 } from "../../../src/core/source.ts";
 import type { Row } from "../../../src/core/value.ts";
 import type { Session, SimulatedProcess } from "./process.ts";
-import { filterAnswers, layoutOf, rowOf, TABLES, type Table, toLayout } from "./shapes.ts";
+import { ALTERED, filterAnswers, layoutOf, rowOf, TABLES, type Table, toLayout } from "./shapes.ts";
 import {
   type Batch,
   type LogRow,
@@ -118,12 +118,17 @@ class SimulatedLog implements ChangeLog, Batches {
   async capture(): Promise<readonly Layout[]> {
     const database = this.#database;
     const before = await this.#session.call(() => {
+      // Whoever starts it finds that the table at the target lacks a column.
+      if (database.alteration === "made") throw altered();
+      if (database.alteration === "mended") database.captureAltered();
       database.captured = true;
       return database.snapshot.running;
     });
     const stillRuns = () => [...before].some((id) => database.snapshot.running.has(id));
     while (await this.#session.call(stillRuns)) await this.#pause();
-    return TABLES.map((table) => toLayout(table, database.shapes[table]));
+    const layouts = TABLES.map((table) => toLayout(table, database.shapes[table], false));
+    if (!database.hasMore(ALTERED)) return layouts;
+    return [...layouts, toLayout(ALTERED, database.shapes[ALTERED], true)];
   }
 
   async forget(): Promise<void> {}
@@ -180,6 +185,7 @@ class SimulatedLog implements ChangeLog, Batches {
     const database = this.#database;
     const { rule = ALL_THAT_IS_SEEN } = this.#hooks;
     const { header, chunk } = await this.#session.call(() => {
+      if (database.alteration === "made" || database.alteration === "mended") throw altered();
       const { rows, snapshot } = rule(database);
       const at = new Date().toISOString();
       const batch = rows.length === 0 ? null : database.store(rows, at, snapshot);
@@ -228,10 +234,11 @@ function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk 
   const taken = shape.hasKey ? left.slice(0, CHUNK_ROWS) : left;
   const done = taken.length === left.length;
   const last = done ? upper : (taken.at(-1)?.[0] ?? upper);
-  const rows = taken.map(([key, value]) => rowOf(shape, key, value));
+  const hasMore = source.hasMore(name);
+  const rows = taken.map(([key, value]) => rowOf(shape, key, value, hasMore));
   const filters = taken.map(([, value]) => filterAnswers(shape, value));
   return {
-    layout: layoutOf(name),
+    layout: layoutOf(name, hasMore),
     content: shape.hasKey
       ? { kind: "rows", rows, filters }
       : { kind: "pages", pages: inPages(rows) },
@@ -247,6 +254,10 @@ async function* inPages(rows: readonly Row[]): AsyncGenerator<Omit<ChunkRows, "k
     const page = rows.slice(from, from + CHUNK_ROWS);
     yield { rows: page, filters: page.map(() => []) };
   }
+}
+
+function altered(): TidemarkError {
+  return new TidemarkError("TM-SCHEMA-DRIFT", `${ALTERED} has a column more.`);
 }
 
 const NO_PAGES: AsyncIterable<readonly Change[]> = (async function* () {})();

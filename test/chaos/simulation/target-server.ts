@@ -3,6 +3,7 @@ import { type ParkedRows, parkedEntry } from "../../../src/core/parked.ts";
 import { comparePositions, START } from "../../../src/core/position.ts";
 import type {
   ApplierSession,
+  BeginOptions,
   BoundTable,
   Progress,
   Target,
@@ -12,7 +13,18 @@ import type {
 import type { Row } from "../../../src/core/value.ts";
 import type { Tables } from "./oracle.ts";
 import { type Session, type SimulatedProcess, SimulatedServer } from "./process.ts";
-import { addTo, PARKED, type Shapes, TABLES, type Table } from "./shapes.ts";
+import {
+  addTo,
+  CHILD,
+  MORE,
+  NOBODY,
+  PARENT,
+  PARKED,
+  type Shapes,
+  TABLES,
+  type Table,
+  textOf,
+} from "./shapes.ts";
 
 /** What stands in the target at one moment. */
 export interface TargetState {
@@ -21,7 +33,13 @@ export interface TargetState {
 }
 
 export interface TargetHooks {
-  readonly onCommit: (before: Progress, next: Progress, tables: Tables) => void;
+  /** `hasMore`: does whoever writes it know of a column more? */
+  readonly onCommit: (
+    before: Progress,
+    next: Progress,
+    tables: Tables,
+    hasMore: (table: string) => boolean,
+  ) => void;
   /** Planted: flush() tells that all is durable without making it so. */
   readonly flushesNothing?: boolean;
   /** Planted: rows are committed first, progress after. */
@@ -52,6 +70,8 @@ export class TargetServer extends SimulatedServer {
   /** Committed since, oldest first. */
   readonly #volatile: TargetState[] = [];
   holder: object | null = null;
+  /** Tables of which the applier that holds it writes a column more. */
+  withMore: ReadonlySet<string> = new Set();
   /** The transaction that has locked the progress row. */
   locked: object | null = null;
 
@@ -120,13 +140,15 @@ export class SimulatedTarget implements Target {
     return [];
   }
 
-  openApplier(): Promise<ApplierSession | null> {
+  openApplier(_sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
     const server = this.#server;
     const session = this.#session;
     return session.call(() => {
       if (server.holder !== null) return null;
       const lease = {};
       server.holder = lease;
+      const withMore = tables.filter(({ columns }) => columns.some(({ name }) => name === MORE));
+      server.withMore = new Set(withMore.map(({ name }) => name.name));
       session.onLost(() => {
         if (server.holder === lease) server.holder = null;
       });
@@ -153,9 +175,9 @@ class SimulatedApplierSession implements ApplierSession {
     return this.#session.call(() => this.#server.current.progress);
   }
 
-  async begin(expected: Progress): Promise<TargetTransaction> {
+  async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
     const server = this.#server;
-    const transaction = new SimulatedTransaction(this.#session, server);
+    const transaction = new SimulatedTransaction(this.#session, server, options);
     const locked = () => {
       if (server.locked !== null) return false;
       server.locked = transaction;
@@ -201,16 +223,18 @@ class SimulatedApplierSession implements ApplierSession {
 }
 
 class SimulatedTransaction implements TargetTransaction {
-  readonly enforcing = false;
+  readonly enforcing: boolean;
   readonly finish?: NonNullable<TargetTransaction["finish"]>;
   readonly #session: Session;
   readonly #server: TargetServer;
   #tables = new Map<string, Map<string, string>>();
 
-  constructor(session: Session, server: TargetServer) {
+  constructor(session: Session, server: TargetServer, { relaxed, postponed }: BeginOptions) {
     this.#session = session;
     this.#server = server;
-    const { random } = session.process.world;
+    this.enforcing = relaxed !== true && postponed !== true;
+    const { random, counters } = session.process.world;
+    if (postponed) counters.add("foreign keys put off");
     // Some databases can commit a group at once, others cannot.
     if (random.chance(0.5)) {
       this.finish = async (work, next) => {
@@ -254,7 +278,9 @@ class SimulatedTransaction implements TargetTransaction {
     return this.#change(() => {
       if (isParked && keepsParked) return;
       const rows = this.#rows(table);
-      for (const key of keys.map((columns) => String(columns[isParked ? 1 : 0]))) {
+      const gone = keys.map((columns) => String(columns[isParked ? 1 : 0]));
+      this.#letGo(table, new Set(gone));
+      for (const key of gone) {
         const left = hasKey || removesAllEqual ? null : addTo(rows.get(key), -1);
         if (left === null) rows.delete(key);
         else rows.set(key, left);
@@ -267,8 +293,11 @@ class SimulatedTransaction implements TargetTransaction {
     return this.#change(() => {
       const standing = this.#rows(table);
       for (const row of rows) {
-        const [key, value] = [String(row[0]), String(row[1])];
+        const key = String(row[0]);
+        const more = row.length > 2 ? String(row[2]) : undefined;
+        const value = textOf(row[1] === null ? NOBODY : String(row[1]), more);
         if (shape === undefined) this.#park(standing, row);
+        else if (this.enforcing && this.#isOrphan(table, value)) throw this.#broken(table);
         else if (!shape.hasKey) standing.set(key, addTo(standing.get(key), 1) ?? "");
         else if (!shape.isUnique || !this.#collides(table, key, value)) standing.set(key, value);
       }
@@ -289,10 +318,48 @@ class SimulatedTransaction implements TargetTransaction {
   }
 
   clear(table: BoundTable): Promise<void> {
-    return this.#change(() => this.#rows(table).clear());
+    return this.#change(() => {
+      const rows = this.#rows(table);
+      this.#letGo(table, rows);
+      rows.clear();
+    });
   }
 
-  async verify(): Promise<void> {}
+  verify(tables: readonly BoundTable[]): Promise<void> {
+    return this.#session.call(() => {
+      const child = tables.find(({ name }) => name.name === CHILD || name.name === PARENT);
+      if (child === undefined || this.#server.shapes[CHILD].foreignKey === null) return;
+      const [parents, children] = [this.#tables.get(PARENT), this.#tables.get(CHILD)];
+      for (const parent of children?.values() ?? []) {
+        if (parent !== NOBODY && !parents?.has(parent)) throw this.#broken(child);
+      }
+    });
+  }
+
+  /** Rows go: those that refer to them forbid it, or go along, or are left without. */
+  #letGo(table: BoundTable, gone: { has(key: string): boolean }): void {
+    const { foreignKey } = this.#server.shapes[CHILD];
+    if (!this.enforcing || foreignKey === null || table.name.name !== PARENT) return;
+    const children = this.#tables.get(CHILD) as Map<string, string>;
+    for (const [child, parent] of [...children]) {
+      if (parent === NOBODY || !gone.has(parent)) continue;
+      if (foreignKey.onDelete === "restrict") throw this.#broken(table);
+      this.#session.process.world.counters.add("deletion carried on");
+      if (foreignKey.onDelete === "cascade") children.delete(child);
+      else children.set(child, NOBODY);
+    }
+  }
+
+  #isOrphan({ name }: BoundTable, parent: string): boolean {
+    const { foreignKey } = this.#server.shapes[CHILD];
+    if (foreignKey === null || name.name !== CHILD || parent === NOBODY) return false;
+    return this.#tables.get(PARENT)?.has(parent) !== true;
+  }
+
+  #broken({ name }: BoundTable): TidemarkError {
+    this.#session.process.world.counters.add("foreign key met");
+    return new TidemarkError("TM-APPLY-CONSTRAINT", `A foreign key of ${name.name} is broken.`);
+  }
 
   async commit(next: Progress): Promise<void> {
     const server = this.#server;
@@ -313,7 +380,8 @@ class SimulatedTransaction implements TargetTransaction {
     const { progress } = this.#server.current;
     const tables = copyOf(this.#tables);
     this.#server.commit({ tables, progress: next });
-    this.#server.hooks.onCommit(progress, next, tables);
+    const { hooks, withMore } = this.#server;
+    hooks.onCommit(progress, next, tables, (table) => withMore.has(table));
   }
 
   #change(effect: () => void): Promise<void> {

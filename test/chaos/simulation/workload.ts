@@ -1,27 +1,27 @@
 import type { Random } from "../../support/random.ts";
 import type { SimulatedClock } from "./clock.ts";
-import { type Shapes, TABLES, type Table } from "./shapes.ts";
-import type { SourceDatabase, SourceTransaction } from "./source-database.ts";
+import { Family } from "./family.ts";
+import { CHILD, NOBODY, PARENT, type Shapes, TABLES, type Table } from "./shapes.ts";
+import { KEY_NAMES, type SourceDatabase, type SourceTransaction } from "./source-database.ts";
 
-const KEYS = 12;
 /** Of a table without a key: few, so that rows are equal. Of one with a unique column: so few that they change hands. */
 const BAG_VALUES = 5;
 const UNIQUE_VALUES = 16;
 
-export function keyOf(number: number): string {
-  return String(number).padStart(2, "0");
-}
-
 /** Rows that stand before anybody captures. */
 export function initialRows(random: Random, shapes: Shapes): Map<Table, Map<string, string>> {
-  return new Map(
-    TABLES.map((table) => {
-      const numbers = Array.from({ length: KEYS }, (_, i) => i).filter(() => random.chance(0.6));
-      const { hasKey, isUnique } = shapes[table];
-      const value = (i: number) => (isUnique ? unique(i) : hasKey ? `before ${i}` : bag(random));
-      return [table, new Map(numbers.map((i) => [keyOf(i), value(i)]))] as const;
-    }),
-  );
+  const tables = new Map<Table, Map<string, string>>();
+  for (const table of TABLES) {
+    const keys = KEY_NAMES.filter(() => random.chance(0.6));
+    const { hasKey, isUnique, foreignKey } = shapes[table];
+    const parents = [NOBODY, ...(tables.get(PARENT)?.keys() ?? [])] as const;
+    const value = (key: string) => {
+      if (foreignKey !== null) return random.pick(parents);
+      return isUnique ? unique(Number(key)) : hasKey ? `before ${key}` : bag(random);
+    };
+    tables.set(table, new Map(keys.map((key) => [key, value(key)])));
+  }
+  return tables;
 }
 
 const unique = (number: number) => `u${number}`;
@@ -66,28 +66,37 @@ function change(
   value: string,
 ): void {
   const table = random.pick(TABLES);
+  const { foreignKey } = source.shapes[CHILD];
+  const family = foreignKey === null ? null : new Family(source, transaction, foreignKey);
+  /** Of its own rows, when others refer to them. */
+  const asParent = table === PARENT ? family : null;
   if (random.chance(0.01)) {
-    const keys = Array.from({ length: KEYS }, (_, number) => keyOf(number));
-    if (keys.every((each) => source.lock(transaction, table, each))) {
-      source.truncate(transaction, table);
-    }
+    if (!KEY_NAMES.every((each) => source.lock(transaction, table, each))) return;
+    if (asParent === null) source.truncate(transaction, table);
+    else asParent.truncate();
     return;
   }
-  const key = keyOf(random.between(0, KEYS - 1));
+  const key = random.pick(KEY_NAMES);
   if (!source.lock(transaction, table, key)) return;
-  const before = valueUnder(source, transaction, table, key);
-  const other = keyOf(random.between(0, KEYS - 1));
+  const before = source.valueUnder(transaction, table, key);
+  const other = random.pick(KEY_NAMES);
   const { hasKey, isUnique } = source.shapes[table];
   const moves = hasKey && before !== null && other !== key && random.chance(0.15);
   if (moves && source.lock(transaction, table, other)) {
-    if (valueUnder(source, transaction, table, other) === null) {
-      source.move(transaction, table, key, other);
+    if (source.valueUnder(transaction, table, other) === null) {
+      if (asParent === null) source.move(transaction, table, key, other);
+      else asParent.move(key, other);
       return;
     }
   }
   const put = (value: string | null) => source.write(transaction, { table, key, value }, before);
-  if (random.chance(0.25)) put(null);
-  else if (!hasKey) put(bag(random));
+  if (random.chance(0.25)) {
+    if (asParent === null || before === null) put(null);
+    else asParent.remove(key, before, random);
+  } else if (table === CHILD && family !== null) {
+    const parent = family.parentFor(key, random);
+    if (parent !== null) put(parent);
+  } else if (!hasKey) put(bag(random));
   else if (!isUnique) put(value);
   else takeUnique(source, transaction, { table, key, before }, random);
 }
@@ -101,23 +110,10 @@ function takeUnique(
 ): void {
   const value = unique(random.between(0, UNIQUE_VALUES - 1));
   if (!source.lock(transaction, table, `= ${value}`)) return;
-  const holder = Array.from({ length: KEYS }, (_, i) => keyOf(i)).find(
-    (each) => valueUnder(source, transaction, table, each) === value,
-  );
+  const holder = KEY_NAMES.find((each) => source.valueUnder(transaction, table, each) === value);
   if (holder === key) return;
   if (holder !== undefined && (before === null || !source.lock(transaction, table, holder))) return;
   source.write(transaction, { table, key, value }, before);
   if (holder === undefined) return;
   source.write(transaction, { table, key: holder, value: before }, value);
-}
-
-/** Null where the row does not stand for this transaction. */
-function valueUnder(
-  source: SourceDatabase,
-  { writes }: SourceTransaction,
-  table: Table,
-  key: string,
-): string | null {
-  const own = writes.findLast((write) => write.table === table && write.key === key);
-  return own === undefined ? source.get(table, key) : own.value;
 }

@@ -12,7 +12,15 @@ import { Counters, difference, Oracle, parkedDifference } from "./oracle.ts";
 import type { Plant } from "./plants.ts";
 import { SimulatedProcess, type Weather, type World } from "./process.ts";
 import { QueueServer, SimulatedQueue } from "./queue-server.ts";
-import { captureTable, shapesOf, syncTable, TABLES } from "./shapes.ts";
+import {
+  ALTERED,
+  captureTable,
+  shapesOf,
+  syncTable,
+  TABLES,
+  type TablePlant,
+  WITH_MORE,
+} from "./shapes.ts";
 import { SourceDatabase } from "./source-database.ts";
 import { SimulatedSource, type SourceHooks } from "./source-session.ts";
 import { Storm } from "./storm.ts";
@@ -27,7 +35,7 @@ const PATIENCE_MS = 120_000;
 const LOG_BYTES = 1_500;
 const STREAM_BYTES = [4_000, 16_000] as const;
 /** Why a worker may stop for good here; {@link SimulatedWorld} plays the operator who mends it. */
-const MENDED = ["TM-BATCH-PURGED", "TM-QUEUE-LIMIT"] as const;
+const MENDED = ["TM-BATCH-PURGED", "TM-QUEUE-LIMIT", "TM-SCHEMA-DRIFT"] as const;
 
 type Role = "all" | "relay" | "applier";
 const TOPOLOGIES: readonly [readonly Role[], ...(readonly Role[])[]] = [
@@ -74,6 +82,7 @@ export class SimulatedWorld implements World {
   readonly #processes = new Set<SimulatedProcess>();
   readonly #sourceHooks: SourceHooks;
   readonly #maxLogBytes: number;
+  readonly #tablePlant: TablePlant;
   /** Syncs that were told to copy anew. */
   readonly #told = new Set<string>();
   readonly #storm: Storm;
@@ -101,7 +110,7 @@ export class SimulatedWorld implements World {
     this.#syncs = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2)).map((name, i) => ({
       name,
       target: new TargetServer(shapes, {
-        onCommit: (before, next, tables) => this.#oracle.committed(before, next, tables),
+        onCommit: (...commit) => this.#oracle.committed(...commit),
         ...(plant.noticesEarly && {
           beforeCommit: (next, process) => this.#noticeEarly(name, next, process),
         }),
@@ -110,6 +119,7 @@ export class SimulatedWorld implements World {
       joinsAtMs: i === 0 ? 0 : random.unit() * (isAbsent ? 1_500 : STORM_MS),
       absence: i === 1 && isAbsent ? absence(random.fork()) : null,
     }));
+    this.#tablePlant = plant.tables ?? {};
     this.#maxLogBytes = isAbsent ? LOG_BYTES : Number.MAX_SAFE_INTEGER;
     this.#queue = new QueueServer({
       onPut: (key, value) => this.#onPut(key, value),
@@ -146,6 +156,7 @@ export class SimulatedWorld implements World {
     }
     void this.#waitNowAndThen(random.fork());
     void this.#storm.rage(random.fork());
+    if (random.chance(0.3)) void this.#alterOnce(random.fork());
     const isBroken = () => this.#oracle.violations.length > 0;
     await clock.run(isBroken, STORM_MS);
     this.#calm();
@@ -189,13 +200,26 @@ export class SimulatedWorld implements World {
       this.#processes.add(process);
       const died = new Promise<void>((resolve) => process.onEnd(resolve));
       if (role !== "applier") this.#start(process, this.#relay(process), null);
-      if (role !== "relay") this.#start(process, this.#applier(process, sync), sync);
+      if (role !== "relay") void this.#startApplier(process, sync);
       const { fromMs, untilMs } = sync.absence ?? { fromMs: 0, untilMs: 0 };
       if (this.clock.now < fromMs) this.clock.after(fromMs - this.clock.now, () => process.end());
       await died;
       this.#processes.delete(process);
       await this.clock.sleep(this.random.unit() * 100);
       if (this.clock.now >= fromMs) await this.clock.sleep(untilMs - this.clock.now);
+    }
+  }
+
+  /** Once the relay tells of the column that the target now has. */
+  async #startApplier(process: SimulatedProcess, sync: SimulatedSync): Promise<void> {
+    while (this.#source.alteration === "mended") await this.clock.sleep(10);
+    if (process.alive) this.#start(process, this.#applier(process, sync), sync);
+  }
+
+  async #alterOnce(random: Random): Promise<void> {
+    await this.clock.sleep(500 + random.unit() * (STORM_MS - 1_500));
+    while (this.clock.now < STORM_MS && !(this.#source.captured && this.#source.alter())) {
+      await this.clock.sleep(2);
     }
   }
 
@@ -220,6 +244,11 @@ export class SimulatedWorld implements World {
     if (code === "TM-BATCH-PURGED" && sync !== null && this.#toldToCopy(sync.name)) {
       this.counters.add("target copied anew at the bound");
       sync.target.empty();
+    } else if (code === "TM-SCHEMA-DRIFT" && this.#source.alteration === "made") {
+      this.counters.add("table altered");
+      this.#source.alteration = "mended";
+      // All are started again: the targets have the column now.
+      for (const other of this.#processes) other.end();
     } else if (code === "TM-QUEUE-LIMIT" && sync === null) {
       this.counters.add("queue too small for a batch");
       this.#queue.maxStreamBytes *= 2;
@@ -242,7 +271,10 @@ export class SimulatedWorld implements World {
       source: SOURCE,
       openSource: async () => new SimulatedSource(process, this.#source, this.#sourceHooks),
       queue: new SimulatedQueue(process, this.#queue),
-      tables: TABLES.map((table) => captureTable(table, this.#source.shapes[table])),
+      tables: TABLES.map((table) => {
+        const hasMore = table === ALTERED && this.#source.alteration !== null;
+        return captureTable(table, this.#source.shapes[table], hasMore);
+      }),
       syncs: this.#syncs.map(({ name }) => name),
       maxLogBytes: this.#maxLogBytes,
       maxStreamBytes: this.#queue.maxStreamBytes,
@@ -257,7 +289,9 @@ export class SimulatedWorld implements World {
       to: "b",
       openTarget: async () => new SimulatedTarget(process, target),
       queue: new SimulatedQueue(process, this.#queue),
-      tables: TABLES.map((table) => syncTable(table, this.#source.shapes[table])),
+      tables: TABLES.map((table) =>
+        syncTable(table, this.#source.shapes, this.#source.hasMore(table), this.#tablePlant),
+      ),
       checkFit: async () => {},
       logger: this.logger,
     });
@@ -318,7 +352,8 @@ export class SimulatedWorld implements World {
   }
 
   #whatLacks(): string | null {
-    const seen = [this.#source.arriving, ...this.#syncs.map(({ target }) => target.current)];
+    const { arriving, alteration } = this.#source;
+    const seen = [arriving, alteration, ...this.#syncs.map(({ target }) => target.current)];
     // Asked at each step; most change nothing.
     if (seen.some((state, i) => state !== this.#compared.states[i])) {
       this.#compared = { states: seen, lack: this.#compare() };
@@ -334,7 +369,9 @@ export class SimulatedWorld implements World {
       const copying = progress.tables.find(({ state }) => state !== "live");
       if (copying !== undefined) return `${name}: ${copying.table} is ${copying.state}`;
       for (const table of TABLES) {
-        const wrong = difference(arriving.get(table), tables.get(table));
+        // Nobody is told of a column as long as nothing is written after it came.
+        const name = this.#source.hasMore(table) ? WITH_MORE : table;
+        const wrong = difference(arriving.get(name), tables.get(table));
         const at = `progress: batch ${progress.position.batch}`;
         if (wrong !== null) return `${name}: ${table} ${wrong} (${at})`;
       }
