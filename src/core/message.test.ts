@@ -6,6 +6,7 @@ import type { Change } from "./change.ts";
 import { type Envelope, encodeLines, encodePieces, type Piece, PieceReader } from "./message.ts";
 import type { QueueMessage } from "./queue.ts";
 import { formatField } from "./row-lines.ts";
+import type { LinesRoom } from "./source.ts";
 
 const envelope: Envelope = {
   source: "shop",
@@ -52,12 +53,20 @@ async function encode(changes: readonly Change[], maxMessageBytes: number, batch
   return messages;
 }
 
-/** As a source streams them: cut into chunks of `size` bytes. */
-async function encodeRows(bytes: Buffer, size: number, maxMessageBytes: number, filtered = false) {
-  async function* chunks() {
-    for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+/** As a source streams them: in blocks of up to `most` lines. */
+async function encodeRows(
+  lines: readonly string[],
+  most: number,
+  maxMessageBytes: number,
+  filtered = false,
+) {
+  async function* blocks({ headroom }: LinesRoom) {
+    for (let at = 0; at < lines.length; at += most) {
+      const some = lines.slice(at, at + most);
+      yield { bytes: Buffer.from(" ".repeat(headroom) + some.join("")), rows: some.length };
+    }
   }
-  const content = { kind: "lines", filtered, bytes: chunks() } as const;
+  const content = { kind: "lines", filtered, blocks } as const;
   const messages: QueueMessage[] = [];
   for await (const piece of encodeLines(envelope, 1, content, maxMessageBytes)) {
     messages.push(...piece);
@@ -121,7 +130,7 @@ describe("messages", () => {
     await fc.assert(
       fc.asyncProperty(natural, async (changes) => {
         const messages = await encode(changes, 1_000_000);
-        messages.push(...(await encodeRows(Buffer.from("1\n"), 100, 1_000_000)));
+        messages.push(...(await encodeRows(["1\n"], 100, 1_000_000)));
         for (const { body } of messages) {
           const [head = ""] = Buffer.from(body).toString().split("\n");
           expect(validate(JSON.parse(head)), ajv.errorsText(validate.errors)).toBe(true);
@@ -130,26 +139,26 @@ describe("messages", () => {
     );
   });
 
-  it("carries lines untouched, whole in each piece, however they were cut on the way", async () => {
+  it("carries lines untouched, whole in each piece", async () => {
     const rows = fc.array(fc.array(fc.option(fc.string({ unit: "grapheme" })), { minLength: 1 }), {
       minLength: 1,
     });
     const limits = fc.integer({ min: 50, max: 5_000 });
     await fc.assert(
-      fc.asyncProperty(rows, fc.integer({ min: 1, max: 40 }), limits, async (some, cut, limit) => {
+      fc.asyncProperty(rows, fc.integer({ min: 1, max: 40 }), limits, async (some, most, limit) => {
         const lines = some.map((fields) => `${fields.map(formatField).join("\t")}\n`);
-        const pieces = decode(await encodeRows(Buffer.from(lines.join("")), cut, limit));
+        const pieces = decode(await encodeRows(lines, most, limit));
         expect(pieces.flatMap(({ changes }) => changes.map(({ row }) => row))).toEqual(some);
         expect(pieces.reduce((sum, { count }) => sum + count, 0)).toBe(some.length);
       }),
     );
   });
 
-  it("cuts many lines into pieces at their ends", async () => {
+  it("makes a piece of each block of lines", async () => {
     const line = `${"x".repeat(99)}\n`;
-    const messages = await encodeRows(Buffer.from(line.repeat(40_000)), 10_007, 1_000_000);
+    const messages = await encodeRows(Array<string>(40_000).fill(line), 9_001, 1_000_000);
     const pieces = decode(messages);
-    expect(pieces.length).toBeGreaterThan(3);
+    expect(pieces.length).toBe(5);
     expect(pieces.map(({ mark }) => mark.last)).toEqual(
       pieces.map((_, i) => i === pieces.length - 1),
     );
@@ -159,11 +168,11 @@ describe("messages", () => {
   });
 
   it("tells filters and emptiness of lines", async () => {
-    const [filtered] = decode(await encodeRows(Buffer.from("tf\t1\t\\N\n"), 100, 1_000, true));
+    const [filtered] = decode(await encodeRows(["tf\t1\t\\N\n"], 100, 1_000, true));
     expect(filtered?.changes).toMatchObject([
       { op: "insert", row: ["1", null], filters: [true, false] },
     ]);
-    const [empty, ...none] = decode(await encodeRows(Buffer.alloc(0), 100, 1_000));
+    const [empty, ...none] = decode(await encodeRows([], 100, 1_000));
     expect([empty?.count, empty?.changes, empty?.mark.last, none]).toEqual([0, [], true, []]);
   });
 

@@ -4,14 +4,7 @@ import { TidemarkError } from "./errors.ts";
 import { readWireText, type WireChange } from "./message-text.ts";
 import type { BatchHeader } from "./position.ts";
 import type { Mark, QueueMessage } from "./queue.ts";
-import {
-  countLines,
-  decodeLines,
-  filterLetters,
-  NEWLINE,
-  parseFilters,
-  type RowLines,
-} from "./row-lines.ts";
+import { decodeLines, filterLetters, NEWLINE, parseFilters, type RowLines } from "./row-lines.ts";
 import type { ChunkLines } from "./source.ts";
 import { isTagged, type Row } from "./value.ts";
 
@@ -27,6 +20,9 @@ export const MESSAGE_VERSION = 1;
 
 /** Pieces are closed at about this many characters; small enough to stay flat, large enough to batch. */
 const PIECE_CHARACTERS = 256 * 1024;
+
+/** Of the number of lines in a piece. */
+const COUNT_CHARACTERS = 10;
 
 /** Pieces with lines: nothing is decoded of them, so larger ones cost no more memory. Fits a megabyte. */
 const LINES_BYTES = 900 * 1024;
@@ -94,7 +90,7 @@ export function encodeLines(
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
   const head = `${encodeHead(envelope)},"layout":${layout},"filtered":${content.filtered}`;
-  return toPieces(envelope, bodiesOfLines(head, content.bytes), maxMessageBytes);
+  return toPieces(envelope, bodiesOfLines(head, content), maxMessageBytes);
 }
 
 /** The last piece is known only at the end, so one is held back: memory is two pieces and a page. */
@@ -132,27 +128,17 @@ async function* bodiesOfChanges(
 }
 
 /** At least one body, be it empty. */
-async function* bodiesOfLines(head: string, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const join = (parts: readonly Buffer[]) => {
-    const lines = parts.reduce((sum, part) => sum + countLines(part), 0);
-    return Buffer.concat([Buffer.from(`${head},"lines":${lines}}\n`, "utf8"), ...parts]);
-  };
+async function* bodiesOfLines(head: string, content: ChunkLines): AsyncGenerator<Buffer> {
+  // As long for each number, so that the room for it is known before the lines are.
+  const before = (rows: number) => `${head},"lines":${String(rows).padStart(COUNT_CHARACTERS)}}\n`;
+  const headroom = Buffer.byteLength(before(0), "utf8");
   let isFirst = true;
-  let parts: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of chunks) {
-    const end = chunk.lastIndexOf(NEWLINE) + 1;
-    if (size + end < LINES_BYTES || end === 0) {
-      parts.push(chunk);
-      size += chunk.length;
-      continue;
-    }
-    yield join([...parts, chunk.subarray(0, end)]);
+  for await (const { bytes, rows } of content.blocks({ headroom, size: LINES_BYTES })) {
+    bytes.write(before(rows), "utf8");
+    yield bytes;
     isFirst = false;
-    parts = [chunk.subarray(end)];
-    size = chunk.length - end;
   }
-  if (isFirst || size > 0) yield join(parts);
+  if (isFirst) yield Buffer.from(before(0), "utf8");
 }
 
 function encodeHead({ source, header, copy }: Envelope): string {

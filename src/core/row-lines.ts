@@ -59,12 +59,6 @@ export function parseFilters(letters: string): readonly FilterAnswer[] {
   return Array.from(letters, (letter) => (letter === "e" ? null : letter === "t"));
 }
 
-export function countLines(bytes: Buffer): number {
-  let lines = 0;
-  for (let at = bytes.indexOf(NEWLINE); at !== -1; at = bytes.indexOf(NEWLINE, at + 1)) lines++;
-  return lines;
-}
-
 export const NEWLINE = 0x0a;
 
 const UNESCAPES: Readonly<Record<string, string>> = {

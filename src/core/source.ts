@@ -173,8 +173,23 @@ export interface ChunkLines {
   readonly kind: "lines";
   /** See {@link RowLines}. */
   readonly filtered: boolean;
-  /** Cut anywhere. To be read to the end, or left, before the next cut. */
-  readonly bytes: AsyncIterable<Buffer>;
+  /** To be called once; to be read to the end, or left, before the next cut. */
+  blocks(room: LinesRoom): AsyncIterable<LinesBlock>;
+}
+
+/** Whole lines. */
+export interface LinesBlock {
+  /** The room asked for, with anything in it, and behind it the lines. */
+  readonly bytes: Buffer;
+  readonly rows: number;
+}
+
+/** How blocks are to be made, so that nobody has to copy them. */
+export interface LinesRoom {
+  /** Bytes left free before the lines of each block. */
+  readonly headroom: number;
+  /** The lines of a block take no more bytes than this; a longer line is a block by itself. */
+  readonly size: number;
 }
 
 /** Who reads this source and what each has confirmed: what purge may not overtake. Stored in the source. */

@@ -1,5 +1,5 @@
 import type { DatabaseOptions } from "../../core/database.ts";
-import type { Chunk, ChunkRequest } from "../../core/source.ts";
+import type { Chunk, ChunkRequest, LinesBlock, LinesRoom } from "../../core/source.ts";
 import { planChunk } from "./chunk.ts";
 import { Connection } from "./connection.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -36,7 +36,11 @@ export class ChunkReader {
     const { chunk, filtered, copySql } = plan;
     return {
       ...chunk,
-      content: { kind: "lines", filtered, bytes: this.#rows(connection, copySql) },
+      content: {
+        kind: "lines",
+        filtered,
+        blocks: (room) => this.#rows(connection, copySql, room),
+      },
     };
   }
 
@@ -48,8 +52,12 @@ export class ChunkReader {
     this.#busy = false;
   }
 
-  async *#rows(connection: Connection, copySql: string | null): AsyncGenerator<Buffer> {
-    if (copySql !== null) yield* connection.copyOut(copySql);
+  async *#rows(
+    connection: Connection,
+    copySql: string | null,
+    room: LinesRoom,
+  ): AsyncGenerator<LinesBlock> {
+    if (copySql !== null) yield* connection.copyOut(copySql, room);
     await connection.commit();
     this.#busy = false;
   }

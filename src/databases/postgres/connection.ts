@@ -1,9 +1,11 @@
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
+import type { LinesBlock, LinesRoom } from "../../core/source.ts";
+import { CopyOut } from "./copy-out.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
 
@@ -256,17 +258,16 @@ export class Connection {
   }
 
   /**
-   * COPY … TO STDOUT, in chunks of bytes. When the reader leaves before the end the session is
+   * COPY … TO STDOUT, in blocks of whole lines. When the reader leaves before the end the session is
    * closed: the rest would still have to be read.
    */
-  async *copyOut(text: string): AsyncGenerator<Buffer> {
-    const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
+  async *copyOut(text: string, room: LinesRoom): AsyncGenerator<LinesBlock> {
     this.#assertUsable();
     this.#client.pipeline = false;
-    const rows: Readable = this.#client.query(streams.to(text));
+    const rows = this.#client.query(new CopyOut(text, room));
     let complete = false;
     try {
-      yield* rows;
+      for (let block = await rows.next(); block !== null; block = await rows.next()) yield block;
       complete = true;
     } catch (error) {
       throw this.#wrap(error);

@@ -3,11 +3,11 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { parseLine } from "../../core/row-lines.ts";
 import { Connection } from "./connection.ts";
 import type { LogDecoder } from "./log-rows.ts";
-import { LineSplitter } from "./row-text.ts";
 import { rowsBetween, type SnapshotParts } from "./snapshot.ts";
 
 const PAGE_ROWS = 1_000;
 const PAGE_CHARACTERS = 1_000_000;
+const BLOCKS = { headroom: 0, size: 64 * 1024 };
 
 /** A batch, and the snapshots that it lies between. */
 export interface BatchBounds {
@@ -36,13 +36,14 @@ export class LogPages {
     this.#idle = null;
     const after = afterId === null ? "" : ` WHERE id > ${BigInt(afterId)}`;
     const query = `SELECT * FROM (${rowsBetween(from, to)}) unseen${after} ORDER BY id`;
-    const lines = new LineSplitter();
     let page: Change[] = [];
     let characters = 0;
     try {
       // COPY gives rows as fast as the reader takes them: a socket nobody reads stops the server.
-      for await (const chunk of connection.copyOut(`COPY (${query}) TO STDOUT`)) {
-        for (const line of lines.push(chunk)) {
+      for await (const { bytes } of connection.copyOut(`COPY (${query}) TO STDOUT`, BLOCKS)) {
+        const lines = bytes.toString("utf8").split("\n");
+        lines.pop(); // what follows the last newline
+        for (const line of lines) {
           page.push(this.#decoder.change(parseLine(line), batch));
           characters += line.length;
           if (page.length < PAGE_ROWS && characters < PAGE_CHARACTERS) continue;

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatField, parseLine } from "../../core/row-lines.ts";
-import { formatArrayText, formatRowText, LineSplitter, parseRowText } from "./row-text.ts";
+import { formatArrayText, formatRowText, parseRowText } from "./row-text.ts";
 
 const field = fc.option(
   fc.oneof(
@@ -32,23 +31,6 @@ describe("row text", () => {
     fc.assert(
       fc.property(row, (fields) => {
         expect(parseRowText(formatRowText(fields))).toEqual(fields);
-      }),
-    );
-  });
-});
-
-describe("COPY text", () => {
-  it("parses what it prints, however the bytes are cut", () => {
-    fc.assert(
-      fc.property(fc.array(row, { minLength: 1 }), fc.integer({ min: 1, max: 9 }), (rows, size) => {
-        const text = rows.map((each) => `${each.map(formatField).join("\t")}\n`).join("");
-        const bytes = Buffer.from(text.toWellFormed());
-        const splitter = new LineSplitter();
-        const lines: string[] = [];
-        for (let at = 0; at < bytes.length; at += size) {
-          lines.push(...splitter.push(bytes.subarray(at, at + size)));
-        }
-        expect(lines.map(parseLine)).toEqual(rows);
       }),
     );
   });

@@ -1,5 +1,4 @@
 import { inPieces } from "../../core/long-text.ts";
-import { NEWLINE } from "../../core/row-lines.ts";
 
 /**
  * PostgreSQL's text of a composite value, as `record_out` prints it: `(1,,"a ""b"" \\c","")`.
@@ -91,25 +90,4 @@ function isPlainNumber(item: string): boolean {
     if ((code < 0x30 || code > 0x39) && code !== 0x2d && code !== 0x2e) return false;
   }
   return true;
-}
-
-/** Cuts a stream of bytes at newlines; never inside a character, since UTF-8 has no newline byte in one. */
-export class LineSplitter {
-  #rest: Buffer[] = [];
-
-  /** The lines that this chunk completes. */
-  push(chunk: Buffer): string[] {
-    const last = chunk.lastIndexOf(NEWLINE);
-    if (last === -1) {
-      this.#rest.push(chunk);
-      return [];
-    }
-    const whole = chunk.subarray(0, last);
-    const text =
-      this.#rest.length === 0
-        ? whole.toString("utf8")
-        : Buffer.concat([...this.#rest, whole]).toString("utf8");
-    this.#rest = last + 1 < chunk.length ? [chunk.subarray(last + 1)] : [];
-    return text.split("\n");
-  }
 }
