@@ -38,6 +38,7 @@ export class LinesRun {
   async end(): Promise<readonly RowLines[]> {
     try {
       await this.#writer.close();
+      for (const lines of this.#pieces) lines.release?.();
       return [];
     } catch (error) {
       // A change of a row came before the copy, or the table is copied anew. And of a value that is

@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import type { Change, Operation } from "./change.ts";
 import { TidemarkError } from "./errors.ts";
+import { freeMemory } from "./free-memory.ts";
 import { readWireText, type WireChange } from "./message-text.ts";
 import type { BatchHeader } from "./position.ts";
 import type { Mark, QueueMessage } from "./queue.ts";
@@ -90,7 +91,16 @@ export function encodeLines(
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
   const head = `${encodeHead(envelope)},"layout":${layout},"filtered":${content.filtered}`;
-  return toPieces(envelope, bodiesOfLines(head, content), maxMessageBytes);
+  const pieces = toPieces(envelope, bodiesOfLines(head, content), maxMessageBytes);
+  return releasable(pieces);
+}
+
+/** Fragments share the memory of their piece: it goes with the last of them. */
+async function* releasable(pieces: AsyncIterable<QueueMessage[]>): AsyncGenerator<QueueMessage[]> {
+  for await (const messages of pieces) {
+    const last = messages.pop() as QueueMessage;
+    yield [...messages, { ...last, release: () => freeMemory(last.body) }];
+  }
 }
 
 /** The last piece is known only at the end, so one is held back: memory is two pieces and a page. */
@@ -242,13 +252,14 @@ export class PieceReader {
     if (this.#checksum !== mark.checksum) throw corrupt(mark, "its checksum does not match");
     this.#fragments.push(body);
     if (this.#fragments.length < mark.fragments) return null;
-    const bytes = mark.fragments === 1 ? body : Buffer.concat(this.#fragments);
+    const isWhole = mark.fragments === 1;
+    const bytes = isWhole ? body : Buffer.concat(this.#fragments);
     this.#fragments = [];
-    return decodePiece(mark, bytes);
+    return decodePiece(mark, bytes, isWhole ? message.release : undefined);
   }
 }
 
-function decodePiece(mark: Mark, body: Uint8Array): Piece {
+function decodePiece(mark: Mark, body: Uint8Array, release: QueueMessage["release"]): Piece {
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
   const end = bytes.indexOf(NEWLINE);
   const wire = parse(mark, bytes.toString("utf8", 0, end === -1 ? bytes.length : end));
@@ -266,7 +277,10 @@ function decodePiece(mark: Mark, body: Uint8Array): Piece {
     return { ...common, count: changes.length, changes, lines: null };
   }
   const { layout, filtered, lines: rows } = wire;
-  const lines: RowLines = { layout, filtered, rows, bytes: bytes.subarray(end + 1) };
+  const lines: RowLines = {
+    ...{ layout, filtered, rows, bytes: bytes.subarray(end + 1) },
+    ...(release && { release }),
+  };
   return {
     ...common,
     count: rows,

@@ -61,6 +61,11 @@ export function isComplete(mark: Mark): boolean {
 export interface QueueMessage {
   readonly mark: Mark;
   readonly body: Uint8Array;
+  /**
+   * Gives back the body's memory; nobody may read it after that. May be called by who has the message last: a
+   * queue that has stored a copy of it and was asked to append it, or a reader that was given it.
+   */
+  release?(): void;
 }
 
 /** The end of a stream: `sequence` guards the next append; `mark` is null when nothing was ever appended (or all was reset). */

@@ -1,5 +1,6 @@
 import type { Change, FilterAnswer } from "./change.ts";
 import { inPieces } from "./long-text.ts";
+import type { QueueMessage } from "./queue.ts";
 import type { Row } from "./value.ts";
 
 /**
@@ -16,6 +17,8 @@ export interface RowLines {
   readonly filtered: boolean;
   /** Whole lines, the last newline included. */
   readonly bytes: Uint8Array;
+  /** See {@link QueueMessage}. */
+  release?(): void;
 }
 
 /** The rows as changes: each an insert, as a chunk's rows are. */

@@ -179,7 +179,7 @@ export interface ChunkLines {
 
 /** Whole lines. */
 export interface LinesBlock {
-  /** The room asked for, with anything in it, and behind it the lines. */
+  /** In memory of its own: the room asked for, with anything in it, and behind it the lines. */
   readonly bytes: Buffer;
   readonly rows: number;
 }

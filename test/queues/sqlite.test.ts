@@ -16,6 +16,7 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { freeMemory } from "../../src/core/free-memory.ts";
 import { START } from "../../src/core/position.ts";
 import type { Queue, QueueMessage } from "../../src/core/queue.ts";
 import { type SqliteBed, sqliteBed } from "./sqlite-bed.ts";
@@ -172,6 +173,21 @@ describe("the bodies of a copy", () => {
     expect((await take(queue, 1)).map(({ mark }) => mark.chunk)).toEqual([2]);
     await other.reset();
     expect(files()).toHaveLength(1);
+  });
+
+  it("give back their memory when they are stored, and when whoever read them says so", async () => {
+    const stream = await queue.openStream("shop");
+    const { mark, body } = chunk(1, 1, LARGE);
+    const bytes = Uint8Array.from(body);
+    const sent = { mark, body: bytes, release: () => freeMemory(bytes) };
+    const tail = await stream.tail();
+    await expect(stream.append({ ...tail, sequence: 9 }, [sent])).rejects.toThrow();
+    expect(bytes.length).toBe(LARGE);
+    await stream.append(tail, [sent]);
+    expect(bytes.length).toBe(0);
+    const [one, other] = [(await take(queue, 1))[0], (await take(queue, 1))[0]];
+    one?.release?.();
+    expect([one?.body.length, other?.body.length]).toEqual([0, LARGE]);
   });
 
   it("are never taken for whole when they are not", async () => {

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { Bell } from "../../core/async.ts";
+import { freeMemory } from "../../core/free-memory.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
 
 /** What the driver gives its queries of the connection. */
@@ -105,6 +106,8 @@ export class CopyOut {
       at = this.#goOn(bytes, at);
     }
     if (this.#blocks.length >= WAITING_BLOCKS) this.#stream?.pause();
+    // All that is kept of them are copies.
+    freeMemory(bytes);
   };
 
   /** Reads the head of a message, or what there is of it. */

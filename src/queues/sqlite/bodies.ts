@@ -52,7 +52,8 @@ export class Bodies {
   /** Short or empty when it is gone: nobody then takes it for whole. */
   read(reference: string): Uint8Array {
     const [name = "", length = "", start = ""] = reference.split(":");
-    const body = Buffer.allocUnsafe(Number(length));
+    // Memory of its own: whoever was given it may give it back.
+    const body = Buffer.allocUnsafeSlow(Number(length));
     let read = 0;
     try {
       const file = openSync(join(this.#folder, name), "r");

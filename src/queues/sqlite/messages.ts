@@ -1,3 +1,4 @@
+import { freeMemory } from "../../core/free-memory.ts";
 import { comparePositions, type Position } from "../../core/position.ts";
 import type { Mark, QueueMessage } from "../../core/queue.ts";
 import { BODY_SIZE, Bodies, fileOf } from "./bodies.ts";
@@ -100,12 +101,12 @@ export function messagesAfter(
       from,
       last,
     )
-    .map((row) => ({
-      sequence: Number(row.sequence),
-      mark: decodeMark(String(row.mark)),
-      body:
-        typeof row.body === "string" ? database.bodies.read(row.body) : (row.body as Uint8Array),
-    }));
+    .map((row) => {
+      const place = { sequence: Number(row.sequence), mark: decodeMark(String(row.mark)) };
+      if (typeof row.body !== "string") return { ...place, body: row.body as Uint8Array };
+      const body = database.bodies.read(row.body);
+      return { ...place, body, release: () => freeMemory(body) };
+    });
 }
 
 /**

@@ -60,6 +60,7 @@ export class SqliteStream implements QueueStream {
       if (stored.taken < slice.length) throw this.#full();
       tail = stored.tail;
     } while (rest.length > 0);
+    for (const message of messages) message.release?.();
     return tail;
   }
 
@@ -73,9 +74,9 @@ export class SqliteStream implements QueueStream {
         this.#page(database, cursor, connection.generation, after),
       );
       cursor = page.cursor;
-      for (const { mark, body } of page.messages) {
+      for (const { sequence: _, ...message } of page.messages) {
         if (ended.aborted) return;
-        yield { mark, body };
+        yield message;
       }
       // A long backlog must leave room for everything else that this process does.
       if (page.messages.length > 0) await new Promise((resolve) => setImmediate(resolve));
