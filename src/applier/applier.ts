@@ -308,7 +308,8 @@ export class Applier {
       const piece = await pieces.next();
       if (piece === null) return false;
       // The rest of a large batch may be long in coming.
-      if (!piece.mark.last && !work.open) confirmer.flush();
+      const isDue = piece.copy === null || confirmer.dueInMs === 0;
+      if (!piece.mark.last && !work.open && isDue) confirmer.flush();
       await work.take(piece);
       if (work.wantsNewAttempt) this.#putRequest(work);
       const idle = pieces.ready === 0 && !work.inbox.inChunk;

@@ -1,5 +1,5 @@
 // What is told of commits, and when (G4).
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import type { Notice } from "../core/documents.ts";
 import { silentLogger } from "../core/log.ts";
@@ -7,9 +7,9 @@ import type { ApplierSession } from "../core/target.ts";
 import { Confirmer } from "./confirmer.ts";
 import { LatestWriter } from "./latest-writer.ts";
 
-function noticeOf(batch: number): Notice {
+function noticeOf(batch: number, tablesPending = 0): Notice {
   const [position, at] = [{ batch, chunk: 0 }, new Date(0).toISOString()];
-  return { sync: "s", source: "a", timeline: "t", position, at, lagMs: 0, tablesPending: 0 };
+  return { sync: "s", source: "a", timeline: "t", position, at, lagMs: 0, tablesPending };
 }
 
 it("takes no notice back when an earlier flush ends later", async () => {
@@ -28,4 +28,24 @@ it("takes no notice back when an earlier flush ends later", async () => {
   await confirmer.close();
   await notices.close();
   expect(await documents.get("progress")).toMatchObject({ position: { batch: 2 } });
+});
+
+it("asks a target seldom while it copies, and soon again when the copy is done", async () => {
+  const { documents } = new MemoryQueue();
+  const session = { flush: async () => {} } as unknown as ApplierSession;
+  const notices = new LatestWriter(documents, "progress", silentLogger);
+  const confirmer = new Confirmer(session, notices);
+  vi.useFakeTimers({ toFake: ["performance"] });
+  try {
+    confirmer.committed(noticeOf(1, 1));
+    confirmer.committed(noticeOf(2, 1));
+    expect(confirmer.dueInMs).toBe(250);
+    confirmer.committed(noticeOf(3));
+    expect(confirmer.dueInMs).toBe(25);
+  } finally {
+    vi.useRealTimers();
+  }
+  await confirmer.close();
+  await notices.close();
+  expect(await documents.get("progress")).toMatchObject({ position: { batch: 3 } });
 });

@@ -6,6 +6,11 @@ import type { LatestWriter } from "./latest-writer.ts";
 
 /** So often at most the target is asked to make durable what was committed: each time costs it a sync. */
 const EVERY_MS = 25;
+/**
+ * While tables are being copied: nobody can wait for the end of a batch then, and each time there are megabytes to
+ * write that were just copied in, while the session takes in no others.
+ */
+const COPYING_EVERY_MS = 250;
 
 /**
  * Tells what is applied once a crash of the target cannot take it back: a notice is what the relay
@@ -36,7 +41,8 @@ export class Confirmer {
   /** How long until {@link flush} shall be called; without end when nothing waits to be told. */
   get dueInMs(): number {
     if (this.#waiting === null) return Number.POSITIVE_INFINITY;
-    return Math.max(0, this.#flushedAt + EVERY_MS - performance.now());
+    const everyMs = this.#waiting.tablesPending > 0 ? COPYING_EVERY_MS : EVERY_MS;
+    return Math.max(0, this.#flushedAt + everyMs - performance.now());
   }
 
   /** Call between transactions. What comes next at the target need not wait for it. */
