@@ -46,8 +46,11 @@ export class Pair {
     await sleep(500);
   }
 
-  /** Polls the target until the row is visible; gives the time (performance.now) it was seen. */
-  async visible(table: string, id: number | string): Promise<number> {
+  /**
+   * Polls the target until the row is visible; gives the time (performance.now) it was seen. Each look costs
+   * processor time that who is measured could use.
+   */
+  async visible(table: string, id: number | string, everyMs = 5): Promise<number> {
     const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
       const found = await this.target.value(`SELECT 1 FROM ${table} WHERE id = $1`, [id]);
@@ -55,7 +58,7 @@ export class Pair {
       if (found !== null) return now;
       this.assertRunning();
       if (now > deadline) throw new Error(`${table} ${id} did not arrive in ${this.target.name}.`);
-      await sleep(5);
+      await sleep(everyMs);
     }
   }
 
