@@ -1,13 +1,13 @@
-import type { Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
-import { CopyOut } from "./copy-out.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
+import { lineBlocks } from "./line-blocks.ts";
 
 /** The slice of `pg` that we use. */
 interface PgClient {
@@ -262,12 +262,13 @@ export class Connection {
    * closed: the rest would still have to be read.
    */
   async *copyOut(text: string, room: LinesRoom): AsyncGenerator<LinesBlock> {
+    const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
     this.#assertUsable();
     this.#client.pipeline = false;
-    const rows = this.#client.query(new CopyOut(text, room));
+    const rows: Readable = this.#client.query(streams.to(text));
     let complete = false;
     try {
-      for (let block = await rows.next(); block !== null; block = await rows.next()) yield block;
+      yield* lineBlocks(rows, room);
       complete = true;
     } catch (error) {
       throw this.#wrap(error);
