@@ -39,23 +39,13 @@ function* waysToApply(
   tables: readonly SyncTable[],
 ): Generator<() => Promise<void>> {
   yield () => applySets(transaction, effect, tables);
-  if (mayStepThrough(transaction, effect)) yield () => applyOrdered(transaction, effect, tables);
+  if (mayStepThrough(transaction, effect)) yield () => applyOrdered(transaction, effect);
   if (mayWriteAnew(transaction, effect)) yield () => applyAnew(transaction, effect, tables);
 }
 
 /** Are there keys given up whose deletion a foreign key of the target would carry on to other rows? */
 export function movesReferredKeys(effect: NetEffect): boolean {
   return effect.tables.some(({ table, moves }) => moves && table.bound.cascades);
-}
-
-/** Are there rows written over whose columns a foreign key of the target makes other rows follow? */
-export function changesFollowed(effect: NetEffect): boolean {
-  return effect.tables.some(isFollowed);
-}
-
-function isFollowed({ table, rows }: TableEffect): boolean {
-  if (!table.bound.followed) return false;
-  return [...rows.values()].some(({ row, fresh }) => row !== null && !fresh);
 }
 
 /** A key that is given up, or comes back, must not take with it what refers to it. */
@@ -127,11 +117,38 @@ async function applySets(
   }
   const rows = present.reduce((sum, { rows, balances }) => sum + rows.size + balances.size, 0);
   for (const entry of present) await putSet(transaction, entry, rows * MOSTLY);
-  await putFollowers(transaction, effect, tables);
+  if (transaction.enforcing) await putFollowers(transaction, present, tables);
   // Only now does nothing refer to these any more.
   for (const entry of late.reverse()) {
     if (!entry.clear) await removeSet(transaction, entry, (outcome) => goesLate(entry, outcome));
   }
+}
+
+/**
+ * A row that was written with its last value may have followed one that was written later and gave that value
+ * up to another: in a table that refers to itself, and in a circle of tables. Nothing moves any more when all of these are
+ * written once more. In log order it cannot be: there a value is free before it is given to another.
+ */
+async function putFollowers(
+  transaction: TargetTransaction,
+  present: readonly TableEffect[],
+  tables: readonly SyncTable[],
+): Promise<void> {
+  const moved = new Set(present.filter(isFollowed).map(({ table }) => table));
+  if (moved.size === 0) return;
+  for (const { table, rows } of present) {
+    const later = table.bound.parents.filter((index) => index > tables.indexOf(table));
+    const followed = [table, ...later.flatMap((index) => tables[index] ?? [])];
+    if (!followed.some((each) => moved.has(each))) continue;
+    const standing = [...rows.values()].flatMap(({ row }) => (row === null ? [] : [row]));
+    if (standing.length > 0) await transaction.put(table.bound, standing);
+  }
+}
+
+/** Were rows written over whose columns a foreign key of the target makes other rows follow? */
+function isFollowed({ table, rows }: TableEffect): boolean {
+  if (!table.bound.followed) return false;
+  return [...rows.values()].some(({ row, fresh }) => row !== null && !fresh);
 }
 
 /**
@@ -186,38 +203,11 @@ async function putSet(
   }
 }
 
-async function applyOrdered(
-  transaction: TargetTransaction,
-  effect: NetEffect,
-  tables: readonly SyncTable[],
-): Promise<void> {
+async function applyOrdered(transaction: TargetTransaction, effect: NetEffect): Promise<void> {
   for (const { table, clear, gone, row } of effect.ordered) {
     if (clear) await transaction.clear(table.bound);
     if (gone.length > 0) await transaction.remove(table.bound, gone);
     if (row !== null) await transaction.put(table.bound, [row]);
-  }
-  await putFollowers(transaction, effect, tables);
-}
-
-/**
- * A row that was written with its last value may have followed one that was written later and gave that value
- * up to another: in a table that refers to itself, in a circle of tables, in the order of a log that holds
- * what followed before what was followed. Nothing moves any more when all are written once more.
- */
-async function putFollowers(
-  transaction: TargetTransaction,
-  effect: NetEffect,
-  tables: readonly SyncTable[],
-): Promise<void> {
-  if (!transaction.enforcing) return;
-  const present = inOrder(effect, tables);
-  const followed = new Set(present.filter(isFollowed).map(({ table }) => table));
-  if (followed.size === 0) return;
-  for (const { table, rows } of present) {
-    const parents = table.bound.parents.flatMap((index) => tables[index] ?? []);
-    if (![table, ...parents].some((each) => followed.has(each))) continue;
-    const standing = [...rows.values()].flatMap(({ row }) => (row === null ? [] : [row]));
-    if (standing.length > 0) await transaction.put(table.bound, standing);
   }
 }
 

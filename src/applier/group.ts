@@ -4,13 +4,7 @@ import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
-import {
-  applyEffect,
-  changesFollowed,
-  commitAtOnce,
-  mayTakeAlong,
-  movesReferredKeys,
-} from "./apply.ts";
+import { applyEffect, commitAtOnce, mayTakeAlong, movesReferredKeys } from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import { LinesRun } from "./lines-run.ts";
@@ -44,8 +38,6 @@ export class Group {
   #progress: Progress;
   #postponing = false;
   readonly #touched = new Set<BoundTable>();
-  /** Was the batch under way cut at the last flush? */
-  #isSplit = false;
   /** Of the piece taken last. */
   #batch = 0;
   #transaction: TargetTransaction | null = null;
@@ -244,11 +236,9 @@ export class Group {
     await this.#endRun();
     this.#transaction ??= await this.#begin();
     await this.#applying;
-    const isPart = !whole || this.#isSplit;
-    this.#isSplit = !whole;
     if (this.#effect.size > 0) {
       this.#standing.note(this.#effect);
-      this.#applying = this.#apply(this.#transaction, this.#effect, { whole, isPart });
+      this.#applying = this.#apply(this.#transaction, this.#effect, whole);
       // Seen by whoever comes next.
       this.#applying.catch(() => {});
       this.#effect = new NetEffect();
@@ -264,18 +254,12 @@ export class Group {
     return this.#session.begin(this.#progress, { relaxed, postponed: this.#postponing });
   }
 
-  async #apply(
-    transaction: TargetTransaction,
-    effect: NetEffect,
-    { whole, isPart }: { readonly whole: boolean; readonly isPart: boolean },
-  ): Promise<void> {
+  async #apply(transaction: TargetTransaction, effect: NetEffect, whole: boolean): Promise<void> {
     const batch = this.#batch;
     for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
       // What still refers to the keys given up may be among the changes to come.
       if (transaction.enforcing && !whole && movesReferredKeys(effect)) throw tooLarge();
-      // What followed at the source may have been written before, or be still to come.
-      if (transaction.enforcing && isPart && changesFollowed(effect)) throw tooLarge();
       await applyEffect(transaction, effect, this.#tables);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
@@ -313,7 +297,7 @@ function postponed(batch: number, cause: TidemarkError): TidemarkError {
 function tooLarge(): TidemarkError {
   return new TidemarkError(
     "TM-APPLY-CONSTRAINT",
-    "A large batch changes keys or values that a foreign key of the target refers to with CASCADE, SET NULL or SET DEFAULT: what is carried on would reach rows that stay as they are.",
+    "A large batch changes keys that a foreign key of the target refers to with ON DELETE CASCADE, SET NULL or SET DEFAULT: deleting the old ones would carry on to rows that stay.",
     {
       fix: "Let the applier put foreign keys off: see docs/errors/TM-APPLY-CONSTRAINT.md.",
     },
