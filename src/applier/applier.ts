@@ -1,18 +1,19 @@
 import { backoff, type ReadAhead, sleep } from "../core/async.ts";
 import { keys, type Notice, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
-import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
 import type { Position } from "../core/position.ts";
-import { isComplete, type QueueStream } from "../core/queue.ts";
+import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
+import { Missing } from "./missing.ts";
 import type { ApplierOptions, ApplierParts } from "./options.ts";
 import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
@@ -24,12 +25,6 @@ import { ApplierWork } from "./work.ts";
 const STANDBY_POLL_MS = 1_000;
 /** Documents are written again so often: a queue that lost them is whole again after that. */
 const RENEW_MS = 4_000;
-/** So long a stream that ends further on may give nothing; doubled each time that proved too short. */
-const GAP_SILENCE_MS = 1_000;
-const MAX_GAP_SILENCE_MS = 60_000;
-/** So long the rest of a batch is awaited with the target's transaction open, and its locks held. */
-const HALF_BATCH_MS = 5_000;
-const HALF_BATCH_POLL_MS = 1_000;
 /** So long the rest of a chunk is awaited with what was written of it uncommitted. */
 const CHUNK_SILENCE_MS = 1_000;
 
@@ -45,9 +40,7 @@ export class Applier {
   readonly #requests: Requests;
   readonly #statuses: LatestWriter;
   #status: SyncStatus;
-  #gapSilenceMs = GAP_SILENCE_MS;
-  /** A batch of which only a part is in the stream, and may be for long. */
-  #unfinished = 0;
+  readonly #missing = new Missing();
   #falseStarts = NO_FALSE_STARTS;
   #postponeUpTo = 0;
   /** Was the target looked at before this session? Then it may have been altered since. */
@@ -238,7 +231,10 @@ export class Applier {
     const reading = new AbortController();
     const stop = () => reading.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
-    await this.#untilWhole(stream, work.progress.position);
+    await this.#missing.untilWhole(stream, work.progress.position, {
+      signal: this.#stop.signal,
+      stillHere: () => this.#report({}),
+    });
     const ordering = hooks.orders.run(reading.signal);
     const arrivals = new Arrivals();
     const pieces = readAhead(stream, work.progress.position, {
@@ -314,7 +310,10 @@ export class Applier {
       if (work.wantsNewAttempt) this.#putRequest(work);
       const idle = pieces.ready === 0 && !work.inbox.inChunk;
       const { batch } = work.progress.position;
-      await this.#commitIfDue(work, idle || batch < this.#unfinished, { confirmer, onHealthy });
+      await this.#commitIfDue(work, idle || this.#missing.isBehind(batch), {
+        confirmer,
+        onHealthy,
+      });
     }
     return false;
   }
@@ -332,40 +331,14 @@ export class Applier {
     const notice = await work.commitIfDue(idle);
     if (notice === null) return;
     onHealthy();
-    this.#gapSilenceMs = GAP_SILENCE_MS;
+    this.#missing.found();
     this.#afterCommit(work, confirmer, notice);
   }
 
-  /** Nothing is begun at the target while only a part of the next batch is there. */
-  async #untilWhole(stream: QueueStream, { batch }: Position): Promise<void> {
-    const { signal } = this.#stop;
-    while (batch + 1 === this.#unfinished && !signal.aborted) {
-      const { mark } = await stream.tail();
-      const partial = mark !== null && mark.chunk === 0 && !isComplete(mark);
-      if (!partial || mark.batch !== this.#unfinished) return;
-      this.#report({});
-      await sleep(HALF_BATCH_POLL_MS, signal);
-    }
-  }
-
-  /** Nothing came for a while: is there really nothing after our position? */
   async #checkIdle(work: ApplierWork, stream: QueueStream, arrivals: Arrivals): Promise<void> {
-    if (!work.inbox.atBoundary && arrivals.quietMs >= HALF_BATCH_MS) {
-      this.#unfinished = work.inbox.position.batch + 1;
-      throw new TidemarkError(
-        "TM-APPLY-RETRY",
-        `The rest of batch ${this.#unfinished} does not come: rolling back what was applied of it.`,
-      );
-    }
-    const { mark } = await stream.tail();
-    // Nothing follows in the stream; nor will it, when this sync was given up and the queue has lost all that told so.
-    if (mark === null) return this.#requests.checkRefusal(work.progress.position);
-    work.inbox.checkTimeline(mark.timeline);
-    const behind = mark.last && mark.batch > work.inbox.position.batch;
-    // The reader may be just about to give it, or be in the middle of a large row.
-    if (arrivals.silentMs(behind) < this.#gapSilenceMs) return;
-    this.#gapSilenceMs = Math.min(MAX_GAP_SILENCE_MS, this.#gapSilenceMs * 2);
-    throw work.inbox.missing(mark);
+    if (await this.#missing.check(stream, work.inbox, arrivals)) return;
+    // Nothing follows; nor will it, when this sync was given up and the queue has lost all that told so.
+    await this.#requests.checkRefusal(work.progress.position);
   }
 
   #afterCommit(work: ApplierWork, confirmer: Confirmer, notice: Notice | null): void {

@@ -94,15 +94,18 @@ export class MysqlBatches implements Batches {
     for (;;) {
       const view = await this.#lookUnlessAltered(chunk);
       if (view === null) continue;
-      const idle = view.unseen.ids.highest === null && view.chunk === null;
+      const isEmpty = view.unseen.ids.highest === null;
       // Each in a session of its own.
       const [isAltered, cutAt] = await Promise.all([
         this.#pins.differ(this.#tablesIn(view.unseen, chunk)),
-        idle ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
+        isEmpty ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
       ]);
       if (isAltered) await this.#pins.renew(() => this.#checkDrift(0));
-      else await this.#checkDrift(idle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
-      if (view.unseen.ids.highest === null) {
+      else {
+        const isIdle = isEmpty && view.chunk === null;
+        await this.#checkDrift(isIdle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
+      }
+      if (isEmpty) {
         return { header: null, pages: toPages([]), chunk: view.chunk };
       }
       const record = await this.#store(view.unseen, cutAt ?? "");

@@ -3,7 +3,7 @@ import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
-import { prepareCaptures, type TableCapture } from "./capture.ts";
+import { prepareCaptures, type TableCapture } from "./capture-plan.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";

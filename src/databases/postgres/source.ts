@@ -6,7 +6,7 @@ import type {
   Source,
   SourceCapabilities,
 } from "../../core/source.ts";
-import { planCapture } from "./capture.ts";
+import { planCapture } from "./capture-plan.ts";
 import { PostgresChangeLog } from "./change-log.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";

@@ -1,0 +1,375 @@
+import type { LayoutColumn } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { CapturePlan, CaptureTable } from "../../core/source.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
+import { type CaptureSpec, filterText, isWholeRow, rowAlias } from "./capture-row.ts";
+import {
+  captureTriggers,
+  functionBodies,
+  functionStatements,
+  triggerNames,
+} from "./capture-sql.ts";
+import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
+import type { Connection } from "./connection.ts";
+import { captureBroken, shapeBroken } from "./drift.ts";
+import { sqlState } from "./errors.ts";
+import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
+import {
+  type ColumnIdentity,
+  loadLayouts,
+  loadTableStates,
+  type StoredLayout,
+  signature,
+  type TableState,
+} from "./layouts.ts";
+import { assertLogFits, missingSourceObjects } from "./ours.ts";
+import { partitionStatements, refuseParts } from "./partitions.ts";
+import { loadPins } from "./pins.ts";
+import { refuseHidden } from "./row-security.ts";
+import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
+
+/** What is to be done for one table. */
+export interface TableCapture {
+  readonly table: FoundTable;
+  readonly spec: CaptureSpec;
+  readonly layout: StoredLayout;
+  /** The layout that stands now and is replaced; null when this table is new or nothing changes. */
+  readonly replaces: StoredLayout | null;
+  readonly isNewLayout: boolean;
+  /** Of the table before anything was read of it; see pins.ts. */
+  readonly pin: string;
+  readonly live: readonly ColumnIdentity[];
+  readonly functions: readonly string[];
+  /** Need the table's lock; empty when the triggers stand. */
+  readonly triggers: readonly string[];
+  readonly reason: string;
+  /** Why changes have gone by unseen since it was captured; null when none have. */
+  readonly broken: Broken | null;
+}
+
+export interface Broken {
+  readonly what: string;
+  /** The shape is not enough any more: nothing is missing, but what is logged may be wrong. */
+  readonly shape: boolean;
+}
+
+export async function planCapture(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+): Promise<CapturePlan> {
+  await assertLogFits(connection);
+  const ours = await missingSourceObjects(connection);
+  const captures = await prepareCaptures(connection, tables, ours.length === 0);
+  assertUnbroken(captures);
+  for (const { spec } of captures) await assertFilters(connection, spec);
+  return {
+    statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
+    notes: captures.map(
+      ({ spec, reason }) =>
+        `${formatTable(spec.table)}: captured by ${SHAPE_NAMES[spec.shape]}, since ${reason}.`,
+    ),
+  };
+}
+
+const SHAPE_NAMES: Readonly<Record<Shape, string>> = {
+  statement: "statement triggers",
+  row: "a row trigger",
+  "row-current": "a row trigger that reads the row as it stands",
+};
+
+/** Compares what is asked with what stands. */
+export async function prepareCaptures(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+  ours: boolean,
+): Promise<readonly TableCapture[]> {
+  if (tables.length === 0) return [];
+  const found = await findTables(
+    connection,
+    tables.map((table) => table.schema.name),
+  );
+  const oids = tables.map((table) => foundTable(found, table).oid);
+  await refuseParts(connection, oids);
+  await refuseHidden(connection, oids);
+  const pins = await loadPins(connection, oids);
+  const [shapes, columns, states, bodies] = await Promise.all([
+    chooseShapes(connection, oids),
+    loadColumns(connection, oids),
+    loadTableStates(connection, oids),
+    installedBodies(connection),
+  ]);
+  const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
+  const current = new Map(
+    [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
+  );
+  let nextId = Math.max(0, ...layouts.keys()) + 1;
+  const newest = newestLayouts([...layouts.values()]);
+  return mapInOrder(tables, async (table) => {
+    const target = foundTable(found, table);
+    const capture = prepareCapture(table, target, {
+      choice: shapes.get(target.oid) as ShapeChoice,
+      columns: (columns.get(target.oid) ?? []) as readonly FoundColumn[],
+      state: states.get(target.oid) as TableState,
+      bodies,
+      current: current.get(target.oid) ?? null,
+      pin: pins.get(target.oid) ?? "",
+      nextId,
+    });
+    if (capture.isNewLayout) nextId++;
+    const now = { oid: target.oid, state: states.get(target.oid) };
+    const choice = shapes.get(target.oid) as ShapeChoice;
+    const last = newest(target.oid, table.schema.name);
+    const broken = whatBroke(last, { ...now, choice });
+    const partitions = await partitionStatements(connection, capture.spec);
+    return { ...capture, triggers: [...capture.triggers, ...partitions], broken };
+  });
+}
+
+async function mapInOrder<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
+}
+
+/** The newest layout of the table with this oid, or of this name. */
+function newestLayouts(
+  layouts: readonly StoredLayout[],
+): (oid: string, name: TableName) => StoredLayout | undefined {
+  const byOid = new Map(layouts.map((layout, index) => [layout.oid, index]));
+  const byName = new Map(layouts.map((layout, index) => [tableKey(layout.table), index]));
+  return (oid, name) => {
+    const index = Math.max(byOid.get(oid) ?? -1, byName.get(tableKey(name)) ?? -1);
+    return layouts[index];
+  };
+}
+
+/**
+ * A table that was captured, and now lacks a trigger or is another table of the same name, has let
+ * changes go by. Gives what is wrong; null when nothing is.
+ */
+function whatBroke(
+  last: StoredLayout | undefined,
+  now: {
+    readonly oid: string;
+    readonly state: TableState | undefined;
+    readonly choice: ShapeChoice;
+  },
+): Broken | null {
+  if (last === undefined || last.retired) return null;
+  if (last.oid !== now.oid) return gone("the table was dropped and made anew");
+  for (const trigger of triggerNames(last.shape)) {
+    const found = now.state?.triggers.get(trigger);
+    if (!found?.enabled) return gone(`trigger ${trigger} is ${found ? "disabled" : "gone"}`);
+  }
+  if (isEnough(last.shape, now.choice.shape)) return null;
+  return { what: insufficient(last.shape, now.choice), shape: true };
+}
+
+function gone(what: string): Broken {
+  return { what, shape: false };
+}
+
+/** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN. */
+export function assertUnbroken(captures: readonly TableCapture[]): void {
+  for (const { spec, broken } of captures) {
+    if (broken === null) continue;
+    const table = formatTable(spec.table);
+    if (broken.shape) throw shapeBroken(spec.table, broken.what);
+    throw captureBroken(table, `Capture of ${table} is broken: ${broken.what}.`);
+  }
+}
+
+function foundTable(found: ReadonlyMap<string, FoundTable>, table: CaptureTable): FoundTable {
+  const { name } = table.schema;
+  const target = found.get(tableKey(name));
+  if (!target) {
+    throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${formatTable(name)}.`);
+  }
+  if ((target.kind !== "r" && target.kind !== "p") || target.persistence === "t") {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${formatTable(name)} is not an ordinary table.`,
+    );
+  }
+  return target;
+}
+
+interface TableFacts {
+  readonly choice: ShapeChoice;
+  readonly columns: readonly FoundColumn[];
+  readonly state: TableState;
+  /** Of functions of ours, by name. */
+  readonly bodies: ReadonlyMap<string, string>;
+  readonly current: StoredLayout | null;
+  readonly pin: string;
+  readonly nextId: number;
+}
+
+function prepareCapture(
+  table: CaptureTable,
+  target: FoundTable,
+  facts: TableFacts,
+): Omit<TableCapture, "broken"> {
+  const { current } = facts;
+  const choice = table.schema.key.length === 0 ? keylessChoice(table, facts.choice) : facts.choice;
+  const wanted = new Set([...table.columns, ...table.schema.key]);
+  const columns = facts.columns.filter((column) => wanted.has(column.name));
+  const draft: CaptureSpec = {
+    oid: target.oid,
+    table: { schema: schemaOf(table.schema.name), name: table.schema.name.name },
+    layout: facts.nextId,
+    shape: choice.shape,
+    partitioned: choice.partitioned,
+    only: choice.only,
+    liveColumns: facts.columns.map((column) => column.name),
+    columns,
+    key: table.schema.key,
+    filters: table.filters,
+    filterColumns: namedIn(table.filters, facts.columns),
+  };
+  const wholeRow = isWholeRow(draft);
+  const allColumns = wholeRow || table.takesNewColumns;
+  const live: readonly ColumnIdentity[] = facts.state.columns;
+  const wantedLayout: StoredLayout = {
+    id: facts.nextId,
+    table: draft.table,
+    columns: columns.map(toLayoutColumn),
+    key: draft.key.map((name) => columns.findIndex((column) => column.name === name)),
+    filters: table.filters,
+    oid: target.oid,
+    shape: choice.shape,
+    signature: signature(live, columns, allColumns),
+    wholeRow,
+    only: choice.only,
+    allColumns,
+    readUpTo: null,
+    retired: false,
+  };
+  const isNewLayout = !current || !sameLayout(current, wantedLayout);
+  const spec = isNewLayout ? draft : { ...draft, layout: current.id };
+  const bodies = [...functionBodies(spec)];
+  const functionsStand = bodies.every(([name, body]) => facts.bodies.get(name) === body);
+  return {
+    table: target,
+    spec,
+    layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
+    replaces: isNewLayout ? current : null,
+    isNewLayout,
+    pin: facts.pin,
+    live,
+    functions: functionsStand ? [] : functionStatements(spec),
+    triggers: triggersToRun(spec, facts),
+    reason: choice.reason,
+  };
+}
+
+/** A name that stands there by accident costs a little. */
+function namedIn(
+  filters: readonly string[],
+  columns: readonly FoundColumn[],
+): CaptureSpec["filterColumns"] {
+  const text = filters.join("\n").toLowerCase();
+  return columns.filter(({ name }) => text.includes(quotedOrPlain(name)));
+}
+
+/** As it stands in SQL, lower case: quotes in it are doubled. */
+function quotedOrPlain(name: string): string {
+  return name.replaceAll('"', '""').toLowerCase();
+}
+
+/**
+ * Rows without a key are counted, so it matters not in which order they are logged, but the row itself
+ * must be what the statement left: a table that is written inside its own statement could log that a
+ * row has gone before it has come.
+ */
+function keylessChoice({ schema }: CaptureTable, choice: ShapeChoice): ShapeChoice {
+  const table = formatTable(schema.name);
+  if (choice.shape !== "row-current") {
+    return { ...choice, shape: "row", reason: "the table has no key: each row is logged whole" };
+  }
+  throw new TidemarkError(
+    "TM-TABLE-NO-KEY",
+    `${table} has no primary key and no unique key of not-null columns, and ${choice.reason}: its changes cannot be told apart.`,
+    {
+      fix: `ALTER TABLE ${quoteTable(schema.name)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY; or leave it out of the sync.`,
+      details: { table },
+    },
+  );
+}
+
+/** Triggers name no layout: they are left alone while shape, key and function stay. */
+function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] {
+  const wanted = captureTriggers(spec);
+  const { triggers } = facts.state;
+  const before = facts.current;
+  const sameKeyAndShape =
+    before?.shape === spec.shape &&
+    JSON.stringify(before.key.map((i) => before.columns[i]?.name)) === JSON.stringify(spec.key);
+  const drop = (name: string) =>
+    `DROP TRIGGER ${quoteIdentifier(name)} ON ${quoteTable(spec.table)}`;
+  const enable = (name: string) =>
+    `ALTER TABLE ${quoteTable(spec.table)} ENABLE TRIGGER ${quoteIdentifier(name)}`;
+  if (!sameKeyAndShape) {
+    return [...[...triggers.keys()].map(drop), ...[...wanted.values()].map(({ create }) => create)];
+  }
+  return [
+    ...[...triggers.keys()].filter((name) => !wanted.has(name)).map(drop),
+    ...[...wanted].flatMap(([name, { runs, create }]) => {
+      const found = triggers.get(name);
+      if (found === undefined) return [create];
+      if (found.runs !== runs) return [drop(name), create];
+      return found.enabled ? [] : [enable(name)];
+    }),
+  ];
+}
+
+function toLayoutColumn(column: FoundColumn): LayoutColumn {
+  const { name, type, nativeType, nullable, generated } = column;
+  return { name, type, nativeType, nullable, generated };
+}
+
+/** A new shape makes a new layout, too: the stored one says how the triggers stand. */
+function sameLayout(a: StoredLayout, b: StoredLayout): boolean {
+  const facts = ({
+    table,
+    columns,
+    key,
+    filters,
+    wholeRow,
+    only,
+    allColumns,
+    shape,
+    signature: live,
+  }: StoredLayout) => {
+    const flags = [wholeRow, only, allColumns, shape];
+    return JSON.stringify([table.schema, table.name, columns, key, filters, flags, live]);
+  };
+  return facts(a) === facts(b);
+}
+
+/** The source of the functions of ours, by name. */
+async function installedBodies(connection: Connection): Promise<ReadonlyMap<string, string>> {
+  const rows = await connection.rows(
+    `SELECT proname, prosrc FROM pg_proc
+     WHERE pronamespace = to_regnamespace('tidemark') AND starts_with(proname, 'capture_')`,
+  );
+  return new Map(rows.map(([name, source]) => [name as string, source as string]));
+}
+
+/** A condition that cannot be evaluated would break the application's writes. */
+export async function assertFilters(connection: Connection, spec: CaptureSpec): Promise<void> {
+  for (const filter of spec.filters) {
+    try {
+      await connection.rows(
+        `SELECT ${filterText(filter)} FROM ${quoteTable(spec.table)} ${rowAlias(spec)} LIMIT 0`,
+      );
+    } catch (error) {
+      if (!sqlState(error).startsWith("42") || sqlState(error) === "42501") throw error;
+      throw new TidemarkError(
+        "TM-CONFIG-INVALID",
+        `The condition "${filter}" of table ${formatTable(spec.table)} is not valid: ${error instanceof Error ? error.message : ""}`,
+        { cause: error, details: { table: formatTable(spec.table) } },
+      );
+    }
+  }
+}
