@@ -23,7 +23,8 @@ export class FileHints {
 
   /** As `reliable`, and so is what was never there. */
   get reliableOrAbsent(): boolean {
-    return this.reliable || !existsSync(this.#path);
+    // Asked first: to watch what is not there costs an exception, and this is asked at every look.
+    return this.#watcher !== null || !existsSync(this.#path) || this.reliable;
   }
 
   close(): void {

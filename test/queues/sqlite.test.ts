@@ -241,7 +241,8 @@ describe("the event loop", () => {
     const appended = stream.append(tail, [message(2)]);
     const started = performance.now();
     await pause(60);
-    expect(performance.now() - started).toBeLessThan(250);
+    // The other one holds its lock for as long as we look: who waited for it would never get here.
+    expect(performance.now() - started).toBeLessThan(5_000);
     expect((await stream.tail()).sequence).toBe(tail.sequence);
     other.exec("COMMIT");
     other.close();
