@@ -353,10 +353,10 @@ export class Applier {
 
   /** Soon less can be read than was told: nobody who waits may be told so any more. */
   async #withdraw({ timeline }: Progress, tablesPending: number): Promise<void> {
-    const { sync, from } = this.#options;
+    const { sync, from, fingerprint } = this.#options;
     const { position } = this.#status;
     const what = { timeline, position, at: new Date().toISOString(), lagMs: 0, tablesPending };
-    this.#notices.put({ sync, source: from, ...what } satisfies Notice);
+    this.#notices.put({ sync, source: from, ...what, fingerprint } satisfies Notice);
     await this.#notices.settled();
   }
 

@@ -9,7 +9,16 @@ import { LatestWriter } from "./latest-writer.ts";
 
 function noticeOf(batch: number, tablesPending = 0): Notice {
   const [position, at] = [{ batch, chunk: 0 }, new Date(0).toISOString()];
-  return { sync: "s", source: "a", timeline: "t", position, at, lagMs: 0, tablesPending };
+  return {
+    sync: "s",
+    source: "a",
+    timeline: "t",
+    position,
+    at,
+    lagMs: 0,
+    tablesPending,
+    fingerprint: "",
+  };
 }
 
 it("takes no notice back when an earlier flush ends later", async () => {

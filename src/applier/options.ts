@@ -1,3 +1,4 @@
+import type { Notice } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { ApplierSession, Progress, Target } from "../core/target.ts";
@@ -12,6 +13,8 @@ export interface ApplierOptions {
   readonly queue: Queue;
   /** Parents before children. */
   readonly tables: readonly SyncTable[];
+  /** See {@link Notice.fingerprint}. */
+  readonly fingerprint: string;
   /** Throws TM-SCHEMA-DRIFT when the target has been altered since, so that `tables` no longer fit it. */
   readonly checkFit: () => Promise<void>;
   readonly logger: Logger;

@@ -205,11 +205,11 @@ export class ApplierWork {
   }
 
   notice(): Notice {
-    const { sync, from } = this.#options;
+    const { sync, from, fingerprint } = this.#options;
     const { timeline, position } = this.progress;
     const { at, lagMs } = this.#lastCommit ?? { at: new Date().toISOString(), lagMs: 0 };
     const tablesPending = this.states.pending;
-    return { sync, source: from, timeline, position, at, lagMs, tablesPending };
+    return { sync, source: from, timeline, position, at, lagMs, tablesPending, fingerprint };
   }
 
   statusNow(): Partial<SyncStatus> {

@@ -63,6 +63,8 @@ export interface FenceAnswer {
   readonly timeline: string;
   readonly batch: number;
   readonly hash: string;
+  /** For each sync that the relay knows, {@link Notice.fingerprint} as it would have it. */
+  readonly fingerprints: Readonly<Record<string, string>>;
 }
 
 /** What people ask of the applier at work, which fills in `answer`. */
@@ -138,6 +140,8 @@ export interface Notice {
   readonly lagMs: number;
   /** Tables whose initial copy is not complete. */
   readonly tablesPending: number;
+  /** Of the tables that this tells of, as they were when the sync was started: others, or otherwise altered, have another one. */
+  readonly fingerprint: string;
 }
 
 export interface StatusError {

@@ -150,7 +150,7 @@ export class Pipeline {
 
   #addAppliers(prepared: Prepared): void {
     for (const sync of prepared.syncs) {
-      const { resolved, plan, tables } = sync;
+      const { resolved, plan, tables, fingerprint } = sync;
       const { name, from, to } = resolved.definition;
       for (const note of plan.notes) this.#options.logger.warn({ sync: name }, note);
       const applier = new Applier({
@@ -160,6 +160,7 @@ export class Pipeline {
         openTarget: () => this.#databases.openTarget(to, this.#queue),
         queue: this.#queue,
         tables,
+        fingerprint,
         checkFit: () => checkFit(sync, this.#databases),
         logger: this.#options.logger.child({ sync: name }),
       });

@@ -1,6 +1,7 @@
 import type { SyncTable } from "../applier/mapping.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
+import type { Notice } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { sha256 } from "../core/hash.ts";
@@ -28,13 +29,16 @@ export interface Prepared {
 export interface PreparedSource {
   readonly name: string;
   readonly capture: readonly CaptureTable[];
-  readonly syncs: readonly string[];
+  /** By name, the fingerprint of each sync that reads it. */
+  readonly syncs: ReadonlyMap<string, string>;
 }
 
 export interface PreparedSync {
   readonly resolved: ResolvedSync;
   readonly plan: TargetPlan;
   readonly tables: readonly SyncTable[];
+  /** Of all its tables: see {@link Notice.fingerprint}. */
+  readonly fingerprint: string;
 }
 
 export interface PrepareOptions {
@@ -114,7 +118,8 @@ async function prepareTarget(
     if (create) refuse(resolved.definition, plan.mappings);
     checkParking(resolved, plan, target);
     refuseReferred(resolved.definition, plan);
-    return { resolved, plan, tables: syncTables(resolved, plan) };
+    const tables = syncTables(resolved, plan);
+    return { resolved, plan, tables, fingerprint: fingerprintOfAll(resolved) };
   });
 }
 
@@ -210,11 +215,19 @@ function fingerprint({ rule, columns, target }: ResolvedTable): string {
   return sha256(text).slice(0, 16);
 }
 
+function fingerprintOfAll({ tables }: ResolvedSync): string {
+  const each = tables.map((table) => `${formatTable(table.schema.name)} ${fingerprint(table)}`);
+  return sha256(...each.sort()).slice(0, 16);
+}
+
 function sourcesOf(syncs: readonly ResolvedSync[]): PreparedSource[] {
   const names = [...new Set(syncs.map(({ definition }) => definition.from))];
   return names.map((name) => {
     const readers = syncs.filter(({ definition }) => definition.from === name);
     const capture = captureTables(readers);
-    return { name, capture, syncs: readers.map(({ definition }) => definition.name) };
+    const fingerprints = readers.map(
+      (sync) => [sync.definition.name, fingerprintOfAll(sync)] as const,
+    );
+    return { name, capture, syncs: new Map(fingerprints) };
   });
 }

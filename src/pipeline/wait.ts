@@ -108,11 +108,20 @@ async function waitForProgress(
   signal: AbortSignal,
 ): Promise<void> {
   let last: Notice | null = null;
+  // A relay that does not know the sync cannot say: it was given another config, as it may be.
+  const fingerprint = fence.fingerprints[sync.name];
+  const isOfTheseTables = (notice: Notice) =>
+    fingerprint === undefined || notice.fingerprint === fingerprint;
   const wanted = keys.progress(sync.name);
   for await (const { key, value } of queue.documents.watch(wanted, signal)) {
     if (key !== wanted) continue;
     last = value as Notice | null;
-    if (last !== null && hasReached(last, fence)) return;
+    if (last !== null && isOfTheseTables(last) && hasReached(last, fence)) return;
+  }
+  if (last !== null && !isOfTheseTables(last)) {
+    const why =
+      "its applier has told nothing yet of its tables as they are now, or was started with another config than the relay";
+    throw timedOut(`${sync.name}: ${why}`, sync.name);
   }
   const at = last === null ? "has applied nothing yet" : `has applied batch ${last.position.batch}`;
   const copying =

@@ -41,7 +41,7 @@ export class Relay {
    */
   async run(onReady: () => void): Promise<void> {
     const { logger, syncs, queue, source } = this.#options;
-    const mail = this.#mailbox.run(syncs, logger, this.#stop.signal);
+    const mail = this.#mailbox.run([...syncs.keys()], logger, this.#stop.signal);
     try {
       let forgotten = false;
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {

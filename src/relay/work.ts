@@ -73,7 +73,7 @@ export class RelayWork {
     const { documents } = queue;
     const common = { source, log, stream, logger };
     const kept = { documents, mailbox, maxLogBytes, history };
-    const retention = new Retention({ ...common, ...kept, syncs });
+    const retention = new Retention({ ...common, ...kept, syncs: [...syncs.keys()] });
     const makeRoom = async () => {
       await work.#answerJoins();
       await retention.makeRoom();
@@ -120,7 +120,7 @@ export class RelayWork {
     await this.#putSchemas();
     await this.#retention.open();
     for (const sync of this.#retention.subscribers) {
-      if (syncs.includes(sync)) continue;
+      if (syncs.has(sync)) continue;
       logger.warn(
         { sync },
         "a sync that is not in this config holds the change log: see docs/reference/commands.md",
@@ -282,10 +282,12 @@ export class RelayWork {
 
   /** These were asked before the cut, so the newest batch holds all that was committed before them. */
   async #answerFences(fences: ReadonlyMap<string, FenceDocument>): Promise<void> {
+    const fingerprints = Object.fromEntries(this.#options.syncs);
     for (const [id, fence] of fences) {
       const { timeline, batch, hash } = this.#position();
       if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
-      await this.#mailbox.answer(id, { ...fence, answer: { timeline, batch, hash } });
+      const answer = { timeline, batch, hash, fingerprints };
+      await this.#mailbox.answer(id, { ...fence, answer });
       failpoint("fence-answered");
     }
   }

@@ -1,11 +1,12 @@
 // G4: what waitFor and the notices say is true, and they say it of what was committed before.
 import { describe, expect, test } from "vitest";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
 import type { Notice } from "../../src/core/documents.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { askFence } from "../../src/core/fence.ts";
 import { comparePositions } from "../../src/core/position.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
-import { CUSTOMERS } from "../support/shop-tables.ts";
+import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 
@@ -76,6 +77,39 @@ function registerCompletionTests(pair: TestPair): void {
     await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.expectSame(CUSTOMERS);
   });
+
+  test("waitFor does not take what was told of the tables before for what is told of those now", async () => {
+    const { bed, source, target, definition } = await prepared();
+    await using _ = bed;
+    const before = await bed.start(definition);
+    await before.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(before);
+
+    for (const sql of [source, target])
+      await sql.run("ALTER TABLE customers ADD COLUMN note VARCHAR(10) DEFAULT 'none'");
+    await source.run("UPDATE customers SET note = 'some' WHERE id = 0");
+    await target.run("UPDATE customers SET note = 'other' WHERE id = 0");
+    await expectsNoWaitWithoutApplier(bed, definition);
+    expect(await target.rows("SELECT note FROM customers")).toEqual([{ note: "some" }]);
+
+    await createTables(source, pair.source, [ORDERS]);
+    await insertRow(source, ORDERS, { id: 1, customer_id: 0, total: "1.5", status: "new" });
+    const syncs = [{ from: "source", to: "target", tables: ["customers", "orders"] }];
+    await expectsNoWaitWithoutApplier(bed, bed.define(syncs));
+    await bed.expectSame(ORDERS);
+  });
+
+  /** The relay answers, and the notice of before stands: only the applier can tell of the tables as they are now. */
+  async function expectsNoWaitWithoutApplier(bed: TestBed, definition: PipelineDefinition) {
+    const relay = await bed.start(definition, { role: "relay" });
+    const failure = await relay.waitFor({ timeoutMs: 1_000 }).catch((error: unknown) => error);
+    expect(isTidemarkError(failure, "TM-WAIT-TIMEOUT")).toBe(true);
+    expect(String(failure)).toContain("nothing yet of its tables as they are now");
+    const applier = await bed.start(definition, { role: "applier" });
+    await relay.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(applier);
+    await bed.stop(relay);
+  }
 
   test("waitFor ends with its signal, and refuses a sync that does not exist", async () => {
     const { bed, definition } = await prepared();

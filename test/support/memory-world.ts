@@ -6,6 +6,7 @@ import { LAYOUT, MemorySource } from "./memory-source.ts";
 import { BOUND, MemoryTarget } from "./memory-target.ts";
 
 export const SYNC = "a->b";
+const FINGERPRINT = "all";
 const STEP_MS = 10;
 
 /** The engine between a source, a queue and a target in memory. */
@@ -29,7 +30,7 @@ export class MemoryWorld {
       openSource: async () => this.source,
       queue: this.queue,
       tables: [{ schema, columns: ["id"], filters: [], takesNewColumns: true }],
-      syncs: [SYNC],
+      syncs: new Map([[SYNC, FINGERPRINT]]),
       maxLogBytes: this.maxLogBytes,
       maxStreamBytes: 1_000_000,
       logger: silentLogger,
@@ -54,6 +55,7 @@ export class MemoryWorld {
       openTarget: async () => this.target,
       queue: this.queue,
       tables: [table],
+      fingerprint: FINGERPRINT,
       checkFit: async () => {},
       logger: silentLogger,
     });

@@ -1,6 +1,6 @@
 import { comparePositions, type Position } from "../../../src/core/position.ts";
-import type { Progress } from "../../../src/core/target.ts";
-import { ANY, aside, FILTERED, PARKED, standingAside, WITH_MORE } from "./shapes.ts";
+import type { Progress, TableProgress } from "../../../src/core/target.ts";
+import { ALTERED, ANY, aside, FILTERED, MORE, PARKED, standingAside, WITH_MORE } from "./shapes.ts";
 
 /** Rows of one table: key to value. */
 export type Rows = ReadonlyMap<string, string>;
@@ -83,8 +83,10 @@ export class Oracle {
   }
 
   /** G4: whoever waited can read what was committed before. */
-  waited(commits: number, progress: Progress): void {
-    const live = progress.tables.length > 0 && progress.tables.every((t) => t.state === "live");
+  waited(commits: number, progress: Progress, isAltered: boolean): void {
+    const isLive = ({ table, state, copy }: TableProgress) =>
+      state === "live" && (!isAltered || table !== ALTERED || copy.endsWith(`:${MORE}`));
+    const live = progress.tables.length > 0 && progress.tables.every(isLive);
     const readable = this.#history.commitsIn(progress.position.batch);
     if (live && readable >= commits) return;
     const state = live ? `${readable} commits can be read` : "a table is not there yet";

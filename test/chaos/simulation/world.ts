@@ -15,6 +15,7 @@ import { QueueServer, SimulatedQueue } from "./queue-server.ts";
 import {
   ALTERED,
   captureTable,
+  MORE,
   shapesOf,
   syncTable,
   TABLES,
@@ -275,7 +276,9 @@ export class SimulatedWorld implements World {
         const hasMore = table === ALTERED && this.#source.alteration !== null;
         return captureTable(table, this.#source.shapes[table], hasMore);
       }),
-      syncs: this.#syncs.map(({ name }) => name),
+      syncs: new Map(
+        this.#syncs.map(({ name }) => [name, fingerprint(this.#source.alteration !== null)]),
+      ),
       maxLogBytes: this.#maxLogBytes,
       maxStreamBytes: this.#queue.maxStreamBytes,
       logger: this.logger,
@@ -292,6 +295,7 @@ export class SimulatedWorld implements World {
       tables: TABLES.map((table) =>
         syncTable(table, this.#source.shapes, this.#source.hasMore(table), this.#tablePlant),
       ),
+      fingerprint: fingerprint(this.#source.hasMore(ALTERED)),
       checkFit: async () => {},
       logger: this.logger,
     });
@@ -322,7 +326,7 @@ export class SimulatedWorld implements World {
       // Of several targets one had it all early, and copies anew what was altered since, over the rows that stand.
       if (alteration !== this.#source.alteration) return;
       for (const { target } of this.#syncs) {
-        this.#oracle.waited(commits, target.current.progress);
+        this.#oracle.waited(commits, target.current.progress, alteration === "captured");
       }
       this.counters.add("wait ended");
     } catch (error) {
@@ -411,6 +415,7 @@ export class SimulatedWorld implements World {
     const at = new Date().toISOString();
     const notice: Notice = {
       ...{ sync, source: SOURCE, timeline, position, at, lagMs: 0, tablesPending: 0 },
+      fingerprint: fingerprint(this.#source.hasMore(ALTERED)),
     };
     await new SimulatedQueue(process, this.#queue).documents.put(keys.progress(sync), notice);
   }
@@ -419,6 +424,11 @@ export class SimulatedWorld implements World {
     this.#onPurge(batch);
     this.#source.purge(batch);
   }
+}
+
+/** Of all the tables together. */
+function fingerprint(isAltered: boolean): string {
+  return isAltered ? MORE : "";
 }
 
 function absence(random: Random): Absence {
