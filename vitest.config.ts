@@ -6,8 +6,9 @@ const UNIT = ["src/**/*.test.ts", "bench/**/*.test.ts", "test/guarantees/*.test.
 
 export default defineConfig({
   test: {
-    // Each worker of the server tests keeps several connections and a pipeline busy.
-    maxWorkers: 2,
+    // Each worker of the server tests keeps several connections and a pipeline busy; one more than the
+    // two cores of a small machine, as each also waits for disks.
+    maxWorkers: 3,
     reporters: [
       "default",
       new MissingReporter(),
