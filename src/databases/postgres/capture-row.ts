@@ -30,6 +30,7 @@ export interface CapturedColumn {
 }
 
 const TEXT = "pg_catalog.text";
+const EQUALS = "OPERATOR(pg_catalog.=)";
 
 /**
  * The text of the row as it is logged; the first field that does not fit a layout is schema drift.
@@ -85,6 +86,19 @@ export function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): s
       return `${alias}.${column} ${columnNamed(spec, name)?.equals ?? "="} ${row}.${column}`;
     })
     .join(" AND ");
+}
+
+/**
+ * The very same key, for a function without a search_path: found by an index, and told by its text from one that a
+ * collation holds equal.
+ */
+export function samePrintedKey(spec: CaptureSpec, one: string, other: string): string {
+  const columns = spec.key.map((name) => {
+    const column = quoteIdentifier(name);
+    const own = columnNamed(spec, name)?.equals ?? "=";
+    return `${one}.${column} ${own === "=" ? EQUALS : own} ${other}.${column}`;
+  });
+  return [...columns, `${keyText(spec, one)} ${EQUALS} ${keyText(spec, other)}`].join(" AND ");
 }
 
 /**

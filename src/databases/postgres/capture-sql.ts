@@ -6,11 +6,12 @@ import {
   rowAlias,
   rowText,
   sameKey,
+  samePrintedKey,
 } from "./capture-row.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
 import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
 import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
-import { functionSettings, settingsFit, underSettings } from "./settings.ts";
+import { byIndex, functionSettings, settingsFit, underSettings } from "./settings.ts";
 import type { Shape } from "./shape.ts";
 
 /**
@@ -200,13 +201,31 @@ function writeBody(spec: CaptureSpec, op: "I" | "U"): string {
   );
 }
 
+/**
+ * One statement may delete rows and write others under their keys, by data-modifying WITH, and what it writes may be
+ * logged first: the triggers run in the order in which its parts end. So where this transaction has written
+ * the table, a key that stands is not logged as gone. The server's counters tell, as long as it counts
+ * (the manual, "Viewing Statistics"); to look for each key costs.
+ */
 function deleteBody(spec: CaptureSpec): string {
   const alias = rowAlias(spec);
-  return statementBody(
-    spec,
-    spec.key,
-    `SELECT '${spec.layout}D', ${keyText(spec, alias)} FROM tidemark_old ${alias}`,
-  );
+  const gone = `SELECT '${spec.layout}D', ${keyText(spec, alias)} FROM tidemark_old ${alias}`;
+  const standing = `${alias}_standing`;
+  const stands = `SELECT FROM ONLY ${quoteTable(spec.table)} ${standing} WHERE ${samePrintedKey(spec, standing, alias)}`;
+  const written = ["inserted", "updated"]
+    .map((event) => `pg_catalog.pg_stat_get_xact_tuples_${event}(${spec.oid}::pg_catalog.oid)`)
+    .join(" OPERATOR(pg_catalog.+) ");
+  const isCounting = "pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'on'";
+  return statementBody(spec, spec.key, gone, {
+    usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
+    rows: `${gone} WHERE NOT EXISTS (${stands})`,
+  });
+}
+
+/** What is logged where something is not as it usually is. */
+interface Unusual {
+  readonly usual: string;
+  readonly rows: string;
 }
 
 /**
@@ -214,15 +233,32 @@ function deleteBody(spec: CaptureSpec): string {
  * is usual: the wake lock, and a session that prints as the log does. Those of the other log tables are
  * false when planned.
  */
-function statementBody(spec: CaptureSpec, names: readonly string[], rows: string): string {
-  const usual = [SHARE_WAKE_LOCK, ...settingsFit(spec, names)].join(" AND ");
+function statementBody(
+  spec: CaptureSpec,
+  names: readonly string[],
+  rows: string,
+  unusual?: Unusual,
+): string {
+  const usual = [
+    SHARE_WAKE_LOCK,
+    ...settingsFit(spec, names),
+    ...(unusual === undefined ? [] : [unusual.usual]),
+  ].join(" AND ");
   const branches = LOG_TABLES.map(
     (slot) =>
       `${slot === 0 ? "IF" : "ELSIF"} ${isSlot(slot)} AND ${usual} THEN\n${insertInto(slot, rows)}`,
   );
+  const insert =
+    unusual === undefined
+      ? insertPerSlot(rows)
+      : `IF ${unusual.usual} THEN
+${insertPerSlot(rows)}
+ELSE
+${byIndex(insertPerSlot(unusual.rows))}
+END IF;`;
   return body(`${branches.join("\n")}
 ELSE
-${underSettings(spec, names, insertPerSlot(rows))}
+${underSettings(spec, names, insert)}
 ${WAKE_IF_LOGGED}
 END IF;`);
 }
