@@ -24,6 +24,7 @@ async function confirmed(batch: number, tablesPending = 0): Promise<void> {
     at: "",
     lagMs: 0,
     tablesPending,
+    fingerprint: "",
   });
 }
 
@@ -126,6 +127,33 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     expect(await refusal()).toMatchObject({ from: 3 });
     world.queue.documents.wipe();
     await world.until(async () => (await refusal()) !== null);
+  });
+
+  it("takes no notice of a resend asked for by an applier that catches up meanwhile", async () => {
+    world = new MemoryWorld();
+    for (let i = 0; i < 3; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    await confirmed(1);
+    const request = { resend: { id: "x", from: 2 }, copies: [], position: { batch: 0, chunk: 0 } };
+    await world.queue.documents.put(keys.request("a", SYNC), request);
+    const { documents } = world.queue;
+    const put = documents.put.bind(documents);
+    let served = 0;
+    documents.put = async (key, value) => {
+      await put(key, value);
+      // At the start, and again before batches are sent anew.
+      if (key !== keys.tables("a") || ++served !== 2) return;
+      await confirmed(3);
+      world.source.purgedTo = 3;
+    };
+    world.startRelay();
+    await world.until(() => served === 2);
+    fill(1);
+    const stream = await world.queue.openStream("a");
+    await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
+    expect(await documents.get(keys.refusal("a", SYNC))).toBe(null);
   });
 
   it("takes no notice of a resend asked for by an applier that has caught up", async () => {

@@ -79,6 +79,22 @@ describe("subscribing", () => {
   });
 });
 
+describe("a sync that is given up and joins anew at once", () => {
+  const MOMENTS = Array.from({ length: 20 }, (_, moment) => moment);
+
+  it.each(MOMENTS)("is kept what it will read, or told that it is not (%i)", async (moment) => {
+    const { kept, source, queue } = await retention({ late: 2, good: 8 }, 7);
+    const tending = kept.tend(9);
+    for (let turn = 0; turn < moment; turn++) await Promise.resolve();
+    await kept.subscribe("late", 9);
+    await tending;
+    expect(kept.oldestNeeded).toBeGreaterThan(source.purgedTo);
+    const isTold = (await queue.documents.get(keys.refusal("a", "late"))) !== null;
+    expect(kept.subscribers.includes("late")).toBe(!isTold);
+    expect(source.confirmed.has("late")).toBe(!isTold);
+  });
+});
+
 describe("history of batches", () => {
   it("knows nothing of the time before it began", () => {
     const history = new BatchHistory();

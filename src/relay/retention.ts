@@ -1,6 +1,7 @@
 import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { Logger } from "../core/log.ts";
+import { Mutex } from "../core/mutex.ts";
 import { comparePositions, type Position, START } from "../core/position.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
@@ -30,6 +31,8 @@ const PATIENCE_MS = 30_000;
 export class Retention {
   readonly #options: RetentionOptions;
   #confirmed = new Map<string, number>();
+  /** One who is given up and joins anew at that moment has either kept its place or lost it. */
+  readonly #subscribing = new Mutex();
   #trimmed: Position = START;
   /** What a sync is being told that was given up. */
   #telling: Promise<void> = Promise.resolve();
@@ -61,11 +64,13 @@ export class Retention {
    * in an earlier life may be answered only now, and must not give up what the sync is about to read.
    */
   async subscribe(sync: string, from: number): Promise<void> {
-    const kept = Math.min(this.#confirmed.get(sync) ?? from, from);
-    await this.#options.log.subscribers.set(sync, kept);
-    this.#confirmed.set(sync, kept);
-    await this.#telling.catch(() => {});
-    await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
+    await this.#subscribing.run(async () => {
+      const kept = Math.min(this.#confirmed.get(sync) ?? from, from);
+      await this.#options.log.subscribers.set(sync, kept);
+      this.#confirmed.set(sync, kept);
+      await this.#telling.catch(() => {});
+      await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
+    });
   }
 
   /** Takes in confirmations, purges, trims. Call about once a second. `last`: the newest batch. */
@@ -73,7 +78,9 @@ export class Retention {
     await this.#takeConfirmations();
     const stats = await this.#options.log.stats();
     this.#options.history.note(last);
-    if (stats.bytes > this.#options.maxLogBytes) await this.#expireSlowest(stats);
+    if (stats.bytes > this.#options.maxLogBytes) {
+      await this.#subscribing.run(() => this.#expireSlowest(stats));
+    }
     await this.#purge(last);
     await this.#tellAgain(last);
     await this.#trim(this.#allRead(last));

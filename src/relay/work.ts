@@ -260,6 +260,8 @@ export class RelayWork {
     await this.#tending;
     // Whoever lost messages may have lost the documents that explain them.
     await this.#putSchemas();
+    // Nor need be sent what it has caught up with meanwhile, and what may be purged by now.
+    if (this.#retention.hasConfirmed(sync, resend.from)) return;
     try {
       await this.#publisher.resendFrom(Math.min(resend.from, this.#oldestNeeded()));
     } catch (error) {

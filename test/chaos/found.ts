@@ -49,6 +49,16 @@ export const FOUND: readonly Found[] = [
     what: "what was left of batches that were cut off in the middle filled a small queue for good: the relay never found room to send them whole",
   },
   {
+    level: "simulation",
+    seed: 235_472,
+    what: "a target was given up at the log's bound and joined anew at that moment: the relay went on keeping batches for it that were purged, and stopped",
+  },
+  {
+    level: "simulation",
+    seed: 273_902,
+    what: "an applier that had asked for a batch once more caught up before it was sent, and was told that the batch was purged",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",

@@ -11,7 +11,7 @@ import {
   signature,
   type TableState,
 } from "./layouts.ts";
-import type { Mutex } from "./mutex.ts";
+import type { Mutex } from "../../core/mutex.ts";
 import { checkPartitions } from "./partition-watch.ts";
 import { bareLeaves, partitionTrigger } from "./partitions.ts";
 import { stalePins, storePins } from "./pins.ts";

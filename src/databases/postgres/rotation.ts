@@ -1,9 +1,9 @@
 import { failpoint } from "../../core/failpoint.ts";
+import type { Mutex } from "../../core/mutex.ts";
 import type { LogStats } from "../../core/source.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { isoTime } from "./log-rows.ts";
-import type { Mutex } from "./mutex.ts";
 import { LOG_SLOT, LOG_TABLES, logTable, writeToSlot } from "./ours.ts";
 import { allSeen, parseSnapshot, type SnapshotParts } from "./snapshot.ts";
 

@@ -1,6 +1,6 @@
+import type { Mutex } from "../../core/mutex.ts";
 import type { Subscribers } from "../../core/source.ts";
 import type { Connection } from "./connection.ts";
-import type { Mutex } from "./mutex.ts";
 
 export class PostgresSubscribers implements Subscribers {
   readonly #control: Connection;
