@@ -80,6 +80,18 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
     await bed.expectSame(ITEMS);
     await source.run("ALTER TABLE items DETACH PARTITION low");
     await stops(second, "TM-CAPTURE-BROKEN", /low was detached or dropped/);
+    await bed.stop(second);
+
+    // It comes back, with triggers that are others now.
+    await source.run("UPDATE low SET v = v || '?'");
+    await source.run("ALTER TABLE items ATTACH PARTITION low FOR VALUES FROM (0) TO (100)");
+    await source.run('UPDATE low SET "id" = "id"');
+    await source.run(
+      "UPDATE tidemark.layouts SET partitions = NULL WHERE table_oid = 'public.items'::regclass",
+    );
+    const third = await bed.start(define(bed, "items"));
+    await third.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
   });
 
   test("a partition dropped is found out at the next start, too", async () => {

@@ -27,6 +27,7 @@ import { partitionStatements, refuseParts } from "./partitions.ts";
 import { loadPins } from "./pins.ts";
 import { refuseHidden } from "./row-security.ts";
 import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
+import { lookAtTriggers, wasTouched } from "./trigger-watch.ts";
 
 /** What is to be done for one table. */
 export interface TableCapture {
@@ -43,6 +44,9 @@ export interface TableCapture {
   /** Need the table's lock; empty when the triggers stand. */
   readonly triggers: readonly string[];
   readonly reason: string;
+  /** See ShapeChoice and TableState. */
+  readonly subscribed: boolean;
+  readonly owned: boolean;
   /** Why changes have gone by unseen since it was captured; null when none have. */
   readonly broken: Broken | null;
 }
@@ -99,6 +103,7 @@ export async function prepareCaptures(
     installedBodies(connection),
   ]);
   const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
+  const touched = ours ? (await lookAtTriggers(connection, oids)).touched : NONE_TOUCHED;
   const current = new Map(
     [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
   );
@@ -116,7 +121,10 @@ export async function prepareCaptures(
       nextId,
     });
     if (capture.isNewLayout) nextId++;
-    const now = { oid: target.oid, state: states.get(target.oid) };
+    const now = {
+      ...{ oid: target.oid, state: states.get(target.oid) },
+      touched: touched.get(target.oid) ?? null,
+    };
     const choice = shapes.get(target.oid) as ShapeChoice;
     const last = newest(target.oid, table.schema.name);
     const broken = whatBroke(last, { ...now, choice });
@@ -124,6 +132,8 @@ export async function prepareCaptures(
     return { ...capture, triggers: [...capture.triggers, ...partitions], broken };
   });
 }
+
+const NONE_TOUCHED: ReadonlyMap<string, string> = new Map();
 
 async function mapInOrder<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
@@ -152,6 +162,7 @@ function whatBroke(
   now: {
     readonly oid: string;
     readonly state: TableState | undefined;
+    readonly touched: string | null;
     readonly choice: ShapeChoice;
   },
 ): Broken | null {
@@ -161,6 +172,7 @@ function whatBroke(
     const found = now.state?.triggers.get(trigger);
     if (!found?.enabled) return gone(`trigger ${trigger} is ${found ? "disabled" : "gone"}`);
   }
+  if (now.touched !== null) return gone(wasTouched(now.touched));
   if (isEnough(last.shape, now.choice.shape)) return null;
   return { what: insufficient(last.shape, now.choice), shape: true };
 }
@@ -169,9 +181,12 @@ function gone(what: string): Broken {
   return { what, shape: false };
 }
 
-/** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN. */
+/** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN, TM-GRANT-MISSING. */
 export function assertUnbroken(captures: readonly TableCapture[]): void {
-  for (const { spec, broken } of captures) {
+  for (const capture of captures) {
+    const { spec, broken } = capture;
+    const silent = notFiring(capture);
+    if (silent !== null) throw silent;
     if (broken === null) continue;
     const table = formatTable(spec.table);
     if (broken.shape) throw shapeBroken(spec.table, broken.what);
@@ -260,7 +275,23 @@ function prepareCapture(
     functions: functionsStand ? [] : functionStatements(spec),
     triggers: triggersToRun(spec, facts),
     reason: choice.reason,
+    subscribed: choice.subscribed,
+    owned: facts.state.owned,
   };
+}
+
+/** Null where the triggers fire, whoever writes the table. Rows of a subscription are sure to come. */
+export function notFiring({ spec, subscribed, owned }: TableCapture): TidemarkError | null {
+  if (!subscribed || owned) return null;
+  const table = formatTable(spec.table);
+  return new TidemarkError(
+    "TM-GRANT-MISSING",
+    `A subscription writes ${table}: such rows fire only triggers that the table's owner has told to.`,
+    {
+      fix: `GRANT <the owner of ${quoteTable(spec.table)}> TO <the role of the URL>; or sync it from the server that it comes from.`,
+      details: { table },
+    },
+  );
 }
 
 /** A name that stands there by accident costs a little. */
@@ -300,25 +331,29 @@ function keylessChoice({ schema }: CaptureTable, choice: ShapeChoice): ShapeChoi
 /** Triggers name no layout: they are left alone while shape, key and function stay. */
 function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] {
   const wanted = captureTriggers(spec);
-  const { triggers } = facts.state;
+  const { triggers, owned } = facts.state;
   const before = facts.current;
   const sameKeyAndShape =
     before?.shape === spec.shape &&
     JSON.stringify(before.key.map((i) => before.columns[i]?.name)) === JSON.stringify(spec.key);
   const drop = (name: string) =>
     `DROP TRIGGER ${quoteIdentifier(name)} ON ${quoteTable(spec.table)}`;
+  // Sessions that take themselves for replication write what the targets need as well (loaders do so, to be spared
+  // foreign keys; a subscription). Only the owner can have triggers fire for them.
   const enable = (name: string) =>
-    `ALTER TABLE ${quoteTable(spec.table)} ENABLE TRIGGER ${quoteIdentifier(name)}`;
+    `ALTER TABLE ${quoteTable(spec.table)} ENABLE ${owned ? "ALWAYS " : ""}TRIGGER ${quoteIdentifier(name)}`;
+  const add = (name: string, create: string) => (owned ? [create, enable(name)] : [create]);
   if (!sameKeyAndShape) {
-    return [...[...triggers.keys()].map(drop), ...[...wanted.values()].map(({ create }) => create)];
+    const added = [...wanted].flatMap(([name, { create }]) => add(name, create));
+    return [...[...triggers.keys()].map(drop), ...added];
   }
   return [
     ...[...triggers.keys()].filter((name) => !wanted.has(name)).map(drop),
     ...[...wanted].flatMap(([name, { runs, create }]) => {
       const found = triggers.get(name);
-      if (found === undefined) return [create];
-      if (found.runs !== runs) return [drop(name), create];
-      return found.enabled ? [] : [enable(name)];
+      if (found === undefined) return add(name, create);
+      if (found.runs !== runs) return [drop(name), ...add(name, create)];
+      return (owned ? found.always : found.enabled) ? [] : [enable(name)];
     }),
   ];
 }

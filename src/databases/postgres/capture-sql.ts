@@ -11,7 +11,7 @@ import {
 import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
 import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
 import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
-import { byIndex, functionSettings, settingsFit, underSettings } from "./settings.ts";
+import { functionSettings, settingsFit, underSettings } from "./settings.ts";
 import type { Shape } from "./shape.ts";
 
 /**
@@ -211,21 +211,23 @@ function deleteBody(spec: CaptureSpec): string {
   const alias = rowAlias(spec);
   const gone = `SELECT '${spec.layout}D', ${keyText(spec, alias)} FROM tidemark_old ${alias}`;
   const standing = `${alias}_standing`;
-  const stands = `SELECT FROM ONLY ${quoteTable(spec.table)} ${standing} WHERE ${samePrintedKey(spec, standing, alias)}`;
   const written = ["inserted", "updated"]
     .map((event) => `pg_catalog.pg_stat_get_xact_tuples_${event}(${spec.oid}::pg_catalog.oid)`)
     .join(" OPERATOR(pg_catalog.+) ");
   const isCounting = "pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'on'";
   return statementBody(spec, spec.key, gone, {
     usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
-    rows: `${gone} WHERE NOT EXISTS (${stands})`,
+    insert: insertByName(
+      `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
+      `${standing} WHERE ${samePrintedKey(spec, standing, alias)})`,
+    ),
   });
 }
 
-/** What is logged where something is not as it usually is. */
+/** How rows are logged where something is not as it usually is. */
 interface Unusual {
   readonly usual: string;
-  readonly rows: string;
+  readonly insert: string;
 }
 
 /**
@@ -254,7 +256,7 @@ function statementBody(
       : `IF ${unusual.usual} THEN
 ${insertPerSlot(rows)}
 ELSE
-${byIndex(insertPerSlot(unusual.rows))}
+${unusual.insert}
 END IF;`;
   return body(`${branches.join("\n")}
 ELSE
@@ -340,16 +342,26 @@ ${set("off")}
 }
 
 function partitionBody(spec: CaptureSpec): string {
-  const [zero, ...others] = LOG_TABLES.map(logTable);
-  const slots = others.map((table, i) => `WHEN ${i + 1} THEN '${table}'`).join(" ");
   const alias = rowAlias(spec);
-  const key = keyText(spec, alias).replaceAll("%", "%%");
-  const rows = `${LOGGED} SELECT '${spec.layout}D', ${key} FROM %s ${alias}`;
+  const rows = `SELECT '${spec.layout}D', ${keyText(spec, alias)} FROM`;
   return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
 RETURN NULL;
 END IF;
-EXECUTE 'INSERT INTO ' || CASE ${LOG_SLOT} ${slots} ELSE '${zero}' END || ' ' || format(${quoteLiteral(rows)}, TG_RELID::regclass);
+${insertByName(rows, alias)}
 ${WAKE}`);
+}
+
+/**
+ * Logs rows of a query in which the table whose trigger runs stands between two texts. Planned anew each time, so that
+ * it knows how large the table is, and by what name it goes: a function that named it would fail when it is
+ * renamed, and the application's write with it.
+ */
+function insertByName(before: string, after: string): string {
+  const [zero, ...others] = LOG_TABLES;
+  const slots = others.map((slot) => `WHEN ${isSlot(slot)} THEN '${logTable(slot)}'`).join(" ");
+  const slot = `CASE ${slots} ELSE '${logTable(zero)}' END`;
+  const format = `pg_catalog.format('INSERT INTO %s ${LOGGED} %s %s %s', ${slot}, ${quoteLiteral(before)}, TG_RELID::pg_catalog.regclass, ${quoteLiteral(after)})`;
+  return `EXECUTE ${format};`;
 }
 
 function truncateInsert(spec: CaptureSpec): string {

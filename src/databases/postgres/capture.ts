@@ -7,6 +7,7 @@ import type { Connection } from "./connection.ts";
 import { quoteTable } from "./identifiers.ts";
 import { type ColumnIdentity, insertLayout, type StoredLayout, signature } from "./layouts.ts";
 import { withShortLocks } from "./locks.ts";
+import { noteTriggers } from "./trigger-watch.ts";
 
 /**
  * Runs what is to be done for one table, in one transaction, so that no trigger ever runs with a
@@ -32,6 +33,7 @@ export async function runCapture(connection: Connection, capture: TableCapture):
         await connection.script(statement);
         failpoint("capture-half");
       }
+      await noteTriggers(connection, layout.oid);
     }),
   ).catch((error: unknown) => {
     throw withGrant(error, spec);

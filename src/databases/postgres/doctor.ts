@@ -3,7 +3,7 @@ import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
-import { prepareCaptures, type TableCapture } from "./capture-plan.ts";
+import { notFiring, prepareCaptures, type TableCapture } from "./capture-plan.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
@@ -106,11 +106,9 @@ async function transactionFindings(connection: Connection): Promise<Finding[]> {
              WHERE datname = current_database() AND xact_start < clock_timestamp() - interval '${OLD_TRANSACTION}'),
             (SELECT count(*) FROM pg_prepared_xacts
              WHERE database = current_database() AND prepared < clock_timestamp() - interval '${OLD_TRANSACTION}'),
-            current_setting('max_prepared_transactions'),
-            (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
-             WHERE d.datname = current_database())`,
+            current_setting('max_prepared_transactions')`,
   );
-  const [old, prepared, mayPrepare, subscriptions] = (row ?? []).map(Number);
+  const [old, prepared, mayPrepare] = (row ?? []).map(Number);
   const findings: Finding[] = [];
   if (old) {
     findings.push({
@@ -134,15 +132,6 @@ async function transactionFindings(connection: Connection): Promise<Finding[]> {
       severity: "ok",
       message:
         "max_prepared_transactions is above 0: an idle relay looks ten times a second instead of being notified.",
-    });
-  }
-  if (subscriptions) {
-    findings.push({
-      check: "bypass-subscription",
-      severity: "warning",
-      message:
-        "A logical replication subscription writes into this database: its writes fire no ordinary trigger and are not captured.",
-      fix: "Sync the subscribed tables from their own server.",
     });
   }
   return findings;
@@ -283,7 +272,25 @@ async function captureFindings(
     const layout = captured.get(capture.spec.oid);
     findings.push(...tableCaptureFindings(capture, layout?.shape ?? null));
   }
+  findings.push(...replicaFindings(captures));
   return [...findings, ...(await orderFindings(connection, captures))];
+}
+
+/** Sessions that take themselves for replication (`session_replication_role`), as some loaders do. */
+function replicaFindings(captures: readonly TableCapture[]): Finding[] {
+  const silent = captures.filter(({ owned }) => !owned);
+  if (silent.length === 0) return [];
+  const refused = silent.map(notFiring).filter((error) => error !== null);
+  const names = silent.map(({ spec }) => formatTable(spec.table)).join(", ");
+  return [
+    ...refused.map(({ message, fix = "" }) => ({
+      ...{ check: "grant-missing", severity: "error" as const, message, fix },
+    })),
+    ok(
+      "replica-sessions",
+      `What a session with session_replication_role = replica writes is not captured of tables that the role does not own: ${names}.`,
+    ),
+  ];
 }
 
 function tableCaptureFindings(capture: TableCapture, shape: string | null): Finding[] {

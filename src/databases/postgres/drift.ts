@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import type { Mutex } from "../../core/mutex.ts";
 import { formatTable, sameTable, type TableName } from "../../core/table.ts";
 import { chooseKey, findTables, loadUniques, type UniqueKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -11,11 +12,11 @@ import {
   signature,
   type TableState,
 } from "./layouts.ts";
-import type { Mutex } from "../../core/mutex.ts";
 import { checkPartitions } from "./partition-watch.ts";
 import { bareLeaves, partitionTrigger } from "./partitions.ts";
 import { stalePins, storePins } from "./pins.ts";
 import { chooseShapes, insufficient, isEnough, type ShapeChoice } from "./shape.ts";
+import { lookAtTriggers, storeNoted, wasTouched } from "./trigger-watch.ts";
 
 const INTERVAL_MS = 1_000;
 const LOCK_TIMEOUT_MS = 100;
@@ -111,10 +112,17 @@ export class DriftWatch {
       const needed = shapes.get(oid);
       if (needed !== undefined) assertShape(layout, needed);
     }
+    // Before the partitions are noted that came and went: of theirs it takes no notice until then.
+    const triggers = await this.#mutex.run(() => lookAtTriggers(control, oids));
+    await this.#mutex.run(() => storeNoted(control, triggers.unnoted));
     const roots = [...this.#tables.values()]
       .filter(({ partitioned }) => partitioned)
       .map(({ layout }) => layout);
     await this.#mutex.run(() => checkPartitions(control, roots));
+    for (const [oid, trigger] of triggers.touched) {
+      const table = formatTable((this.#tables.get(oid) as WatchedTable).layout.table);
+      throw captureBroken(table, `Capture of ${table} is broken: ${wasTouched(trigger)}.`);
+    }
     if (stale.length > 0) await this.#mutex.run(() => storePins(control, stale));
   }
 
@@ -123,10 +131,10 @@ export class DriftWatch {
     const roots = [...this.#tables.values()]
       .filter(({ partitioned }) => partitioned)
       .map(({ layout }) => layout.oid);
-    for (const { root, schema, name } of await bareLeaves(this.#control, roots)) {
-      const statement = partitionTrigger(root, quoteTable({ schema, name }));
+    for (const leaf of await bareLeaves(this.#control, roots)) {
+      const statements = partitionTrigger(leaf).join("; ");
       try {
-        await this.#control.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}; ${statement}`);
+        await this.#control.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}; ${statements}`);
       } catch (error) {
         if (!LOCKED.has(sqlState(error))) throw error;
       } finally {

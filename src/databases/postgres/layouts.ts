@@ -125,11 +125,15 @@ export interface TableState {
   readonly columns: readonly ColumnIdentity[];
   /** Triggers of ours, by name. */
   readonly triggers: ReadonlyMap<string, TriggerState>;
+  /** May the role do what only the table's owner may? */
+  readonly owned: boolean;
 }
 
 export interface TriggerState {
   /** For ordinary sessions. */
   readonly enabled: boolean;
+  /** For those as well that write what is replicated, or take themselves for such. */
+  readonly always: boolean;
   /** The name of its function. */
   readonly runs: string;
 }
@@ -141,16 +145,20 @@ export async function loadTableStates(
 ): Promise<ReadonlyMap<string, TableState>> {
   const rows = await connection.rows(TABLE_STATES, [formatArrayText(oids)], "table_states");
   return new Map(
-    rows.map(([oid, columns, triggers, schema, name]) => [
+    rows.map(([oid, columns, triggers, schema, name, owned]) => [
       oid as string,
       {
         name: { schema: schema as string, name: name as string },
         columns: JSON.parse(columns ?? "[]") as ColumnIdentity[],
         triggers: new Map(
-          (JSON.parse(triggers ?? "[]") as [string, boolean, string][]).map(
-            ([name, enabled, runs]) => [name, { enabled, runs }],
+          (JSON.parse(triggers ?? "[]") as [string, string, string][]).map(
+            ([name, fires, runs]) => [
+              name,
+              { enabled: fires === "O" || fires === "A", always: fires === "A", runs },
+            ],
           ),
         ),
+        owned: owned === "t",
       },
     ]),
   );
@@ -160,8 +168,8 @@ const TABLE_STATES = `
 SELECT c.oid::oid,
   (SELECT json_agg(json_build_array(a.attnum, a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  (SELECT json_agg(json_build_array(t.tgname, t.tgenabled IN ('O', 'A'), p.proname))
+  (SELECT json_agg(json_build_array(t.tgname, t.tgenabled, p.proname))
    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark')),
-  n.nspname, c.relname
+  n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;

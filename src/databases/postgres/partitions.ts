@@ -42,19 +42,22 @@ export async function partitionStatements(
   { oid, partitioned }: Pick<CaptureSpec, "oid" | "partitioned">,
 ): Promise<readonly string[]> {
   if (!partitioned) return [];
-  return (await bareLeaves(connection, [oid])).map(({ schema, name }) =>
-    partitionTrigger(oid, quoteTable({ schema, name })),
-  );
+  return (await bareLeaves(connection, [oid])).flatMap(partitionTrigger);
 }
 
-export function partitionTrigger(oid: string, partition: string): string {
-  return `CREATE TRIGGER ${PARTITION_TRIGGER} BEFORE TRUNCATE ON ${partition} FOR EACH STATEMENT EXECUTE FUNCTION ${OUR_SCHEMA}.${partitionFunctionName(oid)}()`;
+export function partitionTrigger({ root, schema, name, owned }: BareLeaf): readonly string[] {
+  const partition = quoteTable({ schema, name });
+  const create = `CREATE TRIGGER ${PARTITION_TRIGGER} BEFORE TRUNCATE ON ${partition} FOR EACH STATEMENT EXECUTE FUNCTION ${OUR_SCHEMA}.${partitionFunctionName(root)}()`;
+  const always = `ALTER TABLE ${partition} ENABLE ALWAYS TRIGGER ${PARTITION_TRIGGER}`;
+  return owned ? [create, always] : [create];
 }
 
 export interface BareLeaf {
   readonly root: string;
   readonly schema: string;
   readonly name: string;
+  /** See TableState. */
+  readonly owned: boolean;
 }
 
 /** Partitions of these tables that hold rows and lack the trigger. */
@@ -64,7 +67,7 @@ export async function bareLeaves(
 ): Promise<readonly BareLeaf[]> {
   if (roots.length === 0) return [];
   const rows = await connection.rows(
-    `SELECT r.oid, n.nspname, c.relname
+    `SELECT r.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE')
      FROM unnest($1::oid[]) AS r(oid)
      CROSS JOIN LATERAL pg_partition_tree(r.oid) AS t
      JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -73,9 +76,10 @@ export async function bareLeaves(
      ORDER BY 1, 2, 3`,
     [`{${roots.join(",")}}`, PARTITION_TRIGGER],
   );
-  return rows.map(([root, schema, name]) => ({
+  return rows.map(([root, schema, name, owned]) => ({
     root: root as string,
     schema: schema as string,
     name: name as string,
+    owned: owned === "t",
   }));
 }

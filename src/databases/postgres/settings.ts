@@ -83,19 +83,7 @@ export function underSettings(
   names: readonly string[],
   statements: string,
 ): string {
-  return under(neededSettings(spec, names), statements);
-}
-
-/** As {@link underSettings}: statements whose plans look a key up, however small the table was when they were made. */
-export function byIndex(statements: string): string {
-  const planning = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"];
-  return under(
-    planning.map((name) => ({ name, value: "off" })),
-    statements,
-  );
-}
-
-function under(needed: readonly Pick<TextSetting, "name" | "value">[], statements: string): string {
+  const needed = neededSettings(spec, names);
   if (needed.length === 0) return statements;
   const set = (name: string, value: string) =>
     `tidemark_set := pg_catalog.set_config('${name}', ${value}, true);`;

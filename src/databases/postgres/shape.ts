@@ -9,7 +9,7 @@ import { formatArrayText } from "./row-text.ts";
  *   triggers in bulk, but it logs when the statement ends: a write to the same table from inside the
  *   statement would be logged before it.
  * - `row`: one run per row. Needed where transition tables miss rows: a write straight to a
- *   partition does not fire the parent's statement triggers.
+ *   partition does not fire the parent's statement triggers, and a subscription fires none at all.
  * - `row-current`: as `row`, and what is logged is the row as it stands when the trigger runs, not
  *   as the statement left it. Needed where the table can be written inside its own statement: row
  *   triggers run when all rows of the statement are written, so a nested write of a later row
@@ -39,6 +39,8 @@ export interface ShapeChoice {
   readonly reason: string;
   /** Rows may arrive in partitions whose columns stand in another order. */
   readonly partitioned: boolean;
+  /** Does a subscription of logical replication write it? */
+  readonly subscribed: boolean;
   /** Does a plain scan of the table give rows of other tables, too (inheritance)? */
   readonly only: boolean;
 }
@@ -63,8 +65,9 @@ export async function chooseShapes(
     (triggers as string[][]).map(([oid, names]) => [oid as string, names as string]),
   );
   return new Map(
-    (tables as string[][]).map(([oid, kind, inPartition, inherits, deferrable]) => {
+    (tables as string[][]).map(([oid, kind, inPartition, inherits, deferrable, subscribed]) => {
       const facts = {
+        subscribed: subscribed === "t",
         partitioned: kind === "p" || inPartition === "t",
         inherits: inherits === "t",
         deferrable: deferrable === "t",
@@ -74,6 +77,7 @@ export async function chooseShapes(
         {
           ...choose(oid as string, facts, reach, triggered),
           partitioned: facts.partitioned,
+          subscribed: facts.subscribed,
           only: kind !== "p",
         },
       ];
@@ -87,6 +91,7 @@ function choose(
     readonly partitioned: boolean;
     readonly inherits: boolean;
     readonly deferrable: boolean;
+    readonly subscribed: boolean;
   },
   reach: ReadonlyMap<string, readonly string[]>,
   triggered: ReadonlyMap<string, string>,
@@ -113,6 +118,10 @@ function choose(
   if (facts.deferrable) {
     return { shape: "row-current", reason: "its primary key is deferrable" };
   }
+  if (facts.subscribed) {
+    const reason = "a subscription writes the table, and fires no statement trigger";
+    return { shape: "row", reason };
+  }
   if (facts.partitioned) return { shape: "row", reason: "the table is partitioned" };
   if (facts.inherits) return { shape: "row", reason: "the table is part of an inheritance tree" };
   return {
@@ -138,7 +147,8 @@ SELECT c.oid::oid, c.relkind, c.relispartition,
        c.relkind = 'r' AND NOT c.relispartition
          AND EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
        EXISTS (SELECT FROM pg_index i
-               WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
+               WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate),
+       EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = c.oid)
 FROM pg_class c WHERE c.oid = ANY ($1::oid[])`;
 
 const ACTION_EDGES = `

@@ -1,0 +1,98 @@
+import type { Connection } from "./connection.ts";
+import { OUR_SCHEMA } from "./identifiers.ts";
+import { formatArrayText } from "./row-text.ts";
+
+/**
+ * Whoever disables a trigger, writes, and enables it again leaves it as it was, and what was written in between is
+ * in no log (`pg_restore --disable-triggers` does so, and so do loaders of fixtures). But each of this writes the
+ * trigger's row in the catalog: which transaction last did is noted when capture is installed, and compared. A
+ * partition's triggers are its own.
+ *
+ * Not across timelines: pg_upgrade and a dump that is read write the catalog anew.
+ */
+export interface Noted {
+  readonly timeline: string;
+  /** By `oid.trigger`; null: there is none. */
+  readonly written: Readonly<Record<string, string>> | null;
+}
+
+/** As JSON, of the triggers of ours on a table and its partitions. `oid` is an SQL expression. */
+function noteSql(oid: string): string {
+  return `(SELECT json_build_object(
+    'timeline', (SELECT s.timeline FROM ${OUR_SCHEMA}.source s),
+    'written', json_object_agg(t.tgrelid || '.' || t.tgname, t.xmin::text))
+  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+  WHERE t.tgrelid = ANY (${oid} || ARRAY(SELECT relid::oid FROM pg_partition_tree(${oid})))
+    AND p.pronamespace = to_regnamespace('${OUR_SCHEMA}'))`;
+}
+
+const NOTE = `UPDATE ${OUR_SCHEMA}.layouts l
+  SET signature = (signature::jsonb || jsonb_build_object('triggers', $2::jsonb))::text
+  WHERE table_oid = $1 AND retired_at IS NULL`;
+
+/** Notes the triggers of a table as they now are. In the transaction that has installed them. */
+export async function noteTriggers(connection: Connection, oid: string): Promise<void> {
+  const [row] = await connection.rows(`SELECT ${noteSql("$1::oid")}`, [oid]);
+  await connection.run(NOTE, [oid, row?.[0] ?? null]);
+}
+
+/** Triggers of these tables as they were noted, and as they are. */
+export interface TriggerLook {
+  /** By table, the first that somebody has written since. */
+  readonly touched: ReadonlyMap<string, string>;
+  /** By table, what is to be noted: partitions came, or nothing was noted yet. */
+  readonly unnoted: ReadonlyMap<string, Noted>;
+}
+
+export async function lookAtTriggers(
+  connection: Connection,
+  oids: readonly string[],
+): Promise<TriggerLook> {
+  const rows = await connection.rows(
+    `SELECT l.table_oid, l.signature::json -> 'triggers', ${noteSql("l.table_oid")}, l.partitions IS NULL
+     FROM ${OUR_SCHEMA}.layouts l WHERE l.table_oid = ANY ($1::oid[]) AND l.retired_at IS NULL`,
+    [formatArrayText(oids)],
+    "triggers",
+  );
+  const touched = new Map<string, string>();
+  const unnoted = new Map<string, Noted>();
+  for (const [oid, before, after, forgets] of rows as [string, string | null, string, string][]) {
+    const noted = JSON.parse(before ?? "null") as Noted | null;
+    const now = JSON.parse(after) as Noted;
+    const known = new Map(
+      Object.entries((noted?.timeline === now.timeline ? noted.written : null) ?? {}).filter(
+        // Partitions that came and went have been answered for: see partition-watch.ts.
+        ([key]) => forgets !== "t" || isOfTable(key, oid),
+      ),
+    );
+    const current = Object.entries(now.written ?? {});
+    const changed = current.find(([key, by]) => known.has(key) && known.get(key) !== by);
+    if (changed !== undefined) touched.set(oid, forPeople(changed[0], oid));
+    const isNoted = known.size === current.length && current.every(([key]) => known.has(key));
+    // What is noted already stands: it may have been written since we looked.
+    const written = Object.fromEntries(current.map(([key, by]) => [key, known.get(key) ?? by]));
+    if (!isNoted) unnoted.set(oid, { ...now, written });
+  }
+  return { touched, unnoted };
+}
+
+export async function storeNoted(
+  connection: Connection,
+  unnoted: TriggerLook["unnoted"],
+): Promise<void> {
+  for (const [oid, noted] of unnoted) await connection.run(NOTE, [oid, JSON.stringify(noted)]);
+}
+
+function isOfTable(key: string, oid: string): boolean {
+  return key.startsWith(`${oid}.`);
+}
+
+function forPeople(key: string, oid: string): string {
+  const name = key.slice(key.indexOf(".") + 1);
+  return isOfTable(key, oid) ? name : `${name} of a partition`;
+}
+
+/** For people: `trigger` as {@link TriggerLook} has it. */
+export function wasTouched(trigger: string): string {
+  return `trigger ${trigger} was disabled for a while, or made anew`;
+}
