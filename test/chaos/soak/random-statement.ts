@@ -69,6 +69,9 @@ export function randomStep(
       const same = id();
       return [`DELETE FROM ${name} WHERE id = ${same}`, insert(random, table, [same])];
     }
+    case "together":
+      if (dialect !== "postgres") return [`DELETE FROM ${name} WHERE id = ${id()}`];
+      return [together(random, table, id)];
     case "bulk":
       return [
         insert(
@@ -100,12 +103,12 @@ const STEPS = [
     "unique",
     "shift",
   ],
-  ...["delete", "deletes", "again", "bulk", "prune", "empty"],
+  ...["delete", "deletes", "again", "together", "together", "bulk", "prune", "empty"],
 ] as unknown as readonly [Step, ...Step[]];
 
 type Step =
   | ("insert" | "several" | "upsert" | "update" | "updates" | "key" | "keys" | "part" | "swap")
-  | ("unique" | "shift" | "delete" | "deletes" | "again" | "bulk" | "prune" | "empty");
+  | ("unique" | "shift" | "delete" | "deletes" | "again" | "together" | "bulk" | "prune" | "empty");
 
 /** A writer's marker in a table. */
 export function markerSql(random: Random, table: SoakTable, writer: number): string {
@@ -182,6 +185,34 @@ function swapUnique(random: Random, table: SoakTable, writer: number): readonly 
     [a, b],
     [b, between],
   ].map(([to, from]) => `UPDATE ${table.name} SET u = ${to} WHERE u = ${from}`);
+}
+
+/** One statement of PostgreSQL that writes a table in several ways. */
+function together(random: Random, table: SoakTable, id: () => number): string {
+  const { name } = table;
+  const [one, other] = [id(), id()];
+  switch (random.pick(["go, come", "come, go", "move, go", "merge"])) {
+    case "go, come": {
+      const come = insert(random, table, [one]).replace(
+        /VALUES \((.*)\)$/s,
+        "SELECT $1 FROM went LIMIT 1",
+      );
+      return `WITH went AS (DELETE FROM ${name} WHERE id = ${one} RETURNING id) ${come}`;
+    }
+    case "come, go": {
+      const come = insert(random, table, [one, one + 1, one + 2]);
+      return `WITH came AS (${come} RETURNING id) DELETE FROM ${name} USING came WHERE ${name}.id = came.id + 1`;
+    }
+    case "move, go":
+      return `WITH moved AS (UPDATE ${name} SET id = ${one} WHERE id = ${other} RETURNING id) DELETE FROM ${name} WHERE id = ${one}`;
+    case "merge": {
+      const [, columns, values] =
+        /\(([^)]*)\) VALUES \((.*)\)$/s.exec(insert(random, table, [other])) ?? [];
+      return `MERGE INTO ${name} t USING (VALUES (${one}), (${other})) s (i) ON t.id = s.i
+        WHEN MATCHED AND s.i = ${one} THEN DELETE WHEN MATCHED THEN UPDATE SET n = 7
+        WHEN NOT MATCHED THEN INSERT (${columns}) VALUES (${values})`;
+    }
+  }
 }
 
 type Given = readonly [name: string, value: () => string];
