@@ -251,3 +251,34 @@ it.skipIf(!available("mariadb"))("refuses a geometry in the key of a table", asy
   });
   await bed.capture("named");
 });
+
+it.skipIf(!available("mariadb"))("takes periods of the application, but not in a key", async () => {
+  await using bed = await openBed("mariadb");
+  const period = "a VARCHAR(10), s DATE, e DATE, PERIOD FOR `the ``p` (s, e)";
+  await bed.admin.query(
+    `CREATE TABLE by_period (id INT, ${period}, PRIMARY KEY (id, s));
+     CREATE TABLE alone (id INT, ${period}, PRIMARY KEY (id, \`the \`\`p\` WITHOUT OVERLAPS));
+     CREATE TABLE beside (id INT AUTO_INCREMENT PRIMARY KEY, ${period}, UNIQUE (a, s))`,
+  );
+  for (const table of ["by_period", "alone"]) {
+    await expect(openLog(bed, await bed.capture(table))).rejects.toMatchObject({
+      code: "TM-TABLE-UNSUPPORTED",
+      message: expect.stringContaining("of its period the `p"),
+    });
+  }
+  await using opened = await openLog(bed, await bed.capture("beside"));
+  const standing = new Map<string, string>();
+  await bed.admin.query(
+    `INSERT INTO beside VALUES (1, 'a', '2020-01-01', '2021-01-01'), (2, 'b', '2020-01-01', '2021-01-01');
+     UPDATE beside FOR PORTION OF \`the \`\`p\` FROM '2020-03-01' TO '2020-04-01' SET a = 'x' WHERE id = 1;
+     DELETE FROM beside FOR PORTION OF \`the \`\`p\` FROM '2020-03-10' TO '2020-11-01'`,
+  );
+  for (const { keyBefore, row } of (await cutOnce(opened.log))?.changes ?? []) {
+    if (keyBefore !== null) standing.delete(String(keyBefore[0]));
+    if (row !== null) standing.set(String(row[0]), row.join());
+  }
+  const [rows] = await bed.admin.query("SELECT * FROM beside ORDER BY id");
+  expect([...standing.values()].sort()).toEqual(
+    (rows as object[]).map((row) => Object.values(row).join()).sort(),
+  );
+});

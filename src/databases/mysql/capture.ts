@@ -1,4 +1,5 @@
 import { sleep } from "../../core/async.ts";
+import { keyColumns } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
@@ -21,6 +22,7 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
+import { loadPin } from "./pins.ts";
 import { loadReferences } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import {
@@ -136,6 +138,7 @@ async function prepareCaptures(
     const fact = checkCapturable(table, facts);
     const layout = { ...wantedLayout(table, fact, references), id: nextId++ };
     refuseDoubtful(layout);
+    await refusePeriod(session, layout);
     await checkFilters(session, layout);
     wanted.push(layout);
   }
@@ -236,6 +239,34 @@ function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFa
   }
   return fact;
 }
+
+/**
+ * `FOR PORTION OF` splits a row (MariaDB's manual, "Application-Time Periods"). The parts are inserted, and their
+ * triggers run, before that of the row itself, whose old key one of them may have by then: in the log it would
+ * go after it has come.
+ */
+async function refusePeriod(session: Session, layout: StoredLayout): Promise<void> {
+  const key = keyColumns(layout).map((index) => layout.columns[index]);
+  const temporal = key.filter((column) => column !== undefined && TEMPORAL.has(column.type.kind));
+  if (temporal.length === 0 || session.flavour.product !== "MariaDB") return;
+  const made = await loadPin(session, layout.table.name);
+  const found =
+    /^\s*PERIOD FOR `((?:[^`]|``)+)` \(`((?:[^`]|``)+)`, *`((?:[^`]|``)+)`\)/m.exec(made) ?? [];
+  const [period, ...ends] = found.slice(1).map((name) => name.replaceAll("``", "`"));
+  const column = temporal.find((each) => each !== undefined && ends.includes(each.name));
+  if (column === undefined) return;
+  const name = formatTable(layout.table);
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `The key of ${name} holds ${column.name} of its period ${period}: what UPDATE and DELETE ... FOR PORTION OF make of a row is told to triggers in an order that loses rows.`,
+    {
+      fix: `give the table a primary key without the period's columns (${ADD_KEY(layout.table.name)}, after the key that stands is dropped or made a UNIQUE one), or leave it out of the sync`,
+      details: { table: name, column: column.name },
+    },
+  );
+}
+
+const TEMPORAL: ReadonlySet<string> = new Set(["date", "timestamp", "timestamptz"]);
 
 const ADD_KEY = (table: string) =>
   `ALTER TABLE ${quoteName(table)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY`;
