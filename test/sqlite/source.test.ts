@@ -405,6 +405,46 @@ describe("the file", () => {
   });
 });
 
+describe("a statement that ends half way", () => {
+  const FAILS = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, u INTEGER UNIQUE)";
+
+  it.each([
+    ["INSERT OR FAIL", "INSERT OR FAIL INTO t VALUES (3, 'kept', 3), (4, 'fails', 1)"],
+    ["UPDATE OR FAIL", "UPDATE OR FAIL t SET u = 7 WHERE id IN (1, 2)"],
+    [
+      "RAISE(FAIL)",
+      "CREATE TRIGGER no BEFORE INSERT ON t WHEN NEW.id > 3 BEGIN SELECT RAISE(FAIL, 'no'); END; INSERT INTO t VALUES (3, 'kept', 3), (4, 'fails', 4)",
+    ],
+  ])("leaves what it has done, and nothing after it is missed: %s", async (_, failing) => {
+    const { sql, log, layouts } = await capture(FAILS);
+    const replica = new Replica(layouts);
+    const arrive = async () => {
+      replica.apply(await takeChanges(log.batches));
+      expect(replica.rows("t")).toEqual(sorted(await sql.rows("SELECT * FROM t")));
+      await log.batches.purge((await log.batches.last())?.batch ?? 0);
+    };
+    await sql.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)");
+    await arrive();
+    await expect(sql.run(failing)).rejects.toThrow();
+    await arrive();
+    await sql.run(
+      "DROP TRIGGER IF EXISTS no; INSERT INTO t SELECT id + 10, 'later', u + 10 FROM t",
+    );
+    await arrive();
+  });
+
+  it("is the first of all", async () => {
+    const { sql, log } = await capture(FAILS);
+    await expect(
+      sql.run("INSERT OR FAIL INTO t VALUES (1, 'kept', 1), (2, 'fails', 1)"),
+    ).rejects.toThrow();
+    expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["insert 1,kept,1"]);
+    await log.batches.purge(1);
+    await sql.run("INSERT INTO t VALUES (5, 'five', 5), (6, 'six', 6), (7, 'seven', 7)");
+    expect((await takeChanges(log.batches)).length).toBe(3);
+  });
+});
+
 describe("waiting", () => {
   it("costs next to nothing while nothing happens", async () => {
     const { log } = await capture(SIMPLE);

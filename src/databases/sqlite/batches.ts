@@ -237,7 +237,23 @@ export class SqliteBatches implements Batches {
       record.cut_at,
       record.committed_at,
     );
+    this.#raiseSequence(sight.to);
     return this.#toHeader(record);
+  }
+
+  /**
+   * A statement that ends half way (OR FAIL, RAISE(FAIL)) leaves what its triggers have logged, but not in the table that
+   * AUTOINCREMENT goes by: once those rows are purged, their ids would be given again, to rows that no cut looks for.
+   */
+  #raiseSequence(id: bigint): void {
+    this.#connection.run(
+      "UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?",
+      ...[id, LOG, id],
+    );
+    this.#connection.run(
+      "INSERT INTO sqlite_sequence (name, seq) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)",
+      ...[LOG, id, LOG],
+    );
   }
 
   #range(batch: number): BatchRecord {
