@@ -91,6 +91,31 @@ describe.each(SERVERS)("on %s", (kind) => {
       expect(await lines(log)).toEqual(["insert 1,a", "insert 11,b", "delete 1"]);
     });
 
+    it("leaves it out where the role does not own all partitions, and says so", async () => {
+      const { database, owner } = await fresh(
+        `CREATE TABLE t (id int PRIMARY KEY, name text) PARTITION BY RANGE (id);
+         CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10)`,
+      );
+      const role = `parts_${database.url.split("_").at(-1)}`;
+      await owner.query(
+        `CREATE ROLE ${role} LOGIN PASSWORD 'x'; ALTER TABLE t OWNER TO ${role};
+         GRANT SELECT, TRIGGER ON low TO ${role}; GRANT CREATE ON DATABASE ${database.url.split("/").at(-1)} TO ${role}`,
+      );
+      open.push({ close: () => owner.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`) });
+      const url = new URL(database.url);
+      url.username = role;
+      url.password = "x";
+      const tables = await captureTables(database.url, ["t"]);
+      const log = await openLog(url.href);
+      await log.capture(tables);
+      await owner.query("INSERT INTO t VALUES (1, 'a')");
+      expect(await lines(log)).toEqual(["insert 1,a"]);
+      const source = await postgres.openSource(optionsOf(url.href));
+      open.push(source);
+      const checks = (await source.diagnose(tables)).map(({ check }) => check);
+      expect(checks).toContain("replica-sessions");
+    });
+
     it("finds out that a trigger was disabled for a while, although all is as it was", async () => {
       const { owner, log } = await captured();
       await owner.query("INSERT INTO t VALUES (1, 'a')");

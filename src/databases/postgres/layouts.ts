@@ -125,7 +125,7 @@ export interface TableState {
   readonly columns: readonly ColumnIdentity[];
   /** Triggers of ours, by name. */
   readonly triggers: ReadonlyMap<string, TriggerState>;
-  /** May the role do what only the table's owner may? */
+  /** May the role do what only the table's owner may, and that of each of its partitions? */
   readonly owned: boolean;
 }
 
@@ -171,5 +171,7 @@ SELECT c.oid::oid,
   (SELECT json_agg(json_build_array(t.tgname, t.tgenabled, p.proname))
    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark')),
-  n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE')
+  n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (
+    SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
+    WHERE NOT pg_has_role(p.relowner, 'USAGE'))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;
