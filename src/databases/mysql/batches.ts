@@ -55,6 +55,8 @@ export class MysqlBatches implements Batches {
   /** Where the log stood at that time. */
   #checked = { highest: 0, batch: 0 };
   #purgedUpTo = 0;
+  /** Is the floor to be raised before the next look? A look that is under way may still see what was purged. */
+  #isFloorDue = false;
   #oneByOneUntil = Number.NEGATIVE_INFINITY;
   #copier: Session | null = null;
   #remover: Session | null = null;
@@ -147,7 +149,7 @@ export class MysqlBatches implements Batches {
     // The rows first: a record without its rows is purged again after a crash, rows without
     // their record would be cut into a second batch.
     await this.#purgeRecords(due);
-    if (this.#seen.gaps.length > MAX_GAPS) this.#raiseFloor();
+    if (this.#seen.gaps.length > MAX_GAPS) this.#isFloorDue = true;
   }
 
   /** A table that was altered is not read any more: what was altered says more than what fails. */
@@ -184,7 +186,7 @@ export class MysqlBatches implements Batches {
     const layout = request === undefined ? null : this.#layoutOf(request);
     if (request !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, request);
     return main.exclusive(async () => {
-      await main.run(BEGIN_LOOK);
+      await this.#beginLook(main);
       try {
         const unseen = await this.#readUnseen(main);
         if (unseen === null) return null;
@@ -205,7 +207,7 @@ export class MysqlBatches implements Batches {
     this.#copier?.destroy();
     this.#copier = await this.#sessions.openCopier();
     const copier = this.#copier;
-    await copier.run(BEGIN_LOOK);
+    await this.#beginLook(copier);
     const unseen = await this.#readUnseen(copier);
     if (unseen === null) return null;
     const end = async () => {
@@ -213,6 +215,12 @@ export class MysqlBatches implements Batches {
       await copier.close();
     };
     return { unseen, chunk: await readWhole(copier, layout, request, end) };
+  }
+
+  async #beginLook(session: Session): Promise<void> {
+    if (this.#isFloorDue) this.#raiseFloor();
+    this.#isFloorDue = false;
+    await session.run(BEGIN_LOOK);
   }
 
   /** Null when the snapshot was not closed. */
