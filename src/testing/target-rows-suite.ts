@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { toTidemarkError } from "../core/errors.ts";
 import type { TargetTable, TargetTransaction } from "../core/target.ts";
@@ -5,6 +6,11 @@ import { type Row, UNCHANGED } from "../core/value.ts";
 import { type Bench, refuses } from "./database-bed.ts";
 import { sorted } from "./replica.ts";
 import { after, apply, column, INTEGER, itemRows, items, openSite, TEXT } from "./target-site.ts";
+
+/** Lines written on after a refusal: more than a server takes in before it looks at the first. */
+const MANY = 2_000;
+const MANY_TIMES = 30;
+const PAUSE_MS = 3;
 
 /** Rows put and removed (G2). */
 export function registerRows(bench: () => Bench): void {
@@ -71,6 +77,16 @@ export function registerRows(bench: () => Bench): void {
     await again.attempt(() => again.put(table, [["4", "after", "4"]]));
     await again.commit(after(after(now)));
     expect(await itemRows(sql)).toEqual([...expected, ["4", "after", "4"]]);
+    // What comes behind a row that stands is taken by nobody, and the end tells.
+    const refused = await session.begin(after(after(now)));
+    const writer = await refused.openLines?.(table);
+    const bytes = Buffer.from("1\tagain\t1\n".repeat(MANY));
+    for (let times = 0; times < MANY_TIMES; times++) {
+      await writer?.write({ ...lines, rows: MANY, bytes });
+      await pause(PAUSE_MS);
+    }
+    await expect(writer?.close()).rejects.toMatchObject({ code: "TM-APPLY-CONSTRAINT" });
+    await refused.rollback();
     const left = await session.begin(after(after(now)));
     await (await left.openLines?.(table))?.write({ ...lines, bytes: Buffer.from("9\tx\t9\n") });
     await left.rollback();

@@ -16,6 +16,8 @@ export class PostgresLines implements LinesWriter {
   readonly #written = Promise.withResolvers<void>();
   readonly #stream = Promise.withResolvers<Writable>();
   readonly #copying: Promise<void>;
+  /** Has the server refused the copy? The stream is not closed by that, but may not be written any more. */
+  #isRefused = false;
 
   static async open(
     connection: Connection,
@@ -30,6 +32,9 @@ export class PostgresLines implements LinesWriter {
     this.#connection = connection;
     this.#check = check;
     this.#copying = connection.copyIn(copySql(table), (stream) => {
+      stream.once("error", () => {
+        this.#isRefused = true;
+      });
       this.#stream.resolve(stream);
       return this.#written.promise;
     });
@@ -40,7 +45,7 @@ export class PostgresLines implements LinesWriter {
 
   async write({ bytes }: RowLines): Promise<void> {
     const stream = await this.#stream.promise.catch(() => null);
-    if (stream === null || stream.destroyed || stream.write(bytes)) return;
+    if (stream === null || stream.destroyed || this.#isRefused || stream.write(bytes)) return;
     await once(stream, "drain").catch(() => {});
   }
 
