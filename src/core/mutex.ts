@@ -1,4 +1,4 @@
-/** Runs works one after another, for transactions that share a session. */
+/** Runs works one after another: transactions that share a session, or steps that must not come between each other. */
 export class Mutex {
   #tail: Promise<unknown> = Promise.resolve();
 

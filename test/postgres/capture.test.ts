@@ -4,18 +4,9 @@ import type { ChangeLog } from "../../src/core/source.ts";
 import { PostgresChangeLog } from "../../src/databases/postgres/change-log.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
-import { captureTables, changesOf, connect, line, optionsOf, SERVERS } from "./support.ts";
+import { captureTables, changesOf, connect, line, optionsOf, SERVERS, SHAPES } from "./support.ts";
 
 /** What of DDL makes each shape of capture. */
-const SHAPES = [
-  ["statement triggers", ""],
-  ["a row trigger", "CREATE TABLE part () INHERITS (t)"],
-  [
-    "a row trigger that reads the row as it stands",
-    `CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-         CREATE TRIGGER own AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION own()`,
-  ],
-] as const;
 
 describe.each(SERVERS)("capture on %s", (kind) => {
   describe.skipIf(!available(kind))("of a table of plain types", () => {

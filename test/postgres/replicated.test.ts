@@ -6,17 +6,7 @@ import type { ChangeLog } from "../../src/core/source.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, type FreshDatabase, freshDatabase } from "../servers/index.ts";
 import { PATIENCE_MS } from "../support/test-bed.ts";
-import { captureTables, changesOf, connect, line, optionsOf, SERVERS } from "./support.ts";
-
-const SHAPES = [
-  ["statement triggers", ""],
-  ["a row trigger", "CREATE TABLE part () INHERITS (t)"],
-  [
-    "a row trigger that reads the row as it stands",
-    `CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-     CREATE TRIGGER own AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION own()`,
-  ],
-] as const;
+import { captureTables, changesOf, connect, line, optionsOf, SERVERS, SHAPES } from "./support.ts";
 
 describe.each(SERVERS)("on %s", (kind) => {
   describe.skipIf(!available(kind))("what ordinary triggers miss", () => {

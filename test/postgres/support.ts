@@ -7,6 +7,17 @@ import { postgres } from "../../src/databases/postgres/index.ts";
 
 export const SERVERS = ["postgres", "postgres-newest"] as const;
 
+/** How a table `t` is captured, and what must stand beside it for that (src/databases/postgres/shape.ts). */
+export const SHAPES = [
+  ["statement triggers", ""],
+  ["a row trigger", "CREATE TABLE part () INHERITS (t)"],
+  [
+    "a row trigger that reads the row as it stands",
+    `CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER own AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION own()`,
+  ],
+] as const;
+
 export function optionsOf(url: string): DatabaseOptions {
   return { name: "shop", url, logger: silentLogger };
 }

@@ -2,16 +2,11 @@ import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
+import { assertUnbroken, type Broken, whatBroke } from "./capture-broken.ts";
 import { type CaptureSpec, filterText, isWholeRow, rowAlias } from "./capture-row.ts";
-import {
-  captureTriggers,
-  functionBodies,
-  functionStatements,
-  triggerNames,
-} from "./capture-sql.ts";
+import { captureTriggers, functionBodies, functionStatements } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
-import { captureBroken, shapeBroken } from "./drift.ts";
 import { sqlState } from "./errors.ts";
 import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
 import {
@@ -26,8 +21,8 @@ import { assertLogFits, missingSourceObjects } from "./ours.ts";
 import { partitionStatements, refuseParts } from "./partitions.ts";
 import { loadPins } from "./pins.ts";
 import { refuseHidden } from "./row-security.ts";
-import { chooseShapes, insufficient, isEnough, type Shape, type ShapeChoice } from "./shape.ts";
-import { lookAtTriggers, wasTouched } from "./trigger-watch.ts";
+import { chooseShapes, type Shape, type ShapeChoice } from "./shape.ts";
+import { lookAtTriggers } from "./trigger-watch.ts";
 
 /** What is to be done for one table. */
 export interface TableCapture {
@@ -49,12 +44,6 @@ export interface TableCapture {
   readonly owned: boolean;
   /** Why changes have gone by unseen since it was captured; null when none have. */
   readonly broken: Broken | null;
-}
-
-export interface Broken {
-  readonly what: string;
-  /** The shape is not enough any more: nothing is missing, but what is logged may be wrong. */
-  readonly shape: boolean;
 }
 
 export async function planCapture(
@@ -121,13 +110,12 @@ export async function prepareCaptures(
       nextId,
     });
     if (capture.isNewLayout) nextId++;
-    const now = {
-      ...{ oid: target.oid, state: states.get(target.oid) },
+    const broken = whatBroke(newest(target.oid, table.schema.name), {
+      oid: target.oid,
+      state: states.get(target.oid),
       touched: touched.get(target.oid) ?? null,
-    };
-    const choice = shapes.get(target.oid) as ShapeChoice;
-    const last = newest(target.oid, table.schema.name);
-    const broken = whatBroke(last, { ...now, choice });
+      choice: shapes.get(target.oid) as ShapeChoice,
+    });
     const partitions = await partitionStatements(connection, capture.spec);
     return { ...capture, triggers: [...capture.triggers, ...partitions], broken };
   });
@@ -151,47 +139,6 @@ function newestLayouts(
     const index = Math.max(byOid.get(oid) ?? -1, byName.get(tableKey(name)) ?? -1);
     return layouts[index];
   };
-}
-
-/**
- * A table that was captured, and now lacks a trigger or is another table of the same name, has let
- * changes go by. Gives what is wrong; null when nothing is.
- */
-function whatBroke(
-  last: StoredLayout | undefined,
-  now: {
-    readonly oid: string;
-    readonly state: TableState | undefined;
-    readonly touched: string | null;
-    readonly choice: ShapeChoice;
-  },
-): Broken | null {
-  if (last === undefined || last.retired) return null;
-  if (last.oid !== now.oid) return gone("the table was dropped and made anew");
-  for (const trigger of triggerNames(last.shape)) {
-    const found = now.state?.triggers.get(trigger);
-    if (!found?.enabled) return gone(`trigger ${trigger} is ${found ? "disabled" : "gone"}`);
-  }
-  if (now.touched !== null) return gone(wasTouched(now.touched));
-  if (isEnough(last.shape, now.choice.shape)) return null;
-  return { what: insufficient(last.shape, now.choice), shape: true };
-}
-
-function gone(what: string): Broken {
-  return { what, shape: false };
-}
-
-/** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN, TM-GRANT-MISSING. */
-export function assertUnbroken(captures: readonly TableCapture[]): void {
-  for (const capture of captures) {
-    const { spec, broken } = capture;
-    const silent = notFiring(capture);
-    if (silent !== null) throw silent;
-    if (broken === null) continue;
-    const table = formatTable(spec.table);
-    if (broken.shape) throw shapeBroken(spec.table, broken.what);
-    throw captureBroken(table, `Capture of ${table} is broken: ${broken.what}.`);
-  }
 }
 
 function foundTable(found: ReadonlyMap<string, FoundTable>, table: CaptureTable): FoundTable {
@@ -278,20 +225,6 @@ function prepareCapture(
     subscribed: choice.subscribed,
     owned: facts.state.owned,
   };
-}
-
-/** Null where the triggers fire, whoever writes the table. Rows of a subscription are sure to come. */
-export function notFiring({ spec, subscribed, owned }: TableCapture): TidemarkError | null {
-  if (!subscribed || owned) return null;
-  const table = formatTable(spec.table);
-  return new TidemarkError(
-    "TM-GRANT-MISSING",
-    `A subscription writes ${table}: such rows fire only triggers that the table's owner has told to.`,
-    {
-      fix: `GRANT <the owner of ${quoteTable(spec.table)}> TO <the role of the URL>; or sync it from the server that it comes from.`,
-      details: { table },
-    },
-  );
 }
 
 /** A name that stands there by accident costs a little. */

@@ -8,19 +8,20 @@ import {
   sameKey,
   samePrintedKey,
 } from "./capture-row.ts";
-import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
-import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
+import {
+  insertByName,
+  insertInto,
+  insertPerSlot,
+  isSlot,
+  SHARE_WAKE_LOCK,
+  WAKE,
+  WAKE_IF_LOGGED,
+} from "./log-insert.ts";
+import { LOG_TABLES } from "./ours.ts";
 import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
 import { functionSettings, settingsFit, underSettings } from "./settings.ts";
 import type { Shape } from "./shape.ts";
-
-/**
- * Advisory locks of ours; the first number is "tide". The wake lock: writers share it for their
- * transaction, a sleeping relay has it for itself (see wake.ts).
- */
-export const WAKE_LOCK = "1953064037, 1";
-export const RELAY_LOCK = "1953064037, 2";
-export const WAKE_CHANNEL = "tidemark";
 
 /** A function of ours: a trigger's, where nothing else is said. */
 interface CaptureFunction {
@@ -351,54 +352,9 @@ ${insertByName(rows, alias)}
 ${WAKE}`);
 }
 
-/**
- * Logs rows of a query in which the table whose trigger runs stands between two texts. Planned anew each time, so that
- * it knows how large the table is, and by what name it goes: a function that named it would fail when it is
- * renamed, and the application's write with it.
- */
-function insertByName(before: string, after: string): string {
-  const [zero, ...others] = LOG_TABLES;
-  const slots = others.map((slot) => `WHEN ${isSlot(slot)} THEN '${logTable(slot)}'`).join(" ");
-  const slot = `CASE ${slots} ELSE '${logTable(zero)}' END`;
-  const format = `pg_catalog.format('INSERT INTO %s ${LOGGED} %s %s %s', ${slot}, ${quoteLiteral(before)}, TG_RELID::pg_catalog.regclass, ${quoteLiteral(after)})`;
-  return `EXECUTE ${format};`;
-}
-
 function truncateInsert(spec: CaptureSpec): string {
   return insertPerSlot(`VALUES ('${spec.layout}T', NULL)`);
 }
-
-/** What of a log table the triggers write. */
-const LOGGED = "(kind, row)";
-
-/**
- * Static statements, so that each is planned once per session. The slot is a constant of their
- * plans until it moves (see ours.ts), so that a condition costs next to nothing.
- */
-function insertPerSlot(rows: string): string {
-  const [zero, ...others] = LOG_TABLES;
-  const branches = others.map(
-    (slot, i) => `${i === 0 ? "IF" : "ELSIF"} ${isSlot(slot)} THEN\n${insertInto(slot, rows)}`,
-  );
-  return `${branches.join("\n")}\nELSE\n${insertInto(zero, rows)}\nEND IF;`;
-}
-
-function insertInto(slot: number, rows: string): string {
-  return `INSERT INTO ${logTable(slot)} ${LOGGED} ${rows};`;
-}
-
-function isSlot(slot: number): string {
-  return `${LOG_SLOT} OPERATOR(pg_catalog.=) ${slot}`;
-}
-
-const SHARE_WAKE_LOCK = `pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK})`;
-
-const WAKE = `IF NOT ${SHARE_WAKE_LOCK} THEN
-PERFORM pg_catalog.pg_notify('${WAKE_CHANNEL}', '');
-END IF;`;
-
-/** A statement that touches no row wakes nobody. */
-const WAKE_IF_LOGGED = WAKE.replace("IF NOT", "IF FOUND AND NOT");
 
 /** The value returned is not looked at; a variable costs less than an expression. */
 function body(work: string): string {

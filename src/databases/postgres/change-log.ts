@@ -7,14 +7,16 @@ import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "..
 import type { TableName } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
 import { runCapture } from "./capture.ts";
-import { assertUnbroken, prepareCaptures, type TableCapture } from "./capture-plan.ts";
-import { captureTriggers, RELAY_LOCK } from "./capture-sql.ts";
+import { assertUnbroken } from "./capture-broken.ts";
+import { prepareCaptures, type TableCapture } from "./capture-plan.ts";
+import { captureTriggers } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
 import { DriftWatch } from "./drift.ts";
 import { schemaOf } from "./identifiers.ts";
 import { loadLayouts, type StoredLayout } from "./layouts.ts";
+import { RELAY_LOCK } from "./log-insert.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
 import { assertLogFits, createSourceObjects } from "./ours.ts";

@@ -1,6 +1,6 @@
 import { Bell, sleep } from "../../core/async.ts";
-import { WAKE_CHANNEL, WAKE_LOCK } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
+import { WAKE_CHANNEL, WAKE_LOCK } from "./log-insert.ts";
 
 /** While writers do not ring: looks after these pauses (ms), which add up to about 0.1 s. */
 const LOOKS = [1, 1, 1, 1, 2, 2, 3, 5, 8, 13, 20, 20, 20];

@@ -1,0 +1,56 @@
+// How a function of ours writes to the change log, and wakes the relay.
+import { quoteLiteral } from "./identifiers.ts";
+import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
+
+/**
+ * Advisory locks of ours; the first number is "tide". The wake lock: writers share it for their
+ * transaction, a sleeping relay has it for itself (see wake.ts).
+ */
+export const WAKE_LOCK = "1953064037, 1";
+export const RELAY_LOCK = "1953064037, 2";
+export const WAKE_CHANNEL = "tidemark";
+
+/** What of a log table the triggers write. */
+const LOGGED = "(kind, row)";
+
+/**
+ * Static statements, so that each is planned once per session. The slot is a constant of their
+ * plans until it moves (see ours.ts), so that a condition costs next to nothing.
+ */
+export function insertPerSlot(rows: string): string {
+  const [zero, ...others] = LOG_TABLES;
+  const branches = others.map(
+    (slot, i) => `${i === 0 ? "IF" : "ELSIF"} ${isSlot(slot)} THEN\n${insertInto(slot, rows)}`,
+  );
+  return `${branches.join("\n")}\nELSE\n${insertInto(zero, rows)}\nEND IF;`;
+}
+
+export function insertInto(slot: number, rows: string): string {
+  return `INSERT INTO ${logTable(slot)} ${LOGGED} ${rows};`;
+}
+
+export function isSlot(slot: number): string {
+  return `${LOG_SLOT} OPERATOR(pg_catalog.=) ${slot}`;
+}
+
+/**
+ * Logs rows of a query in which the table whose trigger runs stands between two texts. Planned anew each time, so that
+ * it knows how large the table is, and by what name it goes: a function that named it would fail when it is
+ * renamed, and the application's write with it.
+ */
+export function insertByName(before: string, after: string): string {
+  const [zero, ...others] = LOG_TABLES;
+  const slots = others.map((slot) => `WHEN ${isSlot(slot)} THEN '${logTable(slot)}'`).join(" ");
+  const slot = `CASE ${slots} ELSE '${logTable(zero)}' END`;
+  const format = `pg_catalog.format('INSERT INTO %s ${LOGGED} %s %s %s', ${slot}, ${quoteLiteral(before)}, TG_RELID::pg_catalog.regclass, ${quoteLiteral(after)})`;
+  return `EXECUTE ${format};`;
+}
+
+export const SHARE_WAKE_LOCK = `pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK})`;
+
+export const WAKE = `IF NOT ${SHARE_WAKE_LOCK} THEN
+PERFORM pg_catalog.pg_notify('${WAKE_CHANNEL}', '');
+END IF;`;
+
+/** A statement that touches no row wakes nobody. */
+export const WAKE_IF_LOGGED = WAKE.replace("IF NOT", "IF FOUND AND NOT");
