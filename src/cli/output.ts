@@ -12,6 +12,13 @@ export interface OutputOptions {
   readonly debug?: boolean;
 }
 
+export interface Failure {
+  /** Hides secrets that a driver's text may quote. */
+  readonly redact?: (text: string) => string;
+  /** What the command found out all the same. */
+  readonly result?: unknown;
+}
+
 /**
  * What a command says: text for people, or JSON for programs. In JSON a command ends with one
  * envelope `{command, ok, result, error}`; one that streams prints `{command, event, …}` lines first.
@@ -68,8 +75,8 @@ export class Output {
     if (!this.json) process.stderr.write(`${pc.yellow("warning:")} ${text}\n`);
   }
 
-  /** Says what failed and how to mend it; gives the exit code. `redact` hides secrets that a driver's text may quote. */
-  fail(error: TidemarkError, redact: (text: string) => string = (text) => text): number {
+  /** Says what failed and how to mend it; gives the exit code. */
+  fail(error: TidemarkError, { redact = (text) => text, result = null }: Failure = {}): number {
     const message = redact(error.message);
     const fix = error.fix === undefined ? null : redact(error.fix);
     if (this.json) {
@@ -77,7 +84,7 @@ export class Output {
       this.#print({
         command: this.#command,
         ok: false,
-        result: null,
+        result,
         error: { code, message, fix, details: JSON.parse(redact(JSON.stringify(details))) },
       });
     } else {

@@ -124,7 +124,7 @@ async function runCommand(
   try {
     return await module.run({ options, operands, configFile: common.config, output, log });
   } catch (error) {
-    return output.fail(toTidemarkError(error), log.redact);
+    return output.fail(toTidemarkError(error), { redact: log.redact });
   }
 }
 

@@ -88,6 +88,25 @@ test("plan prints the statements and the types, and changes nothing", async () =
   await expect(stat(place.path("copy.db"))).rejects.toMatchObject({ code: "ENOENT" });
 });
 
+test("plan names a column that is refused, and says by its code that run would not start", async () => {
+  place.sql("shop.db", "CREATE TABLE codes (code TEXT PRIMARY KEY)");
+  place.sql("copy.db", "CREATE TABLE codes (code TEXT COLLATE NOCASE PRIMARY KEY)");
+  const text = await place.start(["plan", ...PAIR]);
+  expect(text.exitCode).toBe(2);
+  expect(text.stdout).toMatch(/codes\.code .* refused +\S/);
+  expect(text.stderr).toMatch(/TM-COLUMN-UNFIT {2}1 column is refused/);
+
+  const { envelope, exitCode } = await place.json(["plan", ...PAIR]);
+  expect(exitCode).toBe(2);
+  expect(envelope).toMatchObject({
+    ok: false,
+    result: { refused: 1 },
+    error: { code: "TM-COLUMN-UNFIT" },
+  });
+  const run = await place.json(["run", ...PAIR, "--until-synced"]);
+  expect(run.envelope.error).toMatchObject({ code: "TM-COLUMN-UNFIT" });
+});
+
 test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards", async () => {
   await place.start(["run", ...PAIR, "--until-synced"]);
   const well = await place.json(["doctor", ...PAIR]);

@@ -1,12 +1,10 @@
 import pc from "picocolors";
+import { TidemarkError } from "../../core/errors.ts";
 import { formatTable as tableName } from "../../core/table.ts";
 import type { PipelinePlan } from "../../pipeline/plan.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
 import { formatTable } from "../format.ts";
-
-/** When something is refused: nothing would work as asked, as with a config that is wrong. */
-const REFUSED = 2;
 
 export const plan: CommandModule = {
   name: "plan",
@@ -25,13 +23,16 @@ export const plan: CommandModule = {
     const made = await makePlan(definition, log.logger);
     for (const database of made.databases) showDatabase(invocation, database);
     showMappings(invocation, made);
-    if (made.refused > 0) {
-      const columns = made.refused === 1 ? "1 column is" : `${made.refused} columns are`;
-      output.result(`\n${pc.red(`${columns} refused: see above.`)}`);
-    }
-    return output.end(made, made.refused > 0 ? REFUSED : 0);
+    return made.refused > 0 ? output.fail(refusal(made), { result: made }) : output.end(made);
   },
 };
+
+function refusal({ refused }: PipelinePlan): TidemarkError {
+  const columns = refused === 1 ? "1 column is" : `${refused} columns are`;
+  return new TidemarkError("TM-COLUMN-UNFIT", `${columns} refused: \`run\` would not start.`, {
+    fix: "Do at the target what the column's note says, or leave the column out of the sync with `except`.",
+  });
+}
 
 function showDatabase(
   { output }: Invocation,
