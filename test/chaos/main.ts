@@ -18,7 +18,8 @@ ${Object.entries(PLANTS)
   .map(([name, { what }]) => `                ${name}: ${what}`)
   .join("\n")}
 
-One seed, with what the workers log:  node test/chaos/simulation/run-seeds.ts SEED 1 "" --log`;
+One seed, with what the workers log:  node test/chaos/simulation/run-seeds.ts SEED 1 "" --log
+On real servers, or with power cuts:  npm run chaos -- --servers --help`;
 
 /** Counted, but no faults. */
 const WORK: readonly string[] = [
