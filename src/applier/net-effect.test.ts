@@ -103,20 +103,24 @@ describe("net effect", () => {
     expect(moved.map((outcome) => outcome.key)).toEqual([["2"]]);
   });
 
-  it("takes 1.0 and 1.00 for one decimal key", () => {
-    const bound = {
-      ...table.bound,
-      columns: [
-        { name: "id", type: { kind: "decimal" as const } },
-        table.bound.columns[1] ?? never(),
-      ],
-    };
-    const decimals = { ...table, bound };
-    const net = new NetEffect();
-    net.add({ ...empty, table: decimals, row: ["1.0", "a"] });
-    net.add({ ...empty, table: decimals, row: ["1.00", "b"] });
-    expect(net.tables[0]?.rows.size).toBe(1);
-  });
+  it.each([
+    [true, ["1.0", "1.00"], 1],
+    [true, ["0", "-0"], 1],
+    [true, ["100", "1"], 2],
+    [true, ["1e+20", "1e+2"], 2],
+    // Kept as texts.
+    [false, ["1.0", "1.00"], 2],
+  ] as const)(
+    "takes texts of one number for one key where the target does: %s, %s",
+    (numeric, keys, count) => {
+      const [, second = never()] = table.bound.columns;
+      const id = { name: "id", type: { kind: "decimal" }, numeric } as const;
+      const numbers = { ...table, bound: { ...table.bound, columns: [id, second] } };
+      const net = new NetEffect();
+      for (const key of keys) net.add({ ...empty, table: numbers, row: [key, "a"] });
+      expect(net.tables[0]?.rows.size).toBe(count);
+    },
+  );
 });
 
 function never(): never {

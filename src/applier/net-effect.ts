@@ -1,4 +1,4 @@
-import type { ColumnType } from "../core/column-type.ts";
+import type { BoundColumn } from "../core/target.ts";
 import { isTagged, type Row, type Value } from "../core/value.ts";
 import type { RowEffect, SyncTable } from "./mapping.ts";
 
@@ -127,20 +127,26 @@ export class NetEffect {
   }
 }
 
-/** A text equal for equal keys only. Two texts for one key would only cost the set path (the database refuses, the ordered path follows). */
+/**
+ * The same text for what the target takes for the same key. Where keys are kept as texts, 1.0 and 1.00 are two: one
+ * goes when the other comes.
+ */
 export function keyText({ bound }: Pick<SyncTable, "bound">, key: Row): string {
-  if (key.length === 1) return valueText(key[0] ?? null, typeAt(bound, 0));
-  return JSON.stringify(key.map((value, index) => valueText(value, typeAt(bound, index))));
+  if (key.length === 1) return valueText(key[0] ?? null, columnAt(bound, 0));
+  return JSON.stringify(key.map((value, index) => valueText(value, columnAt(bound, index))));
 }
 
-function typeAt(bound: SyncTable["bound"], index: number): ColumnType | undefined {
-  return bound.columns[bound.key[index] ?? 0]?.type;
+function columnAt(bound: SyncTable["bound"], index: number): BoundColumn | undefined {
+  return bound.columns[bound.key[index] ?? 0];
 }
 
-function valueText(value: Value, type: ColumnType | undefined): string {
+function valueText(value: Value, column: BoundColumn | undefined): string {
   if (isTagged(value)) return `${value[0]}:${value[1]}`;
   const text = String(value);
-  // 1.0 and 1.00 are one key.
-  if (type?.kind === "decimal" && text.includes(".")) return text.replace(/\.?0+$/, "");
-  return text;
+  return column?.numeric === true ? numberText(text) : text;
+}
+
+function numberText(text: string): string {
+  const short = text.includes(".") && !text.includes("e") ? text.replace(/\.?0+$/, "") : text;
+  return short === "-0" ? "0" : short;
 }

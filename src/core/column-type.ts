@@ -57,6 +57,11 @@ export function isMixed(type: ColumnType): boolean {
   return type.kind === "native" && type.mixed === true;
 }
 
+/** Has one number of this type several texts: 1.0 and 1.00, 0 and -0? */
+export function hasManyTexts(type: ColumnType): boolean {
+  return type.kind === "float" || (type.kind === "decimal" && type.precision === undefined);
+}
+
 /** The type as people read it: `integer(64)`, `decimal(10,2)`, `native(postgres tsvector)`. */
 export function describeType(type: ColumnType): string {
   switch (type.kind) {

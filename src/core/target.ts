@@ -71,10 +71,17 @@ export interface ColumnMapping {
 }
 
 /** A target table ready for rows. An adapter may keep its own facts beside it, by identity. */
+export interface BoundColumn {
+  readonly name: string;
+  readonly type: ColumnType;
+  /** Are texts of one number (1.0 and 1.00) the same to the target's column? Not where it keeps texts. */
+  readonly numeric?: boolean;
+}
+
 export interface BoundTable {
   readonly name: TableName;
   /** Written columns. Rows given to the transaction are in this order. */
-  readonly columns: readonly { readonly name: string; readonly type: ColumnType }[];
+  readonly columns: readonly BoundColumn[];
   /** Indexes into `columns`. Empty: the table has no key, several rows may be equal. */
   readonly key: readonly number[];
   /** Tables of the same plan that this one's foreign keys refer to, by index into the plan's tables. */

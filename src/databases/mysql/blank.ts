@@ -1,4 +1,4 @@
-import type { BoundTable, TargetColumn } from "../../core/target.ts";
+import type { BoundColumn, BoundTable } from "../../core/target.ts";
 import type { TableFacts } from "./catalog.ts";
 import { quoteName } from "./identifiers.ts";
 import { PREFIX } from "./ours.ts";
@@ -19,16 +19,13 @@ export const MAKE_BLANK: readonly string[] = [
   `INSERT IGNORE INTO ${BLANK} VALUES (0)`,
 ];
 
-type BoundColumn = BoundTable["columns"][number];
-
 const MAY_BE_BLANK = new WeakSet<BoundColumn>();
 
 /** From a server of our own kind an empty text that is none of the labels is the empty value; from any other it is wrong. */
-export function bindColumn({ name, type, sourceKind }: TargetColumn): BoundColumn {
-  const column = { name, type };
-  const isEnum = sourceKind === KIND && type.kind === "enum";
-  if (isEnum && !type.values.includes("")) MAY_BE_BLANK.add(column);
-  return column;
+export function mayBeBlank(column: BoundColumn, sourceKind: string): void {
+  const { type } = column;
+  if (sourceKind !== KIND || type.kind !== "enum" || type.values.includes("")) return;
+  MAY_BE_BLANK.add(column);
 }
 
 /** Indexes of the columns in which an empty text is the empty value of an ENUM. */

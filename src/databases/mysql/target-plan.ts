@@ -1,5 +1,7 @@
+import { hasManyTexts } from "../../core/column-type.ts";
 import { formatTable } from "../../core/table.ts";
 import type {
+  BoundColumn,
   BoundTable,
   ColumnMapping,
   TargetColumn,
@@ -7,7 +9,7 @@ import type {
   TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
-import { bindColumn } from "./blank.ts";
+import { mayBeBlank } from "./blank.ts";
 import { loadFacts, type TableFacts, type UniqueIndex } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { assess } from "./fitness.ts";
@@ -224,7 +226,7 @@ function bindTables(
   for (const table of tables) visit(table);
   return order.map((table) => ({
     name: table.name,
-    columns: table.columns.map(bindColumn),
+    columns: table.columns.map((column) => bindColumn(column, facts.get(table.name.name))),
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: (parentsOf.get(table) ?? []).map((parent) => order.indexOf(parent)),
     cascades: actions.cascading.has(table.name.name),
@@ -233,3 +235,13 @@ function bindTables(
     ),
   }));
 }
+
+function bindColumn({ name, type, sourceKind }: TargetColumn, facts?: TableFacts): BoundColumn {
+  const dataType = facts?.columns.find((standing) => standing.name === name)?.dataType ?? "";
+  const numeric = hasManyTexts(type) && NUMBERS.includes(dataType);
+  const column = { name, type, numeric };
+  mayBeBlank(column, sourceKind);
+  return column;
+}
+
+const NUMBERS: readonly string[] = ["decimal", "double", "float"];

@@ -25,7 +25,8 @@ export function upsertSql(table: WritableTable): string {
 OVERRIDING SYSTEM VALUE
 SELECT ${all.map((i) => cast(table, i)).join(", ")} FROM ${unnest(table, all)}`;
   if (bound.key.length === 0) return insert;
-  const rest = all.filter((i) => !bound.key.includes(i));
+  // A number of the key may be the same in another print.
+  const rest = all.filter((i) => !bound.key.includes(i) || bound.columns[i]?.numeric === true);
   const action =
     rest.length === 0
       ? "NOTHING"

@@ -39,16 +39,21 @@ const EQUALS = "OPERATOR(pg_catalog.=)";
  * type's output function. A row of a transition table has no type of its own.
  */
 export function rowText(spec: CaptureSpec, alias: string): string {
-  const whole =
-    spec.shape === "statement"
-      ? `${alias}::${TEXT}`
-      : `pg_catalog.textin(pg_catalog.record_out(${alias}))`;
-  return isWholeRow(spec)
-    ? whole
-    : rowOf(
-        spec.columns.map((column) => column.name),
-        alias,
-      );
+  if (spec.shape !== "statement") return standingRowText(spec, alias);
+  return isWholeRow(spec) ? `${alias}::${TEXT}` : loggedColumns(spec, alias);
+}
+
+/** Of a row that has the table's own type. */
+export function standingRowText(spec: CaptureSpec, alias: string): string {
+  if (!isWholeRow(spec)) return loggedColumns(spec, alias);
+  return `pg_catalog.textin(pg_catalog.record_out(${alias}))`;
+}
+
+function loggedColumns(spec: CaptureSpec, alias: string): string {
+  return rowOf(
+    spec.columns.map((column) => column.name),
+    alias,
+  );
 }
 
 /**
@@ -88,33 +93,55 @@ export function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): s
     .join(" AND ");
 }
 
-/**
- * The very same key, for a function without a search_path: found by an index, and told by its text from one that a
- * collation holds equal.
- */
-export function samePrintedKey(spec: CaptureSpec, one: string, other: string): string {
-  const columns = spec.key.map((name) => {
-    const column = quoteIdentifier(name);
-    const own = columnNamed(spec, name)?.equals ?? "=";
-    return `${one}.${column} ${own === "=" ? EQUALS : own} ${other}.${column}`;
-  });
-  return [...columns, `${keyText(spec, one)} ${EQUALS} ${keyText(spec, other)}`].join(" AND ");
+/** As {@link sameKey}, for a function without a search_path. */
+export function equalKeys(spec: CaptureSpec, one: string, other: string): string {
+  return spec.key
+    .map((name) => {
+      const column = quoteIdentifier(name);
+      return `${one}.${column} ${operatorOf(columnNamed(spec, name))} ${other}.${column}`;
+    })
+    .join(" AND ");
+}
+
+/** Of keys that are equal, which may print differently all the same: see {@link keyChanged}. */
+export function printTheSame(spec: CaptureSpec, one: string, other: string): string {
+  return `${keyText(spec, one)} ${EQUALS} ${keyText(spec, other)}`;
 }
 
 /**
- * Texts are compared byte by byte: to a target, keys that a collation holds equal may be two. So is the text of
- * types that may be an extension's, whose operators the closed search_path does not find.
+ * Keys that are equal may print differently (1.0 and 1.00, 0 and -0, 1 month and 30 days, 'a' and 'A' by a collation),
+ * and be two to a target that keeps texts. Texts alone would not do for all: a session may print floats cut short.
  */
 export function keyChanged(spec: CaptureSpec): string {
   if (spec.key.length === 0) return "true";
   return spec.key
-    .map((name) => {
-      const column = quoteIdentifier(name);
-      const kind = columnNamed(spec, name)?.type.kind;
-      const exact = kind === "text" || kind === "native" ? `::text COLLATE "C"` : "";
-      return `OLD.${column}${exact} IS DISTINCT FROM NEW.${column}${exact}`;
+    .flatMap((name) => {
+      const [one, other] = ["OLD", "NEW"].map((row) => `${row}.${quoteIdentifier(name)}`);
+      const column = columnNamed(spec, name);
+      const differ = `${one} IS DISTINCT FROM ${other}`;
+      const printDiffer = `${one}::text COLLATE "C" IS DISTINCT FROM ${other}::text COLLATE "C"`;
+      switch (column?.type.kind) {
+        case "text":
+          return [printDiffer];
+        case "decimal":
+        case "float":
+        case "interval":
+        case "json":
+          return [differ, printDiffer];
+        case "native":
+          // Of types that may be an extension's, whose operators a closed search_path does not find.
+          return [`NOT ${one} ${operatorOf(column)} ${other}`, printDiffer];
+        default:
+          return [differ];
+      }
     })
     .join(" OR ");
+}
+
+/** It finds its operator without a search_path. */
+function operatorOf(column: CapturedColumn | undefined): string {
+  const own = column?.equals ?? "=";
+  return own === "=" ? EQUALS : own;
 }
 
 function columnNamed(spec: CaptureSpec, name: string): CapturedColumn | undefined {

@@ -1,12 +1,14 @@
 import {
   type CaptureSpec,
+  equalKeys,
   filterText,
   keyChanged,
   keyText,
+  printTheSame,
   rowAlias,
   rowText,
   sameKey,
-  samePrintedKey,
+  standingRowText,
 } from "./capture-row.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
 import {
@@ -205,7 +207,8 @@ function writeBody(spec: CaptureSpec, op: "I" | "U"): string {
 /**
  * One statement may delete rows and write others under their keys, by data-modifying WITH, and what it writes may be
  * logged first: the triggers run in the order in which its parts end. So where this transaction has written
- * the table, a key that stands is not logged as gone. The server's counters tell, as long as it counts
+ * the table, a key that stands is not logged as gone; where it stands in another print, its row is logged once more,
+ * since a target may take both keys for one. The server's counters tell, as long as it counts
  * (the manual, "Viewing Statistics"); to look for each key costs.
  */
 function deleteBody(spec: CaptureSpec): string {
@@ -216,12 +219,19 @@ function deleteBody(spec: CaptureSpec): string {
     .map((event) => `pg_catalog.pg_stat_get_xact_tuples_${event}(${spec.oid}::pg_catalog.oid)`)
     .join(" OPERATOR(pg_catalog.+) ");
   const isCounting = "pg_catalog.current_setting('track_counts') OPERATOR(pg_catalog.=) 'on'";
+  const [equal, same] = [equalKeys, printTheSame].map((of) => of(spec, standing, alias));
   return statementBody(spec, spec.key, gone, {
     usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
-    insert: insertByName(
-      `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
-      `${standing} WHERE ${samePrintedKey(spec, standing, alias)})`,
-    ),
+    insert: [
+      insertByName(
+        `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
+        `${standing} WHERE ${equal} AND ${same})`,
+      ),
+      insertByName(
+        `SELECT '${spec.layout}U', ${letters(spec, standing)}${standingRowText(spec, standing)} FROM tidemark_old ${alias} JOIN ONLY`,
+        `${standing} ON ${equal} WHERE NOT ${same}`,
+      ),
+    ].join("\n"),
   });
 }
 
@@ -277,8 +287,9 @@ function rowBody(spec: CaptureSpec): string {
     const key = `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}`;
     if (!current) return insertPerSlot(key);
     // Where another row took the key before this one left it, as a deferrable key allows, that one is what stands.
+    const same = printTheSame(spec, rowAlias(spec), "OLD");
     return insertPerSlot(
-      `${key} WHERE NOT EXISTS (SELECT ${currentRow(spec, "OLD")})
+      `${key} WHERE NOT EXISTS (SELECT ${currentRow(spec, "OLD")} AND ${same})
 UNION ALL SELECT '${spec.layout}U', ${currentRowText(spec)} ${currentRow(spec, "OLD")}`,
     );
   };

@@ -1,5 +1,5 @@
 import { objectionTo } from "../../core/collation.ts";
-import { isMixed } from "../../core/column-type.ts";
+import { hasManyTexts, isMixed } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
@@ -69,7 +69,10 @@ export class PostgresTarget implements Target {
       ],
       mappings: planned.flatMap((each) => each.mappings),
       notes: triggerNotes(triggers),
-      tables: sortByParents(tables.map(toBound), standing),
+      tables: sortByParents(
+        tables.map((table) => toBound(table, standing.get(tableKey(table.name)))),
+        standing,
+      ),
     };
   }
 
@@ -136,10 +139,18 @@ interface PlannedTable {
   readonly mappings: readonly ColumnMapping[];
 }
 
-function toBound(table: TargetTable): BoundTable {
+function toBound(table: TargetTable, standing: StandingTable | undefined): BoundTable {
+  const kinds = new Map(standing?.columns.map(({ name, type }) => [name, type.kind]));
   return {
     name: table.name,
-    columns: table.columns.map(({ name, type }) => ({ name, type })),
+    columns: table.columns.map(({ name, type }) => {
+      const kind = kinds.get(name);
+      return {
+        name,
+        type,
+        numeric: hasManyTexts(type) && (kind === "decimal" || kind === "float"),
+      };
+    }),
     key: table.key.map((name) => table.columns.findIndex((column) => column.name === name)),
     parents: [],
     cascades: false,

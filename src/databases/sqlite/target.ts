@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
+import { hasManyTexts } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type {
@@ -22,6 +23,7 @@ import { SqliteParked } from "./parked.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
 import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
 import { targetTriggers } from "./target-triggers.ts";
+import { affinityOf } from "./types.ts";
 
 export class SqliteTarget implements Target {
   readonly parked = new SqliteParked(() => this.#connection);
@@ -204,12 +206,22 @@ function inOrder(
   const places = new Map(ordered.map((table, index) => [table, index]));
   return ordered.map((table) => ({
     name: table.name,
-    columns: table.columns.map(({ name, type }) => ({ name, type })),
+    columns: table.columns.map(({ name, type }) => {
+      const facts = standing.get(table) ?? null;
+      return { name, type, numeric: hasManyTexts(type) && keepsNumbers(facts, name) };
+    }),
     key: table.key.map((name) => indexOf(table, name)),
     parents: parentsOf(table).map((parent) => places.get(parent) ?? -1),
     cascades: cascading.has(foldName(table.name.name)),
     followed: isFollowed(table),
   }));
+}
+
+/** Else a column keeps their texts. */
+function keepsNumbers(facts: TableFacts | null, name: string): boolean {
+  const column = facts?.columns.find((each) => foldName(each.name) === foldName(name));
+  if (facts === null || column === undefined) return false;
+  return ["integer", "real", "numeric"].includes(affinityOf(column.declared, facts.strict));
 }
 
 function indexOf(table: TargetTable, column: string): number {

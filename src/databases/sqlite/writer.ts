@@ -48,9 +48,14 @@ export class TableWriter {
     const affinities = table.columns.map(({ name }) =>
       affinityOf(columnOf(facts, name).declared, facts.strict),
     );
-    // 'a' and 'A' may be one key, and so may 1 and 1.0.
+    // 'a' and 'A' may be one key, and so may 1 and 1.0, and 0 and -0.
     this.#fixed = new Set(
-      table.key.filter((index, i) => !this.#coarse[i] && affinities[index] !== "none"),
+      table.key.filter(
+        (index, i) =>
+          !this.#coarse[i] &&
+          affinities[index] !== "none" &&
+          table.columns[index]?.numeric !== true,
+      ),
     );
     this.#binders = table.columns.map(({ name, type }, i) =>
       binderOf({
