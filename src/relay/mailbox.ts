@@ -61,9 +61,14 @@ export class Mailbox {
     this.#fences.delete(id);
   }
 
+  /** Requests changed since {@link takeRequests}. */
+  newRequests(): ReadonlyMap<string, RequestDocument | null> {
+    return new Map([...this.#news].map((sync) => [sync, this.#requests.get(sync) ?? null]));
+  }
+
   /** Requests changed since the last call. */
   takeRequests(): ReadonlyMap<string, RequestDocument | null> {
-    const taken = new Map([...this.#news].map((sync) => [sync, this.#requests.get(sync) ?? null]));
+    const taken = this.newRequests();
     this.#news.clear();
     return taken;
   }

@@ -4,7 +4,7 @@ import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { Logger } from "../core/log.ts";
 import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core/message.ts";
-import type { BatchHeader, Position } from "../core/position.ts";
+import { type BatchHeader, type Position, START } from "../core/position.ts";
 import {
   isComplete,
   type Queue,
@@ -22,11 +22,21 @@ export interface PublisherOptions {
   readonly maxStreamBytes: number;
   readonly log: ChangeLog;
   readonly logger: Logger;
-  /** Takes out of a full stream what nobody needs any more. */
-  readonly makeRoom: () => Promise<void>;
+  readonly room: Room;
   readonly signal: AbortSignal;
   /** Called when an append has failed that nobody waits for. */
   readonly onFailure: () => void;
+}
+
+/** What becomes of a full stream. */
+export interface Room {
+  /**
+   * Takes out what nobody needs any more. `end`: where the stream ended before what finds no room. False when the
+   * relay has to begin anew first.
+   */
+  make(end: Position): Promise<boolean>;
+  /** What was to be sent is in the stream. */
+  found(): void;
 }
 
 /**
@@ -102,12 +112,11 @@ export class Publisher {
     }
   }
 
-  /** Empties the stream and sends again from `batch` on: readers pass by what they have. */
-  async resendFrom(batch: number): Promise<void> {
+  /** Empties the stream, so that {@link reconcile} sends batches again: readers pass by what they have. */
+  async empty(): Promise<void> {
     await this.settle();
     await this.#options.stream.reset();
     failpoint("stream-emptied");
-    await this.reconcile(batch);
   }
 
   /** Resolves when the batch was read and handed to the queue; see {@link settle}. */
@@ -172,11 +181,13 @@ export class Publisher {
         ? `Batch ${header.batch}, which travels whole,`
         : `A row of ${copy.table}, or all of them where it has no key,`;
     let bytes = 0;
+    let end: Position | null = null;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
       await this.settle();
+      end ??= endOf(this.#tail);
       if (bytes > 0) failpoint("batch-half-sent");
-      this.#appending = this.#append(messages, { what, batch: header.batch, bytes });
+      this.#appending = this.#append(messages, { what, batch: header.batch, bytes, end });
       for (const { body } of messages) bytes += body.length;
     }
   }
@@ -188,6 +199,7 @@ export class Publisher {
     try {
       const tail = await this.#whenRoom(append, { ...sent, own });
       failpoint("piece-sent");
+      this.#options.room.found();
       this.#tail = tail;
     } catch (error) {
       this.#failure = { error };
@@ -197,7 +209,7 @@ export class Publisher {
 
   /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
   async #whenRoom<T>(append: () => Promise<T>, sent: Sent & { readonly own: number }): Promise<T> {
-    const { signal, logger, maxStreamBytes, makeRoom } = this.#options;
+    const { signal, logger, maxStreamBytes, room } = this.#options;
     for (let attempt = 0; ; attempt++) {
       try {
         return await append();
@@ -208,7 +220,7 @@ export class Publisher {
         if (never) throw tooLarge(sent, maxStreamBytes);
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
-        await makeRoom();
+        if (!(await room.make(sent.end))) throw error;
         await sleep(FULL_PAUSE_MS, signal);
       }
     }
@@ -219,11 +231,22 @@ export class Publisher {
 const FULL_ATTEMPTS = 20;
 const FULL_PAUSE_MS = 100;
 
-/** What is being sent: for people, its batch, and how much of it is in the stream. */
+/** What is being sent: for people, its batch, how much of it is in the stream, and where that ended before it. */
 interface Sent {
   readonly what: string;
   readonly batch: number;
   readonly bytes: number;
+  readonly end: Position;
+}
+
+/** The last batch or chunk that stands whole in the stream, or would without what was cut off. */
+function endOf({ mark }: StreamTail): Position {
+  if (mark === null) return START;
+  if (isComplete(mark)) return { batch: mark.batch, chunk: mark.chunk };
+  return {
+    batch: mark.chunk === 0 ? mark.batch - 1 : mark.batch,
+    chunk: Math.max(0, mark.chunk - 1),
+  };
 }
 
 function tooLarge({ what, batch }: Sent, maxStreamBytes: number): TidemarkError {

@@ -1,5 +1,5 @@
 // The relay between a source and a queue that fail at chosen moments (G1, G5, G7).
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type RefusalDocument } from "../core/documents.ts";
@@ -14,10 +14,10 @@ function fill(rows: number): void {
 }
 
 /** A sync that joined at batch 0 and has confirmed so many. */
-async function confirmed(batch: number, tablesPending = 0): Promise<void> {
-  world.source.confirmed.set(SYNC, 0);
-  await world.queue.documents.put(keys.progress(SYNC), {
-    sync: SYNC,
+async function confirmed(batch: number, { tablesPending = 0, sync = SYNC } = {}): Promise<void> {
+  if (!world.source.confirmed.has(sync)) world.source.confirmed.set(sync, 0);
+  await world.queue.documents.put(keys.progress(sync), {
+    sync,
     source: "a",
     timeline: "tl",
     position: { batch, chunk: 0 },
@@ -136,20 +136,22 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
       world.source.cutNow();
     }
     await confirmed(1);
-    const request = { resend: { id: "x", from: 2 }, copies: [], position: { batch: 0, chunk: 0 } };
-    await world.queue.documents.put(keys.request("a", SYNC), request);
+    const relay = world.startRelay();
+    await world.until(() => relay.status.state === "running");
     const { documents } = world.queue;
     const put = documents.put.bind(documents);
-    let served = 0;
+    let isServed = false;
     documents.put = async (key, value) => {
       await put(key, value);
-      // At the start, and again before batches are sent anew.
-      if (key !== keys.tables("a") || ++served !== 2) return;
+      // Before batches are sent anew.
+      if (key !== keys.tables("a")) return;
       await confirmed(3);
       world.source.purgedTo = 3;
+      isServed = true;
     };
-    world.startRelay();
-    await world.until(() => served === 2);
+    const request = { resend: { id: "x", from: 2 }, copies: [], position: { batch: 0, chunk: 0 } };
+    await documents.put(keys.request("a", SYNC), request);
+    await world.until(() => isServed);
     fill(1);
     const stream = await world.queue.openStream("a");
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
@@ -174,5 +176,67 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
     const refusal = await world.queue.documents.get(keys.refusal("a", SYNC));
     expect(refusal as RefusalDocument | null).toBe(null);
+  });
+
+  describe("with a target that stands still while the queue is full", () => {
+    const AWAY = "a->c";
+    const ALL_AGAIN = {
+      resend: { id: "x", from: 1 },
+      copies: [],
+      position: { batch: 0, chunk: 0 },
+    };
+    let quickly: NodeJS.Timeout | undefined;
+
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ["performance"] });
+      quickly = setInterval(() => vi.advanceTimersByTime(1_000), 10);
+    });
+    afterEach(() => {
+      clearInterval(quickly);
+      vi.useRealTimers();
+    });
+
+    /** The other target has more than the queue holds. */
+    async function leftBehind() {
+      world = new MemoryWorld(4, [AWAY]);
+      await confirmed(0, { sync: AWAY });
+      world.startRelay();
+      const applier = world.startApplier();
+      await world.synced();
+      for (let i = 0; i < 12; i++) {
+        fill(1);
+        await world.synced();
+      }
+      const stream = await world.queue.openStream("a");
+      const inQueue = () => stream.messages.map(({ message }) => message.mark.batch);
+      expect(Math.min(...inQueue())).toBeGreaterThan(4);
+      return { applier, inQueue };
+    }
+
+    it("goes on without it, and sends it again what it missed", async () => {
+      const { inQueue } = await leftBehind();
+      await world.queue.documents.put(keys.request("a", AWAY), ALL_AGAIN);
+      const last = world.source.headers.length;
+      for (let batch = 1; batch <= last; batch++) {
+        await world.until(() => inQueue().includes(batch));
+        await confirmed(batch, { sync: AWAY });
+      }
+      await world.until(() => world.source.purgedTo === last);
+    });
+
+    it("sends it what it missed also while the queue is full of what the other does not read", async () => {
+      const { applier, inQueue } = await leftBehind();
+      applier.stop();
+      const { headers } = world.source;
+      // The last one is cut and finds no room.
+      for (let isFull = false; !isFull; ) {
+        isFull = inQueue().length === 4;
+        const known = headers.length;
+        fill(1);
+        await world.until(() => headers.length > known);
+      }
+      await world.queue.documents.put(keys.request("a", AWAY), ALL_AGAIN);
+      await world.until(() => inQueue().join() === "1,2,3,4");
+    });
   });
 });

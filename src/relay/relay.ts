@@ -5,6 +5,7 @@ import { failpoint } from "../core/failpoint.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import { HELD_CHUNK, STREAMED_CHUNK } from "./copies.ts";
+import { LeftBehind } from "./left-behind.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RelayOptions } from "./options.ts";
 import { BatchHistory } from "./retention.ts";
@@ -22,7 +23,11 @@ export class Relay {
   readonly #stop = new AbortController();
   readonly #bell = new Bell();
   readonly #mailbox: Mailbox;
-  readonly #history = new BatchHistory();
+  readonly #kept = {
+    history: new BatchHistory(),
+    leftBehind: new LeftBehind(),
+    resent: new Map<string, string>(),
+  };
   #status: SourceStatus;
 
   constructor(options: RelayOptions) {
@@ -94,7 +99,7 @@ export class Relay {
       failpoint("relay-lease-taken");
       const { signal } = this.#stop;
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
-      const own = { mailbox: this.#mailbox, history: this.#history, bell: this.#bell };
+      const own = { ...this.#kept, mailbox: this.#mailbox, bell: this.#bell };
       work = await RelayWork.open(this.#options, log, { ...own, chunkSize, signal });
       // What an earlier run told last (that it had stopped, and why) must not be taken for now.
       if (this.#status.state !== "running") await this.#report(work.started());

@@ -5,6 +5,7 @@ import { MemorySource } from "../../test/support/memory-source.ts";
 import { Bell } from "../core/async.ts";
 import { keys } from "../core/documents.ts";
 import { silentLogger } from "../core/log.ts";
+import { LeftBehind } from "./left-behind.ts";
 import { Mailbox } from "./mailbox.ts";
 import { BatchHistory, Retention } from "./retention.ts";
 
@@ -41,6 +42,7 @@ async function retention(confirmed: Record<string, number>, halfMinuteAgo: numbe
     maxLogBytes: 100,
     logger: silentLogger,
     history: new KnownHistory(halfMinuteAgo),
+    leftBehind: new LeftBehind(),
   });
   await kept.open();
   return { kept, source, queue };

@@ -5,6 +5,7 @@ import { Mutex } from "../core/mutex.ts";
 import { comparePositions, type Position, START } from "../core/position.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
+import type { LeftBehind, Reader } from "./left-behind.ts";
 import type { Mailbox } from "./mailbox.ts";
 
 export interface RetentionOptions {
@@ -18,6 +19,7 @@ export interface RetentionOptions {
   readonly maxLogBytes: number;
   readonly logger: Logger;
   readonly history: BatchHistory;
+  readonly leftBehind: LeftBehind;
 }
 
 const ALL_CHUNKS = Number.MAX_SAFE_INTEGER;
@@ -68,6 +70,7 @@ export class Retention {
       const kept = Math.min(this.#confirmed.get(sync) ?? from, from);
       await this.#options.log.subscribers.set(sync, kept);
       this.#confirmed.set(sync, kept);
+      this.#options.leftBehind.returned(sync);
       await this.#telling.catch(() => {});
       await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
     });
@@ -83,13 +86,27 @@ export class Retention {
     }
     await this.#purge(last);
     await this.#tellAgain(last);
+    for (const { sync, place } of this.#readers()) {
+      if (place.batch >= last) this.#options.leftBehind.caughtUp(sync);
+    }
     await this.#trim(this.#allRead(last));
     return stats;
   }
 
-  /** Trims what all have read by now. Touches the queue alone: a batch may just be read from the log. */
-  async makeRoom(): Promise<void> {
-    if (this.#confirmed.size > 0) await this.#trim(this.#allRead(0));
+  /**
+   * Trims what all have read by now, and what only they need who are left behind. `end`: where the stream ended
+   * before what finds no room. Touches the queue alone: a batch may just be read from the log.
+   */
+  async makeRoom(end: Position): Promise<void> {
+    if (this.#confirmed.size === 0) return;
+    const { leftBehind, logger } = this.#options;
+    for (const sync of leftBehind.judge(this.#readers(), end)) {
+      logger.warn(
+        { sync },
+        "the queue is full of what this sync does not read: the others go on, and it is sent that again when it asks",
+      );
+    }
+    await this.#trim(this.#allRead(0));
   }
 
   async #takeConfirmations(): Promise<void> {
@@ -140,18 +157,26 @@ export class Retention {
   }
 
   async #trim(upTo: Position): Promise<void> {
-    if (comparePositions(upTo, this.#trimmed) <= 0) return;
+    // It may also go back: what was taken out may have been sent again.
+    if (comparePositions(upTo, this.#trimmed) === 0) return;
     const { stream } = this.#options;
     if (upTo.chunk === ALL_CHUNKS) await stream.trim(upTo.batch);
     else await stream.trim(upTo.batch, upTo.chunk);
     this.#trimmed = upTo;
   }
 
-  /** What every subscriber has surely read of the stream; with none, all but the newest batch is free. */
+  /** What all that the queue is kept for have surely read; with none, all but the newest batch is free. */
   #allRead(last: number): Position {
-    const places = [...this.#confirmed].map(([sync, batch]) => this.#readTo(sync, batch));
-    const [first] = places.sort(comparePositions);
+    const kept = this.#readers().filter((reader) => !this.#options.leftBehind.has(reader));
+    const [first] = kept.map(({ place }) => place).sort(comparePositions);
     return first ?? { batch: Math.max(0, last - 1), chunk: ALL_CHUNKS };
+  }
+
+  #readers(): readonly Reader[] {
+    return [...this.#confirmed].map(([sync, batch]) => ({
+      sync,
+      place: this.#readTo(sync, batch),
+    }));
   }
 
   /** Chunks that follow a batch are for those that copy; they have been read only when the notice says so. */

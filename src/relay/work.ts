@@ -11,15 +11,16 @@ import { isTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { timelineHash } from "../core/hash.ts";
 import { Pace } from "../core/pace.ts";
-import type { BatchHeader } from "../core/position.ts";
+import type { BatchHeader, Position } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import { type ChunkSize, Copies } from "./copies.ts";
+import type { LeftBehind } from "./left-behind.ts";
 import { Linger } from "./linger.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { RelayOptions } from "./options.ts";
-import { Publisher } from "./publisher.ts";
+import { Publisher, type Room } from "./publisher.ts";
 import { type BatchHistory, Retention } from "./retention.ts";
 
 /** Documents written at the same time: there may be thousands. */
@@ -31,10 +32,15 @@ async function inGroups<T>(items: readonly T[], work: (item: T) => Promise<void>
   }
 }
 
+type Resend = NonNullable<RequestDocument["resend"]>;
+
 /** What outlives one session with the source. */
 export interface Kept {
   readonly mailbox: Mailbox;
   readonly history: BatchHistory;
+  readonly leftBehind: LeftBehind;
+  /** By sync: the resend that was served last. */
+  readonly resent: Map<string, string>;
   readonly bell: Bell;
   readonly chunkSize: ChunkSize;
   readonly signal: AbortSignal;
@@ -49,7 +55,8 @@ export class RelayWork {
   readonly #publisher: Publisher;
   readonly #retention: Retention;
   readonly #copies: Copies;
-  readonly #resent = new Map<string, string>();
+  readonly #leftBehind: LeftBehind;
+  readonly #resent: Map<string, string>;
   readonly #linger = new Linger();
   /** How long to let changes gather before the next step. */
   lingerMs = 0;
@@ -66,27 +73,26 @@ export class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    { mailbox, history, bell, chunkSize, signal }: Kept,
+    { mailbox, history, leftBehind, resent, bell, chunkSize, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, syncs, queue, logger, maxLogBytes, maxStreamBytes } = options;
     const { documents } = queue;
     const common = { source, log, stream, logger };
-    const kept = { documents, mailbox, maxLogBytes, history };
+    const kept = { documents, mailbox, maxLogBytes, history, leftBehind };
     const retention = new Retention({ ...common, ...kept, syncs: [...syncs.keys()] });
-    const makeRoom = async () => {
-      await work.#answerJoins();
-      await retention.makeRoom();
+    const room: Room = {
+      make: (end) => work.#makeRoom(end),
+      found: () => leftBehind.roomFound(),
     };
     const onFailure = () => bell.ring();
-    const room = { maxStreamBytes, makeRoom };
-    const publisher = new Publisher({ ...common, queue, ...room, signal, onFailure });
+    const publisher = new Publisher({ ...common, queue, maxStreamBytes, room, signal, onFailure });
     mailbox.rewind();
     const names = options.tables.map(
       ({ schema }) => [formatTable(schema.name), schema.name] as const,
     );
     const copies = new Copies(new Map(names), chunkSize);
-    const parts = { stream, publisher, retention, copies, bell };
+    const parts = { stream, publisher, retention, copies, bell, leftBehind, resent };
     const work: RelayWork = new RelayWork(options, log, mailbox, parts);
     await work.#open();
     return work;
@@ -102,6 +108,8 @@ export class RelayWork {
       retention: Retention;
       copies: Copies;
       bell: Bell;
+      leftBehind: LeftBehind;
+      resent: Map<string, string>;
     },
   ) {
     this.#options = options;
@@ -112,6 +120,8 @@ export class RelayWork {
     this.#retention = parts.retention;
     this.#copies = parts.copies;
     this.#bell = parts.bell;
+    this.#leftBehind = parts.leftBehind;
+    this.#resent = parts.resent;
   }
 
   async #open(): Promise<void> {
@@ -129,6 +139,8 @@ export class RelayWork {
     this.#last = await this.#log.batches.last();
     // First of all make room: what waits to be published may find the queue full of what nobody needs.
     await this.#retention.tend(this.#last?.batch ?? 0);
+    // Nor can one who asks for what the queue has not got wait for room in it.
+    await this.#serveRequests();
     await this.#publisher.reconcile(this.#oldestNeeded());
   }
 
@@ -244,16 +256,31 @@ export class RelayWork {
   async #serveRequests(): Promise<void> {
     for (const [sync, request] of this.#mailbox.takeRequests()) {
       this.#copies.update(sync, request);
-      const { resend } = request ?? {};
-      if (!resend || this.#resent.get(sync) === resend.id) continue;
-      // Asked by an applier that has caught up since and could not take its question back.
-      if (!this.#retention.hasConfirmed(sync, resend.from)) await this.#resend(sync, resend);
-      this.#resent.set(sync, resend.id);
+      const resend = this.#wantedResend(sync, request);
+      if (resend !== null) await this.#resend(sync, resend);
     }
   }
 
-  async #resend(sync: string, resend: NonNullable<RequestDocument["resend"]>): Promise<void> {
+  /** What this request asks to be sent again and has not got yet. */
+  #wantedResend(sync: string, request: RequestDocument | null): Resend | null {
+    const resend = request?.resend ?? null;
+    if (resend === null || this.#resent.get(sync) === resend.id) return null;
+    // Asked by an applier that has caught up since and could not take its question back.
+    return this.#retention.hasConfirmed(sync, resend.from) ? null : resend;
+  }
+
+  /** False when somebody misses what he would wait for in vain while the queue is full of other things. */
+  async #makeRoom(end: Position): Promise<boolean> {
+    await this.#answerJoins();
+    await this.#retention.makeRoom(end);
+    return [...this.#mailbox.newRequests()].every(
+      ([sync, request]) => this.#wantedResend(sync, request) === null,
+    );
+  }
+
+  async #resend(sync: string, resend: Resend): Promise<void> {
     const { source, queue, logger } = this.#options;
+    this.#leftBehind.returned(sync);
     logger.info({ sync, from: resend.from }, "resending from the change log");
     this.#copies.restart();
     // What is about to be sent again must not be purged meanwhile.
@@ -262,14 +289,18 @@ export class RelayWork {
     await this.#putSchemas();
     // Nor need be sent what it has caught up with meanwhile, and what may be purged by now.
     if (this.#retention.hasConfirmed(sync, resend.from)) return;
+    await this.#publisher.empty();
+    // From here on it is the stream that lacks them, which each session mends.
+    this.#resent.set(sync, resend.id);
     try {
-      await this.#publisher.resendFrom(Math.min(resend.from, this.#oldestNeeded()));
+      await this.#publisher.reconcile(Math.min(resend.from, this.#oldestNeeded()));
     } catch (error) {
       if (!isTidemarkError(error, "TM-BATCH-PURGED")) throw error;
       const at = new Date().toISOString();
       const refusal: RefusalDocument = { at, from: resend.from, message: error.message };
       await queue.documents.put(keys.refusal(source, sync), refusal);
-      await this.#publisher.resendFrom(this.#oldestNeeded());
+      await this.#publisher.empty();
+      await this.#publisher.reconcile(this.#oldestNeeded());
     }
   }
 

@@ -28,6 +28,7 @@ const STATES = [
   "queue full",
   "row set aside",
   "target copied anew at the bound",
+  "target left behind by a full queue",
   "wait ended",
 ];
 

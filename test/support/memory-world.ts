@@ -17,7 +17,11 @@ export class MemoryWorld {
   maxLogBytes = 1_000_000;
   readonly #stops: (() => Promise<void>)[] = [];
 
-  constructor(maxMessages?: number) {
+  readonly #others: readonly string[];
+
+  /** `others`: syncs of the same source whose appliers a test plays itself. */
+  constructor(maxMessages?: number, others: readonly string[] = []) {
+    this.#others = others;
     this.queue = new MemoryQueue(maxMessages);
   }
 
@@ -30,7 +34,7 @@ export class MemoryWorld {
       openSource: async () => this.source,
       queue: this.queue,
       tables: [{ schema, columns: ["id"], filters: [], takesNewColumns: true }],
-      syncs: new Map([[SYNC, FINGERPRINT]]),
+      syncs: new Map([SYNC, ...this.#others].map((sync) => [sync, FINGERPRINT])),
       maxLogBytes: this.maxLogBytes,
       maxStreamBytes: 1_000_000,
       logger: silentLogger,

@@ -30,6 +30,8 @@ export interface QueueHooks {
   readonly onPut: (key: string, value: unknown) => void;
   /** Planted: called when messages were acknowledged. */
   readonly onAppended?: (mark: Mark) => void;
+  /** Messages up to this batch are taken out. */
+  readonly onTrimmed?: (batch: number) => void;
   /** Planted: documents that are never written. */
   readonly passesBy?: (key: string) => boolean;
 }
@@ -251,7 +253,9 @@ class SimulatedStream implements QueueStream {
     await this.#queue.write(() => {
       const { messages, tail } = this.#stream;
       const kept = messages.filter(({ mark }) => comparePositions(mark, { batch, chunk }) > 0);
-      if (kept.length < messages.length) this.#set({ messages: kept, tail });
+      if (kept.length === messages.length) return;
+      this.#set({ messages: kept, tail });
+      this.#queue.server.hooks.onTrimmed?.(batch);
     });
   }
 

@@ -107,7 +107,7 @@ export class SimulatedWorld implements World {
     const shapes = shapesOf(random.fork());
     this.#source = new SourceDatabase(shapes, initialRows(random.fork(), shapes));
     this.#oracle = new Oracle(this.#source, () => clock.now);
-    const isAbsent = random.chance(0.15);
+    const isAbsent = random.chance(0.3);
     this.#syncs = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2)).map((name, i) => ({
       name,
       target: new TargetServer(shapes, {
@@ -121,15 +121,20 @@ export class SimulatedWorld implements World {
       absence: i === 1 && isAbsent ? absence(random.fork()) : null,
     }));
     this.#tablePlant = plant.tables ?? {};
-    this.#maxLogBytes = isAbsent ? LOG_BYTES : Number.MAX_SAFE_INTEGER;
     this.#queue = new QueueServer({
       onPut: (key, value) => this.#onPut(key, value),
       onAppended: ({ batch }) => {
         if (plant.purgesAtAppend) this.#purgeUnasked(batch);
       },
+      onTrimmed: (batch) => this.#onTrimmed(batch),
       passesBy: (key) => plant.tellsNobody === true && this.#isRefusal(key),
     });
-    if (random.chance(0.2)) this.#queue.maxStreamBytes = random.pick(STREAM_BYTES);
+    // One that is away meets the bound of the log or that of the queue.
+    const boundsLog = isAbsent && random.chance(0.5);
+    this.#maxLogBytes = boundsLog ? LOG_BYTES : Number.MAX_SAFE_INTEGER;
+    const [least] = STREAM_BYTES;
+    if (isAbsent && !boundsLog) this.#queue.maxStreamBytes = least;
+    else if (random.chance(0.2)) this.#queue.maxStreamBytes = random.pick(STREAM_BYTES);
     this.#sourceHooks = {
       onPurge: (upTo) => this.#onPurge(upTo),
       ...plant.source?.(),
@@ -408,6 +413,14 @@ export class SimulatedWorld implements World {
       // A target that has not joined, or has lost that it had, begins with what is there then.
       if (timeline !== "") this.#oracle.purged(upTo, position, this.#toldToCopy(name));
     }
+  }
+
+  #onTrimmed(batch: number): void {
+    const isLeft = this.#syncs.some(({ name, target }) => {
+      const { timeline, position } = target.current.progress;
+      return this.#source.confirmed.has(name) && timeline !== "" && position.batch < batch;
+    });
+    if (isLeft) this.counters.add("target left behind by a full queue");
   }
 
   async #noticeEarly(sync: string, next: Progress, process: SimulatedProcess): Promise<void> {
