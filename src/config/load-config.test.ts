@@ -63,7 +63,11 @@ test("a config becomes one definition per pair, with defaults, sizes in bytes an
     { name: "reports", url: "mysql://sync:s3cret@reports.example/reports" },
     { name: "edge", url: "sqlite:/etc/pipelines/edge.db" },
   ]);
-  expect(definition.queue).toEqual({ url: "nats://broker", maxStreamBytes: 2 * 1024 ** 3 });
+  expect(definition.queue).toEqual({
+    url: "nats://broker",
+    maxStreamBytes: 2 * 1024 ** 3,
+    isBoundSoft: false,
+  });
   expect(definition.retention).toEqual({ maxLogBytes: 500_000_000 });
   expect(definition.syncs.map(({ name, from, to }) => [name, from, to])).toEqual([
     ["shop->reports", "shop", "reports"],
@@ -83,6 +87,7 @@ test("what is left out has a default", () => {
   expect(definition.queue).toEqual({
     url: "sqlite:/etc/pipelines/.tidemark/queue.db",
     maxStreamBytes: 1024 ** 3,
+    isBoundSoft: true,
   });
   expect(definition.retention.maxLogBytes).toBe(10 * 1024 ** 3);
 });

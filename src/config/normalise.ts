@@ -51,10 +51,11 @@ export function absoluteUrl(url: string, folder: string): string {
 
 function queueOf(queue: ValidConfig["queue"], folder: string): QueueDefinition {
   const given = typeof queue === "string" ? { url: queue } : (queue ?? {});
+  const asked = bytes("maxSize" in given ? given.maxSize : undefined);
   return {
     url: absoluteUrl(given.url ?? DEFAULT_QUEUE_URL, folder),
-    maxStreamBytes:
-      bytes("maxSize" in given ? given.maxSize : undefined) ?? DEFAULT_MAX_STREAM_BYTES,
+    maxStreamBytes: asked ?? DEFAULT_MAX_STREAM_BYTES,
+    isBoundSoft: asked === null,
   };
 }
 

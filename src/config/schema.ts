@@ -97,7 +97,11 @@ const database = z.union([url, databaseObject, functionOf<DeliverFunction>()], {
 
 const queueObject = z.strictObject({
   url: url.optional().describe("Default: sqlite:./.tidemark/queue.db"),
-  maxSize: size.optional().describe("Bound of one source's stream in the queue. Default: 1GiB."),
+  maxSize: size
+    .optional()
+    .describe(
+      "Bound of one source's stream in the queue. Default: 1GiB, which a single batch that is larger may pass.",
+    ),
 });
 
 export const configSchema = z.strictObject({

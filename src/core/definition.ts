@@ -16,6 +16,8 @@ export interface QueueDefinition {
   readonly url: string;
   /** Bound of one source's stream in the queue, in bytes. */
   readonly maxStreamBytes: number;
+  /** May a single batch that is larger pass the bound? Where nobody has set one. */
+  readonly isBoundSoft?: boolean;
 }
 
 /** Bound of the change log in a source; past it the log is purged over the heads of targets that lag (G7). */

@@ -1,5 +1,5 @@
 import type { Logger } from "./log.ts";
-import type { Position } from "./position.ts";
+import { comparePositions, type Position } from "./position.ts";
 
 /**
  * The queue contract: what relay and appliers share, and all they share.
@@ -58,6 +58,13 @@ export function isComplete(mark: Mark): boolean {
   return mark.last && mark.fragment === mark.fragments - 1;
 }
 
+/** Do both stand for the same content? */
+export function isSameMark(one: Mark, other: Mark): boolean {
+  const samePlace = one.timeline === other.timeline && comparePositions(one, other) === 0;
+  const samePart = one.piece === other.piece && one.fragment === other.fragment;
+  return samePlace && samePart && one.checksum === other.checksum;
+}
+
 export interface QueueMessage {
   readonly mark: Mark;
   readonly body: Uint8Array;
@@ -98,6 +105,11 @@ export interface QueueStream {
   trim(batch: number, chunk?: number): Promise<void>;
   /** Empties the stream, so that earlier batches can be sent again. */
   reset(): Promise<void>;
+  /**
+   * Lets the stream hold so many bytes where that is more than its bound, until it is told otherwise (0: the bound) or
+   * opened anew. Throws TM-QUEUE-LIMIT when the server has no room for as many.
+   */
+  allow(bytes: number): Promise<void>;
   stats(): Promise<StreamStats>;
 }
 

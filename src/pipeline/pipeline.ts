@@ -142,6 +142,7 @@ export class Pipeline {
         syncs,
         maxLogBytes: this.#definition.retention.maxLogBytes,
         maxStreamBytes: this.#definition.queue.maxStreamBytes,
+        isBoundSoft: this.#definition.queue.isBoundSoft === true,
         logger: this.#options.logger.child({ relay: name }),
       });
       this.#workers.add({ name: `relay ${name}`, role: "relay", source: name, worker: relay });

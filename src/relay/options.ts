@@ -13,5 +13,7 @@ export interface RelayOptions {
   readonly maxLogBytes: number;
   /** The queue's bound of one stream. */
   readonly maxStreamBytes: number;
+  /** May a single batch that is larger pass it? */
+  readonly isBoundSoft?: boolean;
   readonly logger: Logger;
 }

@@ -7,6 +7,7 @@ import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core
 import { type BatchHeader, type Position, START } from "../core/position.ts";
 import {
   isComplete,
+  isSameMark,
   type Queue,
   type QueueMessage,
   type QueueStream,
@@ -20,6 +21,8 @@ export interface PublisherOptions {
   readonly queue: Queue;
   readonly stream: QueueStream;
   readonly maxStreamBytes: number;
+  /** May a batch that is larger pass it? */
+  readonly isBoundSoft: boolean;
   readonly log: ChangeLog;
   readonly logger: Logger;
   readonly room: Room;
@@ -50,6 +53,8 @@ export class Publisher {
   /** The append under way. The next batch may be cut meanwhile, but what follows in the stream waits for it. */
   #appending: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | null = null;
+  /** What the stream may hold beyond its bound, for what is being sent. */
+  #allowedBytes = 0;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -180,6 +185,10 @@ export class Publisher {
       copy === null
         ? `Batch ${header.batch}, which travels whole,`
         : `A row of ${copy.table}, or all of them where it has no key,`;
+    if (this.#allowedBytes > 0) {
+      await this.settle();
+      await this.#allow(0);
+    }
     let bytes = 0;
     let end: Position | null = null;
     // Reading and encoding the next piece overlaps the append of this one.
@@ -194,10 +203,8 @@ export class Publisher {
 
   /** Never rejects: who comes next is told. */
   async #append(messages: readonly QueueMessage[], sent: Sent): Promise<void> {
-    const append = () => this.#options.stream.append(this.#tail, messages);
-    const own = messages.reduce((sum, { body }) => sum + body.length, 0);
     try {
-      const tail = await this.#whenRoom(append, { ...sent, own });
+      const tail = await this.#whenRoom(messages, sent);
       failpoint("piece-sent");
       this.#options.room.found();
       this.#tail = tail;
@@ -207,23 +214,60 @@ export class Publisher {
     }
   }
 
+  async #allow(bytes: number): Promise<void> {
+    await this.#options.stream.allow(bytes);
+    this.#allowedBytes = bytes;
+  }
+
   /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
-  async #whenRoom<T>(append: () => Promise<T>, sent: Sent & { readonly own: number }): Promise<T> {
-    const { signal, logger, maxStreamBytes, room } = this.#options;
+  async #whenRoom(messages: readonly QueueMessage[], sent: Sent): Promise<StreamTail> {
+    const { signal, logger, stream, room } = this.#options;
+    let rest = messages;
     for (let attempt = 0; ; attempt++) {
       try {
-        return await append();
+        return await stream.append(this.#tail, rest);
       } catch (error) {
         if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
-        // A batch is trimmed only when it is confirmed whole: one that fills the queue by itself never will be.
-        const never = sent.bytes > maxStreamBytes / 2 || sent.bytes + sent.own > maxStreamBytes;
-        if (never) throw tooLarge(sent, maxStreamBytes);
+        rest = await this.#unsent(rest);
+        if (await this.#stretch(messages, sent)) continue;
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
+        // Whoever opens the stream meanwhile sets its bound again.
+        if (this.#allowedBytes > 0) await this.#allow(this.#allowedBytes);
         if (!(await room.make(sent.end))) throw error;
         await sleep(FULL_PAUSE_MS, signal);
       }
     }
+  }
+
+  /** Which of these a full stream did not take: it may have stored the first of them. */
+  async #unsent(messages: readonly QueueMessage[]): Promise<readonly QueueMessage[]> {
+    const tail = await this.#options.stream.tail();
+    const taken = tail.sequence - this.#tail.sequence;
+    const last = messages[taken - 1]?.mark;
+    // What another relay has sent is found out by the next append.
+    if (last === undefined || tail.mark === null || !isSameMark(last, tail.mark)) return messages;
+    this.#tail = tail;
+    return messages.slice(taken);
+  }
+
+  /**
+   * A batch is trimmed only when it is confirmed whole: one that fills the queue by itself never will be. True when
+   * the bound was raised for it. Throws TM-QUEUE-LIMIT where somebody has set that.
+   */
+  async #stretch(messages: readonly QueueMessage[], sent: Sent): Promise<boolean> {
+    const { logger, maxStreamBytes, isBoundSoft } = this.#options;
+    const own = messages.reduce((sum, { body }) => sum + body.length, 0);
+    const bound = Math.max(maxStreamBytes, this.#allowedBytes);
+    const never = sent.bytes > bound / 2 || sent.bytes + own > bound;
+    if (never && !isBoundSoft) throw tooLarge(sent, maxStreamBytes);
+    if (sent.bytes + own <= bound / 2 || !isBoundSoft) return false;
+    logger.warn(
+      { batch: sent.batch, bytes: sent.bytes, bound: maxStreamBytes },
+      "a batch that fills the queue by itself passes its bound",
+    );
+    await this.#allow(2 * Math.max(bound, sent.bytes + own));
+    return true;
   }
 }
 

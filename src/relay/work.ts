@@ -76,7 +76,8 @@ export class RelayWork {
     { mailbox, history, leftBehind, resent, bell, chunkSize, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
-    const { source, syncs, queue, logger, maxLogBytes, maxStreamBytes } = options;
+    const { source, syncs, queue, logger, maxLogBytes } = options;
+    const { maxStreamBytes, isBoundSoft = false } = options;
     const { documents } = queue;
     const common = { source, log, stream, logger };
     const kept = { documents, mailbox, maxLogBytes, history, leftBehind };
@@ -86,7 +87,10 @@ export class RelayWork {
       found: () => leftBehind.roomFound(),
     };
     const onFailure = () => bell.ring();
-    const publisher = new Publisher({ ...common, queue, maxStreamBytes, room, signal, onFailure });
+    const publisher = new Publisher({
+      ...common,
+      ...{ queue, maxStreamBytes, isBoundSoft, room, signal, onFailure },
+    });
     mailbox.rewind();
     const names = options.tables.map(
       ({ schema }) => [formatTable(schema.name), schema.name] as const,

@@ -225,5 +225,30 @@ export function registerReading(bench: Bench<QueueBed>): void {
       tail = await stream.tail();
       await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
     });
+
+    it("holds as much more as it is allowed, until that is taken back", async () => {
+      const stream = await bench.stream(2 * 1024 * 1024);
+      const body = noise(50_000, 1);
+      let tail = await stream.tail();
+      let batch = 0;
+      const fill = async () => {
+        for (;;) {
+          tail = await stream.append(tail, [message({ batch: batch + 1, body })]);
+          batch++;
+        }
+      };
+      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
+      const bound = batch;
+      await stream.allow(4 * 1024 * 1024);
+      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
+      expect(batch).toBeGreaterThan(1.7 * bound);
+      await stream.allow(0);
+      await stream.trim(batch - Math.floor(bound / 2));
+      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
+      await stream.trim(batch - 1);
+      const from = batch;
+      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
+      expect(batch - from).toBeLessThan(1.1 * bound);
+    });
   });
 }

@@ -88,3 +88,34 @@ test("a row larger than the queue may be is named, not waited for", async () => 
     fix: expect.stringContaining("maxSize"),
   });
 });
+
+const BOTH_QUEUES: readonly TestPair[] = (["embedded", "nats"] as const).map((queue) => ({
+  ...{ source: "sqlite", target: "sqlite", queue },
+}));
+
+describe.each(BOTH_QUEUES.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  test.skipIf(!available(pair))(
+    "a batch passes the bound of a queue for which nobody has set one",
+    async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      await source.run("CREATE TABLE large (id int NOT NULL PRIMARY KEY, t text)");
+      const definition = bed.define([{ from: "source", to: "target", tables: ["large"] }]);
+      const queue = { ...definition.queue, maxStreamBytes: 2 * 1024 * 1024, isBoundSoft: true };
+      const pipeline = await bed.start({ ...definition, queue });
+      for (let id = 1; id <= 3; id++) {
+        // Each beyond what the one before has stretched the queue to.
+        const length = id * 2_000_000;
+        const rows = Array.from(
+          { length: 3 },
+          (_, i) => `(${10 * id + i}, hex(randomblob(${length / 2})))`,
+        );
+        await source.run(`INSERT INTO large VALUES ${rows.join(", ")}`);
+        await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      }
+      const found = "SELECT count(*) AS n, sum(length(t)) AS size FROM large";
+      expect(await (await bed.sql("target")).rows(found)).toEqual(await source.rows(found));
+    },
+    PATIENCE_MS,
+  );
+});

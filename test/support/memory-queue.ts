@@ -98,11 +98,18 @@ export class MemoryStream implements QueueStream {
   losing = false;
   #sequence = 0;
   #mark: StreamTail["mark"] = null;
-  readonly #maxMessages: number;
+  #maxMessages: number;
+  readonly #bound: number;
   readonly #bells = new Set<Bell>();
 
   constructor(maxMessages: number) {
     this.#maxMessages = maxMessages;
+    this.#bound = maxMessages;
+  }
+
+  /** Bytes are not counted here. */
+  async allow(bytes: number): Promise<void> {
+    this.#maxMessages = bytes === 0 ? this.#bound : Number.POSITIVE_INFINITY;
   }
 
   async tail(): Promise<StreamTail> {

@@ -58,7 +58,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     case STORAGE_RESOURCES_EXCEEDED:
     case INSUFFICIENT_RESOURCES:
       return new TidemarkError("TM-QUEUE-FULL", `NATS takes no more for ${what}.`, {
-        fix: "Start the targets that lag behind, raise `queue.maxStreamBytes`, or give JetStream more storage.",
+        fix: "Start the targets that lag behind, raise `queue.maxSize`, or give JetStream more storage.",
         ...options,
       });
     case MESSAGE_EXCEEDS_MAXIMUM:

@@ -30,7 +30,7 @@ export async function ensureStream(
   return info;
 }
 
-/** Follows a changed `queue.maxStreamBytes`. */
+/** Follows a changed `queue.maxSize`. */
 export async function updateBound(
   connection: QueueConnection,
   info: StreamInfo,
@@ -94,7 +94,7 @@ function noRoom(settings: StreamSettings, cause: TidemarkError): TidemarkError {
     "TM-QUEUE-LIMIT",
     `NATS has no room to reserve ${settings.max_bytes} bytes for the stream ${settings.name}.`,
     {
-      fix: "Lower `queue.maxStreamBytes`, or raise max_file_store of the server (or the account's limit).",
+      fix: "Lower `queue.maxSize`, or raise max_file_store of the server (or the account's limit).",
       cause,
       details: { stream: settings.name },
     },

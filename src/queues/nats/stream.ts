@@ -35,12 +35,14 @@ export class NatsStream implements QueueStream {
   readonly #name: string;
   readonly #subject: string;
   readonly #settings: StreamSettings;
+  readonly #maxBytes: number;
   readonly #ends = new BatchEnds();
 
   private constructor(connection: QueueConnection, source: string, maxBytes: number) {
     const { prefix, replicas } = connection.location;
     this.#connection = connection;
     this.#source = source;
+    this.#maxBytes = maxBytes;
     this.#name = streamName(prefix, source);
     this.#subject = streamSubject(prefix, source);
     this.#settings = {
@@ -140,6 +142,11 @@ export class NatsStream implements QueueStream {
         if (!isTidemarkError(error, "TM-QUEUE-CONFLICT")) throw error;
       }
     }
+  }
+
+  async allow(bytes: number): Promise<void> {
+    const bound = Math.max(this.#maxBytes, bytes);
+    await updateBound(this.#connection, await this.#inspect(), bound);
   }
 
   async stats(): Promise<StreamStats> {

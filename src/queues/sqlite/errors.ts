@@ -26,7 +26,7 @@ export function toQueueError(error: unknown, path: string): TidemarkError {
   switch (isNoSpace(error) ? FULL : resultCode(error)) {
     case FULL:
       return new TidemarkError("TM-DISK-FULL", `No space left for the queue file ${path}.`, {
-        fix: "Free space on that disk, or lower `queue.maxStreamBytes`.",
+        fix: "Free space on that disk, or lower `queue.maxSize`.",
         ...{ cause, details },
       });
     case READONLY:

@@ -32,6 +32,7 @@ export class SqliteStream implements QueueStream {
   readonly #source: string;
   readonly #topic: Topic;
   readonly #maxBytes: number;
+  #allowedBytes = 0;
 
   constructor(connection: QueueConnection, source: string, maxBytes: number) {
     this.#connection = connection;
@@ -112,6 +113,10 @@ export class SqliteStream implements QueueStream {
     await this.#deleteFloored();
   }
 
+  async allow(bytes: number): Promise<void> {
+    this.#allowedBytes = bytes;
+  }
+
   stats(): Promise<StreamStats> {
     return this.#connection.read((database) => {
       const stream = findStream(database, this.#source);
@@ -141,10 +146,11 @@ export class SqliteStream implements QueueStream {
   }
 
   #fitting(stream: StreamRow, slice: readonly QueueMessage[]): readonly QueueMessage[] {
+    const bound = Math.max(this.#maxBytes, this.#allowedBytes);
     let bytes = stream.bytes;
     const end = slice.findIndex((message) => {
       bytes += messageBytes(message);
-      return bytes > this.#maxBytes;
+      return bytes > bound;
     });
     return end < 0 ? slice : slice.slice(0, end);
   }
@@ -218,7 +224,7 @@ export class SqliteStream implements QueueStream {
       "TM-QUEUE-FULL",
       `The stream of "${this.#source}" has reached its bound of ${this.#maxBytes} bytes.`,
       {
-        fix: "Start the targets that lag behind, or raise `queue.maxStreamBytes`.",
+        fix: "Start the targets that lag behind, or raise `queue.maxSize`.",
         details: { source: this.#source, maxStreamBytes: this.#maxBytes },
       },
     );

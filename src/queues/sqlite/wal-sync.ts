@@ -51,7 +51,7 @@ export class WalSync {
     const details = { path: this.#path };
     return cause.code === "ENOSPC"
       ? new TidemarkError("TM-DISK-FULL", `No space left for ${this.#path}.`, {
-          fix: "Free space on that disk, or lower `queue.maxStreamBytes`.",
+          fix: "Free space on that disk, or lower `queue.maxSize`.",
           ...{ cause, details },
         })
       : new TidemarkError("TM-CONNECTION-LOST", `${this.#path} could not be synced to disk.`, {

@@ -56,6 +56,7 @@ export class QueueServer extends SimulatedServer {
   #durable: QueueState = EMPTY;
   /** What a stream may hold. */
   maxStreamBytes = Number.MAX_SAFE_INTEGER;
+  allowedBytes = 0;
   /** Counts the times that something was lost. */
   losses = 0;
   readonly #waiting = new Set<Waiter>();
@@ -171,6 +172,8 @@ export class SimulatedQueue implements Queue {
   }
 
   async openStream(source: string): Promise<QueueStream> {
+    // As a server whose bound each client sets to its own when it comes.
+    this.server.allowedBytes = 0;
     return new SimulatedStream(this, source);
   }
 
@@ -274,10 +277,18 @@ class SimulatedStream implements QueueStream {
     });
   }
 
+  allow(bytes: number): Promise<void> {
+    return this.#queue.session.call(() => {
+      this.#queue.server.allowedBytes = bytes;
+      if (bytes > 0) this.#queue.process.world.counters.add("bound of the queue passed");
+    });
+  }
+
   #checkRoom(messages: readonly QueueMessage[]): void {
-    const { maxStreamBytes } = this.#queue.server;
+    const { maxStreamBytes, allowedBytes } = this.#queue.server;
     if (maxStreamBytes === Number.MAX_SAFE_INTEGER) return;
-    if (bytesOf(this.#stream.messages) + bytesOf(messages) <= maxStreamBytes) return;
+    const bound = Math.max(maxStreamBytes, allowedBytes);
+    if (bytesOf(this.#stream.messages) + bytesOf(messages) <= bound) return;
     this.#queue.process.world.counters.add("queue full");
     throw new TidemarkError("TM-QUEUE-FULL", "The stream is full.");
   }

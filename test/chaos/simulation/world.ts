@@ -83,6 +83,7 @@ export class SimulatedWorld implements World {
   readonly #processes = new Set<SimulatedProcess>();
   readonly #sourceHooks: SourceHooks;
   readonly #maxLogBytes: number;
+  readonly #isBoundSoft: boolean;
   readonly #tablePlant: TablePlant;
   /** Syncs that were told to copy anew. */
   readonly #told = new Set<string>();
@@ -135,6 +136,7 @@ export class SimulatedWorld implements World {
     const [least] = STREAM_BYTES;
     if (isAbsent && !boundsLog) this.#queue.maxStreamBytes = least;
     else if (random.chance(0.2)) this.#queue.maxStreamBytes = random.pick(STREAM_BYTES);
+    this.#isBoundSoft = random.chance(0.5);
     this.#sourceHooks = {
       onPurge: (upTo) => this.#onPurge(upTo),
       ...plant.source?.(),
@@ -286,6 +288,7 @@ export class SimulatedWorld implements World {
       ),
       maxLogBytes: this.#maxLogBytes,
       maxStreamBytes: this.#queue.maxStreamBytes,
+      isBoundSoft: this.#isBoundSoft,
       logger: this.logger,
     });
   }
