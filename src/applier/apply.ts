@@ -39,7 +39,7 @@ function* waysToApply(
   tables: readonly SyncTable[],
 ): Generator<() => Promise<void>> {
   yield () => applySets(transaction, effect, tables);
-  if (mayStepThrough(transaction, effect)) yield () => applyOrdered(transaction, effect);
+  if (mayStepThrough(transaction, effect, tables)) yield () => applyOrdered(transaction, effect);
   if (mayWriteAnew(transaction, effect)) yield () => applyAnew(transaction, effect, tables);
 }
 
@@ -48,9 +48,33 @@ export function movesReferredKeys(effect: NetEffect): boolean {
   return effect.tables.some(({ table, moves }) => moves && table.bound.cascades);
 }
 
+/**
+ * Would a foreign key of the target change rows of a table without a key, or take their reference away? They are told
+ * by what they are: those that were changed already are not found when their own change comes.
+ */
+export function changesKeyless(effect: NetEffect, tables: readonly SyncTable[]): boolean {
+  const parents = new Set(
+    tables
+      .filter(({ bound }) => bound.key.length === 0)
+      .flatMap(({ bound }) => bound.parents.map((index) => tables[index])),
+  );
+  return effect.tables.some(({ table, rows }) => {
+    const { followed, cascades } = table.bound;
+    if (!parents.has(table) || !(followed || cascades)) return false;
+    return [...rows.values()].some(({ row, fresh }) =>
+      row === null ? cascades : followed && !fresh,
+    );
+  });
+}
+
 /** A key that is given up, or comes back, must not take with it what refers to it. */
-function mayStepThrough({ enforcing }: TargetTransaction, effect: NetEffect): boolean {
+function mayStepThrough(
+  { enforcing }: TargetTransaction,
+  effect: NetEffect,
+  tables: readonly SyncTable[],
+): boolean {
   if (!enforcing) return true;
+  if (changesKeyless(effect, tables)) return false;
   return !effect.tables.some(
     ({ table, moves, returns }) => table.bound.cascades && (moves || returns),
   );
@@ -103,6 +127,13 @@ async function applySets(
         ({ table, moves }) => table.bound.cascades || (moves && isReferredTo(table, tables)),
       )
     : [];
+  // What foreign keys would change while the parents are written stands aside meanwhile.
+  const touched = ({ table }: TableEffect) =>
+    transaction.enforcing &&
+    table.bound.parents.some((index) => {
+      const { followed = false, cascades = false } = tables[index]?.bound ?? {};
+      return followed || cascades;
+    });
   const goesLate = ({ table }: TableEffect, { row, moved }: RowOutcome) =>
     row === null && (table.bound.cascades || moved);
   for (const entry of [...present].reverse()) {
@@ -110,17 +141,20 @@ async function applySets(
     else {
       const first = transaction.enforcing && mayTakeAlong(entry.table.bound);
       const isLate = late.includes(entry);
-      await removeSet(transaction, entry, (outcome) =>
-        outcome.row === null ? !(isLate && goesLate(entry, outcome)) : outcome.returned && first,
-      );
+      const which = (outcome: RowOutcome) =>
+        outcome.row === null ? !(isLate && goesLate(entry, outcome)) : outcome.returned && first;
+      await removeSet(transaction, entry, { which, touched: touched(entry) });
     }
   }
   const rows = present.reduce((sum, { rows, balances }) => sum + rows.size + balances.size, 0);
-  for (const entry of present) await putSet(transaction, entry, rows * MOSTLY);
+  for (const entry of present) {
+    await putSet(transaction, entry, { manyRows: rows * MOSTLY, touched: touched(entry) });
+  }
   if (transaction.enforcing) await putFollowers(transaction, present, tables);
   // Only now does nothing refer to these any more.
   for (const entry of late.reverse()) {
-    if (!entry.clear) await removeSet(transaction, entry, (outcome) => goesLate(entry, outcome));
+    const which = (outcome: RowOutcome) => goesLate(entry, outcome);
+    if (!entry.clear) await removeSet(transaction, entry, { which, touched: false });
   }
 }
 
@@ -177,9 +211,9 @@ function inOrder(effect: NetEffect, tables: readonly SyncTable[]): TableEffect[]
 async function removeSet(
   transaction: TargetTransaction,
   entry: TableEffect,
-  which: (outcome: RowOutcome) => boolean,
+  { which, touched }: { which: (outcome: RowOutcome) => boolean; touched: boolean },
 ): Promise<void> {
-  const gone = surplus(entry, "went");
+  const gone = surplus(entry, "went", { touched });
   for (const outcome of entry.rows.values()) {
     if (which(outcome)) gone.push(outcome.key);
   }
@@ -189,9 +223,9 @@ async function removeSet(
 async function putSet(
   transaction: TargetTransaction,
   entry: TableEffect,
-  manyRows: number,
+  { manyRows, touched }: { manyRows: number; touched: boolean },
 ): Promise<void> {
-  const fresh = surplus(entry, "came");
+  const fresh = surplus(entry, "came", { touched });
   const known: Row[] = [];
   for (const outcome of entry.rows.values()) {
     if (outcome.row !== null) (outcome.fresh || entry.clear ? fresh : known).push(outcome.row);

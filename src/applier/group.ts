@@ -4,7 +4,13 @@ import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
-import { applyEffect, commitAtOnce, mayTakeAlong, movesReferredKeys } from "./apply.ts";
+import {
+  applyEffect,
+  changesKeyless,
+  commitAtOnce,
+  mayTakeAlong,
+  movesReferredKeys,
+} from "./apply.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import { LinesRun } from "./lines-run.ts";
@@ -258,8 +264,9 @@ export class Group {
     const batch = this.#batch;
     for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
-      // What still refers to the keys given up may be among the changes to come.
-      if (transaction.enforcing && !whole && movesReferredKeys(effect)) throw tooLarge();
+      // What still refers to the keys given up, or is to follow, may be among the changes to come.
+      const carriesOn = movesReferredKeys(effect) || changesKeyless(effect, this.#tables);
+      if (transaction.enforcing && !whole && carriesOn) throw tooLarge();
       await applyEffect(transaction, effect, this.#tables);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
@@ -297,7 +304,7 @@ function postponed(batch: number, cause: TidemarkError): TidemarkError {
 function tooLarge(): TidemarkError {
   return new TidemarkError(
     "TM-APPLY-CONSTRAINT",
-    "A large batch changes keys that a foreign key of the target refers to with ON DELETE CASCADE, SET NULL or SET DEFAULT: deleting the old ones would carry on to rows that stay.",
+    "A large batch changes or deletes rows that a foreign key of the target carries on to others: to rows that stay, or whose own change, still to come, would not find them any more.",
     {
       fix: "Let the applier put foreign keys off: see docs/errors/TM-APPLY-CONSTRAINT.md.",
     },

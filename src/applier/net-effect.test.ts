@@ -162,6 +162,35 @@ describe("net effect of a table without a key", () => {
     );
   });
 
+  it("knows how many of those that stood have been touched", () => {
+    fc.assert(
+      fc.property(fc.array(row), fc.array(fc.oneof(came, went, changed)), (stood, effects) => {
+        const standing = new Map<string, number>();
+        const touched = new Map<string, number>();
+        const net = new NetEffect();
+        for (const one of stood) count(standing, one, 1);
+        const least = new Map(standing);
+        for (const effect of effects) {
+          for (const gone of effect.gone) count(standing, gone, -1);
+          for (const [text, times] of standing) {
+            least.set(text, Math.min(least.get(text) ?? 0, times));
+          }
+          if (effect.row !== null) count(standing, effect.row, 1);
+          net.add(effect);
+        }
+        for (const one of stood) count(touched, one, 1);
+        for (const entry of net.tables) {
+          for (const one of surplus(entry, "went", { touched: true })) count(touched, one, -1);
+          expect(touched).toEqual(new Map([...touched].map(([text]) => [text, least.get(text)])));
+          for (const one of surplus(entry, "came", { touched: true })) count(touched, one, 1);
+        }
+        const rows = (of: Map<string, number>) =>
+          new Map([...of].filter(([, times]) => times !== 0));
+        expect(rows(touched)).toEqual(rows(standing));
+      }),
+    );
+  });
+
   it("forgets what came before a clear", () => {
     const net = new NetEffect();
     net.add({ ...empty, table: keyless, row: ["a", "b"] });

@@ -20,6 +20,8 @@ export interface TableEffect {
 export interface Balance {
   readonly row: Row;
   readonly count: number;
+  /** So many of those that stood before went, if only for a while. */
+  readonly taken: number;
 }
 
 export interface RowOutcome {
@@ -34,11 +36,19 @@ export interface RowOutcome {
   readonly returned: boolean;
 }
 
-/** Rows that came, or went, where the table has no key: as many times as they did. */
-export function surplus({ balances }: TableEffect, side: "came" | "went"): Row[] {
+/**
+ * Rows that came, or went, where the table has no key: as many times as they did. `touched`: also those that went and
+ * came again.
+ */
+export function surplus(
+  { balances }: TableEffect,
+  side: "came" | "went",
+  { touched = false } = {},
+): Row[] {
   const rows: Row[] = [];
-  for (const { row, count } of balances.values()) {
-    const times = side === "came" ? count : -count;
+  for (const { row, count, taken } of balances.values()) {
+    const went = touched ? taken : Math.max(0, -count);
+    const times = side === "came" ? went + count : went;
     for (let i = 0; i < times; i++) rows.push(row);
   }
   return rows;
@@ -105,9 +115,11 @@ export class NetEffect {
 
   #count({ balances }: TableEffect, row: Row, by: 1 | -1): void {
     const text = JSON.stringify(row);
-    const count = (balances.get(text)?.count ?? 0) + by;
-    if (count === 0) balances.delete(text);
-    else balances.set(text, { row, count });
+    const known = balances.get(text) ?? { count: 0, taken: 0 };
+    const count = known.count + by;
+    const taken = Math.max(known.taken, -count);
+    if (count === 0 && taken === 0) balances.delete(text);
+    else balances.set(text, { row, count, taken });
   }
 
   #effectOf(table: SyncTable): TableEffect {

@@ -23,6 +23,12 @@ const PEOPLE: TestTable = {
   columns: { id: "integer", code: "integer", up: "integer", note: "text" },
   key: ["id"],
 };
+/** Without a key. */
+const BAGS: TestTable = {
+  name: "bags",
+  columns: { code: "integer", note: "text" },
+  key: [],
+};
 const LEFTS: TestTable = { ...PEOPLE, name: "lefts" };
 const RIGHTS: TestTable = { ...PEOPLE, name: "rights" };
 
@@ -86,6 +92,50 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair)
       );
     }
   });
+
+  test.skipIf(!available(pair) || pair.source !== "postgres")(
+    "rows without a key that followed are found by what they were",
+    async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      for (const side of ["source", "target"]) {
+        const sql = await bed.sql(side);
+        await sql.run(
+          "CREATE TABLE parents (id bigint PRIMARY KEY, code bigint UNIQUE, note text)",
+        );
+        await sql.run(`CREATE TABLE bags (code bigint, note text,
+          FOREIGN KEY (code) REFERENCES parents (code) ON UPDATE CASCADE ON DELETE SET NULL)`);
+      }
+      const source = await bed.sql("source");
+      await source.run("INSERT INTO parents VALUES (1, 31, 'a'), (2, 32, 'b'), (3, 50, 'c')");
+      await source.run("INSERT INTO bags VALUES (31, 'x'), (31, 'x'), (32, 'x'), (NULL, 'x')");
+      const play = await startPlayer(bed, { tables: [PARENTS, BAGS] });
+      const swap = [
+        "UPDATE parents SET code = NULL WHERE id = 1",
+        "UPDATE parents SET code = 31 WHERE id = 2",
+        "UPDATE parents SET code = 32 WHERE id = 1",
+      ];
+      // No order of the parents' last states will do.
+      await play(...swap);
+      await play("INSERT INTO bags VALUES (32, 'y'), (32, 'y'), (31, 'y')");
+      // The rows are in the end what they were, their parent is not.
+      await play(
+        "UPDATE parents SET code = 40 WHERE id = 2",
+        "INSERT INTO parents VALUES (9, 31, 'd')",
+        "UPDATE bags SET code = 31 WHERE code = 40",
+      );
+      await play(
+        "DELETE FROM parents WHERE id = 9",
+        "UPDATE parents SET code = 99 WHERE id = 1",
+        "UPDATE parents SET code = 32 WHERE id = 2",
+        "UPDATE parents SET code = 40 WHERE id = 1",
+      );
+      // More than is applied at a time.
+      await play("INSERT INTO bags SELECT 50, 'z' FROM generate_series(1, 12000)");
+      await play("UPDATE parents SET code = 51 WHERE id = 3");
+      await play("DELETE FROM parents WHERE id = 3");
+      expect(await contents(await bed.sql("target"), BAGS)).toHaveLength(12_007);
+    },
+  );
 });
 
 /** A table that refers to itself, and two that refer to each other. */
