@@ -1,45 +1,31 @@
-import { ReadAhead, sleep } from "../core/async.ts";
+import { ReadAhead } from "../core/async.ts";
 import type { Change } from "../core/change.ts";
-import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { Logger } from "../core/log.ts";
 import { type CopyInfo, type Envelope, encodeLines, encodePieces } from "../core/message.ts";
-import { type BatchHeader, type Position, START } from "../core/position.ts";
+import type { BatchHeader, Position } from "../core/position.ts";
 import {
   isComplete,
-  isSameMark,
+  type Mark,
   type Queue,
   type QueueMessage,
   type QueueStream,
-  type StreamTail,
 } from "../core/queue.ts";
 import { rowAsChange } from "../core/row-lines.ts";
 import type { ChangeLog, Chunk, ChunkPages, ChunkRows } from "../core/source.ts";
+import type { Appender } from "./appender.ts";
 
 export interface PublisherOptions {
   readonly source: string;
   readonly queue: Queue;
   readonly stream: QueueStream;
-  readonly maxStreamBytes: number;
-  /** May a batch that is larger pass it? */
-  readonly isBoundSoft: boolean;
+  readonly appender: Appender;
   readonly log: ChangeLog;
   readonly logger: Logger;
-  readonly room: Room;
   readonly signal: AbortSignal;
   /** Called when an append has failed that nobody waits for. */
   readonly onFailure: () => void;
-}
-
-/** What becomes of a full stream. */
-export interface Room {
-  /**
-   * Takes out what nobody needs any more. `end`: where the stream ended before what finds no room. False when the
-   * relay has to begin anew first.
-   */
-  make(end: Position): Promise<boolean>;
-  /** What was to be sent is in the stream. */
-  found(): void;
 }
 
 /**
@@ -49,12 +35,9 @@ export interface Room {
  */
 export class Publisher {
   readonly #options: PublisherOptions;
-  #tail: StreamTail = { sequence: 0, mark: null };
   /** The append under way. The next batch may be cut meanwhile, but what follows in the stream waits for it. */
   #appending: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | null = null;
-  /** What the stream may hold beyond its bound, for what is being sent. */
-  #allowedBytes = 0;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -79,7 +62,7 @@ export class Publisher {
   async inStep(): Promise<boolean> {
     await this.settle();
     const tail = await this.#options.stream.tail();
-    return tail.sequence === this.#tail.sequence;
+    return tail.sequence === this.#options.appender.tail.sequence;
   }
 
   /**
@@ -88,26 +71,24 @@ export class Publisher {
    * Throws TM-SOURCE-REWOUND when the stream is ahead of the source.
    */
   async reconcile(oldestNeeded: number): Promise<void> {
-    const { log, stream, logger } = this.#options;
+    const { log, stream, logger, appender } = this.#options;
     await this.settle();
-    this.#tail = await stream.tail();
+    await appender.readTail();
     const last = (await log.batches.last())?.batch ?? 0;
     // A queue may lose messages that all have confirmed: those are in no log any more, nor needed.
     let next = Math.max(this.#nextAfterTail(oldestNeeded), oldestNeeded);
-    if (this.#tail.mark !== null && this.#tail.mark.timeline !== log.timeline) {
-      logger.warn(
-        { was: this.#tail.mark.timeline, is: log.timeline },
-        "new timeline: stream reset",
-      );
+    const mark = this.#mark;
+    if (mark !== null && mark.timeline !== log.timeline) {
+      logger.warn({ was: mark.timeline, is: log.timeline }, "new timeline: stream reset");
       await stream.reset();
-      this.#tail = await stream.tail();
+      await appender.readTail();
       next = oldestNeeded;
-    } else if ((this.#tail.mark?.batch ?? 0) > last) {
-      throw rewound(this.#options.source, this.#tail.mark?.batch ?? 0, last);
-    } else if (next === oldestNeeded && this.#isCutOff()) {
+    } else if (mark !== null && mark.batch > last) {
+      throw rewound(this.#options.source, mark.batch, last);
+    } else if (next === oldestNeeded && mark !== null && !isComplete(mark)) {
       // What was cut off in the middle is never confirmed: with it a small queue would stay full for good.
       await stream.reset();
-      this.#tail = await stream.tail();
+      await appender.readTail();
     }
     if (next <= last) logger.info({ from: next, to: last }, "publishing batches the stream lacks");
     for (let batch = next; batch <= last; batch++) {
@@ -141,7 +122,7 @@ export class Publisher {
     { copy, readTo }: { readonly copy: CopyInfo; readonly readTo: Position },
   ): Promise<void> {
     await this.settle();
-    const before = [this.#tail.mark, readTo].map((place) =>
+    const before = [this.#mark, readTo].map((place) =>
       place !== null && place.batch === header.batch ? place.chunk : 0,
     );
     const { source, queue } = this.#options;
@@ -156,14 +137,15 @@ export class Publisher {
   }
 
   #nextAfterTail(oldestNeeded: number): number {
-    const mark = this.#tail.mark;
+    const mark = this.#mark;
     if (mark === null) return oldestNeeded;
     // A batch cut off in the middle is sent again whole: its pieces need not fall as they did.
     return mark.chunk === 0 && !isComplete(mark) ? mark.batch : mark.batch + 1;
   }
 
-  #isCutOff(): boolean {
-    return this.#tail.mark !== null && !isComplete(this.#tail.mark);
+  /** Of the last message in the stream. */
+  get #mark(): Mark | null {
+    return this.#options.appender.tail.mark;
   }
 
   async #republish(batch: number): Promise<void> {
@@ -180,128 +162,32 @@ export class Publisher {
   }
 
   async #publish(envelope: Envelope, pieces: AsyncIterable<QueueMessage[]>): Promise<void> {
+    const { appender } = this.#options;
     const { header, copy } = envelope;
     const what =
       copy === null
         ? `Batch ${header.batch}, which travels whole,`
         : `A row of ${copy.table}, or all of them where it has no key,`;
-    if (this.#allowedBytes > 0) {
-      await this.settle();
-      await this.#allow(0);
-    }
-    let bytes = 0;
-    let end: Position | null = null;
+    let isBegun = false;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
       await this.settle();
-      end ??= endOf(this.#tail);
-      if (bytes > 0) failpoint("batch-half-sent");
-      this.#appending = this.#append(messages, { what, batch: header.batch, bytes, end });
-      for (const { body } of messages) bytes += body.length;
+      if (isBegun) failpoint("batch-half-sent");
+      else await appender.begin({ what, batch: header.batch });
+      isBegun = true;
+      this.#appending = this.#append(messages);
     }
   }
 
   /** Never rejects: who comes next is told. */
-  async #append(messages: readonly QueueMessage[], sent: Sent): Promise<void> {
+  async #append(messages: readonly QueueMessage[]): Promise<void> {
     try {
-      const tail = await this.#whenRoom(messages, sent);
-      failpoint("piece-sent");
-      this.#options.room.found();
-      this.#tail = tail;
+      await this.#options.appender.append(messages);
     } catch (error) {
       this.#failure = { error };
       this.#options.onFailure();
     }
   }
-
-  async #allow(bytes: number): Promise<void> {
-    await this.#options.stream.allow(bytes);
-    this.#allowedBytes = bytes;
-  }
-
-  /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
-  async #whenRoom(messages: readonly QueueMessage[], sent: Sent): Promise<StreamTail> {
-    const { signal, logger, stream, room } = this.#options;
-    let rest = messages;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await stream.append(this.#tail, rest);
-      } catch (error) {
-        if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
-        rest = await this.#unsent(rest);
-        if (await this.#stretch(messages, sent)) continue;
-        if (attempt > FULL_ATTEMPTS) throw error;
-        if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
-        // Whoever opens the stream meanwhile sets its bound again.
-        if (this.#allowedBytes > 0) await this.#allow(this.#allowedBytes);
-        if (!(await room.make(sent.end))) throw error;
-        await sleep(FULL_PAUSE_MS, signal);
-      }
-    }
-  }
-
-  /** Which of these a full stream did not take: it may have stored the first of them. */
-  async #unsent(messages: readonly QueueMessage[]): Promise<readonly QueueMessage[]> {
-    const tail = await this.#options.stream.tail();
-    const taken = tail.sequence - this.#tail.sequence;
-    const last = messages[taken - 1]?.mark;
-    // What another relay has sent is found out by the next append.
-    if (last === undefined || tail.mark === null || !isSameMark(last, tail.mark)) return messages;
-    this.#tail = tail;
-    return messages.slice(taken);
-  }
-
-  /**
-   * A batch is trimmed only when it is confirmed whole: one that fills the queue by itself never will be. True when
-   * the bound was raised for it. Throws TM-QUEUE-LIMIT where somebody has set that.
-   */
-  async #stretch(messages: readonly QueueMessage[], sent: Sent): Promise<boolean> {
-    const { logger, maxStreamBytes, isBoundSoft } = this.#options;
-    const own = messages.reduce((sum, { body }) => sum + body.length, 0);
-    const bound = Math.max(maxStreamBytes, this.#allowedBytes);
-    const never = sent.bytes > bound / 2 || sent.bytes + own > bound;
-    if (never && !isBoundSoft) throw tooLarge(sent, maxStreamBytes);
-    if (sent.bytes + own <= bound / 2 || !isBoundSoft) return false;
-    logger.warn(
-      { batch: sent.batch, bytes: sent.bytes, bound: maxStreamBytes },
-      "a batch that fills the queue by itself passes its bound",
-    );
-    await this.#allow(2 * Math.max(bound, sent.bytes + own));
-    return true;
-  }
-}
-
-/** After these the relay begins anew, which also purges, and gives up whoever passes the retention bound. */
-const FULL_ATTEMPTS = 20;
-const FULL_PAUSE_MS = 100;
-
-/** What is being sent: for people, its batch, how much of it is in the stream, and where that ended before it. */
-interface Sent {
-  readonly what: string;
-  readonly batch: number;
-  readonly bytes: number;
-  readonly end: Position;
-}
-
-/** The last batch or chunk that stands whole in the stream, or would without what was cut off. */
-function endOf({ mark }: StreamTail): Position {
-  if (mark === null) return START;
-  if (isComplete(mark)) return { batch: mark.batch, chunk: mark.chunk };
-  return {
-    batch: mark.chunk === 0 ? mark.batch - 1 : mark.batch,
-    chunk: Math.max(0, mark.chunk - 1),
-  };
-}
-
-function tooLarge({ what, batch }: Sent, maxStreamBytes: number): TidemarkError {
-  return new TidemarkError(
-    "TM-QUEUE-LIMIT",
-    `${what} does not fit into the queue, which is bounded to ${maxStreamBytes} bytes.`,
-    {
-      fix: "Raise queue.maxSize in the config (queue: { url: …, maxSize: 8GB }) and start again.",
-      details: { batch, maxStreamBytes },
-    },
-  );
 }
 
 async function* chunkPages(

@@ -15,12 +15,13 @@ import type { BatchHeader, Position } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
+import { Appender, type Room } from "./appender.ts";
 import { type ChunkSize, Copies } from "./copies.ts";
 import type { LeftBehind } from "./left-behind.ts";
 import { Linger } from "./linger.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { RelayOptions } from "./options.ts";
-import { Publisher, type Room } from "./publisher.ts";
+import { Publisher } from "./publisher.ts";
 import { type BatchHistory, Retention } from "./retention.ts";
 
 /** Documents written at the same time: there may be thousands. */
@@ -87,10 +88,9 @@ export class RelayWork {
       found: () => leftBehind.roomFound(),
     };
     const onFailure = () => bell.ring();
-    const publisher = new Publisher({
-      ...common,
-      ...{ queue, maxStreamBytes, isBoundSoft, room, signal, onFailure },
-    });
+    const bounded = { stream, maxStreamBytes, isBoundSoft, room, logger, signal };
+    const appender = new Appender(bounded);
+    const publisher = new Publisher({ ...common, queue, appender, signal, onFailure });
     mailbox.rewind();
     const names = options.tables.map(
       ({ schema }) => [formatTable(schema.name), schema.name] as const,
