@@ -1,14 +1,69 @@
 // npm packages: installed only when they differ from the lock file.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { projectEnvironment, projectNode, ROOT } from "./project-node.mjs";
 
 const LOCKED = join(ROOT, "package-lock.json");
-const INSTALLED = join(ROOT, "node_modules/.package-lock.json");
+const MODULES = join(ROOT, "node_modules");
+const INSTALLED = join(MODULES, ".package-lock.json");
+/** Stands while somebody installs, and holds the number of that process. */
+const INSTALLING = join(MODULES, ".installing");
+const LOOK_AGAIN_MS = 200;
 
 export function installPackages() {
-  if (isInstalled()) return;
+  if (isInstalled() && installer() === null) return;
+  takeTurn();
+  if (!isInstalled()) install();
+  rmSync(INSTALLING);
+}
+
+/**
+ * Two installs at a time leave things out, and so does one that was cut off: npm then believes what it finds. So one waits for
+ * the other, and what was cut off is begun anew.
+ */
+function takeTurn() {
+  for (let isTold = false; ; ) {
+    mkdirSync(MODULES, { recursive: true });
+    try {
+      writeFileSync(INSTALLING, String(process.pid), { flag: "wx" });
+      return;
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+    }
+    const pid = installer();
+    if (pid !== null && !runs(pid)) {
+      console.log("An earlier installation was cut off: beginning anew …");
+      rmSync(MODULES, { recursive: true, force: true });
+    } else {
+      if (!isTold)
+        console.log(
+          `npm packages are being installed by another command (process ${pid}): waiting …`,
+        );
+      isTold = true;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_AGAIN_MS);
+    }
+  }
+}
+
+function installer() {
+  try {
+    return Number(readFileSync(INSTALLING, "utf8"));
+  } catch {
+    return null;
+  }
+}
+
+function runs(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === "EPERM";
+  }
+}
+
+function install() {
   console.log("Installing npm packages …");
   // What the lock file says, and the file stays as it is. Not `npm ci`: that would remove all first,
   // also from under a demo or a test that runs in another terminal.
