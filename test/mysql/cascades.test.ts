@@ -1,5 +1,6 @@
 // What foreign keys do below the triggers is logged all the same, and what cannot be is refused (G1).
 import { describe, expect, it } from "vitest";
+import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { type Bed, type OpenLog, openBed, openLog, SERVERS } from "./bed.ts";
@@ -205,6 +206,32 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     await bed.admin.query(`CREATE TABLE a (id INT PRIMARY KEY); ${table}`);
     const tables = await bed.capture("t");
     await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+  });
+});
+
+describe.each(SERVERS)("doctor on %s", (kind) => {
+  it.skipIf(!available(kind))("warns of several levels where no gaps are locked", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE c (id INT PRIMARY KEY, b INT, FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+       CREATE TABLE t (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES t (id) ON DELETE CASCADE)`,
+    );
+    const source = await mysql.openSource(bed.options);
+    const found = async (...names: string[]) =>
+      (await source.diagnose(await bed.capture(...names)))
+        .filter(({ check }) => check === "cascade-isolation")
+        .map(({ severity, message }) => `${severity}: ${message.split(" through ")[0]}`);
+    expect(await found("a", "b")).toEqual([]);
+    expect(await found("a", "b", "c", "t")).toEqual(["ok: Deletions carry on to c, t"]);
+    await bed.admin.query("SET GLOBAL TRANSACTION ISOLATION LEVEL READ COMMITTED");
+    try {
+      expect(await found("t")).toEqual(["warning: Deletions carry on to t"]);
+    } finally {
+      await bed.admin.query("SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    }
+    await source.close();
   });
 });
 

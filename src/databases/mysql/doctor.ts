@@ -3,7 +3,9 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { planCapture } from "./capture.ts";
+import { cascadeFindings } from "./cascade-findings.ts";
 import { accountName, type Cell, type Session } from "./connection.ts";
+import { failure, ok, warning } from "./findings.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
@@ -28,6 +30,7 @@ export async function diagnoseSource(
     ...(await replicaFindings(session)),
     ...(await rightFindings(session, variables, tables)),
     ...(await tableFindings(session, tables)),
+    ...(await cascadeFindings(session, tables)),
     ...(await truncateFindings(session, tables)),
     ...(await triggerFindings(session, tables)),
   ];
@@ -315,16 +318,4 @@ async function accounts(session: Session): Promise<ReadonlySet<string> | null> {
     if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return null;
     throw error;
   }
-}
-
-export function ok(check: string, message: string): Finding {
-  return { check, severity: "ok", message };
-}
-
-export function warning(check: string, message: string, fix: string): Finding {
-  return { check, severity: "warning", message, fix };
-}
-
-export function failure(check: string, message: string, fix?: string): Finding {
-  return { check, severity: "error", message, ...(fix === undefined ? {} : { fix }) };
 }
