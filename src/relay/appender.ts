@@ -72,12 +72,7 @@ export class Appender {
     if (this.#allowedBytes > 0) await this.#allow(0);
   }
 
-  async #allow(bytes: number): Promise<void> {
-    await this.#options.stream.allow(bytes);
-    this.#allowedBytes = bytes;
-  }
-
-  /** Appends them. A full queue holds back the relay; the change log goes on growing safely meanwhile. */
+  /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
   async append(messages: readonly QueueMessage[]): Promise<void> {
     const { signal, logger, stream, room } = this.#options;
     let rest = messages;
@@ -131,6 +126,11 @@ export class Appender {
     );
     await this.#allow(2 * Math.max(bound, sentBytes + ownBytes));
     return true;
+  }
+
+  async #allow(bytes: number): Promise<void> {
+    await this.#options.stream.allow(bytes);
+    this.#allowedBytes = bytes;
   }
 }
 
