@@ -253,6 +253,10 @@ export class Group {
     return this.#transaction;
   }
 
+  #carriesOn(effect: NetEffect): boolean {
+    return movesReferredKeys(effect) || changesKeyless(effect, this.#tables);
+  }
+
   #begin(): Promise<TargetTransaction> {
     const relaxed = this.#states.pending > 0 || this.#progress.tables.some(isNotLive);
     // While a copy is under way parents may be missing that it will bring.
@@ -265,8 +269,7 @@ export class Group {
     for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
       // What still refers to the keys given up, or is to follow, may be among the changes to come.
-      const carriesOn = movesReferredKeys(effect) || changesKeyless(effect, this.#tables);
-      if (transaction.enforcing && !whole && carriesOn) throw tooLarge();
+      if (transaction.enforcing && !whole && this.#carriesOn(effect)) throw tooLarge();
       await applyEffect(transaction, effect, this.#tables);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { START } from "../core/position.ts";
+import type { QueueStream, StreamTail } from "../core/queue.ts";
 import type { Bench } from "./queue-bed.ts";
 import {
   batches,
@@ -202,53 +203,64 @@ export function registerReading(bench: Bench<QueueBed>): void {
     it("refuses when it is full, loses nothing, and recovers after a trim", async () => {
       const stream = await bench.stream(2 * 1024 * 1024);
       const reader = bench.follow(await bench.stream(2 * 1024 * 1024), START);
-      const body = noise(50_000, 1);
-      let tail = await stream.tail();
-      let batch = 0;
-      const fill = async () => {
-        for (;;) {
-          tail = await stream.append(tail, [message({ batch: batch + 1, body })]);
-          batch++;
-        }
-      };
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
-      expect(batch).toBeGreaterThan(20);
-      expect(batch).toBeLessThan(43);
-      const full = batch;
-      expect(await stream.tail()).toEqual(tail);
+      const filler = await Filler.of(stream);
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      expect(filler.batch).toBeGreaterThan(20);
+      expect(filler.batch).toBeLessThan(43);
+      const full = filler.batch;
+      expect(await stream.tail()).toEqual(filler.tail);
       expect(batchesOf(await reader.take(full))).toEqual(range(1, full));
       await stream.trim(full - 1);
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
-      expect(batch).toBeGreaterThan(full + 15);
-      expect(batchesOf(await reader.take(batch - full))).toEqual(range(full + 1, batch));
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      expect(filler.batch).toBeGreaterThan(full + 15);
+      expect(batchesOf(await reader.take(filler.batch - full))).toEqual(
+        range(full + 1, filler.batch),
+      );
       await stream.reset();
-      tail = await stream.tail();
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
+      filler.tail = await stream.tail();
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
     });
 
     it("holds as much more as it is allowed, until that is taken back", async () => {
       const stream = await bench.stream(2 * 1024 * 1024);
-      const body = noise(50_000, 1);
-      let tail = await stream.tail();
-      let batch = 0;
-      const fill = async () => {
-        for (;;) {
-          tail = await stream.append(tail, [message({ batch: batch + 1, body })]);
-          batch++;
-        }
-      };
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
-      const bound = batch;
+      const filler = await Filler.of(stream);
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      const bound = filler.batch;
       await stream.allow(4 * 1024 * 1024);
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
-      expect(batch).toBeGreaterThan(1.7 * bound);
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      expect(filler.batch).toBeGreaterThan(1.7 * bound);
       await stream.allow(0);
-      await stream.trim(batch - Math.floor(bound / 2));
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
-      await stream.trim(batch - 1);
-      const from = batch;
-      await expectCode(within(STEP_MS, fill()), "TM-QUEUE-FULL");
-      expect(batch - from).toBeLessThan(1.1 * bound);
+      await stream.trim(filler.batch - Math.floor(bound / 2));
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      await stream.trim(filler.batch - 1);
+      const from = filler.batch;
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      expect(filler.batch - from).toBeLessThan(1.1 * bound);
     });
   });
+}
+
+/** Appends batches of one message each for as long as the stream takes them. */
+class Filler {
+  batch = 0;
+  tail: StreamTail;
+  readonly #stream: QueueStream;
+  readonly #body = noise(50_000, 1);
+
+  static async of(stream: QueueStream): Promise<Filler> {
+    return new Filler(stream, await stream.tail());
+  }
+
+  private constructor(stream: QueueStream, tail: StreamTail) {
+    this.#stream = stream;
+    this.tail = tail;
+  }
+
+  async fill(): Promise<never> {
+    for (;;) {
+      const next = message({ batch: this.batch + 1, body: this.#body });
+      this.tail = await this.#stream.append(this.tail, [next]);
+      this.batch++;
+    }
+  }
 }
