@@ -1,7 +1,6 @@
 // What sessions of the source are set to. The log must say the same whatever a session is like.
 import type { Random } from "../../support/random.ts";
 import type { Dialect } from "../../support/sql-client.ts";
-import type { SoakReference, SoakTable } from "./random-schema.ts";
 
 /** As the values of the matrix are meant. */
 export const SESSION: Readonly<Record<Dialect, readonly string[]>> = {
@@ -33,22 +32,6 @@ const FOREIGN: Readonly<Record<Dialect, readonly (readonly string[])[]>> = {
   sqlite: [["PRAGMA recursive_triggers = ON"], ["PRAGMA case_sensitive_like = ON"]],
 };
 
-export function foreignSession(
-  random: Random,
-  dialect: Dialect,
-  tables: readonly SoakTable[],
-): readonly string[] {
-  const session = random.pick([[], ...FOREIGN[dialect]]);
-  const byName = new Map(tables.map((table) => [table.name, table]));
-  const isDeep = tables.some(({ reference }) => {
-    const parent = byName.get(reference?.table ?? "");
-    return carriesOn(reference) && carriesOn(parent?.reference ?? null);
-  });
-  // What is not promised: docs/decisions/0015-cascades-in-mysql.md.
-  return isDeep && session.some((sql) => sql.includes("READ COMMITTED")) ? [] : session;
-}
-
-/** Deletions of the parent. A table that refers to itself is its own parent. */
-function carriesOn(reference: SoakReference | null): boolean {
-  return /ON DELETE (CASCADE|SET NULL)/.test(reference?.actions ?? "");
+export function foreignSession(random: Random, dialect: Dialect): readonly string[] {
+  return random.pick([[], ...FOREIGN[dialect]]);
 }

@@ -223,10 +223,7 @@ class SoakRun implements AsyncDisposable {
   async #writer(writer: number): Promise<Writer> {
     const sql = await openSql(this.#bed.database("source"));
     const random = this.#random.fork();
-    for (const statement of [
-      ...SESSION[sql.dialect],
-      ...foreignSession(random, sql.dialect, this.#tables),
-    ]) {
+    for (const statement of [...SESSION[sql.dialect], ...foreignSession(random, sql.dialect)]) {
       this.#log.push(`/* ${writer} */ ${statement}`);
       await sql.run(statement);
     }
