@@ -249,10 +249,8 @@ export class SimulatedWorld implements World {
     sync: SimulatedSync | null,
     { code, message }: TidemarkError,
   ): void {
-    // Told, if not yet struck off the list of those that the log is kept for.
-    if (code === "TM-BATCH-PURGED" && sync !== null && this.#told.has(sync.name)) {
+    if (code === "TM-BATCH-PURGED" && sync !== null && this.#toldToCopy(sync.name)) {
       this.counters.add("target copied anew at the bound");
-      this.#told.delete(sync.name);
       sync.target.empty();
     } else if (code === "TM-SCHEMA-DRIFT" && this.#source.alteration === "made") {
       this.counters.add("table altered");
