@@ -9,6 +9,8 @@ import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import { IdSet, type Run } from "./id-set.ts";
+import { answers, storeAnswers } from "./latecomers.ts";
+import { MARK } from "./latecomers-sql.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES, LOG } from "./ours.ts";
@@ -38,6 +40,11 @@ const ONE_BY_ONE_MS = 60_000;
 const MAX_GAPS = 1_000;
 
 const BEGIN_LOOK = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+
+interface AnsweredUnseen extends Unseen {
+  /** What its questions come to. */
+  readonly answered: readonly LogRow[];
+}
 
 export class MysqlBatches implements Batches {
   readonly #timeline: string;
@@ -125,7 +132,7 @@ export class MysqlBatches implements Batches {
     let left = record.ids.size;
     for await (const rows of readRuns(this.#sessions.main, record.ids.runs)) {
       left -= rows.length;
-      yield rows.map((row) => this.#reader.change(row, batch));
+      yield this.#changes(rows, batch);
     }
     if (left === 0) return;
     if (this.#records.get(batch)?.purged !== false) throw purged(batch);
@@ -155,7 +162,7 @@ export class MysqlBatches implements Batches {
   /** A table that was altered is not read any more: what was altered says more than what fails. */
   async #lookUnlessAltered(
     request: ChunkRequest | undefined,
-  ): Promise<{ unseen: Unseen; chunk: Chunk | null } | null> {
+  ): Promise<{ unseen: AnsweredUnseen; chunk: Chunk | null } | null> {
     try {
       return await this.#look(request);
     } catch (error) {
@@ -181,7 +188,7 @@ export class MysqlBatches implements Batches {
    */
   #look(
     request: ChunkRequest | undefined,
-  ): Promise<{ unseen: Unseen; chunk: Chunk | null } | null> {
+  ): Promise<{ unseen: AnsweredUnseen; chunk: Chunk | null } | null> {
     const { main } = this.#sessions;
     const layout = request === undefined ? null : this.#layoutOf(request);
     if (request !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, request);
@@ -203,7 +210,7 @@ export class MysqlBatches implements Batches {
   async #lookWhole(
     layout: StoredLayout,
     request: ChunkRequest,
-  ): Promise<{ unseen: Unseen; chunk: Chunk } | null> {
+  ): Promise<{ unseen: AnsweredUnseen; chunk: Chunk } | null> {
     this.#copier?.destroy();
     this.#copier = await this.#sessions.openCopier();
     const copier = this.#copier;
@@ -223,11 +230,16 @@ export class MysqlBatches implements Batches {
     await session.run(BEGIN_LOOK);
   }
 
-  /** Null when the snapshot was not closed. */
-  async #readUnseen(session: Session): Promise<Unseen | null> {
+  /** With the answers to what is asked. Null when the snapshot was not closed. */
+  async #readUnseen(session: Session): Promise<AnsweredUnseen | null> {
     const unseen = await readUnseen(session, this.#seen);
     const context = { seen: this.#seen, unseen, reader: this.#reader };
-    return (await isClosed(session, this.#sessions.side, context)) ? unseen : null;
+    if (!(await isClosed(session, this.#sessions.side, context))) return null;
+    const answered = await answers(session, unseen.questions, this.#reader);
+    if (answered.length === 0) return { ...unseen, answered };
+    const byId = new Map(answered.map((row) => [row.id, row]));
+    const rows = unseen.rows?.map((row) => byId.get(row.id) ?? row) ?? null;
+    return { ...unseen, rows, answered };
   }
 
   /** Leaves what is still being read. */
@@ -238,14 +250,17 @@ export class MysqlBatches implements Batches {
     this.#remover = null;
   }
 
-  async #store(unseen: Unseen, cutAt: string): Promise<BatchRecord> {
-    const record = await storeBatch(this.#sessions.main, {
-      timeline: this.#timeline,
-      previous: this.#last,
-      ids: unseen.ids,
-      cutAt,
-      lastAt: unseen.lastAt,
-    });
+  async #store({ ids, lastAt, answered }: AnsweredUnseen, cutAt: string): Promise<BatchRecord> {
+    const { main } = this.#sessions;
+    const batch = { timeline: this.#timeline, previous: this.#last, ids, cutAt, lastAt };
+    const record =
+      answered.length === 0
+        ? await storeBatch(main, batch)
+        : // Together: another snapshot may have other answers.
+          await inTransaction(main, async () => {
+            await storeAnswers(main, answered);
+            return await storeBatch(main, batch);
+          });
     this.#remember(record);
     return record;
   }
@@ -253,7 +268,11 @@ export class MysqlBatches implements Batches {
   #cutPages(record: BatchRecord, { rows }: Unseen): AsyncIterable<readonly Change[]> {
     return rows === null
       ? this.pages(record.header.batch)
-      : toPages(rows.map((row: LogRow) => this.#reader.change(row, record.header.batch)));
+      : toPages(this.#changes(rows, record.header.batch));
+  }
+
+  #changes(rows: readonly LogRow[], batch: number): readonly Change[] {
+    return rows.filter(({ op }) => op !== MARK).map((row) => this.#reader.change(row, batch));
   }
 
   #remember(record: BatchRecord): void {

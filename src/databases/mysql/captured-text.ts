@@ -1,6 +1,6 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import type { Cell } from "./connection.ts";
-import { quoteText } from "./identifiers.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
 import { isGeometry } from "./types.ts";
 
 /**
@@ -110,6 +110,12 @@ export function cursorLiteral(column: LayoutColumn, text: string): string {
   if (kind === "bit") return `b'${/^[01]*$/.test(text) ? text : "0"}'`;
   if (kind === "timestamptz") return quoteText(utcTimestamp(text).slice(0, -3));
   return quoteText(text);
+}
+
+/** A condition that a column of a key meets wherever it is captured as this text, and perhaps elsewhere. */
+export function equalsCaptured(column: LayoutColumn, text: string): string {
+  const literal = byNumber(column) ? quoteText(text) : cursorLiteral(column, text);
+  return `${quoteName(column.name)} = ${literal}`;
 }
 
 function number(text: string): string {

@@ -1,53 +1,55 @@
 import type { Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
-import { flatten, originsOf, stepsFrom } from "./cascades.ts";
+import { flatten, originsOf, reached, stepsFrom } from "./cascades.ts";
 import type { Session } from "./connection.ts";
 import { ok, warning } from "./findings.ts";
 import { loadReferences, type Reference } from "./references.ts";
 
-const ISOLATION = ["tx_isolation", "transaction_isolation"];
-/** These lock no gaps: rows may be added below one that is read with a shared lock. */
+/** These lock no gaps: rows may be put below one that is read with a shared lock. */
 const WITHOUT_GAPS = ["READ-COMMITTED", "READ-UNCOMMITTED"];
 
 /**
- * A deletion that carries on through several levels, in a session without locks on gaps: a row that is added
- * below a row on its way goes with it unseen, between our trigger, which has logged that row, and the
- * action. A trigger cannot lock it any further (error 1442).
+ * A deletion that carries on through a table that is not captured, in a session without locks on gaps: of a row
+ * there that another session moves below one on its way, at that moment, nothing tells, and so nothing of the rows
+ * below it (latecomers-sql.ts).
  */
 export async function cascadeFindings(
   session: Session,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
   const references = await loadReferences(session);
-  const names = tables.map(({ schema }) => schema.name.name);
-  const deep = names.filter((name) => isReachedInSteps(name, references));
-  if (deep.length === 0) return [];
-  const [row] = await session.rows(
-    `SHOW GLOBAL VARIABLES WHERE Variable_name IN (${ISOLATION.map((name) => `'${name}'`).join(", ")})`,
-  );
-  const level = row?.[1] ?? "";
-  const what = `Deletions carry on to ${deep.join(", ")} through several levels.`;
+  const captured = new Set(tables.map(({ schema }) => schema.name.name));
+  const between = new Set([...captured].flatMap((name) => throughTables(name, references)));
+  const unseen = [...between].filter((name) => !captured.has(name));
+  if (unseen.length === 0) return [];
+  const level = (await session.value(`SELECT @@GLOBAL.${session.flavour.isolation}`)) ?? "";
+  const what = `Deletions carry on to captured tables through ${unseen.join(", ")}, not captured.`;
   return [
     WITHOUT_GAPS.includes(level)
       ? warning(
           "cascade-isolation",
-          `${what} Under ${level.replace("-", " ")}, a row that another session adds below one of them at that moment may go unseen, and stay at the target.`,
-          "SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ, or let sessions that delete take it",
+          `${what} Under ${level.replace("-", " ")}, a row there that another session moves (UPDATE) below one of them at that moment takes those below it along unseen, and they stay at the target.`,
+          "sync these tables too; or SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ, or let sessions that delete take it",
         )
-      : ok("cascade-isolation", `${what} Sessions that delete must keep REPEATABLE READ.`),
+      : ok(
+          "cascade-isolation",
+          `${what} Sessions that delete must keep ${level.replace("-", " ")}.`,
+        ),
   ];
 }
 
-function isReachedInSteps(table: string, references: readonly Reference[]): boolean {
+/** Those that a deletion passes on its way to this one, below the first level. */
+function throughTables(table: string, references: readonly Reference[]): string[] {
   try {
     return originsOf(table, references)
-      .filter(({ event }) => event === "DELETE")
+      .filter(({ event }) => event === "DELETED")
       .flatMap((origin) => flatten(stepsFrom(origin.table, "DELETE", references, new Set([table]))))
-      .some(({ path, again }) => path.length > 1 || again !== null);
+      .filter((step) => reached(step) !== table && step.path.length > 1)
+      .map(reached);
   } catch (error) {
     // Refused: told by the findings on tables.
-    if (error instanceof TidemarkError && error.code === "TM-TABLE-UNSUPPORTED") return false;
+    if (error instanceof TidemarkError && error.code === "TM-TABLE-UNSUPPORTED") return [];
     throw error;
   }
 }

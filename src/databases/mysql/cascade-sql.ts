@@ -11,18 +11,21 @@ import {
   unsupported,
 } from "./cascades.ts";
 import { quoteName } from "./identifiers.ts";
+import { latecomersBody, openWhile } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
-import type { Reference } from "./references.ts";
+import { fromPath, type Reference } from "./references.ts";
 
 export function cascadeTriggerName(table: string, event: CascadeEvent): string {
   return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_cascade_${event.toLowerCase()}`;
 }
 
 /** A deletion is logged before it is carried out, while the rows are there; a change of keys afterwards. */
-export function cascadeTiming(event: CascadeEvent): "BEFORE" | "AFTER" {
-  return event === "DELETE" ? "BEFORE" : "AFTER";
-}
+export const CASCADE_WHEN: Readonly<Record<CascadeEvent, string>> = {
+  DELETE: "BEFORE DELETE",
+  DELETED: "AFTER DELETE",
+  UPDATE: "AFTER UPDATE",
+};
 
 export interface CascadeTrigger {
   readonly table: string;
@@ -31,16 +34,20 @@ export interface CascadeTrigger {
   readonly references: readonly Reference[];
   /** The captured tables by name. */
   readonly layouts: ReadonlyMap<string, StoredLayout>;
+  /** The variable of a session that holds it. */
+  readonly isolation: string;
 }
 
 /** Actions run only while the session has foreign key checks on. */
 export function cascadeBody(trigger: CascadeTrigger): string {
   const { event, steps, layouts } = trigger;
+  if (event === "DELETED") return latecomersBody(trigger);
   const conditions = ["@@foreign_key_checks", ...(event === "DELETE" ? guards(trigger) : [])];
   const nulled = steps.filter(({ effect }) => effect === "nulled");
   // A row may lose its reference by one key and be deleted by another: then it is gone.
   const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
-  const work = ordered.map((step) => stepText(step, layouts)).join("\n");
+  const opening = event === "DELETE" ? openWhile(trigger) : "";
+  const work = [opening, ...ordered.map((step) => stepText(step, layouts))].join("\n");
   const reachedLayouts = flatten(steps).flatMap((step) => layouts.get(reached(step)) ?? []);
   const unknown = [...new Set(reachedLayouts)].map((layout) => `${logUnknown(layout)};`);
   return `BEGIN
@@ -165,20 +172,6 @@ function originColumns({ path }: CascadeStep): ReadonlyMap<string, string> {
     }
   }
   return origins;
-}
-
-/** The tables of a path, joined, down from the row that the trigger runs for. */
-function fromPath(path: readonly Reference[], side: "OLD" | "NEW"): string {
-  const joins = path.map(({ child, pairs }, i) => {
-    const on = pairs.map(
-      ([column, referred]) =>
-        `t${i + 1}.${quoteName(column)} = ${i === 0 ? side : `t${i}`}.${quoteName(referred)}`,
-    );
-    return { table: `${quoteName(child)} AS t${i + 1}`, on: on.join(" AND ") };
-  });
-  const [first, ...rest] = joins;
-  const more = rest.map(({ table, on }) => ` JOIN ${table} ON ${on}`).join("");
-  return `${first?.table}${more} WHERE ${first?.on}`;
 }
 
 /**

@@ -21,7 +21,8 @@ export interface CascadeStep {
   readonly again: CascadeStep | null;
 }
 
-export type CascadeEvent = "DELETE" | "UPDATE";
+/** `DELETED`: a deletion again, when it is done (latecomers-sql.ts). */
+export type CascadeEvent = "DELETE" | "DELETED" | "UPDATE";
 
 /** InnoDB gives up at more. */
 const MAX_DEPTH = 15;
@@ -42,9 +43,9 @@ export function stepsFrom(
   wanted: ReadonlySet<string>,
 ): readonly CascadeStep[] {
   const steps =
-    event === "DELETE"
-      ? deletions(origin, [], references)
-      : rekeyings(origin, null, [], references);
+    event === "UPDATE"
+      ? rekeyings(origin, null, [], references)
+      : deletions(origin, [], references);
   return steps.flatMap((step) => prune(step, wanted));
 }
 
@@ -55,6 +56,11 @@ export function flatten(steps: readonly CascadeStep[]): readonly CascadeStep[] {
     ...flatten(step.further),
     ...flatten(step.again === null ? [] : [step.again]),
   ]);
+}
+
+/** Does it lead on to more rows? */
+export function goesOn({ further, again }: CascadeStep): boolean {
+  return further.length > 0 || again !== null;
 }
 
 export function reached({ path }: CascadeStep): string {
@@ -75,9 +81,10 @@ export function originsOf(
     throw unsupported(table, reference, "it refers to a table in another database");
   }
   return ancestors.flatMap((parent) =>
-    (["DELETE", "UPDATE"] as const).flatMap((event): CascadeOrigin[] => {
+    (["DELETE", "DELETED", "UPDATE"] as const).flatMap((event): CascadeOrigin[] => {
       refuseUnclear(table, parent, references);
       const steps = flatten(stepsFrom(parent, event, references, wanted));
+      if (event === "DELETED" && !steps.some(goesOn)) return [];
       const paths = steps.map(({ path, effect }) => JSON.stringify([effect, path]));
       if (paths.length === 0) return [];
       return [{ table: parent, event, paths: sha256("cascade", ...paths.sort()) }];

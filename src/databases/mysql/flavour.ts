@@ -35,6 +35,8 @@ export interface Flavour {
   readonly checksNameTable: boolean;
   /** View of information_schema that lists the engine's tables with their numbers. */
   readonly tableIds: string;
+  /** The variable of a session that holds its isolation. */
+  readonly isolation: string;
   /** Statement that tells whether the server replicates from another. */
   readonly replicaStatus: string;
 }
@@ -83,6 +85,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     identity: "CONCAT_WS('/', @@server_id, @@port, @@datadir)",
     checksNameTable: true,
     tableIds: "INNODB_SYS_TABLES",
+    isolation: "tx_isolation",
     replicaStatus: "SHOW ALL SLAVES STATUS",
   };
 }
@@ -108,6 +111,7 @@ function mysqlFlavour(version: string): Flavour {
     identity: "@@server_uuid",
     checksNameTable: false,
     tableIds: "INNODB_TABLES",
+    isolation: "transaction_isolation",
     replicaStatus: "SHOW REPLICA STATUS",
   };
 }

@@ -225,12 +225,13 @@ export async function storeLayout(
   });
 }
 
-export async function inTransaction(session: Session, work: () => Promise<void>): Promise<void> {
-  await session.exclusive(async () => {
+export function inTransaction<T>(session: Session, work: () => Promise<T>): Promise<T> {
+  return session.exclusive(async () => {
     await session.run("START TRANSACTION");
     try {
-      await work();
+      const result = await work();
       await session.run("COMMIT");
+      return result;
     } catch (error) {
       await session.run("ROLLBACK");
       throw error;

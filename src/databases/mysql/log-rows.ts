@@ -7,6 +7,7 @@ import { UNKNOWN } from "./capture-sql.ts";
 import { rowDecoder } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import type { Run } from "./id-set.ts";
+import { MARK } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 
@@ -153,8 +154,14 @@ export class LogReader {
     return change;
   }
 
+  /** Throws TM-CAPTURE-BROKEN for one that is not recorded. */
+  layout(id: number): StoredLayout {
+    return this.#find(id).layout;
+  }
+
   /** The row's key after the change (for a delete, before it), with its table: the identity that order is kept for. */
   keys(row: LogRow): readonly string[] {
+    if (row.op === MARK) return [];
     const { layout } = this.#find(row.layout);
     const keys: string[] = [];
     if (row.keyBefore !== null) keys.push(JSON.stringify(JSON.parse(row.keyBefore)));

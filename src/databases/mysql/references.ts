@@ -107,3 +107,17 @@ export async function loadReferences(session: Session): Promise<readonly Referen
 function list(tables: readonly string[]): string {
   return tables.map(quoteText).join(", ");
 }
+
+/** The tables of a path, joined, down from the row that the trigger runs for. */
+export function fromPath(path: readonly Reference[], side: "OLD" | "NEW"): string {
+  const joins = path.map(({ child, pairs }, i) => {
+    const on = pairs.map(
+      ([column, referred]) =>
+        `t${i + 1}.${quoteName(column)} = ${i === 0 ? side : `t${i}`}.${quoteName(referred)}`,
+    );
+    return { table: `${quoteName(child)} AS t${i + 1}`, on: on.join(" AND ") };
+  });
+  const [first, ...rest] = joins;
+  const more = rest.map(({ table, on }) => ` JOIN ${table} ON ${on}`).join("");
+  return `${first?.table}${more} WHERE ${first?.on}`;
+}

@@ -7,15 +7,10 @@ import {
   triggerBody,
   triggerName,
 } from "./capture-sql.ts";
-import {
-  type CascadeTrigger,
-  cascadeBody,
-  cascadeTiming,
-  cascadeTriggerName,
-  checkSteps,
-} from "./cascade-sql.ts";
+import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cascade-sql.ts";
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
 import type { Session } from "./connection.ts";
+import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs } from "./ours.ts";
@@ -149,7 +144,7 @@ export function overtaking(
     const name = cascadeTriggerName(table, event);
     const [ours] = standingAs(name, found);
     if (ours === undefined || event !== "DELETE") continue;
-    const others = othersOf(table, `${ours.timing} ${event}`, found);
+    const others = othersOf(table, CASCADE_WHEN[event], found);
     const later = others.find(({ order }) => order > ours.order);
     if (later !== undefined) return later;
   }
@@ -179,7 +174,7 @@ function firstInOrder(table: string, event: Event, found: readonly FoundTrigger[
 
 /** And what an action will do to rows is looked at last, when all that comes before it is done. */
 function lastInOrder(table: string, event: CascadeEvent, found: readonly FoundTrigger[]): string {
-  const last = othersOf(table, `${cascadeTiming(event)} ${event}`, found).at(-1);
+  const last = othersOf(table, CASCADE_WHEN[event], found).at(-1);
   return last === undefined ? "" : `FOLLOWS ${quoteName(last.name)}`;
 }
 
@@ -196,6 +191,7 @@ export function planCascades(
   layouts: readonly StoredLayout[],
   references: readonly Reference[],
   found: readonly FoundTrigger[],
+  { isolation }: Flavour,
 ): TriggerPlan[] {
   const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
   const wanted = new Set(byName.keys());
@@ -206,13 +202,13 @@ export function planCascades(
   );
   return [...origins.values()].flatMap(({ table, event }): TriggerPlan[] => {
     const steps = stepsFrom(table, event, references, wanted);
-    const trigger: CascadeTrigger = { table, event, steps, references, layouts: byName };
+    const trigger = { table, event, steps, references, layouts: byName, isolation };
     checkSteps(trigger);
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);
     const [standing, ...more] = standingAs(name, found);
     if (more.length === 0 && standing?.statement.trim() === body) return [];
-    const when = `${cascadeTiming(event)} ${event}`;
+    const when = CASCADE_WHEN[event];
     const order = lastInOrder(table, event, found);
     return [{ table, name, when, body, ...whatStands(name, found), order }];
   });

@@ -1,0 +1,188 @@
+// Rows that another session puts below a deletion while it is carried out go with it, and that is logged (G1).
+import type { Connection } from "mysql2/promise";
+import { describe, expect, it } from "vitest";
+import { sleep } from "../../src/core/async.ts";
+import type { Change } from "../../src/core/change.ts";
+import { available } from "../servers/index.ts";
+import { type Bed, collect, cutOnce, type OpenLog, openBed, openLog, SERVERS } from "./bed.ts";
+
+/** Three levels: z comes last when a deletion from a looks for the rows that will go. */
+const TABLES = `
+  CREATE TABLE a (id INT PRIMARY KEY);
+  CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+  CREATE TABLE z (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+  INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 2); INSERT INTO z VALUES (91, 1);`;
+const C = "CREATE TABLE c (id INT PRIMARY KEY, b INT, n INT,";
+
+describe.each(SERVERS)("latecomers on %s", (kind) => {
+  const test = it.skipIf(!available(kind));
+
+  test("a row below the second level that came after those that will go were read", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+      INSERT INTO c VALUES (101, 11, 0)`);
+    await using open = await openLog(bed, await bed.capture("a", "b", "c", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0), (103, 12, 0)");
+    expect((await cutChanges(open)).sort()).toEqual([
+      'a delete ["1"]',
+      'b delete ["11"]',
+      'c delete ["101"]',
+      'c delete ["102"]',
+      'c insert ["102","11","0"]',
+      'c insert ["103","12","0"]',
+      'z delete ["91"]',
+    ]);
+  });
+
+  test("of a transaction that waits for its end, its rows logged and cut long before", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    const session = await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)", {
+      staysOpen: true,
+    });
+    expect(await cutChanges(open)).toEqual(['c insert ["102","11","0"]']);
+    await open.log.batches.purge(1);
+    await session.query("COMMIT");
+    expect((await cutChanges(open)).sort()).toEqual(['c delete ["102"]', 'z delete ["91"]']);
+  });
+
+  test("a row that loses its reference", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 5), (103, 12, 6)");
+    expect((await cutChanges(open)).sort()).toEqual([
+      'c insert ["102","11","5"]',
+      'c insert ["103","12","6"]',
+      'c update ["102",null,"5"]',
+      'z delete ["91"]',
+    ]);
+  });
+
+  test("a row of a tree", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE t (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES t (id) ON DELETE CASCADE);
+       CREATE TABLE z (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES t (id) ON DELETE CASCADE);
+       INSERT INTO t VALUES (1, NULL), (11, 1), (2, NULL); INSERT INTO z VALUES (91, 1)`,
+    );
+    await using open = await openLog(bed, await bed.capture("t", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO t VALUES (21, 11); INSERT INTO t VALUES (31, 21)", {
+      from: "t",
+    });
+    expect((await cutChanges(open)).filter((each) => each.includes("delete")).sort()).toEqual(
+      ["1", "11", "21", "31"].map((id) => `t delete ["${id}"]`).concat('z delete ["91"]'),
+    );
+  });
+
+  test("keys of texts, of numbers and of times, some of which stand", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `${TABLES} CREATE TABLE c (s VARCHAR(20) COLLATE utf8mb4_general_ci, e ENUM('x', '1'), t TIMESTAMP, y VARBINARY(9), f DOUBLE,
+         b INT, PRIMARY KEY (s, e, t, y, f), FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`,
+    );
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    const row = (s: string, e: string, b: number) =>
+      `('${s}', '${e}', '2001-02-03 04:05:06', X'00FF', 0.1, ${b})`;
+    await deleteMeanwhile(
+      bed,
+      `INSERT INTO c VALUES ${row("é", "1", 11)}, ${row("ü", "x", 12)}, ${row("o", "x", 12)};
+       DELETE FROM c WHERE s = 'o'`,
+      // Another that is the same by its collation.
+      { after: `INSERT INTO c VALUES ${row("E", "1", 12)}` },
+    );
+    const changes = (await cutChanges(open)).filter((each) => each.startsWith("c delete"));
+    expect(changes.map((each) => each.slice(0, 16))).toEqual([
+      'c delete ["o","x',
+      'c delete ["é","1',
+    ]);
+  });
+
+  test("a row that was moved there, and may have taken others along, stops the sync", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+       CREATE TABLE d (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE CASCADE)`,
+    );
+    await using open = await openLog(bed, await bed.capture("c", "d", "z"));
+    // One that goes by itself is told by the log.
+    await deleteMeanwhile(
+      bed,
+      "INSERT INTO c VALUES (103, 12, 0); UPDATE c SET n = 1 WHERE id = 103; DELETE FROM c WHERE id = 103",
+    );
+    expect(await cutChanges(open)).toContain('c delete ["103"]');
+    await bed.admin.query("INSERT INTO a VALUES (1); INSERT INTO b VALUES (11, 1)");
+    await bed.admin.query("INSERT INTO z VALUES (91, 1)");
+    await deleteMeanwhile(
+      bed,
+      "INSERT INTO c VALUES (102, 12, 0); INSERT INTO d VALUES (1001, 102); UPDATE c SET b = 11 WHERE id = 102",
+    );
+    await expect(cutOnce(open.log)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
+  test("among so many rows that they are cut without being read", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    const many = Array.from({ length: 900 }, (_, n) => `(${n + 200}, ${n % 2 === 0 ? 12 : 11}, 0)`);
+    await deleteMeanwhile(bed, `INSERT INTO c VALUES ${many.join(", ")}`);
+    const changes = await cutChanges(open);
+    expect(changes.filter((each) => each.startsWith("c delete"))).toHaveLength(450);
+    expect(changes.filter((each) => each.startsWith("c insert"))).toHaveLength(900);
+  });
+});
+
+/**
+ * Deletes the first row of a, or another table, and holds the deletion between the look at the rows that will go
+ * and the action: another session has the last of them locked. Meanwhile the statements are carried out.
+ */
+async function deleteMeanwhile(
+  bed: Bed,
+  statements: string,
+  { from = "a", staysOpen = false, after = "DO 1" } = {},
+): Promise<Connection> {
+  const [deleting, holding, other] = [
+    await bed.connect(),
+    await bed.connect(),
+    await bed.connect(),
+  ];
+  await deleting.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+  await holding.query("BEGIN");
+  await holding.query("SELECT * FROM z WHERE a = 1 FOR UPDATE");
+  await deleting.query("BEGIN");
+  const deleted = deleting.query(`DELETE FROM ${from} WHERE id = 1`);
+  await untilItWaits(bed, deleting);
+  await other.query(statements);
+  await holding.query("COMMIT");
+  await deleted;
+  if (!staysOpen) await deleting.query("COMMIT");
+  await other.query(after);
+  return deleting;
+}
+
+async function untilItWaits({ admin }: Bed, { threadId }: Connection): Promise<void> {
+  const query = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = ${threadId} AND trx_state = 'LOCK WAIT'`;
+  for (;;) {
+    const [rows] = await admin.query(query);
+    if ((rows as unknown[]).length > 0) return;
+    // The server looks anew only when nobody has asked for a tenth of a second.
+    await sleep(150);
+  }
+}
+
+/** What one cut gives, which is the same when its batch is read again. */
+async function cutChanges({ log, layouts }: OpenLog): Promise<string[]> {
+  const cut = await cutOnce(log);
+  if (cut === null) return [];
+  const told = (changes: readonly Change[]) =>
+    changes.map(({ layout, op, keyBefore, row }) => {
+      const values = [keyBefore, row].flatMap((each) =>
+        each === null ? [] : JSON.stringify(each),
+      );
+      return [layouts.get(layout)?.table.name, op, ...values].join(" ");
+    });
+  const again = await collect(log.batches.pages(cut.header.batch));
+  expect(told(again)).toEqual(told(cut.changes));
+  return told(cut.changes);
+}
