@@ -2,7 +2,7 @@
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { nanos } from "@nats-io/transport-node";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
@@ -14,6 +14,7 @@ import { nats } from "../../src/queues/nats/index.ts";
 import { parseLocation } from "../../src/queues/nats/location.ts";
 import { bucketName, streamName, streamSubject } from "../../src/queues/nats/names.ts";
 import { available, canStart, natsUrl, startNats } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
 import { startCuttingProxy } from "./cutting-proxy.ts";
 import { natsBed, withManager } from "./nats-bed.ts";
@@ -105,6 +106,26 @@ describe.skipIf(!available("nats"))("reading", () => {
     abort.abort();
     await reader.close();
     await writer.close();
+    await bed.dispose();
+  });
+
+  it("goes on when the connection broke and the clock had been set back", async () => {
+    const bed = natsBed(natsUrl());
+    await using proxy = await TcpProxy.start(natsUrl());
+    const queue = await open(proxy.through(bed.url));
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 3_600_000 });
+    try {
+      proxy.cut();
+      for (;;) {
+        const error = await queue.documents.put("key", 1).catch((error: unknown) => error);
+        if (error === undefined) break;
+        expect(error).toMatchObject({ code: "TM-CONNECTION-LOST" });
+        await sleep(20);
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+    await queue.close();
     await bed.dispose();
   });
 

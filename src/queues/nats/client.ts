@@ -8,6 +8,8 @@ import type { NatsLocation } from "./location.ts";
 
 /** How long one question to the server may take. */
 export const REQUEST_TIMEOUT_MS = 5_000;
+/** So long at least, and at most twice as long, between two attempts to connect again. */
+const RECONNECT_MS = 250;
 const MINIMUM_VERSION = [2, 9] as const;
 
 /** One connection of the driver, with JetStream on it. */
@@ -60,8 +62,7 @@ async function connectionOptions(
     // For ever: a server that is away for a day must find its readers again.
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
-    reconnectTimeWait: 250,
-    reconnectJitter: 250,
+    reconnectDelayHandler: reconnectDelay(),
     // A connection whose other end is gone without a word is found dead after 15 s.
     pingInterval: 5_000,
     maxPingOut: 2,
@@ -79,6 +80,19 @@ async function connectionOptions(
           },
         }
       : {}),
+  };
+}
+
+/**
+ * Milliseconds between two attempts to connect. The driver counts them on the wall clock: set back by an hour, that
+ * would keep it from trying for an hour. So what the clock has lost is taken off. The driver asks before each attempt.
+ */
+function reconnectDelay(): () => number {
+  let furthestAhead = Number.NEGATIVE_INFINITY;
+  return () => {
+    const ahead = Date.now() - performance.now();
+    furthestAhead = Math.max(furthestAhead, ahead);
+    return RECONNECT_MS * (1 + Math.random()) - (furthestAhead - ahead);
   };
 }
 
