@@ -68,6 +68,22 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     );
   });
 
+  it("begins its work while what is to be purged takes its time", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    world.source.cutNow();
+    await confirmed(1);
+    const purge = Promise.withResolvers<void>();
+    world.source.purging = purge.promise;
+    world.startRelay();
+    const stream = await world.queue.openStream("a");
+    fill(1);
+    await world.until(() => stream.messages.at(-1)?.message.mark.batch === 2);
+    expect(world.source.purgedTo).toBe(0);
+    purge.resolve();
+    await world.until(() => world.source.purgedTo === 1);
+  });
+
   it("lets a target made anew join, although the queue is full of what the one before it left", async () => {
     world = new MemoryWorld(3);
     for (let i = 0; i < 6; i++) {

@@ -76,20 +76,31 @@ export class Retention {
     });
   }
 
+  /** As `tend`, without purging, which may take its time: whoever takes over is waited for. */
+  async begin(last: number): Promise<void> {
+    await this.#review(last);
+    await this.#trim(this.#allRead(last));
+  }
+
   /** Takes in confirmations, purges, trims. Call about once a second. `last`: the newest batch. */
   async tend(last: number): Promise<LogStats> {
-    await this.#takeConfirmations();
-    const stats = await this.#options.log.stats();
-    this.#options.history.note(last);
-    if (stats.bytes > this.#options.maxLogBytes) {
-      await this.#subscribing.run(() => this.#expireSlowest(stats));
-    }
+    const stats = await this.#review(last);
     await this.#purge(last);
     await this.#tellAgain(last);
     for (const { sync, place } of this.#readers()) {
       if (place.batch >= last) this.#options.leftBehind.caughtUp(sync);
     }
     await this.#trim(this.#allRead(last));
+    return stats;
+  }
+
+  async #review(last: number): Promise<LogStats> {
+    await this.#takeConfirmations();
+    const stats = await this.#options.log.stats();
+    this.#options.history.note(last);
+    if (stats.bytes > this.#options.maxLogBytes) {
+      await this.#subscribing.run(() => this.#expireSlowest(stats));
+    }
     return stats;
   }
 

@@ -142,7 +142,7 @@ export class RelayWork {
     }
     this.#last = await this.#log.batches.last();
     // First of all make room: what waits to be published may find the queue full of what nobody needs.
-    await this.#retention.tend(this.#last?.batch ?? 0);
+    await this.#retention.begin(this.#last?.batch ?? 0);
     // Nor can one who asks for what the queue has not got wait for room in it.
     await this.#serveRequests();
     await this.#publisher.reconcile(this.#oldestNeeded());

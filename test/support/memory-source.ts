@@ -39,6 +39,8 @@ export class MemorySource implements Source {
   readonly changed = new Bell();
   pending: Change[] = [];
   purgedTo = 0;
+  /** A purge takes until it resolves. */
+  purging: Promise<void> = Promise.resolve();
   bytes = 0;
   /** Thrown by the next cut. */
   failNextCut: TidemarkError | null = null;
@@ -139,6 +141,7 @@ class MemoryLog implements ChangeLog, Batches {
   }
 
   async purge(upTo: number): Promise<void> {
+    await this.#source.purging;
     this.#source.purgedTo = Math.max(this.#source.purgedTo, upTo);
   }
 

@@ -34,8 +34,10 @@ const DRIFT_EVERY_MS = 1_000;
 const DRIFT_WHILE_IDLE_MS = 5_000;
 /** Rows deleted in one transaction. */
 const PURGE_ROWS = 2_000;
-/** So long, once a transaction was in the way, rows are deleted one by one. */
-const ONE_BY_ONE_MS = 60_000;
+/** So long, once a transaction was in the way, each row is looked up by its key. */
+const BY_POINTS_MS = 60_000;
+/** So many in one statement. */
+const POINTS = 500;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
 const MAX_GAPS = 1_000;
 
@@ -64,7 +66,7 @@ export class MysqlBatches implements Batches {
   #purgedUpTo = 0;
   /** Is the floor to be raised before the next look? A look that is under way may still see what was purged. */
   #isFloorDue = false;
-  #oneByOneUntil = Number.NEGATIVE_INFINITY;
+  #byPointsUntil = Number.NEGATIVE_INFINITY;
   #copier: Session | null = null;
   #remover: Session | null = null;
 
@@ -315,7 +317,7 @@ export class MysqlBatches implements Batches {
     let size = 0;
     const flush = async () => {
       const isDone = ranges.length === 0 || (await this.#deleteRanges(remover, ranges));
-      if (!isDone) await deleteOneByOne(remover, ranges);
+      if (!isDone) await deletePoints(remover, ranges);
       ranges = [];
       size = 0;
     };
@@ -335,14 +337,14 @@ export class MysqlBatches implements Batches {
    * row behind it, too, and the server may as well choose to look through the whole log.
    */
   async #deleteRanges(remover: Session, ranges: readonly Run[]): Promise<boolean> {
-    if (performance.now() < this.#oneByOneUntil) return false;
+    if (performance.now() < this.#byPointsUntil) return false;
     const where = ranges.map(([from, to]) => `id BETWEEN ${from} AND ${to}`).join(" OR ");
     try {
       await remover.run(`DELETE FROM ${LOG} WHERE ${where}`);
       return true;
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-RETRY")) throw error;
-      this.#oneByOneUntil = performance.now() + ONE_BY_ONE_MS;
+      this.#byPointsUntil = performance.now() + BY_POINTS_MS;
       return false;
     }
   }
@@ -386,13 +388,18 @@ function purged(batch: number): TidemarkError {
   );
 }
 
-/** By its key a row is locked alone. */
-async function deleteOneByOne(remover: Session, ranges: readonly Run[]): Promise<void> {
-  await inTransaction(remover, async () => {
-    for (const [from, to] of ranges) {
-      for (let id = from; id <= to; id++) {
-        await remover.run(`DELETE FROM ${LOG} WHERE id = ${id}`);
-      }
-    }
-  });
+/**
+ * Looked up one by one by its key, a row is locked alone. A list of ids would not do: the server may choose to look
+ * through the whole log for it, in which others hold rows.
+ */
+async function deletePoints(remover: Session, ranges: readonly Run[]): Promise<void> {
+  const ids = ranges.flatMap(([from, to]) =>
+    Array.from({ length: to - from + 1 }, (_, n) => from + n),
+  );
+  for (let at = 0; at < ids.length; at += POINTS) {
+    const points = ids.slice(at, at + POINTS).map((id) => `SELECT ${id} AS id`);
+    await remover.run(
+      `DELETE logged FROM (${points.join(" UNION ALL ")}) AS points STRAIGHT_JOIN ${LOG} AS logged ON logged.id = points.id`,
+    );
+  }
 }
