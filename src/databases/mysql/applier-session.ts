@@ -12,8 +12,9 @@ import {
   type TargetTransaction,
 } from "../../core/target.ts";
 import { loadFacts } from "./catalog.ts";
-import { openWriter, type Session, takeLock } from "./connection.ts";
+import { openWriter, type Session } from "./connection.ts";
 import { quoteTable } from "./identifiers.ts";
+import { Lease } from "./lease.ts";
 import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
 import { loadPin } from "./pins.ts";
 import { TableStatements } from "./statements.ts";
@@ -27,8 +28,10 @@ export async function openApplier(
   tables: readonly BoundTable[],
 ): Promise<ApplierSession | null> {
   const session = await openWriter(options);
+  let lease: Lease | null = null;
   try {
-    if (!(await takeLock(session, "apply", sync))) {
+    lease = await Lease.take(session, options.logger, "apply", sync);
+    if (lease === null) {
       await session.close();
       return null;
     }
@@ -36,8 +39,9 @@ export async function openApplier(
     await session.run(`SET ${APPLYING} = 1`);
     // From here on every statement is inside a transaction: beginning one costs no round trip.
     await session.run("SET autocommit = 0");
-    return new MysqlApplierSession(session, sync, statements);
+    return new MysqlApplierSession({ session, lease }, sync, statements);
   } catch (error) {
+    lease?.stop();
     session.destroy();
     throw error;
   }
@@ -82,14 +86,20 @@ function missingTable(table: BoundTable): TidemarkError {
 
 class MysqlApplierSession implements ApplierSession {
   readonly #session: Session;
+  readonly #lease: Lease;
   readonly #sync: string;
   readonly #tables: ReadonlyMap<string, PreparedTable>;
   /** Written in the transaction that is open. */
   readonly #touched = new Map<string, PreparedTable>();
   #foreignKeys = true;
 
-  constructor(session: Session, sync: string, tables: ReadonlyMap<string, PreparedTable>) {
+  constructor(
+    { session, lease }: { readonly session: Session; readonly lease: Lease },
+    sync: string,
+    tables: ReadonlyMap<string, PreparedTable>,
+  ) {
     this.#session = session;
+    this.#lease = lease;
     this.#sync = sync;
     this.#tables = tables;
   }
@@ -164,6 +174,7 @@ class MysqlApplierSession implements ApplierSession {
   }
 
   close(): Promise<void> {
+    this.#lease.stop();
     return this.#session.close();
   }
 

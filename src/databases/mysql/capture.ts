@@ -316,6 +316,8 @@ async function checkFilters(session: Session, layout: StoredLayout): Promise<voi
 }
 
 const LOCK_SECONDS = 1;
+/** Where we vanish, the server gives up the lock on the application's table. */
+const SILENT_SECONDS = 10;
 const LOG_EVERY_MS = 10_000;
 
 /**
@@ -329,7 +331,9 @@ async function installTrigger(session: Session, plan: TriggerPlan, logger: Logge
   let toldAt = performance.now();
   for (let attempt = 0; ; attempt++) {
     try {
-      await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
+      await session.run(
+        `SET lock_wait_timeout = ${LOCK_SECONDS}, wait_timeout = ${SILENT_SECONDS}`,
+      );
       for (const statement of statements) {
         await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
       }
@@ -346,7 +350,7 @@ async function installTrigger(session: Session, plan: TriggerPlan, logger: Logge
       }
       throw withGrant(error, session, table);
     } finally {
-      await session.run("SET lock_wait_timeout = 60");
+      await session.run("SET lock_wait_timeout = 60, wait_timeout = 3600");
     }
   }
 }

@@ -7,16 +7,13 @@ import { formatTable, type TableName } from "../../core/table.ts";
 import { isoTime, loadBatches } from "./batch-records.ts";
 import { MysqlBatches } from "./batches.ts";
 import { installCapture } from "./capture.ts";
-import { openWriter, Session, takeLock } from "./connection.ts";
+import { openWriter, Session } from "./connection.ts";
 import { loadLayouts, publicLayout } from "./layouts.ts";
+import { Lease } from "./lease.ts";
 import { createOurs, LAYOUTS, LOG, SOURCE } from "./ours.ts";
 import { MysqlSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
-/** Keeps the lease's connection from looking dead while the relay is busy elsewhere. */
-const HEARTBEAT_MS = 15_000;
-/** Silent for so long, the server ends it: a machine that vanished must not hold the lease for an hour. */
-const LEASE_SECONDS = 60;
 /** So long purging waits for a row: the application's transactions hold those that they log, and may stay open for long. */
 const PURGE_LOCK_SECONDS = 1;
 /** Above so many rows the table's own estimate is good enough. */
@@ -31,23 +28,22 @@ export class MysqlChangeLog implements ChangeLog {
   readonly #side: Session;
   readonly #watch: Session;
   readonly #watcher: Watcher;
-  readonly #heartbeat: NodeJS.Timeout;
+  readonly #lease: Lease;
 
   private constructor(
     options: DatabaseOptions,
     sessions: { main: Session; side: Session; watch: Session },
-    log: { timeline: string; batches: MysqlBatches },
+    log: { lease: Lease; timeline: string; batches: MysqlBatches },
   ) {
     this.#options = options;
     this.#main = sessions.main;
     this.#side = sessions.side;
     this.#watch = sessions.watch;
+    this.#lease = log.lease;
     this.timeline = log.timeline;
     this.batches = log.batches;
     this.subscribers = new MysqlSubscribers(this.#side);
     this.#watcher = new Watcher(this.#watch, this.batches.seen);
-    this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_MS);
-    this.#heartbeat.unref();
   }
 
   /** Null while another relay holds the lease. */
@@ -55,12 +51,13 @@ export class MysqlChangeLog implements ChangeLog {
     // The lease is a lock of the session that cuts: who loses the one loses the other.
     const main = await Session.open(options, { isolation: "REPEATABLE READ" });
     const opened = [main];
+    let lease: Lease | null = null;
     try {
-      if (!(await takeLock(main, "relay"))) {
+      lease = await Lease.take(main, options.logger, "relay");
+      if (lease === null) {
         await main.close();
         return null;
       }
-      await main.run(`SET wait_timeout = ${LEASE_SECONDS}`);
       const side = await openWriter(options);
       opened.push(side);
       const watch = await Session.open(options, { isolation: "READ COMMITTED" });
@@ -78,8 +75,9 @@ export class MysqlChangeLog implements ChangeLog {
       const batches = new MysqlBatches(timeline, sessions, records);
       const layouts = await loadLayouts(main);
       batches.setLayouts(layouts, []);
-      return new MysqlChangeLog(options, { main, side, watch }, { timeline, batches });
+      return new MysqlChangeLog(options, { main, side, watch }, { lease, timeline, batches });
     } catch (error) {
+      lease?.stop();
       for (const session of opened) session.destroy();
       throw error;
     }
@@ -125,21 +123,12 @@ export class MysqlChangeLog implements ChangeLog {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#heartbeat);
+    this.#lease.stop();
     this.batches.close();
     // A look may still go on in the server: nobody waits for it.
     this.#watch.destroy();
     await this.#side.close();
     await this.#main.close();
-  }
-
-  async #beat(): Promise<void> {
-    try {
-      await this.#main.run("DO 1");
-    } catch (error) {
-      // The next call meets the same and tells it to the relay.
-      this.#options.logger.debug({ err: error }, "the relay's session is gone");
-    }
   }
 }
 

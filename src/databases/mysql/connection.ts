@@ -3,7 +3,6 @@ import type { Connection } from "mysql2/promise";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import type { TidemarkError } from "../../core/errors.ts";
-import { sha256 } from "../../core/hash.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { type Context, classify, classifyConnect } from "./errors.ts";
 import { type Flavour, flavourOf } from "./flavour.ts";
@@ -216,14 +215,4 @@ export async function openWriter(options: DatabaseOptions): Promise<Session> {
     await session.run(`SET SESSION TRANSACTION ISOLATION LEVEL ${isolation}`);
   }
   return session;
-}
-
-/**
- * Takes a named lock that lives as long as the connection; false while another connection has it.
- * Such locks are known to the whole server, so the database is part of the name; it is hashed
- * because 64 characters is all a name may have.
- */
-export async function takeLock(session: Session, ...name: readonly string[]): Promise<boolean> {
-  const key = `tidemark_${sha256(session.database, ...name).slice(0, 40)}`;
-  return (await session.value("SELECT GET_LOCK(?, 0)", [key])) === "1";
 }

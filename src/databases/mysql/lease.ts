@@ -1,0 +1,46 @@
+import { sha256 } from "../../core/hash.ts";
+import type { Logger } from "../../core/log.ts";
+import type { Session } from "./connection.ts";
+
+/**
+ * Silent for so long, the server ends the session: a machine that vanished without a word must not hold the lease
+ * until its connection is found dead, which may take hours.
+ */
+const SILENT_SECONDS = 10;
+/** Often enough for that, with time for a process that is held up. */
+const HEARTBEAT_MS = 3_000;
+
+/**
+ * A named lock that lives as long as the session: who loses the one loses the other. Such locks are known to the
+ * whole server, so the database is part of the name; it is hashed because 64 characters is all a name may have.
+ */
+export class Lease {
+  readonly #heartbeat: NodeJS.Timeout;
+
+  /** Null while another session holds it. */
+  static async take(
+    session: Session,
+    logger: Logger,
+    ...name: readonly string[]
+  ): Promise<Lease | null> {
+    const key = `tidemark_${sha256(session.database, ...name).slice(0, 40)}`;
+    if ((await session.value("SELECT GET_LOCK(?, 0)", [key])) !== "1") return null;
+    // The others are for whoever vanished in the middle of a statement.
+    await session.run(
+      `SET wait_timeout = ${SILENT_SECONDS}, net_read_timeout = ${SILENT_SECONDS}, net_write_timeout = ${SILENT_SECONDS}`,
+    );
+    return new Lease(session, logger);
+  }
+
+  private constructor(session: Session, logger: Logger) {
+    // A statement that meets a lost session tells it to whoever works in it.
+    const lost = (error: unknown) => logger.debug({ err: error }, "the lease's session is gone");
+    this.#heartbeat = setInterval(() => session.run("DO 1").catch(lost), HEARTBEAT_MS);
+    this.#heartbeat.unref();
+  }
+
+  /** To be called before the session is closed, which gives the lease up. */
+  stop(): void {
+    clearInterval(this.#heartbeat);
+  }
+}

@@ -1,0 +1,61 @@
+// The leases of relay and applier end with whoever holds them, also with a machine that vanishes (G8).
+import { describe, expect, it } from "vitest";
+import { sleep } from "../../src/core/async.ts";
+import { mysql } from "../../src/databases/mysql/index.ts";
+import { available } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+import { type Bed, openBed, SERVERS } from "./bed.ts";
+
+const AN_HOUR = 3_600_000;
+
+describe.concurrent.each(SERVERS)("leases on %s", (kind) => {
+  const test = it.skipIf(!available(kind));
+
+  test("are free soon when the machine that held them has vanished without a word", async () => {
+    await using bed = await openBed(kind);
+    await using proxy = await TcpProxy.start(bed.options.url);
+    const options = { ...bed.options, url: proxy.through(bed.options.url) };
+    const [first, second] = [await open(bed, options), await open(bed)];
+    await first.takeAll();
+    expect(await second.take()).toEqual([]);
+    // Idle for longer than the server would wait for somebody who has vanished.
+    await sleep(12_000);
+    expect(await second.take()).toEqual([]);
+    proxy.abandon(AN_HOUR);
+    const vanishedAt = performance.now();
+    await second.takeAll();
+    expect(performance.now() - vanishedAt).toBeLessThan(20_000);
+    await second.close();
+    await first.close().catch(() => {}); // its connections are gone
+  });
+});
+
+/** The source and the target of one database, and what is held of their leases. */
+async function open(bed: Bed, options = bed.options) {
+  const source = await mysql.openSource(options);
+  const target = await mysql.openTarget(options);
+  const leases = {
+    relay: () => source.openChangeLog(),
+    applier: () => target.openApplier("a->b", []),
+  };
+  const held = new Map<string, { close(): Promise<void> }>();
+  const take = async () => {
+    for (const [name, lease] of Object.entries(leases)) {
+      const taken = held.has(name) ? null : await lease();
+      if (taken !== null) held.set(name, taken);
+    }
+    return [...held.keys()];
+  };
+  return {
+    /** Tries once, and names those that are held. */
+    take,
+    async takeAll() {
+      while ((await take()).length < 2) await sleep(100);
+    },
+    async close() {
+      for (const lease of held.values()) await lease.close();
+      await source.close();
+      await target.close();
+    },
+  };
+}
