@@ -1,5 +1,5 @@
 // The bound of the change log, and who is given up for it (G5, G7).
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import { MemorySource } from "../../test/support/memory-source.ts";
 import { Bell } from "../core/async.ts";
@@ -55,6 +55,24 @@ describe("retention at the bound of the log", () => {
     expect(kept.subscribers).toEqual(["good"]);
     expect(source.purgedTo).toBe(8);
     expect(await queue.documents.get(keys.refusal("a", "late"))).toMatchObject({ from: 3 });
+  });
+
+  it("gives up nobody who has just joined, but once", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const { kept } = await retention({ late: 2, good: 8 }, 7);
+      await kept.subscribe("late", 9);
+      await kept.tend(9);
+      expect(kept.subscribers).toEqual(["late", "good"]);
+      vi.advanceTimersByTime(20_000);
+      // Another target of that name that has confirmed nothing either.
+      await kept.subscribe("late", 9);
+      vi.advanceTimersByTime(11_000);
+      await kept.tend(9);
+      expect(kept.subscribers).toEqual(["good"]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("gives up nobody who keeps up, however long the space takes to come back", async () => {

@@ -36,6 +36,8 @@ export class Retention {
   /** One who is given up and joins anew at that moment has either kept its place or lost it. */
   readonly #subscribing = new Mutex();
   #trimmed: Position = START;
+  /** When a sync has come, by this process's own clock, and what was kept for it then. */
+  readonly #joined = new Map<string, { readonly at: number; readonly kept: number }>();
   /** What a sync is being told that was given up. */
   #telling: Promise<void> = Promise.resolve();
 
@@ -70,6 +72,10 @@ export class Retention {
       const kept = Math.min(this.#confirmed.get(sync) ?? from, from);
       await this.#options.log.subscribers.set(sync, kept);
       this.#confirmed.set(sync, kept);
+      // Coming again and again is no progress.
+      if (this.#joined.get(sync)?.kept !== kept) {
+        this.#joined.set(sync, { at: performance.now(), kept });
+      }
       this.#options.leftBehind.returned(sync);
       await this.#telling.catch(() => {});
       await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
@@ -207,9 +213,17 @@ export class Retention {
     return notice?.timeline === log.timeline ? notice : undefined;
   }
 
+  /** What is kept for it may be what an earlier target of that name needed: it has yet to tell where it stands. */
+  #hasJustJoined(sync: string): boolean {
+    const joined = this.#joined.get(sync);
+    return joined !== undefined && performance.now() - joined.at < PATIENCE_MS;
+  }
+
   async #expireSlowest(stats: LogStats): Promise<void> {
     const { documents, source, log, logger, maxLogBytes, history } = this.#options;
-    const slowest = [...this.#confirmed].sort((a, b) => a[1] - b[1])[0];
+    const slowest = [...this.#confirmed]
+      .filter(([name]) => !this.#hasJustJoined(name))
+      .sort((a, b) => a[1] - b[1])[0];
     // Space comes back only some time after a purge. Who merely reads what is being written does not
     // hold the log, and giving it up would free nothing.
     if (slowest === undefined || slowest[1] >= history.before(PATIENCE_MS)) return;
