@@ -249,7 +249,9 @@ export class SimulatedWorld implements World {
     sync: SimulatedSync | null,
     { code, message }: TidemarkError,
   ): void {
-    if (code === "TM-BATCH-PURGED" && sync !== null && this.#toldToCopy(sync.name)) {
+    // Told: it may still be about to be struck off the list of those that the log is kept for.
+    if (code === "TM-BATCH-PURGED" && sync !== null && this.#told.has(sync.name)) {
+      this.#told.delete(sync.name);
       this.counters.add("target copied anew at the bound");
       sync.target.empty();
     } else if (code === "TM-SCHEMA-DRIFT" && this.#source.alteration === "made") {
