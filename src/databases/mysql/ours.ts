@@ -19,7 +19,7 @@ const TARGET_PART = [PROGRESS, PROGRESS_TABLES, PARKED];
 export type Part = "source" | "target";
 
 const COLUMNS: Readonly<Record<string, string>> = {
-  // One row: which history of which server this is.
+  // One row: which history of which server this is. Written when all else stands.
   [SOURCE]: `
   id TINYINT UNSIGNED NOT NULL PRIMARY KEY,
   timeline CHAR(36) NOT NULL,
@@ -117,9 +117,12 @@ export async function planOurs(session: Session, part: Part): Promise<readonly s
   const standing = await standingTables(session);
   const wanted = part === "source" ? SOURCE_PART : TARGET_PART;
   const missing = wanted.filter((table) => !standing.has(table));
+  // No statement here is undone when the next fails: a set-up that was cut off is taken up where it was.
+  const isBegun = standing.has(SOURCE) && (await session.value(`SELECT 1 FROM ${SOURCE}`)) !== null;
+  const lacksFirst = part === "source" && (missing.includes(LOG) || !isBegun);
   return [
     ...missing.map((table) => create(session, table)),
-    ...(missing.includes(LOG) ? [FIRST_LOG_ROW] : []),
+    ...(lacksFirst ? [FIRST_LOG_ROW] : []),
   ];
 }
 
