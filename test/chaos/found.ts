@@ -55,6 +55,11 @@ export const FOUND: readonly Found[] = [
   },
   {
     level: "simulation",
+    seed: 741_027,
+    what: "a target made anew that had just joined was given up at the log's bound for what the one before it had not confirmed",
+  },
+  {
+    level: "simulation",
     seed: 273_902,
     what: "an applier that had asked for a batch once more caught up before it was sent, and was told that the batch was purged",
   },
@@ -62,6 +67,21 @@ export const FOUND: readonly Found[] = [
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",
+  },
+  {
+    level: "servers",
+    seed: 5009,
+    what: "MariaDB, MySQL: a relay that took over purged first, row by row past the rows that open transactions hold, and answered nobody for more than a minute",
+  },
+  {
+    level: "servers",
+    seed: 7103,
+    what: "a connection to NATS that broke after the clock had been set back was not made again until the clock had caught up",
+  },
+  {
+    level: "servers",
+    seed: 7300,
+    what: "MariaDB, MySQL: a process that died between two statements of its first set-up left a log that was taken for one that had been emptied, at every start",
   },
   {
     level: "power",
@@ -92,6 +112,11 @@ export const FOUND: readonly Found[] = [
     level: "soak",
     seed: 1_030_011,
     what: "rows without a key that a foreign key of the target had changed already (ON UPDATE CASCADE, ON DELETE SET NULL) were not found when their own change came, and stood twice",
+  },
+  {
+    level: "soak",
+    seed: 1_060_002,
+    what: "MariaDB, MySQL under READ COMMITTED: a row that came below the second level of a deletion while it was carried out went with it unseen, and stayed at the target",
   },
   {
     level: "soak",
