@@ -38,13 +38,16 @@ END IF;`;
  * the row may have been moved, with others below it that were not logged.
  */
 export function latecomersBody({ table, steps, layouts }: CascadeTrigger): string {
+  const from = variable(table);
   const late = flatten(steps).filter(({ path }) => path.length > 1);
   const where = (ops: string, some: readonly CascadeStep[]) => {
     const ids = new Set(some.flatMap((step) => layouts.get(reached(step))?.id ?? []));
     return ids.size === 0 ? "FALSE" : `op IN (${ops}) AND layout IN (${[...ids].join(", ")})`;
   };
   return `BEGIN
-DECLARE tidemark_from BIGINT UNSIGNED DEFAULT ${variable(table)};
+IF ${from} IS NOT NULL THEN
+BEGIN
+DECLARE tidemark_from BIGINT UNSIGNED DEFAULT ${from};
 DECLARE tidemark_to BIGINT UNSIGNED;
 DECLARE tidemark_layout INT UNSIGNED;
 DECLARE tidemark_row LONGTEXT CHARACTER SET utf8mb4;
@@ -52,7 +55,6 @@ DECLARE tidemark_asked VARCHAR(255) CHARACTER SET utf8mb4;
 DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
 DECLARE tidemark_rows CURSOR FOR SELECT layout, row_after, CONCAT(id, IF(${where("'U'", late.filter(goesOn))}, 'm', '')) FROM ${LOG} FORCE INDEX (PRIMARY) WHERE id > tidemark_from AND id < tidemark_to AND ${where("'I', 'U'", late)} ORDER BY id;
 DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
-IF tidemark_from IS NOT NULL THEN
 ${insert(["0", `'${MARK}'`, "''", "''"])}
 SET tidemark_to = LAST_INSERT_ID();
 OPEN tidemark_rows;
@@ -62,7 +64,8 @@ IF tidemark_done THEN LEAVE tidemark_each; END IF;
 ${insert(["tidemark_layout", `'${QUESTION}'`, "tidemark_row", "tidemark_asked"])}
 END LOOP;
 CLOSE tidemark_rows;
-SET ${variable(table)} = NULL;
+SET ${from} = NULL;
+END;
 END IF;
 END`;
 }
