@@ -1,5 +1,6 @@
 // What only the NATS queue promises (G5).
 import { readdirSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
 import { nanos } from "@nats-io/transport-node";
 import { describe, expect, it, vi } from "vitest";
@@ -14,7 +15,6 @@ import { nats } from "../../src/queues/nats/index.ts";
 import { parseLocation } from "../../src/queues/nats/location.ts";
 import { bucketName, streamName, streamSubject } from "../../src/queues/nats/names.ts";
 import { available, canStart, natsUrl, startNats } from "../servers/index.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
 import { startCuttingProxy } from "./cutting-proxy.ts";
 import { natsBed, withManager } from "./nats-bed.ts";
@@ -109,13 +109,34 @@ describe.skipIf(!available("nats"))("reading", () => {
     await bed.dispose();
   });
 
-  it("goes on when the connection broke and the clock had been set back", async () => {
+  it("goes on when the connection broke and the clock had been set back, without haste", async () => {
     const bed = natsBed(natsUrl());
-    await using proxy = await TcpProxy.start(natsUrl());
-    const queue = await open(proxy.through(bed.url));
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 3_600_000 });
+    const { hostname, port } = new URL(natsUrl());
+    const sockets = new Set<Socket>();
+    let refusals = 0;
+    let refuses = false;
+    const way = createServer((client) => {
+      if (refuses) refusals++;
+      const server = refuses ? client : dial(Number(port), hostname);
+      for (const socket of [client, server]) {
+        sockets.add(socket.on("error", () => {})); // it is cut
+        if (refuses) socket.destroy();
+        else socket.pipe(socket === client ? server : client);
+      }
+    });
+    const cut = () => sockets.forEach((socket) => void socket.destroy());
+    await new Promise<void>((resolve) => way.listen(0, "127.0.0.1", resolve));
+    const here = `127.0.0.1:${(way.address() as AddressInfo).port}`;
+    const queue = await open(`nats://${here}?prefix=${bed.prefix}`);
+    const now = Date.now() - 3_600_000;
+    vi.useFakeTimers({ toFake: ["Date"], now, shouldAdvanceTime: true });
     try {
-      proxy.cut();
+      refuses = true;
+      cut();
+      await sleep(2_000);
+      // One at once, then three or four a second.
+      expect(refusals).toBeLessThan(15);
+      refuses = false;
       for (;;) {
         const error = await queue.documents.put("key", 1).catch((error: unknown) => error);
         if (error === undefined) break;
@@ -126,6 +147,8 @@ describe.skipIf(!available("nats"))("reading", () => {
       vi.useRealTimers();
     }
     await queue.close();
+    cut();
+    way.close();
     await bed.dispose();
   });
 

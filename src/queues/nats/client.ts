@@ -10,6 +10,8 @@ import type { NatsLocation } from "./location.ts";
 export const REQUEST_TIMEOUT_MS = 5_000;
 /** So long at least, and at most twice as long, between two attempts to connect again. */
 const RECONNECT_MS = 250;
+/** Clocks that are kept right move less at once. */
+const SET_BACK_MS = 100;
 const MINIMUM_VERSION = [2, 9] as const;
 
 /** One connection of the driver, with JetStream on it. */
@@ -62,7 +64,7 @@ async function connectionOptions(
     // For ever: a server that is away for a day must find its readers again.
     maxReconnectAttempts: -1,
     ignoreAuthErrorAbort: true,
-    reconnectDelayHandler: reconnectDelay(),
+    reconnectDelayHandler: reconnectDelay(location.servers.length),
     // A connection whose other end is gone without a word is found dead after 15 s.
     pingInterval: 5_000,
     maxPingOut: 2,
@@ -84,15 +86,24 @@ async function connectionOptions(
 }
 
 /**
- * Milliseconds between two attempts to connect. The driver counts them on the wall clock: set back by an hour, that
- * would keep it from trying for an hour. So what the clock has lost is taken off. The driver asks before each attempt.
+ * Milliseconds to wait since the last attempt to connect to a server. The driver counts them on the wall clock, and asks
+ * before each attempt: set back by an hour, the clock would keep it from trying for an hour. So after that each
+ * server is tried at once, which puts its last attempt on the clock as it is.
  */
-function reconnectDelay(): () => number {
-  let furthestAhead = Number.NEGATIVE_INFINITY;
+function reconnectDelay(servers: number): () => number {
+  let ahead = Number.NEGATIVE_INFINITY;
+  let back = 0;
+  let untried = 0;
   return () => {
-    const ahead = Date.now() - performance.now();
-    furthestAhead = Math.max(furthestAhead, ahead);
-    return RECONNECT_MS * (1 + Math.random()) - (furthestAhead - ahead);
+    const before = ahead;
+    ahead = Date.now() - performance.now();
+    if (before - ahead > SET_BACK_MS) {
+      back = before - ahead;
+      untried = servers;
+    }
+    if (untried === 0) return RECONNECT_MS * (1 + Math.random());
+    untried--;
+    return -back - SET_BACK_MS;
   };
 }
 
