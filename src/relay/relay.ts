@@ -8,7 +8,7 @@ import { HELD_CHUNK, STREAMED_CHUNK } from "./copies.ts";
 import { LeftBehind } from "./left-behind.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RelayOptions } from "./options.ts";
-import { BatchHistory } from "./retention.ts";
+import { BatchHistory, type Joined } from "./retention.ts";
 import { RelayWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -26,6 +26,7 @@ export class Relay {
   readonly #kept = {
     history: new BatchHistory(),
     leftBehind: new LeftBehind(),
+    joined: new Map() as Joined,
     resent: new Map<string, string>(),
   };
   #status: SourceStatus;

@@ -43,6 +43,7 @@ async function retention(confirmed: Record<string, number>, halfMinuteAgo: numbe
     logger: silentLogger,
     history: new KnownHistory(halfMinuteAgo),
     leftBehind: new LeftBehind(),
+    joined: new Map(),
   });
   await kept.open();
   return { kept, source, queue };
@@ -60,16 +61,17 @@ describe("retention at the bound of the log", () => {
   it("gives up nobody who has just joined, but once", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     try {
-      const { kept } = await retention({ late: 2, good: 8 }, 7);
+      const { kept } = await retention({ late: 2, other: 5, good: 8 }, 7);
       await kept.subscribe("late", 9);
       await kept.tend(9);
-      expect(kept.subscribers).toEqual(["late", "good"]);
+      // Nor another in its place, which would free nothing.
+      expect(kept.subscribers).toEqual(["late", "other", "good"]);
       vi.advanceTimersByTime(20_000);
       // Another target of that name that has confirmed nothing either.
       await kept.subscribe("late", 9);
       vi.advanceTimersByTime(11_000);
       await kept.tend(9);
-      expect(kept.subscribers).toEqual(["good"]);
+      expect(kept.subscribers).toEqual(["other", "good"]);
     } finally {
       vi.useRealTimers();
     }

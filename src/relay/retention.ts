@@ -20,7 +20,11 @@ export interface RetentionOptions {
   readonly logger: Logger;
   readonly history: BatchHistory;
   readonly leftBehind: LeftBehind;
+  readonly joined: Joined;
 }
+
+/** When a sync has come, by this process's own clock, and what was kept for it then. Outlives the relay's sessions. */
+export type Joined = Map<string, { readonly at: number; readonly kept: number }>;
 
 const ALL_CHUNKS = Number.MAX_SAFE_INTEGER;
 /** A sync is given up only for what it has not confirmed for so long. */
@@ -36,8 +40,6 @@ export class Retention {
   /** One who is given up and joins anew at that moment has either kept its place or lost it. */
   readonly #subscribing = new Mutex();
   #trimmed: Position = START;
-  /** When a sync has come, by this process's own clock, and what was kept for it then. */
-  readonly #joined = new Map<string, { readonly at: number; readonly kept: number }>();
   /** What a sync is being told that was given up. */
   #telling: Promise<void> = Promise.resolve();
 
@@ -73,8 +75,8 @@ export class Retention {
       await this.#options.log.subscribers.set(sync, kept);
       this.#confirmed.set(sync, kept);
       // Coming again and again is no progress.
-      if (this.#joined.get(sync)?.kept !== kept) {
-        this.#joined.set(sync, { at: performance.now(), kept });
+      if (this.#options.joined.get(sync)?.kept !== kept) {
+        this.#options.joined.set(sync, { at: performance.now(), kept });
       }
       this.#options.leftBehind.returned(sync);
       await this.#telling.catch(() => {});
@@ -215,19 +217,19 @@ export class Retention {
 
   /** What is kept for it may be what an earlier target of that name needed: it has yet to tell where it stands. */
   #hasJustJoined(sync: string): boolean {
-    const joined = this.#joined.get(sync);
+    const joined = this.#options.joined.get(sync);
     return joined !== undefined && performance.now() - joined.at < PATIENCE_MS;
   }
 
   async #expireSlowest(stats: LogStats): Promise<void> {
     const { documents, source, log, logger, maxLogBytes, history } = this.#options;
-    const slowest = [...this.#confirmed]
-      .filter(([name]) => !this.#hasJustJoined(name))
-      .sort((a, b) => a[1] - b[1])[0];
+    const slowest = [...this.#confirmed].sort((a, b) => a[1] - b[1])[0];
     // Space comes back only some time after a purge. Who merely reads what is being written does not
     // hold the log, and giving it up would free nothing.
     if (slowest === undefined || slowest[1] >= history.before(PATIENCE_MS)) return;
     const [sync, confirmed] = slowest;
+    // Nor would it to give up another in its place.
+    if (this.#hasJustJoined(sync)) return;
     const message = `The change log of ${source} passed its bound (${stats.bytes} of ${maxLogBytes} bytes); ${sync} had confirmed only batch ${confirmed}.`;
     logger.error({ sync, confirmed, bytes: stats.bytes }, "retention bound: sync must copy anew");
     const refusal: RefusalDocument = { at: new Date().toISOString(), from: confirmed + 1, message };

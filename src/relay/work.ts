@@ -22,7 +22,7 @@ import { Linger } from "./linger.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { RelayOptions } from "./options.ts";
 import { Publisher } from "./publisher.ts";
-import { type BatchHistory, Retention } from "./retention.ts";
+import { type BatchHistory, type Joined, Retention } from "./retention.ts";
 
 /** Documents written at the same time: there may be thousands. */
 const AT_A_TIME = 64;
@@ -40,6 +40,7 @@ export interface Kept {
   readonly mailbox: Mailbox;
   readonly history: BatchHistory;
   readonly leftBehind: LeftBehind;
+  readonly joined: Joined;
   /** By sync: the resend that was served last. */
   readonly resent: Map<string, string>;
   readonly bell: Bell;
@@ -74,14 +75,14 @@ export class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    { mailbox, history, leftBehind, resent, bell, chunkSize, signal }: Kept,
+    { mailbox, history, leftBehind, joined, resent, bell, chunkSize, signal }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, syncs, queue, logger, maxLogBytes } = options;
     const { maxStreamBytes, isBoundSoft = false } = options;
     const { documents } = queue;
     const common = { source, log, stream, logger };
-    const kept = { documents, mailbox, maxLogBytes, history, leftBehind };
+    const kept = { documents, mailbox, maxLogBytes, history, leftBehind, joined };
     const retention = new Retention({ ...common, ...kept, syncs: [...syncs.keys()] });
     const room: Room = {
       make: (end) => work.#makeRoom(end),
