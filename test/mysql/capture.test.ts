@@ -244,7 +244,7 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       await bed.admin.query("UPDATE tidemark_source SET identity = 'elsewhere'");
       await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-SOURCE-CLONED" });
       const catalog = await mysql.openCatalog(bed.options);
-      expect((await catalog.planUninstall()).length).toBe(8);
+      expect((await catalog.planUninstall()).length).toBe(9);
       await catalog.uninstall();
       expect(await catalog.planUninstall()).toEqual([]);
       expect(await catalog.listTables()).toEqual([{ schema: null, name: "t" }]);

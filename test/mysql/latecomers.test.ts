@@ -34,17 +34,64 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
     ]);
   });
 
-  test("of a transaction that waits for its end, its rows logged and cut long before", async () => {
+  test("a row that was cut long before, and would have been purged", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);
     await using open = await openLog(bed, await bed.capture("c", "z"));
     const session = await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)", {
       staysOpen: true,
+      // Both while the deletion is under way and while its transaction is open.
+      meanwhile: async () => {
+        expect(await cutChanges(open)).toEqual(['c insert ["102","11","0"]']);
+        await open.log.batches.purge(1);
+      },
     });
-    expect(await cutChanges(open)).toEqual(['c insert ["102","11","0"]']);
     await open.log.batches.purge(1);
     await session.query("COMMIT");
     expect((await cutChanges(open)).sort()).toEqual(['c delete ["102"]', 'z delete ["91"]']);
+    await open.log.batches.purge(2);
+    const [left] = await bed.admin.query(
+      "SELECT (SELECT COUNT(*) FROM tidemark_change_log WHERE id > 0), (SELECT COUNT(*) FROM tidemark_deletions)",
+    );
+    expect(left).toEqual([["0", "0"]]);
+  });
+
+  test("of one statement's rows, behind a trigger that reads, and what rolls back", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+      INSERT INTO a VALUES (0), (3); INSERT INTO b VALUES (10, 0), (13, 3); INSERT INTO c VALUES (100, 10, 0);
+      CREATE TRIGGER reading BEFORE DELETE ON a FOR EACH ROW SET @rows = (SELECT COUNT(*) FROM c)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    const session = await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)", {
+      where: "id < 3 ORDER BY id",
+      staysOpen: true,
+    });
+    await session.query("SAVEPOINT s; DELETE FROM a WHERE id = 3; ROLLBACK TO s; COMMIT");
+    const deletes = (await cutChanges(open)).filter((each) => each.startsWith("c delete"));
+    expect(deletes.sort()).toEqual(['c delete ["100"]', 'c delete ["102"]']);
+    await open.log.batches.purge(1);
+  });
+
+  test("with a binary log that is not all rows, nobody waits for those who write", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);
+    await using open = await openLog(bed, await bed.capture("b", "c", "z"));
+    const writing = await bed.connect();
+    await writing.query("SET SESSION binlog_format = 'MIXED'; BEGIN");
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)", {
+      session: "SET SESSION binlog_format = 'MIXED', innodb_lock_wait_timeout = 10",
+      meanwhile: async () => {
+        await writing.query("INSERT INTO c VALUES (103, 12, 0)");
+      },
+    });
+    await writing.query("COMMIT");
+    expect((await cutChanges(open)).sort()).toEqual([
+      'b delete ["11"]',
+      'c delete ["102"]',
+      'c insert ["102","11","0"]',
+      'c insert ["103","12","0"]',
+      'z delete ["91"]',
+    ]);
   });
 
   test("a row that loses its reference", async () => {
@@ -99,26 +146,50 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
     ]);
   });
 
-  test("a row that was moved there, and may have taken others along, stops the sync", async () => {
+  test("a row that was moved there, and took along what stood below it, stops the sync", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(
       `${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
-       CREATE TABLE d (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE CASCADE)`,
+       CREATE TABLE d (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE CASCADE);
+       INSERT INTO b VALUES (14, 2); INSERT INTO c VALUES (102, 14, 0), (103, 14, 0); INSERT INTO d VALUES (1001, 102)`,
     );
+    // So many that the server looks for those in question by the index, and locks no others.
+    const many = Array.from({ length: 3_000 }, (_, n) => n + 1_000);
+    await bed.admin.query(`INSERT INTO b VALUES ${many.map((id) => `(${id}, 2)`).join(", ")};
+      INSERT INTO c VALUES ${many.map((id) => `(${id}, ${id}, 0)`).join(", ")}; ANALYZE TABLE a, b, c, d`);
     await using open = await openLog(bed, await bed.capture("c", "d", "z"));
-    // One that goes by itself is told by the log.
-    await deleteMeanwhile(
+    // Those that came with what is below them, and that went by themselves, are told by the log.
+    const session = await deleteMeanwhile(
       bed,
-      "INSERT INTO c VALUES (103, 12, 0); UPDATE c SET n = 1 WHERE id = 103; DELETE FROM c WHERE id = 103",
+      "INSERT INTO c VALUES (104, 11, 0); INSERT INTO d VALUES (1002, 104); UPDATE c SET n = 1 WHERE id IN (103, 104)",
+      { staysOpen: true, meanwhile: async () => void (await cutChanges(open)) },
     );
-    expect(await cutChanges(open)).toContain('c delete ["103"]');
-    await bed.admin.query("INSERT INTO a VALUES (1); INSERT INTO b VALUES (11, 1)");
-    await bed.admin.query("INSERT INTO z VALUES (91, 1)");
-    await deleteMeanwhile(
-      bed,
-      "INSERT INTO c VALUES (102, 12, 0); INSERT INTO d VALUES (1001, 102); UPDATE c SET b = 11 WHERE id = 102",
+    await bed.admin.query("DELETE FROM c WHERE id = 103");
+    expect(await cutChanges(open)).toEqual(['c delete ["103"]']);
+    await open.log.batches.purge(2);
+    await session.query("COMMIT");
+    expect((await cutChanges(open)).sort()).toEqual([
+      'c delete ["104"]',
+      'd delete ["1002"]',
+      'z delete ["91"]',
+    ]);
+    await bed.admin.query(
+      "INSERT INTO a VALUES (1); INSERT INTO b VALUES (11, 1); INSERT INTO z VALUES (91, 1)",
     );
+    await deleteMeanwhile(bed, "UPDATE c SET b = 11 WHERE id = 102");
     await expect(cutOnce(open.log)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
+  test("that nobody has asked about when their table is altered", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);
+    {
+      await using _open = await openLog(bed, await bed.capture("c", "z"));
+      await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0), (103, 12, 0)");
+    }
+    await bed.admin.query("ALTER TABLE c DROP COLUMN n, ADD m INT");
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    expect(await cutChanges(open)).toContain('c delete ["102"]');
   });
 
   test("among so many rows that they are cut without being read", async () => {
@@ -140,20 +211,28 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
 async function deleteMeanwhile(
   bed: Bed,
   statements: string,
-  { from = "a", staysOpen = false, after = "DO 1" } = {},
+  {
+    from = "a",
+    where = "id = 1",
+    session = "DO 1",
+    meanwhile = async () => {},
+    after = "DO 1",
+    staysOpen = false,
+  } = {},
 ): Promise<Connection> {
   const [deleting, holding, other] = [
     await bed.connect(),
     await bed.connect(),
     await bed.connect(),
   ];
-  await deleting.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+  await deleting.query(`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; ${session}`);
   await holding.query("BEGIN");
   await holding.query("SELECT * FROM z WHERE a = 1 FOR UPDATE");
   await deleting.query("BEGIN");
-  const deleted = deleting.query(`DELETE FROM ${from} WHERE id = 1`);
+  const deleted = deleting.query(`DELETE FROM ${from} WHERE ${where}`);
   await untilItWaits(bed, deleting);
   await other.query(statements);
+  await meanwhile();
   await holding.query("COMMIT");
   await deleted;
   if (!staysOpen) await deleting.query("COMMIT");

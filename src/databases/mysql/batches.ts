@@ -7,9 +7,10 @@ import { formatTable } from "../../core/table.ts";
 import { type BatchRecord, storeBatch } from "./batch-records.ts";
 import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
+import { deletePoints, lowestOpen } from "./deletions.ts";
 import { checkDrift } from "./drift.ts";
 import { IdSet, type Run } from "./id-set.ts";
-import { answers, storeAnswers } from "./latecomers.ts";
+import { type Answer, latecomers, logAnswers, reachedLayouts } from "./latecomers.ts";
 import { MARK } from "./latecomers-sql.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
@@ -36,16 +37,14 @@ const DRIFT_WHILE_IDLE_MS = 5_000;
 const PURGE_ROWS = 2_000;
 /** So long, once a transaction was in the way, each row is looked up by its key. */
 const BY_POINTS_MS = 60_000;
-/** So many in one statement. */
-const POINTS = 500;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
 const MAX_GAPS = 1_000;
 
 const BEGIN_LOOK = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
-interface AnsweredUnseen extends Unseen {
-  /** What its questions come to. */
-  readonly answered: readonly LogRow[];
+interface Look extends Unseen {
+  /** What became of latecomers. */
+  readonly answers: readonly Answer[];
 }
 
 export class MysqlBatches implements Batches {
@@ -119,10 +118,10 @@ export class MysqlBatches implements Batches {
       if (isEmpty) {
         return { header: null, pages: toPages([]), chunk: view.chunk };
       }
-      const record = await this.#store(view.unseen, cutAt ?? "");
+      const { record, rows } = await this.#store(view.unseen, cutAt ?? "");
       return {
         header: record.header,
-        pages: this.#cutPages(record, view.unseen),
+        pages: this.#cutPages(record, rows),
         chunk: view.chunk,
       };
     }
@@ -147,7 +146,10 @@ export class MysqlBatches implements Batches {
 
   async purge(upTo: number): Promise<void> {
     this.#purgedUpTo = Math.max(this.#purgedUpTo, upTo);
-    const due = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
+    const kept = await this.#keptFrom();
+    const needed = [...this.#records.values()].find(({ ids }) => (ids.highest ?? 0) >= kept);
+    const end = Math.min(upTo, (needed?.header.batch ?? Number.POSITIVE_INFINITY) - 1);
+    const due = [...this.#records.values()].filter(({ header }) => header.batch <= end);
     // Together: a transaction for each of hundreds of batches a second would cost as much as the cuts.
     const ids = new IdSet();
     for (const record of due) if (!record.purged) ids.addAll(record.ids.runs);
@@ -164,7 +166,7 @@ export class MysqlBatches implements Batches {
   /** A table that was altered is not read any more: what was altered says more than what fails. */
   async #lookUnlessAltered(
     request: ChunkRequest | undefined,
-  ): Promise<{ unseen: AnsweredUnseen; chunk: Chunk | null } | null> {
+  ): Promise<{ unseen: Look; chunk: Chunk | null } | null> {
     try {
       return await this.#look(request);
     } catch (error) {
@@ -188,9 +190,7 @@ export class MysqlBatches implements Batches {
    * One consistent look at the log, and at a table when a chunk is asked for. Null when the
    * snapshot was not closed.
    */
-  #look(
-    request: ChunkRequest | undefined,
-  ): Promise<{ unseen: AnsweredUnseen; chunk: Chunk | null } | null> {
+  #look(request: ChunkRequest | undefined): Promise<{ unseen: Look; chunk: Chunk | null } | null> {
     const { main } = this.#sessions;
     const layout = request === undefined ? null : this.#layoutOf(request);
     if (request !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, request);
@@ -212,7 +212,7 @@ export class MysqlBatches implements Batches {
   async #lookWhole(
     layout: StoredLayout,
     request: ChunkRequest,
-  ): Promise<{ unseen: AnsweredUnseen; chunk: Chunk } | null> {
+  ): Promise<{ unseen: Look; chunk: Chunk } | null> {
     this.#copier?.destroy();
     this.#copier = await this.#sessions.openCopier();
     const copier = this.#copier;
@@ -232,16 +232,13 @@ export class MysqlBatches implements Batches {
     await session.run(BEGIN_LOOK);
   }
 
-  /** With the answers to what is asked. Null when the snapshot was not closed. */
-  async #readUnseen(session: Session): Promise<AnsweredUnseen | null> {
+  /** With what became of latecomers. Null when the snapshot was not closed. */
+  async #readUnseen(session: Session): Promise<Look | null> {
     const unseen = await readUnseen(session, this.#seen);
     const context = { seen: this.#seen, unseen, reader: this.#reader };
     if (!(await isClosed(session, this.#sessions.side, context))) return null;
-    const answered = await answers(session, unseen.questions, this.#reader);
-    if (answered.length === 0) return { ...unseen, answered };
-    const byId = new Map(answered.map((row) => [row.id, row]));
-    const rows = unseen.rows?.map((row) => byId.get(row.id) ?? row) ?? null;
-    return { ...unseen, rows, answered };
+    const known = { layouts: this.#captured, reader: this.#reader };
+    return { ...unseen, answers: await latecomers(session, unseen.spans, known) };
   }
 
   /** Leaves what is still being read. */
@@ -252,22 +249,28 @@ export class MysqlBatches implements Batches {
     this.#remover = null;
   }
 
-  async #store({ ids, lastAt, answered }: AnsweredUnseen, cutAt: string): Promise<BatchRecord> {
+  async #store(look: Look, cutAt: string): Promise<{ record: BatchRecord; rows: Unseen["rows"] }> {
     const { main } = this.#sessions;
-    const batch = { timeline: this.#timeline, previous: this.#last, ids, cutAt, lastAt };
-    const record =
-      answered.length === 0
-        ? await storeBatch(main, batch)
-        : // Together: another snapshot may have other answers.
-          await inTransaction(main, async () => {
-            await storeAnswers(main, answered);
-            return await storeBatch(main, batch);
-          });
+    const { ids, answers, lastAt } = look;
+    const store = () =>
+      storeBatch(main, { timeline: this.#timeline, previous: this.#last, ids, cutAt, lastAt });
+    let { rows } = look;
+    let record: BatchRecord;
+    if (answers.length === 0) record = await store();
+    else {
+      // Together: another snapshot may have other answers.
+      record = await inTransaction(main, async () => {
+        const logged = await logAnswers(main, answers, lastAt);
+        for (const { id } of logged) ids.add(id);
+        rows &&= [...rows, ...logged];
+        return await store();
+      });
+    }
     this.#remember(record);
-    return record;
+    return { record, rows };
   }
 
-  #cutPages(record: BatchRecord, { rows }: Unseen): AsyncIterable<readonly Change[]> {
+  #cutPages(record: BatchRecord, rows: Unseen["rows"]): AsyncIterable<readonly Change[]> {
     return rows === null
       ? this.pages(record.header.batch)
       : toPages(this.#changes(rows, record.header.batch));
@@ -317,7 +320,7 @@ export class MysqlBatches implements Batches {
     let size = 0;
     const flush = async () => {
       const isDone = ranges.length === 0 || (await this.#deleteRanges(remover, ranges));
-      if (!isDone) await deletePoints(remover, ranges);
+      if (!isDone) await deletePoints(remover, LOG, idsOf(ranges));
       ranges = [];
       size = 0;
     };
@@ -347,6 +350,13 @@ export class MysqlBatches implements Batches {
       this.#byPointsUntil = performance.now() + BY_POINTS_MS;
       return false;
     }
+  }
+
+  /** The id from which on deletions that no batch holds may need the log. */
+  async #keptFrom(): Promise<number> {
+    if (reachedLayouts(this.#captured).length === 0) return Number.POSITIVE_INFINITY;
+    this.#remover ??= await this.#sessions.openRemover();
+    return await lowestOpen(this.#remover, this.#seen);
   }
 
   #layoutOf({ table }: ChunkRequest): StoredLayout {
@@ -388,18 +398,6 @@ function purged(batch: number): TidemarkError {
   );
 }
 
-/**
- * Looked up one by one by its key, a row is locked alone. A list of ids would not do: the server may choose to look
- * through the whole log for it, in which others hold rows.
- */
-async function deletePoints(remover: Session, ranges: readonly Run[]): Promise<void> {
-  const ids = ranges.flatMap(([from, to]) =>
-    Array.from({ length: to - from + 1 }, (_, n) => from + n),
-  );
-  for (let at = 0; at < ids.length; at += POINTS) {
-    const points = ids.slice(at, at + POINTS).map((id) => `SELECT ${id} AS id`);
-    await remover.run(
-      `DELETE logged FROM (${points.join(" UNION ALL ")}) AS points STRAIGHT_JOIN ${LOG} AS logged ON logged.id = points.id`,
-    );
-  }
+function idsOf(ranges: readonly Run[]): number[] {
+  return ranges.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, n) => from + n));
 }

@@ -74,6 +74,13 @@ function guarded(work: string, otherwise: string): string {
   return `BEGIN DECLARE EXIT HANDLER FOR 1054 ${otherwise}; ${work}; END`;
 }
 
+/** Ends the block: a table that was dropped must not make writes of another fail, and no action reaches it. (1146: no such table.) */
+export const WHEN_DROPPED = "DECLARE EXIT HANDLER FOR 1146 BEGIN END;";
+
+export function unlessDropped(work: string): string {
+  return `BEGIN\n${WHEN_DROPPED}\n${work}\nEND;`;
+}
+
 /** Some row was deleted or changed, and which one cannot be told. */
 export function logUnknown(layout: StoredLayout): string {
   return logInsert(layout, UNKNOWN, { keyBefore: "NULL" });

@@ -84,6 +84,22 @@ export async function installCapture(
   tables: readonly CaptureTable[],
   logger: Logger,
 ): Promise<void> {
+  // Where we vanish, the server gives up soon what we have locked: a table of the application, or our own rows.
+  await session.run(`SET wait_timeout = ${SILENT_SECONDS}`);
+  try {
+    await install(session, tables, logger);
+  } finally {
+    await session.run("SET wait_timeout = 3600");
+  }
+}
+
+const SILENT_SECONDS = 10;
+
+async function install(
+  session: Session,
+  tables: readonly CaptureTable[],
+  logger: Logger,
+): Promise<void> {
   const { captures, cascades } = await prepareCaptures(session, tables);
   for (const { layout, isNew, altered, triggers } of captures) {
     if (isNew) await storeLayout(session, layout, altered);
@@ -163,7 +179,7 @@ async function prepareCaptures(
   const parents = await loadFacts(session, originTables([...active.values()]));
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
-  const cascades = planCascades([...active.values()], references, triggers, session.flavour);
+  const cascades = planCascades([...active.values()], references, triggers);
   return { captures, cascades };
 }
 
@@ -316,8 +332,6 @@ async function checkFilters(session: Session, layout: StoredLayout): Promise<voi
 }
 
 const LOCK_SECONDS = 1;
-/** Where we vanish, the server gives up the lock on the application's table. */
-const SILENT_SECONDS = 10;
 const LOG_EVERY_MS = 10_000;
 
 /**
@@ -331,9 +345,7 @@ async function installTrigger(session: Session, plan: TriggerPlan, logger: Logge
   let toldAt = performance.now();
   for (let attempt = 0; ; attempt++) {
     try {
-      await session.run(
-        `SET lock_wait_timeout = ${LOCK_SECONDS}, wait_timeout = ${SILENT_SECONDS}`,
-      );
+      await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
       for (const statement of statements) {
         await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
       }
@@ -350,7 +362,7 @@ async function installTrigger(session: Session, plan: TriggerPlan, logger: Logge
       }
       throw withGrant(error, session, table);
     } finally {
-      await session.run("SET lock_wait_timeout = 60, wait_timeout = 3600");
+      await session.run("SET lock_wait_timeout = 60");
     }
   }
 }

@@ -1,6 +1,14 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
-import { filterFlags, isCarriedOut, logUnknown, namedColumns, sameBytes } from "./capture-sql.ts";
+import {
+  filterFlags,
+  isCarriedOut,
+  logUnknown,
+  namedColumns,
+  sameBytes,
+  unlessDropped,
+  WHEN_DROPPED,
+} from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
   actsOn,
@@ -11,7 +19,7 @@ import {
   unsupported,
 } from "./cascades.ts";
 import { quoteName } from "./identifiers.ts";
-import { latecomersBody, openWhile } from "./latecomers-sql.ts";
+import { begin, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
 import { fromPath, type Reference } from "./references.ts";
@@ -34,28 +42,29 @@ export interface CascadeTrigger {
   readonly references: readonly Reference[];
   /** The captured tables by name. */
   readonly layouts: ReadonlyMap<string, StoredLayout>;
-  /** The variable of a session that holds it. */
-  readonly isolation: string;
 }
 
 /** Actions run only while the session has foreign key checks on. */
 export function cascadeBody(trigger: CascadeTrigger): string {
   const { event, steps, layouts } = trigger;
-  if (event === "DELETED") return latecomersBody(trigger);
-  const conditions = ["@@foreign_key_checks", ...(event === "DELETE" ? guards(trigger) : [])];
+  if (event === "DELETED") return endBody(trigger);
   const nulled = steps.filter(({ effect }) => effect === "nulled");
   // A row may lose its reference by one key and be deleted by another: then it is gone.
   const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
-  const opening = event === "DELETE" ? openWhile(trigger) : "";
-  const work = [opening, ...ordered.map((step) => stepText(step, layouts))].join("\n");
+  const work = [
+    event === "DELETE" ? begin(trigger) : "",
+    ...ordered.map((step) => stepText(step, layouts)),
+  ].join("\n");
   const reachedLayouts = flatten(steps).flatMap((step) => layouts.get(reached(step)) ?? []);
   const unknown = [...new Set(reachedLayouts)].map((layout) => `${logUnknown(layout)};`);
   return `BEGIN
 DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
+DECLARE tidemark_acts BOOLEAN DEFAULT @@foreign_key_checks;
 DECLARE EXIT HANDLER FOR 1054 BEGIN
 ${unknown.join("\n")}
 END;
-IF ${conditions.join("\nAND ")} THEN
+${event === "DELETE" ? [forget(trigger), ...forbidden(trigger)].join("\n") : ""}
+IF tidemark_acts THEN
 ${work}
 END IF;
 END`;
@@ -102,6 +111,7 @@ DECLARE tidemark_filters VARCHAR(255) CHARACTER SET utf8mb4;
 DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
 ${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}DECLARE tidemark_rows CURSOR FOR ${rowsQuery(step, layout, flags)};
 ${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${rowsQuery(step, layout, unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
+${WHEN_DROPPED}
 SET tidemark_found = FALSE;
 ${filtered ? OPEN_EITHER : "OPEN tidemark_rows;"}
 tidemark_each: LOOP
@@ -178,7 +188,7 @@ function originColumns({ path }: CascadeStep): ReadonlyMap<string, string> {
  * Where another foreign key forbids the deletion, nothing is deleted: the statement fails, and what
  * is logged here with it, but for DELETE IGNORE, which goes on to the next row.
  */
-function guards({ table, steps, references }: CascadeTrigger): string[] {
+function forbidden({ table, steps, references }: CascadeTrigger): string[] {
   const deleted = flatten(steps).filter(({ effect }) => effect === "deleted");
   const paths = [[], ...deleted.map(({ path }) => path)];
   return paths.flatMap((path) => {
@@ -187,7 +197,8 @@ function guards({ table, steps, references }: CascadeTrigger): string[] {
       .filter((each) => each.parent === parent && !actsOn(each.onDelete))
       .map((reference) => {
         const query = fromPath([...path, reference], "OLD");
-        return `NOT EXISTS (SELECT 1 FROM ${query}${notItself(table, path, reference)} LOCK IN SHARE MODE)`;
+        const found = `SELECT 1 FROM ${query}${notItself(table, path, reference)} LOCK IN SHARE MODE`;
+        return unlessDropped(`IF EXISTS (${found}) THEN SET tidemark_acts = FALSE; END IF;`);
       });
   });
 }

@@ -1,7 +1,8 @@
 import { sha256 } from "../../core/hash.ts";
+import { unlessDropped } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
-import { type CascadeStep, flatten, goesOn, reached } from "./cascades.ts";
-import { LOG, PREFIX } from "./ours.ts";
+import { goesOn } from "./cascades.ts";
+import { DELETIONS, LOG, PREFIX } from "./ours.ts";
 import { fromPath } from "./references.ts";
 
 /**
@@ -10,71 +11,47 @@ import { fromPath } from "./references.ts";
  * The rows that will go are read with a shared lock, and only what the statement itself deletes is locked against
  * every other. Where gaps are not locked (READ COMMITTED), a row may still come below one of the first level, and
  * the action takes it along. It was committed before that, or the action would have had to wait for it, and its own
- * trigger has logged it. So when the deletion is done, whatever was logged meanwhile is logged once more, as a
- * question that the cut answers (latecomers.ts). Ids are drawn in order of time: two rows that say nothing bound
- * that while. The log is read between them alone, whatever the isolation: with a lock it would be read, and kept
- * from growing, only in a session that is SERIALIZABLE, where gaps are locked.
+ * trigger has logged it. So each deletion that goes down more than one level marks in the log where it began to
+ * look and where it was done (ids are drawn in order of time), and the cut looks what became of the rows that
+ * were logged between (latecomers.ts). The triggers read nothing of the log: they would see it as of the beginning
+ * of the statement that fired them, and with a binary log that is not all rows wait for whoever writes it.
  */
 
-/** The operation of a log row that says nothing. */
+/** The operation of a log row that is no change. */
 export const MARK = "-";
-/** The operation of a log row that asks whether the row still stands as it says. */
-export const QUESTION = "?";
 
-/** Opens the while, before the rows that will go are read. Empty where the deletion goes down one level. */
-export function openWhile({ table, steps, isolation }: CascadeTrigger): string {
-  const below = steps.filter(goesOn);
-  if (below.length === 0) return "";
-  const exists = below.map(({ path }) => `EXISTS (SELECT 1 FROM ${fromPath(path, "OLD")})`);
-  return `SET ${variable(table)} = NULL;
-IF @@${isolation} <> 'SERIALIZABLE' AND (${exists.join(" OR ")}) THEN
-${insert(["0", `'${MARK}'`, "''", "''"])}
-SET ${variable(table)} = LAST_INSERT_ID();
-END IF;`;
+/** Nothing is under way, whatever a deletion that failed has left. To stand before all else. */
+export function forget({ table, steps }: CascadeTrigger): string {
+  return steps.some(goesOn) ? `SET ${variable(table)} = NULL;` : "";
 }
 
-/**
- * The body of the trigger after the deletion. A question holds the id that the row has in the log; and `m` where
- * the row may have been moved, with others below it that were not logged.
- */
-export function latecomersBody({ table, steps, layouts }: CascadeTrigger): string {
-  const from = variable(table);
-  const late = flatten(steps).filter(({ path }) => path.length > 1);
-  const where = (ops: string, some: readonly CascadeStep[]) => {
-    const ids = new Set(some.flatMap((step) => layouts.get(reached(step))?.id ?? []));
-    return ids.size === 0 ? "FALSE" : `op IN (${ops}) AND layout IN (${[...ids].join(", ")})`;
-  };
+/** Before the rows that will go are read. Until a batch holds the mark, the log is kept from there on. */
+export function begin({ table, steps }: CascadeTrigger): string {
+  const below = steps.filter(goesOn).map(({ path }) =>
+    unlessDropped(`IF ${variable(table)} IS NULL AND EXISTS (SELECT 1 FROM ${fromPath(path, "OLD")}) THEN
+${mark("NULL")}
+SET ${variable(table)} = LAST_INSERT_ID();
+INSERT INTO ${DELETIONS} (id) VALUES (${variable(table)});
+END IF;`),
+  );
+  return below.join("\n");
+}
+
+/** The body of the trigger after the deletion. */
+export function endBody({ table }: CascadeTrigger): string {
   return `BEGIN
-IF ${from} IS NOT NULL THEN
-BEGIN
-DECLARE tidemark_from BIGINT UNSIGNED DEFAULT ${from};
-DECLARE tidemark_to BIGINT UNSIGNED;
-DECLARE tidemark_layout INT UNSIGNED;
-DECLARE tidemark_row LONGTEXT CHARACTER SET utf8mb4;
-DECLARE tidemark_asked VARCHAR(255) CHARACTER SET utf8mb4;
-DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
-DECLARE tidemark_rows CURSOR FOR SELECT layout, row_after, CONCAT(id, IF(${where("'U'", late.filter(goesOn))}, 'm', '')) FROM ${LOG} FORCE INDEX (PRIMARY) WHERE id > tidemark_from AND id < tidemark_to AND ${where("'I', 'U'", late)} ORDER BY id;
-DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
-${insert(["0", `'${MARK}'`, "''", "''"])}
-SET tidemark_to = LAST_INSERT_ID();
-OPEN tidemark_rows;
-tidemark_each: LOOP
-FETCH tidemark_rows INTO tidemark_layout, tidemark_row, tidemark_asked;
-IF tidemark_done THEN LEAVE tidemark_each; END IF;
-${insert(["tidemark_layout", `'${QUESTION}'`, "tidemark_row", "tidemark_asked"])}
-END LOOP;
-CLOSE tidemark_rows;
-SET ${from} = NULL;
-END;
+IF ${variable(table)} IS NOT NULL THEN
+${mark(`CAST(${variable(table)} AS CHAR)`)}
+SET ${variable(table)} = NULL;
 END IF;
 END`;
 }
 
-function insert(values: readonly string[]): string {
-  return `INSERT INTO ${LOG} (at, layout, op, row_after, filters, origin) VALUES (UTC_TIMESTAMP(6), ${values.join(", ")}, @tidemark_origin);`;
+function mark(began: string): string {
+  return `INSERT INTO ${LOG} (at, layout, op, key_before, row_after, filters) VALUES (UTC_TIMESTAMP(6), 0, '${MARK}', ${began}, '', '');`;
 }
 
 /** Of the session. A table's own trigger cannot be at work twice: it may not write the table (error 1442). */
 function variable(table: string): string {
-  return `@${PREFIX}while_${sha256("trigger", table).slice(0, 16)}`;
+  return `@${PREFIX}began_${sha256("trigger", table).slice(0, 16)}`;
 }

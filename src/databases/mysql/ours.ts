@@ -7,13 +7,14 @@ export const PREFIX = "tidemark_";
 export const LOG = `${PREFIX}change_log`;
 export const LAYOUTS = `${PREFIX}layouts`;
 export const BATCHES = `${PREFIX}batches`;
+export const DELETIONS = `${PREFIX}deletions`;
 export const SUBSCRIBERS = `${PREFIX}subscribers`;
 export const SOURCE = `${PREFIX}source`;
 export const PROGRESS = `${PREFIX}progress`;
 export const PROGRESS_TABLES = `${PREFIX}progress_tables`;
 export const PARKED = `${PREFIX}parked`;
 
-const SOURCE_PART = [SOURCE, LAYOUTS, BATCHES, SUBSCRIBERS, LOG];
+const SOURCE_PART = [SOURCE, LAYOUTS, BATCHES, SUBSCRIBERS, DELETIONS, LOG];
 const TARGET_PART = [PROGRESS, PROGRESS_TABLES, PARKED];
 
 export type Part = "source" | "target";
@@ -54,6 +55,10 @@ const COLUMNS: Readonly<Record<string, string>> = {
   sync VARCHAR(255) NOT NULL PRIMARY KEY,
   confirmed BIGINT UNSIGNED NOT NULL,
   updated_at DATETIME(6) NOT NULL`,
+
+  // Those that no batch holds: by the id of the log row that marks where each began (latecomers-sql.ts).
+  [DELETIONS]: `
+  id BIGINT UNSIGNED NOT NULL PRIMARY KEY`,
 
   // row_after is never null: a row whose text the server cannot build must fail, not vanish.
   [LOG]: `

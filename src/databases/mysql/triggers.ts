@@ -10,7 +10,6 @@ import {
 import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cascade-sql.ts";
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
 import type { Session } from "./connection.ts";
-import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs } from "./ours.ts";
@@ -191,7 +190,6 @@ export function planCascades(
   layouts: readonly StoredLayout[],
   references: readonly Reference[],
   found: readonly FoundTrigger[],
-  { isolation }: Flavour,
 ): TriggerPlan[] {
   const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
   const wanted = new Set(byName.keys());
@@ -202,7 +200,9 @@ export function planCascades(
   );
   return [...origins.values()].flatMap(({ table, event }): TriggerPlan[] => {
     const steps = stepsFrom(table, event, references, wanted);
-    const trigger = { table, event, steps, references, layouts: byName, isolation };
+    // Of a table that was dropped: its rows went before.
+    if (steps.length === 0) return [];
+    const trigger = { table, event, steps, references, layouts: byName };
     checkSteps(trigger);
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);

@@ -1,6 +1,6 @@
 import type { Cells, Session } from "./connection.ts";
 import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
-import { MARK, QUESTION } from "./latecomers-sql.ts";
+import { MARK } from "./latecomers-sql.ts";
 import {
   type LogReader,
   type LogRow,
@@ -18,8 +18,8 @@ export interface Unseen {
   readonly lastAt: string;
   /** The rows themselves when they are few and small; null: read them by id. */
   readonly rows: readonly LogRow[] | null;
-  /** Those among them that ask something (latecomers-sql.ts), with their content. */
-  readonly questions: readonly LogRow[];
+  /** The ids between the marks of deletions (latecomers-sql.ts), and the marks. */
+  readonly spans: IdSet;
 }
 
 /** So many rows, each no longer than this, are taken along at once: most cuts are done in one read. */
@@ -98,14 +98,14 @@ export async function readUnseen(session: Session, seen: SeenIds): Promise<Unsee
   if (rows !== null) {
     for (const row of rows) ids.add(row.id);
     const small = rows.every((row) => row.rowAfter !== null);
-    const questions = await wholes(session, rows.filter(isQuestion));
-    return { ids, lastAt: rows.at(-1)?.at ?? "", rows: small ? rows : null, questions };
+    const spans = new IdSet();
+    for (const { id, op, keyBefore } of rows) if (op === MARK) addSpan(spans, id, keyBefore);
+    return { ids, lastAt: rows.at(-1)?.at ?? "", rows: small ? rows : null, spans };
   }
   // Many: only their ids now, so that memory does not grow with the transaction.
-  const asking = await readIds(session, seen, ids);
-  const questions = await wholes(session, asking);
+  const spans = await readIds(session, seen, ids);
   const lastAt = await session.value(`SELECT at FROM ${LOG} WHERE id = ?`, [ids.highest ?? 0]);
-  return { ids, lastAt: lastAt ?? "", rows: null, questions };
+  return { ids, lastAt: lastAt ?? "", rows: null, spans };
 }
 
 /** All unseen rows in order of id, or null when they are many. */
@@ -122,36 +122,31 @@ async function readFew(session: Session, seen: SeenIds): Promise<LogRow[] | null
   return rows;
 }
 
-/** Adds all unseen ids. Gives the rows among them that ask something, the long ones without content. */
-async function readIds(session: Session, seen: SeenIds, ids: IdSet): Promise<readonly LogRow[]> {
-  const questions: LogRow[] = [];
+/** Adds all unseen ids. Gives what the marks among them span. */
+async function readIds(session: Session, seen: SeenIds, ids: IdSet): Promise<IdSet> {
+  const spans = new IdSet();
   for (const condition of conditions(seen)) {
     let page: readonly Cells[];
     let from = 0;
     do {
       page = await session.rows(
-        `SELECT id, op = '${QUESTION}' FROM ${LOG} FORCE INDEX (PRIMARY)
+        `SELECT id, IF(op = '${MARK}', key_before, NULL) FROM ${LOG} FORCE INDEX (PRIMARY)
          WHERE id > ${from} AND (${condition}) ORDER BY id LIMIT ${ID_PAGE}`,
       );
-      const asking: number[] = [];
-      for (const [cell, asks] of page) {
+      for (const [cell, began] of page) {
         from = Number(cell);
         if (seen.holds(from)) continue;
         ids.add(from);
-        if (asks === "1") asking.push(from);
+        addSpan(spans, from, began ?? null);
       }
-      if (asking.length === 0) continue;
-      const rows = await session.rows(
-        `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} WHERE id IN (${asking.join(", ")}) ORDER BY id`,
-      );
-      questions.push(...rows.map(logRow));
     } while (page.length === ID_PAGE);
   }
-  return questions;
+  return spans;
 }
 
-function isQuestion({ op }: LogRow): boolean {
-  return op === QUESTION;
+/** The mark at the end of a deletion holds the id of the one at its beginning. */
+function addSpan(spans: IdSet, id: number, began: string | null): void {
+  if (began !== null) spans.addRun([Number(began), id]);
 }
 
 /** Conditions that together cover all unseen rows, in ascending order of id. */
@@ -187,6 +182,8 @@ export async function isClosed(
   for (const places of placesBelow(seen, unseen.ids, highest)) {
     for await (const row of rowsWithin(later, places)) {
       if (seen.holds(row.id) || unseen.ids.has(row.id) || row.op === MARK) continue;
+      // Where a deletion that is seen looked for it, it must be seen as well.
+      if (unseen.spans.has(row.id)) return false;
       missed.push(row);
       // So many commits since the snapshot: quicker to take another than to compare.
       if (missed.length > MAX_COMPARED) return false;
@@ -256,10 +253,6 @@ async function* rowsWithin(session: Session, places: readonly Run[]): AsyncGener
     yield* page;
     from = page.at(-1)?.id ?? from;
   } while (page.length === COMPARE_PAGE);
-}
-
-function wholes(session: Session, rows: readonly LogRow[]): Promise<LogRow[]> {
-  return Promise.all(rows.map((row) => whole(session, row)));
 }
 
 async function whole(session: Session, row: LogRow): Promise<LogRow> {
