@@ -146,6 +146,10 @@ export class MysqlBatches implements Batches {
 
   async purge(upTo: number): Promise<void> {
     this.#purgedUpTo = Math.max(this.#purgedUpTo, upTo);
+    const isDue = [...this.#records.values()].some(
+      ({ header, purged }) => header.batch <= upTo && !purged,
+    );
+    if (!isDue) return;
     const kept = await this.#keptFrom();
     const needed = [...this.#records.values()].find(({ ids }) => (ids.highest ?? 0) >= kept);
     const end = Math.min(upTo, (needed?.header.batch ?? Number.POSITIVE_INFINITY) - 1);
@@ -235,7 +239,9 @@ export class MysqlBatches implements Batches {
   /** With what became of latecomers. Null when the snapshot was not closed. */
   async #readUnseen(session: Session): Promise<Look | null> {
     const unseen = await readUnseen(session, this.#seen);
-    const context = { seen: this.#seen, unseen, reader: this.#reader };
+    const reached = reachedLayouts(this.#captured).map(({ id }) => id);
+    const late = new Set(this.#reader.layoutsOfSameTables(reached));
+    const context = { seen: this.#seen, unseen, reader: this.#reader, late };
     if (!(await isClosed(session, this.#sessions.side, context))) return null;
     const known = { layouts: this.#captured, reader: this.#reader };
     return { ...unseen, answers: await latecomers(session, unseen.spans, known) };
@@ -354,9 +360,10 @@ export class MysqlBatches implements Batches {
 
   /** The id from which on deletions that no batch holds may need the log. */
   async #keptFrom(): Promise<number> {
-    if (reachedLayouts(this.#captured).length === 0) return Number.POSITIVE_INFINITY;
     this.#remover ??= await this.#sessions.openRemover();
-    return await lowestOpen(this.#remover, this.#seen);
+    const open = await lowestOpen(this.#remover, this.#seen);
+    // Triggers may outlive the syncs that they were made for.
+    return reachedLayouts(this.#captured).length === 0 ? Number.POSITIVE_INFINITY : open;
   }
 
   #layoutOf({ table }: ChunkRequest): StoredLayout {

@@ -8,6 +8,7 @@ import { isoTime, loadBatches } from "./batch-records.ts";
 import { MysqlBatches } from "./batches.ts";
 import { installCapture } from "./capture.ts";
 import { openWriter, Session } from "./connection.ts";
+import { markForgotten } from "./latecomers.ts";
 import { loadLayouts, publicLayout } from "./layouts.ts";
 import { Lease } from "./lease.ts";
 import { createOurs, LAYOUTS, LOG, SOURCE } from "./ours.ts";
@@ -93,7 +94,10 @@ export class MysqlChangeLog implements ChangeLog {
   }
 
   async forget(tables: readonly TableName[]): Promise<void> {
+    const active = (await loadLayouts(this.#side)).filter((layout) => layout.active);
     for (const table of tables) {
+      const layout = active.find((each) => formatTable(each.table) === formatTable(table));
+      if (layout !== undefined) await markForgotten(this.#side, layout);
       await this.#side.run(
         `UPDATE ${LAYOUTS} SET triggers = NULL, table_id = NULL WHERE table_name = ?`,
         [formatTable(table)],

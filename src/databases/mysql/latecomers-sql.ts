@@ -17,7 +17,7 @@ import { fromPath } from "./references.ts";
  * of the statement that fired them, and with a binary log that is not all rows wait for whoever writes it.
  */
 
-/** The operation of a log row that is no change. */
+/** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
 export const MARK = "-";
 
 /** Nothing is under way, whatever a deletion that failed has left. To stand before all else. */
@@ -28,10 +28,10 @@ export function forget({ table, steps }: CascadeTrigger): string {
 /** Before the rows that will go are read. Until a batch holds the mark, the log is kept from there on. */
 export function begin({ table, steps }: CascadeTrigger): string {
   const below = steps.filter(goesOn).map(({ path }) =>
-    unlessDropped(`IF ${variable(table)} IS NULL AND EXISTS (SELECT 1 FROM ${fromPath(path, "OLD")}) THEN
+    unlessDropped(`IF ${variable(table)} IS NULL AND EXISTS (SELECT 1 FROM ${fromPath(path, "OLD")} LOCK IN SHARE MODE) THEN
 ${mark("NULL")}
 SET ${variable(table)} = LAST_INSERT_ID();
-INSERT INTO ${DELETIONS} (id) VALUES (${variable(table)});
+INSERT IGNORE INTO ${DELETIONS} (id) VALUES (${variable(table)});
 END IF;`),
   );
   return below.join("\n");

@@ -2,9 +2,10 @@ import { isTidemarkError } from "../../core/errors.ts";
 import { captureBroken } from "./capture.ts";
 import { filterFlags } from "./capture-sql.ts";
 import { captureExpression, equalsCaptured } from "./captured-text.ts";
-import type { Cell, Session } from "./connection.ts";
+import type { Cell, Cells, Session } from "./connection.ts";
 import { type IdSet, joinNear } from "./id-set.ts";
-import { quoteName, quoteText } from "./identifiers.ts";
+import { quoteName } from "./identifiers.ts";
+import { MARK } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import {
   type LogReader,
@@ -20,6 +21,7 @@ import { LOG } from "./ours.ts";
 export type Answer = Pick<LogRow, "layout" | "op" | "keyBefore" | "rowAfter" | "filters">;
 
 const PAGE = 200;
+const TOLD_PAGE = 5_000;
 const SMALL_ROW = 32 << 10;
 /** Spans in one statement, and ids between them that may be looked at in vain. */
 const SPANS = 200;
@@ -39,14 +41,13 @@ export async function latecomers(
   spans: IdSet,
   { layouts, reader }: { readonly layouts: readonly StoredLayout[]; readonly reader: LogReader },
 ): Promise<readonly Answer[]> {
-  const reached = reachedLayouts(layouts);
-  if (spans.size === 0 || reached.length === 0) return [];
-  const search = new Search(session, reached, reader);
+  if (spans.size === 0 || reachedLayouts(layouts).length === 0) return [];
+  const search = new Search(session, layouts, reader);
   const runs = joinNear(spans.runs, NEAR);
   for (let at = 0; at < runs.length; at += SPANS) {
     await search.lookAt(within(runs.slice(at, at + SPANS)));
   }
-  return search.answers;
+  return await search.answers();
 }
 
 /** Those that some deletion reaches in more than one step. */
@@ -59,33 +60,40 @@ interface Logged {
   readonly id: number;
   readonly cells: readonly Cell[];
   readonly key: readonly Cell[];
+  readonly filters: string;
   /** By the layout that the table has now? */
   readonly isCurrent: boolean;
 }
 
+/** A row that stands no more. */
+interface Gone {
+  readonly id: number;
+  readonly key: string;
+  readonly layout: StoredLayout;
+  /** Did others stand below it of which the log need not tell? */
+  readonly carried: boolean;
+}
+
 class Search {
-  readonly answers: Answer[] = [];
   readonly #session: Session;
+  readonly #layouts: readonly StoredLayout[];
   readonly #reached: ReadonlyMap<string, StoredLayout>;
   readonly #reader: LogReader;
-  /** Of these tables a deletion goes on. */
-  readonly #carrying: ReadonlySet<string>;
-  /** Rows below which nothing stood before. */
+  readonly #changed: Answer[] = [];
+  readonly #gone = new Map<string, Gone>();
+  /** Rows of tables that deletions go on from, below which nothing stood before. */
   readonly #born = new Set<string>();
-  readonly #gone = new Set<string>();
 
-  constructor(session: Session, reached: readonly StoredLayout[], reader: LogReader) {
+  constructor(session: Session, layouts: readonly StoredLayout[], reader: LogReader) {
     this.#session = session;
+    this.#layouts = layouts;
+    const reached = reachedLayouts(layouts);
     this.#reached = new Map(reached.map((layout) => [layout.table.name, layout]));
     this.#reader = reader;
-    const origins = reached.flatMap((layout) => layout.origins);
-    this.#carrying = new Set(
-      origins.filter(({ event }) => event === "DELETE").map(({ table }) => table),
-    );
   }
 
   async lookAt(condition: string): Promise<void> {
-    const layouts = this.#layoutsOf([...this.#reached.values()]);
+    const layouts = this.#allOf([...this.#reached.values()]);
     let page: LogRow[];
     let from = 0;
     do {
@@ -98,6 +106,19 @@ class Search {
       await this.#judge(page);
       from = page.at(-1)?.id ?? from;
     } while (page.length === PAGE);
+  }
+
+  /** Throws TM-CAPTURE-BROKEN. */
+  async answers(): Promise<readonly Answer[]> {
+    await this.#dropTold();
+    const gone = [...this.#gone.values()];
+    for (const row of gone) if (row.carried) await this.#refuseUnlessForgotten(row);
+    return [
+      ...this.#changed,
+      ...gone.map(({ layout, key }) => ({
+        ...{ layout: layout.id, op: "d", keyBefore: key, rowAfter: "", filters: "" },
+      })),
+    ];
   }
 
   async #judge(page: readonly LogRow[]): Promise<void> {
@@ -113,33 +134,37 @@ class Search {
       if (cells.length === 0) continue;
       const key = keyOf(layout, cells);
       const text = JSON.stringify(key);
-      if (row.op === "I") this.#born.add(`${layout.table.name} ${text}`);
+      if (this.#below(current).length > 0)
+        this.#noteBorn(current, whole?.keyBefore ?? null, row, text);
       const logged = byTable.get(current) ?? new Map<string, Logged>();
-      logged.set(text, { id: row.id, cells, key, isCurrent: layout.id === current.id });
+      const isCurrent = layout.id === current.id;
+      logged.set(text, { id: row.id, cells, key, filters: row.filters, isCurrent });
       byTable.set(current, logged);
     }
-    for (const [layout, logged] of byTable) await this.#answer(layout, logged);
+    for (const [layout, logged] of byTable) await this.#sort(layout, logged);
   }
 
-  async #answer(layout: StoredLayout, logged: ReadonlyMap<string, Logged>): Promise<void> {
+  #noteBorn(layout: StoredLayout, keyBefore: string | null, { op }: LogRow, key: string): void {
+    const before = keyBefore === null ? null : JSON.stringify(JSON.parse(keyBefore));
+    const isBorn = op === "I" || (before !== null && this.#born.has(nameOf(layout, before)));
+    if (isBorn) this.#born.add(nameOf(layout, key));
+  }
+
+  async #sort(layout: StoredLayout, logged: ReadonlyMap<string, Logged>): Promise<void> {
     const standing = await this.#find(layout, [...logged.values()]);
-    const gone: Logged[] = [];
-    for (const [text, row] of logged) {
-      const found = standing.get(text);
-      if (found === undefined) gone.push(row);
-      else if (row.isCurrent && JSON.stringify(found.row) !== JSON.stringify(row.cells)) {
-        const { text: rowAfter, flags: filters } = found;
-        this.answers.push({ layout: layout.id, op: "U", keyBefore: null, rowAfter, filters });
+    for (const [key, row] of logged) {
+      const found = standing.get(key);
+      if (found === undefined) {
+        const name = nameOf(layout, key);
+        const carried = this.#below(layout).length > 0 && !this.#born.has(name);
+        this.#gone.set(name, { id: row.id, key, layout, carried });
+        continue;
       }
-    }
-    const told = await this.#told(layout, gone);
-    for (const { id, key } of gone) {
-      const keyBefore = JSON.stringify(key);
-      const name = `${layout.table.name} ${keyBefore}`;
-      if ((told.get(keyBefore) ?? 0) > id || this.#gone.has(name)) continue;
-      if (this.#carrying.has(layout.table.name) && !this.#born.has(name)) throw moved(layout);
-      this.#gone.add(name);
-      this.answers.push({ layout: layout.id, op: "D", keyBefore, rowAfter: "", filters: "" });
+      const isSame =
+        JSON.stringify(found.row) === JSON.stringify(row.cells) && found.flags === row.filters;
+      if (!row.isCurrent || isSame) continue;
+      const { text: rowAfter, flags: filters } = found;
+      this.#changed.push({ layout: layout.id, op: "u", keyBefore: null, rowAfter, filters });
     }
   }
 
@@ -161,34 +186,60 @@ class Search {
     );
   }
 
-  /** The keys among these of which the log tells that the row was deleted, or got another, and where last. */
-  async #told(layout: StoredLayout, gone: readonly Logged[]): Promise<ReadonlyMap<string, number>> {
-    if (gone.length === 0) return new Map();
-    const { exactCollation } = this.#session.flavour;
-    const keys = gone.map(({ key }) => {
-      const cells = key.map((cell) => quoteText(cell ?? ""));
-      return `CAST(JSON_ARRAY(${cells.join(", ")}) AS CHAR) COLLATE ${exactCollation}`;
-    });
+  /** Of some the log itself tells that they were deleted, or got another key, afterwards. */
+  async #dropTold(): Promise<void> {
+    if (this.#gone.size === 0) return;
+    const gone = [...this.#gone.values()];
+    const layouts = this.#allOf([...new Set(gone.map(({ layout }) => layout))]);
+    let page: readonly Cells[];
+    let from = gone.reduce((lowest, { id }) => Math.min(lowest, id), Number.POSITIVE_INFINITY);
+    do {
+      page = await this.#session.rows(
+        `SELECT id, layout, key_before FROM ${LOG} FORCE INDEX (PRIMARY)
+         WHERE id > ${from} AND op IN ('D', 'U') AND key_before IS NOT NULL AND layout IN (${layouts})
+         ORDER BY id LIMIT ${TOLD_PAGE}`,
+      );
+      for (const [id, layout, key] of page) {
+        from = Number(id);
+        const name = nameOf(
+          this.#reader.layout(Number(layout)),
+          JSON.stringify(JSON.parse(key ?? "[]")),
+        );
+        if ((this.#gone.get(name)?.id ?? from) < from) this.#gone.delete(name);
+      }
+    } while (page.length === TOLD_PAGE);
+  }
+
+  /** All that may have gone along must have been copied anew since. */
+  async #refuseUnlessForgotten({ id, layout }: Gone): Promise<void> {
     const rows = await this.#session.rows(
-      `SELECT key_before, MAX(id) FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE id > ${Math.min(...gone.map(({ id }) => id))} AND layout IN (${this.#layoutsOf([layout])})
-         AND key_before IN (${keys.join(", ")}) GROUP BY key_before`,
+      `SELECT DISTINCT layout FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE id > ${id} AND op = '${MARK}' AND layout > 0`,
     );
-    return new Map(
-      rows.map(([key, id]) => [JSON.stringify(JSON.parse(key ?? "[]")), Number(id)] as const),
+    const forgotten = new Set(rows.map(([cell]) => this.#reader.layout(Number(cell)).table.name));
+    const below = this.#below(layout);
+    if ([layout, ...below].every(({ table }) => forgotten.has(table.name))) return;
+    throw captureBroken(
+      layout,
+      "a row was moved below one that was being deleted at that moment, and went with it and all below it",
+      below,
     );
   }
 
-  #layoutsOf(layouts: readonly StoredLayout[]): string {
+  /** The tables to which deletions carry on from this one. */
+  #below({ table }: StoredLayout): readonly StoredLayout[] {
+    return this.#layouts.filter(({ origins }) =>
+      origins.some((origin) => origin.event === "DELETE" && origin.table === table.name),
+    );
+  }
+
+  #allOf(layouts: readonly StoredLayout[]): string {
     return this.#reader.layoutsOfSameTables(layouts.map(({ id }) => id)).join(", ");
   }
 }
 
-function moved(layout: StoredLayout) {
-  return captureBroken(
-    layout,
-    "a row was moved below one that was being deleted at that moment, and went with it and all below it",
-  );
+function nameOf({ table }: Pick<StoredLayout, "table">, key: string): string {
+  return `${table.name} ${key}`;
 }
 
 function standingQuery(
@@ -247,4 +298,12 @@ export async function logAnswers(
     );
   }
   return written;
+}
+
+/** What was logged of the table before is copied anew. */
+export async function markForgotten(session: Session, layout: StoredLayout): Promise<void> {
+  await session.run(
+    `INSERT INTO ${LOG} (at, layout, op, row_after, filters) VALUES (UTC_TIMESTAMP(6), ?, '${MARK}', '', '')`,
+    [layout.id],
+  );
 }

@@ -133,6 +133,9 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   I: "insert",
   U: "update",
   D: "delete",
+  // What the relay has logged by itself (latecomers.ts).
+  u: "update",
+  d: "delete",
 };
 
 /** Reads log rows by the layouts they were written with. */

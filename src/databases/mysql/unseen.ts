@@ -173,17 +173,25 @@ function conditions(seen: SeenIds): string[] {
 export async function isClosed(
   snapshot: Session,
   later: Session,
-  context: { readonly seen: SeenIds; readonly unseen: Unseen; readonly reader: LogReader },
+  context: {
+    readonly seen: SeenIds;
+    readonly unseen: Unseen;
+    readonly reader: LogReader;
+    /** Layouts of rows that may come late below a deletion. */
+    readonly late: ReadonlySet<number>;
+  },
 ): Promise<boolean> {
-  const { seen, unseen, reader } = context;
+  const { seen, unseen, reader, late } = context;
   const highest = unseen.ids.highest;
   if (highest === null) return true;
   const missed: LogRow[] = [];
   for (const places of placesBelow(seen, unseen.ids, highest)) {
     for await (const row of rowsWithin(later, places)) {
       if (seen.holds(row.id) || unseen.ids.has(row.id) || row.op === MARK) continue;
-      // Where a deletion that is seen looked for it, it must be seen as well.
-      if (unseen.spans.has(row.id)) return false;
+      // What may have come late below a deletion that is seen must be seen as well.
+      if (unseen.spans.has(row.id) && (row.op === "I" || row.op === "U") && late.has(row.layout)) {
+        return false;
+      }
       missed.push(row);
       // So many commits since the snapshot: quicker to take another than to compare.
       if (missed.length > MAX_COMPARED) return false;
