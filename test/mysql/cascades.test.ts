@@ -101,6 +101,23 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     ]);
   });
 
+  test("a table that was renamed meanwhile is not taken for one that was dropped", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE c (id INT PRIMARY KEY, b INT, FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+       INSERT INTO a VALUES (1); INSERT INTO b VALUES (11, 1); INSERT INTO c VALUES (21, 11)`,
+    );
+    const tables = await bed.capture("b", "c");
+    {
+      await using _open = await openLog(bed, tables);
+    }
+    await bed.admin.query("RENAME TABLE c TO c2; DELETE FROM a; RENAME TABLE c2 TO c");
+    await using open = await openLog(bed, tables);
+    await expect(take(open.log.batches)).rejects.toMatchObject({ code: "TM-SCHEMA-DRIFT" });
+  });
+
   test("nothing is logged of what does not happen", async () => {
     await using bed = await openBed(kind);
     const changes = await logged(

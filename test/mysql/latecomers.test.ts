@@ -14,6 +14,14 @@ const TABLES = `
   INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 2); INSERT INTO z VALUES (91, 1);`;
 const C = "CREATE TABLE c (id INT PRIMARY KEY, b INT, n INT,";
 
+const D =
+  "CREATE TABLE d (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE CASCADE)";
+
+const IDS = Array.from({ length: 3_000 }, (_, n) => n + 1_000);
+/** So many that the server looks for those in question by the index, and locks no others. */
+const MANY = `INSERT INTO b VALUES ${IDS.map((id) => `(${id}, 2)`).join(", ")};
+  INSERT INTO c VALUES ${IDS.map((id) => `(${id}, ${id}, 0)`).join(", ")}; ANALYZE TABLE a, b, c;`;
+
 describe.each(SERVERS)("latecomers on %s", (kind) => {
   const test = it.skipIf(!available(kind));
 
@@ -147,13 +155,9 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
     await using bed = await openBed(kind);
     await bed.admin.query(
       `${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
-       CREATE TABLE d (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE CASCADE);
+       ${D}; ${MANY}
        INSERT INTO b VALUES (14, 2); INSERT INTO c VALUES (102, 14, 0), (103, 14, 0); INSERT INTO d VALUES (1001, 102)`,
     );
-    // So many that the server looks for those in question by the index, and locks no others.
-    const many = Array.from({ length: 3_000 }, (_, n) => n + 1_000);
-    await bed.admin.query(`INSERT INTO b VALUES ${many.map((id) => `(${id}, 2)`).join(", ")};
-      INSERT INTO c VALUES ${many.map((id) => `(${id}, ${id}, 0)`).join(", ")}; ANALYZE TABLE a, b, c, d`);
     await using open = await openLog(bed, await bed.capture("c", "d", "z"));
     // Those that came with what is below them, and that went by themselves, are told by the log.
     const session = await deleteMeanwhile(
@@ -183,6 +187,62 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
     expect(await cutChanges(open)).toContain('c delete ["102"]');
     await open.log.batches.purge(4);
     expect(await left(bed)).toEqual(["0", "0"]);
+  });
+
+  test("a row that was moved there, copied anew before the deletion was committed", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE); ${D};
+      ${MANY} INSERT INTO c VALUES (102, 1000, 0); INSERT INTO d VALUES (1001, 102)`);
+    await using open = await openLog(bed, await bed.capture("c", "d", "z"));
+    const session = await deleteMeanwhile(bed, "UPDATE c SET b = 11 WHERE id = 102", {
+      staysOpen: true,
+      meanwhile: async () => {
+        await open.log.forget(["c", "d"].map((name) => ({ schema: null, name })));
+        await cutChanges(open);
+      },
+    });
+    await session.query("COMMIT");
+    await expect(cutOnce(open.log)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
+  test("a row that was born in the time of one deletion and moved in that of another", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE); ${D};
+      ${MANY} INSERT INTO a VALUES (3); INSERT INTO b VALUES (13, 3)`);
+    await using open = await openLog(bed, await bed.capture("c", "d", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (104, 1000, 0)");
+    await bed.admin.query(
+      `INSERT INTO d VALUES (1002, 104); INSERT INTO z VALUES (92, 3), (93, 2)`,
+    );
+    await bed.admin.query(`INSERT INTO z (id, a) SELECT id + 1000, 2 FROM b LIMIT 50`);
+    await deleteMeanwhile(bed, "UPDATE c SET b = 13 WHERE id = 104", { row: 3 });
+    await expect(cutOnce(open.log)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
+
+  test("a row that lost its reference before its table got another layout", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL)`);
+    const tables = await bed.capture("c", "z");
+    {
+      await using _open = await openLog(bed, tables);
+      await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 5)");
+    }
+    await bed.admin.query("ALTER TABLE c ADD UNIQUE KEY (n)");
+    await using open = await openLog(bed, tables);
+    expect(await cutChanges(open)).toContain('c update ["102",null,"5"]');
+  });
+
+  test("a row for which the filter fails leaves the others as they are", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL)`);
+    const [c, z] = await bed.capture("c", "z");
+    if (c === undefined || z === undefined) throw new Error("no tables");
+    // Of two rows no single value can be had.
+    const filter = "IF(b IS NULL, (SELECT 1 UNION SELECT 2), 1) = 1";
+    await using open = await openLog(bed, [{ ...c, filters: [filter] }, z]);
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 5), (103, 12, 6)");
+    const told = (await cutOnce(open.log))?.changes.filter(({ op }) => op === "update");
+    expect(told?.map(({ row, filters }) => [row, filters])).toEqual([[["102", null, "5"], [null]]]);
   });
 
   test("a row that was born there and got another key", async () => {
@@ -278,15 +338,19 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
 async function deleteMeanwhile(
   bed: Bed,
   statements: string,
-  {
-    from = "a",
-    where = "id = 1",
-    session = "DO 1",
-    meanwhile = async () => {},
-    after = "DO 1",
-    staysOpen = false,
+  options: {
+    readonly from?: string;
+    /** Which, with its own row of z. */
+    readonly row?: number;
+    readonly where?: string;
+    readonly session?: string;
+    readonly meanwhile?: () => Promise<void>;
+    readonly after?: string;
+    readonly staysOpen?: boolean;
   } = {},
 ): Promise<Connection> {
+  const { from = "a", row = 1, session = "DO 1", after = "DO 1", staysOpen = false } = options;
+  const { where = `id = ${row}`, meanwhile = async () => {} } = options;
   const [deleting, holding, other] = [
     await bed.connect(),
     await bed.connect(),
@@ -294,7 +358,7 @@ async function deleteMeanwhile(
   ];
   await deleting.query(`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; ${session}`);
   await holding.query("BEGIN");
-  await holding.query("SELECT * FROM z WHERE a = 1 FOR UPDATE");
+  await holding.query(`SELECT * FROM z WHERE a = ${row} FOR UPDATE`);
   await deleting.query("BEGIN");
   const deleted = deleting.query(`DELETE FROM ${from} WHERE ${where}`);
   await untilItWaits(bed, deleting);

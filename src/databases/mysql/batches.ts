@@ -180,10 +180,11 @@ export class MysqlBatches implements Batches {
   }
 
   /** Whose rows are seen: where they are many, any. */
-  #tablesIn({ ids, rows }: Unseen, request: ChunkRequest | undefined): ReadonlySet<string> {
+  #tablesIn({ ids, rows, answers }: Look, request: ChunkRequest | undefined): ReadonlySet<string> {
     const tables = new Set(request === undefined ? [] : [request.table.name]);
     if (ids.highest === null) return tables;
-    const layouts = rows === null ? null : new Set(rows.map(({ layout }) => layout));
+    const layouts =
+      rows === null ? null : new Set([...rows, ...answers].map(({ layout }) => layout));
     for (const { id, table } of this.#captured) {
       if (layouts?.has(id) !== false) tables.add(table.name);
     }
@@ -244,7 +245,7 @@ export class MysqlBatches implements Batches {
     const context = { seen: this.#seen, unseen, reader: this.#reader, late };
     if (!(await isClosed(session, this.#sessions.side, context))) return null;
     const known = { layouts: this.#captured, reader: this.#reader };
-    return { ...unseen, answers: await latecomers(session, unseen.spans, known) };
+    return { ...unseen, answers: await latecomers(session, unseen, known) };
   }
 
   /** Leaves what is still being read. */

@@ -74,11 +74,15 @@ function guarded(work: string, otherwise: string): string {
   return `BEGIN DECLARE EXIT HANDLER FOR 1054 ${otherwise}; ${work}; END`;
 }
 
-/** Ends the block: a table that was dropped must not make writes of another fail, and no action reaches it. (1146: no such table.) */
-export const WHEN_DROPPED = "DECLARE EXIT HANDLER FOR 1146 BEGIN END;";
+/** Is set where a table that the work reads is gone, which must not make a write of another fail. */
+export const MISSING = "tidemark_missing";
 
-export function unlessDropped(work: string): string {
-  return `BEGIN\n${WHEN_DROPPED}\n${work}\nEND;`;
+/** 1146: no such table. `then`: what is to be set besides. */
+export function unlessMissing(work: string, then = ""): string {
+  return `BEGIN
+DECLARE EXIT HANDLER FOR 1146 SET ${MISSING} = TRUE${then};
+${work}
+END;`;
 }
 
 /** Some row was deleted or changed, and which one cannot be told. */

@@ -4,10 +4,10 @@ import {
   filterFlags,
   isCarriedOut,
   logUnknown,
+  MISSING,
   namedColumns,
   sameBytes,
-  unlessDropped,
-  WHEN_DROPPED,
+  unlessMissing,
 } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
@@ -18,7 +18,7 @@ import {
   reached,
   unsupported,
 } from "./cascades.ts";
-import { quoteName } from "./identifiers.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
 import { begin, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
@@ -60,6 +60,7 @@ export function cascadeBody(trigger: CascadeTrigger): string {
   return `BEGIN
 DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
 DECLARE tidemark_acts BOOLEAN DEFAULT @@foreign_key_checks;
+DECLARE ${MISSING} BOOLEAN DEFAULT FALSE;
 DECLARE EXIT HANDLER FOR 1054 BEGIN
 ${unknown.join("\n")}
 END;
@@ -67,7 +68,19 @@ ${event === "DELETE" ? [forget(trigger), ...forbidden(trigger)].join("\n") : ""}
 IF tidemark_acts THEN
 ${work}
 END IF;
+IF ${MISSING} AND EXISTS (${strangers(trigger)}) THEN
+${unknown.join("\n")}
+END IF;
 END`;
+}
+
+/**
+ * Foreign keys of tables that are not known, to one of those that rows go from: a table that was dropped has none
+ * any more, but one that was renamed has.
+ */
+function strangers({ table, steps, references }: CascadeTrigger): string {
+  const list = (names: readonly string[]) => [...new Set(names)].map(quoteText).join(", ");
+  return `SELECT 1 FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IN (${list([table, ...flatten(steps).map(reached)])}) AND TABLE_NAME NOT IN (${list(references.map(({ child }) => child))})`;
 }
 
 /**
@@ -111,9 +124,9 @@ DECLARE tidemark_filters VARCHAR(255) CHARACTER SET utf8mb4;
 DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
 ${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}DECLARE tidemark_rows CURSOR FOR ${rowsQuery(step, layout, flags)};
 ${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${rowsQuery(step, layout, unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
-${WHEN_DROPPED}
 SET tidemark_found = FALSE;
-${filtered ? OPEN_EITHER : "OPEN tidemark_rows;"}
+${unlessMissing(filtered ? OPEN_EITHER : "OPEN tidemark_rows;", ", tidemark_done = TRUE")}
+IF NOT tidemark_done THEN
 tidemark_each: LOOP
 ${filtered ? `IF tidemark_blind THEN ${fetch("tidemark_blind_rows")} ELSE ${fetch("tidemark_rows")} END IF;` : fetch("tidemark_rows")}
 IF tidemark_done THEN LEAVE tidemark_each; END IF;
@@ -121,6 +134,7 @@ SET tidemark_found = TRUE;
 INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) VALUES (UTC_TIMESTAMP(6), ${layout.id}, '${op}', tidemark_key, tidemark_row, tidemark_filters, @tidemark_origin);
 END LOOP;
 ${filtered ? "IF tidemark_blind THEN CLOSE tidemark_blind_rows; ELSE CLOSE tidemark_rows; END IF;" : "CLOSE tidemark_rows;"}
+END IF;
 END;`;
 }
 
@@ -198,7 +212,7 @@ function forbidden({ table, steps, references }: CascadeTrigger): string[] {
       .map((reference) => {
         const query = fromPath([...path, reference], "OLD");
         const found = `SELECT 1 FROM ${query}${notItself(table, path, reference)} LOCK IN SHARE MODE`;
-        return unlessDropped(`IF EXISTS (${found}) THEN SET tidemark_acts = FALSE; END IF;`);
+        return unlessMissing(`IF EXISTS (${found}) THEN SET tidemark_acts = FALSE; END IF;`);
       });
   });
 }

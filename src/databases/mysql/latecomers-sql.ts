@@ -1,5 +1,5 @@
 import { sha256 } from "../../core/hash.ts";
-import { unlessDropped } from "./capture-sql.ts";
+import { unlessMissing } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
 import { goesOn } from "./cascades.ts";
 import { DELETIONS, LOG, PREFIX } from "./ours.ts";
@@ -27,14 +27,20 @@ export function forget({ table, steps }: CascadeTrigger): string {
 
 /** Before the rows that will go are read. Until a batch holds the mark, the log is kept from there on. */
 export function begin({ table, steps }: CascadeTrigger): string {
-  const below = steps.filter(goesOn).map(({ path }) =>
-    unlessDropped(`IF ${variable(table)} IS NULL AND EXISTS (SELECT 1 FROM ${fromPath(path, "OLD")} LOCK IN SHARE MODE) THEN
+  const below = steps.filter(goesOn);
+  if (below.length === 0) return "";
+  const looks = below.map(({ path }) => {
+    const rows = `SELECT 1 FROM ${fromPath(path, "OLD")} LOCK IN SHARE MODE`;
+    return unlessMissing(
+      `IF NOT tidemark_found THEN SET tidemark_found = EXISTS (${rows}); END IF;`,
+    );
+  });
+  return `${looks.join("\n")}
+IF tidemark_found THEN
 ${mark("NULL")}
 SET ${variable(table)} = LAST_INSERT_ID();
 INSERT IGNORE INTO ${DELETIONS} (id) VALUES (${variable(table)});
-END IF;`),
-  );
-  return below.join("\n");
+END IF;`;
 }
 
 /** The body of the trigger after the deletion. */

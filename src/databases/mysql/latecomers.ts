@@ -3,7 +3,7 @@ import { captureBroken } from "./capture.ts";
 import { filterFlags } from "./capture-sql.ts";
 import { captureExpression, equalsCaptured } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
-import { type IdSet, joinNear } from "./id-set.ts";
+import { type IdSet, joinNear, type Run } from "./id-set.ts";
 import { quoteName } from "./identifiers.ts";
 import { MARK } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -16,6 +16,7 @@ import {
   within,
 } from "./log-rows.ts";
 import { LOG } from "./ours.ts";
+import type { Unseen } from "./unseen.ts";
 
 /** A log row to be written. */
 export type Answer = Pick<LogRow, "layout" | "op" | "keyBefore" | "rowAfter" | "filters">;
@@ -38,12 +39,12 @@ const NEAR = 8;
  */
 export async function latecomers(
   session: Session,
-  spans: IdSet,
+  { spans, ids }: Unseen,
   { layouts, reader }: { readonly layouts: readonly StoredLayout[]; readonly reader: LogReader },
 ): Promise<readonly Answer[]> {
   if (spans.size === 0 || reachedLayouts(layouts).length === 0) return [];
-  const search = new Search(session, layouts, reader);
   const runs = joinNear(spans.runs, NEAR);
+  const search = new Search(session, { layouts, reader, runs, ids });
   for (let at = 0; at < runs.length; at += SPANS) {
     await search.lookAt(within(runs.slice(at, at + SPANS)));
   }
@@ -63,6 +64,8 @@ interface Logged {
   readonly filters: string;
   /** By the layout that the table has now? */
   readonly isCurrent: boolean;
+  /** Did others stand below it of which the log need not tell? */
+  readonly carries: boolean;
 }
 
 /** A row that stands no more. */
@@ -70,8 +73,14 @@ interface Gone {
   readonly id: number;
   readonly key: string;
   readonly layout: StoredLayout;
-  /** Did others stand below it of which the log need not tell? */
-  readonly carried: boolean;
+  readonly carries: boolean;
+}
+
+/** A row as it stands. */
+interface Standing {
+  readonly row: readonly Cell[];
+  readonly text: string;
+  readonly flags: string;
 }
 
 class Search {
@@ -81,15 +90,30 @@ class Search {
   readonly #reader: LogReader;
   readonly #changed: Answer[] = [];
   readonly #gone = new Map<string, Gone>();
-  /** Rows of tables that deletions go on from, below which nothing stood before. */
+  /** All that was logged in one of these is looked at. */
+  readonly #runs: readonly Run[];
+  #run = 0;
+  /** Rows of tables that deletions go on from, that came in this run: nothing stood below them before. */
   readonly #born = new Set<string>();
+  /** What no batch holds. */
+  readonly #unseen: IdSet;
 
-  constructor(session: Session, layouts: readonly StoredLayout[], reader: LogReader) {
+  constructor(
+    session: Session,
+    search: {
+      readonly layouts: readonly StoredLayout[];
+      readonly reader: LogReader;
+      readonly runs: readonly Run[];
+      readonly ids: IdSet;
+    },
+  ) {
     this.#session = session;
-    this.#layouts = layouts;
-    const reached = reachedLayouts(layouts);
+    this.#layouts = search.layouts;
+    const reached = reachedLayouts(search.layouts);
     this.#reached = new Map(reached.map((layout) => [layout.table.name, layout]));
-    this.#reader = reader;
+    this.#reader = search.reader;
+    this.#runs = search.runs;
+    this.#unseen = search.ids;
   }
 
   async lookAt(condition: string): Promise<void> {
@@ -112,7 +136,7 @@ class Search {
   async answers(): Promise<readonly Answer[]> {
     await this.#dropTold();
     const gone = [...this.#gone.values()];
-    for (const row of gone) if (row.carried) await this.#refuseUnlessForgotten(row);
+    for (const row of gone) if (row.carries) await this.#refuseUnlessForgotten(row);
     return [
       ...this.#changed,
       ...gone.map(({ layout, key }) => ({
@@ -134,20 +158,26 @@ class Search {
       if (cells.length === 0) continue;
       const key = keyOf(layout, cells);
       const text = JSON.stringify(key);
-      if (this.#below(current).length > 0)
-        this.#noteBorn(current, whole?.keyBefore ?? null, row, text);
+      const carries = this.#carries(current, { ...row, keyBefore: whole?.keyBefore ?? null }, text);
       const logged = byTable.get(current) ?? new Map<string, Logged>();
       const isCurrent = layout.id === current.id;
-      logged.set(text, { id: row.id, cells, key, filters: row.filters, isCurrent });
+      logged.set(text, { id: row.id, cells, key, filters: row.filters, isCurrent, carries });
       byTable.set(current, logged);
     }
     for (const [layout, logged] of byTable) await this.#sort(layout, logged);
   }
 
-  #noteBorn(layout: StoredLayout, keyBefore: string | null, { op }: LogRow, key: string): void {
-    const before = keyBefore === null ? null : JSON.stringify(JSON.parse(keyBefore));
-    const isBorn = op === "I" || (before !== null && this.#born.has(nameOf(layout, before)));
+  /** May rows stand below it that came before this run? To be asked in order of id. */
+  #carries(layout: StoredLayout, { id, op, keyBefore }: LogRow, key: string): boolean {
+    while ((this.#runs[this.#run]?.[1] ?? id) < id) {
+      this.#run++;
+      this.#born.clear();
+    }
+    if (this.#below(layout).length === 0) return false;
+    const before = keyBefore === null ? key : JSON.stringify(JSON.parse(keyBefore));
+    const isBorn = op === "I" || this.#born.has(nameOf(layout, before));
     if (isBorn) this.#born.add(nameOf(layout, key));
+    return !isBorn;
   }
 
   async #sort(layout: StoredLayout, logged: ReadonlyMap<string, Logged>): Promise<void> {
@@ -155,31 +185,46 @@ class Search {
     for (const [key, row] of logged) {
       const found = standing.get(key);
       if (found === undefined) {
-        const name = nameOf(layout, key);
-        const carried = this.#below(layout).length > 0 && !this.#born.has(name);
-        this.#gone.set(name, { id: row.id, key, layout, carried });
+        const { id, carries } = row;
+        this.#gone.set(nameOf(layout, key), { id, key, layout, carries });
         continue;
       }
       const isSame =
         JSON.stringify(found.row) === JSON.stringify(row.cells) && found.flags === row.filters;
-      if (!row.isCurrent || isSame) continue;
+      if (row.isCurrent && isSame) continue;
       const { text: rowAfter, flags: filters } = found;
       this.#changed.push({ layout: layout.id, op: "u", keyBefore: null, rowAfter, filters });
     }
   }
 
   /** The rows that stand under these keys, by their keys. */
-  async #find(layout: StoredLayout, logged: readonly Logged[]) {
-    const { filters } = layout;
-    const select = (flags: string) => this.#session.rows(standingQuery(layout, logged, flags));
-    const unknown = `'${"e".repeat(filters.length)}'`;
-    const found = await select(filterFlags(filters)).catch((error) => {
-      // A condition raises an error for some row: then no row's answer is known.
-      if (filters.length === 0 || !isTidemarkError(error) || error.retryable) throw error;
-      return select(unknown);
-    });
+  async #find(
+    layout: StoredLayout,
+    logged: readonly Logged[],
+  ): Promise<ReadonlyMap<string, Standing>> {
+    try {
+      return await this.#select(layout, logged, filterFlags(layout.filters));
+    } catch (error) {
+      if (layout.filters.length === 0 || !isTidemarkError(error) || error.retryable) throw error;
+    }
+    // For some row a condition raises an error: each is asked about by itself.
+    const unknown = `'${"e".repeat(layout.filters.length)}'`;
+    if (logged.length === 1) return this.#select(layout, logged, unknown);
+    const found = new Map<string, Standing>();
+    for (const row of logged) {
+      for (const [key, standing] of await this.#find(layout, [row])) found.set(key, standing);
+    }
+    return found;
+  }
+
+  async #select(
+    layout: StoredLayout,
+    logged: readonly Logged[],
+    flags: string,
+  ): Promise<ReadonlyMap<string, Standing>> {
+    const rows = await this.#session.rows(standingQuery(layout, logged, flags));
     return new Map(
-      found.map(([text, flags]) => {
+      rows.map(([text, flags]) => {
         const row = JSON.parse(text ?? "[]") as Cell[];
         return [JSON.stringify(keyOf(layout, row)), { row, text: text ?? "", flags: flags ?? "" }];
       }),
@@ -210,13 +255,26 @@ class Search {
     } while (page.length === TOLD_PAGE);
   }
 
-  /** All that may have gone along must have been copied anew since. */
-  async #refuseUnlessForgotten({ id, layout }: Gone): Promise<void> {
-    const rows = await this.#session.rows(
-      `SELECT DISTINCT layout FROM ${LOG} FORCE INDEX (PRIMARY)
+  /**
+   * All that may have gone along must have been copied anew since, by an order that is as new as the deletion; or
+   * the row is known as gone from then.
+   */
+  async #refuseUnlessForgotten({ id, key, layout }: Gone): Promise<void> {
+    const answered = await this.#session.rows(
+      `SELECT 1 FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE id > ${id} AND op = 'd' AND key_before = ? AND layout IN (${this.#allOf([layout])}) LIMIT 1`,
+      [key],
+    );
+    if (answered.length > 0) return;
+    const marks = await this.#session.rows(
+      `SELECT id, layout FROM ${LOG} FORCE INDEX (PRIMARY)
        WHERE id > ${id} AND op = '${MARK}' AND layout > 0`,
     );
-    const forgotten = new Set(rows.map(([cell]) => this.#reader.layout(Number(cell)).table.name));
+    const forgotten = new Set(
+      marks
+        .filter(([mark]) => this.#unseen.has(Number(mark)))
+        .map(([, of]) => this.#reader.layout(Number(of)).table.name),
+    );
     const below = this.#below(layout);
     if ([layout, ...below].every(({ table }) => forgotten.has(table.name))) return;
     throw captureBroken(

@@ -87,7 +87,7 @@ export class TruncationWatch {
   async #isRebuilt({ id, table }: StoredLayout, { highest, purged }: LogSince): Promise<boolean> {
     if (purged) return false;
     const inserts = await this.#session.rows(
-      `SELECT 1 FROM ${LOG} WHERE id > ? AND layout = ? AND (op = 'I' OR key_before IS NOT NULL) LIMIT 1`,
+      `SELECT 1 FROM ${LOG} WHERE id > ? AND layout = ? AND (op = 'I' OR (op <> 'd' AND key_before IS NOT NULL)) LIMIT 1`,
       [highest, id],
     );
     if (inserts.length > 0) return false;
