@@ -50,4 +50,25 @@ describe.skipIf(!available("postgres"))("a key of an extension's type", () => {
     await play("DELETE FROM places WHERE at::text LIKE 'top.n1%'");
     expect(await contents(await bed.sql("target"), PLACES)).toHaveLength(19);
   });
+
+  test.each([
+    ["alone", "PRIMARY KEY (at)"],
+    ["behind another", "PRIMARY KEY (n, at)"],
+  ])("without operators of the usual names, %s, is copied in pieces", async (_, key) => {
+    await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
+    const source = await bed.sql("source");
+    const available = "SELECT FROM pg_available_extensions WHERE name = 'hstore'";
+    if ((await source.rows(available)).length === 0) return;
+    await source.run("CREATE EXTENSION hstore");
+    await source.run(`CREATE TABLE places (at hstore, n int, note text, ${key})`);
+    await source.run(
+      "INSERT INTO places SELECT hstore('k', n::text), n, repeat('x', 500) FROM generate_series(1, 5000) n",
+    );
+    await source.run("INSERT INTO places VALUES ('', 0), ('k=>NULL', 0), ('\"b c\"=>\"\\\"\"', 0)");
+    const places = { ...PLACES, key: key.includes("n,") ? ["n", "at"] : ["at"] };
+    const play = await startPlayer(bed, { tables: [places] });
+    await play("UPDATE places SET at = at || 'z=>1', n = n + 1 WHERE n < 10");
+    await play("DELETE FROM places WHERE n > 4000");
+    expect(await contents(await bed.sql("target"), places)).toHaveLength(4_003);
+  });
 });

@@ -119,7 +119,9 @@ class KeyRanges {
     this.#layout = layout;
     this.#alias = alias;
     this.#from = `${layout.only ? "ONLY " : ""}${quoteTable(layout.table)} ${alias}`;
-    this.#keys = layout.key.map((i) => this.#column(i));
+    this.#keys = layout.key.map((i) =>
+      isOrderedAsText(layout, i) ? `(${this.#column(i)}::text COLLATE "C")` : this.#column(i),
+    );
   }
 
   /** `public.citext` is compared by operators in `public`; built-in types need none. */
@@ -226,13 +228,21 @@ class KeyRanges {
     const compare = (operator: string, key: readonly string[]) => {
       const values = key.map((text, i) => {
         const value = as === "$" ? `$${++parameters}` : quoteLiteral(text);
-        return `${value}::${this.#layout.columns[this.#layout.key[i] ?? 0]?.nativeType}`;
+        const at = this.#layout.key[i] ?? 0;
+        const isText = isOrderedAsText(this.#layout, at);
+        return `${value}::${isText ? "text" : this.#layout.columns[at]?.nativeType}`;
       });
       return `(${this.#keyList}) ${operator} (${values.join(", ")})`;
     };
     const lower = after === null ? [] : [compare(">", after)];
     return [...lower, compare("<=", upper)].join(" AND ");
   }
+}
+
+/** Comparing operators of hstore have names of their own (`#<=#`), in which rows are not compared. */
+function isOrderedAsText({ columns }: StoredLayout, at: number): boolean {
+  const type = columns[at]?.type;
+  return type?.kind === "native" && /(^|\.)hstore$/.test(type.name);
 }
 
 function keyFields(text: string | null): readonly string[] | null {
