@@ -254,6 +254,25 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
 });
 
 describe.each(SERVERS)("doctor on %s", (kind) => {
+  it.skipIf(!available(kind))(
+    "finds nothing amiss with triggers of ours beside each other",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE ON UPDATE CASCADE);
+       CREATE TABLE c (id INT PRIMARY KEY, b INT, FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE ON UPDATE CASCADE)`,
+      );
+      for (const names of [["c"], ["a", "b", "c"]]) {
+        await using _open = await openLog(bed, await bed.capture(...names));
+      }
+      const source = await mysql.openSource(bed.options);
+      const findings = await source.diagnose(await bed.capture("a", "b", "c"));
+      expect(findings.filter(({ severity }) => severity === "error")).toEqual([]);
+      await source.close();
+    },
+  );
+
   it.skipIf(!available(kind))("warns of tables between where no gaps are locked", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(

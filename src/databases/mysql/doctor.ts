@@ -281,7 +281,8 @@ function orderFinding(trigger: FoundTrigger, found: readonly FoundTrigger[]): Fi
       each.table === trigger.table &&
       each.event === trigger.event &&
       each.timing === trigger.timing &&
-      each.order < trigger.order,
+      each.order < trigger.order &&
+      !isOurs(each.name),
   );
   if (before === undefined) return [];
   return [
