@@ -1,5 +1,6 @@
 // A fresh database of each kind that this adapter serves, with what the tests need around it.
 import driver, { type Connection } from "mysql2/promise";
+import { sleep } from "../../src/core/async.ts";
 import type { Change, Layout } from "../../src/core/change.ts";
 import type { DatabaseOptions } from "../../src/core/database.ts";
 import { silentLogger } from "../../src/core/log.ts";
@@ -138,4 +139,15 @@ export function only(tables: readonly BoundTable[]): BoundTable {
   const [table] = tables;
   if (table === undefined) throw new Error("no table");
   return table;
+}
+
+/** A session of the bed, for a lock. */
+export async function untilItWaits({ admin }: Bed, { threadId }: Connection): Promise<void> {
+  const query = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = ${threadId} AND trx_state = 'LOCK WAIT'`;
+  for (;;) {
+    const [rows] = await admin.query(query);
+    if ((rows as unknown[]).length > 0) return;
+    // The server looks anew only when nobody has asked for a tenth of a second.
+    await sleep(150);
+  }
 }

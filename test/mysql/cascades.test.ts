@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
-import { type Bed, type OpenLog, openBed, openLog, SERVERS } from "./bed.ts";
+import { type Bed, type OpenLog, openBed, openLog, SERVERS, untilItWaits } from "./bed.ts";
 
 describe.each(SERVERS)("cascades on %s", (kind) => {
   const test = it.skipIf(!available(kind));
@@ -100,6 +100,39 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
       'z delete ["91"]',
     ]);
   });
+
+  test.each(["DELETE CASCADE", "DELETE SET NULL"])(
+    "a row is not changed between what is logged of it and the action (ON %s)",
+    async (action) => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        `CREATE TABLE a (id INT PRIMARY KEY);
+         CREATE TABLE b (id INT PRIMARY KEY, a INT, n INT, FOREIGN KEY (a) REFERENCES a (id) ON ${action});
+         CREATE TABLE z (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+         INSERT INTO a VALUES (1); INSERT INTO b VALUES (11, 1, 0); INSERT INTO z VALUES (91, 1)`,
+      );
+      await using open = await openLog(bed, await bed.capture("b", "z"));
+      const [deleting, holding, other] = [
+        await bed.connect(),
+        await bed.connect(),
+        await bed.connect(),
+      ];
+      await holding.query("BEGIN; SELECT * FROM z WHERE a = 1 FOR UPDATE");
+      const deleted = deleting.query("DELETE FROM a WHERE id = 1");
+      deleted.catch(() => {}); // told below
+      await untilItWaits(bed, deleting);
+      const updated = other.query("UPDATE b SET n = 1 WHERE id = 11");
+      await Promise.race([updated.catch(() => {}), untilItWaits(bed, other)]);
+      await holding.query("COMMIT");
+      // Where they wait for each other, one of them fails.
+      await Promise.allSettled([deleted, updated]);
+      const last = (await changesOf(open)).filter((each) => each.startsWith("b")).at(-1);
+      const [rows] = await bed.admin.query("SELECT CONCAT(id), CONCAT(a), CONCAT(n) FROM b");
+      const stands = (rows as unknown[])[0];
+      const told = stands ? `b update ${JSON.stringify(stands)}` : 'b delete ["11"]';
+      expect(last ?? 'b update ["11","1","0"]').toBe(told);
+    },
+  );
 
   test("a table that was renamed meanwhile is not taken for one that was dropped", async () => {
     await using bed = await openBed(kind);

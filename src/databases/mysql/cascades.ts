@@ -58,11 +58,6 @@ export function flatten(steps: readonly CascadeStep[]): readonly CascadeStep[] {
   ]);
 }
 
-/** Does it lead on to more rows? */
-export function goesOn({ further, again }: CascadeStep): boolean {
-  return further.length > 0 || again !== null;
-}
-
 export function reached({ path }: CascadeStep): string {
   return path.at(-1)?.child ?? "";
 }
@@ -84,7 +79,6 @@ export function originsOf(
     (["DELETE", "DELETED", "UPDATE"] as const).flatMap((event): CascadeOrigin[] => {
       refuseUnclear(table, parent, references);
       const steps = flatten(stepsFrom(parent, event, references, wanted));
-      if (event === "DELETED" && !steps.some(goesOn)) return [];
       const paths = steps.map(({ path, effect }) => JSON.stringify([effect, path]));
       if (paths.length === 0) return [];
       return [{ table: parent, event, paths: sha256("cascade", ...paths.sort()) }];

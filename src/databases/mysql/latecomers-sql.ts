@@ -1,17 +1,17 @@
 import { sha256 } from "../../core/hash.ts";
 import { unlessMissing } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
-import { goesOn } from "./cascades.ts";
 import { DELETIONS, LOG, PREFIX } from "./ours.ts";
 import { fromPath } from "./references.ts";
 
 /**
- * Latecomers: rows that another session puts below a deletion while it is carried out.
+ * Latecomers: rows that another session puts below a deletion, or changes there, while it is carried out.
  *
  * The rows that will go are read with a shared lock, and only what the statement itself deletes is locked against
  * every other. Where gaps are not locked (READ COMMITTED), a row may still come below one of the first level, and
  * the action takes it along. It was committed before that, or the action would have had to wait for it, and its own
- * trigger has logged it. So each deletion that goes down more than one level marks in the log where it began to
+ * trigger has logged it. And of a row that was read only an index may be locked, where that holds its key: it may still
+ * be changed, and is then logged as changed after it was logged as gone. So each deletion marks in the log where it began to
  * look and where it was done (ids are drawn in order of time), and the cut looks what became of the rows that
  * were logged between (latecomers.ts). The triggers read nothing of the log: they would see it as of the beginning
  * of the statement that fired them, and with a binary log that is not all rows wait for whoever writes it.
@@ -21,15 +21,13 @@ import { fromPath } from "./references.ts";
 export const MARK = "-";
 
 /** Nothing is under way, whatever a deletion that failed has left. To stand before all else. */
-export function forget({ table, steps }: CascadeTrigger): string {
-  return steps.some(goesOn) ? `SET ${variable(table)} = NULL;` : "";
+export function forget({ table }: CascadeTrigger): string {
+  return `SET ${variable(table)} = NULL;`;
 }
 
 /** Before the rows that will go are read. Until a batch holds the mark, the log is kept from there on. */
 export function begin({ table, steps }: CascadeTrigger): string {
-  const below = steps.filter(goesOn);
-  if (below.length === 0) return "";
-  const looks = below.map(({ path }) => {
+  const looks = steps.map(({ path }) => {
     const rows = `SELECT 1 FROM ${fromPath(path, "OLD")} LOCK IN SHARE MODE`;
     return unlessMissing(
       `IF NOT tidemark_found THEN SET tidemark_found = EXISTS (${rows}); END IF;`,

@@ -4,7 +4,7 @@ import { filterFlags } from "./capture-sql.ts";
 import { captureExpression, equalsCaptured } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import { type IdSet, joinNear, type Run } from "./id-set.ts";
-import { quoteName } from "./identifiers.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
 import { MARK } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import {
@@ -51,7 +51,7 @@ export async function latecomers(
   return await search.answers();
 }
 
-/** Those that some deletion reaches in more than one step. */
+/** Those that some deletion carries on to. */
 export function reachedLayouts(layouts: readonly StoredLayout[]): readonly StoredLayout[] {
   return layouts.filter(({ origins }) => origins.some(({ event }) => event === "DELETED"));
 }
@@ -136,7 +136,9 @@ class Search {
   async answers(): Promise<readonly Answer[]> {
     await this.#dropTold();
     const gone = [...this.#gone.values()];
-    for (const row of gone) if (row.carries) await this.#refuseUnlessForgotten(row);
+    for (const row of gone) {
+      if (row.carries && !(await this.#isLogged(row))) await this.#refuseUnlessForgotten(row);
+    }
     return [
       ...this.#changed,
       ...gone.map(({ layout, key }) => ({
@@ -253,6 +255,18 @@ class Search {
         if ((this.#gone.get(name)?.id ?? from) < from) this.#gone.delete(name);
       }
     } while (page.length === TOLD_PAGE);
+  }
+
+  /** Was it logged as gone by the deletion itself, with all below it, before it was changed? */
+  async #isLogged({ id, key, layout }: Gone): Promise<boolean> {
+    const run = this.#runs.find(([first, last]) => first <= id && id <= last);
+    const cells = (JSON.parse(key) as Cell[]).map((cell) => quoteText(cell ?? ""));
+    const rows = await this.#session.rows(
+      `SELECT 1 FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE id > ${run?.[0] ?? id} AND id < ${id} AND op = 'D' AND layout IN (${this.#allOf([layout])})
+         AND key_before = CAST(JSON_ARRAY(${cells.join(", ")}) AS CHAR) COLLATE ${this.#session.flavour.exactCollation} LIMIT 1`,
+    );
+    return rows.length > 0;
   }
 
   /**
