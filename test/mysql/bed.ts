@@ -141,7 +141,15 @@ export function only(tables: readonly BoundTable[]): BoundTable {
   return table;
 }
 
-/** A session of the bed, for a lock. */
+/** Each with its table, its operation, the key before and the row, as one line. */
+export function linesOf({ layouts }: OpenLog, changes: readonly Change[]): string[] {
+  return changes.map(({ layout, op, keyBefore, row }) => {
+    const values = [keyBefore, row].flatMap((each) => (each === null ? [] : JSON.stringify(each)));
+    return [layouts.get(layout)?.table.name, op, ...values].join(" ");
+  });
+}
+
+/** Resolves when this session waits for a lock. */
 export async function untilItWaits({ admin }: Bed, { threadId }: Connection): Promise<void> {
   const query = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = ${threadId} AND trx_state = 'LOCK WAIT'`;
   for (;;) {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
-import { type Bed, type OpenLog, openBed, openLog, SERVERS, untilItWaits } from "./bed.ts";
+import { type Bed, linesOf, type OpenLog, openBed, openLog, SERVERS, untilItWaits } from "./bed.ts";
 
 describe.each(SERVERS)("cascades on %s", (kind) => {
   const test = it.skipIf(!available(kind));
@@ -333,10 +333,7 @@ describe.each(SERVERS)("doctor on %s", (kind) => {
   });
 });
 
-async function changesOf({ log, layouts }: OpenLog): Promise<string[]> {
-  const { changes } = await take(log.batches);
-  return changes.map(({ layout, op, keyBefore, row }) => {
-    const values = [keyBefore, row].flatMap((each) => (each === null ? [] : JSON.stringify(each)));
-    return [layouts.get(layout)?.table.name, op, ...values].join(" ");
-  });
+async function changesOf(open: OpenLog): Promise<string[]> {
+  const { changes } = await take(open.log.batches);
+  return linesOf(open, changes);
 }

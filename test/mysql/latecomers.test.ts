@@ -1,12 +1,12 @@
 // Rows that another session puts below a deletion while it is carried out go with it, and that is logged (G1).
 import type { Connection } from "mysql2/promise";
 import { describe, expect, it } from "vitest";
-import type { Change } from "../../src/core/change.ts";
 import { available } from "../servers/index.ts";
 import {
   type Bed,
   collect,
   cutOnce,
+  linesOf,
   type OpenLog,
   openBed,
   openLog,
@@ -388,17 +388,10 @@ async function left({ admin }: Bed): Promise<unknown> {
 }
 
 /** What one cut gives, which is the same when its batch is read again. */
-async function cutChanges({ log, layouts }: OpenLog): Promise<string[]> {
-  const cut = await cutOnce(log);
+async function cutChanges(open: OpenLog): Promise<string[]> {
+  const cut = await cutOnce(open.log);
   if (cut === null) return [];
-  const told = (changes: readonly Change[]) =>
-    changes.map(({ layout, op, keyBefore, row }) => {
-      const values = [keyBefore, row].flatMap((each) =>
-        each === null ? [] : JSON.stringify(each),
-      );
-      return [layouts.get(layout)?.table.name, op, ...values].join(" ");
-    });
-  const again = await collect(log.batches.pages(cut.header.batch));
-  expect(told(again)).toEqual(told(cut.changes));
-  return told(cut.changes);
+  const again = await collect(open.log.batches.pages(cut.header.batch));
+  expect(linesOf(open, again)).toEqual(linesOf(open, cut.changes));
+  return linesOf(open, cut.changes);
 }

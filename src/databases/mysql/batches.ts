@@ -7,15 +7,15 @@ import { formatTable } from "../../core/table.ts";
 import { type BatchRecord, storeBatch } from "./batch-records.ts";
 import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
-import { deletePoints, lowestOpen } from "./deletions.ts";
 import { checkDrift } from "./drift.ts";
-import { IdSet, type Run } from "./id-set.ts";
+import { IdSet } from "./id-set.ts";
 import { type Answer, latecomers, logAnswers, reachedLayouts } from "./latecomers.ts";
 import { MARK } from "./latecomers-sql.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
-import { BATCHES, LOG } from "./ours.ts";
+import { BATCHES } from "./ours.ts";
 import { Pins } from "./pins.ts";
+import { Remover } from "./remover.ts";
 import { TruncationWatch } from "./truncation.ts";
 import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
 
@@ -33,10 +33,8 @@ export interface BatchSessions {
 /** A check of the schema costs more than a cut: often while changes flow, seldom while none do. */
 const DRIFT_EVERY_MS = 1_000;
 const DRIFT_WHILE_IDLE_MS = 5_000;
-/** Rows deleted in one transaction. */
-const PURGE_ROWS = 2_000;
-/** So long, once a transaction was in the way, each row is looked up by its key. */
-const BY_POINTS_MS = 60_000;
+/** Records deleted in one transaction. */
+const PURGE_RECORDS = 2_000;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
 const MAX_GAPS = 1_000;
 
@@ -56,6 +54,9 @@ export class MysqlBatches implements Batches {
   readonly #records = new Map<number, BatchRecord>();
   #last: BatchRecord | null = null;
   #captured: readonly StoredLayout[] = [];
+  /** Those among them that deletions carry on to, and all layouts that their tables ever had. */
+  #reached: readonly StoredLayout[] = [];
+  #late: ReadonlySet<number> = new Set();
   readonly #truncation: TruncationWatch;
   readonly #pins: Pins;
   #driftCheckedAt = Number.NEGATIVE_INFINITY;
@@ -65,15 +66,15 @@ export class MysqlBatches implements Batches {
   #purgedUpTo = 0;
   /** Is the floor to be raised before the next look? A look that is under way may still see what was purged. */
   #isFloorDue = false;
-  #byPointsUntil = Number.NEGATIVE_INFINITY;
   #copier: Session | null = null;
-  #remover: Session | null = null;
+  readonly #remover: Remover;
 
   constructor(timeline: string, sessions: BatchSessions, records: readonly BatchRecord[]) {
     this.#timeline = timeline;
     this.#sessions = sessions;
     this.#truncation = new TruncationWatch(sessions.side);
     this.#pins = new Pins(sessions.side);
+    this.#remover = new Remover(sessions.openRemover);
     for (const record of records) this.#remember(record);
     this.#raiseFloor();
     this.#noteChecked();
@@ -88,6 +89,8 @@ export class MysqlBatches implements Batches {
   setLayouts(layouts: readonly StoredLayout[], captured: readonly StoredLayout[]): void {
     this.#reader.setLayouts(layouts);
     this.#captured = captured;
+    this.#reached = reachedLayouts(captured);
+    this.#late = new Set(this.#reader.layoutsOfSameTables(this.#reached.map(({ id }) => id)));
     this.#truncation.watch(captured);
     this.#pins.watch(captured.map(({ table }) => table.name));
   }
@@ -146,19 +149,18 @@ export class MysqlBatches implements Batches {
 
   async purge(upTo: number): Promise<void> {
     this.#purgedUpTo = Math.max(this.#purgedUpTo, upTo);
-    const isDue = [...this.#records.values()].some(
-      ({ header, purged }) => header.batch <= upTo && !purged,
-    );
-    if (!isDue) return;
-    const kept = await this.#keptFrom();
-    const needed = [...this.#records.values()].find(({ ids }) => (ids.highest ?? 0) >= kept);
-    const end = Math.min(upTo, (needed?.header.batch ?? Number.POSITIVE_INFINITY) - 1);
-    const due = [...this.#records.values()].filter(({ header }) => header.batch <= end);
+    const confirmed = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
+    if (confirmed.every((record) => record.purged)) return;
+    const open = await this.#remover.lowestOpen(this.#seen);
+    // Triggers may outlive the syncs that they were made for.
+    const kept = this.#reached.length === 0 ? Number.POSITIVE_INFINITY : open;
+    const needed = confirmed.findIndex(({ ids }) => (ids.highest ?? 0) >= kept);
+    const due = needed === -1 ? confirmed : confirmed.slice(0, needed);
     // Together: a transaction for each of hundreds of batches a second would cost as much as the cuts.
     const ids = new IdSet();
     for (const record of due) if (!record.purged) ids.addAll(record.ids.runs);
     if (ids.size > 0) {
-      await this.#deleteRows(ids.runs);
+      await this.#remover.remove(ids.runs);
       failpoint("purge-half");
     }
     // The rows first: a record without its rows is purged again after a crash, rows without
@@ -240,20 +242,20 @@ export class MysqlBatches implements Batches {
   /** With what became of latecomers. Null when the snapshot was not closed. */
   async #readUnseen(session: Session): Promise<Look | null> {
     const unseen = await readUnseen(session, this.#seen);
-    const reached = reachedLayouts(this.#captured).map(({ id }) => id);
-    const late = new Set(this.#reader.layoutsOfSameTables(reached));
-    const context = { seen: this.#seen, unseen, reader: this.#reader, late };
+    const reader = this.#reader;
+    const context = { seen: this.#seen, unseen, reader, late: this.#late };
     if (!(await isClosed(session, this.#sessions.side, context))) return null;
-    const known = { layouts: this.#captured, reader: this.#reader };
-    return { ...unseen, answers: await latecomers(session, unseen, known) };
+    const layouts = { captured: this.#captured, reached: this.#reached };
+    const answers =
+      unseen.spans.size === 0 ? [] : await latecomers(session, unseen, { ...layouts, reader });
+    return { ...unseen, answers };
   }
 
   /** Leaves what is still being read. */
   close(): void {
     this.#copier?.destroy();
     this.#copier = null;
-    this.#remover?.destroy();
-    this.#remover = null;
+    this.#remover.close();
   }
 
   async #store(look: Look, cutAt: string): Promise<{ record: BatchRecord; rows: Unseen["rows"] }> {
@@ -306,8 +308,8 @@ export class MysqlBatches implements Batches {
     const { side } = this.#sessions;
     const last = this.#last?.header.batch ?? 0;
     const gone = due.map(({ header }) => header.batch).filter((batch) => batch < last);
-    for (let at = 0; at < gone.length; at += PURGE_ROWS) {
-      const some = gone.slice(at, at + PURGE_ROWS);
+    for (let at = 0; at < gone.length; at += PURGE_RECORDS) {
+      const some = gone.slice(at, at + PURGE_RECORDS);
       await side.run(`DELETE FROM ${BATCHES} WHERE n <= ${some.at(-1)}`);
       for (const batch of some) this.#records.delete(batch);
     }
@@ -318,53 +320,6 @@ export class MysqlBatches implements Batches {
     this.#records.set(last, marked);
     // A cut may have made a newer one meanwhile.
     if (this.#last === kept) this.#last = marked;
-  }
-
-  async #deleteRows(runs: readonly Run[]): Promise<void> {
-    this.#remover ??= await this.#sessions.openRemover();
-    const remover = this.#remover;
-    let ranges: Run[] = [];
-    let size = 0;
-    const flush = async () => {
-      const isDone = ranges.length === 0 || (await this.#deleteRanges(remover, ranges));
-      if (!isDone) await deletePoints(remover, LOG, idsOf(ranges));
-      ranges = [];
-      size = 0;
-    };
-    for (const [first, last] of runs) {
-      for (let from = first; from <= last; from += PURGE_ROWS) {
-        const to = Math.min(last, from + PURGE_ROWS - 1);
-        if (size + to - from >= PURGE_ROWS || ranges.length >= 200) await flush();
-        ranges.push([from, to]);
-        size += to - from + 1;
-      }
-    }
-    await flush();
-  }
-
-  /**
-   * False when it would wait for a transaction that has written the log and is still open: a range locks the
-   * row behind it, too, and the server may as well choose to look through the whole log.
-   */
-  async #deleteRanges(remover: Session, ranges: readonly Run[]): Promise<boolean> {
-    if (performance.now() < this.#byPointsUntil) return false;
-    const where = ranges.map(([from, to]) => `id BETWEEN ${from} AND ${to}`).join(" OR ");
-    try {
-      await remover.run(`DELETE FROM ${LOG} WHERE ${where}`);
-      return true;
-    } catch (error) {
-      if (!isTidemarkError(error, "TM-APPLY-RETRY")) throw error;
-      this.#byPointsUntil = performance.now() + BY_POINTS_MS;
-      return false;
-    }
-  }
-
-  /** The id from which on deletions that no batch holds may need the log. */
-  async #keptFrom(): Promise<number> {
-    this.#remover ??= await this.#sessions.openRemover();
-    const open = await lowestOpen(this.#remover, this.#seen);
-    // Triggers may outlive the syncs that they were made for.
-    return reachedLayouts(this.#captured).length === 0 ? Number.POSITIVE_INFINITY : open;
   }
 
   #layoutOf({ table }: ChunkRequest): StoredLayout {
@@ -404,8 +359,4 @@ function purged(batch: number): TidemarkError {
     "TM-BATCH-PURGED",
     `Batch ${batch} has been purged from the change log.`,
   );
-}
-
-function idsOf(ranges: readonly Run[]): number[] {
-  return ranges.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, n) => from + n));
 }

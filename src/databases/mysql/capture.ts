@@ -8,7 +8,7 @@ import { formatTable } from "../../core/table.ts";
 import { filterCheck, type TriggerPlan, triggerStatements } from "./capture-sql.ts";
 import { type CascadeOrigin, unsupported } from "./cascades.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
-import type { Session } from "./connection.ts";
+import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
 import {
@@ -84,17 +84,15 @@ export async function installCapture(
   tables: readonly CaptureTable[],
   logger: Logger,
 ): Promise<void> {
-  // Where we vanish, the server gives up soon what we have locked: a table of the application, or our own rows.
+  // It locks tables of the application, and our own rows.
   await session.run(`SET wait_timeout = ${SILENT_SECONDS}`);
   try {
     await install(session, tables, logger);
   } finally {
     // A session that is lost is told of by what failed in it.
-    await session.run("SET wait_timeout = 3600").catch(() => {});
+    await session.run(`SET wait_timeout = ${IDLE_SECONDS}`).catch(() => {});
   }
 }
-
-const SILENT_SECONDS = 10;
 
 async function install(
   session: Session,

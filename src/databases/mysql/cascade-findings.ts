@@ -43,7 +43,7 @@ export async function cascadeFindings(
 function throughTables(table: string, references: readonly Reference[]): string[] {
   try {
     return originsOf(table, references)
-      .filter(({ event }) => event === "DELETED")
+      .filter(({ event }) => event === "DELETE")
       .flatMap((origin) => flatten(stepsFrom(origin.table, "DELETE", references, new Set([table]))))
       .filter((step) => reached(step) !== table && step.path.length > 1)
       .map(reached);

@@ -184,6 +184,11 @@ async function connect(address: Address): Promise<Connection> {
   }
 }
 
+/** So long a session that holds nothing may stay silent. */
+export const IDLE_SECONDS = 3_600;
+/** And one that holds what others wait for: the server ends it when its machine has vanished without a word. */
+export const SILENT_SECONDS = 10;
+
 function settings(flavour: Flavour, session: SessionOptions): string[] {
   return [
     // NO_BACKSLASH_ESCAPES must stay off: quoteText relies on it. Zero dates are allowed because
@@ -191,7 +196,7 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
     "sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
     "time_zone = '+00:00'",
     "autocommit = 1",
-    "wait_timeout = 3600",
+    `wait_timeout = ${IDLE_SECONDS}`,
     "net_read_timeout = 600",
     "net_write_timeout = 600",
     `innodb_lock_wait_timeout = ${session.rowLockSeconds ?? 20}`,

@@ -19,6 +19,9 @@ import { fromPath } from "./references.ts";
 
 /** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
 export const MARK = "-";
+/** Those of what the cut logs by itself (latecomers.ts): younger ids than that of which they tell. */
+export const GONE = "d";
+export const STANDING = "u";
 
 /** Nothing is under way, whatever a deletion that failed has left. To stand before all else. */
 export function forget({ table }: CascadeTrigger): string {

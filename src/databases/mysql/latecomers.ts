@@ -1,11 +1,8 @@
-import { isTidemarkError } from "../../core/errors.ts";
 import { captureBroken } from "./capture.ts";
-import { filterFlags } from "./capture-sql.ts";
-import { captureExpression, equalsCaptured } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import { type IdSet, joinNear, type Run } from "./id-set.ts";
-import { quoteName, quoteText } from "./identifiers.ts";
-import { MARK } from "./latecomers-sql.ts";
+import { quoteText } from "./identifiers.ts";
+import { GONE, MARK, STANDING } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import {
   type LogReader,
@@ -16,6 +13,7 @@ import {
   within,
 } from "./log-rows.ts";
 import { LOG } from "./ours.ts";
+import { findStanding, keyOf } from "./standing.ts";
 import type { Unseen } from "./unseen.ts";
 
 /** A log row to be written. */
@@ -34,21 +32,28 @@ const NEAR = 8;
  * logged as deleted. One that stands otherwise than it was logged, as with its reference set to NULL, is logged as it
  * stands. At the end of a batch of just that snapshot both are right, whatever came of the row before.
  *
- * `layouts`: those captured. Tables without a key are not among them: with a foreign key they are refused.
  * Throws TM-CAPTURE-BROKEN where other rows may have gone along, of which nothing tells.
  */
 export async function latecomers(
   session: Session,
   { spans, ids }: Unseen,
-  { layouts, reader }: { readonly layouts: readonly StoredLayout[]; readonly reader: LogReader },
+  known: Known,
 ): Promise<readonly Answer[]> {
-  if (spans.size === 0 || reachedLayouts(layouts).length === 0) return [];
+  if (known.reached.length === 0) return [];
   const runs = joinNear(spans.runs, NEAR);
-  const search = new Search(session, { layouts, reader, runs, ids });
+  const search = new Search(session, { ...known, runs, ids });
   for (let at = 0; at < runs.length; at += SPANS) {
     await search.lookAt(within(runs.slice(at, at + SPANS)));
   }
   return await search.answers();
+}
+
+/** What layouts there are. */
+interface Known {
+  readonly captured: readonly StoredLayout[];
+  /** Those that deletions carry on to. None is without a key: with a foreign key such a table is refused. */
+  readonly reached: readonly StoredLayout[];
+  readonly reader: LogReader;
 }
 
 /** Those that some deletion carries on to. */
@@ -76,16 +81,9 @@ interface Gone {
   readonly carries: boolean;
 }
 
-/** A row as it stands. */
-interface Standing {
-  readonly row: readonly Cell[];
-  readonly text: string;
-  readonly flags: string;
-}
-
 class Search {
   readonly #session: Session;
-  readonly #layouts: readonly StoredLayout[];
+  readonly #captured: readonly StoredLayout[];
   readonly #reached: ReadonlyMap<string, StoredLayout>;
   readonly #reader: LogReader;
   readonly #changed: Answer[] = [];
@@ -100,17 +98,11 @@ class Search {
 
   constructor(
     session: Session,
-    search: {
-      readonly layouts: readonly StoredLayout[];
-      readonly reader: LogReader;
-      readonly runs: readonly Run[];
-      readonly ids: IdSet;
-    },
+    search: Known & { readonly runs: readonly Run[]; readonly ids: IdSet },
   ) {
     this.#session = session;
-    this.#layouts = search.layouts;
-    const reached = reachedLayouts(search.layouts);
-    this.#reached = new Map(reached.map((layout) => [layout.table.name, layout]));
+    this.#captured = search.captured;
+    this.#reached = new Map(search.reached.map((layout) => [layout.table.name, layout]));
     this.#reader = search.reader;
     this.#runs = search.runs;
     this.#unseen = search.ids;
@@ -142,7 +134,7 @@ class Search {
     return [
       ...this.#changed,
       ...gone.map(({ layout, key }) => ({
-        ...{ layout: layout.id, op: "d", keyBefore: key, rowAfter: "", filters: "" },
+        ...{ layout: layout.id, op: GONE, keyBefore: key, rowAfter: "", filters: "" },
       })),
     ];
   }
@@ -183,7 +175,8 @@ class Search {
   }
 
   async #sort(layout: StoredLayout, logged: ReadonlyMap<string, Logged>): Promise<void> {
-    const standing = await this.#find(layout, [...logged.values()]);
+    const keys = [...logged.values()].map((row) => row.key);
+    const standing = await findStanding(this.#session, layout, keys);
     for (const [key, row] of logged) {
       const found = standing.get(key);
       if (found === undefined) {
@@ -195,42 +188,8 @@ class Search {
         JSON.stringify(found.row) === JSON.stringify(row.cells) && found.flags === row.filters;
       if (row.isCurrent && isSame) continue;
       const { text: rowAfter, flags: filters } = found;
-      this.#changed.push({ layout: layout.id, op: "u", keyBefore: null, rowAfter, filters });
+      this.#changed.push({ layout: layout.id, op: STANDING, keyBefore: null, rowAfter, filters });
     }
-  }
-
-  /** The rows that stand under these keys, by their keys. */
-  async #find(
-    layout: StoredLayout,
-    logged: readonly Logged[],
-  ): Promise<ReadonlyMap<string, Standing>> {
-    try {
-      return await this.#select(layout, logged, filterFlags(layout.filters));
-    } catch (error) {
-      if (layout.filters.length === 0 || !isTidemarkError(error) || error.retryable) throw error;
-    }
-    // For some row a condition raises an error: each is asked about by itself.
-    const unknown = `'${"e".repeat(layout.filters.length)}'`;
-    if (logged.length === 1) return this.#select(layout, logged, unknown);
-    const found = new Map<string, Standing>();
-    for (const row of logged) {
-      for (const [key, standing] of await this.#find(layout, [row])) found.set(key, standing);
-    }
-    return found;
-  }
-
-  async #select(
-    layout: StoredLayout,
-    logged: readonly Logged[],
-    flags: string,
-  ): Promise<ReadonlyMap<string, Standing>> {
-    const rows = await this.#session.rows(standingQuery(layout, logged, flags));
-    return new Map(
-      rows.map(([text, flags]) => {
-        const row = JSON.parse(text ?? "[]") as Cell[];
-        return [JSON.stringify(keyOf(layout, row)), { row, text: text ?? "", flags: flags ?? "" }];
-      }),
-    );
   }
 
   /** Of some the log itself tells that they were deleted, or got another key, afterwards. */
@@ -276,7 +235,7 @@ class Search {
   async #refuseUnlessForgotten({ id, key, layout }: Gone): Promise<void> {
     const answered = await this.#session.rows(
       `SELECT 1 FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE id > ${id} AND op = 'd' AND key_before = ? AND layout IN (${this.#allOf([layout])}) LIMIT 1`,
+       WHERE id > ${id} AND op = '${GONE}' AND key_before = ? AND layout IN (${this.#allOf([layout])}) LIMIT 1`,
       [key],
     );
     if (answered.length > 0) return;
@@ -300,7 +259,7 @@ class Search {
 
   /** The tables to which deletions carry on from this one. */
   #below({ table }: StoredLayout): readonly StoredLayout[] {
-    return this.#layouts.filter(({ origins }) =>
+    return this.#captured.filter(({ origins }) =>
       origins.some((origin) => origin.event === "DELETE" && origin.table === table.name),
     );
   }
@@ -314,30 +273,10 @@ function nameOf({ table }: Pick<StoredLayout, "table">, key: string): string {
   return `${table.name} ${key}`;
 }
 
-function standingQuery(
-  { table, columns, key }: StoredLayout,
-  logged: readonly Logged[],
-  flags: string,
-): string {
-  const text = columns.map((column) => captureExpression(column, quoteName(column.name)));
-  const where = logged.map((row) => {
-    const equal = key.flatMap((at, i) => {
-      const column = columns[at];
-      return column === undefined ? [] : equalsCaptured(column, row.key[i] ?? "");
-    });
-    return `(${equal.join(" AND ")})`;
-  });
-  return `SELECT CAST(JSON_ARRAY(${text.join(", ")}) AS CHAR), ${flags} FROM ${quoteName(table.name)} WHERE ${where.join(" OR ")}`;
-}
-
 function sameKey(one: StoredLayout, other: StoredLayout): boolean {
   const names = ({ key, columns }: StoredLayout) =>
     JSON.stringify(key.map((at) => columns[at]?.name));
   return names(one) === names(other);
-}
-
-function keyOf({ key }: StoredLayout, cells: readonly Cell[]): readonly Cell[] {
-  return key.map((at) => cells[at] ?? null);
 }
 
 /** Rows in one statement. */

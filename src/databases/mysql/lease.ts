@@ -1,13 +1,8 @@
 import { sha256 } from "../../core/hash.ts";
 import type { Logger } from "../../core/log.ts";
-import type { Session } from "./connection.ts";
+import { type Session, SILENT_SECONDS } from "./connection.ts";
 
-/**
- * Silent for so long, the server ends the session: a machine that vanished without a word must not hold the lease
- * until its connection is found dead, which may take hours.
- */
-const SILENT_SECONDS = 10;
-/** Often enough for that, with time for a process that is held up. */
+/** Often enough for {@link SILENT_SECONDS}, with time for a process that is held up. */
 const HEARTBEAT_MS = 3_000;
 
 /**

@@ -7,7 +7,7 @@ import { UNKNOWN } from "./capture-sql.ts";
 import { rowDecoder } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import type { Run } from "./id-set.ts";
-import { MARK } from "./latecomers-sql.ts";
+import { GONE, MARK, STANDING } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 
@@ -133,9 +133,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   I: "insert",
   U: "update",
   D: "delete",
-  // What the relay has logged by itself (latecomers.ts).
-  u: "update",
-  d: "delete",
+  [STANDING]: "update",
+  [GONE]: "delete",
 };
 
 /** Reads log rows by the layouts they were written with. */
