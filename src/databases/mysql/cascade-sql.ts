@@ -19,7 +19,7 @@ import {
   unsupported,
 } from "./cascades.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
-import { begin, endBody, forget } from "./latecomers-sql.ts";
+import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
 import { fromPath, type Reference } from "./references.ts";
@@ -131,6 +131,7 @@ tidemark_each: LOOP
 ${filtered ? `IF tidemark_blind THEN ${fetch("tidemark_blind_rows")} ELSE ${fetch("tidemark_rows")} END IF;` : fetch("tidemark_rows")}
 IF tidemark_done THEN LEAVE tidemark_each; END IF;
 SET tidemark_found = TRUE;
+${step.effect === "rekeyed" ? "" : beginOnce({ table: step.path[0]?.parent ?? "" })}
 INSERT INTO ${quoteName(LOG)} (at, layout, op, key_before, row_after, filters, origin) VALUES (UTC_TIMESTAMP(6), ${layout.id}, '${op}', tidemark_key, tidemark_row, tidemark_filters, @tidemark_origin);
 END LOOP;
 ${filtered ? "IF tidemark_blind THEN CLOSE tidemark_blind_rows; ELSE CLOSE tidemark_rows; END IF;" : "CLOSE tidemark_rows;"}

@@ -58,6 +58,11 @@ export function flatten(steps: readonly CascadeStep[]): readonly CascadeStep[] {
   ]);
 }
 
+/** Does it lead on to more rows? */
+export function goesOn({ further, again }: CascadeStep): boolean {
+  return further.length > 0 || again !== null;
+}
+
 export function reached({ path }: CascadeStep): string {
   return path.at(-1)?.child ?? "";
 }

@@ -1,6 +1,7 @@
 import { sha256 } from "../../core/hash.ts";
 import { unlessMissing } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
+import { goesOn } from "./cascades.ts";
 import { DELETIONS, LOG, PREFIX } from "./ours.ts";
 import { fromPath } from "./references.ts";
 
@@ -28,9 +29,14 @@ export function forget({ table }: CascadeTrigger): string {
   return `SET ${variable(table)} = NULL;`;
 }
 
-/** Before the rows that will go are read. Until a batch holds the mark, the log is kept from there on. */
-export function begin({ table, steps }: CascadeTrigger): string {
-  const looks = steps.map(({ path }) => {
+/**
+ * Before rows of the second level are read: such a row may come behind the look at them. For those of the first
+ * the mark may wait until one is logged ({@link beginOnce}).
+ */
+export function begin(trigger: CascadeTrigger): string {
+  const below = trigger.steps.filter(goesOn);
+  if (below.length === 0) return "";
+  const looks = below.map(({ path }) => {
     const rows = `SELECT 1 FROM ${fromPath(path, "OLD")} LOCK IN SHARE MODE`;
     return unlessMissing(
       `IF NOT tidemark_found THEN SET tidemark_found = EXISTS (${rows}); END IF;`,
@@ -38,6 +44,13 @@ export function begin({ table, steps }: CascadeTrigger): string {
   });
   return `${looks.join("\n")}
 IF tidemark_found THEN
+${beginOnce(trigger)}
+END IF;`;
+}
+
+/** Until a batch holds the mark, the log is kept from there on. */
+export function beginOnce({ table }: Pick<CascadeTrigger, "table">): string {
+  return `IF ${variable(table)} IS NULL THEN
 ${mark("NULL")}
 SET ${variable(table)} = LAST_INSERT_ID();
 INSERT IGNORE INTO ${DELETIONS} (id) VALUES (${variable(table)});
