@@ -1,24 +1,48 @@
-/** Table patterns: `public.orders`, `public.*`, `order_?`. `*` and `?` never cross a dot. */
+/**
+ * Table patterns: `public.orders`, `public.*`, `order_?`. `*` and `?` never cross the dot between schema
+ * and table; a dot within a name is a character like any other.
+ */
+import { formatTable, type TableName } from "../core/table.ts";
 
 export function isGlob(pattern: string): boolean {
   return /[*?]/.test(pattern);
 }
 
+/** Does a table's name fit? Without a dot a pattern means the name in any schema, so `*` alone is every table. */
+export function matcher(pattern: string): (table: TableName) => boolean {
+  const parts = [...pattern.matchAll(/\./g)].map(({ index }) => ({
+    schema: glob(pattern.slice(0, index)),
+    name: glob(pattern.slice(index + 1)),
+  }));
+  const whole = glob(pattern);
+  return (table) => {
+    const { schema, name } = table;
+    if (formatTable(table) === pattern) return true;
+    if (schema === null || parts.length === 0) return whole.test(name);
+    return parts.some((part) => part.schema.test(schema) && part.name.test(name));
+  };
+}
+
+function glob(pattern: string): RegExp {
+  const source = pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*");
+  return new RegExp(`^${source.replaceAll("?", ".")}$`, "su");
+}
+
 /**
- * May one table match both? A pattern without a schema is compared by the last segment only: how a
+ * May one table match both? A pattern without a schema is compared with what follows the other's schema: how a
  * database without schemas spells a table says nothing about the schema it came from.
  */
 export function mayMeet(a: string, b: string): boolean {
-  const left = a.split(".");
-  const right = b.split(".");
-  const segments = Math.min(left.length, right.length);
-  return left
-    .slice(-segments)
-    .every((segment, index) => segmentsMeet(segment, right.slice(-segments)[index] ?? ""));
+  return textsMeet(a, b) || withoutSchemaMeets(a, b) || withoutSchemaMeets(b, a);
+}
+
+function withoutSchemaMeets(plain: string, qualified: string): boolean {
+  const dot = qualified.indexOf(".");
+  return !plain.includes(".") && dot >= 0 && textsMeet(plain, qualified.slice(dot + 1));
 }
 
 /** Is there a text that both globs match? Walks both at once; `*` takes nothing or one more character. */
-function segmentsMeet(a: string, b: string): boolean {
+function textsMeet(a: string, b: string): boolean {
   const known = new Map<string, boolean>();
   const meet = (i: number, j: number): boolean => {
     const key = `${i},${j}`;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { mayMeet } from "./patterns.ts";
+import { matcher, mayMeet } from "./patterns.ts";
 import { nearest } from "./suggest.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
@@ -32,10 +32,35 @@ test.each([
   ["*", "public.anything", true],
   ["order_*", "*_items", true],
   ["x*", "y*", false],
+  ["public.dot.ted", "public.*", true],
+  ["dot.ted", "*", true],
+  ["*", "public.dot.ted", true],
+  ["other.*", "public.dot.ted", false],
 ])("patterns %s and %s", (a, b, meet) => {
   expect(mayMeet(a, b)).toBe(meet);
   expect(mayMeet(b, a)).toBe(meet);
 });
+
+test.each([
+  ["*", "public", "orders", true],
+  ["*", null, "dot.ted", true],
+  ["*", "public", "new\nline", true],
+  ["public.*", "public", "dot.ted", true],
+  ["public.*", "public_too", "orders", false],
+  ["public.*", "other", "public.orders", false],
+  ["public.*", null, "orders", false],
+  ["p*.orders", "public", "orders", true],
+  ["p*.orders", "public", "late.orders", false],
+  ["order_?", "public", "order_1", true],
+  ["order_?", "public", "order_10", false],
+  ["orders", "public", "orders", true],
+  ["dot.ted", null, "dot.ted", true],
+  ["dot.ted", "public", "dot.ted", false],
+  ["what?*", null, "what?*", true],
+  ["a+b", null, "aab", false],
+])("pattern %s, schema %s, table %s", (pattern, schema, name, fits) =>
+  expect(matcher(pattern)({ schema, name })).toBe(fits),
+);
 
 test("the nearest word, or none", () => {
   expect(nearest("tabels", ["from", "to", "tables"])).toBe("tables");

@@ -1,4 +1,4 @@
-import { isGlob } from "../config/patterns.ts";
+import { isGlob, matcher } from "../config/patterns.ts";
 import { nearest } from "../config/suggest.ts";
 import type { Catalog } from "../core/database.ts";
 import type { SyncDefinition, TableRule } from "../core/definition.ts";
@@ -99,18 +99,6 @@ function tablesOf(
       details: { sync: definition.name, table: rule.table },
     },
   );
-}
-
-/** Does a table's name fit? `*` alone means every table; without a dot a pattern means the name in any schema. */
-export function matcher(pattern: string): (name: TableName) => boolean {
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replaceAll("*", "[^.]*")
-    .replaceAll("?", "[^.]");
-  const regex = new RegExp(`^${source}$`, "u");
-  const qualified = pattern.includes(".");
-  return (name) =>
-    regex.test(qualified ? formatTable(name) : name.name) || formatTable(name) === pattern;
 }
 
 function parseName(text: string, listed: readonly TableName[]): TableName {

@@ -1,4 +1,5 @@
 import { emptyForResync } from "../applier/resync.ts";
+import { matcher } from "../config/patterns.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { keys, type Notice, type ResyncOrder } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
@@ -9,7 +10,6 @@ import { formatTable, type TableName } from "../core/table.ts";
 import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
 import { type PreparedSync, prepare } from "./prepare.ts";
-import { matcher } from "./resolve.ts";
 
 /** What is, or was, emptied. */
 export interface Resynced {
