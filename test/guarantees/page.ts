@@ -29,8 +29,8 @@ const NOT_PROMISED = `## What is not promised
   on, \`sync_binlog = 1\`, which is not MariaDB's default. \`doctor\` looks at all of these. Else the sync stops and says so
   (TM-SOURCE-REWOUND, TM-BATCH-PURGED). A power cut of a broker is part of the simulation only; it may lose anything.
 - **Function targets** are called at least once for a group of batches, not exactly once.
-- **MariaDB and MySQL, READ COMMITTED**: where a deletion carries on through a table that is not synced, below the first level, a
-  row there that another session moves below one of them at that moment goes, and those below it stay at the target
+- **MariaDB and MySQL, READ COMMITTED**: where a deletion carries on through a table that is not synced, a row there that
+  another session moves below one of them at that moment goes, and those below it stay at the target
   ([0015](../decisions/0015-cascades-in-mysql.md)); \`doctor\` names such tables.
 - **The first copy** of a table: until it is done, that table is still filling, and is not as the source was at any cut.
 - **A PostgreSQL target that crashes** may show an earlier state, whole, until the sync has caught up again; never one

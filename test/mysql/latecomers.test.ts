@@ -1,9 +1,11 @@
 // Rows that another session puts below a deletion while it is carried out go with it, and that is logged (G1).
 import type { Connection } from "mysql2/promise";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { Session } from "../../src/databases/mysql/connection.ts";
 import { available } from "../servers/index.ts";
 import {
   type Bed,
+  type CutBatch,
   collect,
   cutOnce,
   linesOf,
@@ -46,6 +48,24 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
       'c delete ["102"]',
       'c insert ["102","11","0"]',
       'c insert ["103","12","0"]',
+      'z delete ["91"]',
+    ]);
+  });
+
+  test("a row of the first level that refers to another key than the primary one", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY, code VARCHAR(9) NOT NULL UNIQUE);
+       CREATE TABLE c (id INT PRIMARY KEY, code VARCHAR(9), FOREIGN KEY (code) REFERENCES a (code) ON DELETE CASCADE);
+       CREATE TABLE z (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       INSERT INTO a VALUES (1, 'x'), (2, 'y'); INSERT INTO z VALUES (91, 1)`,
+    );
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (101, 'x'), (102, 'y')");
+    expect((await cutChanges(open)).sort()).toEqual([
+      'c delete ["101"]',
+      'c insert ["101","x"]',
+      'c insert ["102","y"]',
       'z delete ["91"]',
     ]);
   });
@@ -118,6 +138,79 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
       'c update ["102",null,"5"]',
       'z delete ["91"]',
     ]);
+  });
+
+  test("rows that lose their reference, longer together and alone than a statement may be", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} CREATE TABLE c (id INT PRIMARY KEY, b INT, text LONGTEXT,
+      FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    const long = (id: number, bytes: number) =>
+      `INSERT INTO c VALUES (${id}, 11, REPEAT('😀\\\\', ${bytes / 5}))`;
+    await deleteMeanwhile(bed, `${long(102, 12e6)}; ${long(103, 5e5)}; ${long(104, 5e5)}`);
+    const told = (await cutChanges(open)).filter((each) => each.startsWith("c update"));
+    const row = (id: number, bytes: number) =>
+      `c update ${JSON.stringify([`${id}`, null, "😀\\".repeat(bytes / 5)])}`;
+    expect(told.map((each) => each.slice(0, 16))).toEqual(
+      [102, 103, 104].map((id) => `c update ["${id}",`),
+    );
+    expect(told[0] === row(102, 12e6)).toBe(true);
+    expect(told.slice(1)).toEqual([row(103, 5e5), row(104, 5e5)]);
+  });
+
+  test("a row that was changed once more, which tells what it is", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL);
+      INSERT INTO c VALUES (101, 11, 0)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)", {
+      after: "UPDATE c SET n = 1; UPDATE c SET id = 103 WHERE id = 102",
+    });
+    expect(await cutChanges(open)).toEqual([
+      'c update ["101",null,"0"]',
+      'c insert ["102","11","0"]',
+      'z delete ["91"]',
+      'c update ["101",null,"1"]',
+      'c update ["102",null,"1"]',
+      'c update ["102"] ["103",null,"1"]',
+    ]);
+  });
+
+  test("rows that are committed while a cut is made do not make it begin anew", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+      INSERT INTO c VALUES (101, 12, 0)`);
+    await using open = await openLog(bed, await bed.capture("a", "b", "c", "z"));
+    const writing = await bed.connect();
+    await writing.query("BEGIN");
+    await deleteMeanwhile(bed, "DO 1", {
+      meanwhile: async () => {
+        await writing.query("INSERT INTO c VALUES (102, 12, 0), (103, 12, 0), (104, 12, 0)");
+      },
+    });
+    const { looks, cut } = await cutMeanwhile(open, async () => {
+      await writing.query("COMMIT");
+      await bed.admin.query("UPDATE c SET n = 1 WHERE id = 103; DELETE FROM c WHERE id = 104");
+    });
+    expect(looks).toBe(1);
+    expect(linesOf(open, cut?.changes ?? [])).toEqual([
+      'b delete ["11"]',
+      'z delete ["91"]',
+      'a delete ["1"]',
+    ]);
+    expect(await cutChanges(open)).toHaveLength(5);
+  });
+
+  test("one that a snapshot misses is waited for", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)");
+    // As the server's views may: they show the deletion, and not what it waited for.
+    const isLatecomer = ([, , , , , row]: readonly unknown[]) => row === '["102", "11", "0"]';
+    const { looks, cut } = await cutMeanwhile(open, async () => {}, isLatecomer);
+    expect(looks).toBe(2);
+    expect(linesOf(open, cut?.changes ?? [])).toContain('c delete ["102"]');
   });
 
   test("a row of a tree", async () => {
@@ -377,6 +470,44 @@ async function deleteMeanwhile(
   if (!staysOpen) await deleting.query("COMMIT");
   await other.query(after);
   return deleting;
+}
+
+/**
+ * A cut that is held up with its first snapshot open, and how many it took. `missed`: rows of the log that the first one does
+ * not show.
+ */
+async function cutMeanwhile(
+  open: OpenLog,
+  meanwhile: () => Promise<void>,
+  missed: (row: readonly unknown[]) => boolean = () => false,
+): Promise<{ readonly looks: number; readonly cut: CutBatch | null }> {
+  const { rows, run } = Session.prototype;
+  let looks = 0;
+  let isHeld = false;
+  const ran = vi.spyOn(Session.prototype, "run").mockImplementation(function (
+    this: Session,
+    ...query
+  ) {
+    if (query[0].includes("CONSISTENT SNAPSHOT")) looks++;
+    return run.apply(this, query);
+  });
+  const read = vi.spyOn(Session.prototype, "rows").mockImplementation(async function (
+    this: Session,
+    ...query
+  ) {
+    const found = await rows.apply(this, query);
+    if (looks === 0 || isHeld) return found;
+    isHeld = true;
+    await meanwhile();
+    return found.filter((row) => !missed(row));
+  });
+  try {
+    const cut = await cutOnce(open.log);
+    return { looks, cut };
+  } finally {
+    ran.mockRestore();
+    read.mockRestore();
+  }
 }
 
 /** Rows of the log, and deletions that the log is kept for. */

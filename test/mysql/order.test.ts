@@ -239,6 +239,28 @@ describe.each(SERVERS)("purging on %s", (kind) => {
     expect((await cutOnce(log))?.changes.length).toBe(ids.length - 2);
   });
 
+  it.skipIf(!available(kind))("goes on where its session was ended for its silence", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    await using opened = await openLog(bed, await bed.capture("t"));
+    const sessions = async () => {
+      const [rows] = await bed.admin.query(
+        "SELECT id FROM information_schema.processlist WHERE db = DATABASE()",
+      );
+      return (rows as string[][]).flat();
+    };
+    const before = await sessions();
+    for (const n of [1, 2]) {
+      await bed.admin.query(`INSERT INTO t VALUES (${n})`);
+      await cutOnce(opened.log);
+      await opened.log.batches.purge(n);
+      const [id, ...more] = (await sessions()).filter((each) => !before.includes(each));
+      expect(more).toEqual([]);
+      await bed.admin.query(`KILL ${id}`);
+    }
+    expect((await opened.log.stats()).rows).toBe(0);
+  });
+
   it.skipIf(!available(kind))("goes between the rows of transactions that are open", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");

@@ -4,12 +4,13 @@ import { failpoint } from "../../core/failpoint.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
+import { type Answer, logAnswers } from "./answers.ts";
 import { type BatchRecord, storeBatch } from "./batch-records.ts";
 import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import { IdSet } from "./id-set.ts";
-import { type Answer, latecomers, logAnswers, reachedLayouts } from "./latecomers.ts";
+import { latecomers, reachedLayouts } from "./latecomers.ts";
 import { MARK } from "./latecomers-sql.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
@@ -243,7 +244,10 @@ export class MysqlBatches implements Batches {
   async #readUnseen(session: Session): Promise<Look | null> {
     const unseen = await readUnseen(session, this.#seen);
     const reader = this.#reader;
-    const context = { seen: this.#seen, unseen, reader, late: this.#late };
+    const context = {
+      ...{ seen: this.#seen, unseen, reader },
+      ...{ reached: this.#reached, late: this.#late },
+    };
     if (!(await isClosed(session, this.#sessions.side, context))) return null;
     const layouts = { captured: this.#captured, reached: this.#reached };
     const answers =

@@ -178,7 +178,7 @@ async function prepareCaptures(
   const parents = await loadFacts(session, originTables([...active.values()]));
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
-  const cascades = planCascades([...active.values()], references, triggers);
+  const cascades = planCascades([...active.values()], references, triggers, parents);
   return { captures, cascades };
 }
 

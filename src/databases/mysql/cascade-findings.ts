@@ -2,8 +2,10 @@ import type { Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { flatten, originsOf, reached, stepsFrom } from "./cascades.ts";
+import { loadFacts, primaryKeyOf, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { ok, warning } from "./findings.ts";
+import { isHeldBack } from "./latecomers-sql.ts";
 import { loadReferences, type Reference } from "./references.ts";
 
 /** These lock no gaps: rows may be put below one that is read with a shared lock. */
@@ -19,8 +21,9 @@ export async function cascadeFindings(
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
   const references = await loadReferences(session);
+  const facts = await loadFacts(session, [...new Set(references.map(({ parent }) => parent))]);
   const captured = new Set(tables.map(({ schema }) => schema.name.name));
-  const between = new Set([...captured].flatMap((name) => throughTables(name, references)));
+  const between = new Set([...captured].flatMap((name) => throughTables(name, references, facts)));
   const unseen = [...between].filter((name) => !captured.has(name));
   if (unseen.length === 0) return [];
   const level = (await session.value(`SELECT @@GLOBAL.${session.flavour.isolation}`)) ?? "";
@@ -39,13 +42,21 @@ export async function cascadeFindings(
   ];
 }
 
-/** Those that a deletion passes on its way to this one, below the first level. */
-function throughTables(table: string, references: readonly Reference[]): string[] {
+/** Those that a deletion passes on its way to this one, and that rows may be put into meanwhile. */
+function throughTables(
+  table: string,
+  references: readonly Reference[],
+  facts: ReadonlyMap<string, TableFacts>,
+): string[] {
   try {
     return originsOf(table, references)
       .filter(({ event }) => event === "DELETE")
       .flatMap((origin) => flatten(stepsFrom(origin.table, "DELETE", references, new Set([table]))))
-      .filter((step) => reached(step) !== table && step.path.length > 1)
+      .filter((step) => {
+        const primaryKey = primaryKeyOf(facts.get(step.path[0]?.parent ?? ""));
+        const isFirst = step.path.length === 1 && isHeldBack(step, primaryKey);
+        return reached(step) !== table && !isFirst;
+      })
       .map(reached);
   } catch (error) {
     // Refused: told by the findings on tables.

@@ -40,6 +40,8 @@ export interface CascadeTrigger {
   readonly event: CascadeEvent;
   readonly steps: readonly CascadeStep[];
   readonly references: readonly Reference[];
+  /** Of the table; empty where it has none that is whole columns. */
+  readonly primaryKey: readonly string[];
   /** The captured tables by name. */
   readonly layouts: ReadonlyMap<string, StoredLayout>;
 }

@@ -80,6 +80,11 @@ export interface TableFacts {
   readonly foreignKeys: readonly ForeignKeyFact[];
 }
 
+/** Empty where there is none that is whole columns. */
+export function primaryKeyOf(facts: TableFacts | undefined): readonly string[] {
+  return facts?.uniques.find(({ primary, partial }) => primary && !partial)?.columns ?? [];
+}
+
 export interface ForeignKeyFact extends ForeignKey {
   readonly name: string;
   readonly onDelete: string;

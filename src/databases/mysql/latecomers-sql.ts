@@ -1,7 +1,7 @@
 import { sha256 } from "../../core/hash.ts";
 import { unlessMissing } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
-import { goesOn } from "./cascades.ts";
+import { type CascadeStep, goesOn } from "./cascades.ts";
 import { DELETIONS, LOG, PREFIX } from "./ours.ts";
 import { fromPath } from "./references.ts";
 
@@ -9,9 +9,9 @@ import { fromPath } from "./references.ts";
  * Latecomers: rows that another session puts below a deletion, or changes there, while it is carried out.
  *
  * The rows that will go are read with a shared lock, and only what the statement itself deletes is locked against
- * every other. Where gaps are not locked (READ COMMITTED), a row may still come below one of the first level, and
- * the action takes it along. It was committed before that, or the action would have had to wait for it, and its own
- * trigger has logged it. And of a row that was read only an index may be locked, where that holds its key: it may still
+ * every other, in its primary key. Where gaps are not locked (READ COMMITTED), a row may still come below one of the first
+ * level, or on it where it refers to other columns than those of the primary key, and the action takes it along. It was
+ * committed before that, or the action would have had to wait for it, and its own trigger has logged it. And of a row that was read only an index may be locked, where that holds its key: it may still
  * be changed, and is then logged as changed after it was logged as gone. So each deletion marks in the log where it began to
  * look and where it was done (ids are drawn in order of time), and the cut looks what became of the rows that
  * were logged between (latecomers.ts). The triggers read nothing of the log: they would see it as of the beginning
@@ -30,10 +30,14 @@ export function forget({ table }: CascadeTrigger): string {
 }
 
 /**
- * Before rows of the second level are read: such a row may come behind the look at them. For those of the first
- * the mark may wait until one is logged ({@link beginOnce}).
+ * Before rows are read below which, or among which, one may come behind the look at them. Where that is the second level
+ * only, the mark may wait until one of the first is there; and where it is none, until one is logged
+ * ({@link beginOnce}).
  */
 export function begin(trigger: CascadeTrigger): string {
+  if (!trigger.steps.every((step) => isHeldBack(step, trigger.primaryKey))) {
+    return beginOnce(trigger);
+  }
   const below = trigger.steps.filter(goesOn);
   if (below.length === 0) return "";
   const looks = below.map(({ path }) => {
@@ -46,6 +50,15 @@ export function begin(trigger: CascadeTrigger): string {
 IF tidemark_found THEN
 ${beginOnce(trigger)}
 END IF;`;
+}
+
+/**
+ * Does whoever adds a row to this first step wait for the deletion? The foreign key's check locks the row in the index that
+ * it refers to, and the deletion has locked it in the primary key, but not yet in any other.
+ */
+export function isHeldBack({ path }: CascadeStep, primaryKey: readonly string[]): boolean {
+  const referred = path[0]?.pairs.map(([, column]) => column) ?? [];
+  return JSON.stringify(referred) === JSON.stringify(primaryKey);
 }
 
 /** Until a batch holds the mark, the log is kept from there on. */

@@ -1,7 +1,7 @@
+import type { Answer } from "./answers.ts";
 import { captureBroken } from "./capture.ts";
-import type { Cell, Cells, Session } from "./connection.ts";
+import type { Cell, Session } from "./connection.ts";
 import { type IdSet, joinNear, type Run } from "./id-set.ts";
-import { quoteText } from "./identifiers.ts";
 import { GONE, MARK, STANDING } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import {
@@ -12,16 +12,19 @@ import {
   logRow,
   within,
 } from "./log-rows.ts";
+import { mentions, nameOf } from "./mentions.ts";
 import { LOG } from "./ours.ts";
-import { findStanding, keyOf } from "./standing.ts";
+import { findStanding, type Key, keyOf, type Standing, sameKey, standsAs } from "./standing.ts";
 import type { Unseen } from "./unseen.ts";
 
-/** A log row to be written. */
-export type Answer = Pick<LogRow, "layout" | "op" | "keyBefore" | "rowAfter" | "filters">;
-
 const PAGE = 200;
-const TOLD_PAGE = 5_000;
 const SMALL_ROW = 32 << 10;
+/** Of rows that are looked for at once. */
+const PAGE_BYTES = 1 << 20;
+/** Kept in memory before the log is asked about them: each time, it is read once from the first of them on. */
+const MAX_DOUBTS = 100_000;
+/** Rows read at once that are to be logged as they stand. */
+const ANSWERED = 50;
 /** Spans in one statement, and ids between them that may be looked at in vain. */
 const SPANS = 200;
 const NEAR = 8;
@@ -61,23 +64,24 @@ export function reachedLayouts(layouts: readonly StoredLayout[]): readonly Store
   return layouts.filter(({ origins }) => origins.some(({ event }) => event === "DELETED"));
 }
 
-/** A row as it was logged last, of those that a page holds. */
-interface Logged {
-  readonly id: number;
+/** A row as it was logged last, of those looked for at once. */
+interface Logged extends Doubt {
   readonly cells: readonly Cell[];
-  readonly key: readonly Cell[];
+  readonly cellsOfKey: Key;
   readonly filters: string;
   /** By the layout that the table has now? */
   readonly isCurrent: boolean;
-  /** Did others stand below it of which the log need not tell? */
-  readonly carries: boolean;
 }
 
-/** A row that stands no more. */
-interface Gone {
+/** A row that does not stand as it was logged. */
+interface Doubt {
   readonly id: number;
+  /** In JSON. */
   readonly key: string;
   readonly layout: StoredLayout;
+  /** Where the run begins in which it was logged. */
+  readonly since: number;
+  /** Did others stand below it of which the log need not tell? */
   readonly carries: boolean;
 }
 
@@ -87,7 +91,9 @@ class Search {
   readonly #reached: ReadonlyMap<string, StoredLayout>;
   readonly #reader: LogReader;
   readonly #changed: Answer[] = [];
-  readonly #gone = new Map<string, Gone>();
+  readonly #gone: Answer[] = [];
+  /** Rows that stand no more, and those that stand otherwise, by their names. */
+  readonly #doubts = { gone: new Map<string, Doubt>(), changed: new Map<string, Doubt>() };
   /** All that was logged in one of these is looked at. */
   readonly #runs: readonly Run[];
   #run = 0;
@@ -109,56 +115,62 @@ class Search {
   }
 
   async lookAt(condition: string): Promise<void> {
-    const layouts = this.#allOf([...this.#reached.values()]);
+    const layouts = this.#reader.layoutsOfSameTables(
+      [...this.#reached.values()].map(({ id }) => id),
+    );
     let page: LogRow[];
     let from = 0;
     do {
       const rows = await this.#session.rows(
         `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
-         WHERE id > ${from} AND (${condition}) AND op IN ('I', 'U') AND layout IN (${layouts})
+         WHERE id > ${from} AND (${condition}) AND op IN ('I', 'U') AND layout IN (${layouts.join(", ")})
          ORDER BY id LIMIT ${PAGE}`,
       );
       page = rows.map(logRow);
       await this.#judge(page);
       from = page.at(-1)?.id ?? from;
+      const { gone, changed } = this.#doubts;
+      if (gone.size + changed.size >= MAX_DOUBTS) await this.#settle();
     } while (page.length === PAGE);
   }
 
   /** Throws TM-CAPTURE-BROKEN. */
   async answers(): Promise<readonly Answer[]> {
-    await this.#dropTold();
-    const gone = [...this.#gone.values()];
-    for (const row of gone) {
-      if (row.carries && !(await this.#isLogged(row))) await this.#refuseUnlessForgotten(row);
-    }
-    return [
-      ...this.#changed,
-      ...gone.map(({ layout, key }) => ({
-        ...{ layout: layout.id, op: GONE, keyBefore: key, rowAfter: "", filters: "" },
-      })),
-    ];
+    await this.#settle();
+    return [...this.#changed, ...this.#gone];
   }
 
   async #judge(page: readonly LogRow[]): Promise<void> {
     const byTable = new Map<StoredLayout, Map<string, Logged>>();
+    let bytes = 0;
     for (const row of page) {
       const layout = this.#reader.layout(row.layout);
       const current = this.#reached.get(layout.table.name);
       // What was logged by another key is copied anew.
       if (current === undefined || !sameKey(layout, current)) continue;
+      bytes += row.length;
+      if (bytes > PAGE_BYTES) {
+        await this.#compare(byTable);
+        byTable.clear();
+        bytes = row.length;
+      }
       const whole = row.rowAfter === null ? await loadContent(this.#session, row) : row;
       const cells = JSON.parse(whole?.rowAfter || "[]") as Cell[];
       // A column was dropped: only the key is known, or nothing.
       if (cells.length === 0) continue;
-      const key = keyOf(layout, cells);
-      const text = JSON.stringify(key);
-      const carries = this.#carries(current, { ...row, keyBefore: whole?.keyBefore ?? null }, text);
+      const cellsOfKey = keyOf(layout, cells);
+      const key = JSON.stringify(cellsOfKey);
+      const carries = this.#carries(current, { ...row, keyBefore: whole?.keyBefore ?? null }, key);
+      const since = this.#runs[this.#run]?.[0] ?? row.id;
       const logged = byTable.get(current) ?? new Map<string, Logged>();
       const isCurrent = layout.id === current.id;
-      logged.set(text, { id: row.id, cells, key, filters: row.filters, isCurrent, carries });
+      const { id, filters } = row;
+      logged.set(key, {
+        ...{ id, key, layout: current, since, carries, cells, cellsOfKey, filters, isCurrent },
+      });
       byTable.set(current, logged);
     }
-    for (const [layout, logged] of byTable) await this.#sort(layout, logged);
+    await this.#compare(byTable);
   }
 
   /** May rows stand below it that came before this run? To be asked in order of id. */
@@ -168,93 +180,113 @@ class Search {
       this.#born.clear();
     }
     if (this.#below(layout).length === 0) return false;
+    const table = layout.table.name;
     const before = keyBefore === null ? key : JSON.stringify(JSON.parse(keyBefore));
-    const isBorn = op === "I" || this.#born.has(nameOf(layout, before));
-    if (isBorn) this.#born.add(nameOf(layout, key));
+    const isBorn = op === "I" || this.#born.has(nameOf(table, before));
+    if (isBorn) this.#born.add(nameOf(table, key));
+    // Another row takes its place.
+    else this.#born.delete(nameOf(table, key));
     return !isBorn;
   }
 
-  async #sort(layout: StoredLayout, logged: ReadonlyMap<string, Logged>): Promise<void> {
-    const keys = [...logged.values()].map((row) => row.key);
-    const standing = await findStanding(this.#session, layout, keys);
-    for (const [key, row] of logged) {
-      const found = standing.get(key);
-      if (found === undefined) {
-        const { id, carries } = row;
-        this.#gone.set(nameOf(layout, key), { id, key, layout, carries });
-        continue;
-      }
-      const isSame =
-        JSON.stringify(found.row) === JSON.stringify(row.cells) && found.flags === row.filters;
-      if (row.isCurrent && isSame) continue;
-      const { text: rowAfter, flags: filters } = found;
-      this.#changed.push({ layout: layout.id, op: STANDING, keyBefore: null, rowAfter, filters });
+  async #compare(byTable: ReadonlyMap<StoredLayout, ReadonlyMap<string, Logged>>): Promise<void> {
+    for (const [layout, logged] of byTable) {
+      const keys = [...logged.values()].map(({ cellsOfKey }) => cellsOfKey);
+      const standing = await findStanding(this.#session, layout, keys);
+      for (const [key, row] of logged) this.#note(row, standing.get(key));
     }
   }
 
-  /** Of some the log itself tells that they were deleted, or got another key, afterwards. */
-  async #dropTold(): Promise<void> {
-    if (this.#gone.size === 0) return;
-    const gone = [...this.#gone.values()];
-    const layouts = this.#allOf([...new Set(gone.map(({ layout }) => layout))]);
-    let page: readonly Cells[];
-    let from = gone.reduce((lowest, { id }) => Math.min(lowest, id), Number.POSITIVE_INFINITY);
-    do {
-      page = await this.#session.rows(
-        `SELECT id, layout, key_before FROM ${LOG} FORCE INDEX (PRIMARY)
-         WHERE id > ${from} AND op IN ('D', 'U') AND key_before IS NOT NULL AND layout IN (${layouts})
-         ORDER BY id LIMIT ${TOLD_PAGE}`,
-      );
-      for (const [id, layout, key] of page) {
-        from = Number(id);
-        const name = nameOf(
-          this.#reader.layout(Number(layout)),
-          JSON.stringify(JSON.parse(key ?? "[]")),
-        );
-        if ((this.#gone.get(name)?.id ?? from) < from) this.#gone.delete(name);
-      }
-    } while (page.length === TOLD_PAGE);
+  #note(row: Logged, found: Standing | undefined): void {
+    const { id, key, layout, since, carries, isCurrent, cells, filters } = row;
+    const name = nameOf(layout.table.name, key);
+    const { gone, changed } = this.#doubts;
+    gone.delete(name);
+    changed.delete(name);
+    const doubt: Doubt = { id, key, layout, since, carries };
+    if (found === undefined) gone.set(name, doubt);
+    else if (!isCurrent || !standsAs(found, { cells, filters })) changed.set(name, doubt);
   }
 
-  /** Was it logged as gone by the deletion itself, with all below it, before it was changed? */
-  async #isLogged({ id, key, layout }: Gone): Promise<boolean> {
-    const run = this.#runs.find(([first, last]) => first <= id && id <= last);
-    const cells = (JSON.parse(key) as Cell[]).map((cell) => quoteText(cell ?? ""));
-    const rows = await this.#session.rows(
-      `SELECT 1 FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE id > ${run?.[0] ?? id} AND id < ${id} AND op = 'D' AND layout IN (${this.#allOf([layout])})
-         AND key_before = CAST(JSON_ARRAY(${cells.join(", ")}) AS CHAR) COLLATE ${this.#session.flavour.exactCollation} LIMIT 1`,
-    );
-    return rows.length > 0;
+  /** Throws TM-CAPTURE-BROKEN. */
+  async #settle(): Promise<void> {
+    const { gone, changed } = this.#doubts;
+    const accounted = await this.#dropTold();
+    const carrying = [...gone].filter(([name, { carries }]) => carries && !accounted.has(name));
+    await this.#refuseUnlessForgotten(carrying.map(([, doubt]) => doubt));
+    for (const { layout, key } of gone.values()) {
+      this.#gone.push({
+        ...{ layout: layout.id, op: GONE, keyBefore: key, rowAfter: "", filters: "" },
+      });
+    }
+    const standing = Map.groupBy(changed.values(), ({ layout }) => layout);
+    for (const [layout, doubts] of standing) {
+      for (let at = 0; at < doubts.length; at += ANSWERED) {
+        const keys = doubts.slice(at, at + ANSWERED).map(({ key }) => JSON.parse(key) as Key);
+        const rows = await findStanding(this.#session, layout, keys);
+        for (const { text: rowAfter, flags: filters } of rows.values()) {
+          this.#changed.push({
+            ...{ layout: layout.id, op: STANDING, keyBefore: null, rowAfter, filters },
+          });
+        }
+      }
+    }
+    gone.clear();
+    changed.clear();
   }
 
   /**
-   * All that may have gone along must have been copied anew since, by an order that is as new as the deletion; or
-   * the row is known as gone from then.
+   * Of some the log itself tells, afterwards, that they were deleted, got another key, or were changed to what they
+   * are. Gives the names of those whose going was logged with all below them: by the deletion itself, before they were
+   * changed, or by an answer.
    */
-  async #refuseUnlessForgotten({ id, key, layout }: Gone): Promise<void> {
-    const answered = await this.#session.rows(
-      `SELECT 1 FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE id > ${id} AND op = '${GONE}' AND key_before = ? AND layout IN (${this.#allOf([layout])}) LIMIT 1`,
-      [key],
+  async #dropTold(): Promise<ReadonlySet<string>> {
+    const { gone, changed } = this.#doubts;
+    const accounted = new Set<string>();
+    const all = [...gone.values(), ...changed.values()];
+    if (all.length === 0) return accounted;
+    // Of one that carries, the deletion may have told before it was changed.
+    const above = all.reduce(
+      (lowest, { id, since, carries }) => Math.min(lowest, carries ? since - 1 : id),
+      Number.POSITIVE_INFINITY,
     );
-    if (answered.length > 0) return;
+    const layouts = [...new Set(all.map(({ layout }) => layout.id))];
+    const search = { above, layouts, after: changed.size > 0 };
+    for await (const { id, op, before, after } of mentions(this.#session, this.#reader, search)) {
+      const isLater = (doubt: Doubt | undefined) => doubt !== undefined && doubt.id < id;
+      // An answer is as of the end of its batch: of what this one shows it tells nothing.
+      if (after !== null && op !== STANDING && isLater(changed.get(after))) changed.delete(after);
+      const doubt = before === null ? undefined : gone.get(before);
+      if (before === null || doubt === undefined) continue;
+      const isAnswer = op === GONE;
+      if (doubt.id < id && !isAnswer) gone.delete(before);
+      else if (isAnswer ? doubt.id < id : op === "D" && doubt.since < id) accounted.add(before);
+    }
+    return accounted;
+  }
+
+  /** All that may have gone along must have been copied anew since, by an order that is as new as the deletion. */
+  async #refuseUnlessForgotten(doubts: readonly Doubt[]): Promise<void> {
+    if (doubts.length === 0) return;
+    const lowest = doubts.reduce((least, { id }) => Math.min(least, id), Number.POSITIVE_INFINITY);
     const marks = await this.#session.rows(
       `SELECT id, layout FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE id > ${id} AND op = '${MARK}' AND layout > 0`,
+       WHERE id > ${lowest} AND op = '${MARK}' AND layout > 0`,
     );
-    const forgotten = new Set(
-      marks
-        .filter(([mark]) => this.#unseen.has(Number(mark)))
-        .map(([, of]) => this.#reader.layout(Number(of)).table.name),
-    );
-    const below = this.#below(layout);
-    if ([layout, ...below].every(({ table }) => forgotten.has(table.name))) return;
-    throw captureBroken(
-      layout,
-      "a row was moved below one that was being deleted at that moment, and went with it and all below it",
-      below,
-    );
+    const forgotten = new Map<string, number>();
+    for (const [id, layout] of marks) {
+      const { table } = this.#reader.layout(Number(layout));
+      if (this.#unseen.has(Number(id))) forgotten.set(table.name, Number(id));
+    }
+    for (const { id, layout } of doubts) {
+      const below = this.#below(layout);
+      if ([layout, ...below].every(({ table }) => (forgotten.get(table.name) ?? 0) > id)) continue;
+      throw captureBroken(
+        layout,
+        "a row was moved below one that was being deleted at that moment, and went with it and all below it",
+        below,
+      );
+    }
   }
 
   /** The tables to which deletions carry on from this one. */
@@ -263,58 +295,4 @@ class Search {
       origins.some((origin) => origin.event === "DELETE" && origin.table === table.name),
     );
   }
-
-  #allOf(layouts: readonly StoredLayout[]): string {
-    return this.#reader.layoutsOfSameTables(layouts.map(({ id }) => id)).join(", ");
-  }
-}
-
-function nameOf({ table }: Pick<StoredLayout, "table">, key: string): string {
-  return `${table.name} ${key}`;
-}
-
-function sameKey(one: StoredLayout, other: StoredLayout): boolean {
-  const names = ({ key, columns }: StoredLayout) =>
-    JSON.stringify(key.map((at) => columns[at]?.name));
-  return names(one) === names(other);
-}
-
-/** Rows in one statement. */
-const WRITTEN = 100;
-
-/** Writes them into the log, and gives them as they then are. In the transaction that stores their batch. */
-export async function logAnswers(
-  session: Session,
-  answers: readonly Answer[],
-  at: string,
-): Promise<readonly LogRow[]> {
-  const written: LogRow[] = [];
-  // Of rows whose number is known the ids follow each other (InnoDB's manual on AUTO_INCREMENT).
-  const step = Number(await session.value("SELECT @@auto_increment_increment"));
-  for (let from = 0; from < answers.length; from += WRITTEN) {
-    const some = answers.slice(from, from + WRITTEN);
-    const binds = some.flatMap(({ layout, op, keyBefore, rowAfter, filters }) => [
-      ...[at, layout, op, keyBefore, rowAfter, filters],
-    ]);
-    await session.run(
-      `INSERT INTO ${LOG} (at, layout, op, key_before, row_after, filters) VALUES ${some.map(() => "(?, ?, ?, ?, ?, ?)").join(", ")}`,
-      binds,
-    );
-    const first = Number(await session.value("SELECT LAST_INSERT_ID()"));
-    written.push(
-      ...some.map((answer, i) => ({
-        ...{ ...answer, id: first + i * step, at, origin: null },
-        length: (answer.rowAfter?.length ?? 0) + (answer.keyBefore?.length ?? 0),
-      })),
-    );
-  }
-  return written;
-}
-
-/** What was logged of the table before is copied anew. */
-export async function markForgotten(session: Session, layout: StoredLayout): Promise<void> {
-  await session.run(
-    `INSERT INTO ${LOG} (at, layout, op, row_after, filters) VALUES (UTC_TIMESTAMP(6), ?, '${MARK}', '', '')`,
-    [layout.id],
-  );
 }

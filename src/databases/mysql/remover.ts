@@ -18,6 +18,7 @@ const PAGE = 1_000;
 export class Remover {
   readonly #open: () => Promise<Session>;
   #session: Session | null = null;
+  #isClosed = false;
   #byPointsUntil = Number.NEGATIVE_INFINITY;
 
   constructor(open: () => Promise<Session>) {
@@ -29,27 +30,16 @@ export class Remover {
    * transactions that are still open count too: so this looks at what is not committed. What is drawn later is
    * higher than all that a batch holds by now. Forgets those that batches hold.
    */
-  async lowestOpen(seen: SeenIds): Promise<number> {
-    const session = await this.#opened();
-    for (;;) {
-      await session.run("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED");
-      const rows = await session.rows(
-        `SELECT began.id, logged.id FROM ${DELETIONS} AS began LEFT JOIN ${LOG} AS logged ON logged.id = began.id
-         ORDER BY began.id LIMIT ${PAGE}`,
-      );
-      const isOver = ([id, logged]: (typeof rows)[number]) =>
-        logged === null || seen.holds(Number(id));
-      const over = rows.filter(isOver).map(([id]) => Number(id));
-      await deletePoints(session, DELETIONS, over);
-      const open = rows.find((row) => !isOver(row));
-      if (open !== undefined) return Number(open[0]);
-      if (rows.length < PAGE) return Number.POSITIVE_INFINITY;
-    }
+  lowestOpen(seen: SeenIds): Promise<number> {
+    return this.#inSession((session) => lowestOpen(session, seen));
   }
 
   /** Deletes these rows of the log. */
-  async remove(runs: readonly Run[]): Promise<void> {
-    const session = await this.#opened();
+  remove(runs: readonly Run[]): Promise<void> {
+    return this.#inSession((session) => this.#remove(session, runs));
+  }
+
+  async #remove(session: Session, runs: readonly Run[]): Promise<void> {
     let ranges: Run[] = [];
     let size = 0;
     const flush = async () => {
@@ -71,13 +61,22 @@ export class Remover {
 
   /** Leaves what is under way. */
   close(): void {
+    this.#isClosed = true;
     this.#session?.destroy();
-    this.#session = null;
   }
 
-  async #opened(): Promise<Session> {
+  /** Nobody keeps the session awake: one that the server has ended for its silence is opened anew. */
+  async #inSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const isNew = this.#session === null;
     this.#session ??= await this.#open();
-    return this.#session;
+    try {
+      return await work(this.#session);
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-CONNECTION-LOST")) throw error;
+      this.#session = null;
+      if (isNew || this.#isClosed) throw error;
+      return this.#inSession(work);
+    }
   }
 
   /**
@@ -95,6 +94,23 @@ export class Remover {
       this.#byPointsUntil = performance.now() + BY_POINTS_MS;
       return false;
     }
+  }
+}
+
+async function lowestOpen(session: Session, seen: SeenIds): Promise<number> {
+  for (;;) {
+    await session.run("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED");
+    const rows = await session.rows(
+      `SELECT began.id, logged.id FROM ${DELETIONS} AS began LEFT JOIN ${LOG} AS logged ON logged.id = began.id
+       ORDER BY began.id LIMIT ${PAGE}`,
+    );
+    const isOver = ([id, logged]: (typeof rows)[number]) =>
+      logged === null || seen.holds(Number(id));
+    const over = rows.filter(isOver).map(([id]) => Number(id));
+    await deletePoints(session, DELETIONS, over);
+    const open = rows.find((row) => !isOver(row));
+    if (open !== undefined) return Number(open[0]);
+    if (rows.length < PAGE) return Number.POSITIVE_INFINITY;
   }
 }
 

@@ -19,6 +19,21 @@ export function keyOf({ key }: StoredLayout, cells: readonly Cell[]): Key {
   return key.map((at) => cells[at] ?? null);
 }
 
+/** Are rows of these two layouts found by the same columns? */
+export function sameKey(one: StoredLayout, other: StoredLayout): boolean {
+  const names = ({ key, columns }: StoredLayout) =>
+    JSON.stringify(key.map((at) => columns[at]?.name));
+  return names(one) === names(other);
+}
+
+/** Does it stand as it was logged, by the layout that its table has now? */
+export function standsAs(
+  { row, flags }: Standing,
+  logged: { readonly cells: readonly Cell[]; readonly filters: string },
+): boolean {
+  return JSON.stringify(row) === JSON.stringify(logged.cells) && flags === logged.filters;
+}
+
 /** The rows that stand under these keys, by their keys in JSON: under just these texts, not those that compare equal. */
 export async function findStanding(
   session: Session,

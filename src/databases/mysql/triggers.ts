@@ -9,6 +9,7 @@ import {
 } from "./capture-sql.ts";
 import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cascade-sql.ts";
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
+import { primaryKeyOf, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -184,12 +185,13 @@ function othersOf(table: string, when: string, found: readonly FoundTrigger[]): 
 
 /**
  * The triggers of the tables from which actions reach captured ones, as far as they do not stand.
- * `layouts`: of all captured tables. Throws TM-TABLE-UNSUPPORTED.
+ * `layouts`: of all captured tables; `parents`: at least those that actions set out from. Throws TM-TABLE-UNSUPPORTED.
  */
 export function planCascades(
   layouts: readonly StoredLayout[],
   references: readonly Reference[],
   found: readonly FoundTrigger[],
+  parents: ReadonlyMap<string, TableFacts>,
 ): TriggerPlan[] {
   const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
   const wanted = new Set(byName.keys());
@@ -202,7 +204,8 @@ export function planCascades(
     const steps = stepsFrom(table, event, references, wanted);
     // Of a table that was dropped: its rows went before.
     if (steps.length === 0) return [];
-    const trigger = { table, event, steps, references, layouts: byName };
+    const primaryKey = primaryKeyOf(parents.get(table));
+    const trigger = { table, event, steps, references, primaryKey, layouts: byName };
     checkSteps(trigger);
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);

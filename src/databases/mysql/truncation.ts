@@ -3,7 +3,6 @@ import { formatTable } from "../../core/table.ts";
 import type { Session } from "./connection.ts";
 import { likeness, likenessOfFile } from "./file-names.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
-import { GONE } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LAYOUTS, LOG } from "./ours.ts";
 
@@ -88,7 +87,7 @@ export class TruncationWatch {
   async #isRebuilt({ id, table }: StoredLayout, { highest, purged }: LogSince): Promise<boolean> {
     if (purged) return false;
     const inserts = await this.#session.rows(
-      `SELECT 1 FROM ${LOG} WHERE id > ? AND layout = ? AND (op = 'I' OR (op <> '${GONE}' AND key_before IS NOT NULL)) LIMIT 1`,
+      `SELECT 1 FROM ${LOG} WHERE id > ? AND layout = ? AND (op = 'I' OR (op = 'U' AND key_before IS NOT NULL)) LIMIT 1`,
       [highest, id],
     );
     if (inserts.length > 0) return false;

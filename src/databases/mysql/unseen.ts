@@ -1,6 +1,8 @@
 import type { Cells, Session } from "./connection.ts";
 import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
 import { MARK } from "./latecomers-sql.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { areLeftAlone } from "./left-alone.ts";
 import {
   type LogReader,
   type LogRow,
@@ -177,7 +179,8 @@ export async function isClosed(
     readonly seen: SeenIds;
     readonly unseen: Unseen;
     readonly reader: LogReader;
-    /** Layouts of rows that may come late below a deletion. */
+    /** Those that deletions carry on to, and the layouts that their tables ever had. */
+    readonly reached: readonly StoredLayout[];
     readonly late: ReadonlySet<number>;
   },
 ): Promise<boolean> {
@@ -185,19 +188,21 @@ export async function isClosed(
   const highest = unseen.ids.highest;
   if (highest === null) return true;
   const missed: LogRow[] = [];
+  const below: LogRow[] = [];
   for (const places of placesBelow(seen, unseen.ids, highest)) {
     for await (const row of rowsWithin(later, places)) {
       if (seen.holds(row.id) || unseen.ids.has(row.id) || row.op === MARK) continue;
-      // What may have come late below a deletion that is seen must be seen as well.
-      if (unseen.spans.has(row.id) && (row.op === "I" || row.op === "U") && late.has(row.layout)) {
-        return false;
-      }
       missed.push(row);
+      if (unseen.spans.has(row.id) && (row.op === "I" || row.op === "U") && late.has(row.layout)) {
+        below.push(await whole(later, row));
+      }
       // So many commits since the snapshot: quicker to take another than to compare.
       if (missed.length > MAX_COMPARED) return false;
     }
   }
   if (missed.length === 0) return true;
+  // What has come late below a deletion that is seen must be seen as well.
+  if (below.length > 0 && !(await areLeftAlone(later, below, context))) return false;
   const firstOfKey = new Map<string, number>();
   for (const row of missed) {
     for (const key of reader.keys(await whole(later, row))) {
