@@ -79,6 +79,21 @@ describe("mapping of a layout", () => {
     );
   });
 
+  it("applies, ignores or refuses the truncate of a part, as the rule says", () => {
+    for (const without of [{}, { key: [] }]) {
+      const effect = (truncate: "apply" | "ignore" | "stop") =>
+        new LayoutMapping(
+          { ...table(["id"], { truncate }), ...without },
+          { ...layout(["id"]), ...without },
+        ).effectOf(change({ op: "truncate", keyBefore: ["1"] }));
+      expect(effect("apply")).toMatchObject({ clear: false, gone: [["1"]] });
+      expect(effect("ignore")).toMatchObject({ clear: false, gone: [], row: null });
+      expect(() => effect("stop")).toThrow(
+        expect.objectContaining({ code: "TM-TRUNCATE-REFUSED" }) as Error,
+      );
+    }
+  });
+
   it("takes away a row that leaves the filter, by whichever filter", () => {
     const leaves = { gone: [["1"]], row: null };
     const sql = new LayoutMapping(table(["id"], { where: "b" }), layout(["id"], ["a", "b"]));

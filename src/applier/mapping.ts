@@ -125,7 +125,11 @@ export class LayoutMapping {
     if (this.#hadNoKey && isUnread(change) && change.op !== "insert") {
       throw this.#drift("rows went while it was altered and had no key, so none can tell which");
     }
-    const clear = change.op === "truncate" && this.#mayClear();
+    const isTruncate = change.op === "truncate";
+    if (isTruncate && !this.#mayClear()) {
+      return { table, clear: false, fresh: false, moved: false, gone: NONE, row: null };
+    }
+    const clear = isTruncate && change.keyBefore === null;
     if (this.isKeyless) return this.#wholeEffect(change, row, clear);
     const fresh = change.op === "insert";
     const moved = change.op === "update" && change.keyBefore !== null;

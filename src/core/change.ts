@@ -42,7 +42,10 @@ export function keyColumns({
 export type Operation = "insert" | "update" | "delete" | "truncate";
 
 /**
- * One change. A key change may come as one update with `keyBefore`, or as an update with
+ * One change. A truncate is of all rows; one with a key before is of this row, which stood in a part of the table
+ * that was truncated.
+ *
+ * A key change may come as one update with `keyBefore`, or as an update with
  * `keyBefore` and no row, followed by an insert or update of the row under its new key.
  *
  * One with neither a row nor `keyBefore` (truncate apart) is *unread*: some row was written while the
@@ -53,7 +56,7 @@ export interface Change {
   readonly layout: number;
   readonly op: Operation;
   /**
-   * Key values (order of `keyColumns`): always for delete; for update only if the key changed, and
+   * Key values (order of `keyColumns`): always for delete; for truncate of a part; for update only if the key changed, and
    * always where the table has no key.
    */
   readonly keyBefore: Row | null;

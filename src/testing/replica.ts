@@ -18,7 +18,7 @@ export class Replica {
     for (const change of changes) {
       const layout = this.layout(change.layout);
       const rows = this.#rowsOf(layout);
-      if (change.op === "truncate") rows.clear();
+      if (change.op === "truncate" && change.keyBefore === null) rows.clear();
       if (change.keyBefore !== null) rows.delete(JSON.stringify(change.keyBefore));
       if (change.row !== null) rows.set(keyOf(layout, change.row), change.row);
     }

@@ -102,6 +102,7 @@ function registerTruncateTests(pair: TestPair): void {
       ]);
     const first = await bed.start(define("stop"));
     await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("TRUNCATE parts_1");
     await source.run("TRUNCATE parts");
     await insertRow(source, PARTS, { id: 3, note: "again" });
     await insertRow(source, PARTS, { id: 40, note: "new" });

@@ -78,7 +78,7 @@ describe.each(SERVERS)("on %s", (kind) => {
       await owner.query(
         "SET session_replication_role = replica; INSERT INTO t VALUES (1, 'a'); INSERT INTO high VALUES (11, 'b'); TRUNCATE low",
       );
-      expect(await lines(log)).toEqual(["insert 1,a", "insert 11,b", "delete 1"]);
+      expect(await lines(log)).toEqual(["insert 1,a", "insert 11,b", "truncate 1"]);
     });
 
     it("leaves it out where the role does not own all partitions, and says so", async () => {

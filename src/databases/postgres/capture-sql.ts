@@ -355,7 +355,7 @@ ${set("off")}
 
 function partitionBody(spec: CaptureSpec): string {
   const alias = rowAlias(spec);
-  const rows = `SELECT '${spec.layout}D', ${keyText(spec, alias)} FROM`;
+  const rows = `SELECT '${spec.layout}P', ${keyText(spec, alias)} FROM`;
   return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
 RETURN NULL;
 END IF;

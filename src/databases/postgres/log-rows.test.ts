@@ -48,7 +48,7 @@ describe("a log row", () => {
   });
 
   it("has the old key, and for TRUNCATE nothing", () => {
-    for (const op of ["D", "K"]) {
+    for (const op of ["D", "K", "P"]) {
       expect(read(op, "(x)")).toEqual({ keyBefore: ["x"], row: null, filters: [] });
     }
     expect(read("T", null)).toEqual({ keyBefore: null, row: null, filters: [] });
@@ -72,7 +72,7 @@ describe("rows of a table that was altered", () => {
 
   it("are unread whole where there is no key", () => {
     const keyless = new LogDecoder([layout(7, [])]);
-    for (const op of ["D", "K"]) {
+    for (const op of ["D", "K", "P"]) {
       expect(keyless.change(logged(op, "(x,y)"), 7).keyBefore).toEqual(["x", "y"]);
       expect(isUnread(keyless.change(logged(op, "(x,y,z)"), 8))).toBe(true);
     }

@@ -14,7 +14,7 @@ export const ID = 0;
 const XID = 1;
 /** The layout's number and a letter for the operation: `12U`. */
 const KIND = 3;
-/** The row, before it a letter for each condition (`tf(1,a)`); the old key for D and K; null for T. */
+/** The row, before it a letter for each condition (`tf(1,a)`); the old key for D, K and P; null for T. */
 const ROW = 4;
 
 /** One for all changes: a backlog has millions. */
@@ -27,6 +27,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   // The old key of a key change; the row under its new key follows.
   K: "update",
   T: "truncate",
+  // A row that goes with the TRUNCATE of its partition.
+  P: "truncate",
 };
 
 /** Turns log rows into changes by the layouts they were written with. */
@@ -58,17 +60,19 @@ export class LogDecoder {
     const { readUpTo } = decoder.layout;
     const isKeyless = decoder.layout.key.length === 0;
     const text = fields[ROW] ?? null;
-    const isKey = op === "D" || op === "K";
+    const isKey = op === "D" || op === "K" || op === "P";
     const key = isKey ? text : null;
     const row = isKey ? null : text;
     const open = row === null ? 0 : row.indexOf("(");
     // Logged before the table was altered, or after: nothing tells.
     const isUnread = readUpTo !== null && batch > readUpTo;
+    // Without a key, what is logged as one is a row.
+    const isLost = isUnread && isKeyless && isKey;
     return {
       layout: decoder.layout.id,
-      op: OPERATIONS[op] as Operation,
-      // Without a key, what is logged as one is a row.
-      keyBefore: key === null || (isUnread && isKeyless) ? null : decoder.key(key),
+      // A truncate with no key is one of all rows.
+      op: isLost ? "delete" : (OPERATIONS[op] as Operation),
+      keyBefore: key === null || isLost ? null : decoder.key(key),
       row: row === null || isUnread ? null : decoder.row(parseRowText(row.slice(open))),
       rowBefore: null,
       filters: row === null || isUnread ? NONE : parseFilters(row.slice(0, open)),
