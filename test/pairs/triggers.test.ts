@@ -42,7 +42,18 @@ const TRIGGERS: Readonly<Record<Dialect, readonly string[]>> = {
          END IF;
          RETURN NULL;
        END $$`,
+    // Before the row stands: it writes other tables, and other rows of this one.
+    `CREATE FUNCTION ahead() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN
+         ${COUNT};
+         ${NOTE("CASE TG_OP WHEN 'DELETE' THEN OLD.id ELSE NEW.id END", "ahead")};
+         IF TG_OP <> 'DELETE' THEN RETURN NEW; END IF;
+         DELETE FROM parts WHERE item = OLD.id;
+         UPDATE items SET name = name || '-' WHERE id > OLD.id;
+         RETURN OLD;
+       END $$`,
     "CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION stamp()",
+    "CREATE TRIGGER ahead BEFORE INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECUTE FUNCTION ahead()",
     "CREATE TRIGGER aaa_note AFTER INSERT OR UPDATE OR DELETE ON items FOR EACH ROW EXECUTE FUNCTION note()",
   ],
   mariadb: [
