@@ -28,6 +28,27 @@ const LOCKERS: TestTable = {
 /** At a PostgreSQL source all its unique keys are deferrable. */
 const SHELVES: TestTable = { ...LOCKERS, name: "shelves" };
 
+const EXACT = "COLLATE utf8mb4_nopad_bin";
+/** What makes slots unique at the target in place of a plain index, by table. Each forbids what that would. */
+const OTHER_INDEXES: Readonly<Record<string, Readonly<Partial<Record<Dialect, string>>>>> = {
+  crates: {
+    postgres: "CREATE UNIQUE INDEX by_kind ON crates (kind, slot)",
+    mariadb: `ALTER TABLE crates MODIFY slot varchar(200) ${EXACT}, ADD UNIQUE by_kind (kind, slot)`,
+    sqlite: "CREATE UNIQUE INDEX by_kind ON crates (kind, slot)",
+  },
+  drawers: {
+    postgres: "CREATE UNIQUE INDEX by_part ON drawers (slot) WHERE kind = 'k' AND slot <> ''",
+    sqlite: "CREATE UNIQUE INDEX by_part ON drawers (slot) WHERE kind = 'k' AND slot <> ''",
+  },
+  boxes: {
+    postgres: "CREATE UNIQUE INDEX by_expression ON boxes (lower(slot || kind))",
+    mariadb: `ALTER TABLE boxes ADD low varchar(200) ${EXACT} AS (lower(slot)), ADD UNIQUE by_expression (low)`,
+    sqlite: "CREATE UNIQUE INDEX by_expression ON boxes (lower(slot || kind))",
+  },
+};
+/** As {@link SHELVES}, with these at the target. */
+const OTHERS = Object.keys(OTHER_INDEXES).map((name): TestTable => ({ ...LOCKERS, name }));
+
 type Games = Readonly<Record<string, readonly string[]>>;
 
 /** Each one transaction; legal wherever unique keys are checked row by row. */
@@ -139,11 +160,11 @@ function registerKeyTests(pair: TestPair): void {
     await using bed = await bedWithRows(pair);
     const play = await player(bed);
     for (const [game, statements] of Object.entries(STEP_BY_STEP)) {
-      await play(LOCKERS, game, statements);
+      await play(deferrable ? [LOCKERS] : [LOCKERS, ...OTHERS], game, statements);
     }
     if (!deferrable) return;
     for (const [game, statements] of Object.entries(DEFERRED)) {
-      await play(SHELVES, game, statements);
+      await play([SHELVES, ...OTHERS], game, statements);
     }
   });
 
@@ -155,34 +176,67 @@ function registerKeyTests(pair: TestPair): void {
     for (let round = 0; round < 12; round++) {
       for (let n = random.between(1, 6); n > 0; n--) {
         await randomTransaction(source, random, LOCKERS);
+        await randomTransaction(source, random, OTHERS[round % OTHERS.length] as TestTable);
         if (deferrable) await randomTransaction(source, random, SHELVES);
       }
-      await play(LOCKERS, `round ${round}`, []);
-      if (deferrable) await play(SHELVES, `round ${round}`, []);
+      await play([LOCKERS, SHELVES, ...OTHERS], `round ${round}`, []);
     }
   });
 }
 
+test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded" }))(
+  "a deferrable key at the target is refused, whatever stands beside it, with what mends it",
+  async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "postgres" });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await createTables(source, "sqlite", [LOCKERS]);
+    await createTables(target, "postgres", [asTarget(LOCKERS, "sqlite", "postgres")]);
+    await makeDeferrable(target, LOCKERS.name, "PRIMARY KEY (id)", "pkey");
+    await target.run("CREATE UNIQUE INDEX beside ON lockers (id)");
+    const mends =
+      'ALTER TABLE "public"."lockers" DROP CONSTRAINT lockers_pkey, ADD PRIMARY KEY ("id")';
+    const definition = bed.define([{ from: "source", to: "target", tables: [LOCKERS.name] }]);
+    await expect(bed.open(definition)).rejects.toMatchObject({
+      code: "TM-COLUMN-UNFIT",
+      message: expect.stringContaining(mends),
+    });
+    await target.run(mends);
+    const pipeline = await bed.start(definition);
+    await insertRow(source, LOCKERS, { id: 1, slot: "a", note: "first" });
+    await source.run("UPDATE lockers SET note = 'second'");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(LOCKERS);
+  },
+);
+
 async function bedWithRows(pair: TestPair): Promise<TestBed> {
   const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
   const source = await bed.sql("source");
-  await createTables(source, pair.source, [LOCKERS, SHELVES]);
-  await createTables(
-    await bed.sql("target"),
-    pair.target,
-    [LOCKERS, SHELVES].map((table) => asTarget(table, pair.source, pair.target)),
-  );
-  if (source.dialect === "postgres") {
-    await makeDeferrable(source, SHELVES.name, "PRIMARY KEY (id)", "pkey");
-    await makeDeferrable(source, SHELVES.name, "UNIQUE (slot)", "slot_key");
-  }
+  await createTables(source, pair.source, [LOCKERS, SHELVES, ...OTHERS]);
   const target = await bed.sql("target");
+  const plain = [LOCKERS, SHELVES, ...OTHERS.map((table) => ({ ...table, unique: [] }))];
+  await createTables(
+    target,
+    pair.target,
+    plain.map((table) => asTarget(table, pair.source, pair.target)),
+  );
+  for (const { name } of OTHERS) {
+    await target.run(`ALTER TABLE ${name} ADD COLUMN kind varchar(9) DEFAULT 'k'`);
+    const index = OTHER_INDEXES[name]?.[target.dialect];
+    if (index !== undefined) await target.run(index);
+  }
+  if (source.dialect === "postgres") {
+    for (const { name } of [SHELVES, ...OTHERS]) {
+      await makeDeferrable(source, name, "PRIMARY KEY (id)", "pkey");
+      await makeDeferrable(source, name, "UNIQUE (slot)", "slot_key");
+    }
+  }
   if (target.dialect === "postgres") {
     await makeDeferrable(target, LOCKERS.name, "UNIQUE (slot)", "slot_key");
   }
   await transaction(source, async () => {
     for (let id = 1; id <= 13; id++) {
-      for (const table of [LOCKERS, SHELVES]) {
+      for (const table of [LOCKERS, SHELVES, ...OTHERS]) {
         await insertRow(source, table, { id, slot: `slot ${id}`, note: `row ${id}` });
       }
     }
@@ -200,26 +254,35 @@ async function makeDeferrable(
   await sql.run(`ALTER TABLE ${table} ADD ${constraint} DEFERRABLE`);
 }
 
+/** Plays a game in each of the tables, as one transaction. */
+type PlayGame = (
+  tables: readonly TestTable[],
+  game: string,
+  statements: readonly string[],
+) => Promise<void>;
+
 /** Starts the sync; gives what plays a game at the source and sees how it ends at the target. */
-async function player(
-  bed: TestBed,
-): Promise<(table: TestTable, game: string, statements: readonly string[]) => Promise<void>> {
+async function player(bed: TestBed): Promise<PlayGame> {
   const source = await bed.sql("source");
   const target = await bed.sql("target");
-  const pipeline = await bed.start(
-    bed.define([{ from: "source", to: "target", tables: [LOCKERS.name, SHELVES.name] }]),
-  );
+  const names = [LOCKERS, SHELVES, ...OTHERS].map(({ name }) => name);
+  const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables: names }]));
   await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-  return async (table, game, statements) => {
+  return async (tables, game, statements) => {
     await transaction(source, async () => {
-      if (table === SHELVES) await source.run("SET CONSTRAINTS ALL DEFERRED");
-      for (const statement of statements) {
-        await source.run(inDialect(statement, source.dialect).replace(/\bt\b/, table.name));
+      if (source.dialect === "postgres") await source.run("SET CONSTRAINTS ALL DEFERRED");
+      for (const { name } of tables) {
+        for (const statement of statements) {
+          await source.run(inDialect(statement, source.dialect).replace(/\bt\b/, name));
+        }
       }
     });
     await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    const rows = await contents(target, table);
-    expect({ game, rows }).toEqual({ game, rows: await contents(source, table) });
+    for (const table of tables) {
+      const rows = await contents(target, table);
+      const wanted = await contents(source, table);
+      expect({ game, name: table.name, rows }).toEqual({ game, name: table.name, rows: wanted });
+    }
   };
 }
 
@@ -239,7 +302,7 @@ async function randomTransaction(
   const slot = () => (random.chance(0.2) ? null : `slot ${random.between(1, 9)}`);
   await source.begin();
   try {
-    if (name === SHELVES.name) await source.run("SET CONSTRAINTS ALL DEFERRED");
+    if (source.dialect === "postgres") await source.run("SET CONSTRAINTS ALL DEFERRED");
     for (let n = random.between(1, 8); n > 0; n--) {
       const step = random.pick(["move", "give", "insert", "delete", "swap", "trade"]);
       if (step === "move") await source.run(`UPDATE ${name} SET id = ? WHERE id = ?`, [id(), id()]);

@@ -56,7 +56,7 @@ export function uniquesQuery(oids: string): string {
 SELECT i.indrelid::oid, i.indisprimary, json_agg(a.attname ORDER BY k.position),
        bool_and(a.attnotnull), i.indimmediate,
        sum(CASE WHEN a.attlen > 0 THEN a.attlen ELSE 64 END),
-       i.indexrelid::regclass::text,
+       (SELECT quote_ident(relname) FROM pg_class WHERE oid = i.indexrelid),
        json_object_agg(a.attname, CASE WHEN t.typname = 'citext' THEN 'citext' ELSE co.collname END)
          FILTER (WHERE t.typname = 'citext' OR NOT co.collisdeterministic)
 FROM pg_index i

@@ -241,12 +241,18 @@ function tableProblem(table: TargetTable, standing: StandingTable): string | nul
   if (standing.kind !== "r" && standing.kind !== "p") return "the target is not an ordinary table";
   if (table.key.length === 0) return null;
   const wanted = [...table.key].sort();
-  const unique = standing.uniques.some(
-    (each) => each.immediate && JSON.stringify([...each.columns].sort()) === JSON.stringify(wanted),
+  const exact = standing.uniques.filter(
+    ({ columns }) => JSON.stringify([...columns].sort()) === JSON.stringify(wanted),
   );
-  return unique
+  const [name, key] = [quoteTable(table.name), quoteList(table.key)];
+  // ON CONFLICT refuses it even where another index on the same columns would do.
+  const late = exact.find((each) => !each.immediate);
+  if (late !== undefined) {
+    return `the key ${late.name} is deferrable, and no row can be written over another by such a one: ALTER TABLE ${name} DROP CONSTRAINT ${late.name}, ADD ${late.primary ? "PRIMARY KEY" : "UNIQUE"} (${key})`;
+  }
+  return exact.length > 0
     ? null
-    : `no unique index on exactly the key: CREATE UNIQUE INDEX ON ${quoteTable(table.name)} (${quoteList(table.key)})`;
+    : `no unique index on exactly the key: CREATE UNIQUE INDEX ON ${name} (${key})`;
 }
 
 /** Two texts that the source tells apart must not be one in an index here. */
