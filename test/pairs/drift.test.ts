@@ -28,6 +28,10 @@ interface Drift {
   readonly what: string;
   /** Else ITEMS. */
   readonly table?: TestTable;
+  /** Run at the source before the start. */
+  readonly prepare?: Statements;
+  /** Else the table as it is. */
+  readonly rule?: Omit<TableRule, "table">;
   readonly alter: Statements;
   /** Written after it. */
   readonly write: readonly string[];
@@ -89,6 +93,21 @@ const addKey = (dialect: Dialect) =>
     ? "CREATE UNIQUE INDEX items_key ON items (id)"
     : "ALTER TABLE items ADD PRIMARY KEY (id)";
 
+/** Captured row by row in PostgreSQL, each as it stands. */
+const ownTrigger: Statements = () => [
+  "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+  "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION keep()",
+];
+const renameColumn: Statements = () => ["ALTER TABLE items RENAME COLUMN a TO z"];
+const WRITE_RENAMED = [
+  "INSERT INTO items (id, z, n) VALUES (5, 'five', 5)",
+  "UPDATE items SET z = 'one' WHERE id = 1",
+  "UPDATE items SET id = 30 WHERE id = 3",
+  "DELETE FROM items WHERE id = 2",
+];
+const RENAMED: TestTable = { ...ITEMS, columns: { id: "integer", z: "varchar", n: "integer" } };
+const SIX = "INSERT INTO items (id, a, n) VALUES (6, 'six', 6)";
+
 const AT_SOURCE: readonly Drift[] = [
   {
     what: "a column added",
@@ -133,15 +152,66 @@ const AT_SOURCE: readonly Drift[] = [
   },
   {
     what: "a column renamed",
-    alter: () => ["ALTER TABLE items RENAME COLUMN a TO z"],
-    write: [
-      "INSERT INTO items (id, z, n) VALUES (5, 'five', 5)",
-      "UPDATE items SET z = 'one' WHERE id = 1",
-      "DELETE FROM items WHERE id = 2",
-    ],
+    alter: renameColumn,
+    write: WRITE_RENAMED,
     says: { code: DRIFT, words: /column a .*renamed/ },
-    mend: atTarget(() => ["ALTER TABLE items RENAME COLUMN a TO z"]),
-    ends: { ...ITEMS, columns: { id: "integer", z: "varchar", n: "integer" } },
+    mend: atTarget(renameColumn),
+    ends: RENAMED,
+  },
+  {
+    what: "a column renamed, captured row by row",
+    prepare: ownTrigger,
+    alter: renameColumn,
+    write: WRITE_RENAMED,
+    says: { code: DRIFT, words: /column a .*renamed/ },
+    mend: atTarget(renameColumn),
+    ends: RENAMED,
+    except: ["mariadb", "sqlite"],
+  },
+  {
+    what: "a column renamed that `where` speaks of",
+    rule: { where: "a <> 'none'" },
+    alter: renameColumn,
+    write: WRITE_RENAMED,
+    says: { code: DRIFT, words: /column a .*renamed/ },
+    mend: async (mending) => {
+      await atTarget(renameColumn)(mending);
+      return [{ table: "items", where: "z <> 'none'" }, { table: "others" }];
+    },
+    ends: RENAMED,
+    except: ["mariadb", "sqlite"],
+  },
+  {
+    what: "the key's column renamed",
+    alter: () => ["ALTER TABLE items RENAME COLUMN id TO code"],
+    write: [
+      "INSERT INTO items (code, a, n) VALUES (5, 'five', 5)",
+      "UPDATE items SET a = 'one' WHERE code = 1",
+    ],
+    says: { code: DRIFT, words: /column id .*renamed|its key was \(id\)/ },
+    mend: copyAnew(() => ["ALTER TABLE items RENAME COLUMN id TO code"]),
+    ends: {
+      ...ITEMS,
+      columns: { code: "integer", a: "varchar", n: "integer" },
+      key: ["code"],
+    },
+  },
+  {
+    what: "NULL forbidden, and allowed",
+    alter: () => [
+      "ALTER TABLE items ALTER COLUMN a SET NOT NULL",
+      "ALTER TABLE items ALTER COLUMN n DROP NOT NULL",
+    ],
+    write: [...WRITE, SIX],
+    says: null,
+    except: ["mariadb", "sqlite"],
+  },
+  {
+    what: "NULL forbidden, which starts again",
+    alter: () => [RETYPE.mariadb("a", "varchar(200) NOT NULL")],
+    write: [...WRITE, SIX],
+    says: { code: DRIFT, words: /definition of a column is another|column a / },
+    except: ["postgres", "sqlite"],
   },
   {
     what: "a wider type",
@@ -205,6 +275,24 @@ const AT_SOURCE: readonly Drift[] = [
       await source.run("ALTER TABLE things RENAME TO items");
       return undefined;
     },
+  },
+  {
+    what: "a table renamed, captured row by row",
+    prepare: ownTrigger,
+    alter: () => ["ALTER TABLE items RENAME TO things"],
+    write: [
+      "INSERT INTO things (id, a, n) VALUES (5, 'five', 5)",
+      "UPDATE things SET n = 7 WHERE id = 1",
+      "UPDATE things SET id = 30 WHERE id = 3",
+      "DELETE FROM things WHERE id = 2",
+      "INSERT INTO things (id, a, n) VALUES (2, 'again', 2)",
+    ],
+    says: { code: DRIFT, words: /items was renamed to .*things/ },
+    mend: async ({ source }) => {
+      await source.run("ALTER TABLE things RENAME TO items");
+      return undefined;
+    },
+    except: ["mariadb", "sqlite"],
   },
   {
     what: "a table dropped and made again",
@@ -381,6 +469,45 @@ describe("at the target", () => {
   }
 });
 
+describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embedded" }))(
+  "PostgreSQL, captured by the names of the columns",
+  () => {
+    const create = "CREATE TABLE items (id int PRIMARY KEY, a varchar(200), n int NOT NULL, x int)";
+    test.each<[string, readonly string[], readonly string[]]>([
+      [
+        "partitioned",
+        [`${create} PARTITION BY RANGE (id)`, "CREATE TABLE part PARTITION OF items DEFAULT"],
+        [],
+      ],
+      ["with a column left out", [create], ["x"]],
+    ])(
+      "a column renamed, %s: what writes it fails until the next start",
+      async (_, ddl, except) => {
+        await using bed = await TestBed.make({ source: "postgres", target: "sqlite" });
+        const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+        for (const statement of ddl) await source.run(statement);
+        for (let id = 1; id <= 3; id++)
+          await insertRow(source, ITEMS, { id, a: `row ${id}`, n: id });
+        const definition = bed.define([
+          { from: "source", to: "target", tables: [{ table: "items", except }] },
+        ]);
+        const first = await bed.start(definition);
+        await first.waitFor({ timeoutMs: PATIENCE_MS });
+        for (const statement of renameColumn("postgres")) await source.run(statement);
+        await expect(insertRow(source, RENAMED, { id: 5, z: "five", n: 5 })).rejects.toThrow(
+          /has no field "a"|\.a does not exist/,
+        );
+        await bed.stop(first);
+        for (const statement of renameColumn("sqlite")) await target.run(statement);
+        const second = await bed.start(definition);
+        for (const statement of WRITE_RENAMED) await source.run(statement);
+        await second.waitFor({ timeoutMs: PATIENCE_MS });
+        await bed.expectSame(RENAMED);
+      },
+    );
+  },
+);
+
 async function play(pair: TestPair, drift: Drift, where: "source" | "target"): Promise<void> {
   await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
   const source = await bed.sql("source");
@@ -389,10 +516,11 @@ async function play(pair: TestPair, drift: Drift, where: "source" | "target"): P
   // Of a file in another mode a table without a key is refused.
   if (source.dialect === "sqlite") await source.rows("PRAGMA journal_mode = WAL");
   await createTables(source, pair.source, [table, OTHERS]);
+  for (const statement of drift.prepare?.(source.dialect) ?? []) await source.run(statement);
   for (let id = 1; id <= 3; id++) await insertRow(source, table, { id, a: `row ${id}`, n: id });
   const define = (tables: readonly TableRule[]) =>
     bed.define([{ from: "source", to: "target", tables }]);
-  const definition = define([{ table: "items" }, { table: "others" }]);
+  const definition = define([{ ...drift.rule, table: "items" }, { table: "others" }]);
   const first = await bed.start(definition);
   await first.waitFor({ timeoutMs: PATIENCE_MS });
 

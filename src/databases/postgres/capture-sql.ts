@@ -10,7 +10,7 @@ import {
   sameKey,
   standingRowText,
 } from "./capture-row.ts";
-import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
 import {
   insertByName,
   insertInto,
@@ -223,14 +223,14 @@ function deleteBody(spec: CaptureSpec): string {
   return statementBody(spec, spec.key, gone, {
     usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
     insert: [
-      insertByName(
+      insertByName([
         `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
         `${standing} WHERE ${equal} AND ${same})`,
-      ),
-      insertByName(
+      ]),
+      insertByName([
         `SELECT '${spec.layout}U', ${letters(spec, standing)}${standingRowText(spec, standing)} FROM tidemark_old ${alias} JOIN ONLY`,
         `${standing} ON ${equal} WHERE NOT ${same}`,
-      ),
+      ]),
     ].join("\n"),
   });
 }
@@ -283,16 +283,10 @@ function keyBody(spec: CaptureSpec): string {
 
 function rowBody(spec: CaptureSpec): string {
   const current = spec.shape === "row-current";
-  const gone = (op: string) => {
-    const key = `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}`;
-    if (!current) return insertPerSlot(key);
-    // Where another row took the key before this one left it, as a deferrable key allows, that one is what stands.
-    const same = printTheSame(spec, rowAlias(spec), "OLD");
-    return insertPerSlot(
-      `${key} WHERE NOT EXISTS (SELECT ${currentRow(spec, "OLD")} AND ${same})
-UNION ALL SELECT '${spec.layout}U', ${currentRowText(spec)} ${currentRow(spec, "OLD")}`,
-    );
-  };
+  const gone = (op: string) =>
+    current
+      ? insertCurrent(spec, "OLD", (given) => goneUnlessTaken(spec, op, given))
+      : insertPerSlot(`SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}`);
   return body(`IF TG_OP = 'DELETE' THEN
 ${gone("D")}
 ELSIF TG_OP = 'TRUNCATE' THEN
@@ -303,7 +297,7 @@ IF ${keyChanged(spec)} THEN
 ${gone("K")}
 END IF;
 END IF;
-${current ? currentRowInsert(spec) : newRowInsert(spec)}
+${current ? insertCurrent(spec, "NEW", (given) => written(spec, given)) : newRowInsert(spec)}
 END IF;
 ${WAKE}`);
 }
@@ -314,10 +308,61 @@ function newRowInsert(spec: CaptureSpec): string {
   );
 }
 
-function currentRowInsert(spec: CaptureSpec): string {
-  return insertPerSlot(
-    `SELECT '${spec.layout}' || left(TG_OP, 1), ${currentRowText(spec)} ${currentRow(spec, "NEW")}`,
-  );
+/** A query, cut where the table's name belongs. */
+type Texts = readonly string[];
+
+/** Where a query that goes by no variables of the trigger has the keys of its row from. */
+interface Given {
+  /** A row of that name. */
+  readonly row: string;
+  /** What is written. */
+  readonly operation: string;
+}
+
+/**
+ * Logs what stands now. Its query is planned once, by the table's name. A table that has been renamed, or moved to
+ * another schema, is read by the name it has: it may get its own back, and the application's writes must go on.
+ */
+function insertCurrent(
+  spec: CaptureSpec,
+  key: "OLD" | "NEW",
+  textsOf: (given: Given | null) => Texts,
+): string {
+  const table = quoteTable(spec.table);
+  const { oid } = spec;
+  const parameters = spec.key.map((name, i) => `$${i + 1} AS ${quoteIdentifier(name)}`);
+  const given: Given = {
+    row: `(SELECT ${parameters.join(", ")}) ${key}`,
+    operation: `$${spec.key.length + 1}`,
+  };
+  const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
+  return `IF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
+${insertPerSlot(textsOf(null).join(table))}
+ELSE
+${insertByName(textsOf(given), { oid: `${oid}::pg_catalog.oid`, using })}
+END IF;`;
+}
+
+function written(spec: CaptureSpec, given: Given | null): Texts {
+  const [from, where] = currentRow(spec, "NEW", given);
+  const operation = given?.operation ?? "TG_OP";
+  return [
+    `SELECT '${spec.layout}' || left(${operation}, 1), ${currentRowText(spec)} ${from}`,
+    where,
+  ];
+}
+
+/** Where another row took the key before this one left it, as a deferrable key allows, that one is what stands. */
+function goneUnlessTaken(spec: CaptureSpec, op: string, given: Given | null): Texts {
+  const [from, where] = currentRow(spec, "OLD", given);
+  const same = printTheSame(spec, rowAlias(spec), "OLD");
+  const key = `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}${given === null ? "" : ` FROM ${given.row}`}`;
+  return [
+    `${key} WHERE NOT EXISTS (SELECT ${from}`,
+    `${where} AND ${same})
+UNION ALL SELECT '${spec.layout}U', ${currentRowText(spec)} ${from}`,
+    where,
+  ];
 }
 
 function currentRowText(spec: CaptureSpec): string {
@@ -326,14 +371,22 @@ function currentRowText(spec: CaptureSpec): string {
 }
 
 /**
- * What stands by a key that this transaction has written. In a transaction with one snapshot for all its statements
- * a row that another has deleted since is still seen; what this one has written is told by its age.
+ * What stands by a key that this transaction has written, before and after the table's name. In a transaction with one
+ * snapshot for all its statements a row that another has deleted since is still seen; what this one has written is told
+ * by its age.
  */
-function currentRow(spec: CaptureSpec, key: "OLD" | "NEW"): string {
+function currentRow(
+  spec: CaptureSpec,
+  key: "OLD" | "NEW",
+  given: Given | null,
+): readonly [string, string] {
   const alias = rowAlias(spec);
-  const from = `${spec.only ? "ONLY " : ""}${quoteTable(spec.table)} ${alias}`;
   const isSeenAsItIs = `current_setting('transaction_isolation') LIKE 'read %'`;
-  return `FROM ${from} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${isSeenAsItIs})`;
+  const others = given === null ? "" : `, ${given.row}`;
+  return [
+    `FROM ${spec.only ? "ONLY " : ""}`,
+    ` ${alias}${others} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${isSeenAsItIs})`,
+  ];
 }
 
 /** What stands before the row's text. */
@@ -359,7 +412,7 @@ function partitionBody(spec: CaptureSpec): string {
   return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
 RETURN NULL;
 END IF;
-${insertByName(rows, alias)}
+${insertByName([rows, alias])}
 ${WAKE}`);
 }
 

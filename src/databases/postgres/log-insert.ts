@@ -33,17 +33,27 @@ export function isSlot(slot: number): string {
   return `${LOG_SLOT} OPERATOR(pg_catalog.=) ${slot}`;
 }
 
+/** The table whose trigger runs: of a partitioned one, the partition. */
+const TRIGGERED = "TG_RELID";
+
 /**
- * Logs rows of a query in which the table whose trigger runs stands between two texts. Planned anew each time, so that
+ * Logs rows of a query in which a table stands between each two of the texts. Planned anew each time, so that
  * it knows how large the table is, and by what name it goes: a function that named it would fail when it is
- * renamed, and the application's write with it.
+ * renamed, and the application's write with it. `using`: what the query has as $1, $2 and so on.
  */
-export function insertByName(before: string, after: string): string {
+export function insertByName(
+  texts: readonly string[],
+  {
+    oid = TRIGGERED,
+    using = [],
+  }: { readonly oid?: string; readonly using?: readonly string[] } = {},
+): string {
   const [zero, ...others] = LOG_TABLES;
   const slots = others.map((slot) => `WHEN ${isSlot(slot)} THEN '${logTable(slot)}'`).join(" ");
   const slot = `CASE ${slots} ELSE '${logTable(zero)}' END`;
-  const format = `pg_catalog.format('INSERT INTO %s ${LOGGED} %s %s %s', ${slot}, ${quoteLiteral(before)}, TG_RELID::pg_catalog.regclass, ${quoteLiteral(after)})`;
-  return `EXECUTE ${format};`;
+  const pieces = texts.map(quoteLiteral).join(`, ${oid}::pg_catalog.regclass, `);
+  const format = `pg_catalog.format('INSERT INTO %s ${LOGGED}${" %s".repeat(2 * texts.length - 1)}', ${slot}, ${pieces})`;
+  return `EXECUTE ${format}${using.length === 0 ? "" : ` USING ${using.join(", ")}`};`;
 }
 
 export const SHARE_WAKE_LOCK = `pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK})`;
