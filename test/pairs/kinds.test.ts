@@ -180,9 +180,13 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
         (error) => isTidemarkError(error, "TM-TABLE-UNSUPPORTED") && words.test(error.message),
       );
     }
-    for (const name of ["a_temporary", "a_sequence"]) {
-      await expect(bed.open(define(bed, `public.${name}`))).rejects.toSatisfy((error) =>
-        isTidemarkError(error, "TM-TABLE-MISSING"),
+    for (const [name, words] of Object.entries({
+      a_temporary: /a temporary one has the name.*Make it an ordinary table/,
+      a_sequence: /it is a sequence.*Sync the tables that take its numbers/,
+    })) {
+      await expect(bed.open(define(bed, `public.${name}`))).rejects.toSatisfy(
+        (error) =>
+          isTidemarkError(error, "TM-TABLE-MISSING") && words.test(`${error.message} ${error.fix}`),
       );
     }
     const pipeline = await bed.start(define(bed, "*"));
@@ -323,16 +327,16 @@ test.skipIf(!runs("sqlite"))(
       "ATTACH ':memory:' AS other",
       "CREATE TABLE other.elsewhere (id INTEGER PRIMARY KEY)",
     ]);
-    const refused: readonly [string, ErrorCode][] = [
-      ["a_view", "TM-TABLE-UNSUPPORTED"],
-      ["a_search", "TM-TABLE-UNSUPPORTED"],
-      ["a_search_data", "TM-TABLE-UNSUPPORTED"],
-      ["a_temporary", "TM-TABLE-MISSING"],
-      ["other.elsewhere", "TM-TABLE-MISSING"],
+    const refused: readonly [string, ErrorCode, RegExp][] = [
+      ["a_view", "TM-TABLE-UNSUPPORTED", /is a view/],
+      ["a_search", "TM-TABLE-UNSUPPORTED", /is a virtual table/],
+      ["a_search_data", "TM-TABLE-UNSUPPORTED", /a_search_data/],
+      ["a_temporary", "TM-TABLE-MISSING", /temporary.*make it a table of this file/],
+      ["other.elsewhere", "TM-TABLE-MISSING", /ATTACH.*name the other file as a database/],
     ];
-    for (const [name, code] of refused) {
-      await expect(bed.open(define(bed, name))).rejects.toSatisfy((error) =>
-        isTidemarkError(error, code),
+    for (const [name, code, words] of refused) {
+      await expect(bed.open(define(bed, name))).rejects.toSatisfy(
+        (error) => isTidemarkError(error, code) && words.test(`${error.message} ${error.fix}`),
       );
     }
     const source = await bed.sql("source");

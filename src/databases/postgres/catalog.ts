@@ -280,14 +280,13 @@ async function assertCapturable(
     );
   }
   if (!found) {
-    const nearest = await nearestTable(connection, table);
+    const other = await otherThing(connection, table);
+    const nearest = other === null ? await nearestTable(connection, table) : null;
+    const fix = other?.fix ?? (nearest ? `Did you mean ${nearest}?` : null);
     throw new TidemarkError(
       "TM-TABLE-MISSING",
-      `There is no table ${name} in database "${connection.database}".`,
-      {
-        ...(nearest ? { fix: `Did you mean ${nearest}?` } : {}),
-        details: { table: name },
-      },
+      `There is no table ${name} in database "${connection.database}"${other === null ? "" : `: ${other.what}`}.`,
+      { ...(fix === null ? {} : { fix }), details: { table: name } },
     );
   }
   const kind =
@@ -309,6 +308,31 @@ async function assertCapturable(
       },
     );
   }
+}
+
+/** What has the name that was taken for a table's, for people. */
+async function otherThing(
+  connection: Connection,
+  table: TableName,
+): Promise<{ readonly what: string; readonly fix: string } | null> {
+  const [found] = await connection.rows(
+    `SELECT c.relkind, c.relpersistence = 't' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relname = $2 AND (n.nspname = $1 AND c.relkind = 'S'
+                               OR c.relpersistence = 't' AND c.relkind IN ('r', 'p', 'v'))
+     ORDER BY 2 LIMIT 1`,
+    [schemaOf(table), table.name],
+  );
+  if (found === undefined) return null;
+  if (found[1] === "t") {
+    return {
+      what: "a temporary one has the name, which its own session alone can read, and which ends with it",
+      fix: "Make it an ordinary table (CREATE TABLE … AS TABLE …, in the session that has it), or leave it out.",
+    };
+  }
+  return {
+    what: "it is a sequence, and its numbers arrive in the rows that take them",
+    fix: "Sync the tables that take its numbers: a sequence of the same columns at a PostgreSQL target is kept ahead of them.",
+  };
 }
 
 async function nearestTable(connection: Connection, table: TableName): Promise<string | null> {

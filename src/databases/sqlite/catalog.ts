@@ -113,10 +113,17 @@ function missing(connection: Connection, name: string): TidemarkError {
     name,
     listTables(connection).map((table) => table.name),
   );
-  return new TidemarkError("TM-TABLE-MISSING", `${connection.name}: there is no table ${name}.`, {
-    ...(near === null ? {} : { fix: `Did you mean ${near}?` }),
-    details: { table: name, nearest: near },
-  });
+  // Nobody but the connection that has them can tell of what is temporary, or stands in another file.
+  const elsewhere =
+    "A table that is temporary, or in a file that was attached (ATTACH), is seen by its own connection alone: make it a table of this file, or name the other file as a database of its own.";
+  return new TidemarkError(
+    "TM-TABLE-MISSING",
+    `${connection.name}: there is no table ${name} in this file.`,
+    {
+      fix: near === null ? elsewhere : `Did you mean ${near}?`,
+      details: { table: name, nearest: near },
+    },
+  );
 }
 
 /** The name that takes the fewest edits, when that is few. */
