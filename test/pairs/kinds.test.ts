@@ -15,6 +15,7 @@ const ITEMS: TestTable = {
   key: ["id"],
 };
 
+const BASE = "CREATE TABLE base (id int PRIMARY KEY, v varchar(200))";
 /** Of the tables that inherit from them. */
 const MORE: TestTable = { ...ITEMS, name: "more", columns: { ...ITEMS.columns, w: "integer" } };
 
@@ -348,5 +349,35 @@ test.skipIf(!runs("sqlite"))(
     await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.expectSame(ITEMS);
     await bed.expectSame({ ...ITEMS, name: "keyed" });
+  },
+);
+
+/** What has the name of the table at the target. */
+const IN_ITS_PLACE: readonly (readonly [what: string, target: DatabaseKind, make: string])[] = [
+  ["a view", "postgres", "CREATE VIEW items AS TABLE base"],
+  ["a materialized view", "postgres", "CREATE MATERIALIZED VIEW items AS TABLE base"],
+  ["a sequence", "postgres", "CREATE SEQUENCE items"],
+  ["a type", "postgres", "CREATE TYPE items AS (id int, v text)"],
+  ["an index", "postgres", "CREATE INDEX items ON base (id)"],
+  ["a view", "sqlite", "CREATE VIEW items AS SELECT * FROM base"],
+  ["a virtual table", "sqlite", "CREATE VIRTUAL TABLE items USING fts5(id, v)"],
+  ["an index", "sqlite", "CREATE INDEX items ON base (id)"],
+  ["a view", "mariadb", "CREATE VIEW items AS SELECT * FROM base"],
+  ["a view", "mysql", "CREATE VIEW items AS SELECT * FROM base"],
+  ["a sequence", "mariadb", "CREATE SEQUENCE items"],
+];
+
+test.each(IN_ITS_PLACE.filter(([, target]) => available({ ...pair("sqlite"), target })))(
+  "%s in the place of the target's table, in %s, is refused before the start",
+  async (what, target, make) => {
+    await using bed = await bedWith("sqlite", [BASE.replace("base", "items")], target);
+    const sql = await bed.sql("target");
+    for (const statement of [BASE, make]) await sql.run(statement);
+    const before = await inventory(sql);
+    await expect(bed.open(define(bed, "items"))).rejects.toMatchObject({
+      code: "TM-COLUMN-UNFIT",
+      message: expect.stringMatching(new RegExp(`items is ${what}, not a table: .*\\bas\\b`)),
+    });
+    expect(await inventory(sql)).toEqual(before);
   },
 );

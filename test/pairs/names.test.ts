@@ -143,6 +143,29 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
     words: /public\.items and other\.items/,
     instead: [{ table: "public.items" }, { table: "other.items", as: "other_items" }],
   },
+  "the same name in two schemas, where the target is MariaDB": {
+    pair: to("postgres", "mariadb"),
+    create: [table("items"), "CREATE SCHEMA other", table("other.items")],
+    rules: [{ table: "public.items" }, { table: "other.items" }],
+    code: "TM-CONFIG-OVERLAP",
+    words: /public\.items and other\.items/,
+    instead: [{ table: "public.items" }, { table: "other.items", as: "other_items" }],
+  },
+  ...Object.fromEntries(
+    (["sqlite", "mariadb", "postgres"] as const).map((target): [string, Refusal] => [
+      `a name of ours at the target, in ${target}`,
+      {
+        pair: to("sqlite", target),
+        create: [table("items")],
+        rules: [
+          { table: "items", as: target === "postgres" ? "tidemark.items" : "tidemark_items" },
+        ],
+        code: "TM-COLUMN-UNFIT",
+        words: /Tidemark's own/,
+        instead: [{ table: "items" }],
+      },
+    ]),
+  ),
   "a table of the application under a name of ours, in MariaDB": {
     pair: to("mariadb", "sqlite"),
     create: [table("tidemark_notes"), table("items")],

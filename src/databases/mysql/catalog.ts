@@ -74,6 +74,8 @@ export interface UniqueIndex {
 /** All that information_schema tells about a table. */
 export interface TableFacts {
   readonly name: string;
+  /** As the server says: "base table", "view". */
+  readonly type: string;
   readonly engine: string | null;
   readonly columns: readonly NativeColumn[];
   readonly uniques: readonly UniqueIndex[];
@@ -167,17 +169,18 @@ export async function loadFacts(
   if (names.length === 0) return new Map();
   const list = names.map(quoteText).join(", ");
   const tables = await session.rows(
-    `SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES
+    `SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`,
   );
   const columns = await loadColumns(session, list);
   const uniques = await loadUniques(session, list);
   const foreignKeys = await loadForeignKeys(session, list);
   return new Map(
-    tables.map(([name, engine]) => [
+    tables.map(([name, type, engine]) => [
       name ?? "",
       {
         name: name ?? "",
+        type: (type ?? "").toLowerCase(),
         engine: engine ?? null,
         columns: columns.get(name ?? "") ?? [],
         uniques: uniques.get(name ?? "") ?? [],

@@ -173,6 +173,9 @@ function mapping(
 /** What makes a standing table unfit as a whole. */
 function tableProblem(table: TargetTable, facts: TableFacts): string | null {
   const name = quoteTable(table.name);
+  if (facts.type === "view" || facts.type === "sequence") {
+    return `${facts.name} is a ${facts.type}, not a table: rename it, or give the table another name with \`as\``;
+  }
   if (facts.engine !== "InnoDB") {
     return `the engine ${facts.engine} has no transactions: ALTER TABLE ${name} ENGINE = InnoDB`;
   }

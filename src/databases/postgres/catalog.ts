@@ -19,7 +19,7 @@ import { columnTypeOf } from "./types.ts";
 export interface FoundTable {
   readonly oid: string;
   readonly name: TableName;
-  /** relkind: r ordinary, p partitioned, v view, m materialized view, f foreign. */
+  /** relkind: r ordinary, p partitioned; else see {@link OTHER_KINDS}. */
   readonly kind: string;
   /** relpersistence: p permanent, u unlogged, t temporary. */
   readonly persistence: string;
@@ -91,18 +91,28 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2`;
 
+/** relkind of what can be read by a table's name. */
+const READABLE = "rpvmf";
+/** And of what else has its name, so that no table can. */
+export const NAMED = `${READABLE}SiIc`;
+
 /** Finds the tables by name; those that are not there are absent. In the order asked. */
 export async function findTables(
   connection: Connection,
   tables: readonly TableName[],
+  kinds = READABLE,
 ): Promise<ReadonlyMap<string, FoundTable>> {
   const rows = await connection.rows(
     `SELECT w.schema, w.name, c.oid::oid, c.relkind, c.relpersistence
      FROM unnest($1::text[], $2::text[]) AS w(schema, name)
      JOIN pg_namespace n ON n.nspname = w.schema
      JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
-     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')`,
-    [formatArrayText(tables.map(schemaOf)), formatArrayText(tables.map((table) => table.name))],
+     WHERE c.relkind = ANY ($3::text[])`,
+    [
+      formatArrayText(tables.map(schemaOf)),
+      formatArrayText(tables.map((table) => table.name)),
+      formatArrayText([...kinds]),
+    ],
   );
   const found = new Map<string, FoundTable>();
   for (const [schema, name, oid, kind, persistence] of rows as string[][]) {
@@ -260,10 +270,15 @@ function groupByFirst<T>(rows: readonly Row[], read: (row: Row) => T): ReadonlyM
   return groups;
 }
 
-const UNSUPPORTED_KINDS: Readonly<Record<string, string>> = {
+/** By relkind, for people. */
+export const OTHER_KINDS: Readonly<Record<string, string>> = {
   v: "a view",
   m: "a materialized view",
   f: "a foreign table",
+  S: "a sequence",
+  i: "an index",
+  I: "an index",
+  c: "a type",
 };
 
 async function assertCapturable(
@@ -289,8 +304,7 @@ async function assertCapturable(
       { ...(fix === null ? {} : { fix }), details: { table: name } },
     );
   }
-  const kind =
-    UNSUPPORTED_KINDS[found.kind] ?? (found.persistence === "t" ? "a temporary table" : null);
+  const kind = OTHER_KINDS[found.kind] ?? (found.persistence === "t" ? "a temporary table" : null);
   if (kind) {
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",

@@ -5,6 +5,7 @@ import {
   findTables,
   loadColumns,
   loadUniques,
+  NAMED,
   tableKey,
   type UniqueKey,
 } from "./catalog.ts";
@@ -32,7 +33,7 @@ export async function loadStanding(
   connection: Connection,
   tables: readonly TableName[],
 ): Promise<ReadonlyMap<string, StandingTable>> {
-  const found = await findTables(connection, tables);
+  const found = await findTables(connection, tables, NAMED);
   const oids = [...found.values()].map((table) => table.oid);
   const [columns, uniques, foreignKeys, cascading, followed] = await Promise.all([
     loadColumns(connection, oids),

@@ -14,7 +14,7 @@ import type {
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { openApplierSession } from "./applier-session.ts";
-import { type FoundColumn, tableKey } from "./catalog.ts";
+import { type FoundColumn, OTHER_KINDS, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { createdType, type Fit, fitOf, MIXED_KEY } from "./fit.ts";
@@ -206,6 +206,16 @@ function planStanding(
   standing: StandingTable,
   triggers: readonly TargetTrigger[],
 ): PlannedTable {
+  const other = OTHER_KINDS[standing.kind];
+  if (other !== undefined) {
+    const note = `${formatTable(table.name)} is ${other}, not a table: rename it, or give the table another name with \`as\``;
+    return {
+      statements: [],
+      mappings: table.columns.map((column) =>
+        mapping(table, column, "nothing", { fidelity: "refused", note }),
+      ),
+    };
+  }
   const problem = tableProblem(table, standing) ?? triggerProblem(triggers, table);
   const mappings = table.columns.map((column) => {
     const stands = standing.columns.find((each) => each.name === column.name);
@@ -238,7 +248,6 @@ function planStanding(
 
 /** What makes the table as a whole unfit; told at its key's first column. */
 function tableProblem(table: TargetTable, standing: StandingTable): string | null {
-  if (standing.kind !== "r" && standing.kind !== "p") return "the target is not an ordinary table";
   if (table.key.length === 0) return null;
   const wanted = [...table.key].sort();
   const exact = standing.uniques.filter(

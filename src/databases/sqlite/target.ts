@@ -57,7 +57,7 @@ export class SqliteTarget implements Target {
       const byName = Map.groupBy(tables, ({ name }) => foldName(name.name));
       const triggers = targetTriggers(connection, tables);
       for (const [table, facts] of standing) {
-        const problem = nameProblem(table, byName);
+        const problem = nameProblem(table, byName) ?? indexProblem(connection, table);
         if (problem !== null) {
           mappings.push(...refuseAll(table, problem));
         } else if (facts === null && !isOurs(table.name.name)) {
@@ -118,6 +118,19 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
   );
 }
 
+function inItsPlace(name: string, what: string): string {
+  return `${name} is a${what === "index" ? "n" : ""} ${what}, not a table: give the table another name with \`as\``;
+}
+
+/** Tables and indexes share their names. */
+function indexProblem(connection: Connection, { name }: TargetTable): string | null {
+  const index = connection.row<{ name: string }>(
+    "SELECT name FROM sqlite_schema WHERE type = 'index' AND name = ? COLLATE NOCASE",
+    name.name,
+  );
+  return index === undefined ? null : inItsPlace(index.name, "index");
+}
+
 /** Names that SQLite takes for one, since it compares them without regard to the case of ASCII letters. */
 function nameProblem(
   table: TargetTable,
@@ -143,7 +156,10 @@ function planStanding(
     return refuseAll(table, "the name is kept for Tidemark's own");
   }
   if (facts.kind !== "table") {
-    return refuseAll(table, `${facts.name} is a ${facts.kind}, not a table`);
+    return refuseAll(
+      table,
+      inItsPlace(facts.name, facts.kind === "view" ? "view" : "virtual table"),
+    );
   }
   if (table.key.length === 0) {
     const why =
