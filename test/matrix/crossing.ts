@@ -7,9 +7,9 @@ import type { TableSchema } from "../../src/core/table.ts";
 import type { BoundTable, ColumnMapping } from "../../src/core/target.ts";
 import { isTagged, type Row, type Value } from "../../src/core/value.ts";
 import type { DatabaseKind } from "../servers/index.ts";
-import { transaction } from "../support/sql-client.ts";
+import { type SqlClient, transaction } from "../support/sql-client.ts";
 import { asked, Endpoint, Receiver } from "./endpoint.ts";
-import { sqlOf, type TypeEntry } from "./types.ts";
+import { nameOf, sqlOf, type TypeEntry } from "./types.ts";
 
 /** A value, or why there is none. */
 export type Outcome = Value | TidemarkError;
@@ -119,6 +119,20 @@ export function createStatements(
     statements.push(`CREATE TABLE t${from / TYPES_IN_TABLE} (${list})`);
   }
   return statements;
+}
+
+/** Each value in a row of its own, in tables as {@link createStatements} makes them. One with a name stops some sync: it is left out. */
+export function fill(sql: SqlClient, entries: readonly TypeEntry[]): Promise<void> {
+  return transaction(sql, async () => {
+    for (const [n, { values }] of entries.entries()) {
+      const { table, column } = placeOf(n);
+      for (const [i, value] of values.entries()) {
+        if (nameOf(value) !== null) continue;
+        const row = `(${n * IDS + i}, ${sqlOf(value)})`;
+        await sql.run(`INSERT INTO ${table} (id, ${column}) VALUES ${row}`);
+      }
+    }
+  });
 }
 
 /** Where the type of this number stands. */

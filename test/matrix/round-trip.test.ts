@@ -9,12 +9,12 @@ import type { DatabaseKind } from "../servers/index.ts";
 import { available, NINE_PAIRS } from "../support/pairs.ts";
 import type { SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
-import { createStatements, placeOf } from "./crossing.ts";
+import { createStatements, fill, placeOf } from "./crossing.ts";
 import { Mirror, type ReadTable } from "./mirror.ts";
 import { MARIADB_TYPES } from "./mysql-types.ts";
 import { POSTGRES_TYPES } from "./postgres-types.ts";
 import { SQLITE_TYPES } from "./sqlite-types.ts";
-import { nameOf, sqlOf, type TypeEntry } from "./types.ts";
+import type { TypeEntry } from "./types.ts";
 
 interface TypedKind {
   readonly types: readonly TypeEntry[];
@@ -116,21 +116,6 @@ async function fitColumns(bed: TestBed, c: SqlClient): Promise<void> {
       await c.run(add ?? `ALTER TABLE ${table.name} DROP COLUMN ${column}`);
     }
   }
-}
-
-/** Each value in a row of its own. One with a name stops some sync: it is left out. */
-async function fill(a: SqlClient, types: readonly TypeEntry[]): Promise<void> {
-  await a.begin();
-  for (const [n, { values }] of types.entries()) {
-    const { table, column } = placeOf(n);
-    for (const [i, value] of values.entries()) {
-      if (nameOf(value) !== null) continue;
-      await a.run(
-        `INSERT INTO ${table} (id, ${column}) VALUES (${n * 1_000 + i}, ${sqlOf(value)})`,
-      );
-    }
-  }
-  await a.commit();
 }
 
 /** `smallint 3: "32767"` for each value. */
