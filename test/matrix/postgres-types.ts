@@ -77,6 +77,7 @@ const CHARACTERS = group("Characters", {
   "character varying": TEXTS,
   "character varying(10)": ["'é€😀'", "'0123456789'", "'a '"],
   "character(5)": ["'ab'", "'ab   '", "''", "'漢字'"],
+  bpchar: ["'ab'", "'ab   '", "''"],
   name: ["'n'", `repeat('x', 63)`],
   '"char"': ["'x'", "''", `(-23)::"char"`],
 });
@@ -112,6 +113,12 @@ const TIMES = group("Dates and times", {
     "'1 mon -1 day 24:00:01'",
   ],
   "interval day to second(3)": ["'1 day 00:00:00.123'"],
+});
+
+/** From PostgreSQL 17 on. */
+export const INFINITE_INTERVALS = group("Dates and times", {
+  interval: INFINITE,
+  "interval[]": [["'{infinity,1 day,-infinity}'", "infinity"]],
 });
 
 const OTHERS = group("Other values", {
@@ -150,11 +157,21 @@ const RANGES = group("Ranges", {
   tsrange: ["'[2024-01-01 00:00:00.5,)'"],
   tstzrange: ["'[2024-01-01 00:00:00+02,2024-02-01 00:00:00+02]'"],
   int4multirange: ["'{[1,3),[5,7)}'", "'{}'"],
+  int8multirange: ["'{[,-9223372036854775807),[9223372036854775806,)}'"],
+  nummultirange: ["'{[1.10,2.0],(2.00,3e20)}'"],
+  datemultirange: ["'{[0044-03-15 BC,2024-01-01),[2024-02-01,infinity)}'"],
+  tsmultirange: ["'{[2024-01-01 00:00:00.5,2024-01-02 00:00:00]}'"],
   tstzmultirange: ["'{[2024-01-01 00:00:00+02,)}'"],
 });
 
 const ARRAYS = group("Arrays", {
-  "integer[]": ["'{1,NULL,-3}'", "'{}'", "'[-1:1]={1,2,3}'", "'{{1,2},{3,4}}'"],
+  "integer[]": [
+    "'{1,NULL,-3}'",
+    "'{}'",
+    "'[-1:1]={1,2,3}'",
+    "'{{1,2},{3,4}}'",
+    "'{{{1,2},{3,NULL}},{{5,6},{7,8}}}'",
+  ],
   "text[][]": [`'{{"a,b",NULL},{"","q\\"\\\\"}}'`, `'{"NULL"," x ","é"}'`],
   "numeric(10,2)[]": ["'{1.50,-2.25}'"],
   "double precision[]": ["'{0.1,NaN,-Infinity,-0}'"],
@@ -163,6 +180,10 @@ const ARRAYS = group("Arrays", {
   "bytea[]": [`'{"\\\\x00ff"}'`],
   "jsonb[]": [`'{"{\\"a\\": 1}"}'`],
   "uuid[]": ["'{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}'"],
+  "boolean[]": ["'{t,f,NULL}'"],
+  "bit(3)[]": ["'{101,NULL,000}'"],
+  "inet[]": ["'{10.0.0.1/8,NULL,::1}'"],
+  "int4range[]": [`'{"[1,5)",empty,NULL,"(,)"}'`],
 });
 
 const SYSTEM = group("Types of the system", {
@@ -170,18 +191,26 @@ const SYSTEM = group("Types of the system", {
   pg_lsn: ["'16/B374D848'"],
   xid: ["'4294967295'"],
   xid8: ["'18446744073709551615'"],
+  cid: ["'4294967295'"],
   tid: ["'(1,2)'"],
   regclass: ["'pg_catalog.pg_class'"],
   regtype: ["'integer'", "'pg_catalog.text'"],
   regproc: ["'pg_catalog.now'"],
   regprocedure: ["'pg_catalog.abs(integer)'"],
+  regoper: ["'pg_catalog.||/'"],
+  regoperator: ["'pg_catalog.+(integer,integer)'"],
   regrole: ["'pg_monitor'"],
   regnamespace: ["'pg_catalog'"],
   regconfig: ["'pg_catalog.english'"],
+  regdictionary: ["'pg_catalog.english_stem'"],
+  regcollation: [`'pg_catalog."C"'`],
+  refcursor: ["'a cursor'"],
+  aclitem: ["'pg_monitor=r*w/pg_monitor'"],
   int2vector: ["'1 2'"],
   oidvector: ["'1 2'"],
   jsonpath: [`'$."a"[*].size()'`],
   pg_snapshot: ["'10:20:10,14'"],
+  txid_snapshot: ["'10:20:10,14'"],
 });
 
 const OWN: readonly TypeEntry[] = [
@@ -197,19 +226,31 @@ const OWN: readonly TypeEntry[] = [
   own("positive", "CREATE DOMAIN positive AS numeric(10,2) CHECK (VALUE > 0)", ["0.01"]),
   own("short", "CREATE DOMAIN short AS character varying(5) CHECK (VALUE <> '')", ["'abc'"]),
   own("floats", "CREATE TYPE floats AS RANGE (subtype = float8)", ["'[0.1,Infinity]'"]),
+  own("numbers", "CREATE DOMAIN numbers AS integer[] CHECK (cardinality(VALUE) < 9)", [
+    "'{1,NULL}'",
+    "'[0:1]={1,2}'",
+  ]),
+  own("pairs", "CREATE DOMAIN pairs AS pair CHECK ((VALUE).a > 0)", [
+    `ROW(1, 'x,"y"', 'infinity')`,
+  ]),
+  own("mood[]", null, [`'{sad,NULL,"it''s \\"ok\\"",""}'`]),
+  own("pair[]", null, [`ARRAY[ROW(1, '{"a"}', NULL), NULL, ROW(NULL, '', NULL)]::pair[]`]),
+  own("positive[]", null, ["'{0.10,NULL,2}'"]),
 ];
 
 const EXTENSIONS: readonly TypeEntry[] = [
   own("hstore", "CREATE EXTENSION IF NOT EXISTS hstore", [`'a=>1, "b c"=>NULL, q=>"\\""'`]),
+  own("hstore[]", null, [`ARRAY['a=>"1,2"', NULL, '']::hstore[]`]),
   own("citext", "CREATE EXTENSION IF NOT EXISTS citext", ["'Abc'", "''"]),
   own("ltree", "CREATE EXTENSION IF NOT EXISTS ltree", ["'Top.Science'"]),
   own("cube", "CREATE EXTENSION IF NOT EXISTS cube", ["'(1,2),(3,0.1)'"]),
 ];
 
-function own(declared: string, before: string, values: readonly TypeValue[]): TypeEntry {
-  const isExtension = before.startsWith("CREATE EXTENSION");
+/** `before`: what makes the type; null where it is there with another one. */
+function own(declared: string, before: string | null, values: readonly TypeValue[]): TypeEntry {
+  const isExtension = /^(?:hstore|citext|ltree|cube)/.test(declared);
   const name = isExtension ? "Types of extensions" : "Types of your own";
-  return { group: name, declared, before: [before], values };
+  return { group: name, declared, before: before === null ? [] : [before], values };
 }
 
 export const POSTGRES_TYPES: readonly TypeEntry[] = [

@@ -7,7 +7,7 @@ import { type Arrival, cross, readSource } from "./crossing.ts";
 import { asked, Endpoint } from "./endpoint.ts";
 import { MARIADB_TYPES, MYSQL_TYPES } from "./mysql-types.ts";
 import { renderPage, type SourceRow } from "./page.ts";
-import { POSTGRES_TYPES } from "./postgres-types.ts";
+import { INFINITE_INTERVALS, POSTGRES_TYPES } from "./postgres-types.ts";
 import { SQLITE_TYPES } from "./sqlite-types.ts";
 import type { TypeEntry } from "./types.ts";
 import { judge, type Verdict } from "./verdict.ts";
@@ -100,6 +100,20 @@ test.skipIf(!available("postgres"))(
   },
 );
 
+describe.each([
+  ["postgres-newest", []],
+  ["postgres", ["infinity"]],
+  ["mariadb", []],
+  ["sqlite", []],
+] as const)("an infinite interval, which PostgreSQL has from 17 on, to %s", (kind, stopsAt) => {
+  test.skipIf(!available("postgres-newest") || !available(kind))("arrives or stops", async () => {
+    const [arrivals = []] = await arrivalsOf("postgres-newest", [kind], INFINITE_INTERVALS);
+    const verdicts = arrivals.map(judge);
+    expect(verdicts.flatMap(({ problems }) => problems)).toEqual([]);
+    for (const verdict of verdicts) expect(verdict.stopsAt).toEqual(stopsAt);
+  });
+});
+
 describe.each(["postgres", "mariadb"] as const)("a column without a type, to %s", (kind) => {
   test.skipIf(!available(kind))("is refused in a key, where 5 and '5' would be one", async () => {
     await using source = await Endpoint.make("sqlite");
@@ -136,9 +150,9 @@ test.skipIf(!DOCUMENTED.every(available))("the page says what was seen", async (
 async function arrivalsOf(
   kind: DatabaseKind,
   targets: readonly DatabaseKind[],
+  types = SOURCES[kind].types,
 ): Promise<readonly (readonly Arrival[])[]> {
-  const { types, session } = SOURCES[kind];
-  const source = await readSource(kind, types, session);
+  const source = await readSource(kind, types, SOURCES[kind].session);
   try {
     expect(source.disagreements).toEqual([]);
     const arrivals: (readonly Arrival[])[] = [];
