@@ -63,6 +63,31 @@ export function breach(
   return isSame(type, expected, after) ? null : `should be ${String(expected)}`;
 }
 
+/** Rules after which a value is not what it was: its class is lost, or its document's form. */
+const LOSSY = [MIXED, JSON_FORM];
+
+/** What a rule makes of a text that does not stop the sync; null of a rule that loses something. */
+export function formOf(note: string): ((text: string) => string) | null {
+  if (LOSSY.includes(note)) return null;
+  return (text) => {
+    const made = (RULES[note] ?? asIs)(text);
+    return made === STOPS ? text : made;
+  };
+}
+
+/** Null when what has come back is what was sent, or what the rule made of it on the way there. */
+export function breachOnReturn(
+  note: string,
+  type: ColumnType,
+  before: Value,
+  back: Outcome | undefined,
+): string | null {
+  if (back === undefined || isTidemarkError(back)) return "does not come back";
+  if (note === MIXED) return null;
+  const isKept = isSame(type, before, back) || breach(note, type, before, back) === null;
+  return isKept ? null : "comes back as another value";
+}
+
 /** "more than 20 characters are refused": nothing is changed by it. */
 function onlyRefuses(note: string): boolean {
   return note.split("; ").every((part) => /\b(?:are|is) refused\b/.test(part));

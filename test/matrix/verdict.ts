@@ -1,7 +1,7 @@
 // What an arrival proves: a cell of docs/reference/types.md, or what is wrong.
 import { isTidemarkError, type TidemarkError } from "../../src/core/errors.ts";
 import { type Arrival, type Outcome, printOutcome } from "./crossing.ts";
-import { breach, isSame } from "./rules.ts";
+import { breach, breachOnReturn, isSame } from "./rules.ts";
 import { nameOf, sqlOf } from "./types.ts";
 
 export interface Verdict {
@@ -51,7 +51,12 @@ function problemOf(arrival: Arrival, n: number): string | null {
     const silence = misnamed(there, arrival, before);
     if (silence !== null) return silence;
   }
-  if (mapping.fidelity === "by-rule") return breach(mapping.note ?? "", columnType, before, there);
+  if (mapping.fidelity === "by-rule") {
+    const note = mapping.note ?? "";
+    const wrong = breach(note, columnType, before, there);
+    if (wrong !== null || isTidemarkError(there) || arrival.back === null) return wrong;
+    return breachOnReturn(note, columnType, before, arrival.back[n]);
+  }
   if (isTidemarkError(there)) return null;
   if (!isSame(columnType, before, there)) return "is another value at the target";
   if (arrival.back === null) return null;
