@@ -62,6 +62,39 @@ const pgArray = (items: SqlValues, type: string): SqlValues =>
     .array(fc.oneof({ weight: 5, arbitrary: items }, fc.constant("NULL")), { maxLength: 4 })
     .map((all) => `ARRAY[${all.join(", ")}]::${type}[]`);
 const pgTexts = characters.map(pgText);
+/** Bounds in order, closed or open, or none. */
+const pgRange = (items: fc.Arbitrary<readonly [low: string, high: string]>, type: string) =>
+  fc
+    .tuple(items, fc.constantFrom("[)", "[]", "()", "(]"), fc.constantFrom("both", "low", "high"))
+    .map(([[low, high], ends, given]) => {
+      const bounds = [given === "high" ? "NULL" : low, given === "low" ? "NULL" : high];
+      return `${type}(${bounds.join(", ")}, '${ends}')`;
+    });
+const inOrder = (bits: number) =>
+  fc
+    .tuple(fc.integer({ min: -(2 ** (bits - 2)), max: 2 ** (bits - 2) }), fc.nat(1_000_000))
+    .map(([low, size]) => [`${low}`, `${low + size}`] as const);
+const pgDays = inOrder(20).map(
+  ([a, b]) => [`'epoch'::date + ${a}`, `'epoch'::date + ${b}`] as const,
+);
+const pgSpans = fc
+  .tuple(pgMoment, fc.nat(1_000_000_000))
+  .map(([from, micros]) => [from, `${from} + ${micros} * interval '1 microsecond'`] as const);
+const pgMultirange = (ranges: SqlValues, type: string): SqlValues =>
+  fc.array(ranges, { maxLength: 4 }).map((all) => `${type}(${all.join(", ")})`);
+const octets = (count: number) =>
+  fc
+    .uint8Array({ minLength: count, maxLength: count })
+    .map((all) => Buffer.from(all).toString("hex"));
+const pgAddress = fc.oneof(
+  fc.tuple(fc.ipV4(), fc.integer({ min: 0, max: 32 })),
+  fc.tuple(fc.ipV6(), fc.integer({ min: 0, max: 128 })),
+);
+/** What XML may hold, which is less than what PostgreSQL puts into an element. */
+const pgXmlTexts = characters
+  .map((text) => text.replace(/[^\t\n\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, "."))
+  .map(pgText);
+const pgWords = characters.filter((text) => text !== "").map(pgText);
 const or = (values: SqlValues, ...rare: string[]): SqlValues =>
   fc.oneof({ weight: 9, arbitrary: values }, fc.constantFrom(...rare));
 
@@ -104,7 +137,35 @@ export const POSTGRES_RANDOM: RandomTypes = {
     integer(40).map((cents) => `(${cents}::numeric / 100)::money`),
     "money",
   ),
-  tstzrange: pgMoment.map((moment) => `tstzrange(${moment}, NULL)`),
+  tstzrange: or(pgRange(pgSpans, "tstzrange"), "'empty'"),
+  int4range: pgRange(inOrder(32), "int4range"),
+  numrange: pgRange(
+    inOrder(40).map(([a, b]) => [`${a} * 0.010`, `${b} * 0.01`] as const),
+    "numrange",
+  ),
+  daterange: pgRange(pgDays, "daterange"),
+  floats: pgRange(inOrder(40), "public.floats"),
+  int8multirange: pgMultirange(pgRange(inOrder(50), "int8range"), "int8multirange"),
+  tstzmultirange: pgMultirange(pgRange(pgSpans, "tstzrange"), "tstzmultirange"),
+  "bit(17)": bits(17, 17).map((digits) => `B'${digits}'`),
+  inet: pgAddress.map(([address, length]) => `'${address}/${length}'`),
+  cidr: pgAddress.map(([address, length]) => `network('${address}/${length}'::inet)`),
+  macaddr: octets(6).map((hex) => `'${hex}'`),
+  macaddr8: octets(8).map((hex) => `'${hex}'`),
+  xml: fc
+    .tuple(pgXmlTexts, pgXmlTexts)
+    .map(([a, b]) => `xmlelement(name e, xmlattributes(${a} AS a), ${b})`),
+  tsvector: fc
+    .array(pgWords, { maxLength: 4 })
+    .map((words) => `array_to_tsvector(ARRAY[${words.join(", ")}]::text[])`),
+  mood: fc.constantFrom("'sad'", `'it''s "ok"'`, "''"),
+  "mood[]": pgArray(fc.constantFrom("'sad'", `'it''s "ok"'`, "''"), "public.mood"),
+  positive: fc.integer({ min: 1 }).map((cents) => `${cents} / 100.0`),
+  hstore: fc.array(fc.tuple(pgTexts, or(pgTexts, "NULL")), { maxLength: 4 }).map((all) => {
+    const [keys, values] = [0, 1].map((i) => all.map((pair) => pair[i]).join(", "));
+    return `public.hstore(ARRAY[${keys}]::text[], ARRAY[${values}]::text[])`;
+  }),
+  citext: pgTexts.map((text) => `${text}::public.citext`),
   pair: fc
     .tuple(integer(32), pgTexts, pgMoment)
     .map((fields) => `ROW(${fields.join(", ")})::public.pair`),
@@ -139,7 +200,16 @@ export const MARIADB_RANDOM: RandomTypes = {
   year: fc.integer({ min: 1901, max: 2155 }).map(String),
   "char(20)": characters.map(mysqlText("utf8mb4")),
   "varchar(20)": characters.map(mysqlText("utf8mb4")),
-  longtext: characters.map(mysqlText("utf8mb4")),
+  ...Object.fromEntries(
+    ["tinytext", "text", "mediumtext", "longtext"].map((type) => [
+      type,
+      characters.map(mysqlText("utf8mb4")),
+    ]),
+  ),
+  // It takes no others.
+  uuid: fc.uuid({ version: [1, 3, 4, 5] }).map((text) => `'${text}'`),
+  inet4: fc.ipV4().map((text) => `'${text}'`),
+  inet6: fc.oneof(fc.ipV4(), fc.ipV6()).map((text) => `'${text.replace(/^(?=\d+\.)/, "::ffff:")}'`),
   "varchar(20) character set latin1": fc
     .string({
       unit: fc.integer({ min: 1, max: 255 }).map((code) => String.fromCharCode(code)),
@@ -150,7 +220,12 @@ export const MARIADB_RANDOM: RandomTypes = {
     .string({ unit: fc.constantFrom("漢", "字", "ア", "a", "ｱ", "表"), maxLength: 20 })
     .map(mysqlText("utf8mb4")),
   "binary(50)": bytes.map((hex) => `X'${hex}'`),
-  longblob: bytes.map((hex) => `X'${hex}'`),
+  ...Object.fromEntries(
+    ["varbinary(50)", "tinyblob", "blob", "mediumblob", "longblob"].map((type) => [
+      type,
+      bytes.map((hex) => `X'${hex}'`),
+    ]),
+  ),
   date: fc.integer({ min: 1, max: 3_600_000 }).map((days) => `FROM_DAYS(${days + 366})`),
   "time(6)": fc
     .tuple(
@@ -212,10 +287,15 @@ export const SQLITE_RANDOM: RandomTypes = {
 /** Bytes that may be no text, in either encoding. */
 const broken: SqlValues = blobs.map((hex) => `CAST(${hex} AS TEXT)`);
 
+/** Which no other database has in a text, or at which some end it. */
+const withNul: SqlValues = fc
+  .tuple(characters, characters)
+  .map((around) => sqliteText(around.join("\0")));
+
 /** Any value in any column, for a target that has the same freedom. */
 export const SQLITE_ANYTHING: RandomTypes = Object.fromEntries(
   Object.keys(SQLITE_RANDOM).map((declared) => [
     declared,
-    fc.oneof({ weight: 4, arbitrary: anything }, broken),
+    fc.oneof({ weight: 4, arbitrary: anything }, broken, withNul),
   ]),
 );

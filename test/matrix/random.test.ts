@@ -58,14 +58,21 @@ const MYSQL_SESSION = [
 ].map((values) => values.map((value) => `SET ${value}`));
 
 const ENCODINGS = ["UTF-8", "UTF-16le", "UTF-16be"];
-const PAIR = "CREATE TYPE pair AS (a int, b text, at timestamptz)";
+const POSTGRES_OWN = [
+  "CREATE TYPE pair AS (a int, b text, at timestamptz)",
+  "CREATE TYPE mood AS ENUM ('sad', 'it''s \"ok\"', '')",
+  "CREATE DOMAIN positive AS numeric(10,2) CHECK (VALUE > 0)",
+  "CREATE TYPE floats AS RANGE (subtype = float8)",
+  "CREATE EXTENSION IF NOT EXISTS hstore",
+  "CREATE EXTENSION IF NOT EXISTS citext",
+];
 
 const SOURCES: readonly RandomSource[] = [
   {
     title: "postgres",
     kind: "postgres",
     types: POSTGRES_RANDOM,
-    before: [PAIR],
+    before: POSTGRES_OWN,
     session: POSTGRES_SESSION,
     targets: TARGETS,
   },
