@@ -1,4 +1,5 @@
 // Thousands of tables in one source: set up, followed, idle and removed in bearable time.
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { describe, expect, test } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import { makePlan } from "../../src/pipeline/plan.ts";
@@ -34,6 +35,7 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))(
         own === null ? pair : { ...pair, servers: { source: own.url, target: own.url } },
       );
       const source = await bed.sql("source");
+      using sqlite = new SqliteCalls(["source", "target"].map((side) => bed.database(side).url));
       for (let i = 0; i < TABLES; i++) {
         await source.run(`CREATE TABLE t${i} (id int NOT NULL PRIMARY KEY, note varchar(50))`);
       }
@@ -57,7 +59,7 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))(
       ]);
       expect(await target.rows(`SELECT id FROM t${TABLES - 1}`)).toEqual([{ id: "2" }]);
 
-      const statements = await counterOf(source);
+      const statements = counterOf(source, sqlite);
       let made = Number.POSITIVE_INFINITY;
       // A server may count late what was done before.
       for (let turn = 0; turn < IDLE_TURNS && made >= IDLE_STATEMENTS; turn++) {
@@ -88,12 +90,52 @@ async function ownServer({ source }: TestPair): Promise<Server | null> {
   return source === "mariadb" ? startMariadb() : null;
 }
 
-/** How many statements the database, or the test's own server, has been given. */
-async function counterOf(sql: SqlClient): Promise<() => Promise<number>> {
-  if (sql.dialect === "sqlite") return async () => 0;
+/** How many statements the database, or the test's own server, has been given; of SQLite both files. */
+function counterOf(sql: SqlClient, sqlite: SqliteCalls): () => Promise<number> {
+  if (sql.dialect === "sqlite") return async () => sqlite.count;
   const query =
     sql.dialect === "postgres"
       ? "SELECT xact_commit AS n FROM pg_stat_database WHERE datname = current_database()"
       : "SELECT variable_value AS n FROM information_schema.global_status WHERE variable_name = 'QUESTIONS'";
   return async () => Number((await sql.rows(query))[0]?.n);
+}
+
+/** Counts what this process has files of SQLite do: they have no server that could tell. */
+class SqliteCalls implements Disposable {
+  count = 0;
+  readonly #restore: () => void;
+
+  constructor(urls: readonly string[]) {
+    const { prepare, exec } = DatabaseSync.prototype;
+    const files = new Set(urls.map((url) => url.replace(/^sqlite:/, "")));
+    const add = (): void => {
+      this.count++;
+    };
+    DatabaseSync.prototype.prepare = function (...given) {
+      const statement = prepare.apply(this, given);
+      return files.has(this.location() ?? "") ? counting(statement, add) : statement;
+    };
+    DatabaseSync.prototype.exec = function (sql) {
+      if (files.has(this.location() ?? "")) add();
+      exec.call(this, sql);
+    };
+    this.#restore = () => Object.assign(DatabaseSync.prototype, { prepare, exec });
+  }
+
+  [Symbol.dispose](): void {
+    this.#restore();
+  }
+}
+
+function counting(statement: StatementSync, add: () => void): StatementSync {
+  for (const method of ["run", "get", "all", "iterate"] as const) {
+    const call = statement[method].bind(statement) as (...given: unknown[]) => unknown;
+    Object.assign(statement, {
+      [method]: (...given: unknown[]) => {
+        add();
+        return call(...given);
+      },
+    });
+  }
+  return statement;
 }
