@@ -31,9 +31,8 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (name, pa
       await using pipeline = await TwoProcesses.start(bed.folder, definition);
       await pipeline.waitFor(PATIENCE_MS);
       const expectSame = async () => {
-        const sums =
-          "SELECT count(*) AS n, sum(id) AS ids, min(note) AS low, max(note) AS high FROM big";
-        expect(await target.rows(sums)).toEqual(await source.rows(sums));
+        expect(await target.rows(SUMS)).toEqual(await source.rows(SUMS));
+        expect(await target.rows(STRAYS)).toEqual([]);
         for (const role of ["relay", "applier"] as const) {
           const peak = pipeline.peakMegabytes(role);
           report(`${name}: ${role}: ${peak} MB`);
@@ -53,23 +52,30 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (name, pa
   );
 });
 
+const SUMS = "SELECT count(*) AS n, sum(id) AS ids FROM big";
+const [AT_ONCE, ALONE] = ["a row of some length, number ", "one, number "];
+/** Rows whose note is another one's. */
+const STRAYS = `SELECT id FROM big
+  WHERE note <> concat(CASE WHEN id > 0 THEN '${AT_ONCE}' ELSE '${ALONE}' END, id) OR note IS NULL LIMIT 3`;
+
 function manyRows({ dialect }: SqlClient): string {
   const insert = "INSERT INTO big (id, note)";
   if (dialect === "postgres") {
-    return `${insert} SELECT i, 'a row of some length, number ' || i FROM generate_series(1, ${ROWS}) i`;
+    return `${insert} SELECT i, '${AT_ONCE}' || i FROM generate_series(1, ${ROWS}) i`;
   }
   if (dialect === "mariadb") {
-    return `${insert} SELECT seq, CONCAT('a row of some length, number ', seq) FROM seq_1_to_${ROWS}`;
+    return `${insert} SELECT seq, CONCAT('${AT_ONCE}', seq) FROM seq_1_to_${ROWS}`;
   }
   return `${insert} WITH RECURSIVE s (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < ${ROWS})
-    SELECT i, 'a row of some length, number ' || i FROM s`;
+    SELECT i, '${AT_ONCE}' || i FROM s`;
 }
 
 async function manyTransactions(sql: SqlClient): Promise<void> {
   if (sql.dialect === "postgres") {
     await sql.run(`DO $$ BEGIN FOR i IN 1..${TRANSACTIONS} LOOP
-      INSERT INTO big VALUES (-i, 'one'); COMMIT; END LOOP; END $$`);
+      INSERT INTO big VALUES (-i, '${ALONE}-' || i); COMMIT; END LOOP; END $$`);
     return;
   }
-  for (let i = 1; i <= TRANSACTIONS; i++) await sql.run(`INSERT INTO big VALUES (-${i}, 'one')`);
+  for (let i = 1; i <= TRANSACTIONS; i++)
+    await sql.run(`INSERT INTO big VALUES (-${i}, '${ALONE}-${i}')`);
 }
