@@ -43,6 +43,18 @@ function notesOnColumns(
   });
 }
 
+/** What is said of TRUNCATE for a source that does not log it. */
+function notesOnTruncate(name: string, syncs: readonly ResolvedSync[]): string[] {
+  return syncs.flatMap(({ definition, tables }) =>
+    tables
+      .filter(({ rule: { truncate = "stop" } }) => definition.from === name && truncate !== "stop")
+      .map(
+        ({ schema, rule }) =>
+          `${formatTable(schema.name)}: truncate: ${rule.truncate} of ${definition.name} has no effect, since this source logs no TRUNCATE.`,
+      ),
+  );
+}
+
 /** Everything `run` would create, and how each column travels. Changes nothing. */
 export async function makePlan(
   definition: PipelineDefinition,
@@ -58,10 +70,11 @@ export async function makePlan(
     return plan;
   };
   for (const source of prepared.sources) {
-    const { statements, notes } = await planCapture(source, databases);
+    const { statements, notes, truncate } = await planCapture(source, databases);
     planOf(source.name).statements.push(...statements);
     const readers = prepared.syncs.map(({ resolved }) => resolved);
     planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));
+    if (!truncate) planOf(source.name).notes.push(...notesOnTruncate(source.name, readers));
   }
   for (const { resolved, plan } of prepared.syncs) {
     const into = planOf(resolved.definition.to);

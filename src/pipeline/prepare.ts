@@ -5,7 +5,7 @@ import type { Notice } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { sha256 } from "../core/hash.ts";
-import type { CapturePlan, CaptureTable } from "../core/source.ts";
+import type { CapturePlan, CaptureTable, SourceCapabilities } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
@@ -86,8 +86,14 @@ export async function prepare(
 }
 
 /** What capture of a source would still run. Throws what would make it impossible. */
-export function planCapture(source: PreparedSource, databases: Databases): Promise<CapturePlan> {
-  return using(databases.openSource(source.name), (opened) => opened.planCapture(source.capture));
+export function planCapture(
+  source: PreparedSource,
+  databases: Databases,
+): Promise<CapturePlan & Pick<SourceCapabilities, "truncate">> {
+  return using(databases.openSource(source.name), async (opened) => {
+    const { truncate } = opened.capabilities;
+    return { ...(await opened.planCapture(source.capture)), truncate };
+  });
 }
 
 function resolveOne(

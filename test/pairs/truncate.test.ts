@@ -2,6 +2,8 @@
 import { describe, expect, test } from "vitest";
 import type { TruncatePolicy } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
+import { makePlan } from "../../src/pipeline/plan.ts";
+import { available as isAvailable } from "../servers/index.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -32,24 +34,32 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair)
   describe.skipIf(!available(pair))("", () => registerTruncateTests(pair));
 });
 
-test.skipIf(!available({ source: "mariadb", target: "sqlite", queue: "embedded" }))(
-  "stops the sync where no trigger sees it",
-  async () => {
-    await using bed = await TestBed.make({ source: "mariadb", target: "sqlite" });
-    const source = await bed.sql("source");
-    await createTables(source, "mariadb", [OTHERS]);
-    await insertRow(source, OTHERS, { id: 1, note: "kept at the target" });
-    const pipeline = await bed.start(
-      bed.define([{ from: "source", to: "target", tables: [OTHERS.name] }]),
-    );
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    await source.run("TRUNCATE TABLE others");
-    await expect(pipeline.finished).rejects.toSatisfy((error) =>
-      isTidemarkError(error, "TM-TRUNCATE-UNSEEN"),
-    );
-    expect(await contents(await bed.sql("target"), OTHERS)).toHaveLength(1);
-  },
-);
+describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
+  test.skipIf(!isAvailable(kind))(
+    "stops the sync where no trigger sees it, whatever the config says",
+    async () => {
+      await using bed = await TestBed.make({ source: kind, target: "sqlite" });
+      const source = await bed.sql("source");
+      await createTables(source, kind, [OTHERS]);
+      await insertRow(source, OTHERS, { id: 1, note: "kept at the target" });
+      const rule = { table: OTHERS.name, truncate: "ignore" } as const;
+      const definition = bed.define([{ from: "source", to: "target", tables: [rule] }]);
+      const { databases } = await makePlan(definition, bed.logger);
+      expect(databases.flatMap(({ notes }) => notes).join()).toContain(
+        "truncate: ignore of source->target has no effect",
+      );
+      const pipeline = await bed.start(definition);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await source.run("TRUNCATE TABLE others");
+      await expect(pipeline.finished).rejects.toMatchObject({
+        code: "TM-TRUNCATE-UNSEEN",
+        message: expect.stringContaining("Table others "),
+        fix: expect.stringContaining("tidemark resync others"),
+      });
+      expect(await contents(await bed.sql("target"), OTHERS)).toHaveLength(1);
+    },
+  );
+});
 
 function registerTruncateTests(pair: TestPair): void {
   async function bedWithRows(): Promise<TestBed> {

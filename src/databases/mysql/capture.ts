@@ -37,7 +37,14 @@ import {
   triggerNames,
   triggersHash,
 } from "./triggers.ts";
-import { hasGrown, loadTableIds, storeTableId, type TableIds, truncated } from "./truncation.ts";
+import {
+  hasGrown,
+  loadTableIds,
+  storeTableId,
+  type TableIds,
+  truncated,
+  unseenTruncation,
+} from "./truncation.ts";
 
 /** What is to be done for one table. */
 interface TableCapture {
@@ -53,15 +60,19 @@ export async function planCapture(
   session: Session,
   tables: readonly CaptureTable[],
 ): Promise<CapturePlan> {
-  const { captures, cascades } = await prepareCaptures(session, tables);
+  const { captures, cascades, tableIds } = await prepareCaptures(session, tables);
   const { replacesTriggers } = session.flavour;
+  const unseen = unseenTruncation(session);
   const plans = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
   return {
     statements: [
       ...(await planOurs(session, "source")),
       ...plans.flatMap((plan) => triggerStatements(plan, replacesTriggers)),
     ],
-    notes: captures.map(({ layout }) => noteOn(layout)),
+    notes: [
+      ...captures.map(({ layout }) => noteOn(layout)),
+      ...(tableIds === null ? [`${unseen.message} ${unseen.fix}`] : []),
+    ],
   };
 }
 
@@ -112,6 +123,10 @@ async function install(
   const found = await loadTriggers(session, triggeredTables(layouts));
   const asked = new Set(captures.map(({ layout }) => layout.id));
   const tableIds = await loadTableIds(session);
+  if (tableIds === null) {
+    const { message, fix } = unseenTruncation(session);
+    logger.warn({ fix }, message);
+  }
   const written = new Set(cascades.map(({ name }) => name));
   // Thousands of tables: one commit.
   await inTransaction(session, async () => {
@@ -133,6 +148,8 @@ interface Preparation {
   readonly captures: readonly TableCapture[];
   /** On the tables from which actions of foreign keys reach captured ones. */
   readonly cascades: readonly TriggerPlan[];
+  /** Null where they may not be read. */
+  readonly tableIds: TableIds | null;
 }
 
 async function prepareCaptures(
@@ -179,7 +196,7 @@ async function prepareCaptures(
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
   const cascades = planCascades([...active.values()], references, triggers, parents);
-  return { captures, cascades };
+  return { captures, cascades, tableIds };
 }
 
 /**

@@ -16,7 +16,7 @@ import {
   triggeredTables,
   triggersHash,
 } from "./triggers.ts";
-import { loadTableIds, truncated } from "./truncation.ts";
+import { loadTableIds, truncated, unseenTruncation } from "./truncation.ts";
 
 /** Everything that can break capture of these tables. */
 export async function diagnoseSource(
@@ -141,13 +141,8 @@ async function truncateFindings(
 ): Promise<Finding[]> {
   const ids = await loadTableIds(session);
   if (ids === null) {
-    return [
-      warning(
-        "truncate",
-        "TRUNCATE fires no trigger and would not be noticed: the user may not read the engine's table numbers.",
-        "GRANT PROCESS ON *.* TO CURRENT_USER -- as an administrator; or take the DROP right from the application's user, and let it use DELETE",
-      ),
-    ];
+    const { message, fix } = unseenTruncation(session);
+    return [warning("truncate", message, fix)];
   }
   const asked = new Set(tables.map(({ schema }) => schema.name.name));
   const standing = (await standingTables(session)).has(LAYOUTS);
