@@ -1,10 +1,11 @@
 // Unique indexes of a target whose collation takes for one what the source keeps as two: told before the
 // start. Tables that are made at the target tell every text apart (G8).
 import { describe, expect, test } from "vitest";
-import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
-import { type Dialect, type SqlClient, transaction } from "../support/sql-client.ts";
+import type { DatabaseKind } from "../servers/index.ts";
+import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { type Dialect, dialectOf, type SqlClient, transaction } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
-import { insertRow, type TestTable } from "../support/test-tables.ts";
+import { exact, insertRow, type TestTable } from "../support/test-tables.ts";
 
 const NAMES: TestTable = {
   name: "names",
@@ -13,11 +14,8 @@ const NAMES: TestTable = {
 };
 
 /** A column type under which every text is its own. */
-const EXACT: Readonly<Record<Dialect, string>> = {
-  postgres: "text",
-  mariadb: "varchar(50) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
-  sqlite: "TEXT",
-};
+const exactType = (kind: DatabaseKind): string =>
+  dialectOf(kind) === "mariadb" ? `varchar(50) ${exact(kind)}` : "text";
 /** Types under which some are equal: by the collation that the message names. */
 const LOOSE: Readonly<Record<Dialect, Readonly<Record<string, string>>>> = {
   postgres: { folded: 'text COLLATE "folded"', citext: "citext" },
@@ -36,7 +34,7 @@ const PREPARED: Readonly<Record<Dialect, readonly string[]>> = {
   sqlite: [],
 };
 
-describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   describe.skipIf(!available(pair))("", () => registerTests(pair));
 });
 
@@ -44,7 +42,7 @@ function registerTests(pair: TestPair): void {
   test("texts that only look alike are different keys in a table made at the target", async () => {
     await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
     const source = await bed.sql("source");
-    await create(source, "names", `name ${EXACT[source.dialect]} PRIMARY KEY, id int`);
+    await create(source, "names", `name ${exactType(pair.source)} PRIMARY KEY, id int`);
     const pipeline = await bed.start(define(bed));
     const texts = ["a", "A", "a ", "á", "ss", "ß", ""];
     for (const [id, name] of texts.entries()) await insertRow(source, NAMES, { name, id });
@@ -60,8 +58,8 @@ function registerTests(pair: TestPair): void {
   test("a looser key or unique index at the target is told before the start", async () => {
     await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
     const [source, target] = [await bed.sql("source"), await bed.sql("target")];
-    await create(source, "names", `name ${EXACT[source.dialect]} PRIMARY KEY, id bigint NOT NULL`);
-    await create(source, "others", `id bigint PRIMARY KEY, name ${EXACT[source.dialect]}`);
+    await create(source, "names", `name ${exactType(pair.source)} PRIMARY KEY, id bigint NOT NULL`);
+    await create(source, "others", `id bigint PRIMARY KEY, name ${exactType(pair.source)}`);
     for (const statement of PREPARED[target.dialect]) await target.run(statement);
     for (const [collation, type] of Object.entries(LOOSE[target.dialect])) {
       await create(target, "names", `name ${type} PRIMARY KEY, id bigint NOT NULL`);

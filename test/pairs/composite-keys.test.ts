@@ -4,12 +4,18 @@ import { describe, expect, test } from "vitest";
 import type { ChunkRequest } from "../../src/core/source.ts";
 import { databaseAdapterFor } from "../../src/pipeline/registry.ts";
 import { takeChunk } from "../../src/testing/replica.ts";
-import { available as isAvailable } from "../servers/index.ts";
-import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { type DatabaseKind, available as isAvailable } from "../servers/index.ts";
+import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";
 import { type Dialect, type SqlClient, transaction } from "../support/sql-client.ts";
 import { TestBed } from "../support/test-bed.ts";
-import { contents, insertRow, type TestRow, type TestTable } from "../support/test-tables.ts";
+import {
+  contents,
+  exact,
+  insertRow,
+  type TestRow,
+  type TestTable,
+} from "../support/test-tables.ts";
 
 /** How its values are meant; the types are each dialect's own. */
 const VISITS: TestTable = {
@@ -27,18 +33,18 @@ const VISITS: TestTable = {
   key: ["region", "at", "amount", "tag", "raw", "valid", "state"],
 };
 const KEY = `PRIMARY KEY (${VISITS.key.join(", ")})`;
-const DDL: Readonly<Record<Dialect, readonly string[]>> = {
+const ddl = (kind: DatabaseKind): Readonly<Record<Dialect, readonly string[]>> => ({
   postgres: [
     "CREATE TYPE state AS ENUM ('open', 'closed', 'Open')",
     `CREATE TABLE visits (region text, at timestamp, amount numeric(12,3), tag uuid, raw bytea, valid boolean, state state, note text, ${KEY})`,
   ],
   mariadb: [
-    `CREATE TABLE visits (region varchar(20) COLLATE utf8mb4_nopad_bin, at datetime(6), amount decimal(12,3), tag char(36), raw varbinary(16), valid boolean, state enum('open', 'closed', 'Open') COLLATE utf8mb4_nopad_bin, note varchar(50), ${KEY})`,
+    `CREATE TABLE visits (region varchar(20) ${exact(kind)}, at datetime(6), amount decimal(12,3), tag char(36), raw varbinary(16), valid boolean, state enum('open', 'closed', 'Open') ${exact(kind)}, note varchar(50), ${KEY})`,
   ],
   sqlite: [
     `CREATE TABLE visits (region TEXT NOT NULL, at TEXT NOT NULL, amount NUMERIC NOT NULL, tag TEXT NOT NULL, raw BLOB NOT NULL, valid INTEGER NOT NULL, state TEXT NOT NULL, note TEXT, ${KEY})`,
   ],
-};
+});
 
 const REGIONS = ["a", "A", "a ", "é"];
 const TIMES = ["2024-01-31 23:59:59.999999", "2024-02-01 00:00:00"];
@@ -47,7 +53,7 @@ const TAGS = ["00000000-0000-0000-0000-000000000001", "ffffffff-0000-4000-8000-0
 const RAWS = [Buffer.alloc(0), Buffer.from([0]), Buffer.from([0, 255])];
 const STATES = ["open", "closed", "Open"];
 
-describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   describe.skipIf(!available(pair))("", () => registerTests(pair));
 });
 
@@ -55,7 +61,7 @@ function registerTests(pair: TestPair): void {
   test("keys of many types change and are swapped", async () => {
     await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
     const source = await bed.sql("source");
-    await fill(source);
+    await fill(source, pair.source);
     const round = await startPlayer(bed, { tables: [VISITS] });
     await round("UPDATE visits SET note = 'changed' WHERE amount = 1.25 AND note LIKE 'row%'");
     await round(
@@ -90,7 +96,7 @@ describe.each(["postgres", "mariadb", "mysql", "sqlite"] as const)("%s", (kind) 
   test.skipIf(!isAvailable(kind))("is copied in ranges that part equal first columns", async () => {
     await using bed = await TestBed.make({ source: kind });
     const source = await bed.sql("source");
-    await fill(source, kind === "mysql" ? "utf8mb4_0900_bin" : undefined);
+    await fill(source, kind);
     const { url } = bed.database("source");
     const options = { name: "source", url, logger: bed.logger };
     const adapter = databaseAdapterFor(url);
@@ -124,12 +130,8 @@ describe.each(["postgres", "mariadb", "mysql", "sqlite"] as const)("%s", (kind) 
   });
 });
 
-async function fill(source: SqlClient, collation?: string): Promise<void> {
-  for (const statement of DDL[source.dialect]) {
-    await source.run(
-      collation === undefined ? statement : statement.replaceAll("utf8mb4_nopad_bin", collation),
-    );
-  }
+async function fill(source: SqlClient, kind: DatabaseKind): Promise<void> {
+  for (const statement of ddl(kind)[source.dialect]) await source.run(statement);
   await transaction(source, async () => {
     let n = 0;
     for (const region of REGIONS)

@@ -9,7 +9,7 @@ import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
-import type { Dialect, SqlClient } from "../support/sql-client.ts";
+import { type Dialect, dialectOf, type SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -440,11 +440,11 @@ const AT_TARGET: readonly Drift[] = [
 
 const KINDS: readonly DatabaseKind[] = ["sqlite", "postgres", "mariadb"];
 
-/** Each case at each kind of database, whose other end takes turns: together they are all nine pairs. */
+/** Each case at each kind of database and MySQL, whose other end takes turns: together they are all nine pairs, and more. */
 function cases(drifts: readonly Drift[], altered: "source" | "target") {
   return drifts.flatMap((drift, index) =>
-    KINDS.flatMap((kind, turn): [string, TestPair, Drift][] => {
-      if (drift.except?.includes(kind as Dialect)) return [];
+    [...KINDS, "mysql" as const].flatMap((kind, turn): [string, TestPair, Drift][] => {
+      if (drift.except?.includes(dialectOf(kind))) return [];
       const other = KINDS[(index + turn) % KINDS.length] as DatabaseKind;
       const pair: TestPair = {
         source:

@@ -1,7 +1,7 @@
 // Key games: keys and unique values that change hands. A target applies the net effect of whole
 // transactions, so what was legal step by step at the source must end legal there, too (G3).
 import { describe, expect, test } from "vitest";
-import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { Random, testSeed } from "../support/random.ts";
 import {
   type Dialect,
@@ -149,7 +149,7 @@ const DEFERRED: Games = {
   ],
 };
 
-describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   describe.skipIf(!available(pair))("", () => registerKeyTests(pair));
 });
 

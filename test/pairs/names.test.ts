@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { TableRule } from "../../src/core/definition.ts";
 import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
-import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow, quote, type TestTable } from "../support/test-tables.ts";
 
@@ -54,7 +54,7 @@ const tablesFor = ({ source, target }: TestPair): TestTable[] => {
   });
 };
 
-describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   test.skipIf(!available(pair))("every name arrives as it is", async () => {
     await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
     const source = await bed.sql("source");

@@ -1,6 +1,6 @@
 // Statements that replace, ignore or update instead of failing: MariaDB's and SQLite's.
 import { describe, test } from "vitest";
-import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";
 import { Random, testSeed } from "../support/random.ts";
 import { type Dialect, dialectOf, transaction } from "../support/sql-client.ts";
@@ -18,7 +18,7 @@ const SEATS: TestTable = {
 };
 const ALL = [OWNERS, SEATS];
 
-const PAIRS = NINE_PAIRS.filter(({ source }) => dialectOf(source) !== "postgres");
+const PAIRS = ELEVEN_PAIRS.filter(({ source }) => dialectOf(source) !== "postgres");
 
 describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   describe.skipIf(!available(pair))("", () => registerReplaceTests(pair));

@@ -1,7 +1,14 @@
 // Transactions that end in unusual ways: in parts, in two phases, not at all (G1, G3).
 import { describe, expect, test } from "vitest";
 import { available, type TestPair, title } from "../support/pairs.ts";
-import { openSql, type SqlClient, transaction, withSql } from "../support/sql-client.ts";
+import {
+  type Dialect,
+  dialectOf,
+  openSql,
+  type SqlClient,
+  transaction,
+  withSql,
+} from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -15,6 +22,7 @@ const PAIRS: readonly TestPair[] = [
   { source: "sqlite", target: "postgres", queue: "embedded" },
   { source: "postgres", target: "mariadb", queue: "embedded" },
   { source: "mariadb", target: "sqlite", queue: "embedded" },
+  { source: "mysql", target: "sqlite", queue: "embedded" },
 ];
 
 interface TwoPhases {
@@ -24,7 +32,7 @@ interface TwoPhases {
   readonly rollback: (id: string) => string;
 }
 
-const TWO_PHASES: Readonly<Record<string, TwoPhases>> = {
+const TWO_PHASES: Partial<Record<Dialect, TwoPhases>> = {
   postgres: {
     begin: () => "BEGIN",
     prepare: (id) => [`PREPARE TRANSACTION '${id}'`],
@@ -81,7 +89,7 @@ function registerTransactionTests(pair: TestPair): void {
     expect(await notes()).toEqual(["one", "two", "three"]);
   });
 
-  const phases = TWO_PHASES[pair.source];
+  const phases = TWO_PHASES[dialectOf(pair.source)];
   if (phases === undefined) return;
   test("a prepared transaction holds up nobody, survives its session, and arrives when it is committed", async () => {
     const { bed, source, notes } = await running();

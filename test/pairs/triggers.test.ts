@@ -1,6 +1,6 @@
 // What the application's own triggers write: to the same row, before and after, and to other tables (G1).
 import { describe, expect, test } from "vitest";
-import { available, NINE_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { startPlayer } from "../support/player.ts";
 import type { Dialect } from "../support/sql-client.ts";
 import { TestBed } from "../support/test-bed.ts";
@@ -80,7 +80,7 @@ const TRIGGERS: Readonly<Record<Dialect, readonly string[]>> = {
   ],
 };
 
-describe.each(NINE_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   test.skipIf(!available(pair))("rows arrive as the application's triggers leave them", () =>
     followTriggers(pair),
   );

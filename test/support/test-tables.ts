@@ -114,8 +114,8 @@ export function createStatement(kind: DatabaseKind, table: TestTable): string {
   return `CREATE TABLE ${q(table.name)} (${parts.join(", ")})`;
 }
 
-/** Tells every text apart: what is unique is refused at a target where it does not. */
-function exact(kind: DatabaseKind): string {
+/** Tells every text apart, in MariaDB or MySQL: what is unique is refused at a target where it does not. */
+export function exact(kind: DatabaseKind): string {
   const name = kind === "mysql" ? "utf8mb4_0900_bin" : "utf8mb4_nopad_bin";
   return `CHARACTER SET utf8mb4 COLLATE ${name}`;
 }

@@ -3,7 +3,7 @@ CREATE TABLE customers (
   email varchar(200) NOT NULL,
   name varchar(500) NOT NULL,
   born date,
-  settings json NOT NULL DEFAULT '{}',
+  settings json NOT NULL DEFAULT ('{}'),
   created_at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
   UNIQUE KEY customers_email (email)
 )
@@ -24,7 +24,7 @@ CREATE TABLE products (
   title varchar(500) NOT NULL,
   price decimal(10,2) NOT NULL CHECK (price >= 0),
   gross decimal(10,2) AS (ROUND(price * 1.19, 2)) STORED,
-  tags json NOT NULL DEFAULT '[]'
+  tags json NOT NULL DEFAULT ('[]')
 )
 
 CREATE TABLE stock (
