@@ -65,7 +65,9 @@ export class Session {
       const [version, user] = (rows as unknown as Cell[][])[0] ?? [];
       const flavour = flavourOf(String(version));
       await connection.query(`SET ${settings(flavour, session).join(", ")}`);
-      await connection.query(`SET SESSION TRANSACTION ISOLATION LEVEL ${session.isolation}`);
+      await connection.query(
+        `SET SESSION TRANSACTION ISOLATION LEVEL ${session.isolation}, READ WRITE`,
+      );
       return new Session(connection, address.database, {
         flavour,
         account: accountName(user ?? ""),
@@ -196,6 +198,14 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
     "sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
     "time_zone = '+00:00'",
     "autocommit = 1",
+    // What a server may be told for all its sessions, and would break ours, or keep rows from them.
+    "completion_type = 'NO_CHAIN'",
+    "sql_select_limit = 18446744073709551615",
+    "sql_big_selects = 1",
+    "sql_safe_updates = 0",
+    "sql_quote_show_create = 1",
+    "foreign_key_checks = 1",
+    "unique_checks = 1",
     `wait_timeout = ${IDLE_SECONDS}`,
     "net_read_timeout = 600",
     "net_write_timeout = 600",

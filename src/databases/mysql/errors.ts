@@ -19,6 +19,12 @@ interface Rule {
   readonly fix?: string;
 }
 
+const UNKEYED: Rule = {
+  code: "TM-TABLE-NO-KEY",
+  text: "The server makes no table without a primary key (sql_require_primary_key, innodb_force_primary_key).",
+  fix: "make the table at the target yourself, as tidemark plan prints it, with a key of its own: own BIGINT AUTO_INCREMENT PRIMARY KEY; or give the source's table a primary key",
+};
+
 /**
  * Server error numbers (the same in MariaDB and MySQL unless noted). The server's own message is
  * never passed on: it quotes row values ("Duplicate entry 'x'") and statements.
@@ -74,6 +80,8 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1054: rule("TM-COLUMN-MISSING", "A column that the statement names does not exist."),
   1146: rule("TM-TABLE-MISSING", "The table does not exist."),
   1932: rule("TM-TABLE-MISSING", "The storage engine does not find the table."),
+  1173: UNKEYED,
+  3750: UNKEYED,
   // retry the whole transaction
   1020: rule("TM-APPLY-RETRY", "A row was changed since the transaction read it."),
   1205: rule("TM-APPLY-RETRY", "A lock was not granted in time."),

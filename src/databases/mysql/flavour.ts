@@ -81,6 +81,8 @@ function mariadbFlavour(version: string, number: number): Flavour {
       // A long IN list must stay a range of the key and not become a temporary table.
       "in_predicate_conversion_threshold = 0",
       "max_statement_time = 0",
+      // With it a table that is to be made, or dropped, is passed over or asked for once more.
+      "sql_if_exists = 0",
     ],
     identity: "CONCAT_WS('/', @@server_id, @@port, @@datadir)",
     checksNameTable: true,
@@ -107,6 +109,7 @@ function mysqlFlavour(version: string): Flavour {
     settings: [
       // Otherwise table sizes and the next AUTO_INCREMENT are up to a day old.
       "information_schema_stats_expiry = 0",
+      "max_execution_time = 0",
     ],
     identity: "@@server_uuid",
     checksNameTable: false,

@@ -136,7 +136,7 @@ export async function createOurs(session: Session, part: Part): Promise<void> {
 }
 
 function create(session: Session, table: string): string {
-  return `CREATE TABLE IF NOT EXISTS ${quoteName(table)} (${COLUMNS[table]}\n) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE ${session.flavour.exactCollation}`;
+  return `CREATE TABLE IF NOT EXISTS ${quoteName(table)} (${COLUMNS[table]}\n) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${session.flavour.exactCollation}`;
 }
 
 /** Triggers first: a trigger without its log would make the application's writes fail. */

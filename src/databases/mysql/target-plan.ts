@@ -116,7 +116,7 @@ function planNew(
   if (table.key.length > 0) lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);
   const statement =
     `CREATE TABLE IF NOT EXISTS ${quoteTable(table.name)} (\n  ${lines.join(",\n  ")}\n) ` +
-    `ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`;
+    `ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`;
   return { statement, mappings };
 }
 

@@ -40,7 +40,11 @@ export class MysqlTarget implements Target {
         `Column ${refused.column} of ${refused.table.name} is refused: ${refused.note ?? ""}`,
       );
     }
-    for (const statement of plan.statements) await this.#session.run(statement);
+    for (const statement of plan.statements) {
+      const [, made] = /^CREATE TABLE IF NOT EXISTS `((?:[^`]|``)+)`/.exec(statement) ?? [];
+      const context = made === undefined ? {} : { table: made.replaceAll("``", "`") };
+      await this.#session.run(statement, [], context);
+    }
   }
 
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
