@@ -82,9 +82,16 @@ export function registerCapture(bench: () => Bench): void {
 
   it("logs right, or says that it does not, when such a trigger comes later", async () => {
     const { sql, source, log, layouts } = await openShop(bench());
-    for (const statement of bench().dialect.bumpTrigger(ITEMS)) await sql.run(statement);
     const columns = ["id", "name", "qty"];
-    const findings = await source.diagnose([await bench().captureTable(ITEMS, { columns })]);
+    const table = await bench().captureTable(ITEMS, { columns });
+    const told = async () =>
+      (await source.diagnose([table])).flatMap(({ severity, message }) =>
+        severity === "ok" ? [] : [message],
+      );
+    // What is told of the server is told with and without it.
+    const before = await told();
+    for (const statement of bench().dialect.bumpTrigger(ITEMS)) await sql.run(statement);
+    const findings = await told();
     await sql.run("INSERT INTO items (id, name, qty) VALUES (1, 'a', 1), (2, 'b', 2)");
     await sql.run("UPDATE items SET qty = 40 WHERE id = 2");
     const replica = new Replica(layouts);
@@ -97,7 +104,7 @@ export function registerCapture(bench: () => Bench): void {
     );
     const isRight = JSON.stringify(replica.rows(ITEMS)) === JSON.stringify(await tableRows(sql));
     const says =
-      outcome === "TM-CAPTURE-BROKEN" || findings.some(({ severity }) => severity !== "ok");
+      outcome === "TM-CAPTURE-BROKEN" || findings.some((message) => !before.includes(message));
     expect({ isRight, says }).not.toEqual({ isRight: false, says: false });
   });
 

@@ -127,6 +127,22 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
     words: /has 64 bytes/,
     instead: [{ table: "ä".repeat(32), as: "short" }],
   },
+  "the longest name of MariaDB, for a table": {
+    pair: to("mariadb", "postgres"),
+    create: [table("l".repeat(64))],
+    rules: [{ table: "l".repeat(64) }],
+    code: "TM-COLUMN-UNFIT",
+    words: /has 64 bytes/,
+    instead: [{ table: "l".repeat(64), as: "short" }],
+  },
+  "the longest name of MySQL, for a column": {
+    pair: to("mysql", "postgres"),
+    create: [table("items", `${"l".repeat(64)} int`)],
+    rules: [{ table: "items" }],
+    code: "TM-COLUMN-UNFIT",
+    words: /has 64 bytes/,
+    instead: [{ table: "items", rename: { ["l".repeat(64)]: "short" } }],
+  },
   "a name beyond what MariaDB takes": {
     pair: to("postgres", "mariadb"),
     create: [table('"smile 😀"')],
@@ -208,6 +224,35 @@ describe("refused before the start, and works as the message says:", () => {
     });
   }
 });
+
+test.skipIf(!available(to("mariadb", "mysql")))(
+  "the longest names arrive from MariaDB in MySQL, and what ends in a space is no name there",
+  async () => {
+    await using bed = await TestBed.make({ source: "mariadb", target: "mysql" });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    const long: TestTable = {
+      name: "ä".repeat(64),
+      columns: { ["ü".repeat(64)]: "varchar", v: "integer" },
+      key: ["ü".repeat(64)],
+    };
+    for (const sql of [source, target]) {
+      for (const name of ["l".repeat(65), "space "]) {
+        await expect(sql.run(table(`\`${name}\``))).rejects.toThrow();
+        await expect(sql.run(table("items", `\`${name}\` int`))).rejects.toThrow();
+      }
+    }
+    await createTables(source, "mariadb", [long]);
+    await insertRow(source, long, { ["ü".repeat(64)]: "copied", v: 1 });
+    const pipeline = await bed.start(
+      bed.define([{ from: "source", to: "target", tables: [long.name] }]),
+    );
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run(`UPDATE \`${long.name}\` SET v = 2`);
+    await insertRow(source, long, { ["ü".repeat(64)]: "logged", v: 3 });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(long);
+  },
+);
 
 test.skipIf(!available(to("postgres", "postgres")))(
   "tables that differ in case, emoji, and one name in two schemas arrive where both ends have them",
