@@ -55,14 +55,18 @@ const CHARACTERS = group("Characters", {
   "varchar(5000)": ["REPEAT('漢', 5000)"],
   tinytext: WIDE,
   text: WIDE,
-  mediumtext: WIDE,
-  longtext: WIDE,
+  mediumtext: [...WIDE, "REPEAT('漢', 30000)"],
+  longtext: [...WIDE, "REPEAT('漢', 30000)"],
   "varchar(20) character set latin1": ["'Ä€'", "'a '"],
   "varchar(20) character set utf8mb3": ["'漢é'"],
   "varchar(20) character set ascii": ["'a'"],
   "varchar(20) character set sjis": ["'漢字ｱ'"],
   "varchar(20) character set utf16": ["'漢😀'"],
+  "varchar(20) character set utf32": ["'漢😀'"],
+  "varchar(20) character set ucs2": ["'漢é'"],
+  "varchar(20) character set big5": ["'漢字'"],
   "varchar(20) character set gbk": ["'汉字'"],
+  "varchar(20) character set cp1251": ["'Ж№'"],
   "enum('z','it''s','a b')": ["'it''s'", "'z'", ["0", "the empty value (index 0)"]],
   "set('x','y','it''s')": ["'y,x'", "''", "'it''s'"],
 });
@@ -72,8 +76,8 @@ const BYTES = group("Bytes", {
   "varbinary(20)": ["X''", "X'00FF7F00'"],
   tinyblob: ["X''", "REPEAT(X'ff', 255)"],
   blob: ["X'00'", "REPEAT(X'ff', 3000)"],
-  mediumblob: ["X'00'"],
-  longblob: ["X'00'"],
+  mediumblob: ["X'00'", "REPEAT(X'ff00', 40000)"],
+  longblob: ["X'00'", "REPEAT(X'ff00', 40000)"],
 });
 
 const ZERO = "zero dates";

@@ -271,6 +271,7 @@ describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
         "CREATE TABLE a_myisam (id int PRIMARY KEY) ENGINE = MyISAM",
         "CREATE TABLE a_memory (id int PRIMARY KEY) ENGINE = MEMORY",
         "CREATE VIEW a_view AS SELECT * FROM items",
+        "CREATE TEMPORARY TABLE a_temporary (id int PRIMARY KEY)",
         ...(kind === "mariadb"
           ? [
               "CREATE TABLE an_aria (id int PRIMARY KEY) ENGINE = Aria",
@@ -293,6 +294,9 @@ describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
             words.test(`${error.message} ${error.fix}`),
         );
       }
+      await expect(bed.open(define(bed, "a_temporary"))).rejects.toSatisfy((error) =>
+        isTidemarkError(error, "TM-TABLE-MISSING"),
+      );
       // A glob means tables: views and sequences are none, the others are refused through it, too.
       await expect(bed.open(define(bed, "*"))).rejects.toSatisfy((error) =>
         isTidemarkError(error, "TM-TABLE-UNSUPPORTED"),
