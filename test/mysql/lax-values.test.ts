@@ -71,6 +71,17 @@ async function play(from: DatabaseKind, to: DatabaseKind): Promise<void> {
   await each(source, (name) => `DELETE FROM ${name} WHERE id % 4 = 0`);
   await same();
   expect(await rows(target, "by_label")).toContainEqual(expect.objectContaining({ k: "" }));
+
+  // An empty text is one of its labels, and the empty value is taken for that.
+  for (const value of ["'a'", "0"]) {
+    await source.run(`UPDATE plain SET both_kinds = ${value} WHERE id = 1`);
+    await same();
+  }
+  const index = "SELECT both_kinds + 0 AS n FROM plain WHERE id = 1";
+  expect([await source.rows(index), await target.rows(index)]).toEqual([
+    [{ n: "0" }],
+    [{ n: "2" }],
+  ]);
 }
 
 async function fill(source: SqlClient, first: number, last: number): Promise<void> {

@@ -6,6 +6,10 @@ import { takeChunk } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { asTarget, cutOnce, only, openBed, openLog, SERVERS } from "./bed.ts";
 
+/** As many as a SET may have. */
+const MEMBERS = Array.from({ length: 64 }, (_, i) => `m${i}`);
+const WIDEST_SET = `SET(${MEMBERS.map((member) => `'${member}'`).join()})`;
+
 /** Column, type, a value as SQL, and its canonical text. */
 const VALUES: readonly (readonly [string, string, string])[] = [
   ["TINYINT(1)", "127", "127"],
@@ -47,6 +51,8 @@ const VALUES: readonly (readonly [string, string, string])[] = [
   ["YEAR", "2024", "2024"],
   ["ENUM('z','it''s','')", "'it''s'", "it's"],
   ["SET('x','y')", "'y,x'", "x,y"],
+  [WIDEST_SET, `'${MEMBERS.join()}'`, MEMBERS.join()],
+  [WIDEST_SET, "'m63'", "m63"],
   ["POINT", "POINT(1, -2)", "000000000101000000000000000000f03f00000000000000c0"],
 ];
 
