@@ -1,8 +1,9 @@
 // Columns that a database fills in itself: numbers and computed values. And the numbers that a target
 // gives when it is written in place of the source.
 import { describe, expect, test } from "vitest";
+import { makePlan } from "../../src/pipeline/plan.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
-import { type Dialect, dialectOf, type SqlClient } from "../support/sql-client.ts";
+import { type Dialect, dialectOf, isConstraint, type SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, type TestTable } from "../support/test-tables.ts";
 
@@ -82,6 +83,36 @@ function registerTests(pair: TestPair): void {
 }
 
 const BOTH = { source: "postgres", target: "postgres" } as const;
+
+test.skipIf(!available({ source: "sqlite", target: "mariadb", queue: "embedded" }))(
+  "a sequence of MariaDB is not moved, and plan says how",
+  async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "mariadb" });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await source.run("CREATE TABLE plain (id INTEGER PRIMARY KEY, amount INTEGER)");
+    await source.run("INSERT INTO plain VALUES (1, 7), (2, 7)");
+    await target.run("CREATE SEQUENCE numbers");
+    await target.run(
+      "CREATE TABLE plain (id bigint DEFAULT NEXTVAL(numbers) PRIMARY KEY, amount bigint)",
+    );
+    const definition = bed.define([{ from: "source", to: "target", tables: ["plain"] }]);
+    const { databases } = await makePlan(definition, bed.logger);
+    const [note = ""] = databases.flatMap(({ notes }) =>
+      notes.filter((each) => each.startsWith("plain.id takes its default from the sequence")),
+    );
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const insert = () => target.run("INSERT INTO plain (amount) VALUES (7)");
+    await expect(insert()).rejects.toSatisfy(isConstraint);
+    const [, statement = ""] = /(SELECT SETVAL\(.*?\))/.exec(note) ?? [];
+    await target.rows(statement.replace("…", "2"));
+    await insert();
+    expect(await contents(target, { ...PLAIN, name: "plain" })).toContainEqual({
+      id: "3",
+      amount: "7",
+    });
+  },
+);
 
 test.skipIf(!available({ ...BOTH, queue: "embedded" }))("a computed key is refused", async () => {
   await using bed = await TestBed.make(BOTH);

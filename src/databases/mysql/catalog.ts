@@ -219,6 +219,7 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     collation: collation ?? null,
     nullable: nullable === "YES",
     hasDefault: (initial ?? null) !== null || nullable === "YES",
+    sequence: /^nextval\((`.+`)\)$/i.exec(initial ?? "")?.[1] ?? null,
     // MySQL also writes DEFAULT_GENERATED, for a default that is an expression.
     generated: /\b(virtual|stored|persistent) generated\b/.test(attributes),
     identity: attributes.includes("auto_increment"),

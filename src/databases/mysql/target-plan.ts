@@ -53,7 +53,24 @@ export async function planTarget(
   // Of tables that stand, that is: those we make have none.
   const hidden = facts.size === 0 ? null : await hiddenTriggers(session);
   const notes = hidden === null ? [] : [`${hidden.message}; ${hidden.fix}`];
-  return { statements, mappings, notes: [...notes, ...triggerNotes(triggers)], tables: bound };
+  notes.push(...triggerNotes(triggers), ...sequenceNotes(tables, facts));
+  return { statements, mappings, notes, tables: bound };
+}
+
+/** A sequence gives its next number whatever stands in the table, AUTO_INCREMENT does not. */
+function sequenceNotes(
+  tables: readonly TargetTable[],
+  facts: ReadonlyMap<string, TableFacts>,
+): string[] {
+  return tables.flatMap(({ name, columns }) =>
+    (facts.get(name.name)?.columns ?? [])
+      .filter((column) => columns.some((each) => each.name === column.name))
+      .flatMap(({ name: column, sequence }) =>
+        sequence === null
+          ? []
+          : `${formatTable(name)}.${column} takes its default from the sequence ${sequence}, which is not moved with what is applied: SELECT SETVAL(${sequence}, …) before the target is written in place of the source`,
+      ),
+  );
 }
 
 const MAX_COLUMNS = 1_017;

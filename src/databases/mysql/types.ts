@@ -19,6 +19,8 @@ export interface NativeColumn {
   readonly collation: string | null;
   readonly nullable: boolean;
   readonly hasDefault: boolean;
+  /** Of MariaDB: the sequence that the default takes a number from, as the server quotes it. */
+  readonly sequence: string | null;
   readonly generated: boolean;
   readonly identity: boolean;
   /** Set by the server when the row is updated: ON UPDATE CURRENT_TIMESTAMP. */
