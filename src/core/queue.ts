@@ -107,7 +107,8 @@ export interface QueueStream {
   reset(): Promise<void>;
   /**
    * Lets the stream hold so many bytes where that is more than its bound, until it is told otherwise (0: the bound) or
-   * opened anew. Throws TM-QUEUE-LIMIT when the server has no room for as many.
+   * opened anew. What it holds beyond its bound stays. No append may be under way. Throws TM-QUEUE-LIMIT when the
+   * server has no room for as many.
    */
   allow(bytes: number): Promise<void>;
   stats(): Promise<StreamStats>;

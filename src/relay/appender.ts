@@ -90,7 +90,7 @@ export class Appender {
         if (await this.#stretch(bytesOf(messages))) continue;
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
-        // Whoever opens the stream meanwhile sets its bound again.
+        // A stream that was made anew meanwhile has its own bound.
         if (this.#allowedBytes > 0) await this.#allow(this.#allowedBytes);
         if (!(await room.make(this.#end))) throw error;
         await sleep(FULL_PAUSE_MS, signal);

@@ -230,6 +230,10 @@ export function registerReading(bench: Bench<QueueBed>): void {
       await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
       expect(filler.batch).toBeGreaterThan(1.7 * bound);
       await stream.allow(0);
+      // Nor does it drop anything of that, whoever opens it.
+      const reader = bench.follow(await bench.stream(2 * 1024 * 1024), START);
+      await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
+      expect(batchesOf(await reader.take(filler.batch))).toEqual(range(1, filler.batch));
       await stream.trim(filler.batch - Math.floor(bound / 2));
       await expectCode(within(STEP_MS, filler.fill()), "TM-QUEUE-FULL");
       await stream.trim(filler.batch - 1);

@@ -30,17 +30,22 @@ export async function ensureStream(
   return info;
 }
 
-/** Follows a changed `queue.maxSize`. */
+/**
+ * Brings the bound to so many bytes, or to what is stored where that is more: below it the server would
+ * remove the oldest messages, whether or not anybody has read them. False when it is still too high.
+ */
 export async function updateBound(
   connection: QueueConnection,
-  info: StreamInfo,
+  { config, state }: StreamInfo,
   maxBytes: number,
-): Promise<void> {
-  const { name, max_bytes } = info.config;
-  if (max_bytes === maxBytes) return;
-  await connection.call(name, ({ manager }) =>
-    manager.streams.update(name, { max_bytes: maxBytes }),
-  );
+): Promise<boolean> {
+  const bound = Math.max(maxBytes, state.bytes);
+  if (config.max_bytes !== bound) {
+    await connection.call(config.name, ({ manager }) =>
+      manager.streams.update(config.name, { max_bytes: bound }),
+    );
+  }
+  return bound === maxBytes;
 }
 
 /**

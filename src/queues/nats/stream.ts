@@ -37,6 +37,9 @@ export class NatsStream implements QueueStream {
   readonly #settings: StreamSettings;
   readonly #maxBytes: number;
   readonly #ends = new BatchEnds();
+  #allowedBytes = 0;
+  /** Is the bound what it should be, as far as we know? */
+  #isBoundRight = true;
 
   private constructor(connection: QueueConnection, source: string, maxBytes: number) {
     const { prefix, replicas } = connection.location;
@@ -68,7 +71,11 @@ export class NatsStream implements QueueStream {
     maxBytes: number,
   ): Promise<NatsStream> {
     const stream = new NatsStream(connection, source, maxBytes);
-    await updateBound(connection, await stream.#inspect(), maxBytes);
+    // Only ever raised by who may not be the one that appends: what is stored meanwhile would not be counted.
+    const info = await stream.#inspect();
+    const { max_bytes } = info.config;
+    if (max_bytes > 0 && max_bytes < maxBytes) await updateBound(connection, info, maxBytes);
+    else stream.#isBoundRight = max_bytes === maxBytes;
     return stream;
   }
 
@@ -87,6 +94,7 @@ export class NatsStream implements QueueStream {
   async append(after: StreamTail, messages: readonly QueueMessage[]): Promise<StreamTail> {
     for (const message of messages) this.#refuseTooLarge(message);
     if (messages.length === 0) return this.#guarded(after);
+    if (!this.#isBoundRight) await this.#updateBound();
     let { sequence, mark } = after;
     const chain = new Chain();
     for (let rest = messages; rest.length > 0; ) {
@@ -145,13 +153,19 @@ export class NatsStream implements QueueStream {
   }
 
   async allow(bytes: number): Promise<void> {
-    const bound = Math.max(this.#maxBytes, bytes);
-    await updateBound(this.#connection, await this.#inspect(), bound);
+    this.#allowedBytes = bytes;
+    await this.#updateBound();
   }
 
   async stats(): Promise<StreamStats> {
     const { state } = await this.#inspect();
     return { messages: state.messages, bytes: state.bytes };
+  }
+
+  /** Nothing may be on its way of ours. */
+  async #updateBound(): Promise<void> {
+    const bound = Math.max(this.#maxBytes, this.#allowedBytes);
+    this.#isBoundRight = await updateBound(this.#connection, await this.#inspect(), bound);
   }
 
   async #inspect(): Promise<StreamInfo> {
