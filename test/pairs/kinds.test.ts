@@ -1,5 +1,6 @@
 // Kinds of tables: what is synced, what is refused before the start, what is found out while it runs (G1, G8).
 import { describe, expect, test } from "vitest";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import type { DatabaseKind } from "../servers/index.ts";
@@ -15,6 +16,7 @@ const ITEMS: TestTable = {
   key: ["id"],
 };
 
+const CREATE_ITEMS = "CREATE TABLE items (id int PRIMARY KEY, v varchar(200))";
 const BASE = "CREATE TABLE base (id int PRIMARY KEY, v varchar(200))";
 /** Of the tables that inherit from them. */
 const MORE: TestTable = { ...ITEMS, name: "more", columns: { ...ITEMS.columns, w: "integer" } };
@@ -35,6 +37,35 @@ async function bedWith(
 
 const define = (bed: TestBed, ...tables: string[]) =>
   bed.define([{ from: "source", to: "target", tables }]);
+
+/** With row-level security on the table, and a role for which it holds; takes the role away in the end. */
+async function asRoleThatMayNotSeeAll(
+  bed: TestBed,
+  name: "source" | "target",
+  work: (
+    names: { readonly role: string; readonly database: string | null },
+    url: string,
+  ) => Promise<void>,
+): Promise<void> {
+  const sql = await bed.sql(name);
+  const [{ database = "" } = {}] = await sql.rows("SELECT current_database() AS database");
+  const role = `hidden_${database}`;
+  await sql.run(`CREATE ROLE "${role}" LOGIN PASSWORD 'tidemark'`);
+  try {
+    await sql.run("ALTER TABLE items ENABLE ROW LEVEL SECURITY");
+    const url = new URL(bed.database(name).url);
+    [url.username, url.password] = [role, "tidemark"];
+    await work({ role, database }, url.href);
+  } finally {
+    await sql.run(`DROP OWNED BY "${role}"`);
+    await sql.run(`DROP ROLE "${role}"`);
+  }
+}
+
+function withUrl(definition: PipelineDefinition, name: string, url: string): PipelineDefinition {
+  const databases = definition.databases.map((each) => (each.name === name ? { name, url } : each));
+  return { ...definition, databases };
+}
 
 async function stops(pipeline: Pipeline, code: ErrorCode, words: RegExp): Promise<void> {
   await expect(pipeline.finished).rejects.toSatisfy(
@@ -208,25 +239,43 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
         isTidemarkError(error, "TM-TABLE-UNSUPPORTED") && /SET LOGGED/.test(error.fix ?? ""),
     );
     await source.run("ALTER TABLE items SET LOGGED");
-    const [{ name = "" } = {}] = await source.rows("SELECT current_database() AS name");
-    const role = `hidden_${name}`;
-    await source.run(`CREATE ROLE "${role}" LOGIN PASSWORD 'tidemark'`);
-    try {
-      await source.run(`GRANT CREATE ON DATABASE "${name}" TO "${role}"`);
+    await asRoleThatMayNotSeeAll(bed, "source", async ({ role, database }, url) => {
+      await source.run(`GRANT CREATE ON DATABASE "${database}" TO "${role}"`);
       await source.run(`GRANT SELECT, TRIGGER ON items TO "${role}"`);
-      await source.run("ALTER TABLE items ENABLE ROW LEVEL SECURITY");
-      const url = new URL(bed.database("source").url);
-      [url.username, url.password] = [role, "tidemark"];
-      const definition = define(bed, "items");
-      const [, ...others] = definition.databases;
-      const databases = [{ name: "source", url: url.href }, ...others];
-      await expect(bed.open({ ...definition, databases })).rejects.toSatisfy(
+      await expect(bed.open(withUrl(define(bed, "items"), "source", url))).rejects.toSatisfy(
         (error) => isTidemarkError(error, "TM-GRANT-MISSING") && /BYPASSRLS/.test(error.fix ?? ""),
       );
-    } finally {
-      await source.run(`DROP OWNED BY "${role}"`);
-      await source.run(`DROP ROLE "${role}"`);
-    }
+    });
+  });
+
+  test("an unlogged table at the target is written, and copied anew when a crash has emptied it", async () => {
+    await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await source.run("INSERT INTO items VALUES (1, 'a'), (2, 'b')");
+    await target.run(CREATE_ITEMS.replace("CREATE", "CREATE UNLOGGED"));
+    const first = await bed.start(define(bed, "items"));
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+    await bed.stop(first);
+    // What the server's recovery does.
+    await target.run("TRUNCATE items");
+    const second = await bed.start(define(bed, "items"));
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+  });
+
+  test("rows hidden from us at the target stop the sync with what mends it", async () => {
+    await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await target.run(CREATE_ITEMS);
+    await asRoleThatMayNotSeeAll(bed, "target", async ({ role, database }, url) => {
+      await target.run(`GRANT CREATE ON DATABASE "${database}" TO "${role}"`);
+      await target.run(`GRANT SELECT, INSERT, UPDATE, DELETE ON items TO "${role}"`);
+      await target.run("CREATE POLICY write ON items FOR INSERT WITH CHECK (true)");
+      await source.run("INSERT INTO items VALUES (1, 'a')");
+      const pipeline = await bed.start(withUrl(define(bed, "items"), "target", url));
+      await stops(pipeline, "TM-GRANT-MISSING", /row-level security.*BYPASSRLS/);
+    });
   });
 });
 
