@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { makePlan } from "../../src/pipeline/plan.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { startPlayer } from "../support/player.ts";
 import { type Dialect, dialectOf, isConstraint, type SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, type TestTable } from "../support/test-tables.ts";
@@ -125,6 +126,60 @@ test.skipIf(!available({ ...BOTH, queue: "embedded" }))("a computed key is refus
     message: expect.stringContaining("generated column k"),
   });
 });
+
+const NEWEST = { source: "postgres-newest", target: "postgres-newest" } as const;
+
+describe.skipIf(!available({ ...NEWEST, queue: "embedded" }))(
+  "a virtual column of PostgreSQL, which triggers are not given",
+  () => {
+    const columns = `(id bigint PRIMARY KEY, amount bigint, total bigint ${TOTAL.replace("STORED", "VIRTUAL")})`;
+    const doubles: TestTable = { ...COMPUTED, name: "doubles" };
+    const WAYS: Readonly<Record<string, readonly string[]>> = {
+      "by statement": [`CREATE TABLE doubles ${columns}`],
+      "as it stands": [
+        `CREATE TABLE doubles ${columns}`,
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE TRIGGER keep BEFORE INSERT ON doubles FOR EACH ROW EXECUTE FUNCTION keep()",
+      ],
+      "in partitions": [
+        `CREATE TABLE doubles ${columns} PARTITION BY RANGE (id)`,
+        "CREATE TABLE part PARTITION OF doubles DEFAULT",
+      ],
+    };
+
+    test.each(Object.entries(WAYS))("is left out, captured %s", async (_, statements) => {
+      await using bed = await TestBed.make(NEWEST);
+      const source = await bed.sql("source");
+      for (const statement of statements) await source.run(statement);
+      await (await bed.sql("target")).run(`CREATE TABLE doubles ${columns}`);
+      await source.run("INSERT INTO doubles VALUES (1, 1), (2, 2)");
+      const play = await startPlayer(bed, { tables: [doubles] });
+      await play("INSERT INTO doubles VALUES (3, 3)", "UPDATE doubles SET amount = 7 WHERE id = 1");
+      await play("UPDATE doubles SET id = 30 WHERE id = 3", "DELETE FROM doubles WHERE id = 2");
+    });
+
+    test("is refused in a condition, with what to write", async () => {
+      await using bed = await TestBed.make(NEWEST);
+      const source = await bed.sql("source");
+      await source.run(`CREATE TABLE doubles ${columns}`);
+      const start = (where: string) =>
+        bed.start(
+          bed.define([{ from: "source", to: "target", tables: [{ table: "doubles", where }] }]),
+        );
+      await expect(start("total > 5")).rejects.toMatchObject({
+        code: "TM-CONFIG-INVALID",
+        message: expect.stringContaining("VIRTUAL: total"),
+        fix: expect.stringContaining("what the column computes"),
+      });
+      // A name is not taken for the column's because it stands in a text.
+      const pipeline = await start("amount * 2 > 5 AND 'total' <> ''");
+      await source.run("INSERT INTO doubles VALUES (1, 2), (2, 3)");
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      const arrived = await contents(await bed.sql("target"), { ...PLAIN, name: "doubles" });
+      expect(arrived).toEqual([{ id: "2", amount: "3" }]);
+    });
+  },
+);
 
 describe.skipIf(!available({ ...BOTH, queue: "embedded" }))("a PostgreSQL target", () => {
   test("keeps sequences that count down, go in steps, are far behind or number no key", async () => {
