@@ -177,13 +177,14 @@ class World {
       for (const turn of this.#plan.turns) await this.#take(turn);
       this.#stage.network.heal();
       await this.#recover("after the last fault");
+      // While somebody moves it.
+      await bank.sawItMove();
       this.#saga.abort();
       await sleep(300);
       this.#writing.abort();
       await this.#writers;
       await diary.stop();
       await this.#recover("after the last change");
-      await bank.sawItMove();
     } finally {
       this.#saga.abort();
       this.#writing.abort();
