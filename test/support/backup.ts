@@ -1,6 +1,11 @@
 // A source brought back to an earlier time.
+import { execFile } from "node:child_process";
 import { copyFileSync, existsSync, rmSync } from "node:fs";
-import { openSql } from "./sql-client.ts";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { DatabaseKind } from "../servers/index.ts";
+import { findProgram } from "../servers/programs.ts";
+import { dialectOf, openSql } from "./sql-client.ts";
 import type { TestBed } from "./test-bed.ts";
 
 /** Keeps the source as it now is, and brings it back; nothing may be connected to it. */
@@ -9,7 +14,13 @@ export interface Backup {
   restore(bed: TestBed): Promise<void>;
 }
 
-export const SQLITE_BACKUP: Backup = {
+/** Null where the programs that dump such a database are not there. */
+export function backupOf(kind: DatabaseKind): Backup | null {
+  if (dialectOf(kind) !== "mariadb") return kind === "sqlite" ? SQLITE_BACKUP : POSTGRES_BACKUP;
+  return dumpPrograms() === null ? null : DUMP;
+}
+
+const SQLITE_BACKUP: Backup = {
   async take(bed) {
     const path = bed.database("source").url.replace("sqlite:", "");
     copyFileSync(path, `${path}.backup`);
@@ -23,7 +34,7 @@ export const SQLITE_BACKUP: Backup = {
   },
 };
 
-export const POSTGRES_BACKUP: Backup = {
+const POSTGRES_BACKUP: Backup = {
   take: (bed) => inServer(bed, (name) => [`CREATE DATABASE ${name}_backup TEMPLATE ${name}`]),
   restore: (bed) =>
     inServer(bed, (name) => [
@@ -38,4 +49,35 @@ async function inServer(bed: TestBed, statements: (name: string) => string[]): P
   url.pathname = "/postgres";
   await using sql = await openSql({ kind: "postgres", url: url.href });
   for (const statement of statements(name)) await sql.run(statement);
+}
+
+/** Dumped and loaded; MariaDB's programs serve MySQL, too. */
+const DUMP: Backup = {
+  take: (bed) =>
+    runDump(bed, "dump", (name, file) => [
+      ...["--single-transaction", "--add-drop-database", `--result-file=${file}`],
+      ...["--databases", name],
+    ]),
+  restore: (bed) => runDump(bed, "load", (_, file) => [`--execute=source ${file}`]),
+};
+
+async function runDump(
+  bed: TestBed,
+  task: "dump" | "load",
+  args: (name: string, file: string) => readonly string[],
+): Promise<void> {
+  const programs = dumpPrograms();
+  if (programs === null) throw new Error("mariadb-dump and mariadb are not installed.");
+  const { hostname, port, username, password, pathname } = new URL(bed.database("source").url);
+  const own = args(pathname.slice(1), join(bed.folder, "backup.sql"));
+  await promisify(execFile)(
+    programs[task],
+    [`--host=${hostname}`, `--port=${port}`, `--user=${username}`, ...own],
+    { env: { ...process.env, MYSQL_PWD: password } },
+  );
+}
+
+function dumpPrograms(): { readonly dump: string; readonly load: string } | null {
+  const [dump, load] = [findProgram("mariadb-dump"), findProgram("mariadb")];
+  return dump === undefined || load === undefined ? null : { dump, load };
 }

@@ -120,9 +120,9 @@ export function truncated(layout: StoredLayout): TidemarkError {
   const accept = `UPDATE ${LAYOUTS} SET table_id = NULL WHERE table_name = ${quoteText(table)}`;
   return new TidemarkError(
     "TM-TRUNCATE-UNSEEN",
-    `Table ${table} was made anew by the server: a TRUNCATE, or a rebuild. No trigger sees that, so rows may have gone that the targets still have.`,
+    `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
     {
-      fix: `After a TRUNCATE: tidemark resync ${table}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again.`,
+      fix: `After a TRUNCATE: tidemark resync ${table}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump was loaded: see TM-SOURCE-REWOUND.`,
       details: { table },
     },
   );

@@ -1,6 +1,7 @@
 // What a seed decides: the whole schedule of a world. The schedule replays, the timing of real servers does not.
 import { FAILPOINTS, type Failpoint } from "../../../src/core/failpoint.ts";
 import { canStart } from "../../servers/index.ts";
+import { backupOf } from "../../support/backup.ts";
 import type { TestPair } from "../../support/pairs.ts";
 import { Random } from "../../support/random.ts";
 import { type Commits, dialectOf } from "../../support/sql-client.ts";
@@ -234,7 +235,7 @@ const BROKER_FAULTS: readonly FaultKind[] = [
 
 /** MariaDB and MySQL have no quick copy of a database. */
 function canRewind({ source }: TestPair): boolean {
-  return source === "sqlite" || dialectOf(source) === "postgres";
+  return backupOf(source) !== null;
 }
 
 const BEGINNING: readonly Failpoint[] = [
