@@ -165,7 +165,7 @@ export function isCarriedOut(
   const found = key.map((name) => `tidemark_row.${quoteName(name)} = OLD.${quoteName(name)}`);
   const same = [...new Set([...key, ...columns])].map((name) => {
     const column = quoteName(name);
-    return `CAST(tidemark_row.${column} AS BINARY) <=> CAST(OLD.${column} AS BINARY)`;
+    return sameValue(`tidemark_row.${column}`, `OLD.${column}`);
   });
   return `NOT EXISTS (SELECT 1 FROM ${quoteName(table)} AS tidemark_row WHERE ${[...found, ...same].join(" AND ")} LOCK IN SHARE MODE)`;
 }
@@ -174,13 +174,19 @@ function captured(column: LayoutColumn, prefix: string): string {
   return captureExpression(column, `${prefix}.${quoteName(column.name)}`);
 }
 
-/** Do these columns hold in NEW what they hold in OLD? Byte by byte: under the column's collation 'a' and 'A' would be the same key, but the target keeps them apart. */
+/** Do these columns hold in NEW what they hold in OLD? */
 export function sameBytes(names: readonly string[]): string {
   return names
-    .map(
-      (name) => `CAST(OLD.${quoteName(name)} AS BINARY) <=> CAST(NEW.${quoteName(name)} AS BINARY)`,
-    )
+    .map((name) => sameValue(`OLD.${quoteName(name)}`, `NEW.${quoteName(name)}`))
     .join(" AND ");
+}
+
+/**
+ * Byte by byte: under the column's collation 'a' and 'A' would be the same, but the target keeps them apart. And as
+ * they are: a FLOAT has more digits than it prints.
+ */
+function sameValue(one: string, other: string): string {
+  return `CAST(${one} AS BINARY) <=> CAST(${other} AS BINARY) AND ${one} <=> ${other}`;
 }
 
 /**
