@@ -33,7 +33,8 @@ function glob(pattern: string): RegExp {
  * database without schemas spells a table says nothing about the schema it came from.
  */
 export function mayMeet(a: string, b: string): boolean {
-  return textsMeet(a, b) || withoutSchemaMeets(a, b) || withoutSchemaMeets(b, a);
+  if (a.includes(".") === b.includes(".")) return textsMeet(a, b);
+  return withoutSchemaMeets(a, b) || withoutSchemaMeets(b, a);
 }
 
 function withoutSchemaMeets(plain: string, qualified: string): boolean {

@@ -36,6 +36,7 @@ test.each([
   ["dot.ted", "*", true],
   ["*", "public.dot.ted", true],
   ["other.*", "public.dot.ted", false],
+  ["p*", "public.orders", false],
 ])("patterns %s and %s", (a, b, meet) => {
   expect(mayMeet(a, b)).toBe(meet);
   expect(mayMeet(b, a)).toBe(meet);

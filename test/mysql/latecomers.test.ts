@@ -408,6 +408,21 @@ describe.each(SERVERS)("latecomers on %s", (kind) => {
     expect(await cutChanges(open)).toContain('c delete ["102"]');
   });
 
+  test("of a table that had no key before", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(`${TABLES} CREATE TABLE c (id INT NOT NULL, b INT, n INT)`);
+    {
+      await using open = await openLog(bed, await bed.capture("c", "z"));
+      await open.log.forget([{ schema: null, name: "c" }]);
+    }
+    await bed.admin.query(
+      "ALTER TABLE c ADD PRIMARY KEY (id), ADD FOREIGN KEY (b) REFERENCES b (id) ON DELETE SET NULL",
+    );
+    await using open = await openLog(bed, await bed.capture("c", "z"));
+    await deleteMeanwhile(bed, "INSERT INTO c VALUES (102, 11, 0)");
+    expect(await cutChanges(open)).toContain('c update ["102",null,"0"]');
+  });
+
   test("that nobody has asked about when their table is altered", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(`${TABLES} ${C} FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE)`);

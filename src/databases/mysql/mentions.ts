@@ -1,6 +1,7 @@
 import type { Cells, Session } from "./connection.ts";
 import type { LogReader } from "./log-rows.ts";
 import { LOG } from "./ours.ts";
+import { sameKey } from "./standing.ts";
 
 const PAGE = 5_000;
 
@@ -19,7 +20,7 @@ export function nameOf(table: string, key: string): string {
 }
 
 /**
- * Which rows of these layouts' tables the log names by their keys above an id, in order of id: as they were before the change
+ * Which rows of these layouts' tables the log names by their keys, as these layouts have them, above an id, in order of id: as they were before the change
  * and, where `after` is asked for, as they were after it. Of one that kept its key only the latter is told.
  */
 export async function* mentions(
@@ -31,7 +32,12 @@ export async function* mentions(
     readonly after: boolean;
   },
 ): AsyncGenerator<Mention> {
-  const layouts = reader.layoutsOfSameTables(search.layouts);
+  const wanted = search.layouts.map((id) => reader.layout(id));
+  // By another key, or without one, the same text is another row.
+  const layouts = reader.layoutsOfSameTables(search.layouts).filter((id) => {
+    const own = reader.layout(id);
+    return wanted.some((each) => each.table.name === own.table.name && sameKey(own, each));
+  });
   const after = search.after
     ? `CASE layout ${layouts.map((id) => `WHEN ${id} THEN ${keyText(reader, id)}`).join(" ")} END`
     : "NULL";

@@ -268,6 +268,7 @@ function statementBody(
 ${insertPerSlot(rows)}
 ELSE
 ${unusual.insert}
+${WAKE}
 END IF;`;
   return body(`${branches.join("\n")}
 ELSE

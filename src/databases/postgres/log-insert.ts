@@ -62,5 +62,5 @@ export const WAKE = `IF NOT ${SHARE_WAKE_LOCK} THEN
 PERFORM pg_catalog.pg_notify('${WAKE_CHANNEL}', '');
 END IF;`;
 
-/** A statement that touches no row wakes nobody. */
+/** A statement that touches no row wakes nobody. EXECUTE does not tell: whoever uses it wakes in any case. */
 export const WAKE_IF_LOGGED = WAKE.replace("IF NOT", "IF FOUND AND NOT");
