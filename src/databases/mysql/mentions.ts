@@ -20,8 +20,9 @@ export function nameOf(table: string, key: string): string {
 }
 
 /**
- * Which rows of these layouts' tables the log names by their keys, as these layouts have them, above an id, in order of id: as they were before the change
- * and, where `after` is asked for, as they were after it. Of one that kept its key only the latter is told.
+ * Which rows of these layouts' tables the log names by their keys, as these layouts have them, above an id, in order of
+ * id: as they were before the change and, where `after` is asked for, as they were after it. Of one that kept its key only
+ * the latter is told.
  */
 export async function* mentions(
   session: Session,

@@ -1,7 +1,7 @@
 // How a row of a captured table, and its key, are printed and compared in SQL.
 import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
-import { quoteIdentifier } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteIdentifier } from "./identifiers.ts";
 import type { Shape } from "./shape.ts";
 
 /** Everything the DDL of one table's capture depends on. */
@@ -146,4 +146,23 @@ function operatorOf(column: CapturedColumn | undefined): string {
 
 function columnNamed(spec: CaptureSpec, name: string): CapturedColumn | undefined {
   return spec.columns.find((column) => column.name === name);
+}
+
+/** The function of ours for a table, by its part. */
+export function functionName(oid: string, event?: string): string {
+  return event === undefined ? `capture_${oid}` : `capture_${event}_${oid}`;
+}
+
+export function qualified(name: string): string {
+  return `${OUR_SCHEMA}.${name}`;
+}
+
+/** A letter for each filter, of a row of the table: by a function, which catches what a condition raises. */
+export function filterLetters(oid: string, row: string): string {
+  return `${qualified(functionName(oid, "filters"))}(${row})`;
+}
+
+/** What stands before the row's text. */
+export function letters({ oid, filters }: CaptureSpec, row: string): string {
+  return filters.length === 0 ? "" : `${filterLetters(oid, row)} || `;
 }

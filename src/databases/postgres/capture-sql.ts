@@ -1,16 +1,19 @@
+import { insertGone, insertWritten } from "./capture-current.ts";
 import {
   type CaptureSpec,
   equalKeys,
   filterText,
+  functionName,
   keyChanged,
   keyText,
+  letters,
   printTheSame,
+  qualified,
   rowAlias,
   rowText,
-  sameKey,
   standingRowText,
 } from "./capture-row.ts";
-import { OUR_SCHEMA, quoteIdentifier, quoteList, quoteLiteral, quoteTable } from "./identifiers.ts";
+import { quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
 import {
   insertByName,
   insertInto,
@@ -30,11 +33,6 @@ interface CaptureFunction {
   readonly name: string;
   readonly body: string;
   readonly signature?: string;
-}
-
-/** A letter for each filter, of a row of the table: by a function, which catches what a condition raises. */
-export function filterLetters(oid: string, row: string): string {
-  return `${qualified(functionName(oid, "filters"))}(${row})`;
 }
 
 /** The functions, `CREATE OR REPLACE`: needs no lock on the table. */
@@ -114,14 +112,6 @@ function triggerFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
     { name: functionName(oid, "key"), body: keyBody(spec) },
     { name: functionName(oid, "truncate"), body: body(`${truncateInsert(spec)}\n${WAKE}`) },
   ];
-}
-
-function functionName(oid: string, event?: string): string {
-  return event === undefined ? `capture_${oid}` : `capture_${event}_${oid}`;
-}
-
-function qualified(name: string): string {
-  return `${OUR_SCHEMA}.${name}`;
 }
 
 /** A trigger of ours, and the function it runs. */
@@ -286,7 +276,7 @@ function rowBody(spec: CaptureSpec): string {
   const current = spec.shape === "row-current";
   const gone = (op: string) =>
     current
-      ? insertCurrent(spec, "OLD", (given) => goneUnlessTaken(spec, op, given))
+      ? insertGone(spec, op)
       : insertPerSlot(`SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}`);
   return body(`IF TG_OP = 'DELETE' THEN
 ${gone("D")}
@@ -298,7 +288,7 @@ IF ${keyChanged(spec)} THEN
 ${gone("K")}
 END IF;
 END IF;
-${current ? insertCurrent(spec, "NEW", (given) => written(spec, given)) : newRowInsert(spec)}
+${current ? insertWritten(spec) : newRowInsert(spec)}
 END IF;
 ${WAKE}`);
 }
@@ -307,92 +297,6 @@ function newRowInsert(spec: CaptureSpec): string {
   return insertPerSlot(
     `VALUES ('${spec.layout}' || left(TG_OP, 1), ${letters(spec, "NEW")}${rowText(spec, "NEW")})`,
   );
-}
-
-/** A query, cut where the table's name belongs. */
-type Texts = readonly string[];
-
-/** Where a query that goes by no variables of the trigger has the keys of its row from. */
-interface Given {
-  /** A row of that name. */
-  readonly row: string;
-  /** What is written. */
-  readonly operation: string;
-}
-
-/**
- * Logs what stands now. Its query is planned once, by the table's name. A table that has been renamed, or moved to
- * another schema, is read by the name it has: it may get its own back, and the application's writes must go on.
- */
-function insertCurrent(
-  spec: CaptureSpec,
-  key: "OLD" | "NEW",
-  textsOf: (given: Given | null) => Texts,
-): string {
-  const table = quoteTable(spec.table);
-  const { oid } = spec;
-  const parameters = spec.key.map((name, i) => `$${i + 1} AS ${quoteIdentifier(name)}`);
-  const given: Given = {
-    row: `(SELECT ${parameters.join(", ")}) ${key}`,
-    operation: `$${spec.key.length + 1}`,
-  };
-  const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
-  return `IF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
-${insertPerSlot(textsOf(null).join(table))}
-ELSE
-${insertByName(textsOf(given), { oid: `${oid}::pg_catalog.oid`, using })}
-END IF;`;
-}
-
-function written(spec: CaptureSpec, given: Given | null): Texts {
-  const [from, where] = currentRow(spec, "NEW", given);
-  const operation = given?.operation ?? "TG_OP";
-  return [
-    `SELECT '${spec.layout}' || left(${operation}, 1), ${currentRowText(spec)} ${from}`,
-    where,
-  ];
-}
-
-/** Where another row took the key before this one left it, as a deferrable key allows, that one is what stands. */
-function goneUnlessTaken(spec: CaptureSpec, op: string, given: Given | null): Texts {
-  const [from, where] = currentRow(spec, "OLD", given);
-  const same = printTheSame(spec, rowAlias(spec), "OLD");
-  const key = `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}${given === null ? "" : ` FROM ${given.row}`}`;
-  return [
-    `${key} WHERE NOT EXISTS (SELECT ${from}`,
-    `${where} AND ${same})
-UNION ALL SELECT '${spec.layout}U', ${currentRowText(spec)} ${from}`,
-    where,
-  ];
-}
-
-function currentRowText(spec: CaptureSpec): string {
-  const alias = rowAlias(spec);
-  return `${letters(spec, alias)}${rowText(spec, alias)}`;
-}
-
-/**
- * What stands by a key that this transaction has written, before and after the table's name. In a transaction with one
- * snapshot for all its statements a row that another has deleted since is still seen; what this one has written is told
- * by its age.
- */
-function currentRow(
-  spec: CaptureSpec,
-  key: "OLD" | "NEW",
-  given: Given | null,
-): readonly [string, string] {
-  const alias = rowAlias(spec);
-  const isSeenAsItIs = `current_setting('transaction_isolation') LIKE 'read %'`;
-  const others = given === null ? "" : `, ${given.row}`;
-  return [
-    `FROM ${spec.only ? "ONLY " : ""}`,
-    ` ${alias}${others} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${isSeenAsItIs})`,
-  ];
-}
-
-/** What stands before the row's text. */
-function letters({ oid, filters }: CaptureSpec, row: string): string {
-  return filters.length === 0 ? "" : `${filterLetters(oid, row)} || `;
 }
 
 /** The triggers of the partitions come between. */

@@ -1,7 +1,7 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { filterLetters } from "./capture-sql.ts";
+import { filterLetters } from "./capture-row.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";

@@ -1,0 +1,103 @@
+// What a trigger logs of a table that has triggers of its own: the row as it stands by now.
+import {
+  type CaptureSpec,
+  keyText,
+  letters,
+  printTheSame,
+  rowAlias,
+  rowText,
+  sameKey,
+} from "./capture-row.ts";
+import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
+import { insertByName, insertPerSlot } from "./log-insert.ts";
+
+/** A query, cut where the table's name belongs. */
+type Texts = readonly string[];
+
+/** Where a query that goes by no variables of the trigger has the keys of its row from. */
+interface Given {
+  /** A row of that name. */
+  readonly row: string;
+  /** What is written. */
+  readonly operation: string;
+}
+
+/** Logs what stands by the key of a row that was written. */
+export function insertWritten(spec: CaptureSpec): string {
+  return insertCurrent(spec, "NEW", (given) => written(spec, given));
+}
+
+/** Logs that a row went, by the operation, or what stands by its key by now. */
+export function insertGone(spec: CaptureSpec, op: string): string {
+  return insertCurrent(spec, "OLD", (given) => goneUnlessTaken(spec, op, given));
+}
+
+/**
+ * Logs what stands now. Its query is planned once, by the table's name. A table that has been renamed, or moved to
+ * another schema, is read by the name it has: it may get its own back, and the application's writes must go on.
+ */
+function insertCurrent(
+  spec: CaptureSpec,
+  key: "OLD" | "NEW",
+  textsOf: (given: Given | null) => Texts,
+): string {
+  const table = quoteTable(spec.table);
+  const { oid } = spec;
+  const parameters = spec.key.map((name, i) => `$${i + 1} AS ${quoteIdentifier(name)}`);
+  const given: Given = {
+    row: `(SELECT ${parameters.join(", ")}) ${key}`,
+    operation: `$${spec.key.length + 1}`,
+  };
+  const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
+  return `IF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
+${insertPerSlot(textsOf(null).join(table))}
+ELSE
+${insertByName(textsOf(given), { oid: `${oid}::pg_catalog.oid`, using })}
+END IF;`;
+}
+
+function written(spec: CaptureSpec, given: Given | null): Texts {
+  const [from, where] = currentRow(spec, "NEW", given);
+  const operation = given?.operation ?? "TG_OP";
+  return [
+    `SELECT '${spec.layout}' || left(${operation}, 1), ${currentRowText(spec)} ${from}`,
+    where,
+  ];
+}
+
+/** Where another row took the key before this one left it, as a deferrable key allows, that one is what stands. */
+function goneUnlessTaken(spec: CaptureSpec, op: string, given: Given | null): Texts {
+  const [from, where] = currentRow(spec, "OLD", given);
+  const same = printTheSame(spec, rowAlias(spec), "OLD");
+  const key = `SELECT '${spec.layout}${op}', ${keyText(spec, "OLD")}${given === null ? "" : ` FROM ${given.row}`}`;
+  return [
+    `${key} WHERE NOT EXISTS (SELECT ${from}`,
+    `${where} AND ${same})
+UNION ALL SELECT '${spec.layout}U', ${currentRowText(spec)} ${from}`,
+    where,
+  ];
+}
+
+function currentRowText(spec: CaptureSpec): string {
+  const alias = rowAlias(spec);
+  return `${letters(spec, alias)}${rowText(spec, alias)}`;
+}
+
+/**
+ * What stands by a key that this transaction has written, before and after the table's name. In a transaction with one
+ * snapshot for all its statements a row that another has deleted since is still seen; what this one has written is told
+ * by its age.
+ */
+function currentRow(
+  spec: CaptureSpec,
+  key: "OLD" | "NEW",
+  given: Given | null,
+): readonly [string, string] {
+  const alias = rowAlias(spec);
+  const isSeenAsItIs = `current_setting('transaction_isolation') LIKE 'read %'`;
+  const others = given === null ? "" : `, ${given.row}`;
+  return [
+    `FROM ${spec.only ? "ONLY " : ""}`,
+    ` ${alias}${others} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${isSeenAsItIs})`,
+  ];
+}
