@@ -11,8 +11,8 @@ export interface ReaderOptions {
   /** Leaves room for the others of this process. */
   readonly pauseMs?: number;
   /**
-   * What comes after a loss of its connection may be older than what was seen before: a PostgreSQL target shows a
-   * commit before it is on disk (docs/decisions/0012-target-commits.md).
+   * What comes after a loss of its connection may be older than what was seen before, though not than what was
+   * confirmed: a PostgreSQL target shows a commit before it is on disk (docs/decisions/0012-target-commits.md).
    */
   readonly forgetful?: boolean;
 }
@@ -24,6 +24,7 @@ export class BankReader {
   readonly #connect: () => Promise<SqlClient>;
   readonly #forgetful: boolean;
   readonly #versions = new Map<string, bigint>();
+  #confirmed: ReadonlyMap<string, bigint> = new Map();
   readonly #watcher: Watcher;
   #sql: SqlClient | null = null;
   #last = "";
@@ -46,6 +47,11 @@ export class BankReader {
     return this.#watcher.until(() => this.#states >= STATES);
   }
 
+  /** A notice has told that the target holds these versions of accounts: no crash may take them back. */
+  confirm(versions: ReadonlyMap<string, bigint>): void {
+    this.#confirmed = versions;
+  }
+
   async stop(): Promise<void> {
     try {
       await this.#watcher.stop();
@@ -66,10 +72,21 @@ export class BankReader {
       if (!isTransient(error)) throw error;
       await close(this.#sql);
       this.#sql = null;
-      if (this.#forgetful) this.#versions.clear();
+      if (this.#forgetful) this.#forget();
       await sleep(50);
     }
   }
+
+  #forget(): void {
+    this.#versions.clear();
+    for (const [id, version] of this.#confirmed) this.#versions.set(id, version);
+  }
+}
+
+/** The version of each account, by its id. */
+export async function versionsOf(sql: SqlClient): Promise<ReadonlyMap<string, bigint>> {
+  const accounts = await sql.rows("SELECT id, ver FROM accounts");
+  return new Map(accounts.map(({ id, ver }) => [id ?? "", BigInt(ver ?? 0)]));
 }
 
 async function look(sql: SqlClient) {

@@ -8,7 +8,7 @@ import { openQueue } from "../../src/pipeline/queue.ts";
 import { waitForSync } from "../../src/pipeline/wait.ts";
 import { countApplications, wronglyApplied } from "./applications.ts";
 import { BANK, BANK_NAMES, fillBank, runWriter } from "./bank.ts";
-import { BankReader } from "./bank-reader.ts";
+import { BankReader, versionsOf } from "./bank-reader.ts";
 import { PipelineProcess, type ProcessOptions, writeConfig } from "./pipeline-process.ts";
 import type { Random } from "./random.ts";
 import { isTransient, openSql } from "./sql-client.ts";
@@ -34,12 +34,18 @@ export interface Storm {
   chance(ms: number): Promise<void>;
 }
 
+/** While writers write and a reader looks. */
+export interface WatchedStorm extends Storm {
+  /** Resolves when a notice has told that the target has what the source had: from then on no crash takes it back. */
+  confirmed(): Promise<void>;
+}
+
 export interface StormOptions {
   readonly random: Random;
   /** Starts what shall run first. Default: one `tidemark run`. */
   readonly begin?: (storm: Storm) => Promise<void> | void;
   /** Breaks things; what must run for healing runs when it resolves. */
-  readonly faults: (storm: Storm) => Promise<void>;
+  readonly faults: (storm: WatchedStorm) => Promise<void>;
 }
 
 /** Runs the bank, lets `faults` do their worst, then demands that nothing was lost, doubled or torn. */
@@ -70,9 +76,15 @@ export async function weather(bed: TestBed, options: StormOptions): Promise<void
 
   const writing = new AbortController();
   const writers = startWriters(bed, random, writing.signal);
-  const reader = new BankReader(() => openSql(bed.database("target")));
+  const forgetful = bed.database("target").kind === "postgres";
+  const reader = new BankReader(() => openSql(bed.database("target")), { forgetful });
+  const confirmed = async () => {
+    const versions = await versionsOf(await bed.sql("source"));
+    await healed(definition);
+    reader.confirm(versions);
+  };
   try {
-    await options.faults(storm);
+    await options.faults({ ...storm, confirmed });
     await reader.sawItMove();
     writing.abort();
     await writers;
