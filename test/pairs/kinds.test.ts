@@ -6,7 +6,8 @@ import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available } from "../support/pairs.ts";
 import { player, startPlayer } from "../support/player.ts";
-import { transaction } from "../support/sql-client.ts";
+import { resync } from "../support/resync.ts";
+import { openSql, transaction } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { contents, inventory, type TestTable } from "../support/test-tables.ts";
 
@@ -130,6 +131,31 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
     );
     const third = await bed.start(define(bed, "items"));
     await third.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+  });
+
+  test("a partition truncated by who does not see all its rows stops, and a resync mends it", async () => {
+    await using bed = await bedWith("postgres", PARTITIONED);
+    const source = await bed.sql("source");
+    await using other = await openSql(bed.database("source"));
+    const definition = define(bed, "items");
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    await source.rows("SELECT FROM items");
+    await other.run("INSERT INTO items VALUES (3, 'unseen')");
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("TRUNCATE low");
+    await source.run("COMMIT");
+    const stopped = /truncated by a transaction in REPEATABLE READ.*tidemark resync public\.items/;
+    await stops(first, "TM-CAPTURE-BROKEN", stopped);
+    await bed.stop(first);
+    // Nor does it pass it by when it is started again.
+    await expect(bed.start(definition)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+    await resync(bed, definition, ["public.items"]);
+    const second = await bed.start(definition);
+    await source.run("INSERT INTO items VALUES (4, 'after')");
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.expectSame(ITEMS);
   });
 

@@ -158,6 +158,25 @@ describe.each(SERVERS)("%s as source", (kind) => {
       expect(await lines(log)).toEqual(["insert f,21", "truncate 21"]);
     });
 
+    it("tells when the TRUNCATE of a partition may have taken more than its transaction sees", async () => {
+      const { application, log } = await start(
+        `CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (1)`,
+        ["p"],
+      );
+      const snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ;";
+      // What stands empty holds nothing unseen, and of the whole table nobody need know the rows.
+      await application.query(`${snapshot} TRUNCATE p; TRUNCATE p1; COMMIT`);
+      expect(await lines(log)).toEqual(["truncate"]);
+      await application.query("INSERT INTO p VALUES (2)");
+      await application.query(`${snapshot} TRUNCATE p1; COMMIT`);
+      await expect(lines(log)).rejects.toMatchObject({
+        code: "TM-CAPTURE-BROKEN",
+        message: expect.stringContaining("partition of public.p was truncated by a transaction"),
+        fix: expect.stringContaining("tidemark resync public.p"),
+      });
+    });
+
     it("refuses a table together with a part of it", async () => {
       const ddl = `CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)`;

@@ -11,6 +11,9 @@ import {
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import { insertByName, insertPerSlot } from "./log-insert.ts";
 
+/** Does each statement of the transaction see what others have committed before it? */
+export const SEES_ALL = "current_setting('transaction_isolation') LIKE 'read %'";
+
 /** A query, cut where the table's name belongs. */
 type Texts = readonly string[];
 
@@ -94,10 +97,9 @@ function currentRow(
   given: Given | null,
 ): readonly [string, string] {
   const alias = rowAlias(spec);
-  const isSeenAsItIs = `current_setting('transaction_isolation') LIKE 'read %'`;
   const others = given === null ? "" : `, ${given.row}`;
   return [
     `FROM ${spec.only ? "ONLY " : ""}`,
-    ` ${alias}${others} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${isSeenAsItIs})`,
+    ` ${alias}${others} WHERE ${sameKey(spec, alias, key)} AND (age(${alias}.xmin) <= 0 OR ${SEES_ALL})`,
   ];
 }

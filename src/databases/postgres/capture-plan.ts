@@ -206,6 +206,7 @@ function prepareCapture(
     allColumns,
     readUpTo: null,
     retired: false,
+    forgotten: false,
   };
   const isNewLayout = !current || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };

@@ -1,4 +1,4 @@
-import { insertGone, insertWritten } from "./capture-current.ts";
+import { insertGone, insertWritten, SEES_ALL } from "./capture-current.ts";
 import {
   type CaptureSpec,
   equalKeys,
@@ -311,6 +311,10 @@ ${set("off")}
 `;
 }
 
+/**
+ * The rows that go are logged, as far as this transaction sees them: one with one snapshot for all its statements does
+ * not see what others have added since, so it says that some may have gone beside.
+ */
 function partitionBody(spec: CaptureSpec): string {
   const alias = rowAlias(spec);
   const rows = `SELECT '${spec.layout}P', ${keyText(spec, alias)} FROM`;
@@ -318,6 +322,9 @@ function partitionBody(spec: CaptureSpec): string {
 RETURN NULL;
 END IF;
 ${insertByName([rows, alias])}
+IF NOT ${SEES_ALL} AND pg_relation_size(TG_RELID) > 0 THEN
+${insertPerSlot(`VALUES ('${spec.layout}X', NULL)`)}
+END IF;
 ${WAKE}`);
 }
 

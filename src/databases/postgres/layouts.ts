@@ -21,6 +21,8 @@ export interface StoredLayout extends Layout {
   readonly readUpTo: number | null;
   /** Taken back: by a later layout, or by someone who knows that nothing was missed. */
   readonly retired: boolean;
+  /** Of a partitioned table: every target copies it anew, so that what was logged under this layout goes by. */
+  readonly forgotten: boolean;
   /** A scan must leave out tables that inherit from this one. */
   readonly only: boolean;
 }
@@ -50,7 +52,7 @@ interface StoredFacts {
 export async function loadLayouts(connection: Connection): Promise<Map<number, StoredLayout>> {
   const rows = await connection.rows(
     `SELECT id, table_oid, schema_name, table_name, columns, key, filters, shape, signature,
-       retired_at IS NOT NULL, read_up_to
+       retired_at IS NOT NULL, read_up_to, retired_at IS NOT NULL AND partitions IS NULL
      FROM tidemark.layouts ORDER BY id`,
   );
   return new Map(
@@ -75,6 +77,7 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
           allColumns,
           readUpTo: readUpTo === null ? null : Number(readUpTo),
           retired: retired === "t",
+          forgotten: row[11] === "t",
         },
       ];
     }),

@@ -25,6 +25,7 @@ function layout(readUpTo: number | null, key: readonly number[] = [0]): StoredLa
     allColumns: true,
     readUpTo,
     retired: false,
+    forgotten: false,
   };
 }
 

@@ -4,6 +4,7 @@ import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row as ValueRow } from "../../core/value.ts";
 import type { Row } from "./connection.ts";
+import { captureBroken } from "./drift.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
@@ -14,7 +15,7 @@ export const ID = 0;
 const XID = 1;
 /** The layout's number and a letter for the operation: `12U`. */
 const KIND = 3;
-/** The row, before it a letter for each condition (`tf(1,a)`); the old key for D, K and P; null for T. */
+/** The row, before it a letter for each condition (`tf(1,a)`); the old key for D, K and P; null for T and X. */
 const ROW = 4;
 
 /** One for all changes: a backlog has millions. */
@@ -29,6 +30,8 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   T: "truncate",
   // A row that goes with the TRUNCATE of its partition.
   P: "truncate",
+  // Rows that nobody can tell went along. It goes by where the table is copied anew since.
+  X: "delete",
 };
 
 /** Turns log rows into changes by the layouts they were written with. */
@@ -44,7 +47,8 @@ export class LogDecoder {
   }
 
   /**
-   * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the layout's columns.
+   * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the layout's columns, TM-CAPTURE-BROKEN where
+   * rows may have gone that nobody logged.
    */
   change(fields: Row, batch: number): Change {
     const kind = fields[KIND] as string;
@@ -57,6 +61,7 @@ export class LogDecoder {
         `The change log names layout ${layout}, which is not stored.`,
       );
     }
+    if (op === "X" && !decoder.layout.forgotten) throw truncatedUnseen(decoder.layout);
     const { readUpTo } = decoder.layout;
     const isKeyless = decoder.layout.key.length === 0;
     const text = fields[ROW] ?? null;
@@ -81,6 +86,13 @@ export class LogDecoder {
       hops: NONE,
     };
   }
+}
+
+function truncatedUnseen({ table }: StoredLayout): TidemarkError {
+  return captureBroken(
+    formatTable(table),
+    `A partition of ${formatTable(table)} was truncated by a transaction in REPEATABLE READ or SERIALIZABLE, which does not see what others had added to it meanwhile.`,
+  );
 }
 
 /** Which fields of a row or key have another text in the log than as values. */
