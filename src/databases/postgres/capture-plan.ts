@@ -183,6 +183,7 @@ function prepareCapture(
     shape: choice.shape,
     partitioned: choice.partitioned,
     only: choice.only,
+    isReadable: true,
     liveColumns: facts.columns.map((column) => column.name),
     columns,
     key: table.schema.key,

@@ -12,6 +12,8 @@ export interface CaptureSpec {
   readonly shape: Shape;
   readonly partitioned: boolean;
   readonly only: boolean;
+  /** Else rows that come are logged without what they hold; see writable.ts. */
+  readonly isReadable: boolean;
   /** All live columns, in table order. */
   readonly liveColumns: readonly string[];
   /** Those to log, in table order. */
@@ -31,6 +33,7 @@ export interface CapturedColumn {
 
 const TEXT = "pg_catalog.text";
 const EQUALS = "OPERATOR(pg_catalog.=)";
+const UNREAD = `NULL::${TEXT}`;
 
 /**
  * The text of the row as it is logged; the first field that does not fit a layout is schema drift.
@@ -39,12 +42,14 @@ const EQUALS = "OPERATOR(pg_catalog.=)";
  * type's output function. A row of a transition table has no type of its own.
  */
 export function rowText(spec: CaptureSpec, alias: string): string {
+  if (!spec.isReadable) return UNREAD;
   if (spec.shape !== "statement") return standingRowText(spec, alias);
   return isWholeRow(spec) ? `${alias}::${TEXT}` : loggedColumns(spec, alias);
 }
 
 /** Of a row that has the table's own type. */
 export function standingRowText(spec: CaptureSpec, alias: string): string {
+  if (!spec.isReadable) return UNREAD;
   if (!isWholeRow(spec)) return loggedColumns(spec, alias);
   return `pg_catalog.textin(pg_catalog.record_out(${alias}))`;
 }

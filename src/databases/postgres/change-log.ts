@@ -158,10 +158,9 @@ export class PostgresChangeLog implements ChangeLog {
   }
 
   #adopt(capture: TableCapture): void {
-    const { layout } = capture;
+    const { layout, spec } = capture;
     this.#current.set(tableKey(layout.table), layout);
-    const triggers = [...captureTriggers(capture.spec).keys()];
-    this.#drift.watch({ layout, triggers, partitioned: capture.spec.partitioned });
+    this.#drift.watch({ layout, spec, triggers: [...captureTriggers(spec).keys()] });
   }
 }
 

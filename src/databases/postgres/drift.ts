@@ -1,6 +1,7 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { Mutex } from "../../core/mutex.ts";
 import { formatTable, sameTable, type TableName } from "../../core/table.ts";
+import type { CaptureSpec } from "./capture-row.ts";
 import { chooseKey, findTables, loadUniques, type UniqueKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
@@ -17,6 +18,7 @@ import { bareLeaves, partitionTrigger } from "./partitions.ts";
 import { stalePins, storePins } from "./pins.ts";
 import { chooseShapes, insufficient, isEnough, type ShapeChoice } from "./shape.ts";
 import { lookAtTriggers, storeNoted, wasTouched } from "./trigger-watch.ts";
+import { writableFunctions } from "./writable.ts";
 
 const INTERVAL_MS = 1_000;
 const LOCK_TIMEOUT_MS = 100;
@@ -26,8 +28,8 @@ const LOCKED = new Set(["55P03", "40P01"]);
 /** A captured table as this relay watches it. */
 export interface WatchedTable {
   readonly layout: StoredLayout;
+  readonly spec: CaptureSpec;
   readonly triggers: readonly string[];
-  readonly partitioned: boolean;
 }
 
 /** Finds out, at most once a second, that a captured table or its triggers are no longer what they were. */
@@ -100,6 +102,7 @@ export class DriftWatch {
         loadUniques(control, oids),
       ]),
     );
+    await this.#keepWritable(states);
     for (const [oid, table] of this.#tables) {
       const state = states.get(oid);
       const { layout } = table;
@@ -116,7 +119,7 @@ export class DriftWatch {
     const triggers = await this.#mutex.run(() => lookAtTriggers(control, oids));
     await this.#mutex.run(() => storeNoted(control, triggers.unnoted));
     const roots = [...this.#tables.values()]
-      .filter(({ partitioned }) => partitioned)
+      .filter(({ spec }) => spec.partitioned)
       .map(({ layout }) => layout);
     await this.#mutex.run(() => checkPartitions(control, roots));
     for (const [oid, trigger] of triggers.touched) {
@@ -126,10 +129,21 @@ export class DriftWatch {
     if (stale.length > 0) await this.#mutex.run(() => storePins(control, stale));
   }
 
+  /** Of all tables, before the first that no longer fits stops the relay. */
+  async #keepWritable(states: ReadonlyMap<string, TableState>): Promise<void> {
+    for (const [oid, { layout, spec }] of this.#tables) {
+      const now = states.get(oid)?.columns ?? [];
+      const was = JSON.parse(layout.signature) as ColumnIdentity[];
+      const functions = writableFunctions(spec, was, now);
+      if (functions.length === 0) continue;
+      await this.#mutex.run(() => this.#control.script(functions.join(";\n")));
+    }
+  }
+
   /** A partition made since gets its trigger for TRUNCATE; where it is locked, at a later check. */
   async #coverPartitions(): Promise<void> {
     const roots = [...this.#tables.values()]
-      .filter(({ partitioned }) => partitioned)
+      .filter(({ spec }) => spec.partitioned)
       .map(({ layout }) => layout.oid);
     for (const leaf of await bareLeaves(this.#control, roots)) {
       const statements = partitionTrigger(leaf).join("; ");
