@@ -1,5 +1,5 @@
 // Everything is killed, under load, and started again; afterwards both sides are equal, nothing was
-// applied twice, and a reader of the target never saw half a transaction (G1, G2, G3, G5).
+// applied twice, a reader of the target never saw half a transaction, and what a notice told is there (G1, G2, G3, G4, G5).
 import { describe, expect, test } from "vitest";
 import { natsBed } from "../queues/nats-bed.ts";
 import {
