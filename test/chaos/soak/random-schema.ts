@@ -68,21 +68,16 @@ export interface SoakTypes {
 interface Known {
   readonly types: readonly TypeEntry[];
   readonly random: RandomTypes;
-  readonly before: Readonly<Record<string, readonly string[]>>;
 }
 
-const POSTGRES: Known = {
-  types: POSTGRES_TYPES,
-  random: POSTGRES_RANDOM,
-  before: { pair: ["CREATE TYPE pair AS (a int, b text, at timestamptz)"] },
-};
+const POSTGRES: Known = { types: POSTGRES_TYPES, random: POSTGRES_RANDOM };
 
 const KNOWN: Readonly<Record<DatabaseKind, Known>> = {
   postgres: POSTGRES,
   "postgres-newest": POSTGRES,
-  mysql: { types: MYSQL_TYPES, random: MARIADB_RANDOM, before: {} },
-  mariadb: { types: MARIADB_TYPES, random: MARIADB_RANDOM, before: {} },
-  sqlite: { types: SQLITE_TYPES, random: SQLITE_RANDOM, before: {} },
+  mysql: { types: MYSQL_TYPES, random: MARIADB_RANDOM },
+  mariadb: { types: MARIADB_TYPES, random: MARIADB_RANDOM },
+  sqlite: { types: SQLITE_TYPES, random: SQLITE_RANDOM },
 };
 
 const RANDOM_VALUES = 8;
@@ -100,12 +95,17 @@ export async function chooseTypes(
   const declared = [
     ...new Set([...known.types.map((each) => each.declared), ...Object.keys(known.random)]),
   ];
-  const entries = take(random, declared, count).map((name) => entryOf(known, name, random));
+  // All of them: a type may be made of others.
+  const before = [...new Set(known.types.flatMap((each) => each.before ?? []))];
+  const entries = take(random, declared, count).map((name, i) => ({
+    ...entryOf(known, name, random),
+    ...(i === 0 ? { before } : {}),
+  }));
   const reading = await readSource(source, entries, SESSION[dialectOf(source)]);
   try {
     const arrivals = await cross(reading, target, { oneWay: true });
     return {
-      before: [...new Set(entries.flatMap(({ before }) => before ?? []))],
+      before,
       arrivals: arrivals.filter(
         ({ type, mapping }) => type.columnType !== null && mapping.fidelity !== "refused",
       ),
@@ -120,11 +120,9 @@ function entryOf(known: Known, declared: string, random: Random): TypeEntry {
   const values = known.random[declared];
   const seed = random.between(0, 2 ** 31);
   const more = values === undefined ? [] : fc.sample(values, { seed, numRuns: RANDOM_VALUES });
-  const before = entry?.before ?? known.before[declared];
   return {
     group: "",
     declared,
-    ...(before === undefined ? {} : { before }),
     // Named: each may be refused.
     values: [...(entry?.values ?? []).map(sqlOf), ...more].map((sql) => [sql, "a value"] as const),
   };
