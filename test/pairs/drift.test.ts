@@ -567,6 +567,23 @@ describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embed
       });
     });
 
+    test("a partition truncated that has no key, while a column is renamed: the others keep their rows", async () => {
+      const { bed, source, definition, pipeline } = await started([
+        `${create.replace(" PRIMARY KEY", "")} PARTITION BY RANGE (id)`,
+        "CREATE TABLE low PARTITION OF items FOR VALUES FROM (0) TO (2)",
+        "CREATE TABLE rest PARTITION OF items DEFAULT",
+      ]);
+      await using _bed = bed;
+      await source.run(rename);
+      await succeeds(source, "TRUNCATE low");
+      expect(await stopOf(pipeline)).toMatchObject({ code: DRIFT });
+      await bed.stop(pipeline);
+      await source.run(renameBack);
+      const second = await bed.start(definition);
+      await second.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(KEYLESS);
+    });
+
     test.each<[string, readonly string[]]>([
       ["captured by statements", [create]],
       ["with a trigger of its own", [create, ...ownTrigger("postgres")]],

@@ -71,8 +71,8 @@ export class LogDecoder {
     const open = row === null ? 0 : row.indexOf("(");
     // Logged before the table was altered, or after: nothing tells.
     const isUnread = readUpTo !== null && batch > readUpTo;
-    // Without a key, what is logged as one is a row.
-    const isLost = isUnread && isKeyless && isKey;
+    // Without a key, what is logged as one is a row: unread by now, or as it was logged (see writable.ts).
+    const isLost = isKeyless && isKey && (isUnread || text === null);
     return {
       layout: decoder.layout.id,
       // A truncate with no key is one of all rows.
