@@ -29,7 +29,7 @@ export interface TableCapture {
   readonly table: FoundTable;
   readonly spec: CaptureSpec;
   readonly layout: StoredLayout;
-  /** The layout that stands now and is replaced; null when this table is new or nothing changes. */
+  /** The layout before, in force or retired (a resync's): null when this table is new or nothing changes. */
   readonly replaces: StoredLayout | null;
   readonly isNewLayout: boolean;
   /** Of the table before anything was read of it; see pins.ts. */
@@ -96,6 +96,7 @@ export async function prepareCaptures(
   const current = new Map(
     [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
   );
+  const before = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
   let nextId = Math.max(0, ...layouts.keys()) + 1;
   const newest = newestLayouts([...layouts.values()]);
   return mapInOrder(tables, async (table) => {
@@ -106,6 +107,7 @@ export async function prepareCaptures(
       state: states.get(target.oid) as TableState,
       bodies,
       current: current.get(target.oid) ?? null,
+      before: before.get(target.oid) ?? null,
       pin: pins.get(target.oid) ?? "",
       nextId,
     });
@@ -163,6 +165,8 @@ interface TableFacts {
   /** Of functions of ours, by name. */
   readonly bodies: ReadonlyMap<string, string>;
   readonly current: StoredLayout | null;
+  /** The newest, in force or not. */
+  readonly before: StoredLayout | null;
   readonly pin: string;
   readonly nextId: number;
 }
@@ -217,7 +221,7 @@ function prepareCapture(
     table: target,
     spec,
     layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
-    replaces: isNewLayout ? current : null,
+    replaces: isNewLayout ? facts.before : null,
     isNewLayout,
     pin: facts.pin,
     live,

@@ -27,7 +27,7 @@ export async function runCapture(connection: Connection, capture: TableCapture):
       if (capture.isNewLayout) {
         const { pin, replaces } = capture;
         const altered = replaces !== null && isAltered(replaces, capture.live, layout);
-        await insertLayout(connection, layout, { pin, altered });
+        await insertLayout(connection, layout, { pin, altered: altered ? replaces.id : null });
       }
       for (const statement of [...capture.functions, ...capture.triggers]) {
         await connection.script(statement);

@@ -84,17 +84,17 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
   );
 }
 
-/** `pin`: of the table before anything was read of it. `altered`: the layout before holds no more. */
+/** `pin`: of the table before anything was read of it. `altered`: the layout before, where it holds no more. */
 export async function insertLayout(
   connection: Connection,
   layout: StoredLayout,
-  { pin, altered }: { readonly pin: string; readonly altered: boolean },
+  { pin, altered }: { readonly pin: string; readonly altered: number | null },
 ): Promise<void> {
   await connection.run(
-    `UPDATE tidemark.layouts SET retired_at = clock_timestamp(), read_up_to = CASE WHEN $2::boolean
-       THEN (SELECT coalesce(max(n), 0) FROM tidemark.batches) END
-     WHERE table_oid = $1 AND retired_at IS NULL`,
-    [layout.oid, String(altered)],
+    `UPDATE tidemark.layouts SET retired_at = coalesce(retired_at, clock_timestamp()),
+       read_up_to = CASE WHEN id = $2 THEN (SELECT coalesce(max(n), 0) FROM tidemark.batches) END
+     WHERE table_oid = $1 AND retired_at IS NULL OR id = $2`,
+    [layout.oid, altered === null ? null : String(altered)],
   );
   await connection.run(
     `INSERT INTO tidemark.layouts
