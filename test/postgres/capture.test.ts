@@ -117,6 +117,27 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       expect(await lines(log)).toEqual(["insert", "insert", "delete 1"]);
     });
 
+    it("tells what was altered where the functions are another role's to replace", async () => {
+      const { database, owner, log, tables } = await start();
+      await log.close();
+      const role = `relay_${Date.now()}_${process.pid}`;
+      const ours = "IN SCHEMA tidemark TO";
+      await owner.query(
+        `CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT ALL ON t TO ${role};
+         GRANT CREATE ON DATABASE ${database.url.split("/").at(-1)} TO ${role};
+         GRANT ALL ON SCHEMA tidemark TO ${role}; GRANT ALL ON ALL TABLES ${ours} ${role};
+         GRANT ALL ON ALL SEQUENCES ${ours} ${role}; GRANT ALL ON ALL FUNCTIONS ${ours} ${role}`,
+      );
+      open.push({ close: () => owner.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`) });
+      const url = Object.assign(new URL(database.url), { username: role, password: "x" });
+      const source = await postgres.openSource(optionsOf(url.href));
+      const other = (await source.openChangeLog()) as ChangeLog;
+      open.push(source, other);
+      await other.capture(tables);
+      await owner.query("ALTER TABLE t RENAME COLUMN id TO code; INSERT INTO t VALUES (1)");
+      await expect(other.batches.cut()).rejects.toMatchObject({ code: "TM-SCHEMA-DRIFT" });
+    });
+
     it("follows a session that changes its search_path between writes", async () => {
       const { owner, log } = await start();
       for (const path of ["public", "pg_temp, pg_catalog", "''", "public"]) {

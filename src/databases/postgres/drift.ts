@@ -24,6 +24,7 @@ const INTERVAL_MS = 1_000;
 const LOCK_TIMEOUT_MS = 100;
 /** lock_not_available, deadlock_detected */
 const LOCKED = new Set(["55P03", "40P01"]);
+const INSUFFICIENT_PRIVILEGE = "42501";
 
 /** A captured table as this relay watches it. */
 export interface WatchedTable {
@@ -129,14 +130,21 @@ export class DriftWatch {
     if (stale.length > 0) await this.#mutex.run(() => storePins(control, stale));
   }
 
-  /** Of all tables, before the first that no longer fits stops the relay. */
+  /**
+   * Of all tables, before the first that no longer fits stops the relay. Where the functions are not this role's
+   * to replace, what was altered is told all the same.
+   */
   async #keepWritable(states: ReadonlyMap<string, TableState>): Promise<void> {
     for (const [oid, { layout, spec }] of this.#tables) {
       const now = states.get(oid)?.columns ?? [];
       const was = JSON.parse(layout.signature) as ColumnIdentity[];
       const functions = writableFunctions(spec, was, now);
       if (functions.length === 0) continue;
-      await this.#mutex.run(() => this.#control.script(functions.join(";\n")));
+      try {
+        await this.#mutex.run(() => this.#control.script(functions.join(";\n")));
+      } catch (error) {
+        if (sqlState(error) !== INSUFFICIENT_PRIVILEGE) throw error;
+      }
     }
   }
 
@@ -197,10 +205,7 @@ function checkTable(
     const was = JSON.parse(layout.signature) as ColumnIdentity[];
     const names = new Set(was.map(([number]) => number));
     const now = allColumns ? state.columns : state.columns.filter(([number]) => names.has(number));
-    throw new TidemarkError("TM-SCHEMA-DRIFT", `${table} was altered: ${differences(was, now)}.`, {
-      fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
-      details: { table },
-    });
+    throw columnsAltered(table, differences(was, now));
   }
   const key = layout.key.map((index) => columns[index]?.name ?? "");
   const keyNow = chooseKey(uniques);
@@ -220,6 +225,13 @@ function checkTable(
     const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
+}
+
+function columnsAltered(table: string, what: string): TidemarkError {
+  return new TidemarkError("TM-SCHEMA-DRIFT", `${table} was altered: ${what}.`, {
+    fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
+    details: { table },
+  });
 }
 
 /** For people: what has become of each column. Numbers of columns are never used again. */
