@@ -106,6 +106,24 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       expect(rows.map(({ row }) => row)).toEqual(["(1,a,)", "(2,)"]);
     });
 
+    it.each([
+      ["ALTER TABLE t RENAME COLUMN name TO title", "name (text) was dropped or renamed"],
+      ["ALTER TABLE t ALTER COLUMN name TYPE varchar(9)", "name was text, is character varying(9)"],
+      ["ALTER TABLE t ADD COLUMN more int", "more (integer) was added"],
+      ["ALTER TABLE t RENAME COLUMN id TO code", "id (integer) was dropped or renamed"],
+    ])(
+      "captures for a relay that knows it from before, and tells what is another: %s",
+      async (alter, what) => {
+        const { owner, log, tables } = await start();
+        await owner.query(alter);
+        await expect(log.capture(tables)).rejects.toMatchObject({
+          code: "TM-SCHEMA-DRIFT",
+          message: expect.stringContaining(what),
+        });
+        await owner.query("INSERT INTO t VALUES (1, 'a', NULL)");
+      },
+    );
+
     it("reads what waits of a table that was altered and then forgotten by its keys alone", async () => {
       const { database, owner, log } = await start();
       await owner.query("INSERT INTO t VALUES (1, 'a', NULL)");

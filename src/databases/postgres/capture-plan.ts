@@ -42,6 +42,8 @@ export interface TableCapture {
   /** See ShapeChoice and TableState. */
   readonly subscribed: boolean;
   readonly owned: boolean;
+  /** What of the table is no longer as whoever asks knows it, for people; null when nothing is. */
+  readonly altered: string | null;
   /** Why changes have gone by unseen since it was captured; null when none have. */
   readonly broken: Broken | null;
 }
@@ -230,7 +232,26 @@ function prepareCapture(
     reason: choice.reason,
     subscribed: choice.subscribed,
     owned: facts.state.owned,
+    altered: whatAltered(table, facts.columns),
   };
+}
+
+function whatAltered(
+  { schema, columns, takesNewColumns }: CaptureTable,
+  now: readonly FoundColumn[],
+): string | null {
+  const types = new Map(now.map(({ name, nativeType }) => [name, nativeType]));
+  const known = new Map(schema.columns.map(({ name, nativeType }) => [name, nativeType]));
+  const lines: string[] = [];
+  for (const name of new Set([...columns, ...schema.key])) {
+    const [before, after] = [known.get(name), types.get(name)];
+    if (after === undefined) lines.push(`column ${name} (${before}) was dropped or renamed`);
+    else if (after !== before) lines.push(`column ${name} was ${before}, is ${after}`);
+  }
+  for (const [name, type] of takesNewColumns ? types : []) {
+    if (!known.has(name)) lines.push(`column ${name} (${type}) was added`);
+  }
+  return lines.length === 0 ? null : lines.join("; ");
 }
 
 /** A name that stands there by accident costs a little. */

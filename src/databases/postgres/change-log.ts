@@ -4,7 +4,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { Mutex } from "../../core/mutex.ts";
 import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
-import type { TableName } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
 import { runCapture } from "./capture.ts";
 import { assertUnbroken } from "./capture-broken.ts";
@@ -13,7 +13,7 @@ import { captureTriggers } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
-import { DriftWatch } from "./drift.ts";
+import { columnsAltered, DriftWatch } from "./drift.ts";
 import { schemaOf } from "./identifiers.ts";
 import { loadLayouts, type StoredLayout } from "./layouts.ts";
 import { RELAY_LOCK } from "./log-insert.ts";
@@ -114,9 +114,11 @@ export class PostgresChangeLog implements ChangeLog {
       const captures = await prepareCaptures(connection, tables, true);
       assertUnbroken(captures);
       for (const capture of captures) {
-        await runCapture(connection, capture);
+        // Else its key is gone, and without it nothing can be logged.
+        if (!capture.layout.key.includes(-1)) await runCapture(connection, capture);
         this.#adopt(capture);
       }
+      assertAsAsked(captures);
       // Those replaced may be readable only up to some batch from now on.
       for (const [id, layout] of await loadLayouts(connection)) {
         this.#layouts.set(id, layout);
@@ -161,6 +163,17 @@ export class PostgresChangeLog implements ChangeLog {
     const { layout, spec } = capture;
     this.#current.set(tableKey(layout.table), layout);
     this.#drift.watch({ layout, spec, triggers: [...captureTriggers(spec).keys()] });
+  }
+}
+
+/**
+ * A relay that begins anew with its source (its session was lost) asks for what it was started with. The application's
+ * writes go on by what there is now, but no batch may hold them: the targets were not asked whether it fits. Throws
+ * TM-SCHEMA-DRIFT.
+ */
+function assertAsAsked(captures: readonly TableCapture[]): void {
+  for (const { altered, layout } of captures) {
+    if (altered !== null) throw columnsAltered(formatTable(layout.table), altered);
   }
 }
 

@@ -227,7 +227,7 @@ function checkTable(
   }
 }
 
-function columnsAltered(table: string, what: string): TidemarkError {
+export function columnsAltered(table: string, what: string): TidemarkError {
   return new TidemarkError("TM-SCHEMA-DRIFT", `${table} was altered: ${what}.`, {
     fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
     details: { table },
