@@ -156,6 +156,27 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       await expect(other.batches.cut()).rejects.toMatchObject({ code: "TM-SCHEMA-DRIFT" });
     });
 
+    it.each(SHAPES)(
+      "tells that another column has the name of one in the key: %s",
+      async (_, more) => {
+        const { database, owner, log } = await start(more);
+        await owner.query(
+          `ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t RENAME COLUMN id TO old;
+         ALTER TABLE t ADD COLUMN id int DEFAULT 7 PRIMARY KEY`,
+        );
+        const broken = {
+          code: "TM-CAPTURE-BROKEN",
+          message: expect.stringContaining("column id of"),
+        };
+        await owner.query("INSERT INTO t (old) VALUES (1)");
+        await expect(log.batches.cut()).rejects.toMatchObject(broken);
+        const tables = await captureTables(database.url, ["t"]);
+        await expect(log.capture(tables)).rejects.toMatchObject(broken);
+        await log.forget([{ schema: "public", name: "t" }]);
+        await log.capture(tables);
+      },
+    );
+
     it("follows a session that changes its search_path between writes", async () => {
       const { owner, log } = await start();
       for (const path of ["public", "pg_temp, pg_catalog", "''", "public"]) {

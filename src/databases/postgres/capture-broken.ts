@@ -3,7 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { CaptureSpec } from "./capture-row.ts";
 import { triggerNames } from "./capture-sql.ts";
-import { captureBroken, shapeBroken } from "./drift.ts";
+import { captureBroken, exchangedKey, shapeBroken } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
 import type { StoredLayout, TableState } from "./layouts.ts";
 import { insufficient, isEnough, type ShapeChoice } from "./shape.ts";
@@ -44,6 +44,8 @@ export function whatBroke(
     if (!found?.enabled) return gone(`trigger ${trigger} is ${found ? "disabled" : "gone"}`);
   }
   if (now.touched !== null) return gone(wasTouched(now.touched));
+  const exchanged = exchangedKey(last, now.state?.columns ?? []);
+  if (exchanged !== null) return gone(exchanged);
   if (isEnough(last.shape, now.choice.shape)) return null;
   return { what: insufficient(last.shape, now.choice), shape: true };
 }

@@ -201,6 +201,9 @@ function checkTable(
 ): void {
   const table = formatTable(layout.table);
   const { columns, allColumns } = layout;
+  const exchanged = exchangedKey(layout, state.columns);
+  if (exchanged !== null)
+    throw captureBroken(table, `Capture of ${table} is broken: ${exchanged}.`);
   if (signature(state.columns, columns, allColumns) !== layout.signature) {
     const was = JSON.parse(layout.signature) as ColumnIdentity[];
     const names = new Set(was.map(([number]) => number));
@@ -232,6 +235,23 @@ export function columnsAltered(table: string, what: string): TidemarkError {
     fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
     details: { table },
   });
+}
+
+/**
+ * For people, where another column has the name of one of the key (two that exchanged their names, one dropped and
+ * added again): rows have other keys under the same names, and those that stand at the targets would stay. Else null.
+ */
+export function exchangedKey(
+  { key, columns, signature: was }: StoredLayout,
+  now: readonly ColumnIdentity[],
+): string | null {
+  const numbersOf = (live: readonly ColumnIdentity[]) =>
+    new Map(live.map(([number, name]) => [name, number]));
+  const [before, after] = [JSON.parse(was) as ColumnIdentity[], now].map(numbersOf);
+  const name = key
+    .map((index) => columns[index]?.name ?? "")
+    .find((each) => after?.has(each) && after.get(each) !== before?.get(each));
+  return name === undefined ? null : `the column ${name} of its key is another than it was`;
 }
 
 /** For people: what has become of each column. Numbers of columns are never used again. */
