@@ -15,7 +15,7 @@ import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
 import { columnsAltered, DriftWatch } from "./drift.ts";
 import { schemaOf } from "./identifiers.ts";
-import { loadLayouts, type StoredLayout } from "./layouts.ts";
+import { FORGOTTEN, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { RELAY_LOCK } from "./log-insert.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
@@ -133,7 +133,7 @@ export class PostgresChangeLog implements ChangeLog {
   async forget(tables: readonly TableName[]): Promise<void> {
     for (const table of tables) {
       await this.#control.run(
-        `UPDATE tidemark.layouts SET retired_at = COALESCE(retired_at, clock_timestamp()), partitions = NULL
+        `UPDATE tidemark.layouts SET retired_at = COALESCE(retired_at, clock_timestamp()), partitions = '${FORGOTTEN}'
          WHERE schema_name = $1 AND table_name = $2`,
         [schemaOf(table), table.name],
       );

@@ -21,11 +21,17 @@ export interface StoredLayout extends Layout {
   readonly readUpTo: number | null;
   /** Taken back: by a later layout, or by someone who knows that nothing was missed. */
   readonly retired: boolean;
-  /** Of a partitioned table: every target copies it anew, so that what was logged under this layout goes by. */
+  /** Every target copies the table anew, so that what was logged under this layout goes by. */
   readonly forgotten: boolean;
   /** A scan must leave out tables that inherit from this one. */
   readonly only: boolean;
 }
+
+/**
+ * In place of a layout's partitions, where it is forgotten. Not null: that is what who answers for partitions that came
+ * and went sets, and what was truncated unseen is not answered for by it.
+ */
+export const FORGOTTEN = '"forgotten"';
 
 /** A live column as drift checks see it. */
 export type ColumnIdentity = readonly [number: number, name: string, type: string];
@@ -52,7 +58,7 @@ interface StoredFacts {
 export async function loadLayouts(connection: Connection): Promise<Map<number, StoredLayout>> {
   const rows = await connection.rows(
     `SELECT id, table_oid, schema_name, table_name, columns, key, filters, shape, signature,
-       retired_at IS NOT NULL, read_up_to, retired_at IS NOT NULL AND partitions IS NULL
+       retired_at IS NOT NULL, read_up_to, partitions::text = '${FORGOTTEN}'
      FROM tidemark.layouts ORDER BY id`,
   );
   return new Map(
@@ -101,7 +107,8 @@ export async function insertLayout(
        (id, table_oid, schema_name, table_name, columns, key, filters, shape, signature, pin,
         partitions)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-       (SELECT l.partitions FROM tidemark.layouts l WHERE l.table_oid = $2 ORDER BY l.id DESC LIMIT 1))`,
+       (SELECT CASE WHEN l.partitions::text <> '${FORGOTTEN}' THEN l.partitions END
+        FROM tidemark.layouts l WHERE l.table_oid = $2 ORDER BY l.id DESC LIMIT 1))`,
     [
       String(layout.id),
       layout.oid,
