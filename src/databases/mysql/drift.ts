@@ -1,3 +1,4 @@
+import { columnsAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture.ts";
@@ -30,14 +31,7 @@ export async function checkDrift(
     const fact = facts.get(layout.table.name);
     if (fact === undefined) throw await goneOrRenamed(session, layout);
     if (signatureOf(layout, fact) !== layout.signature) {
-      throw new TidemarkError(
-        "TM-SCHEMA-DRIFT",
-        `${table} was altered: ${differences(layout, fact)}.`,
-        {
-          fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
-          details: { table },
-        },
-      );
+      throw columnsAltered(table, differences(layout, fact));
     }
     checkKey(layout, fact);
     noteKeyIndex(layout, fact);

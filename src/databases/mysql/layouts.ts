@@ -1,5 +1,5 @@
+import { columnsAltered, whatAltered } from "../../core/altered.ts";
 import type { Layout, LayoutColumn } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
 import { sha256 } from "../../core/hash.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -49,7 +49,10 @@ interface Definition {
   readonly origins: readonly CascadeOrigin[];
 }
 
-/** The layout that a capture asks for, by the table as it stands now; `id` is still to be given. */
+/**
+ * The layout that a capture asks for, by the table as it stands now; `id` is still to be given. Throws TM-SCHEMA-DRIFT
+ * where that is no longer what whoever asks knows.
+ */
 export function wantedLayout(
   table: CaptureTable,
   facts: TableFacts,
@@ -57,13 +60,13 @@ export function wantedLayout(
 ): StoredLayout {
   const name = formatTable(table.schema.name);
   const wanted = new Set([...table.columns, ...table.schema.key]);
-  const native = facts.columns.filter((column) => wanted.delete(column.name));
-  const [missing] = wanted;
-  if (missing !== undefined) {
-    throw new TidemarkError("TM-COLUMN-MISSING", `${name} has no column ${missing}.`, {
-      details: { table: name, column: missing },
-    });
-  }
+  // Captured otherwise, rows and copies would reach targets that cannot take them, nor pass them by.
+  const altered = whatAltered(
+    table,
+    facts.columns.map((column) => ({ name: column.name, nativeType: nativeTypeName(column) })),
+  );
+  if (altered !== null) throw columnsAltered(name, altered);
+  const native = facts.columns.filter((column) => wanted.has(column.name));
   const columns = native.map((column) => layoutColumn(columnSchema(column, name)));
   const key = table.schema.key.map((each) => columns.findIndex((column) => column.name === each));
   const layout = {

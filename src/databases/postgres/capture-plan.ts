@@ -1,3 +1,4 @@
+import { whatAltered } from "../../core/altered.ts";
 import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
@@ -234,24 +235,6 @@ function prepareCapture(
     owned: facts.state.owned,
     altered: whatAltered(table, facts.columns),
   };
-}
-
-function whatAltered(
-  { schema, columns, takesNewColumns }: CaptureTable,
-  now: readonly FoundColumn[],
-): string | null {
-  const types = new Map(now.map(({ name, nativeType }) => [name, nativeType]));
-  const known = new Map(schema.columns.map(({ name, nativeType }) => [name, nativeType]));
-  const lines: string[] = [];
-  for (const name of new Set([...columns, ...schema.key])) {
-    const [before, after] = [known.get(name), types.get(name)];
-    if (after === undefined) lines.push(`column ${name} (${before}) was dropped or renamed`);
-    else if (after !== before) lines.push(`column ${name} was ${before}, is ${after}`);
-  }
-  for (const [name, type] of takesNewColumns ? types : []) {
-    if (!known.has(name)) lines.push(`column ${name} (${type}) was added`);
-  }
-  return lines.length === 0 ? null : lines.join("; ");
 }
 
 /** A name that stands there by accident costs a little. */

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { columnsAltered } from "../../core/altered.ts";
 import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
@@ -13,7 +14,7 @@ import { captureTriggers } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
-import { columnsAltered, DriftWatch } from "./drift.ts";
+import { DriftWatch } from "./drift.ts";
 import { schemaOf } from "./identifiers.ts";
 import { FORGOTTEN, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { RELAY_LOCK } from "./log-insert.ts";

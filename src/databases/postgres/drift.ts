@@ -1,3 +1,4 @@
+import { columnsAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Mutex } from "../../core/mutex.ts";
 import { formatTable, sameTable, type TableName } from "../../core/table.ts";
@@ -228,13 +229,6 @@ function checkTable(
     const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
-}
-
-export function columnsAltered(table: string, what: string): TidemarkError {
-  return new TidemarkError("TM-SCHEMA-DRIFT", `${table} was altered: ${what}.`, {
-    fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
-    details: { table },
-  });
 }
 
 /**
