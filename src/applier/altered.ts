@@ -6,7 +6,8 @@ import type { ApplierOptions } from "./options.ts";
 /**
  * What was altered at the target may have cost rows or values that no change brings again (a column that
  * was dropped, or had fewer digits for a while), and when it is mended nothing shows it any more. So the
- * tables that the error names are noted, and copied anew when the sync goes on.
+ * tables that the error names are noted, and copied anew when the sync goes on. So are those of which chunks came that
+ * do not fit: the same copy would meet them again.
  */
 export async function noteAltered(
   { sync, openTarget, logger }: ApplierOptions,

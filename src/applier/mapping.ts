@@ -90,9 +90,14 @@ export class LayoutMapping {
     return this.#isWhole && !isFiltered && !this.incomplete;
   }
 
-  /** Rows that were read when this sync asked for them, and not as it wants them. */
+  /**
+   * Rows that were read when this sync asked for them, and not as it wants them. They stay in the queue: the next start
+   * must ask for another copy, and pass these by.
+   */
   outdated(): TidemarkError {
-    return this.#drift("its columns are no longer those that this sync was started with");
+    return this.#drift("its columns are no longer those that this sync was started with", {
+      altered: [this.table.source],
+    });
   }
 
   /** Have rows no key, so that a change is a row less and a row more? */
@@ -197,11 +202,11 @@ export class LayoutMapping {
     return this.#layout.columns.findIndex(({ name }) => name === column);
   }
 
-  #drift(why: string): TidemarkError {
+  #drift(why: string, details: Readonly<Record<string, unknown>> = {}): TidemarkError {
     const table = formatTable(this.#layout.table);
     return new TidemarkError("TM-SCHEMA-DRIFT", `${table} changed at the source: ${why}.`, {
       fix: "Bring the config or the table back in line, then start again: see docs/errors/TM-SCHEMA-DRIFT.md.",
-      details: { table },
+      details: { table, ...details },
     });
   }
 }

@@ -65,6 +65,32 @@ for (const pair of PAIRS) {
       await applier.waitFor({ timeoutMs: PATIENCE_MS });
       await bed.expectSame(CUSTOMERS);
     });
+
+    test("a column that the applier's config has before the relay's: it stops, and goes on when both have it", async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      await createTables(source, pair.source, [CUSTOMERS]);
+      await createTables(await bed.sql("target"), pair.target, [CUSTOMERS]);
+      await insertRow(source, CUSTOMERS, { id: 1, name: "first", credit: 5 });
+      const define = (...columns: string[]) =>
+        bed.define([
+          { from: "source", to: "target", tables: [{ table: CUSTOMERS.name, columns }] },
+        ]);
+      const [before, after] = [define("id", "name"), define("id", "name", "credit")];
+      const relay = await bed.start(before, { role: "relay" });
+      const applier = await bed.start(before, { role: "applier" });
+      await applier.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.stop(applier);
+      // What it is sent is what the relay's config says.
+      const early = await bed.start(after, { role: "applier" });
+      await expect(early.finished).rejects.toMatchObject({ code: "TM-SCHEMA-DRIFT" });
+      await bed.stop(early);
+      await bed.stop(relay);
+      await bed.start(after, { role: "relay" });
+      const late = await bed.start(after, { role: "applier" });
+      await late.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+    });
   });
 }
 
