@@ -84,6 +84,11 @@ export const FOUND: readonly Found[] = [
     what: "MariaDB, MySQL: a process that died between two statements of its first set-up left a log that was taken for one that had been emptied, at every start",
   },
   {
+    level: "servers",
+    seed: 20066,
+    what: "two processes that opened a new queue file at once: one took it for a database of something else, and stopped",
+  },
+  {
     level: "power",
     seed: 1,
     what: "MariaDB with its own default, a binary log that is not synced: a power cut takes what was acknowledged, and `doctor` did not look at it",

@@ -13,7 +13,22 @@ import { sqliteBed } from "./sqlite-bed.ts";
 
 type Bed = QueueBed & { readonly url: string };
 
-describe("sqlite", () => registerProcessTests(sqliteBed));
+describe("sqlite", () => {
+  registerProcessTests(sqliteBed);
+
+  it("lets several processes open a file that none has made yet", async () => {
+    const bed = sqliteBed();
+    try {
+      const openers = Array.from({ length: 3 }, () =>
+        startChild("open-child.ts", [bed.folder, 500]),
+      );
+      const ends = await Promise.all(openers.map((child) => once(child, "exit")));
+      expect(ends).toEqual(ends.map(() => [0, null]));
+    } finally {
+      await bed.dispose();
+    }
+  });
+});
 
 describe.skipIf(!available("nats"))("nats", () => registerProcessTests(() => natsBed(natsUrl())));
 
@@ -99,19 +114,24 @@ async function readTo(queue: Queue, last: number): Promise<number[]> {
   return batches;
 }
 
-function startWriter(
-  url: string,
-  count: number,
-  errors: "inherit" | "quiet" = "inherit",
+type Errors = "inherit" | "quiet";
+
+function startWriter(url: string, count: number, errors: Errors = "inherit"): ChildProcess {
+  return startChild("append-child.ts", [url, count], errors);
+}
+
+function startChild(
+  file: string,
+  args: readonly (string | number)[],
+  errors: Errors = "inherit",
 ): ChildProcess {
   return spawn(
     process.execPath,
     [
       "--experimental-strip-types",
       "--disable-warning=ExperimentalWarning",
-      join(import.meta.dirname, "append-child.ts"),
-      url,
-      String(count),
+      join(import.meta.dirname, file),
+      ...args.map(String),
     ],
     { stdio: ["ignore", "ignore", errors === "quiet" ? "ignore" : "inherit"] },
   );

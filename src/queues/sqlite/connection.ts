@@ -1,7 +1,7 @@
 import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { QueueDatabase } from "./database.ts";
-import { isBusy, toQueueError } from "./errors.ts";
+import { fileReplaced, isBusy, toQueueError } from "./errors.ts";
 import { bodyReferences } from "./messages.ts";
 import { Poller } from "./poller.ts";
 import { announce, register, type Topic, unregister, Wakeup } from "./wakeup.ts";
@@ -123,7 +123,7 @@ export class QueueConnection {
 
   async #commitGroup(): Promise<void> {
     const failGroup = (error: unknown) => {
-      const coded = toQueueError(error, this.path);
+      const coded = this.#coded(error);
       for (const job of this.#takeGroup()) job.fail(coded);
     };
     const deadline = performance.now() + BUSY_TIMEOUT_MS;
@@ -153,7 +153,7 @@ export class QueueConnection {
       this.#database.commit();
     } catch (error) {
       this.#database.rollback();
-      const coded = toQueueError(error, this.path);
+      const coded = this.#coded(error);
       for (const job of group) job.fail(coded);
       return;
     }
@@ -173,7 +173,7 @@ export class QueueConnection {
       await database.synced();
       for (const each of settle) each();
     } catch (error) {
-      const coded = toQueueError(error, this.path);
+      const coded = this.#coded(error);
       for (const job of group) job.fail(coded);
     }
   }
@@ -190,7 +190,7 @@ export class QueueConnection {
       // A full disk takes the whole transaction with it: then all have failed.
       if (!database.inTransaction) throw error;
       database.execute("ROLLBACK TO job; RELEASE job");
-      return () => job.fail(toQueueError(error, this.path));
+      return () => job.fail(this.#coded(error));
     }
   }
 
@@ -207,7 +207,7 @@ export class QueueConnection {
 
   /** Throws what waiting does not mend. */
   async #waitWhileBusy(error: unknown, attempt: number, deadline: number): Promise<void> {
-    if (!isBusy(error) || performance.now() > deadline) throw toQueueError(error, this.path);
+    if (!isBusy(error) || performance.now() > deadline) throw this.#coded(error);
     await sleep(Math.random() * Math.min(20, 2 + attempt), this.closed);
   }
 
@@ -250,6 +250,13 @@ export class QueueConnection {
       if (!isBusy(error)) this.wakeup.signal(null);
       return false;
     }
+  }
+
+  /** What is found damaged while it is being deleted or replaced says nothing of the file that will stand there. */
+  #coded(error: unknown): TidemarkError {
+    const coded = toQueueError(error, this.path);
+    const isSure = coded.code !== "TM-QUEUE-UNSAFE" || this.#database.isCurrent;
+    return isSure ? coded : fileReplaced(this.path, coded);
   }
 
   #refuseClosed(): void {

@@ -4,6 +4,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { TidemarkError } from "../../core/errors.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import { Bodies } from "./bodies.ts";
+import { fileReplaced, isBusy } from "./errors.ts";
 import { WalSync } from "./wal-sync.ts";
 
 /** Set in the header of each file, so that no other SQLite database is ever taken for a queue. */
@@ -13,6 +14,7 @@ const SCHEMA_VERSION = 2;
 /** Large pages: a message of 256 KB is a chain of 32 of them instead of 64. */
 const PAGE_BYTES = 8192;
 const OPEN_TIMEOUT_MS = 5_000;
+const SWITCH_PAUSE_MS = 2;
 
 // FULL syncs the WAL at each commit, and the folder with the first: see commit(). The WAL is copied
 // back each 1000 pages, and its file is cut when it has grown past 16 MB.
@@ -68,7 +70,7 @@ export class QueueDatabase {
       this.#wal = new WalSync(`${path}-wal`);
     } catch (error) {
       this.#db.close();
-      throw error;
+      throw this.isCurrent ? error : fileReplaced(path, error);
     }
   }
 
@@ -151,13 +153,27 @@ export class QueueDatabase {
     this.#refuseOthers();
     // Both must be set before the first page is written, and that is what WAL mode does.
     this.execute(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL`);
-    this.execute("PRAGMA journal_mode = WAL");
+    this.#switchToWal();
     this.execute(SETTINGS);
     const { application, schema } = this.#versions();
     if (application === 0) this.#createSchema();
     // What an earlier program has stored stays as it is.
     else if (schema < SCHEMA_VERSION) this.execute(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     this.execute("PRAGMA busy_timeout = 0");
+  }
+
+  /** SQLite waits for no lock here, whatever the timeout: two that switch a new file at once would wait for each other. */
+  #switchToWal(): void {
+    const end = performance.now() + OPEN_TIMEOUT_MS;
+    for (;;) {
+      try {
+        this.execute("PRAGMA journal_mode = WAL");
+        return;
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > end) throw error;
+        blockFor(SWITCH_PAUSE_MS);
+      }
+    }
   }
 
   #createSchema(): void {
@@ -173,12 +189,9 @@ export class QueueDatabase {
   }
 
   #refuseOthers(): void {
-    const { application, schema } = this.#versions();
+    const { application, schema, tables } = this.#contents();
     if (application === APPLICATION_ID && schema <= SCHEMA_VERSION) return;
-    const { n } = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get() as {
-      n: number;
-    };
-    if (application === 0 && n === 0) return;
+    if (application === 0 && tables === 0) return;
     const ours = application === APPLICATION_ID;
     throw new TidemarkError(
       "TM-QUEUE-UNSAFE",
@@ -192,6 +205,17 @@ export class QueueDatabase {
         details: { path: this.#path },
       },
     );
+  }
+
+  /** As of one moment: another process may be making it. */
+  #contents(): { application: number; schema: number; tables: number } {
+    this.execute("BEGIN");
+    try {
+      const tables = this.#db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n;
+      return { ...this.#versions(), tables: Number(tables) };
+    } finally {
+      this.rollback();
+    }
   }
 
   #versions(): { application: number; schema: number } {
@@ -211,6 +235,10 @@ function createPrivately(path: string): void {
   if (identityOf(path) !== null) return;
   closeSync(openSync(path, "a", 0o600));
   chmodSync(path, 0o600); // whatever the umask is
+}
+
+function blockFor(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 function identityOf(path: string): string | null {

@@ -18,6 +18,15 @@ export function isBusy(error: unknown): boolean {
   return code === BUSY || code === LOCKED;
 }
 
+/** What was met in a file that somebody deletes or replaces at that moment: the next attempt meets another one. */
+export function fileReplaced(path: string, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    "TM-CONNECTION-LOST",
+    `The queue file ${path} was deleted or replaced while it was being used.`,
+    { fix: "Nothing: what targets still need is sent again.", cause, details: { path } },
+  );
+}
+
 /** Gives what SQLite or the file system threw a code. */
 export function toQueueError(error: unknown, path: string): TidemarkError {
   if (error instanceof TidemarkError) return error;
