@@ -6,6 +6,7 @@ import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterCheck, type TriggerPlan, triggerStatements } from "./capture-sql.ts";
+import { unseenPassage } from "./cascade-findings.ts";
 import { type CascadeOrigin, unsupported } from "./cascades.ts";
 import { loadFacts, type TableFacts } from "./catalog.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
@@ -63,6 +64,7 @@ export async function planCapture(
   const { captures, cascades, tableIds } = await prepareCaptures(session, tables);
   const { replacesTriggers } = session.flavour;
   const unseen = unseenTruncation(session);
+  const passage = await unseenPassage(session, tables);
   const plans = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
   return {
     statements: [
@@ -72,6 +74,7 @@ export async function planCapture(
     notes: [
       ...captures.map(({ layout }) => noteOn(layout)),
       ...(tableIds === null ? [`${unseen.message} ${unseen.fix}`] : []),
+      ...(passage === null ? [] : [`${passage.message} So ${passage.fix}.`]),
     ],
   };
 }
@@ -127,6 +130,8 @@ async function install(
     const { message, fix } = unseenTruncation(session);
     logger.warn({ fix }, message);
   }
+  const passage = await unseenPassage(session, tables);
+  if (passage?.isUnsafe) logger.warn({ fix: passage.fix }, passage.message);
   const written = new Set(cascades.map(({ name }) => name));
   // Thousands of tables: one commit.
   await inTransaction(session, async () => {
