@@ -1,14 +1,15 @@
 import { sleep } from "../../core/async.ts";
-import { keyColumns } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { filterCheck, type TriggerPlan, triggerStatements } from "./capture-sql.ts";
+import { checkCapturable, checkFilters, refuseDoubtful, refusePeriod } from "./capturable.ts";
+import { assertNotTruncated, assertUnbroken } from "./capture-broken.ts";
+import { type TriggerPlan, triggerStatements } from "./capture-sql.ts";
 import { unseenPassage } from "./cascade-findings.ts";
-import { type CascadeOrigin, unsupported } from "./cascades.ts";
-import { loadFacts, type TableFacts } from "./catalog.ts";
+import { unsupported } from "./cascades.ts";
+import { loadFacts } from "./catalog.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
@@ -23,29 +24,18 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
-import { loadPin } from "./pins.ts";
 import { loadReferences } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import {
-  type FoundTrigger,
-  goneTriggers,
   loadTriggers,
   originTables,
-  overtaking,
   planCascades,
   planTriggers,
   triggeredTables,
   triggerNames,
   triggersHash,
 } from "./triggers.ts";
-import {
-  hasGrown,
-  loadTableIds,
-  storeTableId,
-  type TableIds,
-  truncated,
-  unseenTruncation,
-} from "./truncation.ts";
+import { loadTableIds, storeTableId, type TableIds, unseenTruncation } from "./truncation.ts";
 
 /** What is to be done for one table. */
 interface TableCapture {
@@ -202,162 +192,6 @@ async function prepareCaptures(
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
   const cascades = planCascades([...active.values()], references, triggers, parents);
   return { captures, cascades, tableIds };
-}
-
-/**
- * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
- * anew a table drops them, too.) Installing capture again in silence would hide that.
- */
-function assertUnbroken(
-  known: readonly StoredLayout[],
-  wanted: StoredLayout,
-  found: readonly FoundTrigger[],
-): void {
-  // No hash is stored until all of them stand: a first installation that failed half way begins again.
-  const installed = known.findLast((each) => each.triggers !== null);
-  if (installed === undefined) return;
-  const [gone] = goneTriggers(installed, found);
-  if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
-  assertNotOvertaken(installed, found);
-  assertSameOrigins(installed, wanted.origins);
-}
-
-/** Throws TM-CAPTURE-BROKEN. */
-export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTrigger[]): void {
-  const later = overtaking(found, layout);
-  if (later === null) return;
-  throw captureBroken(
-    layout,
-    `trigger ${later.name} of ${later.table} came later and runs after ours before a deletion`,
-  );
-}
-
-/** Throws TM-TRUNCATE-UNSEEN. */
-function assertNotTruncated(layout: StoredLayout, tableIds: TableIds | null): void {
-  const now = tableIds?.get(layout.table.name);
-  if (layout.tableId === null || now === undefined || now === layout.tableId) return;
-  if (hasGrown(layout.tableId, now)) return;
-  throw truncated(layout);
-}
-
-/** Until a new foreign key is known, what its action does goes by unseen. Throws TM-CAPTURE-BROKEN. */
-export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOrigin[]): void {
-  // What is done after a deletion goes by what is done before it.
-  const acting = (origins: readonly CascadeOrigin[]) =>
-    JSON.stringify(origins.filter(({ event }) => event !== "DELETED"));
-  if (acting(layout.origins) === acting(now)) return;
-  throw captureBroken(layout, "foreign keys that act on its rows were added, changed or dropped");
-}
-
-/** Changes may have gone by unseen. `others`: tables of which the same is to be said. */
-export function captureBroken(
-  layout: StoredLayout,
-  what: string,
-  others: readonly StoredLayout[] = [],
-): TidemarkError {
-  const table = formatTable(layout.table);
-  const all = [...new Set([layout, ...others].map((each) => formatTable(each.table)))];
-  return new TidemarkError(
-    "TM-CAPTURE-BROKEN",
-    `Capture of ${all.join(", ")} is broken: ${what}. Changes may have been missed.`,
-    {
-      fix: `tidemark resync ${all.join(" ")}, then tidemark run: ${all.length === 1 ? "it is" : "they are"} captured and copied anew.`,
-      details: { table },
-    },
-  );
-}
-
-function checkCapturable(table: CaptureTable, facts: ReadonlyMap<string, TableFacts>): TableFacts {
-  const name = formatTable(table.schema.name);
-  const fact = table.schema.name.schema === null ? facts.get(table.schema.name.name) : undefined;
-  if (fact === undefined) {
-    throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${name}.`, {
-      details: { table: name },
-    });
-  }
-  if (fact.engine !== "InnoDB") {
-    throw new TidemarkError(
-      "TM-TABLE-UNSUPPORTED",
-      `${name} has the engine ${fact.engine}, which has no transactions.`,
-      { fix: `ALTER TABLE ${quoteName(name)} ENGINE = InnoDB`, details: { table: name } },
-    );
-  }
-  return fact;
-}
-
-/**
- * `FOR PORTION OF` splits a row (MariaDB's manual, "Application-Time Periods"). The parts are inserted, and their
- * triggers run, before that of the row itself, whose old key one of them may have by then: in the log it would
- * go after it has come.
- */
-async function refusePeriod(session: Session, layout: StoredLayout): Promise<void> {
-  const key = keyColumns(layout).map((index) => layout.columns[index]);
-  const temporal = key.filter((column) => column !== undefined && TEMPORAL.has(column.type.kind));
-  if (temporal.length === 0 || session.flavour.product !== "MariaDB") return;
-  const made = await loadPin(session, layout.table.name);
-  const found =
-    /^\s*PERIOD FOR `((?:[^`]|``)+)` \(`((?:[^`]|``)+)`, *`((?:[^`]|``)+)`\)/m.exec(made) ?? [];
-  const [period, ...ends] = found.slice(1).map((name) => name.replaceAll("``", "`"));
-  const column = temporal.find((each) => each !== undefined && ends.includes(each.name));
-  if (column === undefined) return;
-  const name = formatTable(layout.table);
-  throw new TidemarkError(
-    "TM-TABLE-UNSUPPORTED",
-    `The key of ${name} holds ${column.name} of its period ${period}: what UPDATE and DELETE ... FOR PORTION OF make of a row is told to triggers in an order that loses rows.`,
-    {
-      fix: `give the table a primary key without the period's columns (${ADD_KEY(layout.table.name)}, after the key that stands is dropped or made a UNIQUE one), or leave it out of the sync`,
-      details: { table: name, column: column.name },
-    },
-  );
-}
-
-const TEMPORAL: ReadonlySet<string> = new Set(["date", "timestamp", "timestamptz"]);
-
-const ADD_KEY = (table: string) =>
-  `ALTER TABLE ${quoteName(table)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY`;
-
-/** The trigger fires for rows that stay as they were, too (see isCarriedOut), and only a key finds such a row again to look. */
-function refuseDoubtful({ table, key, guarded, stamped }: StoredLayout): void {
-  if (key.length > 0) return;
-  const name = formatTable(table);
-  if (stamped.length > 0) {
-    throw new TidemarkError(
-      "TM-TABLE-NO-KEY",
-      `Table ${name} has no primary key and no unique key of not-null columns, but a column with ON UPDATE CURRENT_TIMESTAMP (${stamped.join(", ")}): an update that leaves a row as it is could not be told from one that changes it.`,
-      {
-        fix: `${ADD_KEY(table.name)}; or leave the column out with except`,
-        details: { table: name, columns: stamped },
-      },
-    );
-  }
-  if (guarded.length === 0) return;
-  throw new TidemarkError(
-    "TM-TABLE-NO-KEY",
-    `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key over ${guarded.join(", ")}: what UPDATE IGNORE passes over could not be told from what it changes.`,
-    {
-      fix: `${ADD_KEY(table.name)}; or make the columns of a unique key NOT NULL`,
-      details: { table: name, columns: guarded },
-    },
-  );
-}
-
-async function checkFilters(session: Session, layout: StoredLayout): Promise<void> {
-  if (layout.filters.length === 0) return;
-  try {
-    await session.rows(filterCheck(layout));
-  } catch (error) {
-    const number = errorNumber(error);
-    if (number === undefined) throw error;
-    const table = formatTable(layout.table);
-    throw new TidemarkError(
-      "TM-CONFIG-INVALID",
-      `The server does not take a row filter of ${table} (server error ${number}).`,
-      {
-        fix: `try it: SELECT * FROM ${quoteName(layout.table.name)} WHERE (…) LIMIT 1; it may use only captured columns, by their plain names`,
-        details: { table, errno: number },
-      },
-    );
-  }
 }
 
 const LOCK_SECONDS = 1;

@@ -1,7 +1,7 @@
 import { columnsAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture.ts";
+import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";

@@ -1,5 +1,5 @@
 import type { Answer } from "./answers.ts";
-import { captureBroken } from "./capture.ts";
+import { captureBroken } from "./capture-broken.ts";
 import type { Cell, Session } from "./connection.ts";
 import { type IdSet, joinNear, type Run } from "./id-set.ts";
 import { GONE, MARK, STANDING } from "./latecomers-sql.ts";

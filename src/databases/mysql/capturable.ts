@@ -1,0 +1,108 @@
+// What of a table triggers cannot tell, so that its capture is refused before the start.
+import { keyColumns } from "../../core/change.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { CaptureTable } from "../../core/source.ts";
+import { formatTable } from "../../core/table.ts";
+import { filterCheck } from "./capture-sql.ts";
+import type { TableFacts } from "./catalog.ts";
+import type { Session } from "./connection.ts";
+import { errorNumber } from "./errors.ts";
+import { quoteName } from "./identifiers.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { loadPin } from "./pins.ts";
+
+export function checkCapturable(
+  table: CaptureTable,
+  facts: ReadonlyMap<string, TableFacts>,
+): TableFacts {
+  const name = formatTable(table.schema.name);
+  const fact = table.schema.name.schema === null ? facts.get(table.schema.name.name) : undefined;
+  if (fact === undefined) {
+    throw new TidemarkError("TM-TABLE-MISSING", `There is no table ${name}.`, {
+      details: { table: name },
+    });
+  }
+  if (fact.engine !== "InnoDB") {
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${name} has the engine ${fact.engine}, which has no transactions.`,
+      { fix: `ALTER TABLE ${quoteName(name)} ENGINE = InnoDB`, details: { table: name } },
+    );
+  }
+  return fact;
+}
+
+/**
+ * `FOR PORTION OF` splits a row (MariaDB's manual, "Application-Time Periods"). The parts are inserted, and their
+ * triggers run, before that of the row itself, whose old key one of them may have by then: in the log it would
+ * go after it has come.
+ */
+export async function refusePeriod(session: Session, layout: StoredLayout): Promise<void> {
+  const key = keyColumns(layout).map((index) => layout.columns[index]);
+  const temporal = key.filter((column) => column !== undefined && TEMPORAL.has(column.type.kind));
+  if (temporal.length === 0 || session.flavour.product !== "MariaDB") return;
+  const made = await loadPin(session, layout.table.name);
+  const found =
+    /^\s*PERIOD FOR `((?:[^`]|``)+)` \(`((?:[^`]|``)+)`, *`((?:[^`]|``)+)`\)/m.exec(made) ?? [];
+  const [period, ...ends] = found.slice(1).map((name) => name.replaceAll("``", "`"));
+  const column = temporal.find((each) => each !== undefined && ends.includes(each.name));
+  if (column === undefined) return;
+  const name = formatTable(layout.table);
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `The key of ${name} holds ${column.name} of its period ${period}: what UPDATE and DELETE ... FOR PORTION OF make of a row is told to triggers in an order that loses rows.`,
+    {
+      fix: `give the table a primary key without the period's columns (${ADD_KEY(layout.table.name)}, after the key that stands is dropped or made a UNIQUE one), or leave it out of the sync`,
+      details: { table: name, column: column.name },
+    },
+  );
+}
+
+const TEMPORAL: ReadonlySet<string> = new Set(["date", "timestamp", "timestamptz"]);
+
+const ADD_KEY = (table: string) =>
+  `ALTER TABLE ${quoteName(table)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY`;
+
+/** The trigger fires for rows that stay as they were, too (see isCarriedOut), and only a key finds such a row again to look. */
+export function refuseDoubtful({ table, key, guarded, stamped }: StoredLayout): void {
+  if (key.length > 0) return;
+  const name = formatTable(table);
+  if (stamped.length > 0) {
+    throw new TidemarkError(
+      "TM-TABLE-NO-KEY",
+      `Table ${name} has no primary key and no unique key of not-null columns, but a column with ON UPDATE CURRENT_TIMESTAMP (${stamped.join(", ")}): an update that leaves a row as it is could not be told from one that changes it.`,
+      {
+        fix: `${ADD_KEY(table.name)}; or leave the column out with except`,
+        details: { table: name, columns: stamped },
+      },
+    );
+  }
+  if (guarded.length === 0) return;
+  throw new TidemarkError(
+    "TM-TABLE-NO-KEY",
+    `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key over ${guarded.join(", ")}: what UPDATE IGNORE passes over could not be told from what it changes.`,
+    {
+      fix: `${ADD_KEY(table.name)}; or make the columns of a unique key NOT NULL`,
+      details: { table: name, columns: guarded },
+    },
+  );
+}
+
+export async function checkFilters(session: Session, layout: StoredLayout): Promise<void> {
+  if (layout.filters.length === 0) return;
+  try {
+    await session.rows(filterCheck(layout));
+  } catch (error) {
+    const number = errorNumber(error);
+    if (number === undefined) throw error;
+    const table = formatTable(layout.table);
+    throw new TidemarkError(
+      "TM-CONFIG-INVALID",
+      `The server does not take a row filter of ${table} (server error ${number}).`,
+      {
+        fix: `try it: SELECT * FROM ${quoteName(layout.table.name)} WHERE (…) LIMIT 1; it may use only captured columns, by their plain names`,
+        details: { table, errno: number },
+      },
+    );
+  }
+}

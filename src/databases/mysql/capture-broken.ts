@@ -1,0 +1,70 @@
+// What is wrong with the capture of a table: changes have gone by unseen, or would.
+import { TidemarkError } from "../../core/errors.ts";
+import { formatTable } from "../../core/table.ts";
+import type { CascadeOrigin } from "./cascades.ts";
+import type { StoredLayout } from "./layouts.ts";
+import { type FoundTrigger, goneTriggers, overtaking } from "./triggers.ts";
+import { hasGrown, type TableIds, truncated } from "./truncation.ts";
+
+/**
+ * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
+ * anew a table drops them, too.) Installing capture again in silence would hide that.
+ */
+export function assertUnbroken(
+  known: readonly StoredLayout[],
+  wanted: StoredLayout,
+  found: readonly FoundTrigger[],
+): void {
+  // No hash is stored until all of them stand: a first installation that failed half way begins again.
+  const installed = known.findLast((each) => each.triggers !== null);
+  if (installed === undefined) return;
+  const [gone] = goneTriggers(installed, found);
+  if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
+  assertNotOvertaken(installed, found);
+  assertSameOrigins(installed, wanted.origins);
+}
+
+/** Throws TM-CAPTURE-BROKEN. */
+export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTrigger[]): void {
+  const later = overtaking(found, layout);
+  if (later === null) return;
+  throw captureBroken(
+    layout,
+    `trigger ${later.name} of ${later.table} came later and runs after ours before a deletion`,
+  );
+}
+
+/** Throws TM-TRUNCATE-UNSEEN. */
+export function assertNotTruncated(layout: StoredLayout, tableIds: TableIds | null): void {
+  const now = tableIds?.get(layout.table.name);
+  if (layout.tableId === null || now === undefined || now === layout.tableId) return;
+  if (hasGrown(layout.tableId, now)) return;
+  throw truncated(layout);
+}
+
+/** Until a new foreign key is known, what its action does goes by unseen. Throws TM-CAPTURE-BROKEN. */
+export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOrigin[]): void {
+  // What is done after a deletion goes by what is done before it.
+  const acting = (origins: readonly CascadeOrigin[]) =>
+    JSON.stringify(origins.filter(({ event }) => event !== "DELETED"));
+  if (acting(layout.origins) === acting(now)) return;
+  throw captureBroken(layout, "foreign keys that act on its rows were added, changed or dropped");
+}
+
+/** Changes may have gone by unseen. `others`: tables of which the same is to be said. */
+export function captureBroken(
+  layout: StoredLayout,
+  what: string,
+  others: readonly StoredLayout[] = [],
+): TidemarkError {
+  const table = formatTable(layout.table);
+  const all = [...new Set([layout, ...others].map((each) => formatTable(each.table)))];
+  return new TidemarkError(
+    "TM-CAPTURE-BROKEN",
+    `Capture of ${all.join(", ")} is broken: ${what}. Changes may have been missed.`,
+    {
+      fix: `tidemark resync ${all.join(" ")}, then tidemark run: ${all.length === 1 ? "it is" : "they are"} captured and copied anew.`,
+      details: { table },
+    },
+  );
+}
