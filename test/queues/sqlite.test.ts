@@ -103,12 +103,9 @@ describe("the file", () => {
 
   it("is refused when it is something else", async () => {
     await queue.close();
-    const other = join(bed.folder, "other.db");
-    const database = new DatabaseSync(other);
-    database.exec("CREATE TABLE customers (id INTEGER)");
-    database.close();
-    const text = join(bed.folder, "text.db");
-    writeFileSync(text, "not a database at all, but long enough to be looked at ".repeat(20));
+    const [other, text] = [join(bed.folder, "other.db"), join(bed.folder, "text.db")];
+    makeOther(other);
+    makeText(text);
     const open = (path: string) => bed.openAt(`sqlite:${path}`);
     await expect(open(other)).rejects.toMatchObject({ code: "TM-QUEUE-UNSAFE" });
     await expect(open(text)).rejects.toMatchObject({ code: "TM-QUEUE-UNSAFE" });
@@ -120,6 +117,20 @@ describe("the file", () => {
     await expect(open(join(bed.folder, "file", "queue.db"))).rejects.toMatchObject({
       code: "TM-CONNECT-FAILED",
     });
+  });
+});
+
+describe("a file that takes the queue's place while it is open", () => {
+  it.each<[string, (path: string) => void]>([
+    ["a database of something else", makeOther],
+    ["damaged", makeText],
+  ])("is refused when it is %s", async (_, make) => {
+    await queue.documents.put("a", 1);
+    for (const end of ["", "-wal", "-shm"]) rmSync(`${bed.path}${end}`);
+    make(bed.path);
+    const unsafe = { code: "TM-QUEUE-UNSAFE" };
+    await expect(queue.documents.put("a", 2)).rejects.toMatchObject(unsafe);
+    await expect(queue.documents.get("a")).rejects.toMatchObject(unsafe);
   });
 });
 
@@ -280,6 +291,16 @@ describe("the event loop", () => {
     for (const stream of streams) expect((await stream.stats()).messages).toBe(1);
   });
 });
+
+function makeOther(path: string): void {
+  const database = new DatabaseSync(path);
+  database.exec("CREATE TABLE customers (id INTEGER)");
+  database.close();
+}
+
+function makeText(path: string): void {
+  writeFileSync(path, "not a database at all, but long enough to be looked at ".repeat(20));
+}
 
 function message(batch: number, size = 10): QueueMessage {
   const body = Buffer.alloc(size, batch % 256);

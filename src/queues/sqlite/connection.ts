@@ -217,13 +217,22 @@ export class QueueConnection {
    */
   #reopenWhenReplaced(): void {
     if (this.#database.isCurrent) return;
-    const fresh = new QueueDatabase(this.path);
+    const fresh = this.#openFresh();
     this.#closeLost(this.#database);
     this.#database = fresh;
     this.#seenVersion = fresh.dataVersion;
     this.#generation++;
     this.#poller.restart();
     this.wakeup.signal(null);
+  }
+
+  /** What is found in the file that stands there now is sure, unlike what #coded has doubts about. */
+  #openFresh(): QueueDatabase {
+    try {
+      return new QueueDatabase(this.path);
+    } catch (error) {
+      throw isBusy(error) ? error : toQueueError(error, this.path);
+    }
   }
 
   #closeLost(database: QueueDatabase): void {
@@ -254,6 +263,7 @@ export class QueueConnection {
 
   /** What is found damaged while it is being deleted or replaced says nothing of the file that will stand there. */
   #coded(error: unknown): TidemarkError {
+    if (error instanceof TidemarkError) return error;
     const coded = toQueueError(error, this.path);
     const isSure = coded.code !== "TM-QUEUE-UNSAFE" || this.#database.isCurrent;
     return isSure ? coded : fileReplaced(this.path, coded);
