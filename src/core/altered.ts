@@ -1,5 +1,6 @@
 import { TidemarkError } from "./errors.ts";
 import type { CaptureTable } from "./source.ts";
+import type { ColumnSchema } from "./table.ts";
 
 /** Columns of a captured table are no longer what they were; `what`, for people, tells of each. */
 export function columnsAltered(table: string, what: string): TidemarkError {
@@ -15,18 +16,20 @@ export function columnsAltered(table: string, what: string): TidemarkError {
  */
 export function whatAltered(
   { schema, columns, takesNewColumns }: CaptureTable,
-  now: readonly { readonly name: string; readonly nativeType: string }[],
+  now: readonly Pick<ColumnSchema, "name" | "nativeType" | "number">[],
 ): string | null {
-  const types = new Map(now.map(({ name, nativeType }) => [name, nativeType]));
-  const known = new Map(schema.columns.map(({ name, nativeType }) => [name, nativeType]));
+  const found = new Map(now.map((column) => [column.name, column]));
+  const known = new Map(schema.columns.map((column) => [column.name, column]));
   const lines: string[] = [];
   for (const name of new Set([...columns, ...schema.key])) {
-    const [before, after] = [known.get(name), types.get(name)];
-    if (after === undefined) lines.push(`column ${name} (${before}) was dropped or renamed`);
-    else if (after !== before) lines.push(`column ${name} was ${before}, is ${after}`);
+    const [before, after] = [known.get(name), found.get(name)];
+    const [was, is] = [before?.nativeType, after?.nativeType];
+    if (after === undefined) lines.push(`column ${name} (${was}) was dropped or renamed`);
+    else if (is !== was) lines.push(`column ${name} was ${was}, is ${is}`);
+    else if (after.number !== before?.number) lines.push(`column ${name} (${is}) is another one`);
   }
-  for (const [name, type] of takesNewColumns ? types : []) {
-    if (!known.has(name)) lines.push(`column ${name} (${type}) was added`);
+  for (const { name, nativeType } of takesNewColumns ? now : []) {
+    if (!known.has(name)) lines.push(`column ${name} (${nativeType}) was added`);
   }
   return lines.length === 0 ? null : lines.join("; ");
 }

@@ -21,6 +21,8 @@ export interface ColumnSchema {
   readonly looseCollation?: string;
   /** Of a float: the database tells -0 from 0. */
   readonly negativeZero?: true;
+  /** What the column keeps whatever it is named, and no other ever has in its table; absent where the database tells none. */
+  readonly number?: number;
 }
 
 export interface ForeignKey {

@@ -212,12 +212,20 @@ function syncTables(resolved: ResolvedSync, plan: TargetPlan): SyncTable[] {
 
 /**
  * Of a function all that can be told is its text. A column that changes its type may change every value,
- * and no trigger sees that.
+ * and so does another one that comes by its name; no trigger sees that.
  */
-function fingerprint({ rule, columns, target }: ResolvedTable): string {
+function fingerprint({ schema, rule, columns, target }: ResolvedTable): string {
   const wanted = target.columns.map(({ name, nativeType }) => [name, nativeType]);
   const { where = null, filter = null, transform = null } = rule;
-  const text = JSON.stringify([columns, wanted, where, String(filter), String(transform)]);
+  const sent = new Set(columns);
+  const numbers = schema.columns.flatMap(({ name, number }) =>
+    sent.has(name) && number !== undefined ? [number] : [],
+  );
+  const text = JSON.stringify([
+    ...[columns, wanted, where, String(filter), String(transform)],
+    // Where there are none it is as an earlier program has stored it.
+    ...numbers,
+  ]);
   return sha256(text).slice(0, 16);
 }
 

@@ -589,6 +589,18 @@ describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embed
       });
     });
 
+    test("a column dropped, and another by its name: the rows that stand are copied, though none was written since", async () => {
+      const { bed, source, definition, pipeline } = await started([create]);
+      await using _bed = bed;
+      await source.run("ALTER TABLE items DROP COLUMN x");
+      await source.run("ALTER TABLE items ADD COLUMN x int DEFAULT 7");
+      expect(await stopOf(pipeline)).toMatchObject({ code: DRIFT });
+      await bed.stop(pipeline);
+      const second = await bed.start(definition);
+      await second.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame({ ...ITEMS, columns: { ...ITEMS.columns, x: "integer" } });
+    });
+
     test("a partition truncated that has no key, while a column is renamed: the others keep their rows", async () => {
       const { bed, source, definition, pipeline } = await started([
         `${create.replace(" PRIMARY KEY", "")} PARTITION BY RANGE (id)`,

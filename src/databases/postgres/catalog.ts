@@ -176,10 +176,10 @@ function isRowKey(unique: UniqueKey): boolean {
 }
 
 function toSchema(column: FoundColumn, uniques: readonly UniqueKey[]): ColumnSchema {
-  const { name, type, nativeType, nullable, generated, identity } = column;
+  const { name, type, nativeType, nullable, generated, identity, number } = column;
   const loose = uniques.find((unique) => unique.loose[name] !== undefined)?.loose[name];
   const looseCollation = loose === undefined ? {} : { looseCollation: loose };
-  return { name, type, nativeType, nullable, generated, identity, ...looseCollation };
+  return { name, type, nativeType, nullable, generated, identity, number, ...looseCollation };
 }
 
 function unsupportedType(table: TableName, column: UntypedColumn): TidemarkError {
