@@ -215,17 +215,11 @@ function syncTables(resolved: ResolvedSync, plan: TargetPlan): SyncTable[] {
  * and so does another one that comes by its name; no trigger sees that.
  */
 function fingerprint({ schema, rule, columns, target }: ResolvedTable): string {
+  const numbers = new Map(schema.columns.map(({ name, number }) => [name, number]));
+  const sent = columns.map((name) => [name, numbers.get(name)]);
   const wanted = target.columns.map(({ name, nativeType }) => [name, nativeType]);
   const { where = null, filter = null, transform = null } = rule;
-  const sent = new Set(columns);
-  const numbers = schema.columns.flatMap(({ name, number }) =>
-    sent.has(name) && number !== undefined ? [number] : [],
-  );
-  const text = JSON.stringify([
-    ...[columns, wanted, where, String(filter), String(transform)],
-    // Where there are none it is as an earlier program has stored it.
-    ...numbers,
-  ]);
+  const text = JSON.stringify([sent, wanted, where, String(filter), String(transform)]);
   return sha256(text).slice(0, 16);
 }
 

@@ -7,7 +7,7 @@ import { formatTable } from "../../core/table.ts";
 import { checkCapturable, checkFilters, refuseDoubtful, refusePeriod } from "./capturable.ts";
 import { assertNotTruncated, assertUnbroken } from "./capture-broken.ts";
 import { type TriggerPlan, triggerStatements } from "./capture-sql.ts";
-import { unseenPassage } from "./cascade-findings.ts";
+import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
 import { loadFacts } from "./catalog.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
@@ -24,7 +24,7 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
-import { loadReferences } from "./references.ts";
+import { loadReferences, type Reference } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import {
   loadTriggers,
@@ -51,10 +51,10 @@ export async function planCapture(
   session: Session,
   tables: readonly CaptureTable[],
 ): Promise<CapturePlan> {
-  const { captures, cascades, tableIds } = await prepareCaptures(session, tables);
+  const { captures, cascades, tableIds, references } = await prepareCaptures(session, tables);
   const { replacesTriggers } = session.flavour;
   const unseen = unseenTruncation(session);
-  const passage = await unseenPassage(session, tables);
+  const passed = await cascadeFindings(session, tables, references);
   const plans = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
   return {
     statements: [
@@ -64,7 +64,7 @@ export async function planCapture(
     notes: [
       ...captures.map(({ layout }) => noteOn(layout)),
       ...(tableIds === null ? [`${unseen.message} ${unseen.fix}`] : []),
-      ...(passage === null ? [] : [`${passage.message} So ${passage.fix}.`]),
+      ...passed.map(({ message, fix }) => (fix === undefined ? message : `${message} ${fix}`)),
     ],
   };
 }
@@ -103,7 +103,7 @@ async function install(
   tables: readonly CaptureTable[],
   logger: Logger,
 ): Promise<void> {
-  const { captures, cascades } = await prepareCaptures(session, tables);
+  const { captures, cascades, references } = await prepareCaptures(session, tables);
   for (const { layout, isNew, altered, triggers } of captures) {
     if (isNew) await storeLayout(session, layout, altered);
     for (const plan of triggers) {
@@ -120,8 +120,9 @@ async function install(
     const { message, fix } = unseenTruncation(session);
     logger.warn({ fix }, message);
   }
-  const passage = await unseenPassage(session, tables);
-  if (passage?.isUnsafe) logger.warn({ fix: passage.fix }, passage.message);
+  for (const { severity, message, fix } of await cascadeFindings(session, tables, references)) {
+    if (severity === "warning") logger.warn({ fix }, message);
+  }
   const written = new Set(cascades.map(({ name }) => name));
   // Thousands of tables: one commit.
   await inTransaction(session, async () => {
@@ -143,6 +144,7 @@ interface Preparation {
   readonly captures: readonly TableCapture[];
   /** On the tables from which actions of foreign keys reach captured ones. */
   readonly cascades: readonly TriggerPlan[];
+  readonly references: readonly Reference[];
   /** Null where they may not be read. */
   readonly tableIds: TableIds | null;
 }
@@ -191,7 +193,7 @@ async function prepareCaptures(
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
   const cascades = planCascades([...active.values()], references, triggers, parents);
-  return { captures, cascades, tableIds };
+  return { captures, cascades, references, tableIds };
 }
 
 const LOCK_SECONDS = 1;

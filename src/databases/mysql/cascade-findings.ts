@@ -6,59 +6,37 @@ import { loadFacts, primaryKeyOf, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { ok, warning } from "./findings.ts";
 import { isHeldBack } from "./latecomers-sql.ts";
-import { loadReferences, type Reference } from "./references.ts";
+import type { Reference } from "./references.ts";
 
 /** These lock no gaps: rows may be put below one that is read with a shared lock. */
 const WITHOUT_GAPS = ["READ-COMMITTED", "READ-UNCOMMITTED"];
 
-/** Of tables that are not captured, and that deletions carry on through to captured ones. */
-interface Passage {
-  readonly message: string;
-  readonly fix: string;
-  /** Do sessions of this server lock no gaps, where they say nothing else? */
-  readonly isUnsafe: boolean;
-}
-
 /**
  * A deletion that carries on through a table that is not captured, in a session without locks on gaps: of a row
  * there that another session moves below one on its way, at that moment, nothing tells, and so nothing of the rows
- * below it (latecomers-sql.ts). Null where no deletion does.
+ * below it (latecomers-sql.ts). A warning where sessions lock no gaps unless they say so.
  */
-export async function unseenPassage(
+export async function cascadeFindings(
   session: Session,
   tables: readonly CaptureTable[],
-): Promise<Passage | null> {
-  const references = await loadReferences(session);
+  references: readonly Reference[],
+): Promise<readonly Finding[]> {
   const facts = await loadFacts(session, [...new Set(references.map(({ parent }) => parent))]);
   const captured = new Set(tables.map(({ schema }) => schema.name.name));
   const between = new Set([...captured].flatMap((name) => throughTables(name, references, facts)));
   const unseen = [...between].filter((name) => !captured.has(name));
-  if (unseen.length === 0) return null;
+  if (unseen.length === 0) return [];
   const level = (await session.value(`SELECT @@GLOBAL.${session.flavour.isolation}`)) ?? "";
   const isUnsafe = WITHOUT_GAPS.includes(level);
-  const what = `Deletions carry on to captured tables through ${unseen.join(", ")}, not captured.`;
-  const under = isUnsafe ? level.replace("-", " ") : "READ COMMITTED";
-  return {
-    message: `${what} Under ${under}, a row there that another session moves (UPDATE) below one of them at that moment takes those below it along unseen, and they stay at the target.`,
-    fix: isUnsafe
-      ? "sync these tables too; or SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ, or let sessions that delete take it"
-      : `sync these tables too, or let sessions that delete keep ${level.replace("-", " ")}`,
-    isUnsafe,
-  };
-}
-
-export async function cascadeFindings(
-  session: Session,
-  tables: readonly CaptureTable[],
-): Promise<Finding[]> {
-  const passage = await unseenPassage(session, tables);
-  if (passage === null) return [];
-  const { message, fix, isUnsafe } = passage;
-  return [
-    isUnsafe
-      ? warning("cascade-isolation", message, fix)
-      : ok("cascade-isolation", `${message} So ${fix}.`),
-  ];
+  const [kept, under] = [level.replace("-", " "), "READ COMMITTED"];
+  const message = `Deletions carry on to captured tables through ${unseen.join(", ")}, not captured. Under ${isUnsafe ? kept : under}, a row there that another session moves (UPDATE) below one of them at that moment takes those below it along unseen, and they stay at the target.`;
+  if (!isUnsafe) {
+    const means = `Sync these tables too, or let sessions that delete keep ${kept}.`;
+    return [ok("cascade-isolation", `${message} ${means}`)];
+  }
+  const fix =
+    "sync these tables too; or SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ, or let sessions that delete take it";
+  return [warning("cascade-isolation", message, fix)];
 }
 
 /** Those that a deletion passes on its way to this one, and that rows may be put into meanwhile. */

@@ -9,6 +9,7 @@ import { failure, ok, warning } from "./findings.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
+import { loadReferences } from "./references.ts";
 import {
   type FoundTrigger,
   goneTriggers,
@@ -30,7 +31,7 @@ export async function diagnoseSource(
     ...(await replicaFindings(session)),
     ...(await rightFindings(session, variables, tables)),
     ...(await tableFindings(session, tables)),
-    ...(await cascadeFindings(session, tables)),
+    ...(await cascadeFindings(session, tables, await loadReferences(session))),
     ...(await truncateFindings(session, tables)),
     ...(await triggerFindings(session, tables)),
   ];

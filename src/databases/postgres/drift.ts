@@ -137,7 +137,8 @@ export class DriftWatch {
    */
   async #keepWritable(states: ReadonlyMap<string, TableState>): Promise<void> {
     for (const [oid, { layout, spec }] of this.#tables) {
-      const now = states.get(oid)?.columns ?? [];
+      const now = states.get(oid)?.columns;
+      if (now === undefined || fits(layout, now)) continue;
       const was = JSON.parse(layout.signature) as ColumnIdentity[];
       const functions = writableFunctions(spec, was, now);
       if (functions.length === 0) continue;
@@ -202,10 +203,10 @@ function checkTable(
 ): void {
   const table = formatTable(layout.table);
   const { columns, allColumns } = layout;
-  const exchanged = exchangedKey(layout, state.columns);
-  if (exchanged !== null)
-    throw captureBroken(table, `Capture of ${table} is broken: ${exchanged}.`);
-  if (signature(state.columns, columns, allColumns) !== layout.signature) {
+  if (!fits(layout, state.columns)) {
+    const exchanged = exchangedKey(layout, state.columns);
+    if (exchanged !== null)
+      throw captureBroken(table, `Capture of ${table} is broken: ${exchanged}.`);
     const was = JSON.parse(layout.signature) as ColumnIdentity[];
     const names = new Set(was.map(([number]) => number));
     const now = allColumns ? state.columns : state.columns.filter(([number]) => names.has(number));
@@ -229,6 +230,11 @@ function checkTable(
     const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
+}
+
+/** Are the columns still those of the layout? */
+function fits(layout: StoredLayout, now: readonly ColumnIdentity[]): boolean {
+  return signature(now, layout.columns, layout.allColumns) === layout.signature;
 }
 
 /**

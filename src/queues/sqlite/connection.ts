@@ -1,7 +1,7 @@
 import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { QueueDatabase } from "./database.ts";
-import { fileReplaced, isBusy, toQueueError } from "./errors.ts";
+import { isBusy, toQueueError } from "./errors.ts";
 import { bodyReferences } from "./messages.ts";
 import { Poller } from "./poller.ts";
 import { announce, register, type Topic, unregister, Wakeup } from "./wakeup.ts";
@@ -217,22 +217,13 @@ export class QueueConnection {
    */
   #reopenWhenReplaced(): void {
     if (this.#database.isCurrent) return;
-    const fresh = this.#openFresh();
+    const fresh = new QueueDatabase(this.path);
     this.#closeLost(this.#database);
     this.#database = fresh;
     this.#seenVersion = fresh.dataVersion;
     this.#generation++;
     this.#poller.restart();
     this.wakeup.signal(null);
-  }
-
-  /** What is found in the file that stands there now is sure, unlike what #coded has doubts about. */
-  #openFresh(): QueueDatabase {
-    try {
-      return new QueueDatabase(this.path);
-    } catch (error) {
-      throw isBusy(error) ? error : toQueueError(error, this.path);
-    }
   }
 
   #closeLost(database: QueueDatabase): void {
@@ -261,12 +252,9 @@ export class QueueConnection {
     }
   }
 
-  /** What is found damaged while it is being deleted or replaced says nothing of the file that will stand there. */
+  /** What has a code was met in opening the file that stands there now: of the one before it tells nothing. */
   #coded(error: unknown): TidemarkError {
-    if (error instanceof TidemarkError) return error;
-    const coded = toQueueError(error, this.path);
-    const isSure = coded.code !== "TM-QUEUE-UNSAFE" || this.#database.isCurrent;
-    return isSure ? coded : fileReplaced(this.path, coded);
+    return error instanceof TidemarkError ? error : this.#database.coded(error);
   }
 
   #refuseClosed(): void {

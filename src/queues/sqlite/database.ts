@@ -4,7 +4,7 @@ import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { TidemarkError } from "../../core/errors.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import { Bodies } from "./bodies.ts";
-import { fileReplaced, isBusy } from "./errors.ts";
+import { fileReplaced, isBusy, toQueueError } from "./errors.ts";
 import { WalSync } from "./wal-sync.ts";
 
 /** Set in the header of each file, so that no other SQLite database is ever taken for a queue. */
@@ -70,13 +70,23 @@ export class QueueDatabase {
       this.#wal = new WalSync(`${path}-wal`);
     } catch (error) {
       this.#db.close();
-      throw this.isCurrent ? error : fileReplaced(path, error);
+      throw isBusy(error) ? error : this.coded(error);
     }
   }
 
   /** Is the file still the one that stands under this path? Deleted or replaced, it is nobody's queue any more. */
   get isCurrent(): boolean {
     return identityOf(this.#path) === this.#identity;
+  }
+
+  /**
+   * Gives what was thrown a code. What is found damaged while the file is being deleted or replaced says nothing of the
+   * one that will stand there.
+   */
+  coded(error: unknown): TidemarkError {
+    const coded = toQueueError(error, this.#path);
+    const isSure = coded.code !== "TM-QUEUE-UNSAFE" || this.isCurrent;
+    return isSure ? coded : fileReplaced(this.#path, coded);
   }
 
   /** Changes when another connection has committed. */
