@@ -8,11 +8,11 @@ import type {
   TableRule,
 } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { nearest } from "../core/suggest.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { formatPath, type Path } from "./path.ts";
 import { isGlob } from "./patterns.ts";
 import type { configSchema } from "./schema.ts";
-import { nearest } from "./suggest.ts";
 import { parseSize } from "./units.ts";
 
 type ValidConfig = z.output<typeof configSchema>;

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { matcher, mayMeet } from "./patterns.ts";
-import { nearest } from "./suggest.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
 test.each([
@@ -62,8 +61,3 @@ test.each([
 ])("pattern %s, schema %s, table %s", (pattern, schema, name, fits) =>
   expect(matcher(pattern)({ schema, name })).toBe(fits),
 );
-
-test("the nearest word, or none", () => {
-  expect(nearest("tabels", ["from", "to", "tables"])).toBe("tables");
-  expect(nearest("whatever", ["from", "to", "tables"])).toBeNull();
-});

@@ -1,9 +1,9 @@
 import type { z } from "zod";
 import { TidemarkError } from "../core/errors.ts";
+import { nearest } from "../core/suggest.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { formatPath, type Path } from "./path.ts";
 import { configSchema, knownKeys } from "./schema.ts";
-import { nearest } from "./suggest.ts";
 
 type Issue = z.core.$ZodIssue;
 

@@ -1,9 +1,9 @@
 import { isGlob, matcher } from "../config/patterns.ts";
-import { nearest } from "../config/suggest.ts";
 import type { Catalog } from "../core/database.ts";
 import type { SyncDefinition, TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { CaptureTable } from "../core/source.ts";
+import { nearest } from "../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
 import type { TargetColumn, TargetTable } from "../core/target.ts";
 

@@ -1,5 +1,6 @@
 import type { Catalog } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { nearest } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Cell, Session } from "./connection.ts";
@@ -143,7 +144,7 @@ function checkTable(name: TableName, known: readonly TableFact[], database: stri
 
 function missing(name: TableName, known: readonly TableFact[], database: string): TidemarkError {
   const table = formatTable(name);
-  const nearest = nearestName(
+  const near = nearest(
     name.name,
     known.map((each) => each.name),
   );
@@ -155,8 +156,8 @@ function missing(name: TableName, known: readonly TableFact[], database: string)
     "TM-TABLE-MISSING",
     `There is no table ${table} in database ${database}.${hint}`,
     {
-      ...(nearest === null ? {} : { fix: `did you mean ${nearest}?` }),
-      details: { table, nearest },
+      ...(near === null ? {} : { fix: `did you mean ${near}?` }),
+      details: { table, nearest: near },
     },
   );
 }
@@ -362,30 +363,6 @@ function checkKey(name: TableName, key: readonly ColumnSchema[]): void {
     `The key of ${table} holds ${geometry.name}, a ${geometry.nativeType}: geometries cannot be put in order.`,
     { fix: "give the table a primary key of other columns", details: { table } },
   );
-}
-
-/** The known name that takes the fewest edits, when few enough to be a slip of the pen. */
-function nearestName(name: string, known: readonly string[]): string | null {
-  const wanted = name.toLowerCase();
-  let best: { name: string; edits: number } | null = null;
-  for (const each of known) {
-    const edits = distance(wanted, each.toLowerCase());
-    if (best === null || edits < best.edits) best = { name: each, edits };
-  }
-  return best !== null && best.edits <= Math.max(2, name.length / 3) ? best.name : null;
-}
-
-function distance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replace = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(replace, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
-    }
-    previous = current;
-  }
-  return previous[b.length] ?? 0;
 }
 
 function groupBy<T>(rows: readonly Cell[][], make: (row: Cell[]) => T): Map<string, T[]> {

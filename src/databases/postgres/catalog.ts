@@ -1,6 +1,7 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { Catalog } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { nearest } from "../../core/suggest.ts";
 import {
   type ColumnSchema,
   type ForeignKey,
@@ -296,8 +297,8 @@ async function assertCapturable(
   }
   if (!found) {
     const other = await otherThing(connection, table);
-    const nearest = other === null ? await nearestTable(connection, table) : null;
-    const fix = other?.fix ?? (nearest ? `Did you mean ${nearest}?` : null);
+    const near = other === null ? await nearestTable(connection, table) : null;
+    const fix = other?.fix ?? (near === null ? null : `Did you mean ${near}?`);
     throw new TidemarkError(
       "TM-TABLE-MISSING",
       `There is no table ${name} in database "${connection.database}"${other === null ? "" : `: ${other.what}`}.`,
@@ -352,25 +353,5 @@ async function otherThing(
 async function nearestTable(connection: Connection, table: TableName): Promise<string | null> {
   const wanted = formatTable({ schema: schemaOf(table), name: table.name });
   const names = (await connection.rows(LIST_TABLES)).map((row) => row.join("."));
-  let best: { readonly name: string; readonly distance: number } | null = null;
-  for (const name of names) {
-    const distance = editDistance(wanted, name);
-    if (distance <= 1 + wanted.length / 3 && (!best || distance < best.distance)) {
-      best = { name, distance };
-    }
-  }
-  return best?.name ?? null;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
+  return nearest(wanted, names);
 }

@@ -1,5 +1,6 @@
 import type { Catalog } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { nearest } from "../../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { isExact, readTable, type TableFacts } from "./facts.ts";
@@ -124,31 +125,4 @@ function missing(connection: Connection, name: string): TidemarkError {
       details: { table: name, nearest: near },
     },
   );
-}
-
-/** The name that takes the fewest edits, when that is few. */
-function nearest(name: string, names: readonly string[]): string | null {
-  const ranked = names
-    .map((candidate) => ({
-      candidate,
-      distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
-    }))
-    .sort((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(2, name.length / 3)
-    ? best.candidate
-    : null;
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(change, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
-    }
-    previous = row;
-  }
-  return previous[b.length] ?? 0;
 }
