@@ -14,6 +14,7 @@ import { Confirmer } from "./confirmer.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import { Missing } from "./missing.ts";
+import { NoticeWriter } from "./notice-writer.ts";
 import type { ApplierOptions, ApplierParts } from "./options.ts";
 import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
@@ -36,9 +37,8 @@ const CHUNK_SILENCE_MS = 1_000;
 export class Applier {
   readonly #options: ApplierOptions;
   readonly #stop = new AbortController();
-  readonly #notices: LatestWriter;
   readonly #requests: Requests;
-  readonly #statuses: LatestWriter;
+  readonly #statuses: LatestWriter<SyncStatus>;
   #status: SyncStatus;
   readonly #missing = new Missing();
   #falseStarts = NO_FALSE_STARTS;
@@ -50,10 +50,9 @@ export class Applier {
     this.#options = options;
     const { sync, from, to, queue, logger } = options;
     const { documents } = queue;
-    const told = () => failpoint("notice-told");
-    this.#notices = new LatestWriter(documents, keys.progress(sync), logger, told);
     this.#requests = new Requests(options);
-    this.#statuses = new LatestWriter(documents, keys.applier(sync), logger);
+    const key = keys.applier(sync);
+    this.#statuses = new LatestWriter((status) => documents.put(key, status), key, logger);
     this.#status = { ...UNKNOWN_SYNC, name: sync, from, to };
   }
 
@@ -85,7 +84,7 @@ export class Applier {
       if (worked) this.#report({ state: "stopped" });
     } finally {
       this.stop();
-      await Promise.all([this.#notices.close(), this.#requests.close(), this.#statuses.close()]);
+      await Promise.all([this.#requests.close(), this.#statuses.close()]);
     }
   }
 
@@ -142,14 +141,18 @@ export class Applier {
     if (this.#sessions++ > 0) await checkFit();
     const target = await openTarget();
     let session: ApplierSession | null = null;
+    let notices: NoticeWriter | null = null;
     try {
       const parked = target.parked === null ? null : parkedTable(target.parked);
       const bound = [...tables, ...(parked === null ? [] : [parked])].map((table) => table.bound);
       session = await this.#lease(() => target.openApplier(sync, bound), onReady);
       if (session === null) return;
-      const held = session;
       failpoint("applier-lease-taken");
-      const progress = await this.#begin(session);
+      const { documents } = queue;
+      const onWritten = () => failpoint("notice-told");
+      notices = await NoticeWriter.open({ sync, documents, logger, onWritten });
+      const held = { session, notices };
+      const progress = await this.#begin(held);
       if (progress === null) return;
       const parking =
         parked === null || target.parked === null
@@ -158,15 +161,15 @@ export class Applier {
       const { parked: rows } = target;
       const aside = parked === null || rows === null ? null : { rows, bound: parked.bound };
       const resync = async (names: readonly string[]) => {
-        await this.#withdraw(progress, names.length);
-        await emptyForResync(held, { sync, tables, parked: aside }, new Set(names));
+        await this.#withdraw(progress, names.length, held.notices);
+        await emptyForResync(held.session, { sync, tables, parked: aside }, new Set(names));
       };
-      const { documents } = queue;
       const orders = new Orders({ documents, sync, logger, resync });
       const parts = { session, progress, parking };
-      if (await this.#follow(parts, { orders, onReady, onHealthy })) await orders.resync();
+      if (await this.#follow(parts, { notices, orders, onReady, onHealthy })) await orders.resync();
     } finally {
       try {
+        await notices?.close();
         await session?.close();
       } finally {
         await target.close();
@@ -192,12 +195,12 @@ export class Applier {
   }
 
   /** Where to go on; a sync that never ran joins the stream where it now is. Null when stopped. */
-  async #begin(session: ApplierSession): Promise<Progress | null> {
+  async #begin({ session, notices }: Held): Promise<Progress | null> {
     const { sync, from, queue, logger } = this.#options;
     const progress = await session.load();
     if (progress.timeline !== "") return progress;
     // A target made anew: what an earlier one had confirmed must not be taken for its own.
-    await queue.documents.remove(keys.progress(sync));
+    await notices.clear();
     const signal = this.#stop.signal;
     const answer = await askFence(queue.documents, from, { join: sync, signal });
     if (answer === null) return null;
@@ -214,6 +217,7 @@ export class Applier {
   async #follow(
     parts: ApplierParts,
     hooks: {
+      readonly notices: NoticeWriter;
       readonly orders: Orders;
       readonly onReady: () => void;
       readonly onHealthy: () => void;
@@ -225,7 +229,7 @@ export class Applier {
     const work = new ApplierWork(this.#options, parts, lessons);
     await work.begin();
     await this.#requests.checkRefusal(work.progress.position);
-    const confirmer = new Confirmer(parts.session, this.#notices);
+    const confirmer = new Confirmer(parts.session, hooks.notices);
     this.#afterCommit(work, confirmer, null);
     hooks.onReady();
     const reading = new AbortController();
@@ -287,7 +291,7 @@ export class Applier {
       }
       if (now - renewed >= RENEW_MS) {
         renewed = now;
-        this.#notices.renew();
+        confirmer.renew();
         this.#requests.renew();
       }
       const carriedOut = work.dirty ? "nothing" : await orders.carryOut(work);
@@ -352,12 +356,16 @@ export class Applier {
   }
 
   /** Soon less can be read than was told: nobody who waits may be told so any more. */
-  async #withdraw({ timeline }: Progress, tablesPending: number): Promise<void> {
+  async #withdraw(
+    { timeline }: Progress,
+    tablesPending: number,
+    notices: NoticeWriter,
+  ): Promise<void> {
     const { sync, from, fingerprint } = this.#options;
     const { position } = this.#status;
     const what = { timeline, position, at: new Date().toISOString(), lagMs: 0, tablesPending };
-    this.#notices.put({ sync, source: from, ...what, fingerprint } satisfies Notice);
-    await this.#notices.settled();
+    notices.put({ sync, source: from, ...what, fingerprint });
+    await notices.settled();
   }
 
   #putRequest(work: ApplierWork): void {
@@ -369,6 +377,12 @@ export class Applier {
     this.#status = { ...this.#status, ...change, heartbeatAt };
     this.#statuses.put(this.#status);
   }
+}
+
+/** What goes with the lease. */
+interface Held {
+  readonly session: ApplierSession;
+  readonly notices: NoticeWriter;
 }
 
 interface Consuming {

@@ -1,11 +1,11 @@
 // What is told of commits, and when (G4).
 import { expect, it, vi } from "vitest";
-import { MemoryQueue } from "../../test/support/memory-queue.ts";
-import type { Notice } from "../core/documents.ts";
+import { type MemoryDocuments, MemoryQueue } from "../../test/support/memory-queue.ts";
+import { keys, type Notice } from "../core/documents.ts";
 import { silentLogger } from "../core/log.ts";
 import type { ApplierSession } from "../core/target.ts";
 import { Confirmer } from "./confirmer.ts";
-import { LatestWriter } from "./latest-writer.ts";
+import { NoticeWriter } from "./notice-writer.ts";
 
 function noticeOf(batch: number, tablesPending = 0): Notice {
   const [position, at] = [{ batch, chunk: 0 }, new Date(0).toISOString()];
@@ -21,28 +21,34 @@ function noticeOf(batch: number, tablesPending = 0): Notice {
   };
 }
 
+function openNotices(documents: MemoryDocuments): Promise<NoticeWriter> {
+  return NoticeWriter.open({ sync: "s", documents, logger: silentLogger, onWritten: () => {} });
+}
+
 it("takes no notice back when an earlier flush ends later", async () => {
   const { documents } = new MemoryQueue();
   const flushes: (() => void)[] = [];
   const flush = () => new Promise<void>((resolve) => flushes.push(resolve));
   const session = { flush } as unknown as ApplierSession;
-  const notices = new LatestWriter(documents, "progress", silentLogger);
+  const notices = await openNotices(documents);
   const confirmer = new Confirmer(session, notices);
   confirmer.committed(noticeOf(1));
   confirmer.committed(noticeOf(2));
   confirmer.flush();
   flushes[1]?.();
-  await expect.poll(() => documents.get("progress")).toMatchObject({ position: { batch: 2 } });
+  await expect
+    .poll(() => documents.get(keys.progress("s")))
+    .toMatchObject({ position: { batch: 2 } });
   flushes[0]?.();
   await confirmer.close();
   await notices.close();
-  expect(await documents.get("progress")).toMatchObject({ position: { batch: 2 } });
+  expect(await documents.get(keys.progress("s"))).toMatchObject({ position: { batch: 2 } });
 });
 
 it("asks a target seldom while it copies, and soon again when the copy is done", async () => {
   const { documents } = new MemoryQueue();
   const session = { flush: async () => {} } as unknown as ApplierSession;
-  const notices = new LatestWriter(documents, "progress", silentLogger);
+  const notices = await openNotices(documents);
   const confirmer = new Confirmer(session, notices);
   vi.useFakeTimers({ toFake: ["performance"] });
   try {
@@ -56,5 +62,5 @@ it("asks a target seldom while it copies, and soon again when the copy is done",
   }
   await confirmer.close();
   await notices.close();
-  expect(await documents.get("progress")).toMatchObject({ position: { batch: 3 } });
+  expect(await documents.get(keys.progress("s"))).toMatchObject({ position: { batch: 3 } });
 });

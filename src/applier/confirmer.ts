@@ -2,7 +2,7 @@ import type { Notice } from "../core/documents.ts";
 import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { ApplierSession } from "../core/target.ts";
-import type { LatestWriter } from "./latest-writer.ts";
+import type { NoticeWriter } from "./notice-writer.ts";
 
 /** So often at most the target is asked to make durable what was committed: each time costs it a sync. */
 const EVERY_MS = 25;
@@ -18,7 +18,7 @@ const COPYING_EVERY_MS = 250;
  */
 export class Confirmer {
   readonly #session: ApplierSession;
-  readonly #notices: LatestWriter;
+  readonly #notices: NoticeWriter;
   #waiting: Notice | null = null;
   #flushedAt = Number.NEGATIVE_INFINITY;
   readonly #flushing = new Set<Promise<void>>();
@@ -27,7 +27,7 @@ export class Confirmer {
   #told = 0;
   #failure: TidemarkError | null = null;
 
-  constructor(session: ApplierSession, notices: LatestWriter) {
+  constructor(session: ApplierSession, notices: NoticeWriter) {
     this.#session = session;
     this.#notices = notices;
   }
@@ -56,9 +56,15 @@ export class Confirmer {
     void flushing.then(() => this.#flushing.delete(flushing));
   }
 
-  /** The target may have lost what it had committed: only its own progress can tell. */
+  /** The target may have lost what it had committed, or another applier tells now: only its own progress can tell. */
   throwIfFailed(): void {
     if (this.#failure !== null) throw this.#failure;
+    this.#notices.throwIfFailed();
+  }
+
+  /** Tells the last notice once more: a queue that was emptied has lost it. */
+  renew(): void {
+    this.#notices.renew();
   }
 
   /** Tells the last one. Not while a transaction is open. */

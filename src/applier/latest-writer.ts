@@ -1,30 +1,28 @@
 import { backoff, sleep } from "../core/async.ts";
 import type { Logger } from "../core/log.ts";
-import type { Documents } from "../core/queue.ts";
 
 /**
  * Writes a document in the background, newest value only: commits never wait for the queue, and a
  * slow queue gets fewer notices, not later ones. A write that fails is tried again until it succeeds
  * or a newer value takes its place: others wait for what stands here, and no other event may follow.
  */
-export class LatestWriter {
-  readonly #documents: Documents;
+export class LatestWriter<T> {
+  readonly #put: (value: T) => Promise<void>;
   readonly #key: string;
   readonly #logger: Logger;
-  readonly #onWritten: () => void;
   readonly #closing = new AbortController();
-  #latest: { readonly value: unknown } | null = null;
-  #next: { readonly value: unknown } | null = null;
+  #latest: { readonly value: T } | null = null;
+  #next: { readonly value: T } | null = null;
   #writing: Promise<void> | null = null;
 
-  constructor(documents: Documents, key: string, logger: Logger, onWritten = () => {}) {
-    this.#documents = documents;
+  /** `put` writes the document; its key is for the log. */
+  constructor(put: (value: T) => Promise<void>, key: string, logger: Logger) {
+    this.#put = put;
     this.#key = key;
     this.#logger = logger;
-    this.#onWritten = onWritten;
   }
 
-  put(value: unknown): void {
+  put(value: T): void {
     this.#latest = { value };
     this.#next = this.#latest;
     this.#writing ??= this.#write();
@@ -35,7 +33,7 @@ export class LatestWriter {
     if (this.#latest !== null) this.put(this.#latest.value);
   }
 
-  /** Resolves when the newest value is written. */
+  /** Resolves when the newest value is written, or {@link close} has tried in vain. */
   async settled(): Promise<void> {
     await this.#writing;
   }
@@ -54,8 +52,7 @@ export class LatestWriter {
       this.#next = null;
       const last = this.#closing.signal.aborted;
       try {
-        await this.#documents.put(this.#key, current.value);
-        this.#onWritten();
+        await this.#put(current.value);
         attempt = 0;
       } catch (error) {
         this.#logger.warn({ err: error, key: this.#key }, "a document could not be written");

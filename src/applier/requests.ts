@@ -19,7 +19,7 @@ export class Requests {
   readonly #sync: string;
   readonly #from: string;
   readonly #documents: Documents;
-  readonly #writer: LatestWriter;
+  readonly #writer: LatestWriter<RequestDocument>;
   #resend: { readonly id: string; readonly from: number; readonly askedAt: number } | null = null;
   /** Null until this process has written it: what stands there is an earlier run's. */
   #asked: RequestDocument | null = null;
@@ -28,7 +28,8 @@ export class Requests {
     this.#sync = sync;
     this.#from = from;
     this.#documents = queue.documents;
-    this.#writer = new LatestWriter(queue.documents, keys.request(from, sync), logger);
+    const key = keys.request(from, sync);
+    this.#writer = new LatestWriter((request) => queue.documents.put(key, request), key, logger);
   }
 
   get awaitResend(): boolean {

@@ -123,11 +123,24 @@ export interface StreamStats {
 export interface Documents {
   put(key: string, value: unknown): Promise<void>;
   get(key: string): Promise<unknown | null>;
+  /** As get, with what {@link replace} is guarded by; value null where nothing stands. */
+  read(key: string): Promise<StandingDocument>;
+  /**
+   * Puts the value only if the key still stands at `revision`, and gives its new revision. Throws TM-QUEUE-CONFLICT
+   * when it was put or removed since, or the queue has lost it. An unknown outcome (connection lost) throws; read again.
+   */
+  replace(key: string, value: unknown, revision: number): Promise<number>;
   remove(key: string): Promise<void>;
   /** Key to value, of keys that begin with `prefix`. */
   list(prefix: string): Promise<ReadonlyMap<string, unknown>>;
   /** First what stands, then every later write (removal: value null), until the signal aborts. Quick successive writes of a key may be merged into the last. */
   watch(prefix: string, signal: AbortSignal): AsyncIterable<DocumentEntry>;
+}
+
+export interface StandingDocument {
+  readonly value: unknown | null;
+  /** Another one after each put; 0 where the queue knows nothing of the key. */
+  readonly revision: number;
 }
 
 export interface DocumentEntry {

@@ -3,7 +3,7 @@ import { TidemarkError } from "../core/errors.ts";
 import { START } from "../core/position.ts";
 import type { DocumentEntry } from "../core/queue.ts";
 import type { Bench } from "./queue-bed.ts";
-import { batches, type QueueBed, range, SOURCE, STEP_MS, within } from "./queue-bed.ts";
+import { batches, expectCode, type QueueBed, range, SOURCE, STEP_MS, within } from "./queue-bed.ts";
 
 /** Documents, and what closing ends (G4). */
 export function registerDocuments(bench: Bench<QueueBed>): void {
@@ -34,6 +34,37 @@ export function registerDocuments(bench: Bench<QueueBed>): void {
       expect(await two.list("")).toEqual(new Map([["b", "x"]]));
       await two.put("a", 3);
       expect(await one.get("a")).toBe(3);
+    });
+
+    it("are replaced only where they stand as they were seen", async () => {
+      const [one, two] = [await bench.documents(), await bench.documents()];
+      expect(await one.read("a")).toEqual({ value: null, revision: 0 });
+      const first = await one.replace("a", { n: 1 }, 0);
+      expect(await two.read("a")).toEqual({ value: { n: 1 }, revision: first });
+      await expectCode(two.replace("a", { n: 2 }, 0), "TM-QUEUE-CONFLICT");
+      await expectCode(two.replace("b", 1, first), "TM-QUEUE-CONFLICT");
+      const second = await two.replace("a", { n: 2 }, first);
+      expect(second).not.toBe(first);
+      await expectCode(one.replace("a", { n: 3 }, first), "TM-QUEUE-CONFLICT");
+      await one.put("b", "another key is none of it");
+      const third = await two.replace("a", { n: 3 }, second);
+      await one.put("a", { n: 3 });
+      await expectCode(two.replace("a", { n: 4 }, third), "TM-QUEUE-CONFLICT");
+      const { revision } = await two.read("a");
+      await one.remove("a");
+      await expectCode(two.replace("a", { n: 4 }, revision), "TM-QUEUE-CONFLICT");
+      const gone = await two.read("a");
+      expect(gone.value).toBeNull();
+      const last = await two.replace("a", { n: 5 }, gone.revision);
+      expect(await one.read("a")).toEqual({ value: { n: 5 }, revision: last });
+    });
+
+    it("are replaced by only one of those who saw the same", async () => {
+      const all = await Promise.all(range(1, 8).map(() => bench.documents()));
+      const tries = await Promise.allSettled(all.map((each, i) => each.replace("a", i, 0)));
+      const winners = tries.flatMap(({ status }, i) => (status === "fulfilled" ? [i] : []));
+      expect(winners).toHaveLength(1);
+      expect(await (await bench.documents()).get("a")).toBe(winners[0]);
     });
 
     it("have keys of any characters, and list by any prefix", async () => {

@@ -89,6 +89,11 @@ export const FOUND: readonly Found[] = [
     what: "two processes that opened a new queue file at once: one took it for a database of something else, and stopped",
   },
   {
+    level: "servers",
+    seed: 315059882,
+    what: "NATS: an applier that had lost its lease went on trying to tell its last notice, and so took back, for up to four seconds, what the one that had taken over told",
+  },
+  {
     level: "power",
     seed: 1,
     what: "MariaDB with its own default, a binary log that is not synced: a power cut takes what was acknowledged, and `doctor` did not look at it",

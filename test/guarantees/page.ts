@@ -32,8 +32,6 @@ const NOT_PROMISED = `## What is not promised
 - **MariaDB and MySQL, READ COMMITTED**: where a deletion carries on through a table that is not synced, a row there that
   another session moves below one of them at that moment goes, and those below it stay at the target
   ([0015](../decisions/0015-cascades-in-mysql.md)); \`plan\` and \`doctor\` name such tables.
-- **Over NATS a notice** may be followed by an older one after connections were lost, until it is renewed: within
-  four seconds (seed 40027 on real servers, once). None is ever early; a wait may last that much longer.
 - **The first copy** of a table: until it is done, that table is still filling, and is not as the source was at any cut.
 - **A PostgreSQL target that crashes** may show an earlier state, whole, until the sync has caught up again; never one
   from before what \`wait\` has promised ([0012](../decisions/0012-target-commits.md)).

@@ -7,6 +7,7 @@ import type {
   Queue,
   QueueMessage,
   QueueStream,
+  StandingDocument,
   StreamTail,
 } from "../../src/core/queue.ts";
 
@@ -32,6 +33,8 @@ export class MemoryQueue implements Queue {
 
 export class MemoryDocuments implements Documents {
   readonly #values = new Map<string, unknown>();
+  readonly #revisions = new Map<string, number>();
+  #writes = 0;
   readonly #bells = new Set<{ readonly bell: Bell; readonly news: Map<string, unknown> }>();
   /** Writes so many times to fail, for keys that begin so. */
   failing: { prefix: string; times: number } | null = null;
@@ -43,7 +46,20 @@ export class MemoryDocuments implements Documents {
       throw new TidemarkError("TM-CONNECTION-LOST", "The queue is away.");
     }
     this.#values.set(key, value);
+    this.#revisions.set(key, ++this.#writes);
     this.#tell(key, value);
+  }
+
+  async read(key: string): Promise<StandingDocument> {
+    return { value: this.#values.get(key) ?? null, revision: this.#revisions.get(key) ?? 0 };
+  }
+
+  async replace(key: string, value: unknown, revision: number): Promise<number> {
+    if ((this.#revisions.get(key) ?? 0) !== revision) {
+      throw new TidemarkError("TM-QUEUE-CONFLICT", "The document stands at another revision.");
+    }
+    await this.put(key, value);
+    return this.#writes;
   }
 
   async get(key: string): Promise<unknown | null> {
@@ -51,7 +67,9 @@ export class MemoryDocuments implements Documents {
   }
 
   async remove(key: string): Promise<void> {
-    if (this.#values.delete(key)) this.#tell(key, null);
+    if (!this.#values.delete(key)) return;
+    this.#revisions.set(key, ++this.#writes);
+    this.#tell(key, null);
   }
 
   async list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
@@ -61,6 +79,7 @@ export class MemoryDocuments implements Documents {
   /** What a queue that lost its disk comes back with: nothing, and nobody is told. */
   wipe(): void {
     this.#values.clear();
+    this.#revisions.clear();
   }
 
   async *watch(prefix: string, signal: AbortSignal): AsyncGenerator<DocumentEntry> {

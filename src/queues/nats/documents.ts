@@ -1,7 +1,7 @@
 import type { JsMsg } from "@nats-io/jetstream";
 import { backoff, sleep } from "../../core/async.ts";
-import { toTidemarkError } from "../../core/errors.ts";
-import type { DocumentEntry, Documents } from "../../core/queue.ts";
+import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
+import type { DocumentEntry, Documents, StandingDocument } from "../../core/queue.ts";
 import type { NatsClient } from "./client.ts";
 import type { QueueConnection } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
@@ -47,16 +47,35 @@ export class NatsDocuments implements Documents {
   }
 
   async put(key: string, value: unknown): Promise<void> {
-    await this.#publish(key, JSON.stringify(value ?? null), {});
+    await this.#publish(key, JSON.stringify(value ?? null));
+  }
+
+  async replace(key: string, value: unknown, revision: number): Promise<number> {
+    try {
+      return await this.#publish(key, JSON.stringify(value ?? null), {
+        expect: { lastSubjectSequence: revision },
+      });
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-QUEUE-CONFLICT")) throw error;
+      throw new TidemarkError(
+        "TM-QUEUE-CONFLICT",
+        `The document "${key}" no longer stands at revision ${revision}.`,
+        { cause: error },
+      );
+    }
   }
 
   async remove(key: string): Promise<void> {
     // Not rolled up, which would spare the mark: a purge makes live consumers of a server of 2.9 skip
     // what is being stored at that moment, of whatever key.
-    await this.#publish(key, "", { [OPERATION_HEADER]: "DEL" });
+    await this.#publish(key, "", { operation: "DEL" });
   }
 
   async get(key: string): Promise<unknown | null> {
+    return (await this.read(key)).value;
+  }
+
+  async read(key: string): Promise<StandingDocument> {
     const last_by_subj = this.#subjectOf(key);
     const stored = await this.#connection.call(this.#stream, async ({ manager }) => {
       try {
@@ -66,8 +85,10 @@ export class NatsDocuments implements Documents {
         throw error;
       }
     });
-    if (stored === null || stored.header.get(OPERATION_HEADER) !== "") return null;
-    return JSON.parse(new TextDecoder().decode(stored.data));
+    if (stored === null) return { value: null, revision: 0 };
+    const isRemoval = stored.header.get(OPERATION_HEADER) !== "";
+    const value = isRemoval ? null : JSON.parse(new TextDecoder().decode(stored.data));
+    return { value, revision: stored.seq };
   }
 
   async list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
@@ -129,31 +150,32 @@ export class NatsDocuments implements Documents {
     }
   }
 
+  /** Gives the message's sequence. */
   async #publish(
     key: string,
     body: string,
-    fields: Readonly<Record<string, string>>,
-  ): Promise<void> {
-    const send = ({ jetstream, headers }: NatsClient) => {
+    { operation, expect }: PublishOptions = {},
+  ): Promise<number> {
+    const send = async ({ jetstream, headers }: NatsClient) => {
       const header = headers();
-      for (const [name, value] of Object.entries(fields)) header.set(name, value);
-      return jetstream.publish(this.#subjectOf(key), body, { headers: header });
+      if (operation !== undefined) header.set(OPERATION_HEADER, operation);
+      const options = { headers: header, ...(expect === undefined ? {} : { expect }) };
+      return (await jetstream.publish(this.#subjectOf(key), body, options)).seq;
     };
-    const isSent = await this.#connection.call(this.#stream, async (client) => {
+    const sent = await this.#connection.call(this.#stream, async (client) => {
       try {
-        await send(client);
-        return true;
+        return await send(client);
       } catch (error) {
-        if (isNobodyThere(error)) return false; // the bucket was deleted
+        if (isNobodyThere(error)) return null; // the bucket was deleted
         if (!isStoreFailed(error)) throw error;
         if (!(await isBroken(this.#connection, this.#settings, 0))) throw error;
         await removeBroken(this.#connection, this.#stream);
-        return false;
+        return null;
       }
     });
-    if (isSent) return;
+    if (sent !== null) return sent;
     await this.open();
-    await this.#connection.call(this.#stream, send);
+    return await this.#connection.call(this.#stream, send);
   }
 
   /** The last value of every key, then what is written. */
@@ -185,6 +207,12 @@ export class NatsDocuments implements Documents {
   #subjectOf(key: string): string {
     return this.#subjects + encodeKey(key);
   }
+}
+
+interface PublishOptions {
+  readonly operation?: "DEL";
+  /** Written only where the key's last message, a removal's too, has this sequence. */
+  readonly expect?: { readonly lastSubjectSequence: number };
 }
 
 function* vanished(told: Map<string, string>, missing: Set<string>): Generator<DocumentEntry> {

@@ -1,4 +1,5 @@
-import type { DocumentEntry, Documents } from "../../core/queue.ts";
+import { TidemarkError } from "../../core/errors.ts";
+import type { DocumentEntry, Documents, StandingDocument } from "../../core/queue.ts";
 import type { QueueConnection } from "./connection.ts";
 import type { QueueDatabase } from "./database.ts";
 
@@ -20,17 +21,33 @@ export class SqliteDocuments implements Documents {
     );
   }
 
-  remove(key: string): Promise<void> {
-    return this.#connection.write("documents", 0, (database) => {
-      if (textOf(database, key) !== null) write(database, key, null);
+  read(key: string): Promise<StandingDocument> {
+    return this.#connection.read((database) => standing(database, key));
+  }
+
+  replace(key: string, value: unknown, revision: number): Promise<number> {
+    const text = JSON.stringify(value ?? null);
+    return this.#connection.write("documents", text.length, (database) => {
+      const found = standing(database, key).revision;
+      if (found !== revision) {
+        throw new TidemarkError(
+          "TM-QUEUE-CONFLICT",
+          `The document "${key}" stands at revision ${found}, not at ${revision}.`,
+        );
+      }
+      write(database, key, text);
+      return standing(database, key).revision;
     });
   }
 
-  get(key: string): Promise<unknown | null> {
-    return this.#connection.read((database) => {
-      const text = textOf(database, key);
-      return text === null ? null : JSON.parse(text);
+  remove(key: string): Promise<void> {
+    return this.#connection.write("documents", 0, (database) => {
+      if ((rowOf(database, key)?.value ?? null) !== null) write(database, key, null);
     });
+  }
+
+  async get(key: string): Promise<unknown | null> {
+    return (await this.read(key)).value;
   }
 
   list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
@@ -94,10 +111,17 @@ function writtenAfter(database: QueueDatabase, revision: number): DocumentRow[] 
   ) as unknown as DocumentRow[];
 }
 
-function textOf(database: QueueDatabase, key: string): string | null {
-  return (database.row("SELECT value FROM document WHERE key = ?", key)?.value ?? null) as
-    | string
-    | null;
+function standing(database: QueueDatabase, key: string): StandingDocument {
+  const row = rowOf(database, key);
+  const text = row?.value ?? null;
+  return { value: text === null ? null : JSON.parse(text), revision: row?.revision ?? 0 };
+}
+
+function rowOf(database: QueueDatabase, key: string): Omit<DocumentRow, "key"> | null {
+  return (database.row("SELECT value, revision FROM document WHERE key = ?", key) ?? null) as Omit<
+    DocumentRow,
+    "key"
+  > | null;
 }
 
 function write(database: QueueDatabase, key: string, value: string | null): void {

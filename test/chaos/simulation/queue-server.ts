@@ -7,6 +7,7 @@ import type {
   Queue,
   QueueMessage,
   QueueStream,
+  StandingDocument,
   StreamStats,
   StreamTail,
 } from "../../../src/core/queue.ts";
@@ -23,7 +24,7 @@ interface StreamState {
 
 interface QueueState {
   readonly streams: ReadonlyMap<string, StreamState>;
-  readonly documents: ReadonlyMap<string, unknown>;
+  readonly documents: ReadonlyMap<string, StandingDocument>;
 }
 
 export interface QueueHooks {
@@ -37,6 +38,7 @@ export interface QueueHooks {
 }
 
 const EMPTY: QueueState = { streams: new Map(), documents: new Map() };
+const NOTHING: StandingDocument = { value: null, revision: 0 };
 const NO_STREAM: StreamState = { messages: [], tail: { sequence: 0, mark: null } };
 const MAX_MESSAGE_BYTES = 400;
 const PAGE_MESSAGES = 3;
@@ -60,6 +62,7 @@ export class QueueServer extends SimulatedServer {
   /** Counts the times that something was lost. */
   losses = 0;
   readonly #waiting = new Set<Waiter>();
+  #revision = 0;
 
   constructor(hooks: QueueHooks) {
     super();
@@ -81,7 +84,7 @@ export class QueueServer extends SimulatedServer {
   setDocument(key: string, value: unknown): void {
     const documents = new Map(this.#state.documents);
     if (value === null) documents.delete(key);
-    else documents.set(key, value);
+    else documents.set(key, { value, revision: ++this.#revision });
     this.#set({ ...this.#state, documents });
   }
 
@@ -306,18 +309,26 @@ class SimulatedDocuments implements Documents {
   }
 
   async put(key: string, value: unknown): Promise<void> {
-    // As a broker has it: what is changed later is not changed there.
-    const stored: unknown = JSON.parse(JSON.stringify(value));
-    await this.#queue.write(() => {
-      const { server } = this.#queue;
-      if (server.hooks.passesBy?.(key)) return;
-      server.hooks.onPut(key, stored);
-      server.setDocument(key, stored);
-    });
+    await this.#queue.write(() => this.#put(key, value));
   }
 
   async get(key: string): Promise<unknown | null> {
-    return this.#queue.session.call(() => this.#queue.server.state.documents.get(key) ?? null);
+    return (await this.read(key)).value;
+  }
+
+  async read(key: string): Promise<StandingDocument> {
+    return this.#queue.session.call(() => this.#standing(key));
+  }
+
+  async replace(key: string, value: unknown, revision: number): Promise<number> {
+    return await this.#queue.write(() => {
+      if (this.#standing(key).revision !== revision) {
+        this.#queue.process.world.counters.add("document not replaced");
+        throw new TidemarkError("TM-QUEUE-CONFLICT", "The document stands at another revision.");
+      }
+      this.#put(key, value);
+      return this.#standing(key).revision;
+    });
   }
 
   async remove(key: string): Promise<void> {
@@ -327,7 +338,7 @@ class SimulatedDocuments implements Documents {
   list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
     return this.#queue.session.call(() => {
       const found = new Map<string, unknown>();
-      for (const [key, value] of this.#queue.server.state.documents) {
+      for (const [key, { value }] of this.#queue.server.state.documents) {
         if (key.startsWith(prefix)) found.set(key, value);
       }
       return found;
@@ -353,9 +364,22 @@ class SimulatedDocuments implements Documents {
     }
   }
 
+  #standing(key: string): StandingDocument {
+    return this.#queue.server.state.documents.get(key) ?? NOTHING;
+  }
+
+  #put(key: string, value: unknown): void {
+    // As a broker has it: what is changed later is not changed there.
+    const stored: unknown = JSON.parse(JSON.stringify(value));
+    const { server } = this.#queue;
+    if (server.hooks.passesBy?.(key)) return;
+    server.hooks.onPut(key, stored);
+    server.setDocument(key, stored);
+  }
+
   #isNews(prefix: string, told: ReadonlyMap<string, unknown>): boolean {
     let standing = 0;
-    for (const [key, value] of this.#queue.server.state.documents) {
+    for (const [key, { value }] of this.#queue.server.state.documents) {
       if (!key.startsWith(prefix)) continue;
       if (told.get(key) !== value) return true;
       standing++;
