@@ -150,7 +150,8 @@ export class Applier {
       failpoint("applier-lease-taken");
       const { documents } = queue;
       const onWritten = () => failpoint("notice-told");
-      notices = await NoticeWriter.open({ sync, documents, logger, onWritten });
+      const isLeased = target.hasLeases;
+      notices = await NoticeWriter.open({ sync, documents, isLeased, logger, onWritten });
       const held = { session, notices };
       const progress = await this.#begin(held);
       if (progress === null) return;

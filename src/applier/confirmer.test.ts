@@ -22,7 +22,8 @@ function noticeOf(batch: number, tablesPending = 0): Notice {
 }
 
 function openNotices(documents: MemoryDocuments): Promise<NoticeWriter> {
-  return NoticeWriter.open({ sync: "s", documents, logger: silentLogger, onWritten: () => {} });
+  const options = { sync: "s", documents, isLeased: true, logger: silentLogger };
+  return NoticeWriter.open({ ...options, onWritten: () => {} });
 }
 
 it("takes no notice back when an earlier flush ends later", async () => {

@@ -20,9 +20,8 @@ function noticeOf(batch: number): Notice {
   };
 }
 
-function open(written: (() => void)[] = []): Promise<NoticeWriter> {
-  const onWritten = () => written.push(() => {});
-  return NoticeWriter.open({ sync: "s", documents, logger: silentLogger, onWritten });
+function open(onWritten = () => {}, isLeased = true): Promise<NoticeWriter> {
+  return NoticeWriter.open({ sync: "s", documents, isLeased, logger: silentLogger, onWritten });
 }
 
 const standing = async () => (await documents.get(KEY)) as Notice | null;
@@ -32,14 +31,16 @@ const failed = (writer: NoticeWriter) =>
   );
 
 it("goes on trying to tell, and lets a newer notice take the place of one that was not told", async () => {
-  const written: (() => void)[] = [];
-  const writer = await open(written);
+  let written = 0;
+  const writer = await open(() => {
+    written++;
+  });
   documents.failing = { prefix: KEY, times: 2 };
   writer.put(noticeOf(1));
   writer.put(noticeOf(2));
   await writer.settled();
   expect(await standing()).toEqual(noticeOf(2));
-  expect(written).toHaveLength(1);
+  expect(written).toBe(1);
 });
 
 it("may tell that less is applied than stands there: a target brought back from a backup", async () => {
@@ -107,6 +108,17 @@ it("asks for a new beginning when the queue has lost what it wrote", async () =>
   next.put(noticeOf(1));
   await next.settled();
   expect(await standing()).toEqual(noticeOf(1));
+});
+
+it("tells beside another applier where no lease keeps them apart", async () => {
+  const [one, other] = [await open(() => {}, false), await open(() => {}, false)];
+  for (const batch of [1, 2]) {
+    for (const writer of [one, other]) {
+      writer.put(noticeOf(batch));
+      await writer.settled();
+    }
+  }
+  expect(await standing()).toEqual(noticeOf(2));
 });
 
 it("takes away what an earlier target has told", async () => {

@@ -7,6 +7,8 @@ import { LatestWriter } from "./latest-writer.ts";
 export interface NoticeWriterOptions {
   readonly sync: string;
   readonly documents: Documents;
+  /** Without a lease two may work, and each may tell: then nothing is guarded. */
+  readonly isLeased: boolean;
   readonly logger: Logger;
   readonly onWritten: () => void;
 }
@@ -78,10 +80,14 @@ export class NoticeWriter {
   async #write(notice: Notice): Promise<void> {
     if (this.#sent.size > 0) await this.#lookForSent();
     if (this.#failure !== null) return;
-    const { documents, onWritten } = this.#options;
-    this.#sent.add(JSON.stringify(notice));
-    this.#revision = await documents.replace(this.#key, notice, this.#revision);
-    this.#sent.clear();
+    const { documents, isLeased, onWritten } = this.#options;
+    if (isLeased) {
+      this.#sent.add(JSON.stringify(notice));
+      this.#revision = await documents.replace(this.#key, notice, this.#revision);
+      this.#sent.clear();
+    } else {
+      await documents.put(this.#key, notice);
+    }
     onWritten();
   }
 

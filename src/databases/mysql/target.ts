@@ -15,6 +15,7 @@ import { planTarget } from "./target-plan.ts";
 
 export class MysqlTarget implements Target {
   readonly parked: MysqlParked;
+  readonly hasLeases = true;
   readonly #options: DatabaseOptions;
   readonly #session: Session;
 

@@ -35,6 +35,7 @@ import { KIND } from "./types.ts";
 
 export class PostgresTarget implements Target {
   readonly parked: PostgresParked;
+  readonly hasLeases = true;
   readonly #options: DatabaseOptions;
   readonly #connection: Connection;
 
