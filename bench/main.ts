@@ -2,6 +2,7 @@
 // Ends with 1 when a target did not hold what its source held; a missed goal is only told.
 import { Bed, POSTGRES_SETTINGS } from "./bed.ts";
 import { onServer } from "./database.ts";
+import { syncMicros } from "./disk.ts";
 import { type Options, parseOptions, usage } from "./options.ts";
 import { table, writeFile } from "./report.ts";
 import { Results } from "./results.ts";
@@ -9,12 +10,15 @@ import type { Context, Scenario } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
 
 async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2));
+  const options = optionsOrNull(process.argv.slice(2));
+  if (options === null) return;
   if (options.help) return console.log(usage(SCENARIOS));
   const chosen = choose(options);
   const startedAt = new Date().toISOString();
   const results = new Results();
   await using bed = new Bed(options);
+  const micros = syncMicros(bed.folder);
+  console.log(`A sync of the disk (${bed.folder}) takes ${micros} µs.`);
   const write = async () => {
     const versions = {
       node: process.version,
@@ -22,7 +26,8 @@ async function main(): Promise<void> {
       ...results.versions,
     };
     const settings = { postgres: POSTGRES_SETTINGS };
-    console.log(`\n${writeFile(results, { startedAt, options, versions, settings })}`);
+    const surroundings = { startedAt, options, versions, settings, syncMicros: micros };
+    console.log(`\n${writeFile(results, surroundings)}`);
   };
   endOnInterrupt(bed, results, write);
   for (const scenario of chosen) await run(scenario, { bed, results, options });
@@ -30,6 +35,19 @@ async function main(): Promise<void> {
   if (options.quick) console.log("--quick: these figures mean nothing.");
   await write();
   if (results.wrong.length > 0) process.exitCode = 1;
+}
+
+/** Null, with a word to the user, where they are not understood. */
+function optionsOrNull(args: readonly string[]): Options | null {
+  try {
+    const options = parseOptions(args);
+    choose(options);
+    return options;
+  } catch (error) {
+    console.error(`${(error as Error).message}\nAll options: npm run bench -- --help`);
+    process.exitCode = 2;
+    return null;
+  }
 }
 
 function choose({ only }: Options): readonly Scenario[] {

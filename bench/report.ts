@@ -14,6 +14,8 @@ export interface Surroundings {
   readonly options: Options;
   readonly versions: Readonly<Record<string, string>>;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** What an fdatasync takes where the databases lie. */
+  readonly syncMicros: number;
 }
 
 export function table(results: Results): string {
@@ -61,9 +63,10 @@ export function writeFile(results: Results, surroundings: Surroundings): string 
   const name = surroundings.startedAt.replaceAll(":", "-").slice(0, 19);
   const file = join(FOLDER, `${name}.json`);
   const { comparisons, singles, wrong, missing } = results;
+  const { syncMicros, ...others } = surroundings;
   const content = {
     version: 2,
-    ...surroundings,
+    ...others,
     command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
     endedAt: new Date().toISOString(),
     commit: commit(),
@@ -71,6 +74,7 @@ export function writeFile(results: Results, surroundings: Surroundings): string 
       processors: cpus().length,
       model: cpus()[0]?.model ?? "",
       memoryBytes: totalmem(),
+      syncMicros,
     },
     comparisons,
     singles,

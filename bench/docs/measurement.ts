@@ -14,6 +14,8 @@ export interface Measurement {
     readonly processors: number;
     readonly model: string;
     readonly memoryBytes: number;
+    /** Not in files of an earlier build. */
+    readonly syncMicros?: number;
   };
   readonly versions: Readonly<Record<string, string>>;
   readonly options: { readonly queue: string; readonly quick: boolean };

@@ -34,6 +34,14 @@ test("what is wrong and what is missing stands on the page, and a figure shows t
   expect(page.charts.get("backlog-rate.svg")).toContain("rate, native");
 });
 
+test("what a sync of the disk took stands on the page, where it was measured", async () => {
+  const [first, second] = [measured("2026-01-01", 100), measured("2026-01-02", 300)];
+  const took = (syncMicros: number) => ({ ...first, machine: { ...first.machine, syncMicros } });
+  expect((await makePage([first, second])).markdown).not.toContain("A sync of the disk");
+  expect((await makePage([took(84), second])).markdown).toContain("disk took 84 µs.");
+  expect((await makePage([took(84), took(91)])).markdown).toContain("disk took 84 to 91 µs.");
+});
+
 function measured(day: string, rate: number): Measurement {
   const results = new Results();
   const native = { rate: 100 };

@@ -82,12 +82,21 @@ function head(measurements: readonly Measurement[]): string {
     "",
     `Measured on ${days.join(", ")} at commit ${commits.join(", ")}; ${processors} processors (${model}),`,
     `${Math.round(memoryBytes / 2 ** 30)} GiB, everything on one machine: ${named.join(", ")}.`,
+    ...syncsText(measurements),
     "",
     "**The machine was shared with other work and noisy: only ratios of one run mean something**, and",
     "of these only what lies outside the A/A column, which tells by how much two runs of one and the same",
     "thing differed meanwhile. Each ratio is Tidemark's figure divided by the other's: the median of the rounds, in",
     "brackets the least and the greatest. How it is measured, and what is not: [methodology](methodology.md).",
   ].join("\n");
+}
+
+function syncsText(measurements: readonly Measurement[]): string[] {
+  const micros = measurements.flatMap(({ machine }) => machine.syncMicros ?? []);
+  if (micros.length === 0) return [];
+  const [least, most] = [Math.min(...micros), Math.max(...micros)];
+  const took = least === most ? `${least}` : `${least} to ${most}`;
+  return [`A sync of the disk took ${took} µs.`];
 }
 
 async function comparisonSection(
