@@ -24,7 +24,7 @@ import { emptyForResync } from "./resync.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
-/** Documents are written again so often: a queue that lost them is whole again after that. */
+/** Documents are written again so often: a queue that lost them is whole again soon after that. */
 const RENEW_MS = 4_000;
 /** So long the rest of a chunk is awaited with what was written of it uncommitted. */
 const CHUNK_SILENCE_MS = 1_000;
@@ -43,6 +43,8 @@ export class Applier {
   readonly #missing = new Missing();
   #falseStarts = NO_FALSE_STARTS;
   #postponeUpTo = 0;
+  /** Lets the session that works look whether something is due, though nothing has come. */
+  #wake = () => {};
   /** Was the target looked at before this session? Then it may have been altered since. */
   #sessions = 0;
 
@@ -149,9 +151,13 @@ export class Applier {
       if (session === null) return;
       failpoint("applier-lease-taken");
       const { documents } = queue;
-      const onWritten = () => failpoint("notice-told");
-      const isLeased = target.hasLeases;
-      notices = await NoticeWriter.open({ sync, documents, isLeased, logger, onWritten });
+      const leased = session;
+      notices = await NoticeWriter.open({
+        ...{ sync, documents, logger },
+        proveLease: () => leased.load(),
+        onWritten: () => failpoint("notice-told"),
+        onOutdated: () => this.#wake(),
+      });
       const held = { session, notices };
       const progress = await this.#begin(held);
       if (progress === null) return;
@@ -238,7 +244,10 @@ export class Applier {
     this.#stop.signal.addEventListener("abort", stop, { once: true });
     await this.#missing.untilWhole(stream, work.progress.position, {
       signal: this.#stop.signal,
-      stillHere: () => this.#report({}),
+      stillHere: async () => {
+        this.#report({});
+        await confirmer.regain();
+      },
     });
     const ordering = hooks.orders.run(reading.signal);
     const arrivals = new Arrivals();
@@ -247,6 +256,7 @@ export class Applier {
       falseStarts: this.#falseStarts,
       signal: reading.signal,
     });
+    this.#wake = () => pieces.wake();
     try {
       const { orders, onHealthy } = hooks;
       const consuming = { pieces, arrivals, confirmer, orders, onHealthy };
@@ -283,6 +293,7 @@ export class Applier {
       const untilReport = Math.max(0, reported + pace.everyMs - performance.now());
       const found = await pieces.available(Math.min(untilReport, due));
       confirmer.throwIfFailed();
+      if (!work.open) await confirmer.regain();
       const now = performance.now();
       if (found || !this.#isSettled(work)) pace.moved();
       if (now - reported >= pace.everyMs) {

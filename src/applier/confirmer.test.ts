@@ -22,8 +22,10 @@ function noticeOf(batch: number, tablesPending = 0): Notice {
 }
 
 function openNotices(documents: MemoryDocuments): Promise<NoticeWriter> {
-  const options = { sync: "s", documents, isLeased: true, logger: silentLogger };
-  return NoticeWriter.open({ ...options, onWritten: () => {} });
+  return NoticeWriter.open({
+    ...{ sync: "s", documents, logger: silentLogger },
+    ...{ proveLease: async () => {}, onWritten: () => {}, onOutdated: () => {} },
+  });
 }
 
 it("takes no notice back when an earlier flush ends later", async () => {

@@ -56,15 +56,19 @@ export class Confirmer {
     void flushing.then(() => this.#flushing.delete(flushing));
   }
 
-  /** The target may have lost what it had committed, or another applier tells now: only its own progress can tell. */
+  /** The target may have lost what it had committed: only its own progress can tell. */
   throwIfFailed(): void {
     if (this.#failure !== null) throw this.#failure;
-    this.#notices.throwIfFailed();
   }
 
   /** Tells the last notice once more: a queue that was emptied has lost it. */
   renew(): void {
     this.#notices.renew();
+  }
+
+  /** See {@link NoticeWriter.regain}. */
+  regain(): Promise<void> {
+    return this.#notices.regain();
   }
 
   /** Tells the last one. Not while a transaction is open. */

@@ -36,7 +36,6 @@ export class DeliverTarget implements Target {
 
   /** A function keeps nothing. */
   readonly parked = null;
-  readonly hasLeases = false;
 
   async plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
     const bound = tables.map(

@@ -32,13 +32,16 @@ export class Missing {
   async untilWhole(
     stream: QueueStream,
     { batch }: Position,
-    { signal, stillHere }: { readonly signal: AbortSignal; readonly stillHere: () => void },
+    {
+      signal,
+      stillHere,
+    }: { readonly signal: AbortSignal; readonly stillHere: () => Promise<void> },
   ): Promise<void> {
     while (batch + 1 === this.#unfinished && !signal.aborted) {
       const { mark } = await stream.tail();
       const partial = mark !== null && mark.chunk === 0 && !isComplete(mark);
       if (!partial || mark.batch !== this.#unfinished) return;
-      stillHere();
+      await stillHere();
       await sleep(HALF_BATCH_POLL_MS, signal);
     }
   }

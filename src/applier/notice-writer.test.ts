@@ -20,66 +20,92 @@ function noticeOf(batch: number): Notice {
   };
 }
 
-function open(onWritten = () => {}, isLeased = true): Promise<NoticeWriter> {
-  return NoticeWriter.open({ sync: "s", documents, isLeased, logger: silentLogger, onWritten });
+/** An applier as far as it tells. */
+class Teller {
+  readonly writer: NoticeWriter;
+  readonly seen: { lost: boolean; written: number; outdated: number };
+
+  static async open(): Promise<Teller> {
+    const seen = { lost: false, written: 0, outdated: 0 };
+    const writer = await NoticeWriter.open({
+      ...{ sync: "s", documents, logger: silentLogger },
+      proveLease: async () => {
+        if (seen.lost) throw new TidemarkError("TM-CONNECTION-LOST", "The lease is lost.");
+      },
+      onWritten: () => {
+        seen.written++;
+      },
+      onOutdated: () => {
+        seen.outdated++;
+      },
+    });
+    return new Teller(writer, seen);
+  }
+
+  private constructor(writer: NoticeWriter, seen: Teller["seen"]) {
+    this.writer = writer;
+    this.seen = seen;
+  }
+
+  async tell(batch: number): Promise<void> {
+    this.writer.put(noticeOf(batch));
+    await this.writer.settled();
+  }
 }
 
 const standing = async () => (await documents.get(KEY)) as Notice | null;
-const failed = (writer: NoticeWriter) =>
-  expect(() => writer.throwIfFailed()).toThrow(
-    expect.objectContaining({ code: "TM-QUEUE-CONFLICT" }),
-  );
 
 it("goes on trying to tell, and lets a newer notice take the place of one that was not told", async () => {
-  let written = 0;
-  const writer = await open(() => {
-    written++;
-  });
+  const { writer, seen } = await Teller.open();
   documents.failing = { prefix: KEY, times: 2 };
   writer.put(noticeOf(1));
   writer.put(noticeOf(2));
   await writer.settled();
   expect(await standing()).toEqual(noticeOf(2));
-  expect(written).toBe(1);
+  expect(seen.written).toBe(1);
 });
 
 it("may tell that less is applied than stands there: a target brought back from a backup", async () => {
   await documents.put(KEY, noticeOf(200));
-  const writer = await open();
-  writer.put(noticeOf(100));
-  await writer.settled();
+  const teller = await Teller.open();
+  await teller.tell(100);
   expect(await standing()).toEqual(noticeOf(100));
 });
 
-it("leaves what another applier has told, and tells no more", async () => {
-  const stale = await open();
-  stale.put(noticeOf(1));
-  await stale.settled();
+it("leaves what another applier has told, and tells no more without the lease", async () => {
+  const stale = await Teller.open();
+  await stale.tell(1);
   documents.failing = { prefix: KEY, times: 1 };
-  stale.put(noticeOf(2));
+  stale.writer.put(noticeOf(2));
   await expect.poll(() => documents.failing?.times).toBe(0);
-  const other = await open();
-  other.put(noticeOf(3));
-  await other.settled();
-  await expect(stale.settled()).rejects.toMatchObject({ code: "TM-QUEUE-CONFLICT" });
-  stale.put(noticeOf(4));
-  stale.renew();
-  await stale.close();
-  failed(stale);
+  stale.seen.lost = true;
+  const other = await Teller.open();
+  await other.tell(3);
+  await expect(stale.writer.settled()).rejects.toMatchObject({ code: "TM-CONNECTION-LOST" });
+  stale.writer.put(noticeOf(4));
+  stale.writer.renew();
+  await expect(stale.writer.regain()).rejects.toMatchObject({ code: "TM-CONNECTION-LOST" });
+  await stale.writer.close();
   expect(await standing()).toEqual(noticeOf(3));
+  expect(stale.seen).toMatchObject({ written: 1, outdated: 1 });
 });
 
-it("writes nothing over what came after it looked", async () => {
+it("writes nothing over what came after it looked, before it has made sure of the lease", async () => {
   await documents.put(KEY, noticeOf(1));
-  const stale = await open();
+  const { writer, seen } = await Teller.open();
   await documents.put(KEY, noticeOf(3));
-  stale.put(noticeOf(2));
-  await expect(stale.settled()).rejects.toMatchObject({ code: "TM-QUEUE-CONFLICT" });
+  writer.put(noticeOf(2));
+  await expect.poll(() => seen.outdated).toBe(1);
+  writer.renew();
+  await new Promise((resolve) => setImmediate(resolve));
   expect(await standing()).toEqual(noticeOf(3));
+  await writer.regain();
+  await writer.settled();
+  expect(await standing()).toEqual(noticeOf(2));
 });
 
 it("knows what it wrote although the answer was lost", async () => {
-  const writer = await open();
+  const teller = await Teller.open();
   const replace = documents.replace.bind(documents);
   let lost = 2;
   documents.replace = async (...parts) => {
@@ -87,46 +113,82 @@ it("knows what it wrote although the answer was lost", async () => {
     if (lost-- > 0) throw new TidemarkError("TM-CONNECTION-LOST", "The answer is lost.");
     return revision;
   };
-  writer.put(noticeOf(1));
+  teller.writer.put(noticeOf(1));
   await expect.poll(standing).toEqual(noticeOf(1));
-  writer.put(noticeOf(2));
-  await writer.settled();
-  writer.put(noticeOf(3));
-  await writer.settled();
+  await teller.tell(2);
+  await teller.tell(3);
   expect(await standing()).toEqual(noticeOf(3));
+  expect(teller.seen.outdated).toBe(0);
 });
 
-it("asks for a new beginning when the queue has lost what it wrote", async () => {
-  const writer = await open();
+it("knows what it wrote although it lands only after it looked", async () => {
+  const teller = await Teller.open();
+  await teller.tell(1);
+  const replace = documents.replace.bind(documents);
+  const late: (() => Promise<number>)[] = [];
+  documents.replace = async (...parts) => {
+    late.push(() => replace(...parts));
+    documents.replace = async (...again) => {
+      documents.replace = replace;
+      await Promise.all(late.map((land) => land()));
+      return replace(...again);
+    };
+    throw new TidemarkError("TM-CONNECTION-LOST", "It is under way for long.");
+  };
+  teller.writer.put(noticeOf(2));
+  await expect.poll(() => late.length).toBe(1);
+  await teller.tell(3);
+  expect(await standing()).toEqual(noticeOf(3));
+  expect(teller.seen.outdated).toBe(0);
+});
+
+it("tells again what the queue has lost, once it has made sure of the lease", async () => {
+  const { writer, seen } = await Teller.open();
   writer.put(noticeOf(1));
   await writer.settled();
   documents.wipe();
   writer.renew();
-  await expect(writer.settled()).rejects.toMatchObject({ code: "TM-QUEUE-CONFLICT" });
-  failed(writer);
-  const next = await open();
-  next.put(noticeOf(1));
-  await next.settled();
+  await expect.poll(() => seen.outdated).toBe(1);
+  expect(await standing()).toBeNull();
+  await writer.regain();
+  await writer.settled();
   expect(await standing()).toEqual(noticeOf(1));
 });
 
-it("tells beside another applier where no lease keeps them apart", async () => {
-  const [one, other] = [await open(() => {}, false), await open(() => {}, false)];
-  for (const batch of [1, 2]) {
-    for (const writer of [one, other]) {
-      writer.put(noticeOf(batch));
-      await writer.settled();
-    }
-  }
+it("tells the last at its end, though the queue was emptied meanwhile", async () => {
+  const teller = await Teller.open();
+  await teller.tell(1);
+  documents.wipe();
+  teller.writer.put(noticeOf(2));
+  await teller.writer.close();
   expect(await standing()).toEqual(noticeOf(2));
 });
 
-it("takes away what an earlier target has told", async () => {
+it("waits with telling anew while the queue does not answer", async () => {
+  const { writer, seen } = await Teller.open();
+  documents.wipe();
   await documents.put(KEY, noticeOf(9));
-  const writer = await open();
-  await writer.clear();
-  expect(await standing()).toBeNull();
-  writer.put(noticeOf(1));
+  writer.put(noticeOf(2));
+  await expect.poll(() => seen.outdated).toBe(1);
+  const read = documents.read.bind(documents);
+  documents.read = async () => {
+    throw new TidemarkError("TM-CONNECTION-LOST", "The queue is away.");
+  };
+  await writer.regain();
+  documents.read = read;
+  expect(await standing()).toEqual(noticeOf(9));
+  await writer.regain();
   await writer.settled();
+  expect(await standing()).toEqual(noticeOf(2));
+});
+
+it("takes away what an earlier target has told, and nothing that was told since", async () => {
+  await documents.put(KEY, noticeOf(9));
+  const teller = await Teller.open();
+  const stale = await Teller.open();
+  await teller.writer.clear();
+  expect(await standing()).toBeNull();
+  await teller.tell(1);
+  await expect(stale.writer.clear()).rejects.toMatchObject({ code: "TM-QUEUE-CONFLICT" });
   expect(await standing()).toEqual(noticeOf(1));
 });

@@ -1,16 +1,19 @@
+import { backoff, sleep } from "../core/async.ts";
 import { keys, type Notice } from "../core/documents.ts";
-import { TidemarkError } from "../core/errors.ts";
+import { isTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
-import type { Documents } from "../core/queue.ts";
+import type { Documents, StandingDocument } from "../core/queue.ts";
 import { LatestWriter } from "./latest-writer.ts";
 
 export interface NoticeWriterOptions {
   readonly sync: string;
   readonly documents: Documents;
-  /** Without a lease two may work, and each may tell: then nothing is guarded. */
-  readonly isLeased: boolean;
+  /** Asks the target something in the session that holds the lease; throws when that is lost. */
+  readonly proveLease: () => Promise<unknown>;
   readonly logger: Logger;
   readonly onWritten: () => void;
+  /** {@link NoticeWriter.regain} is due. */
+  readonly onOutdated: () => void;
 }
 
 /**
@@ -23,86 +26,119 @@ export class NoticeWriter {
   readonly #options: NoticeWriterOptions;
   readonly #key: string;
   readonly #writer: LatestWriter<Notice>;
-  #revision = 0;
+  /** What stands, as far as this writer knows. */
+  #revision: number;
   /** Sent since the revision was learnt, with an answer that is not known: one of them may stand. */
   readonly #sent = new Set<string>();
-  #failure: TidemarkError | null = null;
-
-  private constructor(options: NoticeWriterOptions) {
-    const { sync, logger } = options;
-    this.#options = options;
-    this.#key = keys.progress(sync);
-    this.#writer = new LatestWriter((notice) => this.#write(notice), this.#key, logger);
-  }
+  /** Does something else stand there? Nothing is written until {@link regain}. */
+  #outdated = false;
 
   /** Call with the lease taken. It must be shown to be held once more before the first notice. */
   static async open(options: NoticeWriterOptions): Promise<NoticeWriter> {
-    const writer = new NoticeWriter(options);
-    await writer.#see();
-    return writer;
+    return new NoticeWriter(options, await options.documents.read(keys.progress(options.sync)));
+  }
+
+  private constructor(options: NoticeWriterOptions, { revision }: StandingDocument) {
+    this.#options = options;
+    this.#key = keys.progress(options.sync);
+    this.#revision = revision;
+    const put = (notice: Notice) => this.#write(notice);
+    this.#writer = new LatestWriter(put, this.#key, options.logger);
   }
 
   put(notice: Notice): void {
     this.#writer.put(notice);
   }
 
-  /** Writes the newest notice once more. */
+  /** Writes the newest notice once more: a queue that was emptied has lost it. */
   renew(): void {
     this.#writer.renew();
   }
 
   /** Takes away what an earlier target has told. The lease must be shown to be held after that, as after {@link open}. */
   async clear(): Promise<void> {
-    await this.#options.documents.remove(this.#key);
-    await this.#see();
+    const { documents } = this.#options;
+    const { value, revision } = await documents.read(this.#key);
+    if (value === null && revision === this.#revision) return;
+    await documents.remove(this.#key, this.#revision);
+    this.#revision = (await documents.read(this.#key)).revision;
   }
 
-  /** Resolves when the newest notice is written. Throws as {@link throwIfFailed}. */
+  /**
+   * Call between two transactions. Where another one has written, or the queue has lost what stood: makes sure of the
+   * lease and writes the newest notice once more. Throws what `proveLease` throws; while the queue does not answer
+   * nothing is done.
+   */
+  async regain(): Promise<void> {
+    if (!this.#outdated) return;
+    const { documents, proveLease, logger } = this.#options;
+    let seen: StandingDocument;
+    try {
+      seen = await documents.read(this.#key);
+    } catch (error) {
+      logger.warn({ err: error, key: this.#key }, "a document could not be read");
+      return;
+    }
+    await proveLease();
+    this.#revision = seen.revision;
+    this.#sent.clear();
+    this.#outdated = false;
+    this.#writer.renew();
+  }
+
+  /** Resolves when the newest notice is written. Call between two transactions; throws as {@link regain}. */
   async settled(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      await this.#writer.settled();
+      if (!this.#outdated) return;
+      if (attempt > 0) await sleep(backoff(attempt - 1));
+      await this.regain();
+    }
+  }
+
+  /** Tries a last time to write what is not written yet. Not while a transaction is open. */
+  async close(): Promise<void> {
+    await this.#writer.close();
+    try {
+      await this.regain();
+    } catch (error) {
+      // Whoever has the lease now tells.
+      this.#options.logger.debug({ err: error }, "the last notice was left to others");
+    }
     await this.#writer.settled();
-    this.throwIfFailed();
-  }
-
-  /** Throws TM-QUEUE-CONFLICT when another one has written, or the queue was emptied: begin anew with the lease. */
-  throwIfFailed(): void {
-    if (this.#failure !== null) throw this.#failure;
-  }
-
-  /** Tries a last time to write what is not written yet. */
-  close(): Promise<void> {
-    return this.#writer.close();
-  }
-
-  async #see(): Promise<void> {
-    this.#revision = (await this.#options.documents.read(this.#key)).revision;
   }
 
   async #write(notice: Notice): Promise<void> {
-    if (this.#sent.size > 0) await this.#lookForSent();
-    if (this.#failure !== null) return;
-    const { documents, isLeased, onWritten } = this.#options;
-    if (isLeased) {
-      this.#sent.add(JSON.stringify(notice));
-      this.#revision = await documents.replace(this.#key, notice, this.#revision);
-      this.#sent.clear();
-    } else {
-      await documents.put(this.#key, notice);
+    if (this.#outdated) return;
+    if (this.#sent.size > 0 && !(await this.#isOursStanding())) return;
+    const { documents, onWritten } = this.#options;
+    const replace = () => documents.replace(this.#key, notice, this.#revision);
+    this.#sent.add(JSON.stringify(notice));
+    try {
+      this.#revision = await replace();
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-QUEUE-CONFLICT")) throw error;
+      if (!(await this.#isOursStanding())) return;
+      this.#revision = await replace();
     }
+    this.#sent.clear();
     onWritten();
   }
 
-  async #lookForSent(): Promise<void> {
+  async #isOursStanding(): Promise<boolean> {
     const { value, revision } = await this.#options.documents.read(this.#key);
-    if (revision === this.#revision) return;
+    if (revision === this.#revision) return true;
     if (this.#sent.has(JSON.stringify(value))) {
       this.#revision = revision;
-      return;
+      return true;
     }
-    const { sync } = this.#options;
-    this.#failure ??= new TidemarkError(
-      "TM-QUEUE-CONFLICT",
-      `What the queue says of how far ${sync} has come is not what this applier wrote: another one took over, or the queue has lost it.`,
-      { details: { sync } },
+    const { sync, logger, onOutdated } = this.#options;
+    logger.info(
+      { sync },
+      "what the queue says of this sync is not what was told last: telling it anew",
     );
+    this.#outdated = true;
+    onOutdated();
+    return false;
   }
 }

@@ -105,6 +105,11 @@ export class ReadAhead<T> {
     return this.#buffer.length > 0 || this.#ended;
   }
 
+  /** Ends {@link available}, though there may be nothing to take. */
+  wake(): void {
+    this.#items.ring();
+  }
+
   /** Stops the producer and waits until it has ended. */
   async close(): Promise<void> {
     this.#ended = true;

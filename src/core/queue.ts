@@ -5,9 +5,9 @@ import { comparePositions, type Position } from "./position.ts";
  * The queue contract: what relay and appliers share, and all they share.
  *
  * Per source one *stream*: an append-only, guarded, trimmed sequence of messages that any number of
- * readers follow independently. Beside it *documents*: small named values, last write wins, watched
- * (layouts, progress of syncs, requests): state, not events, so that losing one is mended by
- * writing it again.
+ * readers follow independently. Beside it *documents*: small named values, watched (layouts, progress of
+ * syncs, requests): the last write wins, unless it is guarded by what it replaces. State, not events, so
+ * that losing one is mended by writing it again.
  *
  * The queue is never the only copy (G5): the source's log keeps what targets have not confirmed.
  * A queue may therefore lose anything; what it may not do is reorder, or let two writers interleave.
@@ -130,7 +130,8 @@ export interface Documents {
    * when it was put or removed since, or the queue has lost it. An unknown outcome (connection lost) throws; read again.
    */
   replace(key: string, value: unknown, revision: number): Promise<number>;
-  remove(key: string): Promise<void>;
+  /** With a revision: only if the key still stands at it; else, and where the outcome is unknown, as {@link replace}. */
+  remove(key: string, revision?: number): Promise<void>;
   /** Key to value, of keys that begin with `prefix`. */
   list(prefix: string): Promise<ReadonlyMap<string, unknown>>;
   /** First what stands, then every later write (removal: value null), until the signal aborts. Quick successive writes of a key may be merged into the last. */
@@ -139,7 +140,10 @@ export interface Documents {
 
 export interface StandingDocument {
   readonly value: unknown | null;
-  /** Another one after each put; 0 where the queue knows nothing of the key. */
+  /**
+   * Another one after each put; 0 where the queue knows nothing of the key. A queue that was emptied may give out the
+   * same ones again.
+   */
   readonly revision: number;
 }
 

@@ -22,8 +22,6 @@ export interface Target {
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]>;
   /** Where rows set aside are kept; null where nothing can be. */
   readonly parked: ParkedRows | null;
-  /** Does `openApplier` take a lease? Where it does not, nothing keeps two appliers of one sync apart. */
-  readonly hasLeases: boolean;
   /** Takes the lease of the sync at this target; null while another applier holds it. */
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null>;
   close(): Promise<void>;

@@ -7,6 +7,7 @@ import type { Logger } from "../core/log.ts";
 import { boundParked } from "../core/parked.ts";
 import type { Queue } from "../core/queue.ts";
 import { formatTable, type TableName } from "../core/table.ts";
+import type { ApplierSession } from "../core/target.ts";
 import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
 import { type PreparedSync, prepare } from "./prepare.ts";
@@ -109,7 +110,7 @@ async function empty(
     const session = await target.openApplier(sync, bound);
     if (session === null) return true;
     return using(Promise.resolve(session), async () => {
-      await withdraw(queue, sync, asked.length);
+      await withdraw(session, { queue, sync, tablesPending: asked.length });
       await emptyForResync(session, { sync, tables, parked }, new Set(asked));
       return false;
     });
@@ -128,9 +129,20 @@ async function empty(
 }
 
 /** While nobody else may tell what can be read: what was told no longer holds. */
-async function withdraw({ documents }: Queue, sync: string, tablesPending: number): Promise<void> {
-  const notice = (await documents.get(keys.progress(sync))) as Notice | null;
-  if (notice !== null) await documents.put(keys.progress(sync), { ...notice, tablesPending });
+async function withdraw(
+  session: ApplierSession,
+  {
+    queue: { documents },
+    sync,
+    tablesPending,
+  }: { readonly queue: Queue; readonly sync: string; readonly tablesPending: number },
+): Promise<void> {
+  const key = keys.progress(sync);
+  const { value, revision } = await documents.read(key);
+  if (value === null) return;
+  // What stood while the lease is held is what an earlier holder told, and may be replaced.
+  await session.load();
+  await documents.replace(key, { ...(value as Notice), tablesPending }, revision);
 }
 
 /** By source, the tables that no other sync relies on as they were captured. */

@@ -57,6 +57,10 @@ export function registerDocuments(bench: Bench<QueueBed>): void {
       expect(gone.value).toBeNull();
       const last = await two.replace("a", { n: 5 }, gone.revision);
       expect(await one.read("a")).toEqual({ value: { n: 5 }, revision: last });
+      await expectCode(one.remove("a", gone.revision), "TM-QUEUE-CONFLICT");
+      expect(await two.get("a")).toEqual({ n: 5 });
+      await one.remove("a", last);
+      expect(await two.get("a")).toBeNull();
     });
 
     it("are replaced by only one of those who saw the same", async () => {

@@ -55,9 +55,7 @@ export class MemoryDocuments implements Documents {
   }
 
   async replace(key: string, value: unknown, revision: number): Promise<number> {
-    if ((this.#revisions.get(key) ?? 0) !== revision) {
-      throw new TidemarkError("TM-QUEUE-CONFLICT", "The document stands at another revision.");
-    }
+    this.#mustStandAt(key, revision);
     await this.put(key, value);
     return this.#writes;
   }
@@ -66,7 +64,8 @@ export class MemoryDocuments implements Documents {
     return this.#values.get(key) ?? null;
   }
 
-  async remove(key: string): Promise<void> {
+  async remove(key: string, revision?: number): Promise<void> {
+    if (revision !== undefined) this.#mustStandAt(key, revision);
     if (!this.#values.delete(key)) return;
     this.#revisions.set(key, ++this.#writes);
     this.#tell(key, null);
@@ -96,6 +95,11 @@ export class MemoryDocuments implements Documents {
     } finally {
       this.#bells.delete(watcher);
     }
+  }
+
+  #mustStandAt(key: string, revision: number): void {
+    if ((this.#revisions.get(key) ?? 0) === revision) return;
+    throw new TidemarkError("TM-QUEUE-CONFLICT", "The document stands at another revision.");
   }
 
   #tell(key: string, value: unknown): void {

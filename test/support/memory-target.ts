@@ -22,7 +22,6 @@ export const BOUND: BoundTable = {
 /** The target contract in memory: one table, one column. */
 export class MemoryTarget implements Target {
   readonly parked = null;
-  readonly hasLeases = true;
   progress: Progress = { timeline: "", position: START, hash: "", tables: [] };
   readonly rows = new Set<string>();
   /** Of the transaction begun last. */

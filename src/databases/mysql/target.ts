@@ -15,7 +15,6 @@ import { planTarget } from "./target-plan.ts";
 
 export class MysqlTarget implements Target {
   readonly parked: MysqlParked;
-  readonly hasLeases = true;
   readonly #options: DatabaseOptions;
   readonly #session: Session;
 

@@ -35,7 +35,6 @@ import { KIND } from "./types.ts";
 
 export class PostgresTarget implements Target {
   readonly parked: PostgresParked;
-  readonly hasLeases = true;
   readonly #options: DatabaseOptions;
   readonly #connection: Connection;
 

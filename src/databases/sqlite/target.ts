@@ -27,7 +27,6 @@ import { affinityOf } from "./types.ts";
 
 export class SqliteTarget implements Target {
   readonly parked = new SqliteParked(() => this.#connection);
-  readonly hasLeases = true;
   readonly #options: DatabaseOptions;
   #connection: Connection;
 

@@ -51,24 +51,16 @@ export class NatsDocuments implements Documents {
   }
 
   async replace(key: string, value: unknown, revision: number): Promise<number> {
-    try {
-      return await this.#publish(key, JSON.stringify(value ?? null), {
-        expect: { lastSubjectSequence: revision },
-      });
-    } catch (error) {
-      if (!isTidemarkError(error, "TM-QUEUE-CONFLICT")) throw error;
-      throw new TidemarkError(
-        "TM-QUEUE-CONFLICT",
-        `The document "${key}" no longer stands at revision ${revision}.`,
-        { cause: error },
-      );
-    }
+    return await this.#publish(key, JSON.stringify(value ?? null), { revision });
   }
 
-  async remove(key: string): Promise<void> {
+  async remove(key: string, revision?: number): Promise<void> {
     // Not rolled up, which would spare the mark: a purge makes live consumers of a server of 2.9 skip
     // what is being stored at that moment, of whatever key.
-    await this.#publish(key, "", { operation: "DEL" });
+    await this.#publish(key, "", {
+      operation: "DEL",
+      ...(revision === undefined ? {} : { revision }),
+    });
   }
 
   async get(key: string): Promise<unknown | null> {
@@ -151,15 +143,29 @@ export class NatsDocuments implements Documents {
   }
 
   /** Gives the message's sequence. */
-  async #publish(
+  async #publish(key: string, body: string, options: PublishOptions = {}): Promise<number> {
+    try {
+      return await this.#publishOrMend(key, body, options);
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-QUEUE-CONFLICT")) throw error;
+      throw new TidemarkError(
+        "TM-QUEUE-CONFLICT",
+        `The document "${key}" no longer stands at revision ${options.revision}.`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #publishOrMend(
     key: string,
     body: string,
-    { operation, expect }: PublishOptions = {},
+    { operation, revision }: PublishOptions,
   ): Promise<number> {
+    const expect = revision === undefined ? null : { lastSubjectSequence: revision };
     const send = async ({ jetstream, headers }: NatsClient) => {
       const header = headers();
       if (operation !== undefined) header.set(OPERATION_HEADER, operation);
-      const options = { headers: header, ...(expect === undefined ? {} : { expect }) };
+      const options = { headers: header, ...(expect === null ? {} : { expect }) };
       return (await jetstream.publish(this.#subjectOf(key), body, options)).seq;
     };
     const sent = await this.#connection.call(this.#stream, async (client) => {
@@ -212,7 +218,7 @@ export class NatsDocuments implements Documents {
 interface PublishOptions {
   readonly operation?: "DEL";
   /** Written only where the key's last message, a removal's too, has this sequence. */
-  readonly expect?: { readonly lastSubjectSequence: number };
+  readonly revision?: number;
 }
 
 function* vanished(told: Map<string, string>, missing: Set<string>): Generator<DocumentEntry> {

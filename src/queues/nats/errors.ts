@@ -11,6 +11,7 @@ const WRONG_LAST_MESSAGE_ID = 10070;
 const WRONG_LAST_SEQUENCE = 10071;
 const NOT_ENABLED = 10076;
 const STORE_FAILED = 10077;
+const WRONG_LAST_SEQUENCE_UNKNOWN = 10164;
 
 const CONNECTION_ERRORS = new Set([
   "TimeoutError",
@@ -49,6 +50,8 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
   switch (apiCode(error)) {
     case WRONG_LAST_SEQUENCE:
     case WRONG_LAST_MESSAGE_ID:
+    // Of a cluster: another write of that subject is just being agreed on.
+    case WRONG_LAST_SEQUENCE_UNKNOWN:
       return new TidemarkError(
         "TM-QUEUE-CONFLICT",
         `The stream of ${what} does not end where this relay left it: another one writes to it, or it was emptied.`,

@@ -28,20 +28,15 @@ export class SqliteDocuments implements Documents {
   replace(key: string, value: unknown, revision: number): Promise<number> {
     const text = JSON.stringify(value ?? null);
     return this.#connection.write("documents", text.length, (database) => {
-      const found = standing(database, key).revision;
-      if (found !== revision) {
-        throw new TidemarkError(
-          "TM-QUEUE-CONFLICT",
-          `The document "${key}" stands at revision ${found}, not at ${revision}.`,
-        );
-      }
+      mustStandAt(database, key, revision);
       write(database, key, text);
       return standing(database, key).revision;
     });
   }
 
-  remove(key: string): Promise<void> {
+  remove(key: string, revision?: number): Promise<void> {
     return this.#connection.write("documents", 0, (database) => {
+      if (revision !== undefined) mustStandAt(database, key, revision);
       if ((rowOf(database, key)?.value ?? null) !== null) write(database, key, null);
     });
   }
@@ -115,6 +110,15 @@ function standing(database: QueueDatabase, key: string): StandingDocument {
   const row = rowOf(database, key);
   const text = row?.value ?? null;
   return { value: text === null ? null : JSON.parse(text), revision: row?.revision ?? 0 };
+}
+
+function mustStandAt(database: QueueDatabase, key: string, revision: number): void {
+  const found = standing(database, key).revision;
+  if (found === revision) return;
+  throw new TidemarkError(
+    "TM-QUEUE-CONFLICT",
+    `The document "${key}" stands at revision ${found}, not at ${revision}.`,
+  );
 }
 
 function rowOf(database: QueueDatabase, key: string): Omit<DocumentRow, "key"> | null {

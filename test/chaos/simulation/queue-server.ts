@@ -322,17 +322,17 @@ class SimulatedDocuments implements Documents {
 
   async replace(key: string, value: unknown, revision: number): Promise<number> {
     return await this.#queue.write(() => {
-      if (this.#standing(key).revision !== revision) {
-        this.#queue.process.world.counters.add("document not replaced");
-        throw new TidemarkError("TM-QUEUE-CONFLICT", "The document stands at another revision.");
-      }
+      this.#mustStandAt(key, revision);
       this.#put(key, value);
       return this.#standing(key).revision;
     });
   }
 
-  async remove(key: string): Promise<void> {
-    await this.#queue.write(() => this.#queue.server.setDocument(key, null));
+  async remove(key: string, revision?: number): Promise<void> {
+    await this.#queue.write(() => {
+      if (revision !== undefined) this.#mustStandAt(key, revision);
+      this.#queue.server.setDocument(key, null);
+    });
   }
 
   list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
@@ -366,6 +366,12 @@ class SimulatedDocuments implements Documents {
 
   #standing(key: string): StandingDocument {
     return this.#queue.server.state.documents.get(key) ?? NOTHING;
+  }
+
+  #mustStandAt(key: string, revision: number): void {
+    if (this.#standing(key).revision === revision) return;
+    this.#queue.process.world.counters.add("document stood otherwise");
+    throw new TidemarkError("TM-QUEUE-CONFLICT", "The document stands at another revision.");
   }
 
   #put(key: string, value: unknown): void {

@@ -115,7 +115,6 @@ export class TargetServer extends SimulatedServer {
 /** An applier's connection. */
 export class SimulatedTarget implements Target {
   readonly parked: ParkedRows;
-  readonly hasLeases = true;
   readonly #server: TargetServer;
   readonly #session: Session;
 
