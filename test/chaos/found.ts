@@ -90,6 +90,11 @@ export const FOUND: readonly Found[] = [
   },
   {
     level: "servers",
+    seed: 40233243,
+    what: "PostgreSQL: of two processes that were started together at a new source one could stop with TM-CAPTURE-BROKEN: it looked for triggers before, and for what they belong to after the other had made both",
+  },
+  {
+    level: "servers",
     seed: 315059882,
     what: "NATS: an applier that had lost its lease went on trying to tell its last notice, and so took back, for up to four seconds, what the one that had taken over told",
   },

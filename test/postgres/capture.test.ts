@@ -1,7 +1,9 @@
 // What the trigger functions stand up to: a hostile search_path, and capture set up by a version before.
 import { afterEach, describe, expect, it } from "vitest";
 import type { ChangeLog } from "../../src/core/source.ts";
+import { planCapture } from "../../src/databases/postgres/capture-plan.ts";
 import { PostgresChangeLog } from "../../src/databases/postgres/change-log.ts";
+import { Connection } from "../../src/databases/postgres/connection.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
 import { captureTables, changesOf, connect, line, optionsOf, SERVERS, SHAPES } from "./support.ts";
@@ -41,6 +43,29 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     };
 
     const lines = async (log: ChangeLog) => (await changesOf(await log.batches.cut())).map(line);
+
+    it("is not taken for broken by who looks just while another process installs it", async () => {
+      const { database, owner, log } = await start("CREATE TABLE u (id int PRIMARY KEY)");
+      const tables = await captureTables(database.url, ["u"]);
+      const connection = await Connection.open(optionsOf(database.url), "source");
+      open.push(connection);
+      // Triggers are looked at before layouts: in between the other one installs both.
+      let installed = false;
+      const rows = connection.rows.bind(connection);
+      connection.rows = async (text, ...rest) => {
+        if (/FROM tidemark\.layouts/.test(text) && !installed) {
+          installed = true;
+          await log.capture(tables);
+        }
+        return rows(text, ...rest);
+      };
+      const plan = await planCapture(connection, tables);
+      expect(installed).toBe(true);
+      expect(plan.statements.join("\n")).toContain('ON "public"."u"');
+      expect((await planCapture(connection, tables)).statements).toEqual([]);
+      await owner.query("INSERT INTO u VALUES (1)");
+      expect(await lines(log)).toEqual(["insert 1"]);
+    });
 
     it("runs nothing that the writer's search_path offers", async () => {
       const { database, owner, log } = await start();

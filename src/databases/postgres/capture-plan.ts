@@ -73,13 +73,25 @@ const SHAPE_NAMES: Readonly<Record<Shape, string>> = {
   "row-current": "a row trigger that reads the row as it stands",
 };
 
-/** Compares what is asked with what stands. */
+/**
+ * Compares what is asked with what stands. Not within a transaction. All is read as of one moment: another process may
+ * be installing capture just now, and a table whose layout is there and its triggers not yet would be taken for broken.
+ */
 export async function prepareCaptures(
   connection: Connection,
   tables: readonly CaptureTable[],
   ours: boolean,
 ): Promise<readonly TableCapture[]> {
   if (tables.length === 0) return [];
+  const begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+  return connection.transaction(begin, () => compareCaptures(connection, tables, ours));
+}
+
+async function compareCaptures(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+  ours: boolean,
+): Promise<readonly TableCapture[]> {
   const found = await findTables(
     connection,
     tables.map((table) => table.schema.name),
