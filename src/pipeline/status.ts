@@ -1,11 +1,13 @@
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import {
   keys,
+  type Notice,
   type SourceStatus,
   type SyncStatus,
   UNKNOWN_SOURCE,
   UNKNOWN_SYNC,
 } from "../core/documents.ts";
+import { comparePositions } from "../core/position.ts";
 import type { Queue } from "../core/queue.ts";
 import { queueAdapterFor } from "./registry.ts";
 
@@ -51,12 +53,25 @@ async function readSync(
 ): Promise<SyncStatus> {
   const { name, from, to } = sync;
   const told = (await queue.documents.get(keys.applier(name))) as SyncStatus | null;
-  const status = told ?? { ...UNKNOWN_SYNC, name, from, to };
+  const notice = (await queue.documents.get(keys.progress(name))) as Notice | null;
+  const status = asNoticed(told ?? { ...UNKNOWN_SYNC, name, from, to }, notice, source);
   const behindBatches = Math.max(0, (source?.batch ?? 0) - status.position.batch);
   const idle = behindBatches === 0 && status.state === "running";
   const lagMs = idle ? 0 : status.lagMs;
   const state = silent(status, now) ? "unknown" : status.state;
   return { ...status, state, behindBatches, lagMs };
+}
+
+/** A notice follows each batch, a status only so often: who has just waited must not be told of a batch behind. */
+function asNoticed(
+  status: SyncStatus,
+  notice: Notice | null,
+  source: SourceStatus | undefined,
+): SyncStatus {
+  if (notice === null || notice.timeline !== source?.timeline) return status;
+  const { position, at, lagMs } = notice;
+  if (comparePositions(position, status.position) <= 0) return status;
+  return { ...status, position, appliedAt: at, lagMs };
 }
 
 /** A clean stop is the last word; any other state must be repeated to be believed. */
