@@ -101,6 +101,11 @@ export class TcpProxy implements AsyncDisposable {
     });
   }
 
+  /** Takes {@link loseAnswerTo} back, where the marker has not been sent yet. */
+  loseNoAnswer(): void {
+    this.#marker = null;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.heal();
     this.cut();

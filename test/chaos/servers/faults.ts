@@ -225,6 +225,8 @@ async function answerLost(network: Network, name: LinkName, marker: string): Pro
     sleep(ANSWER_MS, late.signal).then(() => false),
   ]);
   late.abort();
+  // Else it would come later, when all is said to be healed.
+  if (!lost) link.loseNoAnswer();
   return lost;
 }
 
