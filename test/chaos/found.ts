@@ -90,6 +90,11 @@ export const FOUND: readonly Found[] = [
   },
   {
     level: "servers",
+    seed: 60026,
+    what: "the checker itself: an answer that was to be lost was lost only when all was said to be healed, and a process that was just starting ended with TM-CONNECTION-LOST",
+  },
+  {
+    level: "servers",
     seed: 40233243,
     what: "PostgreSQL: of two processes that were started together at a new source one could stop with TM-CAPTURE-BROKEN: it looked for triggers before, and for what they belong to after the other had made both",
   },
