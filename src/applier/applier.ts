@@ -20,7 +20,7 @@ import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
-import { emptyForResync } from "./resync.ts";
+import { emptyForResync, withdraw } from "./resync.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -168,7 +168,11 @@ export class Applier {
       const { parked: rows } = target;
       const aside = parked === null || rows === null ? null : { rows, bound: parked.bound };
       const resync = async (names: readonly string[]) => {
-        await this.#withdraw(progress, names.length, held.notices);
+        const { from: source, fingerprint } = this.#options;
+        const { position } = this.#status;
+        const { timeline } = progress;
+        const told = { sync, source, timeline, position, fingerprint };
+        await withdraw(held.notices, { ...told, tablesPending: names.length });
         await emptyForResync(held.session, { sync, tables, parked: aside }, new Set(names));
       };
       const orders = new Orders({ documents, sync, logger, resync });
@@ -365,19 +369,6 @@ export class Applier {
     this.#status = { ...this.#status, ...work.statusNow(), error: null };
     // The end of a copy is told at once; all else waits for the heartbeat.
     if (notice === null || (wasCopying && work.states.pending === 0)) this.#report({});
-  }
-
-  /** Soon less can be read than was told: nobody who waits may be told so any more. */
-  async #withdraw(
-    { timeline }: Progress,
-    tablesPending: number,
-    notices: NoticeWriter,
-  ): Promise<void> {
-    const { sync, from, fingerprint } = this.#options;
-    const { position } = this.#status;
-    const what = { timeline, position, at: new Date().toISOString(), lagMs: 0, tablesPending };
-    notices.put({ sync, source: from, ...what, fingerprint });
-    await notices.settled();
   }
 
   #putRequest(work: ApplierWork): void {
