@@ -92,16 +92,15 @@ export class NetEffect {
       return;
     }
     const { moved } = effect;
-    for (const key of effect.gone)
-      this.#set(into, { key, row: null, fresh: false, moved, returned: false });
+    for (const key of effect.gone) this.#set(into, { key, row: null, fresh: false, moved });
     if (effect.row !== null) {
-      const { row } = effect;
+      const { row, fresh } = effect;
       const key = effect.table.bound.key.map((index) => row[index] ?? null);
-      this.#set(into, { key, row, fresh: effect.fresh, moved: false, returned: false });
+      this.#set(into, { key, row, fresh, moved: false });
     }
   }
 
-  #set(into: TableEffect, outcome: RowOutcome): void {
+  #set(into: TableEffect, outcome: Omit<RowOutcome, "returned">): void {
     const { key, row, moved } = outcome;
     const text = keyText(into.table, key);
     const earlier = into.rows.get(text);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readWireText } from "./message-text.ts";
+import { readWireText, type WireChange } from "./message-text.ts";
 
 const text = fc.string({
   unit: fc.oneof(
@@ -29,12 +29,17 @@ const piece = fc.record({
   changes: fc.array(change),
 });
 
+const asWritten =
+  () =>
+  (...wire: WireChange) =>
+    wire;
+
 describe("the reader of pieces", () => {
   it("reads what JSON.parse reads", () => {
     fc.assert(
       fc.property(piece, (each) => {
         const { changes, ...head } = each;
-        expect(readWireText(JSON.stringify(each))).toEqual(
+        expect(readWireText(JSON.stringify(each), asWritten)).toEqual(
           JSON.parse(JSON.stringify({ head, changes })),
         );
       }),
@@ -51,9 +56,10 @@ describe("the reader of pieces", () => {
       '{"v":1,"changes":[[1,"i",0,null,["\\',
       '{"changes":[]}',
       '{"v":1,"changes":',
+      '{"v":1,"copy":{"a":1,"changes":[]}}',
       "",
     ]) {
-      expect(readWireText(other)).toBeNull();
+      expect(readWireText(other, asWritten)).toBeNull();
     }
   });
 });

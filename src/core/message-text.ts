@@ -11,10 +11,13 @@ export type WireChange = [
   filters: string,
 ];
 
+/** Makes of a change as it is written what the reader wants of it: nothing in between stays for the collector. */
+export type ChangeMaker<C> = (...wire: WireChange) => C;
+
 /** What stands before the changes of a piece, as JSON.parse gives it, and the changes. */
-export interface WireText {
-  readonly head: unknown;
-  readonly changes: readonly WireChange[];
+export interface WireText<H, C> {
+  readonly head: H;
+  readonly changes: readonly C[];
 }
 
 const CHANGES = ',"changes":[';
@@ -27,12 +30,21 @@ const CHANGES = ',"changes":[';
  * what it puts there is not young, so it stays until a full collection: applying a large batch took
  * 100 MB more.
  */
-export function readWireText(text: string): WireText | null {
+export function readWireText<H, C>(
+  text: string,
+  makerFor: (head: H) => ChangeMaker<C>,
+): WireText<H, C> | null {
   // A quote inside a string is escaped, so this is the key and nothing else.
   const at = text.indexOf(CHANGES);
   if (at === -1) return null;
-  const changes = new ChangesReader(text, at + CHANGES.length).read();
-  return changes === null ? null : { head: JSON.parse(`${text.slice(0, at)}}`), changes };
+  try {
+    const head = JSON.parse(`${text.slice(0, at)}}`) as H;
+    const changes = new ChangesReader(text, at + CHANGES.length, makerFor(head)).read();
+    return { head, changes };
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
 }
 
 const QUOTE = 0x22;
@@ -46,29 +58,23 @@ const N = 0x6e;
 
 const OTHER_SHAPE = "not as encodePieces writes it";
 
-class ChangesReader {
+class ChangesReader<C> {
   readonly #text: string;
+  readonly #make: ChangeMaker<C>;
   #at: number;
   /** Where the next backslash stands, from `#at` on or a little before it. */
   #backslash: number;
 
-  constructor(text: string, at: number) {
+  constructor(text: string, at: number, make: ChangeMaker<C>) {
     this.#text = text;
     this.#at = at;
+    this.#make = make;
     this.#backslash = this.#find("\\", at);
   }
 
-  read(): WireChange[] | null {
-    try {
-      return this.#changes();
-    } catch (error) {
-      if (error instanceof SyntaxError) return null;
-      throw error;
-    }
-  }
-
-  #changes(): WireChange[] {
-    const changes: WireChange[] = [];
+  /** Throws a SyntaxError where it is written otherwise. */
+  read(): C[] {
+    const changes: C[] = [];
     if (!this.#takes(CLOSE)) {
       do changes.push(this.#change());
       while (this.#takes(COMMA));
@@ -78,7 +84,7 @@ class ChangesReader {
     return changes;
   }
 
-  #change(): WireChange {
+  #change(): C {
     this.#expect(OPEN);
     const layout = this.#number();
     this.#expect(COMMA);
@@ -94,7 +100,7 @@ class ChangesReader {
     this.#expect(COMMA);
     const filters = this.#string();
     this.#expect(CLOSE);
-    return [layout, op, transaction, keyBefore, row, rowBefore, filters];
+    return this.#make(layout, op, transaction, keyBefore, row, rowBefore, filters);
   }
 
   #row(): Row | null {

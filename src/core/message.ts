@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { Change, Operation } from "./change.ts";
 import { TidemarkError } from "./errors.ts";
 import { freeMemory } from "./free-memory.ts";
-import { readWireText, type WireChange } from "./message-text.ts";
+import { type ChangeMaker, readWireText, type WireChange } from "./message-text.ts";
 import type { BatchHeader } from "./position.ts";
 import type { Mark, QueueMessage } from "./queue.ts";
 import { decodeLines, filterLetters, NEWLINE, parseFilters, type RowLines } from "./row-lines.ts";
@@ -273,7 +273,7 @@ function decodePiece(mark: Mark, body: Uint8Array, release: QueueMessage["releas
   const { source, header, copy } = wire;
   const common = { mark, bytes: bytes.length, source, header, copy };
   if ("changes" in wire) {
-    const changes = wire.changes.map((change) => decodeChange(change, wire.transactions));
+    const { changes } = wire;
     return { ...common, count: changes.length, changes, lines: null };
   }
   const { layout, filtered, lines: rows } = wire;
@@ -298,9 +298,12 @@ interface WireHead {
   readonly copy: CopyInfo | null;
 }
 
-interface WireChanges extends WireHead {
+interface WireChangesHead extends WireHead {
   readonly transactions: readonly WireTransaction[];
-  readonly changes: readonly WireChange[];
+}
+
+interface ReadChanges extends WireHead {
+  readonly changes: readonly Change[];
 }
 
 interface WireLines extends WireHead {
@@ -309,29 +312,36 @@ interface WireLines extends WireHead {
   readonly lines: number;
 }
 
-function parse(mark: Mark, text: string): WireChanges | WireLines {
+function parse(mark: Mark, text: string): ReadChanges | WireLines {
   try {
-    const read = readWireText(text);
-    if (read === null) return JSON.parse(text);
-    return { ...(read.head as Omit<WireChanges, "changes">), changes: read.changes };
+    const read = readWireText(text, changeMaker);
+    if (read !== null) return { ...read.head, changes: read.changes };
+    const wire = JSON.parse(text) as WireLines | (WireChangesHead & { changes: WireChange[] });
+    if (!("changes" in wire)) return wire;
+    const make = changeMaker(wire);
+    return { ...wire, changes: wire.changes.map((change) => make(...change)) };
   } catch (cause) {
     throw corrupt(mark, "it is not JSON", cause);
   }
 }
 
-function decodeChange(wire: WireChange, transactions: readonly WireTransaction[]): Change {
-  const [layout, op, index, keyBefore, row, rowBefore, filters] = wire;
-  const [transaction, origin, hops] = transactions[index] ?? [null, null, []];
-  return {
-    layout,
-    op: OP_NAMES.get(op) ?? "insert",
-    keyBefore,
-    row,
-    rowBefore,
-    filters: parseFilters(filters),
-    transaction,
-    origin,
-    hops,
+const NO_TRANSACTION: WireTransaction = [null, null, []];
+
+function changeMaker({ transactions }: WireChangesHead): ChangeMaker<Change> {
+  // biome-ignore lint/complexity/useMaxParams: they are the fields of a change, in the order of the format.
+  return (layout, op, index, keyBefore, row, rowBefore, filters) => {
+    const of = transactions[index] ?? NO_TRANSACTION;
+    return {
+      layout,
+      op: OP_NAMES.get(op) ?? "insert",
+      keyBefore,
+      row,
+      rowBefore,
+      filters: parseFilters(filters),
+      transaction: of[0],
+      origin: of[1],
+      hops: of[2],
+    };
   };
 }
 
