@@ -1,8 +1,11 @@
 // One holder at a time (G2).
+import type { Client } from "pg";
 import { describe, expect, it } from "vitest";
+import type { ChangeLog } from "../../src/core/source.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
+import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
-import { optionsOf, SERVERS } from "./support.ts";
+import { captureTables, connect, optionsOf, SERVERS } from "./support.ts";
 
 describe.each(SERVERS)("the lease on %s", (kind) => {
   it.skipIf(!available(kind))("is free half a minute after its machine vanished", async () => {
@@ -19,4 +22,47 @@ describe.each(SERVERS)("the lease on %s", (kind) => {
       await connection.close();
     }
   });
+
+  it.skipIf(!available(kind))(
+    "ends what a relay that has lost it still has under way, before the next one looks",
+    async () => {
+      await using database = await freshDatabase(kind);
+      const application = await connect(database.url);
+      await application.query("CREATE TABLE t (id int PRIMARY KEY)");
+      const tables = await captureTables(database.url, ["t"]);
+      const sources = await Promise.all([open(database.url), open(database.url)]);
+      try {
+        const [first, second] = sources;
+        const old = (await first.openChangeLog()) as ChangeLog;
+        await application.query("BEGIN; LOCK TABLE t");
+        const capturing = old.capture(tables);
+        capturing.catch(() => {});
+        await until(application, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)");
+        // Its first session ends, and the others know nothing of it.
+        await application.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'tidemark relay'`);
+        let log: ChangeLog | null = null;
+        while (log === null) log = await second.openChangeLog();
+        await expect(old.stats()).rejects.toMatchObject({ code: "TM-CONNECTION-LOST" });
+        const captured = log.capture(tables);
+        await expect(capturing).rejects.toMatchObject({ code: "TM-CONNECTION-LOST" });
+        await application.query("COMMIT");
+        expect(await captured).toHaveLength(1);
+        await log.close();
+        await old.close();
+      } finally {
+        await Promise.all(sources.map((source) => source.close()));
+        await application.end();
+      }
+    },
+  );
 });
+
+const open = (url: string) => postgres.openSource(optionsOf(url));
+
+async function until(client: Client, condition: string): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ exists: boolean }>(condition);
+    if (rows[0]?.exists === true) return;
+  }
+}

@@ -15,9 +15,10 @@ import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import { Connection } from "./connection.ts";
 import { DriftWatch } from "./drift.ts";
+import { takeFromFenced } from "./fence.ts";
 import { schemaOf } from "./identifiers.ts";
 import { FORGOTTEN, loadLayouts, type StoredLayout } from "./layouts.ts";
-import { RELAY_LOCK } from "./log-insert.ts";
+import { CAPTURE_LOCK, CONTROL_LOCK, RELAY_LOCK } from "./log-insert.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
 import { assertLogFits, createSourceObjects } from "./ours.ts";
@@ -95,11 +96,12 @@ export class PostgresChangeLog implements ChangeLog {
         await main.close();
         return null;
       }
+      control = await Connection.open(options, "relay control");
+      await takeFromFenced(control, CONTROL_LOCK);
       await assertLogFits(main);
       await createSourceObjects(main);
       const state = await openTimeline(main);
       const layouts = await loadLayouts(main);
-      control = await Connection.open(options, "relay control");
       return new PostgresChangeLog({ options, main, control, state, layouts, limits });
     } catch (error) {
       await control?.close();
@@ -112,6 +114,7 @@ export class PostgresChangeLog implements ChangeLog {
     // A session of its own: DDL waits for locks, and cutting goes on meanwhile.
     const connection = await Connection.open(this.#options, "relay capture");
     try {
+      await takeFromFenced(connection, CAPTURE_LOCK);
       const captures = await prepareCaptures(connection, tables, true);
       assertUnbroken(captures);
       for (const capture of captures) {

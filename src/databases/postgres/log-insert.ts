@@ -2,12 +2,15 @@
 import { quoteLiteral } from "./identifiers.ts";
 import { LOG_SLOT, LOG_TABLES, logTable } from "./ours.ts";
 
-/**
- * Advisory locks of ours; the first number is "tide". The wake lock: writers share it for their
- * transaction, a sleeping relay has it for itself (see wake.ts).
- */
-export const WAKE_LOCK = "1953064037, 1";
-export const RELAY_LOCK = "1953064037, 2";
+/** Of all advisory locks of ours: "tide". */
+const OURS = 1_953_064_037;
+/** Writers share it for their transaction, a sleeping relay has it for itself (see wake.ts). */
+export const WAKE_LOCK = `${OURS}, 1`;
+/** The relay's lease. */
+export const RELAY_LOCK = `${OURS}, 2`;
+/** Of the lease holder's other sessions (see fence.ts). */
+export const CONTROL_LOCK = { classid: OURS, objid: 3 };
+export const CAPTURE_LOCK = { classid: OURS, objid: 4 };
 export const WAKE_CHANNEL = "tidemark";
 
 /** What of a log table the triggers write. */
