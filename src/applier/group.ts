@@ -48,8 +48,10 @@ export class Group {
   #batch = 0;
   #transaction: TargetTransaction | null = null;
   #effect = new NetEffect();
-  /** Rows of a copy that are just being written. */
+  /** Rows as lines that are just being written. */
   #run: LinesRun | null = null;
+  /** Does the target take such? Found out with the first of them. */
+  #opensLines = true;
   /** The run before this one, which the target applies while this one is taken in. */
   #applying: Promise<void> = Promise.resolve();
   #changes = 0;
@@ -160,10 +162,16 @@ export class Group {
     if (mapping === null) return true;
     if (!mapping.isPlain || lines.filtered) return false;
     const { bound } = mapping.table;
+    const areCopied = lines.insertedBy === undefined;
+    if (!areCopied && !this.#states.takesChanges(mapping.table.source)) return true;
+    if (!areCopied && !this.#mayPassBy(mapping.table)) return false;
     if (this.#run?.table !== bound || this.#run.full) {
+      await this.#endRun();
+      if (!areCopied && this.#effect.size > 0) return false;
       // What came before is applied before.
-      const transaction = await this.#flush(true);
+      const transaction = await this.#flush(areCopied);
       await this.#applying;
+      this.#opensLines = transaction.openLines !== undefined;
       this.#run = await LinesRun.open(transaction, bound);
       if (this.#run === null) return false;
     }
@@ -174,13 +182,27 @@ export class Group {
     return true;
   }
 
+  /**
+   * May rows of a batch be written by themselves? Not behind changes that are not written yet: what a transaction of
+   * the source keeps only at its end is applied together, as far as there is room. Not where a foreign key of the
+   * target changes other rows: one that goes here and comes back behind the rows would be gone for a while. And not
+   * where constraints have objected to a part of the batch before, or no other way would be left if they did.
+   */
+  #mayPassBy(table: SyncTable): boolean {
+    if (!this.#opensLines || (this.#run === null && this.#effect.size > 0)) return false;
+    if (this.#parking !== null && !this.#parking.ignores(table)) return false;
+    const { relaxed, postponed } = this.#modes();
+    if (relaxed || postponed || this.#transaction?.enforcing === false) return false;
+    return !this.#tables.some(({ bound }) => bound.cascades || bound.followed);
+  }
+
   /** Nothing else may be done at the target before. */
   async #endRun(): Promise<void> {
     const run = this.#run;
     this.#run = null;
     for (const lines of (await run?.end()) ?? []) {
       this.#changes -= lines.rows;
-      await this.#takeChanges(decodeLines(lines), true);
+      await this.#takeChanges(decodeLines(lines), lines.insertedBy === undefined);
     }
   }
 
@@ -258,10 +280,15 @@ export class Group {
   }
 
   #begin(): Promise<TargetTransaction> {
-    const relaxed = this.#states.pending > 0 || this.#progress.tables.some(isNotLive);
+    const modes = this.#modes();
+    this.#postponing = modes.postponed;
+    return this.#session.begin(this.#progress, modes);
+  }
+
+  #modes(): { readonly relaxed: boolean; readonly postponed: boolean } {
     // While a copy is under way parents may be missing that it will bring.
-    this.#postponing = !relaxed && this.#progress.position.batch < this.#postponeUpTo;
-    return this.#session.begin(this.#progress, { relaxed, postponed: this.#postponing });
+    const relaxed = this.#states.pending > 0 || this.#progress.tables.some(isNotLive);
+    return { relaxed, postponed: !relaxed && this.#progress.position.batch < this.#postponeUpTo };
   }
 
   async #apply(transaction: TargetTransaction, effect: NetEffect, whole: boolean): Promise<void> {

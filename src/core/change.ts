@@ -74,6 +74,9 @@ export interface Change {
   readonly hops: readonly string[];
 }
 
+/** What all changes of one transaction have in common. */
+export type TransactionOf = Pick<Change, "transaction" | "origin" | "hops">;
+
 /** Was some row written of which nothing can be told? */
 export function isUnread({ op, keyBefore, row }: Change): boolean {
   return row === null && keyBefore === null && op !== "truncate";

@@ -1,11 +1,18 @@
 import { crc32 } from "node:zlib";
-import type { Change, Operation } from "./change.ts";
+import type { Change, Operation, TransactionOf } from "./change.ts";
 import { TidemarkError } from "./errors.ts";
 import { freeMemory } from "./free-memory.ts";
 import { type ChangeMaker, readWireText, type WireChange } from "./message-text.ts";
 import type { BatchHeader } from "./position.ts";
 import type { Mark, QueueMessage } from "./queue.ts";
-import { decodeLines, filterLetters, NEWLINE, parseFilters, type RowLines } from "./row-lines.ts";
+import {
+  type ChangesPage,
+  decodeLines,
+  filterLetters,
+  NEWLINE,
+  parseFilters,
+  type RowLines,
+} from "./row-lines.ts";
 import type { ChunkLines } from "./source.ts";
 import { isTagged, type Row } from "./value.ts";
 
@@ -77,10 +84,11 @@ const OP_NAMES = new Map(Object.entries(OPS).map(([name, op]) => [op, name as Op
 /** Encodes changes into messages, each yielded group being the fragments of one piece. */
 export function encodePieces(
   envelope: Envelope,
-  pages: AsyncIterable<readonly Change[]>,
+  pages: AsyncIterable<ChangesPage>,
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
-  return toPieces(envelope, bodiesOfChanges(encodeHead(envelope), pages), maxMessageBytes);
+  const bodies = bodiesOfChanges(encodeHead(envelope), pages);
+  return releasable(toPieces(envelope, bodies, maxMessageBytes));
 }
 
 /** The rows of a chunk, untouched, cut into pieces at the ends of lines. */
@@ -91,8 +99,7 @@ export function encodeLines(
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
   const head = `${encodeHead(envelope)},"layout":${layout},"filtered":${content.filtered}`;
-  const pieces = toPieces(envelope, bodiesOfLines(head, content), maxMessageBytes);
-  return releasable(pieces);
+  return releasable(toPieces(envelope, bodiesOfLines(head, content), maxMessageBytes));
 }
 
 /** Fragments share the memory of their piece: it goes with the last of them. */
@@ -121,11 +128,18 @@ async function* toPieces(
 /** At least one body, be it empty. */
 async function* bodiesOfChanges(
   head: string,
-  pages: AsyncIterable<readonly Change[]>,
+  pages: AsyncIterable<ChangesPage>,
 ): AsyncGenerator<Buffer> {
   let isFirst = true;
   let body = new PieceBuilder(head);
   for await (const page of pages) {
+    if ("bytes" in page) {
+      if (!body.empty) yield Buffer.from(body.finish(), "utf8");
+      body = new PieceBuilder(head);
+      yield bodyOfInserts(head, page);
+      isFirst = false;
+      continue;
+    }
     for (const change of page) {
       body.add(change);
       if (body.length < PIECE_CHARACTERS) continue;
@@ -149,6 +163,17 @@ async function* bodiesOfLines(head: string, content: ChunkLines): AsyncGenerator
     isFirst = false;
   }
   if (isFirst) yield Buffer.from(before(0), "utf8");
+}
+
+/** Rows as lines, and the transaction that inserted them. */
+function bodyOfInserts(head: string, lines: RowLines): Buffer {
+  const { layout, filtered, rows, bytes, insertedBy } = lines;
+  const { transaction = null, origin = null, hops = NO_HOPS } = insertedBy ?? {};
+  const transactions: WireTransaction[] = [[transaction, origin, hops]];
+  const more = JSON.stringify({ layout, filtered, transactions, lines: rows });
+  const body = Buffer.concat([Buffer.from(`${head},${more.slice(1)}\n`, "utf8"), bytes]);
+  lines.release?.();
+  return body;
 }
 
 function encodeHead({ source, header, copy }: Envelope): string {
@@ -276,9 +301,10 @@ function decodePiece(mark: Mark, body: Uint8Array, release: QueueMessage["releas
     const { changes } = wire;
     return { ...common, count: changes.length, changes, lines: null };
   }
-  const { layout, filtered, lines: rows } = wire;
+  const { layout, filtered, lines: rows, transactions } = wire;
   const lines: RowLines = {
     ...{ layout, filtered, rows, bytes: bytes.subarray(end + 1) },
+    insertedBy: copy === null ? transactionOf(transactions ?? [], 0) : undefined,
     ...(release && { release }),
   };
   return {
@@ -309,6 +335,8 @@ interface ReadChanges extends WireHead {
 interface WireLines extends WireHead {
   readonly layout: number;
   readonly filtered: boolean;
+  /** One, of a batch's own rows. */
+  readonly transactions?: readonly WireTransaction[];
   readonly lines: number;
 }
 
@@ -325,12 +353,18 @@ function parse(mark: Mark, text: string): ReadChanges | WireLines {
   }
 }
 
-const NO_TRANSACTION: WireTransaction = [null, null, []];
+const NO_HOPS: readonly string[] = [];
+
+function transactionOf(transactions: readonly WireTransaction[], index: number): TransactionOf {
+  const of = transactions[index];
+  if (of === undefined) return { transaction: null, origin: null, hops: NO_HOPS };
+  return { transaction: of[0], origin: of[1], hops: of[2] };
+}
 
 function changeMaker({ transactions }: WireChangesHead): ChangeMaker<Change> {
   // biome-ignore lint/complexity/useMaxParams: they are the fields of a change, in the order of the format.
   return (layout, op, index, keyBefore, row, rowBefore, filters) => {
-    const of = transactions[index] ?? NO_TRANSACTION;
+    const { transaction, origin, hops } = transactionOf(transactions, index);
     return {
       layout,
       op: OP_NAMES.get(op) ?? "insert",
@@ -338,9 +372,9 @@ function changeMaker({ transactions }: WireChangesHead): ChangeMaker<Change> {
       row,
       rowBefore,
       filters: parseFilters(filters),
-      transaction: of[0],
-      origin: of[1],
-      hops: of[2],
+      transaction,
+      origin,
+      hops,
     };
   };
 }

@@ -1,4 +1,4 @@
-import type { Change, FilterAnswer } from "./change.ts";
+import type { Change, FilterAnswer, TransactionOf } from "./change.ts";
 import { inPieces } from "./long-text.ts";
 import type { QueueMessage } from "./queue.ts";
 import type { Row } from "./value.ts";
@@ -17,27 +17,44 @@ export interface RowLines {
   readonly filtered: boolean;
   /** Whole lines, the last newline included. */
   readonly bytes: Uint8Array;
+  /** The transaction that inserted all of these rows, in this order. Undefined: they were copied. */
+  readonly insertedBy?: TransactionOf | undefined;
   /** See {@link QueueMessage}. */
   release?(): void;
 }
 
+/** Changes in the order of the log; or, where many rows come one after the other, those rows. */
+export type ChangesPage = readonly Change[] | RowLines;
+
+/** A page as changes, however they came. */
+export function changesOf(page: ChangesPage): readonly Change[] {
+  return "bytes" in page ? decodeLines(page) : page;
+}
+
 /** The rows as changes: each an insert, as a chunk's rows are. */
-export function decodeLines({ layout, filtered, bytes }: RowLines): Change[] {
+export function decodeLines({ layout, filtered, bytes, insertedBy }: RowLines): Change[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
   const lines = text.split("\n");
   lines.pop(); // what follows the last newline
   return lines.map((line) => {
     const fields = parseLine(line);
     const letters = filtered ? (fields.shift() ?? "") : "";
-    return rowAsChange(layout, fields, parseFilters(letters));
+    return rowAsChange(layout, fields, parseFilters(letters), insertedBy);
   });
 }
 
 const NO_FILTERS: readonly FilterAnswer[] = [];
 const NO_HOPS: readonly string[] = [];
 
-/** A row copied, as the insert that it is to whoever reads the stream. */
-export function rowAsChange(layout: number, row: Row, filters: readonly FilterAnswer[]): Change {
+const NO_TRANSACTION: TransactionOf = { transaction: null, origin: null, hops: NO_HOPS };
+
+/** A row that came, as the insert that it is to whoever reads the stream. */
+export function rowAsChange(
+  layout: number,
+  row: Row,
+  filters: readonly FilterAnswer[],
+  { transaction, origin, hops }: TransactionOf = NO_TRANSACTION,
+): Change {
   return {
     layout,
     op: "insert",
@@ -45,9 +62,9 @@ export function rowAsChange(layout: number, row: Row, filters: readonly FilterAn
     row,
     rowBefore: null,
     filters,
-    transaction: null,
-    origin: null,
-    hops: NO_HOPS,
+    transaction,
+    origin,
+    hops,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Change, FilterAnswer, Layout } from "./change.ts";
 import type { Finding } from "./database.ts";
 import type { BatchHeader } from "./position.ts";
+import type { ChangesPage } from "./row-lines.ts";
 import type { TableName, TableSchema } from "./table.ts";
 import type { Row } from "./value.ts";
 
@@ -112,7 +113,7 @@ export interface Batches {
   /** See {@link Cut}. The previous cut's pages and chunk must have been read to the end or returned. */
   cut(chunk?: ChunkRequest): Promise<Cut>;
   /** The changes of a batch in order, in pages of bounded size. Throws TM-BATCH-PURGED. */
-  pages(batch: number): AsyncIterable<readonly Change[]>;
+  pages(batch: number): AsyncIterable<ChangesPage>;
   /** Deletes the changes of batches up to and including this one; keeps the newest header. Never blocks writers. */
   purge(upTo: number): Promise<void>;
 }
@@ -121,7 +122,7 @@ export interface Cut {
   /** The new batch; null when nothing had changed (no batch is made). */
   readonly header: BatchHeader | null;
   /** The new batch's changes; empty when header is null. */
-  readonly pages: AsyncIterable<readonly Change[]>;
+  readonly pages: AsyncIterable<ChangesPage>;
   /**
    * The chunk asked for, as of exactly the newest batch (the one just cut, or the last). Null, too, when it
    * cannot be read in this snapshot: ask again.

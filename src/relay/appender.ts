@@ -75,6 +75,8 @@ export class Appender {
   /** A full queue holds back the relay; the change log goes on growing safely meanwhile. */
   async append(messages: readonly QueueMessage[]): Promise<void> {
     const { signal, logger, stream, room } = this.#options;
+    // Before they are given away: a queue frees what it has stored.
+    const bytes = bytesOf(messages);
     let rest = messages;
     for (let attempt = 0; ; attempt++) {
       try {
@@ -82,12 +84,12 @@ export class Appender {
         failpoint("piece-sent");
         room.found();
         this.#tail = tail;
-        this.#sentBytes += bytesOf(messages);
+        this.#sentBytes += bytes;
         return;
       } catch (error) {
         if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
         rest = await this.#unsent(rest);
-        if (await this.#stretch(bytesOf(messages))) continue;
+        if (await this.#stretch(bytes)) continue;
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
         // A stream that was made anew meanwhile has its own bound.

@@ -1,4 +1,4 @@
-import type { Change } from "../core/change.ts";
+import type { ChangesPage } from "../core/row-lines.ts";
 
 const FIRST_MS = 2;
 const MOST_MS = 20;
@@ -34,9 +34,9 @@ export class Linger {
   }
 
   /** Passes pages on and counts what they hold. */
-  async *count(pages: AsyncIterable<readonly Change[]>): AsyncGenerator<readonly Change[]> {
+  async *count(pages: AsyncIterable<ChangesPage>): AsyncGenerator<ChangesPage> {
     for await (const page of pages) {
-      this.#changes += page.length;
+      this.#changes += "bytes" in page ? page.rows : page.length;
       this.#countTransactions(page);
       yield page;
     }
@@ -59,10 +59,11 @@ export class Linger {
   }
 
   /** By name: in a log, transactions that ran side by side lie between each other. */
-  #countTransactions(page: readonly Change[]): void {
+  #countTransactions(page: ChangesPage): void {
     if (this.#transactions.size >= MOST_COUNTED) return;
     let last: string | null = null;
-    for (const { transaction } of page) {
+    const counted = "bytes" in page ? [page.insertedBy ?? { transaction: null }] : page;
+    for (const { transaction } of counted) {
       if (transaction !== null && transaction !== last) this.#transactions.add(transaction);
       last = transaction;
     }

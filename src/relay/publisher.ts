@@ -12,7 +12,7 @@ import {
   type QueueMessage,
   type QueueStream,
 } from "../core/queue.ts";
-import { rowAsChange } from "../core/row-lines.ts";
+import { type ChangesPage, rowAsChange } from "../core/row-lines.ts";
 import type { ChangeLog, Chunk, ChunkPages, ChunkRows } from "../core/source.ts";
 import type { Appender } from "./appender.ts";
 
@@ -106,7 +106,7 @@ export class Publisher {
   }
 
   /** Resolves when the batch was read and handed to the queue; see {@link settle}. */
-  async publishBatch(header: BatchHeader, pages: AsyncIterable<readonly Change[]>): Promise<void> {
+  async publishBatch(header: BatchHeader, pages: AsyncIterable<ChangesPage>): Promise<void> {
     const { source, queue } = this.#options;
     const envelope: Envelope = { source, header, chunk: 0, copy: null };
     await this.#publish(envelope, encodePieces(envelope, pages, queue.limits.maxMessageBytes));

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Change, FilterAnswer, Layout } from "../core/change.ts";
-import { decodeLines } from "../core/row-lines.ts";
+import { type ChangesPage, changesOf, decodeLines } from "../core/row-lines.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { Row, Value } from "../core/value.ts";
@@ -63,9 +63,9 @@ export function sorted<T extends readonly Value[]>(rows: readonly T[]): readonly
   return [...rows].sort((a, b) => ((text.get(a) ?? "") < (text.get(b) ?? "") ? -1 : 1));
 }
 
-export async function all(pages: AsyncIterable<readonly Change[]>): Promise<Change[]> {
+export async function all(pages: AsyncIterable<ChangesPage>): Promise<Change[]> {
   const changes: Change[] = [];
-  for await (const page of pages) changes.push(...page);
+  for await (const page of pages) changes.push(...changesOf(page));
   return changes;
 }
 

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import type { Change } from "../core/change.ts";
 import { timelineHash } from "../core/hash.ts";
+import { changesOf } from "../core/row-lines.ts";
 import { type Bench, numbers, refuses } from "./database-bed.ts";
 import { all, describeChange, take, takeChanges } from "./replica.ts";
 import { openShop } from "./source-shop.ts";
@@ -75,8 +76,9 @@ export function registerBatches(bench: () => Bench): void {
     const sizes: number[] = [];
     const ids = new Set<unknown>();
     for await (const page of pages) {
-      sizes.push(page.length);
-      for (const { row } of page) ids.add(row?.[0]);
+      const changes = changesOf(page);
+      sizes.push(changes.length);
+      for (const { row } of changes) ids.add(row?.[0]);
     }
     expect(header?.batch).toBe(1);
     expect(ids.size).toBe(count);

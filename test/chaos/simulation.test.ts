@@ -27,6 +27,7 @@ const STATES = [
   "table altered",
   "queue full",
   "row set aside",
+  "rows taken as lines",
   "target copied anew at the bound",
   "target left behind by a full queue",
   "wait ended",

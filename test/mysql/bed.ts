@@ -5,6 +5,7 @@ import type { Change, Layout } from "../../src/core/change.ts";
 import type { DatabaseOptions } from "../../src/core/database.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import type { BatchHeader } from "../../src/core/position.ts";
+import { type ChangesPage, changesOf } from "../../src/core/row-lines.ts";
 import type { CaptureTable, ChangeLog } from "../../src/core/source.ts";
 import type { BoundTable, TargetTable } from "../../src/core/target.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
@@ -111,9 +112,9 @@ export async function cutOnce(log: ChangeLog): Promise<CutBatch | null> {
   return { header: cut.header, changes: await collect(cut.pages) };
 }
 
-export async function collect(pages: AsyncIterable<readonly Change[]>): Promise<Change[]> {
+export async function collect(pages: AsyncIterable<ChangesPage>): Promise<Change[]> {
   const changes: Change[] = [];
-  for await (const page of pages) changes.push(...page);
+  for await (const page of pages) changes.push(...changesOf(page));
   return changes;
 }
 

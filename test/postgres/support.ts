@@ -2,6 +2,7 @@ import pg from "pg";
 import type { Change } from "../../src/core/change.ts";
 import type { DatabaseOptions } from "../../src/core/database.ts";
 import { silentLogger } from "../../src/core/log.ts";
+import { changesOf as decoded } from "../../src/core/row-lines.ts";
 import type { CaptureTable, Cut } from "../../src/core/source.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 
@@ -53,7 +54,7 @@ export async function captureTables(
 
 export async function changesOf(cut: Pick<Cut, "pages">): Promise<Change[]> {
   const changes: Change[] = [];
-  for await (const page of cut.pages) changes.push(...page);
+  for await (const page of cut.pages) changes.push(...decoded(page));
   return changes;
 }
 

@@ -116,6 +116,12 @@ describe.each(BOTH_QUEUES.map((pair) => [title(pair), pair] as const))("%s", (_,
         await source.run(`INSERT INTO large VALUES ${rows.join(", ")}`);
         await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       }
+      // Of small rows, many of which share a message.
+      await source.run(
+        `WITH RECURSIVE n (i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 31000)
+         INSERT INTO large SELECT i, hex(randomblob(100)) FROM n`,
+      );
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       expect(await digests(await bed.sql("target"))).toEqual(await digests(source));
     },
     PATIENCE_MS,

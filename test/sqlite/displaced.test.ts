@@ -1,6 +1,7 @@
 // What REPLACE removes without telling, and everything else that writes past a plain trigger:
 // random statements, and after every batch the copy must equal the table (G1).
 import { afterEach, describe, expect, it } from "vitest";
+import { changesOf } from "../../src/core/row-lines.ts";
 import type { Row } from "../../src/core/value.ts";
 import { Bench, type SqlSession } from "../../src/testing/database-bed.ts";
 import { describeChange, Replica, sorted, takeChanges } from "../../src/testing/replica.ts";
@@ -158,7 +159,7 @@ describe("random statements", () => {
           for (let i = 0; i < STATEMENTS; i++) await attempt(sql, statement(random, shape));
           if (await inTransaction(sql)) await sql.run(random(2) === 0 ? "COMMIT" : "ROLLBACK");
           const { pages } = await log.batches.cut();
-          for await (const page of pages) replica.apply(page);
+          for await (const page of pages) replica.apply(changesOf(page));
           expect(replica.rows("t"), `round ${round}`).toEqual(await tableRows(sql));
         }
         expect((await log.batches.last())?.batch).toBeGreaterThan(ROUNDS / 3);

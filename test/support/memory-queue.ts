@@ -147,8 +147,12 @@ export class MemoryStream implements QueueStream {
     for (const message of messages) {
       this.#sequence++;
       this.#mark = message.mark;
-      if (!this.losing) this.messages.push({ sequence: this.#sequence, message });
+      const { mark, body } = message;
+      const stored = { mark, body: Uint8Array.from(body) };
+      if (!this.losing) this.messages.push({ sequence: this.#sequence, message: stored });
     }
+    // As the embedded queue does: whoever reads them afterwards is wrong.
+    for (const message of messages) message.release?.();
     for (const bell of this.#bells) bell.ring();
     return this.tail();
   }

@@ -2,6 +2,7 @@ import type { Change } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
+import type { ChangesPage } from "../../core/row-lines.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { ChunkReader } from "./chunk-reader.ts";
@@ -115,7 +116,7 @@ export class PostgresBatches implements Batches {
     }
   }
 
-  async *pages(batch: number): AsyncGenerator<readonly Change[]> {
+  async *pages(batch: number): AsyncGenerator<ChangesPage> {
     const rows = await this.#context.main.rows(
       `SELECT n, snapshot FROM tidemark.batches WHERE n IN ($1::bigint - 1, $1::bigint)
        UNION ALL SELECT 0, start FROM tidemark.source WHERE $1::bigint = 1`,
@@ -196,7 +197,7 @@ export class PostgresBatches implements Batches {
   /** Moves the tip and gives the batch, its first page at hand, the rest streamed. */
   #accept(rows: readonly Row[]): {
     readonly header: BatchHeader | null;
-    readonly pages: AsyncIterable<readonly Change[]>;
+    readonly pages: AsyncIterable<ChangesPage>;
   } {
     const at = rows.findIndex((row) => row[ID] === null);
     const head = rows[at];
@@ -235,7 +236,7 @@ export class PostgresBatches implements Batches {
     first: readonly Row[],
     between: BatchBounds,
     complete: boolean,
-  ): AsyncGenerator<readonly Change[]> {
+  ): AsyncGenerator<ChangesPage> {
     const { decoder, pages } = this.#context;
     const changes: Change[] = [];
     for (const row of first) {
@@ -269,7 +270,7 @@ function isAltered(rows: readonly Row[]): boolean {
   return rows.some((row) => row[ID] === null && row[1] === null);
 }
 
-async function* none(): AsyncGenerator<readonly Change[]> {}
+async function* none(): AsyncGenerator<ChangesPage> {}
 
 const HEADERS = "SELECT n, hash, prev_hash, cut_at, committed_at FROM tidemark.batches";
 

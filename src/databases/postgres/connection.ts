@@ -225,17 +225,24 @@ export class Connection {
   }
 
   /**
-   * COPY … TO STDOUT, in blocks of whole lines. When the reader leaves before the end the session is
+   * COPY … TO STDOUT, in blocks of whole lines; as many as the server says. When the reader leaves before the end the session is
    * closed: the rest would still have to be read.
    */
   async *copyOut(text: string, room: LinesRoom): AsyncGenerator<LinesBlock> {
     const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
     this.#assertUsable();
     this.#client.pipeline = false;
-    const rows: Readable = this.#client.query(streams.to(text));
+    const rows: Readable & { rowCount: number | null } = this.#client.query(streams.to(text));
     let complete = false;
+    let given = 0;
     try {
-      yield* lineBlocks(rows, room);
+      for await (const block of lineBlocks(rows, room)) {
+        given += block.rows;
+        yield block;
+      }
+      // The server's own count comes behind the rows: with the answer to whatever follows it is here.
+      await this.#client.query({ text: "", rowMode: "array" });
+      if (given !== rows.rowCount) throw miscounted(given, rows.rowCount);
       complete = true;
     } catch (error) {
       throw this.#wrap(error);
@@ -322,6 +329,14 @@ export class Connection {
     }
     for (const listener of this.#onLost) listener(this.#lost);
   }
+}
+
+/** Never seen; but a row that is lost here would be lost in silence. */
+function miscounted(given: number, counted: number | null): TidemarkError {
+  return new TidemarkError(
+    "TM-INTERNAL",
+    `The server sent ${counted} rows, of which ${given} arrived.`,
+  );
 }
 
 async function configure(client: PgClient): Promise<Row[]> {

@@ -13,6 +13,7 @@ async function blocksOf(bytes: Buffer, cut: number, room: { headroom: number; si
     blocks.push({ ...block, bytes: Buffer.from(block.bytes) });
     // Whoever was given a block may give its memory back.
     block.bytes.fill(0);
+    (block.bytes.buffer as ArrayBuffer).transfer(0);
   }
   return blocks;
 }

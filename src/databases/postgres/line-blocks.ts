@@ -24,11 +24,12 @@ export async function* lineBlocks(
       const newline = chunk.indexOf(NEWLINE, at);
       const next = newline === -1 ? chunk.length : newline + 1;
       if (end + next - at > (rows > 0 ? headroom + size : block.length)) {
-        const begun = block.subarray(wholeEnd, end);
-        const following = allocate(2 * (begun.length + next - at));
-        begun.copy(following, headroom);
+        const begun = end - wholeEnd;
+        const following = allocate(2 * (begun + next - at));
+        block.copy(following, headroom, wholeEnd, end);
+        // Whoever takes it may give its memory back before asking for the next one.
         if (rows > 0) yield { bytes: block.subarray(0, wholeEnd), rows };
-        [block, end, wholeEnd, rows] = [following, headroom + begun.length, headroom, 0];
+        [block, end, wholeEnd, rows] = [following, headroom + begun, headroom, 0];
       }
       end += chunk.copy(block, end, at, next);
       if (newline !== -1) [wholeEnd, rows] = [end, rows + 1];

@@ -1,7 +1,8 @@
 import type { Change } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
-import { parseLine } from "../../core/row-lines.ts";
+import { type ChangesPage, parseLine } from "../../core/row-lines.ts";
 import { Connection } from "./connection.ts";
+import { InsertLines } from "./insert-lines.ts";
 import type { LogDecoder } from "./log-rows.ts";
 import { rowsBetween, type SnapshotParts } from "./snapshot.ts";
 
@@ -31,17 +32,27 @@ export class LogPages {
   async *between(
     { batch, from, to }: BatchBounds,
     afterId: string | null,
-  ): AsyncGenerator<readonly Change[]> {
+  ): AsyncGenerator<ChangesPage> {
     const connection = this.#idle ?? (await Connection.open(this.#options, "relay reader"));
     this.#idle = null;
     const after = afterId === null ? "" : ` WHERE id > ${BigInt(afterId)}`;
     const query = `SELECT * FROM (${rowsBetween(from, to)}) unseen${after} ORDER BY id`;
+    const inserts = new InsertLines(this.#decoder, batch);
     let page: Change[] = [];
     let characters = 0;
     try {
       // COPY gives rows as fast as the reader takes them: a socket nobody reads stops the server.
-      for await (const { bytes } of connection.copyOut(`COPY (${query}) TO STDOUT`, BLOCKS)) {
-        const lines = bytes.toString("utf8").split("\n");
+      for await (const block of connection.copyOut(`COPY (${query}) TO STDOUT`, BLOCKS)) {
+        const { taken, before } = inserts.take(block);
+        if (before !== null) {
+          // What was read one by one stands before the run.
+          if (page.length > 0) yield page;
+          page = [];
+          characters = 0;
+          yield before;
+        }
+        if (taken) continue;
+        const lines = block.bytes.toString("utf8").split("\n");
         lines.pop(); // what follows the last newline
         for (const line of lines) {
           page.push(this.#decoder.change(parseLine(line), batch));
@@ -53,6 +64,8 @@ export class LogPages {
         }
       }
       if (page.length > 0) yield page;
+      const rest = inserts.finish();
+      if (rest !== null) yield rest;
       this.#keep(connection);
     } finally {
       // A reader that leaves early has already closed the session (see copyOut).

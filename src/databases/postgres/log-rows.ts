@@ -47,6 +47,14 @@ export class LogDecoder {
   }
 
   /**
+   * Of which layout rows may pass by as they are: whole, under a key, with nothing to decide of them or to be
+   * turned into another text than COPY's. Null: each is to be looked at.
+   */
+  streamable(layout: string): StreamableLayout | null {
+    return this.#decoders.get(Number(layout))?.streamable ?? null;
+  }
+
+  /**
    * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the layout's columns, TM-CAPTURE-BROKEN where
    * rows may have gone that nobody logged.
    */
@@ -113,6 +121,13 @@ function loggedForms(columns: readonly LayoutColumn[]): LoggedForms {
   };
 }
 
+/** What must be known of a row to pass it on; `zoned`: see {@link LoggedForms}. */
+export interface StreamableLayout {
+  readonly id: number;
+  readonly width: number;
+  readonly zoned: ReadonlySet<number>;
+}
+
 /** From the text of a row or key to canonical values. */
 export class RowDecoder {
   readonly layout: StoredLayout;
@@ -124,6 +139,14 @@ export class RowDecoder {
     this.layout = layout;
     this.#columns = loggedForms(layout.columns);
     this.#key = loggedForms(keyColumns(layout).map((i) => layout.columns[i] as LayoutColumn));
+  }
+
+  /** See {@link LogDecoder.streamable}. */
+  get streamable(): StreamableLayout | null {
+    const { id, key, filters, readUpTo } = this.layout;
+    const { width, bytes, zoned } = this.#columns;
+    const asItIs = readUpTo === null && filters.length === 0 && bytes.length === 0;
+    return asItIs && key.length > 0 ? { id, width, zoned: new Set(zoned) } : null;
   }
 
   /** `fields` as parseRowText gives them; they become the values. */

@@ -1,6 +1,7 @@
 import type { Change, Layout } from "../../../src/core/change.ts";
 import { TidemarkError } from "../../../src/core/errors.ts";
 import type { BatchHeader } from "../../../src/core/position.ts";
+import { type ChangesPage, formatField } from "../../../src/core/row-lines.ts";
 import type {
   Batches,
   ChangeLog,
@@ -24,6 +25,8 @@ import {
 } from "./source-database.ts";
 
 const PAGE_CHANGES = 3;
+/** Lines are pieces by themselves, of three rows here where there are thousands: of a large batch more than there can be. */
+const MOST_IN_RUNS = 30;
 const CHUNK_ROWS = 3;
 const ROW_BYTES = 100;
 
@@ -196,8 +199,9 @@ class SimulatedLog implements ChangeLog, Batches {
     return { header, pages: header === null ? NO_PAGES : this.pages(header.batch), chunk };
   }
 
-  async *pages(batch: number): AsyncGenerator<readonly Change[]> {
+  async *pages(batch: number): AsyncGenerator<ChangesPage> {
     const database = this.#database;
+    const isSmall = (database.batches[batch - 1]?.rows.length ?? 0) <= MOST_IN_RUNS;
     for (let from = 0; ; from += PAGE_CHANGES) {
       const page = await this.#session.call(() => {
         if (batch <= database.purgedTo) throw new TidemarkError("TM-BATCH-PURGED", "Purged.");
@@ -205,9 +209,10 @@ class SimulatedLog implements ChangeLog, Batches {
       });
       if (page.length === 0) return;
       const changes = page.map(({ change }) => change);
-      yield this.#hooks.filtersChanges
+      const passing = this.#hooks.filtersChanges
         ? changes.filter(({ filters }) => filters[0] !== false)
         : changes;
+      yield* isSmall ? inRuns(passing, 1 + (batch % 2)) : [passing];
     }
   }
 
@@ -221,6 +226,43 @@ class SimulatedLog implements ChangeLog, Batches {
   #pause(): Promise<void> {
     return this.#session.process.world.clock.sleep(20);
   }
+}
+
+/**
+ * Rows that one transaction inserted one after the other come as lines, as of PostgreSQL, where there are so many; all
+ * else as changes.
+ */
+function* inRuns(changes: readonly Change[], least: number): Generator<ChangesPage> {
+  let run: Change[] = [];
+  for (const change of changes) {
+    const [first] = run;
+    if (first !== undefined && !isRun(first, change)) {
+      yield pageOf(run, least);
+      run = [];
+    }
+    run.push(change);
+  }
+  if (run.length > 0) yield pageOf(run, least);
+}
+
+function isRun(a: Change, b: Change): boolean {
+  const isOne = a.layout === b.layout && a.transaction === b.transaction;
+  return isLine(a) === isLine(b) && (isOne || !isLine(a));
+}
+
+function isLine({ op, row, filters }: Change): boolean {
+  if (op !== "insert" || filters.length > 0 || row === null) return false;
+  return row.every((value) => value === null || typeof value === "string");
+}
+
+function pageOf(run: readonly Change[], least: number): ChangesPage {
+  const [first] = run as [Change];
+  if (run.length < least || !isLine(first)) return run;
+  const { layout, transaction, origin, hops } = first;
+  const lines = run.map(({ row }) => `${(row as (string | null)[]).map(formatField).join("\t")}\n`);
+  const bytes = Buffer.from(lines.join(""), "utf8");
+  const insertedBy = { transaction, origin, hops };
+  return { layout, rows: run.length, filtered: false, bytes, insertedBy };
 }
 
 /** The next rows by key, up to the greatest key that stood when the copy began; without a key all of them. */

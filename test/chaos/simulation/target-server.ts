@@ -1,10 +1,12 @@
 import { isTidemarkError, TidemarkError } from "../../../src/core/errors.ts";
 import { type ParkedRows, parkedEntry } from "../../../src/core/parked.ts";
 import { comparePositions, START } from "../../../src/core/position.ts";
+import { decodeLines } from "../../../src/core/row-lines.ts";
 import type {
   ApplierSession,
   BeginOptions,
   BoundTable,
+  LinesWriter,
   Progress,
   Target,
   TargetPlan,
@@ -225,6 +227,7 @@ class SimulatedApplierSession implements ApplierSession {
 class SimulatedTransaction implements TargetTransaction {
   readonly enforcing: boolean;
   readonly finish?: NonNullable<TargetTransaction["finish"]>;
+  readonly openLines?: NonNullable<TargetTransaction["openLines"]>;
   readonly #session: Session;
   readonly #server: TargetServer;
   #tables = new Map<string, Map<string, string>>();
@@ -235,6 +238,8 @@ class SimulatedTransaction implements TargetTransaction {
     this.enforcing = relaxed !== true && postponed !== true;
     const { random, counters } = session.process.world;
     if (postponed) counters.add("foreign keys put off");
+    // Some take rows as they came, others do not.
+    if (random.chance(0.5)) this.openLines = (table) => this.#openLines(table);
     // Some databases can commit a group at once, others cannot.
     if (random.chance(0.5)) {
       this.finish = async (work, next) => {
@@ -302,6 +307,28 @@ class SimulatedTransaction implements TargetTransaction {
         else if (!shape.isUnique || !this.#collides(table, key, value)) standing.set(key, value);
       }
     });
+  }
+
+  /** Rows as lines: none may stand already, and it is told at the end. */
+  async #openLines(table: BoundTable): Promise<LinesWriter> {
+    const { counters } = this.#session.process.world;
+    const rows: Row[] = [];
+    return {
+      write: (lines) =>
+        this.#session.call(() => {
+          for (const { row } of decodeLines(lines)) rows.push(row as Row);
+        }),
+      close: () =>
+        this.attempt(async () => {
+          counters.add("rows taken as lines");
+          const standing = this.#shapeOf(table)?.hasKey === true ? this.#rows(table) : new Map();
+          if (rows.some(([key]) => standing.has(String(key)))) {
+            counters.add("row of a run stood");
+            throw new TidemarkError("TM-APPLY-CONSTRAINT", "A row stands already.");
+          }
+          await this.put(table, rows);
+        }),
+    };
   }
 
   #park(standing: Map<string, string>, row: Row): void {
