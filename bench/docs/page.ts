@@ -18,7 +18,7 @@ const SECTIONS: Readonly<Record<string, { readonly title: string; readonly text:
   },
   backlog: {
     title: "Backlog: how fast piled-up transactions arrive",
-    text: "24,000 TPC-B transactions, 96,000 changes. More is better.",
+    text: "40,000 TPC-B transactions, 160,000 changes. More is better.",
   },
   million: {
     title: "One transaction of a million rows",

@@ -7,7 +7,7 @@ const ENOUGH_BYTES = 32 * 1024 * 1024;
  * Stops V8's young generation from growing past 32 MB. Left alone it grows to 134 MB in a process that passes
  * rows on, and keeps that for good. What it gains by size is fewer copies of the rows that are on their way: of a
  * million rows the applier's processor time is a tenth less than with 16 MB, and with 64 MB another tenth, for
- * 20 and 50 MB more (`npm run bench -- --only million`).
+ * 20 and 50 MB more (`npm run bench -- --only million`, when each of its rows was still an object: decision 0031).
  *
  * Its largest size can be set only where Node is started, which is the user's; but V8 reads the
  * factor by which it grows each time it does.
