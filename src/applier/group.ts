@@ -167,6 +167,7 @@ export class Group {
     if (!areCopied && !this.#mayPassBy(mapping.table)) return false;
     if (this.#run?.table !== bound || this.#run.full) {
       await this.#endRun();
+      // What a transaction of the source keeps only at its end is applied together, as far as there is room.
       if (!areCopied && this.#effect.size > 0) return false;
       // What came before is applied before.
       const transaction = await this.#flush(areCopied);
@@ -183,13 +184,12 @@ export class Group {
   }
 
   /**
-   * May rows of a batch be written by themselves? Not behind changes that are not written yet: what a transaction of
-   * the source keeps only at its end is applied together, as far as there is room. Not where a foreign key of the
-   * target changes other rows: one that goes here and comes back behind the rows would be gone for a while. And not
-   * where constraints have objected to a part of the batch before, or no other way would be left if they did.
+   * May rows of a batch be written by themselves? Not where a foreign key of the target changes other rows: one that
+   * goes here and comes back behind the rows would be gone for a while. And not where constraints have objected
+   * to a part of the batch before, or no other way would be left if they did.
    */
   #mayPassBy(table: SyncTable): boolean {
-    if (!this.#opensLines || (this.#run === null && this.#effect.size > 0)) return false;
+    if (!this.#opensLines) return false;
     if (this.#parking !== null && !this.#parking.ignores(table)) return false;
     const { relaxed, postponed } = this.#modes();
     if (relaxed || postponed || this.#transaction?.enforcing === false) return false;

@@ -20,14 +20,11 @@ export interface SessionLock {
  */
 export async function takeFromFenced(connection: Connection, lock: SessionLock): Promise<void> {
   const { classid, objid } = lock;
+  const terminate = `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = ${classid} AND l.objid = ${objid} AND l.granted`;
   const [row] = await connection.rows(`SELECT pg_try_advisory_lock(${classid}, ${objid})`);
   if (row?.[0] === "t") return;
   try {
-    await connection.rows(
-      `SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-       WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2
-         AND l.classid = ${classid} AND l.objid = ${objid} AND l.granted`,
-    );
+    await connection.rows(terminate);
   } catch (error) {
     // Another role's, of which it may end by itself meanwhile.
     if (sqlState(error) !== INSUFFICIENT_PRIVILEGE) throw error;
@@ -44,7 +41,7 @@ export async function takeFromFenced(connection: Connection, lock: SessionLock):
       `A relay that has lost its lease on database "${connection.database}" has a session that does not end.`,
       {
         cause,
-        fix: `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = ${classid} AND objid = ${objid}; as its owner or a superuser. It is tried again by itself.`,
+        fix: `In that database, as the owner of the session or a superuser: ${terminate}. It is tried again by itself.`,
       },
     );
   }

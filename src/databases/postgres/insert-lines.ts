@@ -97,15 +97,15 @@ export class InsertLines {
     if (layout === null) return null;
     const xid = Buffer.from(bytes.subarray(first.xid, first.at - 1));
     const last = headOf(bytes, bytes.lastIndexOf(NEWLINE, bytes.length - 2) + 1);
+    if (!isOfRun(bytes, last, { xid, kind })) return null;
     const { id, width, zoned } = layout;
-    const run = {
+    return {
       ...{ xid, kind, layout: id, width, zoned },
       insertedBy: { transaction: xid.toString("latin1"), origin: null, hops: [] },
       bytes: Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, mostBytes(block, width))),
       end: 0,
       rows: 0,
     };
-    return isOfRun(bytes, last, run) ? run : null;
   }
 
   /** False, and nothing is done, when a line is of something else, or holds no row. */
@@ -169,7 +169,11 @@ function headOf(bytes: Buffer, line: number): LineHead {
   return { xid, at, kind, row };
 }
 
-function isOfRun(bytes: Buffer, { xid, at, kind, row }: LineHead, run: Run): boolean {
+function isOfRun(
+  bytes: Buffer,
+  { xid, at, kind, row }: LineHead,
+  run: Pick<Run, "xid" | "kind">,
+): boolean {
   return isSame(bytes, xid, at - 1, run.xid) && isSame(bytes, kind, row - 1, run.kind);
 }
 
