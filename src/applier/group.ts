@@ -11,6 +11,7 @@ import {
   mayTakeAlong,
   movesReferredKeys,
 } from "./apply.ts";
+import { GoneKeys } from "./gone-keys.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
 import { LinesRun } from "./lines-run.ts";
@@ -20,13 +21,15 @@ import type { Parking } from "./parking.ts";
 import { StandingRows } from "./standing-rows.ts";
 import type { TableStates } from "./tables.ts";
 
-/** Changes held in memory before they go to the target; a batch of any size passes through in runs of this. */
-export const FLUSH_CHANGES = 10_000;
-/**
- * And so many bytes of messages: rows may be large, and decoded they take five times that. More would
- * not make the statements quicker.
- */
-const FLUSH_BYTES = 512 * 1024;
+/** What is held in memory before it goes to the target; a batch of any size passes through in runs of this. */
+export interface RunBounds {
+  readonly changes: number;
+  /** Of messages: rows may be large, and decoded they take five times that. */
+  readonly bytes: number;
+}
+
+/** More would not make the statements quicker. */
+const RUN_BOUNDS: RunBounds = { changes: 10_000, bytes: 512 * 1024 };
 
 /**
  * The batches being applied in one target transaction. The transaction is begun with the first
@@ -41,9 +44,11 @@ export class Group {
   readonly #standing: StandingRows;
   /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
   readonly #postponeUpTo: number;
+  readonly #bounds: RunBounds;
   #progress: Progress;
   #postponing = false;
   readonly #touched = new Set<BoundTable>();
+  readonly #gone = new GoneKeys();
   /** Of the piece taken last. */
   #batch = 0;
   #transaction: TargetTransaction | null = null;
@@ -68,6 +73,7 @@ export class Group {
       readonly states: TableStates;
       readonly parking: Parking | null;
       readonly postponeUpTo: number;
+      readonly runBounds: RunBounds | undefined;
     },
   ) {
     this.#session = session;
@@ -78,6 +84,7 @@ export class Group {
     this.#parking = parts.parking;
     this.#standing = new StandingRows(parts.states);
     this.#postponeUpTo = parts.postponeUpTo;
+    this.#bounds = parts.runBounds ?? RUN_BOUNDS;
   }
 
   /** Has a transaction been begun at the target? */
@@ -112,7 +119,7 @@ export class Group {
     await this.#endRun();
     await this.#takeChanges(piece.changes, copy !== null);
     this.#bytes += piece.bytes;
-    if (this.#bytes >= FLUSH_BYTES) await this.#flush(piece.mark.last);
+    if (this.#bytes >= this.#bounds.bytes) await this.#flush(piece.mark.last);
   }
 
   /** Effects that no change of the source brings. */
@@ -147,7 +154,7 @@ export class Group {
         for (const effect of effects) this.#add(effect, areCopied);
       }
       this.#changes++;
-      if (this.#effect.size >= FLUSH_CHANGES) await this.#flush(false);
+      if (this.#effect.size >= this.#bounds.changes) await this.#flush(false);
     }
   }
 
@@ -222,6 +229,7 @@ export class Group {
     this.#changes = 0;
     this.#bytesTaken = 0;
     this.#touched.clear();
+    this.#gone.clear();
   }
 
   #next({ position, hash }: Inbox): Progress {
@@ -296,8 +304,11 @@ export class Group {
     for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
       // What still refers to the keys given up, or is to follow, may be among the changes to come.
-      if (transaction.enforcing && !whole && this.#carriesOn(effect)) throw tooLarge();
+      const carriesOn = (!whole && this.#carriesOn(effect)) || this.#gone.anyReturns(effect);
+      if (transaction.enforcing && carriesOn) throw tooLarge();
       await applyEffect(transaction, effect, this.#tables);
+      if (whole) this.#gone.clear();
+      else this.#gone.note(effect);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       if (this.#postponing || !transaction.enforcing) throw error;

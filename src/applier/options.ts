@@ -2,6 +2,7 @@ import type { Notice } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { ApplierSession, Progress, Target } from "../core/target.ts";
+import type { RunBounds } from "./group.ts";
 import type { SyncTable } from "./mapping.ts";
 import type { Parking } from "./parking.ts";
 
@@ -18,6 +19,8 @@ export interface ApplierOptions {
   /** Throws TM-SCHEMA-DRIFT when the target has been altered since, so that `tables` no longer fit it. */
   readonly checkFit: () => Promise<void>;
   readonly logger: Logger;
+  /** Others than are good for a database: the smaller, the more batches are applied in several runs. */
+  readonly runBounds?: RunBounds;
 }
 
 /** What a session of the target brings along. */

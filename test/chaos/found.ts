@@ -64,6 +64,11 @@ export const FOUND: readonly Found[] = [
     what: "an applier that had asked for a batch once more caught up before it was sent, and was told that the batch was purged",
   },
   {
+    level: "simulation",
+    seed: 3_311_082,
+    what: "a parent that was deleted, and came back in the same batch further on than what is applied at a time, had meanwhile taken children along that stay at the source, by ON DELETE CASCADE or SET NULL at the target",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",

@@ -26,6 +26,7 @@ const WORK: readonly string[] = [
   "batch",
   "change",
   "transaction",
+  "batches applied in small runs",
   "row set aside",
   "stream sent again",
   "unique value met",

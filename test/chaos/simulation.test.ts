@@ -24,6 +24,7 @@ const STATES = [
   "unique value met",
   "foreign key met",
   "foreign keys put off",
+  "batches applied in small runs",
   "table altered",
   "queue full",
   "row set aside",

@@ -40,6 +40,8 @@ export interface Shape {
   readonly mayFail: boolean;
   /** No two rows hold the same value, at the source and at the targets. */
   readonly isUnique: boolean;
+  /** The source looks for that at the end of a transaction only: two rows may exchange theirs. */
+  readonly isUniqueLate: boolean;
   /** Its values are keys of {@link PARENT}, at the source and at the targets. */
   readonly foreignKey: ForeignKey | null;
 }
@@ -52,13 +54,15 @@ export const PARKED = "parked";
 /** What a row set aside may still be at the target: any earlier state of it. */
 export const ANY = "any state";
 const PLAIN: Shape = {
-  ...{ hasKey: true, filteredBy: null, mayFail: false, isUnique: false, foreignKey: null },
+  ...{ hasKey: true, filteredBy: null, mayFail: false, foreignKey: null },
+  ...{ isUnique: false, isUniqueLate: false },
 };
 
-export function shapesOf(random: Random): Shapes {
+/** `mayExchange`: a target applies each batch whole, and so can take what holds only at the end of a transaction. */
+export function shapesOf(random: Random, mayExchange: boolean): Shapes {
   const filteredBy = random.pick([null, "where", "where", "filter", "transform"]);
   return {
-    a: { ...PLAIN, isUnique: random.chance(0.5) },
+    a: { ...PLAIN, isUnique: random.chance(0.5), isUniqueLate: mayExchange },
     b: { ...PLAIN, filteredBy, mayFail: filteredBy !== null && random.chance(0.5) },
     c: { ...PLAIN, hasKey: false, filteredBy: random.pick([null, null, "filter", "transform"]) },
     d: { ...PLAIN, foreignKey: random.chance(0.7) ? foreignKeyOf(random) : null },

@@ -113,7 +113,11 @@ function takeUnique(
   const holder = KEY_NAMES.find((each) => source.valueUnder(transaction, table, each) === value);
   if (holder === key) return;
   if (holder !== undefined && (before === null || !source.lock(transaction, table, holder))) return;
+  const aside = source.shapes[table].isUniqueLate ? value : `aside ${key}`;
+  if (holder !== undefined && aside !== value) {
+    source.write(transaction, { table, key: holder, value: aside }, value);
+  }
   source.write(transaction, { table, key, value }, before);
   if (holder === undefined) return;
-  source.write(transaction, { table, key: holder, value: before }, value);
+  source.write(transaction, { table, key: holder, value: before }, aside);
 }

@@ -85,6 +85,8 @@ export class SimulatedWorld implements World {
   readonly #maxLogBytes: number;
   readonly #isBoundSoft: boolean;
   readonly #tablePlant: TablePlant;
+  /** Of changes; null: as users have it, which holds any batch of these worlds. */
+  readonly #runOf: number | null;
   /** Syncs that were told to copy anew. */
   readonly #told = new Set<string>();
   readonly #storm: Storm;
@@ -105,7 +107,9 @@ export class SimulatedWorld implements World {
       cutChance: random.pick([0, 0.0025, 0.02]),
       killChance: random.pick([0, 0.001, 0.006]),
     };
-    const shapes = shapesOf(random.fork());
+    this.#runOf = random.pick([null, null, 1, 3, 10]);
+    if (this.#runOf !== null) this.counters.add("batches applied in small runs");
+    const shapes = shapesOf(random.fork(), this.#runOf === null);
     this.#source = new SourceDatabase(shapes, initialRows(random.fork(), shapes));
     this.#oracle = new Oracle(this.#source, () => clock.now);
     const isAbsent = random.chance(0.3);
@@ -308,6 +312,9 @@ export class SimulatedWorld implements World {
       fingerprint: fingerprint(this.#source.hasMore(ALTERED)),
       checkFit: async () => {},
       logger: this.logger,
+      ...(this.#runOf !== null && {
+        runBounds: { changes: this.#runOf, bytes: Number.MAX_SAFE_INTEGER },
+      }),
     });
   }
 
