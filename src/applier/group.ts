@@ -30,6 +30,8 @@ export interface RunBounds {
 
 /** More would not make the statements quicker. */
 const RUN_BOUNDS: RunBounds = { changes: 10_000, bytes: 512 * 1024 };
+/** Where a rule of the target has objected on the way: the more is applied together, the more holds at its end. */
+const SECOND_BOUNDS: RunBounds = { changes: 50_000, bytes: 8 * 1024 * 1024 };
 
 /**
  * The batches being applied in one target transaction. The transaction is begun with the first
@@ -44,7 +46,9 @@ export class Group {
   readonly #standing: StandingRows;
   /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
   readonly #postponeUpTo: number;
-  readonly #bounds: RunBounds;
+  readonly #runBounds: RunBounds | undefined;
+  /** Of the group. */
+  #bounds: RunBounds;
   #progress: Progress;
   #postponing = false;
   readonly #touched = new Set<BoundTable>();
@@ -84,7 +88,8 @@ export class Group {
     this.#parking = parts.parking;
     this.#standing = new StandingRows(parts.states);
     this.#postponeUpTo = parts.postponeUpTo;
-    this.#bounds = parts.runBounds ?? RUN_BOUNDS;
+    this.#runBounds = parts.runBounds;
+    this.#bounds = this.#boundsNow();
   }
 
   /** Has a transaction been begun at the target? */
@@ -226,10 +231,16 @@ export class Group {
       this.#progress = next;
     }
     this.#transaction = null;
+    this.#bounds = this.#boundsNow();
     this.#changes = 0;
     this.#bytesTaken = 0;
     this.#touched.clear();
     this.#gone.clear();
+  }
+
+  #boundsNow(): RunBounds {
+    const isSecond = this.#progress.position.batch < this.#postponeUpTo;
+    return this.#runBounds ?? (isSecond ? SECOND_BOUNDS : RUN_BOUNDS);
   }
 
   #next({ position, hash }: Inbox): Progress {

@@ -38,6 +38,13 @@ const UNIQUE_ONLY: TestTable = {
   unique: [["box", "part"]],
 };
 
+const ITEMS: TestTable = {
+  name: "items",
+  columns: { id: "integer", place: "integer" },
+  key: ["id"],
+  unique: [["place"]],
+};
+
 /** What makes slots unique at the target in place of a plain index, by table. Each forbids what that would. */
 const OTHER_INDEXES: Readonly<Record<string, Readonly<Partial<Record<Dialect, string>>>>> = {
   crates: {
@@ -178,6 +185,10 @@ function registerKeyTests(pair: TestPair): void {
     }
   });
 
+  if (deferrable) {
+    test("more rows than are applied at a time move up by one place", () => moveUp(pair));
+  }
+
   test("a unique key of not-null columns in place of a primary one", async () => {
     await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
     const source = await bed.sql("source");
@@ -215,6 +226,18 @@ function registerKeyTests(pair: TestPair): void {
       await play([LOCKERS, SHELVES, ...OTHERS], `round ${round}`, []);
     }
   });
+}
+
+async function moveUp(pair: TestPair): Promise<void> {
+  await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  await createTables(source, pair.source, [ITEMS]);
+  await makeDeferrable(source, ITEMS.name, "UNIQUE (place)", "place_key");
+  const atTarget = asTarget(ITEMS, pair.source, pair.target);
+  await createTables(await bed.sql("target"), pair.target, [atTarget]);
+  await source.run("INSERT INTO items SELECT n, n FROM generate_series(1, 12000) n");
+  const play = await startPlayer(bed, { tables: [ITEMS] });
+  await play("UPDATE items SET place = place + 1");
 }
 
 test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded" }))(
