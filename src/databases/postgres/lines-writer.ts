@@ -8,11 +8,17 @@ import type { Connection } from "./connection.ts";
 
 const SAVEPOINT = "tidemark_lines";
 
+export interface LinesHooks {
+  /** Checks what was put off, before the savepoint goes. */
+  readonly check: readonly string[];
+  /** Is told of all that is written. */
+  readonly note: (lines: RowLines) => void;
+}
+
 /** A COPY that is open: the server takes in rows while the next ones are still under way to us. */
 export class PostgresLines implements LinesWriter {
   readonly #connection: Connection;
-  /** Checks what was put off, before the savepoint goes. */
-  readonly #check: readonly string[];
+  readonly #hooks: LinesHooks;
   readonly #written = Promise.withResolvers<void>();
   readonly #stream = Promise.withResolvers<Writable>();
   readonly #copying: Promise<void>;
@@ -22,15 +28,15 @@ export class PostgresLines implements LinesWriter {
   static async open(
     connection: Connection,
     table: WritableTable,
-    check: readonly string[],
+    hooks: LinesHooks,
   ): Promise<PostgresLines> {
     await connection.script(`SAVEPOINT ${SAVEPOINT}; SET CONSTRAINTS ALL DEFERRED`);
-    return new PostgresLines(connection, table, check);
+    return new PostgresLines(connection, table, hooks);
   }
 
-  private constructor(connection: Connection, table: WritableTable, check: readonly string[]) {
+  private constructor(connection: Connection, table: WritableTable, hooks: LinesHooks) {
     this.#connection = connection;
-    this.#check = check;
+    this.#hooks = hooks;
     this.#copying = connection.copyIn(copySql(table), (stream) => {
       stream.once("error", () => {
         this.#isRefused = true;
@@ -43,7 +49,9 @@ export class PostgresLines implements LinesWriter {
     this.#stream.promise.catch(() => {});
   }
 
-  async write({ bytes }: RowLines): Promise<void> {
+  async write(lines: RowLines): Promise<void> {
+    this.#hooks.note(lines);
+    const { bytes } = lines;
     const stream = await this.#stream.promise.catch(() => null);
     if (stream === null || stream.destroyed || this.#isRefused || stream.write(bytes)) return;
     await once(stream, "drain").catch(() => {});
@@ -53,7 +61,9 @@ export class PostgresLines implements LinesWriter {
     this.#written.resolve();
     try {
       await this.#copying;
-      await this.#connection.script([...this.#check, `RELEASE SAVEPOINT ${SAVEPOINT}`].join("; "));
+      await this.#connection.script(
+        [...this.#hooks.check, `RELEASE SAVEPOINT ${SAVEPOINT}`].join("; "),
+      );
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT", "TM-VALUE-REFUSED")) throw error;
       await this.#connection.script(

@@ -1,5 +1,6 @@
 import type { Finding } from "../../core/database.ts";
 import type { Logger } from "../../core/log.ts";
+import { decodeLines, type RowLines } from "../../core/row-lines.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { BoundTable, Progress } from "../../core/target.ts";
 import type { Row } from "../../core/value.ts";
@@ -22,7 +23,7 @@ interface Numbering {
   reached: bigint;
   /** The furthest value written since. */
   written: bigint | null;
-  /** Rows were written unseen (COPY): the table itself must be asked. */
+  /** Rows were written that nobody has read: the table itself must be asked. */
   unseen: boolean;
 }
 
@@ -74,20 +75,16 @@ export class Sequences {
 
   /** Takes note of rows about to be written. */
   note(table: BoundTable, rows: readonly Row[]): void {
-    for (const numbering of this.#byTable.get(tableKey(table.name)) ?? []) {
-      const { column, descending } = numbering;
-      for (const row of rows) {
-        const value = row[column];
-        if (typeof value !== "string" || !/^-?\d+$/.test(value)) continue;
-        const number = BigInt(value);
-        const furthest = numbering.written ?? numbering.reached;
-        if (descending ? number < furthest : number > furthest) numbering.written = number;
-      }
-    }
+    for (const numbering of this.#of(table)) noteRows(numbering, rows);
   }
 
-  noteUnseen(table: BoundTable): void {
-    for (const numbering of this.#byTable.get(tableKey(table.name)) ?? []) numbering.unseen = true;
+  /** The same of rows as lines, which are not read where the table can tell without being read whole. */
+  noteLines(table: BoundTable, lines: RowLines): void {
+    const areCopied = lines.insertedBy === undefined;
+    for (const numbering of this.#of(table)) {
+      if (areCopied || numbering.indexed) numbering.unseen = true;
+      else noteRows(numbering, rowsOf(lines));
+    }
   }
 
   /** What is to run before a commit. */
@@ -110,10 +107,29 @@ export class Sequences {
     return due;
   }
 
-  #add(numbering: Numbering): void {
-    const key = tableKey(numbering.bound.name);
-    this.#byTable.set(key, [...(this.#byTable.get(key) ?? []), numbering]);
+  #of(table: BoundTable): readonly Numbering[] {
+    return this.#byTable.get(tableKey(table.name)) ?? [];
   }
+
+  #add(numbering: Numbering): void {
+    const { bound } = numbering;
+    this.#byTable.set(tableKey(bound.name), [...this.#of(bound), numbering]);
+  }
+}
+
+function noteRows(numbering: Numbering, rows: Iterable<Row>): void {
+  const { column, descending } = numbering;
+  for (const row of rows) {
+    const value = row[column];
+    if (typeof value !== "string" || !/^-?\d+$/.test(value)) continue;
+    const number = BigInt(value);
+    const furthest = numbering.written ?? numbering.reached;
+    if (descending ? number < furthest : number > furthest) numbering.written = number;
+  }
+}
+
+function* rowsOf(lines: RowLines): Generator<Row> {
+  for (const { row } of decodeLines(lines)) if (row !== null) yield row;
 }
 
 /** For `doctor`: those that we may not move. */

@@ -339,9 +339,11 @@ export class PostgresTransaction implements TargetTransaction {
     if (bound.columns.some(({ type }) => isBytes(type))) return null;
     this.begin();
     await this.settle();
-    this.#parts.sequences.noteUnseen(bound);
-    const check = this.#checkDeferred();
-    this.#lines = await PostgresLines.open(this.#parts.connection, this.#table(bound), check);
+    const { connection, sequences } = this.#parts;
+    this.#lines = await PostgresLines.open(connection, this.#table(bound), {
+      check: this.#checkDeferred(),
+      note: (lines) => sequences.noteLines(bound, lines),
+    });
     return this.#lines;
   }
 
