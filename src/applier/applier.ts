@@ -11,6 +11,7 @@ import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
+import { FalseStarts } from "./false-starts.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import { Missing } from "./missing.ts";
@@ -18,7 +19,7 @@ import { NoticeWriter } from "./notice-writer.ts";
 import type { ApplierOptions, ApplierParts } from "./options.ts";
 import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
-import { Arrivals, NO_FALSE_STARTS, readAhead } from "./pieces.ts";
+import { Arrivals, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, withdraw } from "./resync.ts";
 import { ApplierWork } from "./work.ts";
@@ -41,7 +42,7 @@ export class Applier {
   readonly #statuses: LatestWriter<SyncStatus>;
   #status: SyncStatus;
   readonly #missing = new Missing();
-  #falseStarts = NO_FALSE_STARTS;
+  readonly #falseStarts = new FalseStarts();
   #postponeUpTo = 0;
   /** Lets the session that works look whether something is due, though nothing has come. */
   #wake = () => {};
@@ -103,13 +104,9 @@ export class Applier {
     this.#report({ error: statusError(error) });
     const { beganAnew, postponeUpTo } = error.details;
     if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
-    if (typeof beganAnew === "number") {
-      const known = this.#falseStarts.batch === beganAnew ? this.#falseStarts.count : 0;
-      this.#falseStarts = { batch: beganAnew, count: known + 1 };
-    }
+    if (typeof beganAnew === "number") this.#falseStarts.note(beganAnew);
     if (!isGap(error)) return;
-    // The stream may have been emptied since they were counted.
-    this.#falseStarts = NO_FALSE_STARTS;
+    this.#falseStarts.forget();
     try {
       await this.#requests.askResend(this.#status.position);
     } catch (failure) {
