@@ -20,7 +20,7 @@ export interface ApplierOptions {
   readonly checkFit: () => Promise<void>;
   readonly logger: Logger;
   /** Others than are good for a database: the smaller, the more batches are applied in several runs. */
-  readonly runBounds?: RunBounds;
+  readonly runBounds?: RunBounds | undefined;
 }
 
 /** What a session of the target brings along. */

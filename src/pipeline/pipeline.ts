@@ -1,4 +1,6 @@
 import { Applier } from "../applier/applier.ts";
+import type { RunBounds } from "../applier/group.ts";
+import type { ApplierOptions } from "../applier/options.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
@@ -22,6 +24,8 @@ export interface PipelineOptions {
   readonly role?: "all" | "relay" | "applier" | undefined;
   /** Only relays of these sources and appliers of these targets; default all. */
   readonly databases?: readonly string[] | undefined;
+  /** For tests: see {@link ApplierOptions.runBounds}. */
+  readonly runBounds?: RunBounds | undefined;
 }
 
 /** How long an applier on its own waits for the relay to tell the source's tables. */
@@ -163,6 +167,7 @@ export class Pipeline {
         tables,
         fingerprint,
         checkFit: () => checkFit(sync, this.#databases),
+        runBounds: this.#options.runBounds,
         logger: this.#options.logger.child({ sync: name }),
       });
       this.#workers.add({ name, role: "applier", source: from, worker: applier });

@@ -22,6 +22,7 @@ const TYPES: Readonly<Record<string, KeyType>> = {
   intervals: { type: "interval", keys: ["'1 month'", "'30 days'"], other: "'7 days'" },
   documents: { type: "jsonb", keys: ["'1.00'", "'1.0'"], other: "'7'" },
   lists: { type: "numeric[]", keys: ["'{1.00}'", "'{1.0}'"], other: "'{7}'" },
+  blanks: { type: "bpchar", keys: ["'a  '", "'a'"], other: "'b'" },
   names: { type: "text COLLATE anyhow", keys: ["'a'", "'A'"], other: "'b'" },
 };
 

@@ -28,6 +28,8 @@ export interface CaptureSpec {
 export interface CapturedColumn {
   readonly name: string;
   readonly type: ColumnType;
+  /** Without modifier. */
+  readonly bareType: string;
   readonly equals: string;
 }
 
@@ -125,9 +127,12 @@ export function keyChanged(spec: CaptureSpec): string {
       const column = columnNamed(spec, name);
       const differ = `${one} IS DISTINCT FROM ${other}`;
       const printDiffer = `${one}::text COLLATE "C" IS DISTINCT FROM ${other}::text COLLATE "C"`;
+      // The blanks at the end of a bpchar, which that cast takes away and the log keeps.
+      const lengths = [one, other].map((each) => `pg_catalog.octet_length(${each})`);
+      const blanksDiffer = lengths.join(" IS DISTINCT FROM ");
       switch (column?.type.kind) {
         case "text":
-          return [printDiffer];
+          return column.bareType === "bpchar" ? [printDiffer, blanksDiffer] : [printDiffer];
         case "decimal":
         case "float":
         case "interval":

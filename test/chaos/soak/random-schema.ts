@@ -132,6 +132,7 @@ export function makeSchema(
   random: Random,
   dialect: Dialect,
   { arrivals }: SoakTypes,
+  { mayExchange }: { readonly mayExchange: boolean },
 ): readonly SoakTable[] {
   const tables: SoakTable[] = [];
   const count = random.between(3, 5);
@@ -151,7 +152,7 @@ export function makeSchema(
       key: random.chance(0.3) ? [...key].reverse() : key,
       columns: columns.map((each) => (inKey.includes(each.name) ? required(each) : each)),
       unique:
-        (keyed || dialect === "postgres") && random.chance(0.6)
+        (dialect === "postgres" ? mayExchange : keyed) && random.chance(0.6)
           ? ["u", ...(random.chance(0.2) ? ["c1"] : [])]
           : [],
       uniqueLate: dialect === "postgres" && random.chance(0.3),

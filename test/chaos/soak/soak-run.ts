@@ -2,6 +2,7 @@
 // states that the source never had.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { expect } from "vitest";
+import type { RunBounds } from "../../../src/applier/group.ts";
 import type { ColumnMapping } from "../../../src/core/target.ts";
 import { Sides } from "../../matrix/sides.ts";
 import type { TestPair } from "../../support/pairs.ts";
@@ -69,6 +70,7 @@ class SoakRun implements AsyncDisposable {
   readonly #bed: TestBed;
   readonly #types: SoakTypes;
   readonly #tables: readonly SoakTable[];
+  readonly #runBounds: RunBounds | undefined;
   /** As the plan told them before anything was created. */
   readonly #mappings: readonly ColumnMapping[];
   /** What was committed or refused, in the order of each writer. */
@@ -92,9 +94,14 @@ class SoakRun implements AsyncDisposable {
       for (const side of pair.source === pair.target ? ["source", "target"] : ["source"]) {
         for (const statement of types.before) await (await bed.sql(side)).run(statement);
       }
-      const schema = makeSchema(random, (await bed.sql("source")).dialect, types);
-      const settled = await settle(bed, schema, sides);
-      return new SoakRun({ pair, random, size, bed, types, settled });
+      // A batch of any size passes through in runs: of a few changes, each meets what a large one does.
+      const runOf = random.pick([null, null, 1, 4]);
+      const runBounds = runOf === null ? undefined : { changes: runOf, bytes: 1_000_000 };
+      // PostgreSQL lets unique values change hands within a statement, of which no part then stands alone.
+      const mayExchange = runOf === null;
+      const { dialect } = await bed.sql("source");
+      const settled = await settle(bed, makeSchema(random, dialect, types, { mayExchange }), sides);
+      return new SoakRun({ pair, random, size, bed, types, settled, runBounds });
     } catch (error) {
       await bed[Symbol.asyncDispose]();
       throw error;
@@ -108,6 +115,7 @@ class SoakRun implements AsyncDisposable {
     readonly bed: TestBed;
     readonly types: SoakTypes;
     readonly settled: Settled;
+    readonly runBounds: RunBounds | undefined;
   }) {
     this.#pair = parts.pair;
     this.#random = parts.random;
@@ -115,6 +123,7 @@ class SoakRun implements AsyncDisposable {
     this.#bed = parts.bed;
     this.#types = parts.types;
     this.#tables = parts.settled.tables;
+    this.#runBounds = parts.runBounds;
     this.#mappings = parts.settled.mappings;
   }
 
@@ -130,7 +139,8 @@ class SoakRun implements AsyncDisposable {
       this.#writers.push(await this.#writer(writer));
     }
     this.#synced = this.#tables.filter(({ late }) => !late);
-    let pipeline = await this.#bed.open(define(this.#bed, this.#synced));
+    const options = { runBounds: this.#runBounds };
+    let pipeline = await this.#bed.open(define(this.#bed, this.#synced), options);
     // The copy and the first changes overlap.
     let writing = this.#write();
     try {
@@ -148,7 +158,7 @@ class SoakRun implements AsyncDisposable {
         writing = this.#write();
         if (round === 1 && this.#synced.length < this.#tables.length) {
           await this.#bed.stop(pipeline);
-          pipeline = await this.#bed.start(define(this.#bed, this.#tables));
+          pipeline = await this.#bed.start(define(this.#bed, this.#tables), options);
         }
         await writing;
         if (round === 1) this.#synced = this.#tables;
