@@ -1,9 +1,7 @@
-import type { Notice } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { ParkedRows } from "../core/parked.ts";
 import type { ApplierSession, BoundTable, Progress } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
-import type { NoticeWriter } from "./notice-writer.ts";
 
 export interface ResyncParts {
   readonly sync: string;
@@ -11,15 +9,6 @@ export interface ResyncParts {
   readonly tables: readonly SyncTable[];
   /** Where rows set aside are kept, as the session knows it; null where nothing can be. */
   readonly parked: { readonly rows: ParkedRows; readonly bound: BoundTable } | null;
-}
-
-/** Soon less can be read than was told: nobody who waits may be told so any more. */
-export async function withdraw(
-  notices: NoticeWriter,
-  told: Omit<Notice, "at" | "lagMs">,
-): Promise<void> {
-  notices.put({ ...told, at: new Date().toISOString(), lagMs: 0 });
-  await notices.settled();
 }
 
 /**

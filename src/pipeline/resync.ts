@@ -142,7 +142,9 @@ async function withdraw(
   if (value === null) return;
   // What stood while the lease is held is what an earlier holder told, and may be replaced.
   await session.load();
-  await documents.replace(key, { ...(value as Notice), tablesPending }, revision);
+  const told = value as Notice;
+  const pending = Math.max(tablesPending, told.tablesPending);
+  await documents.replace(key, { ...told, tablesPending: pending }, revision);
 }
 
 /** By source, the tables that no other sync relies on as they were captured. */

@@ -74,6 +74,11 @@ export const FOUND: readonly Found[] = [
     what: "two batches of one target transaction that the relay had each begun twice: an applier knew the false start of one only, and was undone at those of the one and the other in turn, for good",
   },
   {
+    level: "simulation",
+    seed: 3_700_244,
+    what: "an applier that was about to empty tables for a resync told a position that the target could still lose: after a crash of the target the log might not have held what it needed",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",

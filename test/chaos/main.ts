@@ -28,6 +28,8 @@ const WORK: readonly string[] = [
   "transaction",
   "batches applied in small runs",
   "row set aside",
+  "rows set aside tried again",
+  "tables copied anew as asked",
   "stream sent again",
   "unique value met",
   "foreign key met",

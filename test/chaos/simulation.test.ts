@@ -28,6 +28,8 @@ const STATES = [
   "table altered",
   "queue full",
   "row set aside",
+  "rows set aside tried again",
+  "tables copied anew as asked",
   "rows taken as lines",
   "target copied anew at the bound",
   "target left behind by a full queue",

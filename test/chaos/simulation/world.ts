@@ -8,6 +8,7 @@ import { waitForSync } from "../../../src/pipeline/wait.ts";
 import { Relay } from "../../../src/relay/relay.ts";
 import { Random } from "../../support/random.ts";
 import { SimulatedClock } from "./clock.ts";
+import { Operator } from "./operator.ts";
 import { Counters, difference, Oracle, parkedDifference } from "./oracle.ts";
 import type { Plant } from "./plants.ts";
 import { SimulatedProcess, type Weather, type World } from "./process.ts";
@@ -90,6 +91,8 @@ export class SimulatedWorld implements World {
   /** Syncs that were told to copy anew. */
   readonly #told = new Set<string>();
   readonly #storm: Storm;
+  /** How often tables of a target were emptied, to be copied anew. */
+  #emptied = 0;
   /** What was compared last, and what it lacked. */
   #compared: { readonly states: readonly unknown[]; readonly lack: string | null } = {
     ...{ states: [], lack: null },
@@ -116,7 +119,11 @@ export class SimulatedWorld implements World {
     this.#syncs = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2)).map((name, i) => ({
       name,
       target: new TargetServer(shapes, {
-        onCommit: (...commit) => this.#oracle.committed(...commit),
+        onCommit: (...commit) => {
+          const [before, next] = commit;
+          if (next.tables.length < before.tables.length) this.#emptied++;
+          this.#oracle.committed(...commit);
+        },
         ...(plant.noticesEarly && {
           beforeCommit: (next, process) => this.#noticeEarly(name, next, process),
         }),
@@ -167,6 +174,7 @@ export class SimulatedWorld implements World {
       void write(this.#source, clock, options);
     }
     void this.#waitNowAndThen(random.fork());
+    if (random.chance(0.3)) void this.#orderNowAndThen(random.fork());
     void this.#storm.rage(random.fork());
     if (random.chance(0.3)) void this.#alterOnce(random.fork());
     const isBroken = () => this.#oracle.violations.length > 0;
@@ -328,8 +336,29 @@ export class SimulatedWorld implements World {
     }
   }
 
+  async #orderNowAndThen(random: Random): Promise<void> {
+    const operator = new Operator(random.fork(), this.counters);
+    for (;;) {
+      await this.clock.sleep(random.unit() * 2_000);
+      if (this.clock.now > STORM_MS) return;
+      const process = new SimulatedProcess("operator", this);
+      const died = new Promise<void>((resolve) => process.onEnd(resolve));
+      const { name } = random.pick(this.#syncs as [SimulatedSync, ...SimulatedSync[]]);
+      const asked = operator
+        .ask(new SimulatedQueue(process, this.#queue), name)
+        .then((failure) => {
+          if (failure !== null)
+            this.#oracle.violated(`an order could not be carried out: ${failure}`);
+        })
+        .catch(() => {}); // the connection was lost
+      await Promise.race([asked, died, this.clock.sleep(10_000)]);
+      process.end();
+    }
+  }
+
   async #waitAs(process: SimulatedProcess): Promise<void> {
     const { commits, losses, alteration } = this.#source;
+    const emptied = this.#emptied;
     const definition = {
       databases: [],
       queue: { url: "" },
@@ -342,6 +371,8 @@ export class SimulatedWorld implements World {
       if (losses !== this.#source.losses) return;
       // Of several targets one had it all early, and copies anew what was altered since, over the rows that stand.
       if (alteration !== this.#source.alteration) return;
+      // Emptied just when it had ended, by who cannot know of it.
+      if (emptied !== this.#emptied) return;
       for (const { target } of this.#syncs) {
         this.#oracle.waited(commits, target.current.progress, alteration === "captured");
       }
