@@ -68,6 +68,8 @@ export class DeliverTarget implements Target {
 }
 
 class DeliverSession implements ApplierSession {
+  /** What was handed over before the queue lost all progress. */
+  readonly mayHoldMore = true;
   readonly #sync: string;
   readonly #deliver: DeliverFunction;
   readonly #documents: Documents;

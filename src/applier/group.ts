@@ -118,7 +118,7 @@ export class Group {
     // The first chunk turns the table to "copying" before the changes that follow it are judged.
     if (copy !== null) this.#states.advance(copy, piece);
     if (copy !== null && copy.after === null && piece.mark.piece === 0)
-      await this.#clearKeyless(copy);
+      await this.#clearFirst(copy);
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
     await this.#endRun();
@@ -133,9 +133,10 @@ export class Group {
   }
 
   /** A table without a key is copied whole, each time anew: what stands would be doubled. */
-  async #clearKeyless(copy: CopyInfo): Promise<void> {
+  async #clearFirst(copy: CopyInfo): Promise<void> {
     const table = this.#tables.find(({ source }) => source === copy.table);
-    if (table === undefined || table.key.length > 0) return;
+    if (table === undefined) return;
+    if (table.key.length > 0 && this.#session.mayHoldMore !== true) return;
     await this.#endRun();
     const nothing = { gone: [], row: null, moved: false, fresh: false };
     this.#effect.add({ table, clear: true, ...nothing });

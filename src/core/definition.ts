@@ -90,7 +90,7 @@ export interface Delivery {
 export interface RowChange {
   /** Name at the target. */
   readonly table: string;
-  /** `clear`: every row of the table is gone. */
+  /** `clear`: every row of the table is gone, or, before a copy, what was handed over of it before is to be forgotten. */
   readonly op: "put" | "remove" | "clear";
   readonly key: RowObject | null;
   readonly row: RowObject | null;

@@ -130,6 +130,11 @@ export interface BeginOptions {
 
 /** One applier's session. After any error other than TM-APPLY-CONSTRAINT within `attempt`, close it and open anew. */
 export interface ApplierSession {
+  /**
+   * May a table hold rows that progress knows nothing of, since it is kept elsewhere and can be lost? Then each
+   * copy begins with a clear.
+   */
+  readonly mayHoldMore?: boolean;
   load(): Promise<Progress>;
   /**
    * Begins a transaction. The progress row must still be as given; else this, or whatever comes next up to

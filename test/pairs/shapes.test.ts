@@ -1,4 +1,5 @@
 // What a rule may do to a table on its way: fewer rows, fewer columns, other names, other values.
+import { rmSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Delivery, RowObject } from "../../src/core/definition.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
@@ -208,6 +209,16 @@ describe.each(["sqlite", "postgres", "mariadb"] as const)("from %s to a function
       expect(again).toEqual([{ table: "customers", op: "remove", key: { id: "2" }, row: null }]);
       const batches = deliveries.map(({ position }) => position.batch);
       expect(batches).toEqual([...batches].sort((a, b) => a - b));
+
+      // With the queue goes all that tells what was handed over.
+      await insertRow(source, CUSTOMERS, { id: 4, name: "Joan", credit: 4 });
+      await second.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.stop(second);
+      await source.run("DELETE FROM customers WHERE id = 3");
+      rmSync(bed.queueUrl.slice("sqlite:".length));
+      const third = await bed.start(definition);
+      await third.waitFor({ timeoutMs: PATIENCE_MS });
+      await expectCached();
     },
   );
 });
