@@ -31,3 +31,4 @@ export { Pipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
 export type { PipelineStatus } from "./pipeline/status.ts";
 export { type Subscription, subscribe } from "./pipeline/subscribe.ts";
 export type { TailEntry, TailOptions } from "./pipeline/tail.ts";
+export type { Gap } from "./pipeline/unrepeated.ts";

@@ -63,6 +63,7 @@ const TABLE = {
   // waiting
   "TM-WAIT-TIMEOUT": { exit: 1, reaction: "stop" },
   "TM-SYNC-STOPPED": { exit: 1, reaction: "stop" },
+  "TM-TAIL-GAP": { exit: 1, reaction: "stop" },
   // ours
   "TM-INTERNAL": { exit: 1, reaction: "stop" },
 } as const satisfies Record<string, { exit: 1 | 2 | 3; reaction: "retry" | "stop" }>;

@@ -10,11 +10,11 @@ export interface Subscription<R extends RowObject> extends Omit<TailEntry, "key"
 }
 
 /**
- * Changes of a pipeline's sources as an async iterable, read from the queue beside the appliers:
+ * Changes of a pipeline's sources as an async iterable, in order and each once, read from the queue beside the appliers:
  * nothing is held back for a subscriber, and one that was away sees what the queue still holds
  * (`fromStart`). `R` describes the rows: `subscribe<{ id: string; total: string }>(…)`.
  *
- * Ends with `options.signal`. Throws as {@link openQueue}.
+ * Ends with `options.signal`. Throws as {@link openQueue}; TM-TAIL-GAP where batches went by unread (see `onGap`).
  */
 export async function* subscribe<R extends RowObject = RowObject>(
   definition: PipelineDefinition,

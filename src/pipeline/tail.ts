@@ -1,11 +1,14 @@
+import { sleep } from "../core/async.ts";
 import { type Change, keyColumns, type Layout, type Operation } from "../core/change.ts";
 import type { PipelineDefinition, RowObject } from "../core/definition.ts";
 import { keys } from "../core/documents.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { type Piece, PieceReader } from "../core/message.ts";
 import { START } from "../core/position.ts";
-import type { Queue } from "../core/queue.ts";
+import type { Queue, QueueMessage } from "../core/queue.ts";
 import { formatTable } from "../core/table.ts";
 import { isTagged, type Row, UNCHANGED } from "../core/value.ts";
+import { type Gap, Unrepeated } from "./unrepeated.ts";
 
 export interface TailOptions {
   /** Default: every source of the definition. */
@@ -15,12 +18,20 @@ export interface TailOptions {
   readonly signal: AbortSignal;
   /** From the oldest batch the queue still holds; default: from now on. */
   readonly fromStart?: boolean | undefined;
+  /**
+   * Told of batches that are gone from the queue before they were read: it keeps nothing for who reads beside the appliers.
+   * Default: TM-TAIL-GAP is thrown.
+   */
+  readonly onGap?: ((gap: Gap) => void) | undefined;
 }
 
 /** A change as it stands in the stream: names instead of indexes, values as canonical text. */
 export interface TailEntry {
   readonly source: string;
+  readonly timeline: string;
   readonly batch: number;
+  /** Its place in the batch, from 0. Timeline, batch and this name a change for good. */
+  readonly index: number;
   readonly committedAt: string;
   readonly table: string;
   readonly op: Operation;
@@ -28,7 +39,10 @@ export interface TailEntry {
   readonly row: RowObject | null;
 }
 
-/** The changes of the sources' streams as they come, read beside the appliers. Ends with the signal. */
+/**
+ * The changes of the sources' streams as they come, in order and each once, read beside the appliers. Ends with the
+ * signal. Throws TM-TAIL-GAP.
+ */
 export async function* tail(
   definition: PipelineDefinition,
   queue: Queue,
@@ -46,39 +60,94 @@ export async function* tail(
 async function* tailSource(
   source: string,
   queue: Queue,
-  { table, signal, fromStart }: TailOptions,
+  { table, signal, fromStart, onGap = refuse }: TailOptions,
 ): AsyncGenerator<TailEntry> {
   const stream = await queue.openStream(source);
   const { mark } = await stream.tail();
-  const after = fromStart || mark === null ? START : { batch: mark.batch, chunk: mark.chunk };
-  const reader = new PieceReader();
-  const layouts = new Map<number, Layout | null>();
-  for await (const message of stream.read(after, signal)) {
-    const piece = reader.push(message);
-    if (piece === null || piece.copy !== null) continue;
-    for (const change of piece.changes) {
-      const layout = await layoutOf(change, piece, { queue, layouts });
-      const name = layout === null ? "" : formatTable(layout.table);
-      if (layout === null || (table !== undefined && name !== table)) continue;
-      yield toEntry(change, piece, layout);
+  const after = fromStart ? null : mark;
+  const place = after === null ? START : { batch: after.batch, chunk: after.chunk };
+  const layouts = new Layouts(queue, signal);
+  const unrepeated = new Unrepeated(source, after, onGap);
+  for await (const piece of readPieces(stream.read(place, signal))) {
+    for (const { change, index } of unrepeated.take(piece)) {
+      const layout = await layouts.of(change, piece);
+      if (layout === null) return;
+      if (table !== undefined && formatTable(layout.table) !== table) continue;
+      yield toEntry(change, { piece, index, layout });
     }
   }
 }
 
-async function layoutOf(
-  change: Change,
-  piece: Piece,
-  { queue, layouts }: { queue: Queue; layouts: Map<number, Layout | null> },
-): Promise<Layout | null> {
-  const known = layouts.get(change.layout);
-  if (known !== undefined) return known;
-  const key = keys.layout(piece.source, piece.header.timeline, change.layout);
-  const layout = (await queue.documents.get(key)) as Layout | null;
-  layouts.set(change.layout, layout);
-  return layout;
+/** What is damaged is sent again, since no applier gets past it. */
+async function* readPieces(messages: AsyncIterable<QueueMessage>): AsyncGenerator<Piece> {
+  const reader = new PieceReader();
+  for await (const message of messages) {
+    try {
+      const piece = reader.push(message);
+      if (piece !== null) yield piece;
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-MESSAGE-CORRUPT")) throw error;
+    }
+  }
 }
 
-function toEntry(change: Change, piece: Piece, layout: Layout): TailEntry {
+/** A queue that has lost its documents is given them again by the relay. */
+const LAYOUT_PATIENCE_MS = 30_000;
+const LAYOUT_POLL_MS = 200;
+
+/** What the rows of each layout look like. */
+class Layouts {
+  readonly #queue: Queue;
+  readonly #signal: AbortSignal;
+  readonly #known = new Map<string, Layout>();
+
+  constructor(queue: Queue, signal: AbortSignal) {
+    this.#queue = queue;
+    this.#signal = signal;
+  }
+
+  /** Null when the signal aborts. */
+  async of({ layout: id }: Change, { source, mark }: Piece): Promise<Layout | null> {
+    const key = keys.layout(source, mark.timeline, id);
+    const until = performance.now() + LAYOUT_PATIENCE_MS;
+    while (!this.#signal.aborted) {
+      const layout = this.#known.get(key) ?? (await this.#queue.documents.get(key));
+      if (layout !== null) {
+        this.#known.set(key, layout as Layout);
+        return layout as Layout;
+      }
+      if (performance.now() > until) {
+        throw new TidemarkError(
+          "TM-TAIL-GAP",
+          `Batch ${mark.batch} of ${source} cannot be read: the queue has lost what its rows look like.`,
+          { fix: "Restart the relay, which tells it again; see docs/errors/TM-TAIL-GAP.md." },
+        );
+      }
+      await sleep(LAYOUT_POLL_MS, this.#signal);
+    }
+    return null;
+  }
+}
+
+function refuse({ source, from, to }: Gap): never {
+  throw new TidemarkError(
+    "TM-TAIL-GAP",
+    `Batches ${from} to ${to} of ${source} are gone from the queue, and were not read before.`,
+    {
+      fix: "Begin again from what is there; what may miss nothing is a target: see docs/errors/TM-TAIL-GAP.md.",
+      details: { source, from, to },
+    },
+  );
+}
+
+function toEntry(
+  change: Change,
+  {
+    piece,
+    index,
+    layout,
+  }: { readonly piece: Piece; readonly index: number; readonly layout: Layout },
+): TailEntry {
   const names = layout.columns.map(({ name }) => name);
   const keyNames = keyColumns(layout).map((index) => names[index] ?? "");
   const row = change.row === null ? null : named(names, change.row);
@@ -86,7 +155,9 @@ function toEntry(change: Change, piece: Piece, layout: Layout): TailEntry {
   const ownKey = !hasKey ? null : Object.fromEntries(keyNames.map((k) => [k, row[k] ?? null]));
   return {
     source: piece.source,
+    timeline: piece.mark.timeline,
     batch: piece.mark.batch,
+    index,
     committedAt: piece.header.committedAt,
     table: formatTable(layout.table),
     op: change.op,

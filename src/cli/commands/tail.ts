@@ -46,6 +46,12 @@ export const tail: CommandModule = {
       const entries = readTail(definition, queue, {
         signal: interrupts.signal,
         fromStart: options.fromStart ?? false,
+        onGap: (gap) => {
+          output.event("gap", gap);
+          output.warn(
+            `batches ${gap.from} to ${gap.to} of ${gap.source} are gone from the queue and are not shown`,
+          );
+        },
         ...(options.source !== undefined && { source: options.source }),
       });
       for await (const entry of entries) {
