@@ -199,7 +199,7 @@ export function mayTakeAlong({ followed, cascades }: BoundTable): boolean {
  */
 const MOSTLY = 2 / 3;
 
-function isReferredTo(table: SyncTable, tables: readonly SyncTable[]): boolean {
+export function isReferredTo(table: SyncTable, tables: readonly SyncTable[]): boolean {
   return tables.some(({ bound }) => bound.parents.some((index) => tables[index] === table));
 }
 

@@ -14,7 +14,14 @@ const PARENTS: SyncTable = {
   bound: { ...BOUND, cascades: true },
   fingerprint: "f",
 };
+const CHILDREN: SyncTable = {
+  ...PARENTS,
+  source: "children",
+  bound: { ...BOUND, parents: [0] },
+};
 const OTHERS: SyncTable = { ...PARENTS, source: "others", bound: BOUND };
+
+const TABLES = [PARENTS, CHILDREN, OTHERS];
 
 const NOTHING = { clear: false, gone: [], row: null, moved: false, fresh: false };
 const goes = (table: SyncTable, ids: readonly string[]): RowEffect => ({
@@ -35,27 +42,33 @@ function run(...effects: readonly RowEffect[]): NetEffect {
 describe("rows gone in earlier runs of a batch", () => {
   it("are told when they come back", () => {
     const gone = new GoneKeys();
-    gone.note(run(goes(PARENTS, ["1", "2"])));
-    expect(gone.anyReturns(run(comes(PARENTS, "3"), goes(PARENTS, ["1"])))).toBe(false);
-    expect(gone.anyReturns(run(comes(PARENTS, "3"), comes(PARENTS, "2", false)))).toBe(true);
+    gone.note(run(goes(PARENTS, ["1", "2"])), TABLES);
+    expect(gone.returningTo(run(comes(PARENTS, "3"), goes(PARENTS, ["1"])))).toBeNull();
+    expect(gone.returningTo(run(comes(PARENTS, "3"), comes(PARENTS, "2", false)))).toBe(PARENTS);
     gone.clear();
-    expect(gone.anyReturns(run(comes(PARENTS, "2")))).toBe(false);
+    expect(gone.returningTo(run(comes(PARENTS, "2")))).toBeNull();
   });
 
   it("are no matter where no foreign key carries their deletion on, nor where they came back at once", () => {
     const gone = new GoneKeys();
-    gone.note(run(goes(OTHERS, ["1"]), goes(PARENTS, ["5"]), comes(PARENTS, "5")));
-    expect(gone.anyReturns(run(comes(OTHERS, "1"), comes(PARENTS, "5")))).toBe(false);
+    gone.note(run(goes(OTHERS, ["1"]), goes(PARENTS, ["5"]), comes(PARENTS, "5")), TABLES);
+    expect(gone.returningTo(run(comes(OTHERS, "1"), comes(PARENTS, "5")))).toBeNull();
+  });
+
+  it("are no matter where only tables refer to them that are not in the sync", () => {
+    const gone = new GoneKeys();
+    gone.note(run(goes(PARENTS, ["1"])), [PARENTS, OTHERS]);
+    expect(gone.returningTo(run(comes(PARENTS, "1")))).toBeNull();
   });
 
   it("are taken for any that are inserted, where they are too many", () => {
     const gone = new GoneKeys();
     const ids = Array.from({ length: 200_001 }, (_, i) => `many ${i}`);
-    gone.note(run(goes(PARENTS, ids.slice(0, 199_999))));
-    expect(gone.anyReturns(run(comes(PARENTS, "another")))).toBe(false);
-    gone.note(run(goes(PARENTS, ids.slice(199_999))));
-    expect(gone.anyReturns(run(comes(PARENTS, "another", false)))).toBe(false);
-    expect(gone.anyReturns(run(comes(PARENTS, "another")))).toBe(true);
-    expect(gone.anyReturns(run(comes(OTHERS, "another")))).toBe(false);
+    gone.note(run(goes(PARENTS, ids.slice(0, 199_999))), TABLES);
+    expect(gone.returningTo(run(comes(PARENTS, "another")))).toBeNull();
+    gone.note(run(goes(PARENTS, ids.slice(199_999))), TABLES);
+    expect(gone.returningTo(run(comes(PARENTS, "another", false)))).toBeNull();
+    expect(gone.returningTo(run(comes(PARENTS, "another")))).toBe(PARENTS);
+    expect(gone.returningTo(run(comes(OTHERS, "another")))).toBeNull();
   });
 });

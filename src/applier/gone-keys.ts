@@ -1,3 +1,4 @@
+import { isReferredTo } from "./apply.ts";
 import type { SyncTable } from "./mapping.ts";
 import type { NetEffect } from "./net-effect.ts";
 
@@ -5,16 +6,18 @@ import type { NetEffect } from "./net-effect.ts";
 const MAX_KEYS = 200_000;
 
 /**
- * The rows of cascading tables that the runs of one batch have deleted so far. One that comes back in a later run was
- * gone only in between, and a foreign key of the target has carried its deletion on to rows that stay at the source.
+ * The rows that the runs of one batch have deleted so far, of tables whose deletions a foreign key of the target carries on
+ * to others of the sync. One that comes back in a later run was gone only in between, and has taken rows along that
+ * may stay at the source.
  */
 export class GoneKeys {
   readonly #keys = new Map<SyncTable, Set<string>>();
   #count = 0;
 
-  note(effect: NetEffect): void {
+  /** `tables`: all of the sync. */
+  note(effect: NetEffect, tables: readonly SyncTable[]): void {
     for (const { table, rows } of effect.tables) {
-      if (!table.bound.cascades) continue;
+      if (!table.bound.cascades || !isReferredTo(table, tables)) continue;
       const keys = this.#keys.get(table) ?? new Set();
       this.#keys.set(table, keys);
       const before = keys.size;
@@ -25,9 +28,9 @@ export class GoneKeys {
     }
   }
 
-  /** Does a row come back? Where there were too many to know them all, each that is inserted may be one. */
-  anyReturns(effect: NetEffect): boolean {
-    return effect.tables.some(({ table, rows }) => {
+  /** The first table of which a row comes back. Where there were too many to know them all, each that is inserted may be one. */
+  returningTo(effect: NetEffect): SyncTable | null {
+    const found = effect.tables.find(({ table, rows }) => {
       const keys = this.#keys.get(table);
       if (keys === undefined) return false;
       const isKnown = this.#count < MAX_KEYS;
@@ -35,6 +38,7 @@ export class GoneKeys {
         ([key, { row, fresh }]) => row !== null && (keys.has(key) || (!isKnown && fresh)),
       );
     });
+    return found?.table ?? null;
   }
 
   clear(): void {

@@ -1,6 +1,7 @@
 import { type Change, isUnread } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
+import type { Logger } from "../core/log.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import { decodeLines, type RowLines } from "../core/row-lines.ts";
 import type { ApplierSession, BoundTable, Progress, TargetTransaction } from "../core/target.ts";
@@ -53,6 +54,7 @@ export class Group {
   #postponing = false;
   readonly #touched = new Set<BoundTable>();
   readonly #gone = new GoneKeys();
+  readonly #logger: Logger;
   /** Of the piece taken last. */
   #batch = 0;
   #transaction: TargetTransaction | null = null;
@@ -78,6 +80,7 @@ export class Group {
       readonly parking: Parking | null;
       readonly postponeUpTo: number;
       readonly runBounds: RunBounds | undefined;
+      readonly logger: Logger;
     },
   ) {
     this.#session = session;
@@ -89,6 +92,7 @@ export class Group {
     this.#standing = new StandingRows(parts.states);
     this.#postponeUpTo = parts.postponeUpTo;
     this.#runBounds = parts.runBounds;
+    this.#logger = parts.logger;
     this.#bounds = this.#boundsNow();
   }
 
@@ -299,6 +303,22 @@ export class Group {
     return movesReferredKeys(effect) || changesKeyless(effect, this.#tables);
   }
 
+  /**
+   * Has a row that comes back taken others along, that may stay at the source? Then the batch is applied again without
+   * foreign keys. Where they cannot be put off it is not: mostly the source has carried the deletion on as well, and
+   * only it can tell.
+   */
+  #tookAlong(effect: NetEffect): boolean {
+    const table = this.#gone.returningTo(effect);
+    if (table === null) return false;
+    if (!this.#postponing && !this.#modes().relaxed) return true;
+    this.#logger.warn(
+      { table: table.source, batch: this.#batch },
+      "rows were deleted and came back in one large batch, and a foreign key of the target has taken along what refers to them: if the source has kept that, resync the tables that refer to this one",
+    );
+    return false;
+  }
+
   #begin(): Promise<TargetTransaction> {
     const modes = this.#modes();
     this.#postponing = modes.postponed;
@@ -316,11 +336,11 @@ export class Group {
     for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
       // What still refers to the keys given up, or is to follow, may be among the changes to come.
-      const carriesOn = (!whole && this.#carriesOn(effect)) || this.#gone.anyReturns(effect);
+      const carriesOn = (!whole && this.#carriesOn(effect)) || this.#tookAlong(effect);
       if (transaction.enforcing && carriesOn) throw tooLarge();
       await applyEffect(transaction, effect, this.#tables);
       if (whole) this.#gone.clear();
-      else this.#gone.note(effect);
+      else if (transaction.enforcing) this.#gone.note(effect, this.#tables);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       if (this.#postponing || !transaction.enforcing) throw error;

@@ -38,6 +38,15 @@ function inbox(): Inbox {
   return new Inbox("a->b", progress);
 }
 
+function failure(work: () => unknown): unknown {
+  try {
+    work();
+  } catch (error) {
+    return error;
+  }
+  return null;
+}
+
 describe("inbox", () => {
   it("takes the next batch and moves on", () => {
     const box = inbox();
@@ -84,7 +93,18 @@ describe("inbox", () => {
   it("rolls back when a batch half taken is sent again", () => {
     const box = inbox();
     box.accept(piece(5, { last: false }));
-    expect(() => box.accept(piece(5, { last: false }))).toThrow(/again from its start/);
+    expect(failure(() => box.accept(piece(5, { last: false })))).toMatchObject({
+      message: expect.stringContaining("again from its start"),
+      details: { beganAnew: 5 },
+    });
+  });
+
+  it("takes a chunk that begins anew for no false start of a batch", () => {
+    const box = inbox();
+    box.accept(piece(4, { chunk: 2, last: false }));
+    expect(failure(() => box.accept(piece(4, { chunk: 2, last: false })))).toMatchObject({
+      details: { beganAnew: null },
+    });
   });
 
   it("refuses a missing piece", () => {

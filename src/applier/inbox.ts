@@ -1,6 +1,7 @@
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
 import { comparePositions, type Position } from "../core/position.ts";
+import type { Mark } from "../core/queue.ts";
 import type { Progress } from "../core/target.ts";
 
 /**
@@ -55,7 +56,7 @@ export class Inbox {
     if (comparePositions(mark, this.#position) <= 0) return false;
     const partial = this.#partial;
     if (partial !== null && comparePositions(mark, partial.position) === 0) {
-      this.#checkNextPiece(mark.piece, partial.pieces);
+      this.#checkNextPiece(mark, partial.pieces);
     } else {
       // A chunk given up half way (the relay restarted) is followed by others; a batch never is.
       if (partial !== null && partial.position.chunk === 0) throw this.#gap(mark);
@@ -91,12 +92,13 @@ export class Inbox {
     if (chunk === 0) this.#hash = header.hash;
   }
 
-  #checkNextPiece(piece: number, taken: number): void {
+  #checkNextPiece({ chunk, piece }: Mark, taken: number): void {
     if (piece === taken) return;
     const anew = piece === 0;
     const what = anew ? "is sent again from its start" : `lacks piece ${taken}`;
     throw new TidemarkError("TM-APPLY-RETRY", `A batch half applied ${what}: rolling back.`, {
-      details: { beganAnew: anew ? this.#position.batch + 1 : null },
+      // Only of batches do the false starts stay in the stream: a chunk comes under its place again when that was emptied.
+      details: { beganAnew: anew && chunk === 0 ? this.#position.batch + 1 : null },
     });
   }
 

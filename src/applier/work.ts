@@ -62,13 +62,13 @@ export class ApplierWork {
     this.#session = session;
     this.inbox = new Inbox(options.sync, progress);
     this.states = new TableStates(options.tables, progress.tables);
-    const { queue, from, tables, runBounds } = options;
+    const { queue, from, tables, runBounds, logger } = options;
     const mappings = new LayoutMappings(queue.documents, from, progress.timeline, tables);
     const { states } = this;
     this.#parking = parking;
     this.#group = new Group(session, progress, {
       tables: parking === null ? tables : [...tables, parking.table],
-      ...{ mappings, states, parking, postponeUpTo, runBounds },
+      ...{ mappings, states, parking, postponeUpTo, runBounds, logger },
     });
   }
 

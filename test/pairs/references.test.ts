@@ -3,10 +3,10 @@
 import { describe, expect, test } from "vitest";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
-import { startPlayer } from "../support/player.ts";
+import { player, startPlayer } from "../support/player.ts";
 import { Random, testSeed } from "../support/random.ts";
 import { dialectOf, isConstraint, type SqlClient, transaction } from "../support/sql-client.ts";
-import { TestBed } from "../support/test-bed.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import {
   asTarget,
   contents,
@@ -309,6 +309,51 @@ describe.each(["mariadb", "mysql"] as const)("%s, whose foreign keys stay", (kin
     await play("UPDATE desks SET team = DEFAULT", "DELETE FROM parents WHERE id = 1");
   });
 });
+
+test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded" }))(
+  "more parents than are applied at a time are reloaded where the target's foreign keys cannot be put off",
+  async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "postgres" });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    const carriedOn: TestTable = { ...CHILDREN, actions: { parent: "ON DELETE CASCADE" } };
+    await createTables(source, "sqlite", [PARENTS, carriedOn]);
+    const reload = [
+      "DELETE FROM parents",
+      many(26_000, "parents (id)", "n"),
+      "INSERT INTO children (id, parent, note) VALUES (1, 1, 'first'), (2, 26000, 'last')",
+    ];
+    await transaction(source, async () => {
+      for (const statement of reload) await source.run(statement);
+    });
+    const [{ name = "" } = {}] = await target.rows("SELECT current_database() AS name");
+    const role = `plain_${name}`;
+    await target.run(`CREATE ROLE "${role}" LOGIN PASSWORD 'tidemark'`);
+    try {
+      await target.run(`GRANT CREATE ON DATABASE "${name}" TO "${role}"`);
+      await target.run(`GRANT CREATE, USAGE ON SCHEMA public TO "${role}"`);
+      const url = new URL(bed.database("target").url);
+      [url.username, url.password] = [role, "tidemark"];
+      const tables = [PARENTS.name, CHILDREN.name];
+      const definition = bed.define([{ from: "source", to: "target", tables }]);
+      const databases = [
+        ...definition.databases.filter((each) => each.name === "source"),
+        { name: "target", url: url.href },
+      ];
+      const limited = { ...definition, databases };
+      const first = await bed.start(limited);
+      await first.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.stop(first);
+      await target.run(
+        "ALTER TABLE children ADD FOREIGN KEY (parent) REFERENCES parents ON DELETE CASCADE",
+      );
+      const play = await player(bed, await bed.start(limited), { tables: [PARENTS, CHILDREN] });
+      await play(...reload);
+    } finally {
+      await target.run(`DROP OWNED BY "${role}" CASCADE`);
+      await target.run(`DROP ROLE "${role}"`);
+    }
+  },
+);
 
 /** What a rule of the source forbids undoes the whole transaction there. */
 async function randomTransaction(source: SqlClient, random: Random): Promise<void> {
