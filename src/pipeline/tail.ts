@@ -2,13 +2,12 @@ import { sleep } from "../core/async.ts";
 import { type Change, keyColumns, type Layout, type Operation } from "../core/change.ts";
 import type { PipelineDefinition, RowObject } from "../core/definition.ts";
 import { keys } from "../core/documents.ts";
-import { isTidemarkError, TidemarkError } from "../core/errors.ts";
-import { type Piece, PieceReader } from "../core/message.ts";
-import { START } from "../core/position.ts";
-import type { Queue, QueueMessage } from "../core/queue.ts";
+import { TidemarkError } from "../core/errors.ts";
+import type { Piece } from "../core/message.ts";
+import type { Queue } from "../core/queue.ts";
 import { formatTable } from "../core/table.ts";
 import { isTagged, type Row, UNCHANGED } from "../core/value.ts";
-import { type Gap, Unrepeated } from "./unrepeated.ts";
+import { follow, type Gap } from "./follow.ts";
 
 export interface TailOptions {
   /** Default: every source of the definition. */
@@ -19,7 +18,7 @@ export interface TailOptions {
   /** From the oldest batch the queue still holds; default: from now on. */
   readonly fromStart?: boolean | undefined;
   /**
-   * Told of batches that are gone from the queue before they were read: it keeps nothing for who reads beside the appliers.
+   * Told of batches that are gone from the queue before they were read whole: it keeps nothing for who reads beside the appliers.
    * Default: TM-TAIL-GAP is thrown.
    */
   readonly onGap?: ((gap: Gap) => void) | undefined;
@@ -63,31 +62,13 @@ async function* tailSource(
   { table, signal, fromStart, onGap = refuse }: TailOptions,
 ): AsyncGenerator<TailEntry> {
   const stream = await queue.openStream(source);
-  const { mark } = await stream.tail();
-  const after = fromStart ? null : mark;
-  const place = after === null ? START : { batch: after.batch, chunk: after.chunk };
+  const after = fromStart ? null : (await stream.tail()).mark;
   const layouts = new Layouts(queue, signal);
-  const unrepeated = new Unrepeated(source, after, onGap);
-  for await (const piece of readPieces(stream.read(place, signal))) {
-    for (const { change, index } of unrepeated.take(piece)) {
-      const layout = await layouts.of(change, piece);
-      if (layout === null) return;
-      if (table !== undefined && formatTable(layout.table) !== table) continue;
-      yield toEntry(change, { piece, index, layout });
-    }
-  }
-}
-
-/** What is damaged is sent again, since no applier gets past it. */
-async function* readPieces(messages: AsyncIterable<QueueMessage>): AsyncGenerator<Piece> {
-  const reader = new PieceReader();
-  for await (const message of messages) {
-    try {
-      const piece = reader.push(message);
-      if (piece !== null) yield piece;
-    } catch (error) {
-      if (!isTidemarkError(error, "TM-MESSAGE-CORRUPT")) throw error;
-    }
+  for await (const { change, index, piece } of follow(stream, { source, after, signal, onGap })) {
+    const layout = await layouts.of(change, piece);
+    if (layout === null) return;
+    if (table !== undefined && formatTable(layout.table) !== table) continue;
+    yield toEntry(change, { piece, index, layout });
   }
 }
 
@@ -132,7 +113,7 @@ class Layouts {
 function refuse({ source, from, to }: Gap): never {
   throw new TidemarkError(
     "TM-TAIL-GAP",
-    `Batches ${from} to ${to} of ${source} are gone from the queue, and were not read before.`,
+    `Batches ${from} to ${to} of ${source} were gone from the queue before they were read whole.`,
     {
       fix: "Begin again from what is there; what may miss nothing is a target: see docs/errors/TM-TAIL-GAP.md.",
       details: { source, from, to },

@@ -4,9 +4,10 @@ import { describe, expect, it } from "vitest";
 import type { Change } from "../core/change.ts";
 import type { Piece } from "../core/message.ts";
 import type { Mark } from "../core/queue.ts";
-import { type Gap, Unrepeated } from "./unrepeated.ts";
+import { Unrepeated } from "./unrepeated.ts";
 
 type Part = Pick<Piece, "mark" | "changes">;
+const DAMAGED: Part = { mark: mark(0, 0, false), changes: [] };
 
 const change = (text: string) => ({ row: [text] }) as unknown as Change;
 
@@ -25,11 +26,13 @@ function sent(batch: number, count: number, size: number): Part[] {
 }
 
 function read(stream: readonly Part[], after: Mark | null = null) {
-  const gaps: Gap[] = [];
-  const unrepeated = new Unrepeated("a", after, (gap) => gaps.push(gap));
-  const given = stream.flatMap((part) => unrepeated.take(part));
+  const unrepeated = new Unrepeated(after);
+  const given = stream.flatMap((part) => {
+    if (part === DAMAGED) unrepeated.lose();
+    return part === DAMAGED ? [] : unrepeated.take(part);
+  });
   const texts = given.map(({ change: { row } }) => row?.[0]);
-  return { texts, gaps, indexes: given.map(({ index }) => index) };
+  return { texts, indexes: given.map(({ index }) => index) };
 }
 
 const size = fc.integer({ min: 1, max: 4 });
@@ -67,25 +70,35 @@ describe("a stream read beside the appliers", () => {
         const wanted = batches.flatMap(({ count }, i) =>
           Array.from({ length: count }, (_, n) => `${i + 1}.${n}`),
         );
-        const { texts, gaps, indexes } = read(stream);
+        const { texts, indexes } = read(stream);
         expect(texts).toEqual(wanted);
         expect(indexes.map(String)).toEqual(wanted.map((text) => text.split(".")[1]));
-        expect(gaps).toEqual([]);
       }),
     );
   });
 
-  it("tells of batches that are gone, and goes on behind them", () => {
+  it("is not given behind a batch that is missing, until that comes or is given up", () => {
+    const unrepeated = new Unrepeated(null);
+    const [first, second, third] = [sent(1, 1, 1), sent(2, 1, 1), sent(3, 1, 1)].flat();
+    const take = (part: Part | undefined) => unrepeated.take(part as Part).length;
+    expect(take(first)).toBe(1);
+    expect(unrepeated.isAhead((third as Part).mark)).toBe(true);
+    expect(take(third)).toBe(0);
+    expect([second, third].map(take)).toEqual([1, 1]);
+    expect(unrepeated.passTo(mark(7, 0, false))).toBe(4);
+    expect(sent(7, 2, 1).map(take)).toEqual([1, 1]);
+  });
+
+  it("is not joined where a piece was damaged", () => {
     const stream = [
-      ...sent(3, 2, 2),
-      ...sent(7, 3, 1).slice(1),
-      ...sent(7, 3, 2),
-      ...sent(8, 1, 1),
+      ...sent(1, 1, 1),
+      ...sent(2, 7, 2).slice(0, 1),
+      DAMAGED,
+      ...sent(2, 7, 3).slice(1),
+      ...sent(2, 7, 3),
     ];
-    expect(read(stream)).toMatchObject({
-      texts: ["3.0", "3.1", "7.0", "7.1", "7.2", "8.0"],
-      gaps: [{ source: "a", from: 4, to: 6 }],
-    });
+    const { texts } = read(stream);
+    expect(texts.slice(1)).toEqual(Array.from({ length: 7 }, (_, i) => `2.${i}`));
   });
 
   it("begins behind the end it was told, in the middle of a batch or not", () => {
@@ -95,12 +108,18 @@ describe("a stream read beside the appliers", () => {
   });
 
   it("takes up another timeline from its start", () => {
-    const restored = sent(2, 1, 1).map(({ mark: { batch, piece, last }, changes }) => ({
-      mark: mark(batch, piece, last, "other"),
-      changes,
-    }));
-    const { texts, gaps } = read([...sent(1, 1, 1), ...sent(2, 1, 1), ...restored]);
-    expect(texts).toEqual(["1.0", "2.0", "2.0"]);
-    expect(gaps).toEqual([]);
+    const other = (number: number) =>
+      sent(number, 1, 1).map(({ mark: { batch, piece, last }, changes }) => ({
+        mark: mark(batch, piece, last, "other"),
+        changes,
+      }));
+    const before = [...sent(6, 1, 1), ...sent(7, 1, 1)];
+    expect(read([...before, ...other(1), ...other(2)]).texts).toEqual(["6.0", "7.0", "1.0", "2.0"]);
+    // Its first batches are missing.
+    const unrepeated = new Unrepeated(mark(7, 0, true));
+    const [third] = other(3);
+    expect(unrepeated.isAhead((third as Part).mark)).toBe(true);
+    expect(unrepeated.passTo((third as Part).mark)).toBe(1);
+    expect(unrepeated.take(third as Part)).toHaveLength(1);
   });
 });

@@ -1,14 +1,7 @@
 import type { Change } from "../core/change.ts";
 import type { Piece } from "../core/message.ts";
-import type { Mark } from "../core/queue.ts";
-
-/** Batches that a reader of a stream will not be given any more. */
-export interface Gap {
-  readonly source: string;
-  /** The first of them, and the last. */
-  readonly from: number;
-  readonly to: number;
-}
+import { type Position, START } from "../core/position.ts";
+import { isComplete, type Mark } from "../core/queue.ts";
 
 /** A change that was not given before, and its place in its batch, from 0. */
 export interface Fresh {
@@ -22,8 +15,6 @@ export interface Fresh {
  * its pieces need not fall as they did.
  */
 export class Unrepeated {
-  readonly #source: string;
-  readonly #onGap: (gap: Gap) => void;
   #timeline: string | null;
   /** The last batch that was given whole, or is passed by; null until one has begun. */
   #whole: number | null;
@@ -32,29 +23,59 @@ export class Unrepeated {
   /** Where in it the stream now is; null until it begins, or begins anew. */
   #place: { readonly piece: number; readonly index: number } | null = null;
 
-  /** `after`: the end of the stream, to be given only what follows it. `onGap` may throw. */
-  constructor(source: string, after: Mark | null, onGap: (gap: Gap) => void) {
-    this.#source = source;
-    this.#onGap = onGap;
+  /** `after`: the end of the stream, to be given only what follows it. */
+  constructor(after: Mark | null) {
     this.#timeline = after?.timeline ?? null;
     this.#whole = after?.batch ?? null;
   }
 
+  /** Behind it lies what was not given whole. */
+  get position(): Position {
+    return this.#whole === null ? START : { batch: this.#whole, chunk: 0 };
+  }
+
+  /** Has this a batch behind the next one? Then the next is to come, or will never. */
+  isAhead({ timeline, batch, chunk }: Mark): boolean {
+    if (chunk > 0 || this.#timeline === null) return false;
+    // The batches of another timeline begin with 1.
+    const whole = timeline === this.#timeline ? this.#whole : 0;
+    return whole !== null && batch > whole + 1;
+  }
+
+  /** Does a stream that ends here hold, or has it held, what was not given whole? */
+  lacks(tail: Mark | null): boolean {
+    if (tail === null || !(isComplete(tail) || tail.chunk > 0)) return false;
+    return tail.timeline !== this.#timeline || this.#whole === null || tail.batch > this.#whole;
+  }
+
+  /** Gives up what comes before this batch, and says which is the first of that; null where nothing had begun. */
+  passTo({ timeline, batch }: Pick<Mark, "timeline" | "batch">): number | null {
+    const whole = timeline === this.#timeline ? this.#whole : 0;
+    const isFirst = this.#timeline === null || whole === null;
+    this.#timeline = timeline;
+    this.#begin(batch - 1);
+    return isFirst ? null : whole + 1;
+  }
+
+  /** A piece was damaged: what follows it does not follow what came before. */
+  lose(): void {
+    this.#place = null;
+  }
+
+  /** Of a batch that {@link isAhead}: nothing. */
   take(next: Pick<Piece, "mark" | "changes">): readonly Fresh[] {
-    const { timeline, batch, chunk, piece, last } = next.mark;
-    if (chunk > 0) return [];
+    const { mark } = next;
+    const { timeline, batch, piece, last } = mark;
+    if (mark.chunk > 0 || this.isAhead(mark)) return [];
     if (this.#timeline !== timeline) {
-      if (this.#timeline !== null) this.#begin(null);
+      this.#begin(this.#timeline === null ? this.#whole : 0);
       this.#timeline = timeline;
     }
-    if (this.#whole !== null && batch <= this.#whole) return [];
-    if (this.#whole === null || batch > this.#whole + 1) {
+    if (this.#whole === null) {
       if (piece > 0) return [];
-      if (this.#whole !== null) {
-        this.#onGap({ source: this.#source, from: this.#whole + 1, to: batch - 1 });
-      }
       this.#begin(batch - 1);
     }
+    if (batch <= (this.#whole ?? 0)) return [];
     const index = piece === 0 ? 0 : this.#place?.piece === piece - 1 ? this.#place.index : null;
     // What lies between comes with the whole batch, which is sent again.
     if (index === null) return [];
