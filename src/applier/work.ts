@@ -90,7 +90,27 @@ export class ApplierWork {
     if (all.length === stored.size && all.every(({ table, copy }) => stored.get(table) === copy)) {
       return;
     }
+    await this.#tellStanding(new Set(stored.keys()));
     await this.#group.commit(this.inbox);
+  }
+
+  /**
+   * A copy writes over the rows that stand, and nobody can tell whose the others are: they may be the application's own.
+   * `known`: tables that are not new to the sync.
+   */
+  async #tellStanding(known: ReadonlySet<string>): Promise<void> {
+    if (this.#session.mayHoldMore) return;
+    const fresh = this.#options.tables.filter(
+      ({ source, bound }) => !known.has(source) && bound.key.length > 0,
+    );
+    const empty = new Set(await this.#session.emptyOf(fresh.map(({ bound }) => bound)));
+    for (const { source, bound } of fresh) {
+      if (empty.has(bound)) continue;
+      this.#options.logger.warn(
+        { table: source },
+        `the target's table holds rows already: its copy leaves those there that the source does not have; tidemark resync ${source} empties it first`,
+      );
+    }
   }
 
   /**

@@ -1,6 +1,7 @@
 // Tables that stand empty at the target when a sync starts: rightly so, or because somebody
 // emptied them there (G8).
 import { describe, expect, test } from "vitest";
+import { type Logger, silentLogger } from "../../src/core/log.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import {
@@ -28,6 +29,34 @@ const ALL = [...RIGHTLY, ...WRONGLY];
 
 describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
   test.skipIf(!available(pair))("copies anew what was emptied, and only that", () => play(pair));
+});
+
+describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  test.skipIf(!available(pair))("a copy over rows that stand already says so, once", async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await createTables(source, pair.source, [FILLED, NEVER]);
+    const atTarget = [FILLED, NEVER].map((table) => asTarget(table, pair.source, pair.target));
+    await createTables(target, pair.target, atTarget);
+    await insertRow(source, FILLED, { id: 1, note: "n" });
+    await insertRow(target, FILLED, { id: 2, note: "here alone" });
+    const warned: unknown[] = [];
+    const logger: Logger = {
+      ...silentLogger,
+      child: () => logger,
+      warn: (fields) => warned.push((fields as { table?: string }).table),
+    };
+    const tables = [FILLED.name, NEVER.name];
+    const definition = bed.define([{ from: "source", to: "target", tables }]);
+    for (let start = 1; start <= 2; start++) {
+      const pipeline = await bed.start(definition, { logger });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.stop(pipeline);
+    }
+    expect(warned.filter((table) => table !== undefined)).toEqual([
+      expect.stringMatching(/^(public\.)?filled$/),
+    ]);
+  });
 });
 
 async function play(pair: TestPair): Promise<void> {

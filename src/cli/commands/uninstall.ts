@@ -30,7 +30,10 @@ export const uninstall: CommandModule = {
     addEndOptions(command);
     command
       .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
-      .option("--database <names...>", "only these databases (a target alone is then copied anew)")
+      .option(
+        "--database <names...>",
+        "only these databases (a target alone is then copied anew, over the rows that stand)",
+      )
       .option("--yes", "do not ask")
       .option("--dry-run", "print the statements and change nothing");
   },
