@@ -1,4 +1,5 @@
 import type { SyncTable } from "../applier/mapping.ts";
+import { isGlob } from "../config/patterns.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
@@ -70,8 +71,10 @@ export async function prepare(
         // The table, or an SQLite file as a whole, may be made by the link before. A server that
         // really is away has been found out as that link's target.
         const mayCome = !options.create && written.has(sync.from);
-        if (!mayCome || !isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED"))
-          throw error;
+        const isAway =
+          isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
+          (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
+        if (!mayCome || !isAway) throw error;
         deferred.push(sync);
       }
     }
@@ -83,6 +86,16 @@ export async function prepare(
     }
   }
   return { sources: sourcesOf(resolved), syncs, deferred };
+}
+
+/** A column that none of a glob's tables has may be in one that is still to be made. */
+function isLackOfGlob(error: unknown): boolean {
+  if (!isTidemarkError(error, "TM-COLUMN-MISSING")) return false;
+  return isGlob(String(error.details.table));
+}
+
+function makes({ resolved, plan }: PreparedSync, database: string): boolean {
+  return resolved.definition.to === database && plan.statements.length > 0;
 }
 
 /** What capture of a source would still run. Throws what would make it impossible. */

@@ -47,12 +47,17 @@ export async function resolveSync(
     }
   }
   const entries = [...chosen.values()];
-  const schemas = await catalog.describe(entries.map(({ name }) => name));
-  const tables = entries.map(({ rule }, index) => {
-    const schema = schemas[index];
+  const described = await catalog.describe(entries.map(({ name }) => name));
+  const decided = entries.map(({ rule }, index) => {
+    const schema = described[index];
     if (schema === undefined) throw new TidemarkError("TM-INTERNAL", "A table was not described.");
-    return resolveTable(schema, rule, ends);
+    return { schema, rule };
   });
+  for (const rule of definition.tables.filter(({ table }) => isGlob(table))) {
+    const schemas = decided.flatMap((each) => (each.rule === rule ? [each.schema] : []));
+    checkGlobColumns(rule, schemas);
+  }
+  const tables = decided.map(({ schema, rule }) => resolveTable(schema, rule, ends));
   checkDistinctTargets(tables, definition);
   return { definition, tables };
 }
@@ -182,15 +187,9 @@ function refuseCondition(schema: TableSchema, rule: TableRule): void {
 }
 
 function checkColumns(schema: TableSchema, rule: TableRule): void {
-  const known = schema.columns.map(({ name }) => name);
-  const named = [
-    ...(rule.columns ?? []),
-    ...(rule.except ?? []),
-    ...Object.keys(rule.rename ?? {}),
-  ];
-  // A glob may cover tables that lack a column it excludes.
   if (isGlob(rule.table)) return;
-  for (const column of named) {
+  const known = columnsOf(schema);
+  for (const column of columnsNamed(rule)) {
     if (known.includes(column)) continue;
     const near = nearest(column, known);
     const table = formatTable(schema.name);
@@ -199,6 +198,59 @@ function checkColumns(schema: TableSchema, rule: TableRule): void {
       details: { table, column },
     });
   }
+}
+
+/**
+ * Beside a glob a name need not be in every table. But one that is in none is misspelt, and so is one that a table
+ * has in other letters (in SQLite and MySQL that is the same column): what it was to leave out would be sent.
+ */
+function checkGlobColumns(rule: TableRule, schemas: readonly TableSchema[]): void {
+  const named = columnsNamed(rule);
+  const known = [...new Set(schemas.flatMap(columnsOf))];
+  for (const column of named) {
+    if (!known.includes(column)) throw columnNowhere(rule, column, known);
+    for (const schema of schemas) {
+      const own = columnsOf(schema);
+      if (own.includes(column)) continue;
+      const lower = column.toLowerCase();
+      const other = own.find((name) => name.toLowerCase() === lower && !named.includes(name));
+      if (other === undefined) continue;
+      const table = formatTable(schema.name);
+      throw new TidemarkError(
+        "TM-COLUMN-MISSING",
+        `${table}, which goes by "${rule.table}", has no column "${column}".`,
+        {
+          fix: `Did you mean "${other}"? Name each spelling that the tables have.`,
+          details: { table: rule.table, column },
+        },
+      );
+    }
+  }
+}
+
+function columnNowhere(rule: TableRule, column: string, known: readonly string[]): TidemarkError {
+  const near = nearest(column, known);
+  const some = `${known.slice(0, 10).join(", ")}${known.length > 10 ? ", …" : ""}`;
+  const fix = near === null ? `Their columns: ${some}.` : `Did you mean "${near}"?`;
+  return new TidemarkError(
+    "TM-COLUMN-MISSING",
+    `No table that goes by "${rule.table}" has a column "${column}".`,
+    {
+      fix:
+        known.length === 0
+          ? `Every table that "${rule.table}" matches goes by its full name or by a glob before it: put "${column}" there.`
+          : fix,
+      details: { table: rule.table, column },
+    },
+  );
+}
+
+function columnsOf(schema: TableSchema): string[] {
+  return schema.columns.map(({ name }) => name);
+}
+
+function columnsNamed(rule: TableRule): string[] {
+  return [...(rule.columns ?? []), ...(rule.except ?? []), ...Object.keys(rule.rename ?? {})];
 }
 
 function requireKeyColumns(schema: TableSchema, columns: readonly string[]): void {

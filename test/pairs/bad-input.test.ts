@@ -32,6 +32,16 @@ const MISTAKES: readonly (readonly [title: string, code: string, make: Mistake])
     (bed) => toTarget(bed, [{ table: "customers", except: ["nmae"] }]),
   ],
   [
+    "a column that no table of a glob has",
+    "TM-COLUMN-MISSING",
+    (bed) => toTarget(bed, [{ table: "*s", except: ["nmae"] }]),
+  ],
+  [
+    "a column in other letters beside a glob",
+    "TM-COLUMN-MISSING",
+    (bed) => toTarget(bed, [{ table: "*s", except: ["Name"] }]),
+  ],
+  [
     "columns without the key",
     "TM-CONFIG-INVALID",
     (bed) => toTarget(bed, [{ table: "customers", columns: ["name"] }]),
