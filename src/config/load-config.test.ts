@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isTidemarkError, type TidemarkError } from "../core/errors.ts";
+import { parseUrl } from "../databases/sqlite/connection.ts";
+import { fileOf } from "../queues/sqlite/location.ts";
 import { definePair } from "./define-pair.ts";
 import { loadConfig, loadConfigText } from "./load-config.ts";
 
@@ -90,6 +92,27 @@ test("what is left out has a default", () => {
     isBoundSoft: true,
   });
   expect(definition.retention.maxLogBytes).toBe(10 * 1024 ** 3);
+});
+
+test.each([
+  "a b",
+  "a%20b",
+  "repo_feature%2Ffoo",
+  "100%",
+  "ha#sh",
+  "what?",
+  "what?mode=ro",
+  "größe 漢",
+])("paths are relative to a folder of any name: %s", (name) => {
+  const text =
+    "databases: { a: 'sqlite:./a.db', b: 'sqlite:b.db?mode=rw' }\nsyncs: [{ from: a, to: b, tables: ['*'] }]";
+  const { databases, queue } = loadConfigText(`/work/${name}/tidemark.yaml`, text, {});
+  const urls = databases.map((database) => ("url" in database ? database.url : ""));
+  expect(urls.map(parseUrl)).toEqual([
+    { path: `/work/${name}/a.db`, mode: "rwc" },
+    { path: `/work/${name}/b.db`, mode: "rw" },
+  ]);
+  expect(fileOf(queue.url)).toBe(`/work/${name}/.tidemark/queue.db`);
 });
 
 const HEAD = "databases:\n  a: sqlite:a.db\n  b: sqlite:b.db\n  c: sqlite:c.db\n";

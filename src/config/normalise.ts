@@ -8,6 +8,7 @@ import type {
   TableRule,
 } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { joinSqliteUrl, splitSqliteUrl } from "../core/sqlite-url.ts";
 import { nearest } from "../core/suggest.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { formatPath, type Path } from "./path.ts";
@@ -43,10 +44,9 @@ export function normalise(file: ConfigFile, config: ValidConfig): PipelineDefini
 
 /** A relative SQLite path means: relative to the config file, wherever the command is started. */
 export function absoluteUrl(url: string, folder: string): string {
-  const match = /^sqlite:(?:\/\/(?=\/))?(.+)$/i.exec(url);
-  const path = match?.[1];
-  if (path === undefined || path.startsWith(":")) return url;
-  return `sqlite:${resolve(folder, path)}`;
+  const parts = splitSqliteUrl(url);
+  if (parts === null) return url;
+  return joinSqliteUrl({ ...parts, file: resolve(folder, parts.file) });
 }
 
 function queueOf(queue: ValidConfig["queue"], folder: string): QueueDefinition {

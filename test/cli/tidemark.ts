@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -19,13 +19,19 @@ export interface Envelope {
 /** A folder with the real command line in it. */
 export class Workplace implements AsyncDisposable {
   readonly folder: string;
+  readonly #root: string;
 
-  private constructor(folder: string) {
+  private constructor(root: string, folder: string) {
+    this.#root = root;
     this.folder = folder;
   }
 
-  static async make(): Promise<Workplace> {
-    return new Workplace(await mkdtemp(join(tmpdir(), "tidemark-cli-")));
+  /** With a name, in a folder of that name within one of its own. */
+  static async make(name = ""): Promise<Workplace> {
+    const root = await mkdtemp(join(tmpdir(), "tidemark-cli-"));
+    const folder = join(root, name);
+    await mkdir(folder, { recursive: true });
+    return new Workplace(root, folder);
   }
 
   path(name: string): string {
@@ -62,7 +68,7 @@ export class Workplace implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(this.#root, { recursive: true, force: true });
   }
 }
 

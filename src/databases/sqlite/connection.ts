@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { splitSqliteUrl } from "../../core/sqlite-url.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import type { Bindable, Database, Statement } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
@@ -16,23 +17,22 @@ const LOCK_PAUSE_MAX_MS = 25;
  */
 const BUSY_TIMEOUT_MS = 5;
 
-export interface SqliteUrl {
+export interface Location {
   /** Absolute. */
   readonly path: string;
   readonly mode: "ro" | "rw" | "rwc";
 }
 
 /** `sqlite:./x.db`, `sqlite:/abs/x.db`, `sqlite:///abs/x.db`, each with `?mode=ro|rw|rwc`. */
-export function parseUrl(url: string): SqliteUrl {
-  const match = /^sqlite:(?:\/\/(?=\/))?([^?]+)(?:\?(.*))?$/.exec(url);
-  const file = match?.[1];
-  if (file === undefined || file.startsWith(":memory:")) {
+export function parseUrl(url: string): Location {
+  const parts = splitSqliteUrl(url);
+  if (parts === null) {
     throw new TidemarkError("TM-URL-INVALID", "An SQLite URL names a file.", {
       fix: "sqlite:./shop.db or sqlite:/var/lib/shop/shop.db",
     });
   }
-  let mode: SqliteUrl["mode"] = "rwc";
-  for (const [name, value] of new URLSearchParams(match?.[2] ?? "")) {
+  let mode: Location["mode"] = "rwc";
+  for (const [name, value] of new URLSearchParams(parts.parameters)) {
     if (name !== "mode" || (value !== "ro" && value !== "rw" && value !== "rwc")) {
       throw new TidemarkError("TM-URL-INVALID", `An SQLite URL takes no "${name}=${value}".`, {
         fix: "The only parameter is mode=ro, mode=rw or mode=rwc.",
@@ -40,7 +40,7 @@ export function parseUrl(url: string): SqliteUrl {
     }
     mode = value;
   }
-  return { path: resolve(file), mode };
+  return { path: resolve(parts.file), mode };
 }
 
 export interface OpenOptions {

@@ -8,8 +8,20 @@ describe("the queue's file", () => {
     expect(fileOf("sqlite:queue.db")).toBe(resolve("queue.db"));
     expect(fileOf("sqlite:/var/lib/queue.db")).toBe("/var/lib/queue.db");
     expect(fileOf("sqlite:///var/lib/queue.db")).toBe("/var/lib/queue.db");
-    expect(fileOf("sqlite:/var/lib/with%20space.db")).toBe("/var/lib/with space.db");
-    expect(fileOf("sqlite:/var/lib/100%.db")).toBe("/var/lib/100%.db");
+  });
+
+  it("is named as it is written", () => {
+    for (const path of [
+      "/var/lib/with space.db",
+      "/var/lib/with%20space.db",
+      "/var/lib/repo_feature%2Ffoo/queue.db",
+      "/var/lib/100%.db",
+      "/var/lib/ha#sh/queue.db",
+      "/var/lib/what?/queue.db",
+      "/var/lib/what?.db",
+    ]) {
+      expect(fileOf(`sqlite:${path}`)).toBe(path);
+    }
   });
 
   it("must be a file of this machine", () => {
