@@ -37,6 +37,11 @@ export class DeliverTarget implements Target {
   /** A function keeps nothing. */
   readonly parked = null;
 
+  /** Two functions are never one. */
+  async identity(): Promise<null> {
+    return null;
+  }
+
   async plan(tables: readonly TargetTable[]): Promise<TargetPlan> {
     const bound = tables.map(
       (table): BoundTable => ({

@@ -2,17 +2,31 @@ import type { PipelineDefinition, SyncDefinition, TableRule } from "../core/defi
 import { TidemarkError } from "../core/errors.ts";
 import { isGlob, mayMeet } from "./patterns.ts";
 
+/** Are two names of a config one database? */
+export type SameDatabase = (one: string, other: string) => boolean;
+
 /**
  * Refuses what cannot work, as far as names tell (what a glob stands for is known only at the
  * database; the plan checks again): a function as source, a sync from a database to itself, two
- * syncs that write one table, changes that would run in a circle.
+ * syncs that write one table, changes that would run in a circle. That two names are one database
+ * is known only when both have been connected to: then it is asked again.
  */
-export function checkTopology(definition: PipelineDefinition, where: string): void {
-  checkEnds(definition, where);
+export function checkTopology(
+  definition: PipelineDefinition,
+  where: string,
+  same: SameDatabase = (one, other) => one === other,
+): void {
+  const check: Check = { where, same };
+  checkEnds(definition, check);
   checkNames(definition.syncs, where);
   const routes = definition.syncs.flatMap((sync) => sync.tables.map((rule) => ({ sync, rule })));
-  checkOverlap(routes, where);
-  checkLoop(routes, where);
+  checkOverlap(routes, check);
+  checkLoop(routes, check);
+}
+
+interface Check {
+  readonly where: string;
+  readonly same: SameDatabase;
 }
 
 /** One rule of one sync: tables on their way from a database to another. */
@@ -21,7 +35,7 @@ interface Route {
   readonly rule: TableRule;
 }
 
-function checkEnds({ databases, syncs }: PipelineDefinition, where: string): void {
+function checkEnds({ databases, syncs }: PipelineDefinition, { where, same }: Check): void {
   const byName = new Map(databases.map((database) => [database.name, database]));
   for (const { name, from, to } of syncs) {
     const source = byName.get(from);
@@ -42,12 +56,13 @@ function checkEnds({ databases, syncs }: PipelineDefinition, where: string): voi
       "url" in source &&
       "url" in target &&
       source.url === target.url;
-    if (from === to || sameUrl) {
+    if (sameUrl || same(from, to)) {
+      const both = `"${from}" and "${to}" ${sameUrl ? "have the same URL" : "are one database"}`;
       throw new TidemarkError(
         "TM-CONFIG-LOOP",
         from === to
           ? `${where}: the sync "${name}" goes from "${from}" to itself.`
-          : `${where}: the sync "${name}" goes from a database to itself: "${from}" and "${to}" have the same URL.`,
+          : `${where}: the sync "${name}" goes from a database to itself: ${both}.`,
         { fix: "Give `from` and `to` two different databases.", details: { sync: name, from, to } },
       );
     }
@@ -67,10 +82,11 @@ function checkNames(syncs: readonly SyncDefinition[], where: string): void {
   }
 }
 
-function checkOverlap(routes: readonly Route[], where: string): void {
+function checkOverlap(routes: readonly Route[], check: Check): void {
+  const { where, same } = check;
   for (const [index, second] of routes.entries()) {
     for (const first of routes.slice(0, index)) {
-      if (first.sync.to !== second.sync.to || !surelyOverlap(first, second)) continue;
+      if (!same(first.sync.to, second.sync.to) || !surelyOverlap(first, second, check)) continue;
       const table = arrivesAs(isGlob(arrivesAs(first.rule)) ? second.rule : first.rule);
       const who =
         first.sync === second.sync
@@ -78,7 +94,7 @@ function checkOverlap(routes: readonly Route[], where: string): void {
           : `the syncs "${first.sync.name}" and "${second.sync.name}" both write it`;
       throw new TidemarkError(
         "TM-CONFIG-OVERLAP",
-        `${where}: the table "${table}" of "${first.sync.to}" would have two writers: ${who}.`,
+        `${where}: the table "${table}" of ${namesOf(first.sync.to, second.sync.to)} would have two writers: ${who}.`,
         {
           fix: "Leave the table out of one, or give it another name at the target: as: other_name",
           details: { table, target: first.sync.to, syncs: [first.sync.name, second.sync.name] },
@@ -92,18 +108,18 @@ function checkOverlap(routes: readonly Route[], where: string): void {
  * Two rules surely meet when both name one table; or when they read the same source, where a
  * pattern stands for the same tables. Within one sync a table named in full goes before a glob.
  */
-function surelyOverlap(first: Route, second: Route): boolean {
+function surelyOverlap(first: Route, second: Route, { same }: Check): boolean {
   const a = arrivesAs(first.rule);
   const b = arrivesAs(second.rule);
   if (first.sync === second.sync) {
     if (isGlob(first.rule.table) || isGlob(second.rule.table)) return a === b;
     return first.rule.table === second.rule.table || a === b;
   }
-  if (first.sync.from === second.sync.from) return mayMeet(a, b);
+  if (same(first.sync.from, second.sync.from)) return mayMeet(a, b);
   return !isGlob(a) && !isGlob(b) && mayMeet(a, b);
 }
 
-function checkLoop(routes: readonly Route[], where: string): void {
+function checkLoop(routes: readonly Route[], { where, same }: Check): void {
   const done = new Set<Route>();
   for (const start of routes) follow(start, []);
 
@@ -112,7 +128,7 @@ function checkLoop(routes: readonly Route[], where: string): void {
     if (at >= 0) throw loop([...trail.slice(at), route], where);
     if (done.has(route)) return;
     for (const next of routes) {
-      const goesOn = next.sync.from === route.sync.to;
+      const goesOn = same(next.sync.from, route.sync.to);
       if (goesOn && mayMeet(arrivesAs(route.rule), next.rule.table))
         follow(next, [...trail, route]);
     }
@@ -121,16 +137,24 @@ function checkLoop(routes: readonly Route[], where: string): void {
 }
 
 function loop(trail: readonly Route[], where: string): TidemarkError {
-  const way = trail.map((route) => route.sync.from).join(" -> ");
+  const way = trail.map(({ sync }, index) => {
+    const reached = trail[index - 1]?.sync.to ?? sync.from;
+    return reached === sync.from ? reached : `${reached} (which is ${sync.from})`;
+  });
   const tables = [...new Set(trail.map((route) => route.rule.table))].join(", ");
   return new TidemarkError(
     "TM-CONFIG-LOOP",
-    `${where}: changes of ${tables} would run in a circle: ${way}.`,
+    `${where}: changes of ${tables} would run in a circle: ${way.join(" -> ")}.`,
     {
       fix: "Leave out the sync that closes the circle, or narrow its tables; two-way sync is not there yet.",
       details: { databases: trail.map((route) => route.sync.from) },
     },
   );
+}
+
+/** A database for people, who may have given it two names. */
+export function namesOf(one: string, other: string): string {
+  return one === other ? `"${one}"` : `"${one}" and "${other}" (one database)`;
 }
 
 /** A rule's name or pattern at the target. */

@@ -28,8 +28,18 @@ export interface DatabaseAdapter {
   openTarget(options: DatabaseOptions): Promise<Target>;
 }
 
+/** What can tell which database it belongs to. */
+export interface Identified {
+  /**
+   * The same text for whoever opens the same database, by whatever URL (another user, another name of the host, a link
+   * to the file) and with whatever rights; another one for every other database of this kind, a copy of this one
+   * included. Need not outlast a restart. Null where it cannot be had: never a reason to fail.
+   */
+  identity(): Promise<string | null>;
+}
+
 /** What stands in a database, ours apart. */
-export interface Catalog {
+export interface Catalog extends Identified {
   /** Ordinary user tables (partitioned parents, not their partitions); nothing of ours, no system tables. */
   listTables(): Promise<readonly TableName[]>;
   /**

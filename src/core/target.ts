@@ -1,5 +1,5 @@
 import type { ColumnType } from "./column-type.ts";
-import type { Finding } from "./database.ts";
+import type { Finding, Identified } from "./database.ts";
 import type { ParkedRows } from "./parked.ts";
 import type { Position } from "./position.ts";
 import type { RowLines } from "./row-lines.ts";
@@ -11,7 +11,7 @@ import type { Row } from "./value.ts";
  * Net effect, ordering of tables and the choice of strategy are the applier's (src/applier);
  * an adapter gives set-based primitives and tells errors apart by code.
  */
-export interface Target {
+export interface Target extends Identified {
   /** Compares what is asked with what stands; changes nothing. Refusals are in the plan, not thrown. */
   plan(tables: readonly TargetTable[]): Promise<TargetPlan>;
   /**

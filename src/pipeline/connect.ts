@@ -6,6 +6,7 @@ import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { Source } from "../core/source.ts";
 import type { Target } from "../core/target.ts";
+import { Identities } from "./identities.ts";
 import { databaseAdapterFor } from "./registry.ts";
 import type { SyncEnds } from "./resolve.ts";
 
@@ -13,10 +14,13 @@ import type { SyncEnds } from "./resolve.ts";
 export class Databases {
   readonly #definitions: ReadonlyMap<string, DatabaseDefinition>;
   readonly #logger: Logger;
+  /** What is known of them by those that were opened to be prepared. */
+  readonly identities: Identities;
 
   constructor(definition: PipelineDefinition, logger: Logger) {
     this.#definitions = new Map(definition.databases.map((entry) => [entry.name, entry]));
     this.#logger = logger;
+    this.identities = new Identities(definition, (name) => this.kindOf(name));
   }
 
   /** What kind of source and target a sync joins. */

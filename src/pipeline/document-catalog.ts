@@ -37,6 +37,11 @@ export class DocumentCatalog implements Catalog {
     this.#schemas = new Map(schemas.map((schema) => [formatTable(schema.name), schema]));
   }
 
+  /** The relay, which is at the source, has looked. */
+  async identity(): Promise<null> {
+    return null;
+  }
+
   async listTables(): Promise<readonly TableName[]> {
     return [...this.#schemas.values()].map(({ name }) => name);
   }

@@ -51,7 +51,8 @@ export interface PrepareOptions {
 }
 
 /**
- * Resolves and checks everything, source by source in the order of a chain.
+ * Resolves and checks everything, source by source in the order of a chain; also that two names which
+ * turn out to be one database are not written, or followed, as if they were two.
  * Throws the first refusal, before anything of that sync is changed.
  */
 export async function prepare(
@@ -63,6 +64,8 @@ export async function prepare(
   const resolved: ResolvedSync[] = [];
   const syncs: PreparedSync[] = [];
   const deferred: SyncDefinition[] = [];
+  const { identities } = databases;
+  if (options.create) await identifyTargets(definition, databases, options);
   for (const level of levelsOf(definition.syncs)) {
     for (const sync of level) {
       try {
@@ -76,13 +79,14 @@ export async function prepare(
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
         if (!mayCome || !isAway) throw error;
         deferred.push(sync);
+        await identify(sync.to, databases, options);
       }
     }
-    checkOverlap(resolved);
+    checkOverlap(resolved, (name) => identities.nameOf(name));
     const names = new Set(level.map(({ name }) => name));
     for (const sync of resolved.filter((entry) => names.has(entry.definition.name))) {
       if (options.targets?.has(sync.definition.to) === false) continue;
-      syncs.push(await prepareTarget(sync, databases, options.create));
+      syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
     }
   }
   return { sources: sourcesOf(resolved), syncs, deferred };
@@ -114,18 +118,51 @@ function resolveOne(
   databases: Databases,
   options: PrepareOptions,
 ): Promise<ResolvedSync> {
-  return using(options.openCatalog(sync.from), (catalog) =>
-    resolveSync(sync, catalog, databases.endsOf(sync)),
+  return using(options.openCatalog(sync.from), async (catalog) => {
+    await databases.identities.ask(sync.from, catalog);
+    return resolveSync(sync, catalog, databases.endsOf(sync));
+  });
+}
+
+/** A target that is a name for another one must be known before anything is made in either. */
+async function identifyTargets(
+  { syncs }: PipelineDefinition,
+  databases: Databases,
+  options: PrepareOptions,
+): Promise<void> {
+  const names = new Set(syncs.map(({ to }) => to));
+  // One alone is asked when it is planned.
+  if (names.size > 1) for (const name of names) await identify(name, databases, options);
+}
+
+async function identify(
+  target: string,
+  databases: Databases,
+  { targets }: PrepareOptions,
+): Promise<void> {
+  if (databases.identities.has(target) || targets?.has(target) === false) return;
+  await using(databases.openTarget(target, null), (opened) =>
+    databases.identities.ask(target, opened),
   );
 }
 
 async function prepareTarget(
   resolved: ResolvedSync,
-  databases: Databases,
-  create: boolean,
+  {
+    databases,
+    create,
+    all,
+  }: {
+    readonly databases: Databases;
+    readonly create: boolean;
+    readonly all: readonly ResolvedSync[];
+  },
 ): Promise<PreparedSync> {
   const asked = resolved.tables.map(({ target }) => target);
   return using(databases.openTarget(resolved.definition.to, null), async (target) => {
+    const { identities } = databases;
+    const isAlias = await identities.ask(resolved.definition.to, target);
+    if (isAlias) checkOverlap(all, (name) => identities.nameOf(name));
     let plan = await target.plan(asked);
     if (create && plan.statements.length > 0) {
       refuse(resolved.definition, plan.mappings);

@@ -1,4 +1,5 @@
 import { isGlob, matcher } from "../config/patterns.ts";
+import { namesOf } from "../config/topology.ts";
 import type { Catalog } from "../core/database.ts";
 import type { SyncDefinition, TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
@@ -288,17 +289,21 @@ function checkDistinctTargets(tables: readonly ResolvedTable[], sync: SyncDefini
   }
 }
 
-/** Throws TM-CONFIG-OVERLAP when two syncs write one table of one target. */
-export function checkOverlap(syncs: readonly ResolvedSync[]): void {
-  const seen = new Map<string, string>();
+/** Throws TM-CONFIG-OVERLAP when two syncs write one table of one target, whichever of its names they give it. */
+export function checkOverlap(
+  syncs: readonly ResolvedSync[],
+  nameOf: (database: string) => string,
+): void {
+  const seen = new Map<string, SyncDefinition>();
   for (const { definition, tables } of syncs) {
     for (const { target } of tables) {
-      const key = JSON.stringify([definition.to, target.name]);
+      const key = JSON.stringify([nameOf(definition.to), target.name]);
       const other = seen.get(key);
       if (other !== undefined) {
-        throw overlap(definition.to, formatTable(target.name), [other, definition.name]);
+        const where = namesOf(other.to, definition.to);
+        throw overlap(where, formatTable(target.name), [other.name, definition.name]);
       }
-      seen.set(key, definition.name);
+      seen.set(key, definition);
     }
   }
 }

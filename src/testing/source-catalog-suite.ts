@@ -12,6 +12,13 @@ export function registerCatalog(bench: () => Bench): void {
     expect(await catalog.listTables()).toEqual([bench().name(ITEMS)]);
   });
 
+  it("tells which database it is, the same each time, and for a target too", async () => {
+    const identity = await (await bench().catalog()).identity();
+    expect(identity).toEqual(expect.any(String));
+    expect(await (await bench().catalog()).identity()).toBe(identity);
+    expect(await (await bench().target()).identity()).toBe(identity);
+  });
+
   it("describes columns, key, unique keys and references", async () => {
     const { integer, text } = bench().dialect;
     const sql = await bench().sql();

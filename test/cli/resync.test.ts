@@ -39,3 +39,20 @@ test("resync empties a table, and the next run copies it", async () => {
   expect(place.sql("copy.db", "SELECT * FROM items ORDER BY id")).toEqual(rows);
   await run.end("SIGINT");
 });
+
+test("resync empties nothing where the target is the source by another URL", async () => {
+  await using place = await Workplace.make();
+  place.sql("shop.db", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)");
+  place.sql("shop.db", "INSERT INTO items VALUES (1, 'one'), (2, 'two')");
+  const ends = ["--from", "sqlite:./shop.db", "--to", "sqlite:./shop.db?mode=rw"];
+  const args = ["resync", "items", ...ends, "--table", "items", "--yes"];
+  const { envelope, exitCode } = await place.json(args);
+  expect([exitCode, envelope.error]).toEqual([
+    2,
+    expect.objectContaining({
+      code: "TM-CONFIG-LOOP",
+      message: expect.stringContaining('"source" and "target" are one database'),
+    }),
+  ]);
+  expect(place.sql("shop.db", "SELECT * FROM items")).toHaveLength(2);
+});

@@ -35,6 +35,10 @@ export class MemoryTarget implements Target {
   /** Called after each commit. */
   onCommit: (progress: Progress) => void = () => {};
 
+  async identity(): Promise<null> {
+    return null;
+  }
+
   async plan(): Promise<TargetPlan> {
     return { statements: [], mappings: [], notes: [], tables: [BOUND] };
   }

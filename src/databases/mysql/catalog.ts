@@ -6,6 +6,7 @@ import { formatTable } from "../../core/table.ts";
 import type { Cell, Session } from "./connection.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
+import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
 import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
 
@@ -14,6 +15,10 @@ export class MysqlCatalog implements Catalog {
 
   constructor(session: Session) {
     this.#session = session;
+  }
+
+  identity(): Promise<string | null> {
+    return identityOf(this.#session);
   }
 
   async listTables(): Promise<readonly TableName[]> {

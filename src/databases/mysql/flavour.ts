@@ -31,6 +31,8 @@ export interface Flavour {
   readonly settings: readonly string[];
   /** An expression that tells this server from any other, stable over restarts and moves of the host name. */
   readonly identity: string;
+  /** An expression for the second in which the server was started: both times are those of the statement's begin. */
+  readonly startedAt: string;
   /** Column of information_schema.check_constraints that names the table; null where there is none. */
   readonly checksNameTable: boolean;
   /** View of information_schema that lists the engine's tables with their numbers. */
@@ -85,6 +87,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
       "sql_if_exists = 0",
     ],
     identity: "CONCAT_WS('/', @@server_id, @@port, @@datadir)",
+    startedAt: startedAt("information_schema.GLOBAL_STATUS"),
     checksNameTable: true,
     tableIds: "INNODB_SYS_TABLES",
     isolation: "tx_isolation",
@@ -112,11 +115,16 @@ function mysqlFlavour(version: string): Flavour {
       "max_execution_time = 0",
     ],
     identity: "@@server_uuid",
+    startedAt: startedAt("performance_schema.global_status"),
     checksNameTable: false,
     tableIds: "INNODB_TABLES",
     isolation: "transaction_isolation",
     replicaStatus: "SHOW REPLICA STATUS",
   };
+}
+
+function startedAt(status: string): string {
+  return `UNIX_TIMESTAMP() - (SELECT VARIABLE_VALUE FROM ${status} WHERE VARIABLE_NAME = 'Uptime')`;
 }
 
 function tooOld(product: string, version: string, oldest: string): TidemarkError {

@@ -9,6 +9,7 @@ import type {
 } from "../../core/target.ts";
 import { openApplier } from "./applier-session.ts";
 import { Session } from "./connection.ts";
+import { identityOf } from "./identity.ts";
 import { MysqlParked } from "./parked.ts";
 import { diagnoseTarget } from "./target-doctor.ts";
 import { planTarget } from "./target-plan.ts";
@@ -26,6 +27,10 @@ export class MysqlTarget implements Target {
 
   static async open(options: DatabaseOptions): Promise<MysqlTarget> {
     return new MysqlTarget(options, await Session.open(options, { isolation: "READ COMMITTED" }));
+  }
+
+  identity(): Promise<string | null> {
+    return identityOf(this.#session);
   }
 
   plan(tables: readonly TargetTable[]): Promise<TargetPlan> {

@@ -12,6 +12,7 @@ import {
 import { columnsQuery, foreignKeysQuery, uniquesQuery } from "./catalog-query.ts";
 import type { Connection, Row } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
+import { identityOf } from "./identity.ts";
 import { uninstall, uninstallStatements } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
 import { columnTypeOf } from "./types.ts";
@@ -57,6 +58,10 @@ export class PostgresCatalog implements Catalog {
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  identity(): Promise<string | null> {
+    return identityOf(this.#connection);
   }
 
   async listTables(): Promise<readonly TableName[]> {

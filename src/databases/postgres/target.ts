@@ -26,6 +26,7 @@ import {
   quoteTable,
   schemaOf,
 } from "./identifiers.ts";
+import { identityOf } from "./identity.ts";
 import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
 import { PostgresParked } from "./parked.ts";
 import { formatArrayText } from "./row-text.ts";
@@ -46,6 +47,10 @@ export class PostgresTarget implements Target {
 
   static async open(options: DatabaseOptions): Promise<PostgresTarget> {
     return new PostgresTarget(options, await Connection.open(options, "target"));
+  }
+
+  identity(): Promise<string | null> {
+    return identityOf(this.#connection);
   }
 
   async plan(tables: readonly TargetTable[]): Promise<TargetPlan> {

@@ -5,6 +5,7 @@ import { formatTable, type TableName, type TableSchema } from "../../core/table.
 import type { Connection } from "./connection.ts";
 import { isExact, readTable, type TableFacts } from "./facts.ts";
 import { quoteName } from "./identifiers.ts";
+import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, uninstallStatements } from "./ours.ts";
 import { columnTypeOf } from "./types.ts";
 
@@ -13,6 +14,10 @@ export class SqliteCatalog implements Catalog {
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  async identity(): Promise<string | null> {
+    return identityOf(this.#connection.path);
   }
 
   listTables(): Promise<readonly TableName[]> {

@@ -17,6 +17,7 @@ import { Connection, parseUrl } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName } from "./identifiers.ts";
+import { identityOf } from "./identity.ts";
 import { takeLease } from "./lease.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
@@ -44,6 +45,11 @@ export class SqliteTarget implements Target {
       ? Connection.openNothing(options.name)
       : await Connection.open(options, { create: false });
     return new SqliteTarget(options, connection);
+  }
+
+  /** Of the path, since the connection to a file that is missing is to none. */
+  async identity(): Promise<string | null> {
+    return identityOf(parseUrl(this.#options.url).path);
   }
 
   plan(tables: readonly TargetTable[]): Promise<TargetPlan> {

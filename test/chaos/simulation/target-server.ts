@@ -132,6 +132,10 @@ export class SimulatedTarget implements Target {
     };
   }
 
+  async identity(): Promise<null> {
+    return null;
+  }
+
   async plan(): Promise<TargetPlan> {
     return { statements: [], mappings: [], notes: [], tables: [] };
   }
