@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { Log, LogLevel } from "./log.ts";
 import type { Output } from "./output.ts";
+import type { WhenUnread } from "./stdout.ts";
 
 /** A verb of the command line: one file in commands/, one line in program.ts. */
 export interface CommandModule {
@@ -13,6 +14,8 @@ export interface CommandModule {
   readonly examples: readonly string[];
   /** Least level of the log when nobody says otherwise; default: see log.ts. */
   readonly logLevel?: LogLevel;
+  /** When nobody reads stdout any more; default: `fail`. */
+  readonly whenUnread?: WhenUnread;
   /** Declares the options of its own. */
   configure(command: Command): void;
   /** Gives the exit code; throws TidemarkError for what has a code. */

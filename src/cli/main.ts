@@ -19,4 +19,4 @@ if (major < LEAST_NODE[0] || (major === LEAST_NODE[0] && minor < LEAST_NODE[1]))
 const { runProgram } = await import("./program.ts");
 const exitCode = await runProgram(process.argv.slice(2));
 // What is still open (a driver's timer, a half-closed socket) must not keep an ended command alive.
-process.stdout.write("", () => process.exit(exitCode));
+process.exit(exitCode);

@@ -1,7 +1,7 @@
-import { relative } from "node:path";
-import { fileURLToPath } from "node:url";
 import pc from "picocolors";
 import type { TidemarkError } from "../core/errors.ts";
+import { describeFailure } from "./describe-failure.ts";
+import type { Stdout } from "./stdout.ts";
 
 export interface OutputOptions {
   /** JSON instead of text on stdout. */
@@ -27,17 +27,15 @@ export class Output {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly #command: string;
+  readonly #stdout: Stdout;
   readonly #debug: boolean;
 
-  constructor(command: string, options: OutputOptions = {}) {
+  constructor(command: string, stdout: Stdout, options: OutputOptions = {}) {
     this.#command = command;
+    this.#stdout = stdout;
     this.json = options.json ?? false;
     this.quiet = options.quiet ?? false;
     this.#debug = options.debug ?? false;
-    // `tidemark tail | head` closes the pipe: that is the reader's way to say "enough".
-    process.stdout.once("error", (error: NodeJS.ErrnoException) => {
-      process.exit(error.code === "EPIPE" ? 0 : 1);
-    });
   }
 
   /** May the text be redrawn in place? */
@@ -54,7 +52,7 @@ export class Output {
 
   /** What was asked for: also printed when quiet. */
   result(text: string): void {
-    if (!this.json) process.stdout.write(`${text}\n`);
+    if (!this.json) this.#stdout.write(`${text}\n`);
   }
 
   /** One JSON line of a stream. */
@@ -88,24 +86,15 @@ export class Output {
         error: { code, message, fix, details: JSON.parse(redact(JSON.stringify(details))) },
       });
     } else {
-      process.stderr.write(`${pc.red(pc.bold(error.code))}  ${message}\n`);
-      if (fix !== null) process.stderr.write(`${pc.bold("fix:")} ${fix}\n`);
-      process.stderr.write(pc.dim(`see: ${pageOf(error.code)}\n`));
+      process.stderr.write(describeFailure({ code: error.code, message, fix }));
     }
     if (this.#debug) process.stderr.write(`${redact(stackOf(error))}\n`);
     return error.exitCode;
   }
 
   #print(value: object): void {
-    process.stdout.write(`${JSON.stringify(value)}\n`);
+    this.#stdout.write(`${JSON.stringify(value)}\n`);
   }
-}
-
-/** The error's page: it is installed with the package, wherever that stands. */
-function pageOf(code: string): string {
-  const file = fileURLToPath(new URL(`../../docs/errors/${code}.md`, import.meta.url));
-  const near = relative(process.cwd(), file);
-  return near.startsWith("..") ? file : near;
 }
 
 function stackOf(error: Error): string {

@@ -15,6 +15,7 @@ import { uninstall } from "./commands/uninstall.ts";
 import { wait } from "./commands/wait.ts";
 import { LOG_LEVELS, Log, type LogLevel } from "./log.ts";
 import { Output } from "./output.ts";
+import { Stdout } from "./stdout.ts";
 import { version } from "./version.ts";
 
 /**
@@ -43,13 +44,18 @@ interface CommonOptions {
   readonly logLevel?: LogLevel;
 }
 
-/** Runs one command and gives its exit code; prints every error itself. */
+/** Runs one command and gives its exit code, once what it says is written; prints every error itself. */
 export async function runProgram(args: readonly string[]): Promise<number> {
+  const stdout = new Stdout();
+  return stdout.finish(await parseAndRun(args, stdout));
+}
+
+async function parseAndRun(args: readonly string[], stdout: Stdout): Promise<number> {
   let exitCode = 0;
   const program = makeProgram();
   for (const module of COMMANDS) {
     addCommand(program, module, async (given) => {
-      exitCode = await runCommand(module, given, args);
+      exitCode = await runCommand(module, given, { args, stdout });
     });
   }
   try {
@@ -57,7 +63,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return exitCode;
   } catch (error) {
-    return refuseArguments(error, args);
+    return refuseArguments(error, { args, stdout });
   }
 }
 
@@ -107,13 +113,20 @@ function addCommand(
 
 type Given = Pick<Invocation, "options" | "operands">;
 
+/** What every command of the process shares. */
+interface Surroundings {
+  readonly args: readonly string[];
+  readonly stdout: Stdout;
+}
+
 async function runCommand(
   module: CommandModule,
   { options, operands }: Given,
-  args: readonly string[],
+  { args, stdout }: Surroundings,
 ): Promise<number> {
   const common = options as CommonOptions;
-  const output = new Output(module.name, {
+  stdout.whenUnread = module.whenUnread ?? "fail";
+  const output = new Output(module.name, stdout, {
     json: common.json ?? false,
     quiet: common.quiet ?? false,
     debug: common.logLevel === "debug",
@@ -124,16 +137,18 @@ async function runCommand(
   try {
     return await module.run({ options, operands, configFile: common.config, output, log });
   } catch (error) {
+    stdout.whenUnread = "work on"; // it ends by its own exit code, whoever reads why
     return output.fail(toTidemarkError(error), { redact: log.redact });
   }
 }
 
 /** What commander throws: help and version asked for (no error), or arguments it cannot make sense of. */
-function refuseArguments(error: unknown, args: readonly string[]): number {
+function refuseArguments(error: unknown, { args, stdout }: Surroundings): number {
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   if (error instanceof CommanderError && error.code === "commander.help") return 2;
   const verb = COMMANDS.find(({ name }) => name === args[0])?.name;
-  const output = new Output(verb ?? "tidemark", { json: args.includes("--json") });
+  stdout.whenUnread = "work on";
+  const output = new Output(verb ?? "tidemark", stdout, { json: args.includes("--json") });
   if (!(error instanceof CommanderError)) return output.fail(toTidemarkError(error));
   const message = error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
   return output.fail(

@@ -48,6 +48,17 @@ export class Workplace implements AsyncDisposable {
     });
   }
 
+  /** A line for the shell, in which stdout may go anywhere. Its exit code is that of `tidemark`, not of who reads. */
+  shell(line: string) {
+    const command = `tidemark() { "${process.execPath}" "${MAIN}" "$@"; }; ${line}`;
+    return execa("bash", ["-o", "pipefail", "-c", command], {
+      cwd: this.folder,
+      env: { NO_COLOR: "1", LOG_LEVEL: "warn" },
+      reject: false,
+      timeout: 50_000,
+    });
+  }
+
   async json(args: readonly string[], env?: Record<string, string>) {
     const { stdout, exitCode } = await this.start([...args, "--json"], env);
     const lines = stdout.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);

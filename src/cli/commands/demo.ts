@@ -38,6 +38,7 @@ export const demo: CommandModule = {
   examples: ["tidemark demo", "tidemark demo --folder /tmp/demo"],
 
   logLevel: "warn",
+  whenUnread: "work on",
 
   configure(command: Command): void {
     command.option("--folder <folder>", "where its files stand", "./.tidemark/demo");

@@ -31,6 +31,8 @@ export const run: CommandModule = {
     "tidemark run --role applier --database reports",
   ],
 
+  whenUnread: "work on",
+
   configure(command: Command): void {
     addPairOptions(command);
     command

@@ -25,6 +25,8 @@ export const tail: CommandModule = {
     "tidemark tail --json | jq .row",
   ],
 
+  whenUnread: "enough",
+
   configure(command: Command): void {
     addEndOptions(command);
     command

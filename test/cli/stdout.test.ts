@@ -1,0 +1,102 @@
+// Where nobody reads what a command prints, or a disk is full: what it ends by, and that `run` works on (G4, G8).
+import { existsSync } from "node:fs";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Workplace } from "./tidemark.ts";
+
+const ENDS = ["--from", "sqlite:shop.db", "--to", "sqlite:copy.db"];
+const PAIR = [...ENDS, "--table", "customers"];
+/** A disk without space; elsewhere than on Linux there is none. */
+const FULL = "/dev/full";
+const ROWS = "SELECT id FROM customers ORDER BY id";
+
+let place: Workplace;
+beforeEach(async () => {
+  place = await Workplace.make();
+  place.sql("shop.db", "CREATE TABLE customers (id INTEGER PRIMARY KEY)");
+  place.sql("shop.db", "INSERT INTO customers VALUES (1), (2)");
+});
+afterEach(() => place[Symbol.asyncDispose]());
+
+/** Starts `tidemark` and takes no more than the first of what it says. */
+function startUnread(args: readonly string[]) {
+  const command = place.start(args);
+  command.stdout.once("data", () => command.stdout.destroy());
+  return command;
+}
+
+test.each([[[]], [["--json"]]])("run --until-synced %j | true copies everything", async (more) => {
+  const ran = await place.shell(
+    `tidemark run ${PAIR.join(" ")} --until-synced ${more.join("")} | true`,
+  );
+  expect(ran).toMatchObject({ exitCode: 0, stderr: "" });
+  expect(place.sql("copy.db", ROWS)).toHaveLength(2);
+});
+
+test("run | head -1 goes on until it is stopped", async () => {
+  const run = startUnread(["run", ...PAIR]);
+  await new Promise((resolve) => run.stdout.once("close", resolve));
+  for (const id of [3, 4]) {
+    place.sql("shop.db", `INSERT INTO customers VALUES (${id})`);
+    expect((await place.start(["wait", ...PAIR, "--timeout", "30s"])).exitCode).toBe(0);
+    expect(place.sql("copy.db", ROWS)).toHaveLength(id);
+  }
+  run.kill("SIGINT");
+  expect(await run).toMatchObject({ exitCode: 130, stderr: "" });
+});
+
+test("a run that fails keeps its exit code, whoever reads", async () => {
+  const failed = await place.shell("tidemark run --database nowhere --json | true");
+  expect(failed.exitCode).toBe(2);
+  const usage = await place.shell("tidemark frobnicate --json | true");
+  expect(usage.exitCode).toBe(2);
+});
+
+test("tail takes a closed pipe for enough, not a full disk", async () => {
+  const run = place.start(["run", ...PAIR]);
+  // Nothing tells when a reader has begun to listen: rows are added until both have had one.
+  let id = 2;
+  const writing = setInterval(() => {
+    place.sql("shop.db", `INSERT INTO customers VALUES (${++id})`);
+  }, 100);
+  const [enough, full] = await Promise.all([
+    place.shell(`tidemark tail ${ENDS.join(" ")} | true`),
+    place.shell(`tidemark tail ${ENDS.join(" ")} > ${FULL}`),
+  ]);
+  clearInterval(writing);
+  run.kill("SIGINT");
+  await run;
+  expect(enough).toMatchObject({ exitCode: 0, stderr: "" });
+  if (existsSync(FULL)) expect(full.exitCode).toBe(3);
+});
+
+test("the other commands end quietly with 1 where a pipe is closed", async () => {
+  const watch = await place.shell(`tidemark status ${ENDS.join(" ")} --watch | head -1`);
+  expect(watch).toMatchObject({ exitCode: 1, stderr: "" });
+  const help = await place.shell("tidemark --help | true");
+  expect(help).toMatchObject({ exitCode: 1, stderr: "" });
+});
+
+test.runIf(existsSync(FULL))("a result that finds no space is a failure", async () => {
+  const ended = await place.shell(`tidemark status ${ENDS.join(" ")} --json > ${FULL}`);
+  expect(ended.exitCode).toBe(3);
+  expect(ended.stderr).toMatch(/^TM-DISK-FULL {2}Stdout could not be written: ENOSPC/);
+  expect(ended.stderr).toMatch(/^fix: /m);
+
+  const run = await place.shell(`tidemark run ${PAIR.join(" ")} --until-synced > ${FULL}`);
+  expect(run.exitCode).toBe(3);
+  expect(run.stderr.match(/TM-DISK-FULL {2}/g)).toHaveLength(1);
+  expect(place.sql("copy.db", ROWS)).toHaveLength(2);
+});
+
+test.runIf(process.platform === "linux")(
+  "a result of which only the beginning finds space is one, too",
+  async () => {
+    await place.start(["run", ...PAIR, "--until-synced"]);
+    // The limit of the shell, in KiB, is that of a disk nearly full.
+    const ended = await place.shell(
+      `head -c 1000 /dev/zero > out; trap "" XFSZ; ulimit -f 1; tidemark plan ${PAIR.join(" ")} --json >> out`,
+    );
+    expect(ended.exitCode).toBe(3);
+    expect(ended.stderr).toMatch(/^TM-DISK-FULL {2}/);
+  },
+);
