@@ -1,7 +1,7 @@
 import pc from "picocolors";
 import { pino } from "pino";
 import type { Logger } from "../core/log.ts";
-import { redactText } from "../core/secrets.ts";
+import { redactJson, redactText } from "../core/secrets.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -37,7 +37,12 @@ export class Log {
     const json = process.env.LOG_FORMAT === "json";
     this.logger = pino(
       { level, base: null },
-      { write: (line: string) => this.#write(this.redact(json ? line : plain(line))) },
+      {
+        write: (line: string) => {
+          const redacted = redactJson(line, this.redact);
+          this.#write(json ? redacted : plain(redacted));
+        },
+      },
     );
   }
 

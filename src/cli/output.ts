@@ -1,5 +1,6 @@
 import pc from "picocolors";
 import type { TidemarkError } from "../core/errors.ts";
+import { redactJson, redactText } from "../core/secrets.ts";
 import { describeFailure } from "./describe-failure.ts";
 import type { Stdout } from "./stdout.ts";
 
@@ -13,7 +14,7 @@ export interface OutputOptions {
 }
 
 export interface Failure {
-  /** Hides secrets that a driver's text may quote. */
+  /** Hides secrets that a driver's text may quote. Default: the password of whatever looks like a URL. */
   readonly redact?: (text: string) => string;
   /** What the command found out all the same. */
   readonly result?: unknown;
@@ -70,11 +71,11 @@ export class Output {
   }
 
   warn(text: string): void {
-    if (!this.json) process.stderr.write(`${pc.yellow("warning:")} ${text}\n`);
+    if (!this.json) process.stderr.write(`${pc.yellow("warning:")} ${redactText(text)}\n`);
   }
 
   /** Says what failed and how to mend it; gives the exit code. */
-  fail(error: TidemarkError, { redact = (text) => text, result = null }: Failure = {}): number {
+  fail(error: TidemarkError, { redact = redactText, result = null }: Failure = {}): number {
     const message = redact(error.message);
     const fix = error.fix === undefined ? null : redact(error.fix);
     if (this.json) {
@@ -83,7 +84,12 @@ export class Output {
         command: this.#command,
         ok: false,
         result,
-        error: { code, message, fix, details: JSON.parse(redact(JSON.stringify(details))) },
+        error: {
+          code,
+          message,
+          fix,
+          details: JSON.parse(redactJson(JSON.stringify(details), redact)),
+        },
       });
     } else {
       process.stderr.write(describeFailure({ code: error.code, message, fix }));

@@ -16,15 +16,32 @@ export function redactUrl(text: string): string {
   }
 }
 
-/** Replaces each secret wherever it stands in a text (driver messages may quote the URL). */
-export function redactText(text: string, urls: readonly string[]): string {
+/**
+ * What looks like a URL with a user and a password, in any text. One that is not written as it should be may hold
+ * what ends a password elsewhere (`/`, `@`, a blank): rather too much is hidden than a part left. A port is no password.
+ */
+const PASSWORD = /(:\/+[^\s:]*):(?:\S*@|(?!\d{1,5}(?:[^\w%]|$))[^\n"]*@)/g;
+const PARAMETER = /(?<=:\/\S*[?&][\w.-]*(?:pass|pwd|secret|token|key|cred)[\w.-]*=)[^\s&#"')]+/gi;
+
+/**
+ * Replaces each secret wherever it stands in a text: those of these URLs, which a driver's message may quote in any
+ * form, and the password of whatever else looks like a URL.
+ */
+export function redactText(text: string, urls: readonly string[] = []): string {
   let redacted = text;
   for (const url of urls) {
     const password = passwordOf(url);
     redacted = redacted.replaceAll(url, redactUrl(url));
     if (password !== null && password.length > 2) redacted = redacted.replaceAll(password, "***");
   }
-  return redacted;
+  return redacted.replace(PASSWORD, "$1:***@").replace(PARAMETER, "***");
+}
+
+/** The same in every string of a JSON text, which stays one: a secret may hold what JSON escapes. */
+export function redactJson(json: string, redact: (text: string) => string): string {
+  return json.replace(/"(?:[^"\\]|\\.)*"/g, (token) =>
+    JSON.stringify(redact(JSON.parse(token) as string)),
+  );
 }
 
 function passwordOf(text: string): string | null {

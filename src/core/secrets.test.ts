@@ -1,0 +1,31 @@
+// No password reaches anybody, whatever it holds and wherever it stands (G8).
+import { expect, test } from "vitest";
+import { redactJson, redactText } from "./secrets.ts";
+
+test.each([
+  ["postgres://u:secret@h/db", "postgres://u:***@h/db"],
+  ['"nats://:secret@h:4222" is not known', '"nats://:***@h:4222" is not known'],
+  ["No file /home/a/postgres:/u:secret@h/db.", "No file /home/a/postgres:/u:***@h/db."],
+  ["mysql://u:a/se@cret:b@h, and mysql://v:secret@i", "mysql://u:***@h, and mysql://v:***@i"],
+  ["mysql://u:my secret@h/db", "mysql://u:***@h/db"],
+  ["'--form=mysql://u:my\"secret@h/db'", "'--form=mysql://u:***@h/db'"],
+  ["postgres://u@h/db?user=u&password=secret", "postgres://u@h/db?user=u&password=***"],
+])("hides what looks like a password: %s", (text, hidden) => {
+  expect(redactText(text)).toBe(hidden);
+});
+
+test.each([
+  "postgres://h:5432/db",
+  "nats://h:4222, asked by ada@example.org",
+  "see https://nodejs.org: a newer one",
+  "'ada'@'%' may not read shop.orders",
+  "sqlite:./copy.db",
+])("leaves what holds none: %s", (text) => {
+  expect(redactText(text)).toBe(text);
+});
+
+test("a JSON text stays one, with its numbers as they were", () => {
+  const json = `{"a":"mysql://h:5432","b":"ada@h","big":12345678901234567890,"url":"mysql://u:se\\"cret@h"}`;
+  const hidden = `{"a":"mysql://h:5432","b":"ada@h","big":12345678901234567890,"url":"mysql://u:***@h"}`;
+  expect(redactJson(json, redactText)).toBe(hidden);
+});
