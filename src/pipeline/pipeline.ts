@@ -14,16 +14,13 @@ import { watchNotices } from "./notices.ts";
 import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
 import { queueAdapterFor } from "./registry.ts";
+import { type Share, type ShareOptions, shareOf } from "./share.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 import { type WaitOptions, waitForSync } from "./wait.ts";
 import { Workers } from "./workers.ts";
 
-export interface PipelineOptions {
+export interface PipelineOptions extends ShareOptions {
   readonly logger: Logger;
-  /** What this process does; default `all`. */
-  readonly role?: "all" | "relay" | "applier" | undefined;
-  /** Only relays of these sources and appliers of these targets; default all. */
-  readonly databases?: readonly string[] | undefined;
   /** For tests: see {@link ApplierOptions.runBounds}. */
   readonly runBounds?: RunBounds | undefined;
 }
@@ -35,15 +32,18 @@ const TABLES_TIMEOUT_MS = 60_000;
 export class Pipeline {
   readonly #definition: PipelineDefinition;
   readonly #options: PipelineOptions;
+  readonly #share: Share;
   readonly #databases: Databases;
   readonly #queue: Queue;
   readonly #workers: Workers;
 
   /**
    * Connects and checks everything; changes nothing in any database. Throws what a user must mend
-   * first: TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …
+   * first: TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …;
+   * TM-USAGE where this process would have nothing to do.
    */
   static async open(definition: PipelineDefinition, options: PipelineOptions): Promise<Pipeline> {
+    const share = shareOf(definition, options);
     const databases = new Databases(definition, options.logger);
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
@@ -54,17 +54,19 @@ export class Pipeline {
       for (const source of prepared.sources) await planCapture(source, databases);
     }
     const queue = await openQueue(definition.queue, options.logger);
-    return new Pipeline({ definition, options, databases, queue });
+    return new Pipeline({ definition, options, share, databases, queue });
   }
 
   private constructor(parts: {
     definition: PipelineDefinition;
     options: PipelineOptions;
+    share: Share;
     databases: Databases;
     queue: Queue;
   }) {
     this.#definition = parts.definition;
     this.#options = parts.options;
+    this.#share = parts.share;
     this.#databases = parts.databases;
     this.#queue = parts.queue;
     this.#workers = new Workers(parts.options.logger);
@@ -100,6 +102,11 @@ export class Pipeline {
     return this.#queue;
   }
 
+  /** Names of the syncs that this process brings to their targets; of relays alone, those that read from them. */
+  get ownSyncs(): readonly string[] {
+    return this.#share.syncs;
+  }
+
   status(): Promise<PipelineStatus> {
     return readStatus(this.#definition, this.#queue);
   }
@@ -126,18 +133,14 @@ export class Pipeline {
     return asked === "all" || asked === role;
   }
 
-  #mine(database: string): boolean {
-    const { databases } = this.#options;
-    return databases === undefined || databases.includes(database);
-  }
-
   #openCatalog(source: string): Promise<Catalog> {
     if (this.#does("relay")) return this.#databases.openCatalog(source);
     return DocumentCatalog.open(this.#queue.documents, source, TABLES_TIMEOUT_MS);
   }
 
   #addRelays(prepared: Prepared): void {
-    for (const { name, capture, syncs } of prepared.sources.filter((s) => this.#mine(s.name))) {
+    const mine = prepared.sources.filter(({ name }) => this.#share.sources.has(name));
+    for (const { name, capture, syncs } of mine) {
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),

@@ -14,8 +14,8 @@ import { stoppedError } from "../core/status-error.ts";
 import { levelsOf } from "./topology.ts";
 
 export interface WaitOptions {
-  /** Only this sync; default all, along chains. */
-  readonly sync?: string | undefined;
+  /** Only this sync, or these along their chains; default all. */
+  readonly sync?: string | readonly string[] | undefined;
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -47,14 +47,16 @@ export async function waitForSync(
 }
 
 function chosen(
-  definition: PipelineDefinition,
-  name: string | undefined,
+  { syncs }: PipelineDefinition,
+  sync: WaitOptions["sync"],
 ): readonly SyncDefinition[] {
-  if (name === undefined) return definition.syncs;
-  const sync = definition.syncs.filter((entry) => entry.name === name);
-  if (sync.length > 0) return sync;
-  throw new TidemarkError("TM-USAGE", `No sync is named "${name}".`, {
-    fix: `Known: ${definition.syncs.map((entry) => entry.name).join(", ")}.`,
+  if (sync === undefined) return syncs;
+  const names = typeof sync === "string" ? [sync] : sync;
+  const known = syncs.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return syncs.filter(({ name }) => names.includes(name));
+  throw new TidemarkError("TM-USAGE", `No sync is named "${unknown}".`, {
+    fix: `Known: ${known.join(", ")}.`,
   });
 }
 

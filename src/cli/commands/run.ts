@@ -107,7 +107,7 @@ async function follow(
     if (interrupts.exitCode !== null) return false;
     display = watchStatus(() => pipeline.status(), view, ended.signal, { live });
     const goal = untilSynced
-      ? pipeline.waitFor({ signal: interrupts.signal }).then(() => {
+      ? pipeline.waitFor({ sync: pipeline.ownSyncs, signal: interrupts.signal }).then(() => {
           synced = interrupts.exitCode === null;
         })
       : interrupts.requested;
