@@ -52,7 +52,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
 
 async function parseAndRun(args: readonly string[], stdout: Stdout): Promise<number> {
   let exitCode = 0;
-  const program = makeProgram();
+  const program = makeProgram(stdout);
   for (const module of COMMANDS) {
     addCommand(program, module, async (given) => {
       exitCode = await runCommand(module, given, { args, stdout });
@@ -67,14 +67,17 @@ async function parseAndRun(args: readonly string[], stdout: Stdout): Promise<num
   }
 }
 
-function makeProgram(): Command {
+function makeProgram(stdout: Stdout): Command {
   return new Command("tidemark")
     .description("Keeps databases of different kinds in step, in real time.")
     .version(version(), "-V, --version")
     .helpCommand(false)
     .showSuggestionAfterError()
     .exitOverride()
-    .configureOutput({ outputError: () => {} }) // told by refuseArguments
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      outputError: () => {}, // told by refuseArguments
+    })
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
     .addHelpText(
       "after",

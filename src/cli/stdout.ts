@@ -12,6 +12,7 @@ export type WhenUnread = "fail" | "enough" | "work on";
 export class Stdout {
   whenUnread: WhenUnread = "fail";
   readonly #isFile = fstatSync(process.stdout.fd).isFile();
+  #isUsed = false;
   #failure: TidemarkError | null = null;
 
   constructor() {
@@ -21,6 +22,7 @@ export class Stdout {
   }
 
   write(text: string): void {
+    this.#isUsed = true;
     if (!this.#isFile) {
       process.stdout.write(text);
       return;
@@ -35,6 +37,7 @@ export class Stdout {
 
   /** Waits until everything is written. Gives the exit code: what the work deserves, unless its result is lost. */
   async finish(exitCode: number): Promise<number> {
+    if (!this.#isUsed) return exitCode; // writing nothing to a full disk would fail, too
     const error = await new Promise<Error | null | undefined>((resolve) => {
       process.stdout.write("", resolve);
     });

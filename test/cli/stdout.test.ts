@@ -86,6 +86,14 @@ test.runIf(existsSync(FULL))("a result that finds no space is a failure", async 
   expect(run.exitCode).toBe(3);
   expect(run.stderr.match(/TM-DISK-FULL {2}/g)).toHaveLength(1);
   expect(place.sql("copy.db", ROWS)).toHaveLength(2);
+
+  const silent = await place.shell(`tidemark wait --quiet ${ENDS.join(" ")} --timeout x > ${FULL}`);
+  expect(silent.exitCode).toBe(2);
+  expect(silent.stderr).toMatch(/^TM-USAGE {2}/);
+  const quiet = await place.shell(
+    `tidemark run --quiet ${PAIR.join(" ")} --until-synced > ${FULL}`,
+  );
+  expect(quiet).toMatchObject({ exitCode: 0, stderr: "" });
 });
 
 test.runIf(process.platform === "linux")(
