@@ -21,7 +21,7 @@ import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
-import { emptyForResync } from "./resync.ts";
+import { emptyForResync, withdraw } from "./resync.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -166,7 +166,7 @@ export class Applier {
       const aside = parked === null || rows === null ? null : { rows, bound: parked.bound };
       const resync = async (names: readonly string[]) => {
         const emptied = new Set(names);
-        await this.#withdraw(held, emptied);
+        await withdraw(held, this.#options, emptied);
         await emptyForResync(held.session, { sync, tables, parked: aside }, emptied);
       };
       const orders = new Orders({ documents, sync, logger, resync });
@@ -180,20 +180,6 @@ export class Applier {
         await target.close();
       }
     }
-  }
-
-  /** Soon less can be read than was told: nobody who waits may be told so any more. */
-  async #withdraw({ session, notices }: Held, emptied: ReadonlySet<string>): Promise<void> {
-    const { sync, from: source, tables, fingerprint } = this.#options;
-    const { timeline, position, tables: states } = await session.load();
-    // A notice tells only what the target cannot lose.
-    await session.flush();
-    const live = new Set(states.filter(({ state }) => state === "live").map(({ table }) => table));
-    const isPending = (table: string) => emptied.has(table) || !live.has(table);
-    const tablesPending = tables.filter((table) => isPending(table.source)).length;
-    const at = new Date().toISOString();
-    notices.put({ sync, source, timeline, position, at, lagMs: 0, tablesPending, fingerprint });
-    await notices.settled();
   }
 
   async #lease(

@@ -48,8 +48,6 @@ export class Group {
   /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
   readonly #postponeUpTo: number;
   readonly #runBounds: RunBounds | undefined;
-  /** Of the group. */
-  #bounds: RunBounds;
   #progress: Progress;
   #postponing = false;
   readonly #touched = new Set<BoundTable>();
@@ -93,7 +91,6 @@ export class Group {
     this.#postponeUpTo = parts.postponeUpTo;
     this.#runBounds = parts.runBounds;
     this.#logger = parts.logger;
-    this.#bounds = this.#boundsNow();
   }
 
   /** Has a transaction been begun at the target? */
@@ -136,7 +133,10 @@ export class Group {
     for (const effect of effects) this.#effect.add(effect);
   }
 
-  /** A table without a key is copied whole, each time anew: what stands would be doubled. */
+  /**
+   * A table without a key is copied whole, each time anew: what stands would be doubled. And where nobody knows what
+   * stands, only what comes may be left.
+   */
   async #clearFirst(copy: CopyInfo): Promise<void> {
     const table = this.#tables.find(({ source }) => source === copy.table);
     if (table === undefined) return;
@@ -236,16 +236,18 @@ export class Group {
       this.#progress = next;
     }
     this.#transaction = null;
-    this.#bounds = this.#boundsNow();
     this.#changes = 0;
     this.#bytesTaken = 0;
     this.#touched.clear();
     this.#gone.clear();
   }
 
-  #boundsNow(): RunBounds {
-    const isSecond = this.#progress.position.batch < this.#postponeUpTo;
-    return this.#runBounds ?? (isSecond ? SECOND_BOUNDS : RUN_BOUNDS);
+  get #isSecond(): boolean {
+    return this.#progress.position.batch < this.#postponeUpTo;
+  }
+
+  get #bounds(): RunBounds {
+    return this.#runBounds ?? (this.#isSecond ? SECOND_BOUNDS : RUN_BOUNDS);
   }
 
   #next({ position, hash }: Inbox): Progress {
@@ -328,7 +330,7 @@ export class Group {
   #modes(): { readonly relaxed: boolean; readonly postponed: boolean } {
     // While a copy is under way parents may be missing that it will bring.
     const relaxed = this.#states.pending > 0 || this.#progress.tables.some(isNotLive);
-    return { relaxed, postponed: !relaxed && this.#progress.position.batch < this.#postponeUpTo };
+    return { relaxed, postponed: !relaxed && this.#isSecond };
   }
 
   async #apply(transaction: TargetTransaction, effect: NetEffect, whole: boolean): Promise<void> {

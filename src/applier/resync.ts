@@ -2,6 +2,8 @@ import { TidemarkError } from "../core/errors.ts";
 import type { ParkedRows } from "../core/parked.ts";
 import type { ApplierSession, BoundTable, Progress } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
+import type { NoticeWriter } from "./notice-writer.ts";
+import type { ApplierOptions } from "./options.ts";
 
 export interface ResyncParts {
   readonly sync: string;
@@ -9,6 +11,23 @@ export interface ResyncParts {
   readonly tables: readonly SyncTable[];
   /** Where rows set aside are kept, as the session knows it; null where nothing can be. */
   readonly parked: { readonly rows: ParkedRows; readonly bound: BoundTable } | null;
+}
+
+/** Soon less can be read than was told: nobody who waits may be told so any more. `emptied`: source tables. */
+export async function withdraw(
+  { session, notices }: { readonly session: ApplierSession; readonly notices: NoticeWriter },
+  { sync, from: source, tables, fingerprint }: ApplierOptions,
+  emptied: ReadonlySet<string>,
+): Promise<void> {
+  const { timeline, position, tables: states } = await session.load();
+  // A notice tells only what the target cannot lose.
+  await session.flush();
+  const live = new Set(states.filter(({ state }) => state === "live").map(({ table }) => table));
+  const pending = tables.filter((table) => emptied.has(table.source) || !live.has(table.source));
+  const tablesPending = pending.length;
+  const at = new Date().toISOString();
+  notices.put({ sync, source, timeline, position, at, lagMs: 0, tablesPending, fingerprint });
+  await notices.settled();
 }
 
 /**

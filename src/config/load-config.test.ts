@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FOLDER_NAMES } from "../../test/support/folder-names.ts";
 import { isTidemarkError, type TidemarkError } from "../core/errors.ts";
 import { parseUrl } from "../databases/sqlite/connection.ts";
 import { fileOf } from "../queues/sqlite/location.ts";
@@ -94,16 +95,7 @@ test("what is left out has a default", () => {
   expect(definition.retention.maxLogBytes).toBe(10 * 1024 ** 3);
 });
 
-test.each([
-  "a b",
-  "a%20b",
-  "repo_feature%2Ffoo",
-  "100%",
-  "ha#sh",
-  "what?",
-  "what?mode=ro",
-  "größe 漢",
-])("paths are relative to a folder of any name: %s", (name) => {
+test.each(FOLDER_NAMES)("paths are relative to a folder of any name: %s", (name) => {
   const text =
     "databases: { a: 'sqlite:./a.db', b: 'sqlite:b.db?mode=rw' }\nsyncs: [{ from: a, to: b, tables: ['*'] }]";
   const { databases, queue } = loadConfigText(`/work/${name}/tidemark.yaml`, text, {});

@@ -2,20 +2,12 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { expect, test } from "vitest";
+import { FOLDER_NAMES } from "../support/folder-names.ts";
 import { Workplace } from "./tidemark.ts";
 
 const DATABASES = '{ shop: "sqlite:./shop.db?mode=rw", copy: "sqlite:copy.db" }';
 
-test.each([
-  "a b",
-  "a%20b",
-  "repo_feature%2Ffoo",
-  "100%",
-  "ha#sh",
-  "what?",
-  "what?mode=ro",
-  "größe 漢",
-])("%s", async (name) => {
+test.each(FOLDER_NAMES)("%s", async (name) => {
   await using place = await Workplace.make(name);
   place.sql("shop.db", "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)");
   place.sql("shop.db", "INSERT INTO customers VALUES (1, 'Ada')");

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, ELEVEN_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { asPlainRole } from "../support/plain-role.ts";
 import { player, startPlayer } from "../support/player.ts";
 import { Random, testSeed } from "../support/random.ts";
 import { dialectOf, isConstraint, type SqlClient, transaction } from "../support/sql-client.ts";
@@ -325,21 +326,9 @@ test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded"
     await transaction(source, async () => {
       for (const statement of reload) await source.run(statement);
     });
-    const [{ name = "" } = {}] = await target.rows("SELECT current_database() AS name");
-    const role = `plain_${name}`;
-    await target.run(`CREATE ROLE "${role}" LOGIN PASSWORD 'tidemark'`);
-    try {
-      await target.run(`GRANT CREATE ON DATABASE "${name}" TO "${role}"`);
-      await target.run(`GRANT CREATE, USAGE ON SCHEMA public TO "${role}"`);
-      const url = new URL(bed.database("target").url);
-      [url.username, url.password] = [role, "tidemark"];
-      const tables = [PARENTS.name, CHILDREN.name];
-      const definition = bed.define([{ from: "source", to: "target", tables }]);
-      const databases = [
-        ...definition.databases.filter((each) => each.name === "source"),
-        { name: "target", url: url.href },
-      ];
-      const limited = { ...definition, databases };
+    const tables = [PARENTS.name, CHILDREN.name];
+    const definition = bed.define([{ from: "source", to: "target", tables }]);
+    await asPlainRole(bed, definition, async (limited) => {
       const first = await bed.start(limited);
       await first.waitFor({ timeoutMs: PATIENCE_MS });
       await bed.stop(first);
@@ -348,10 +337,7 @@ test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded"
       );
       const play = await player(bed, await bed.start(limited), { tables: [PARENTS, CHILDREN] });
       await play(...reload);
-    } finally {
-      await target.run(`DROP OWNED BY "${role}" CASCADE`);
-      await target.run(`DROP ROLE "${role}"`);
-    }
+    });
   },
 );
 

@@ -5,6 +5,7 @@ import { isTidemarkError } from "../../src/core/errors.ts";
 import { planResync } from "../../src/pipeline/resync.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { asPlainRole } from "../support/plain-role.ts";
 import { resync } from "../support/resync.ts";
 import type { SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -123,17 +124,7 @@ test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded"
     await using bed = await TestBed.make({ source: "sqlite", target: "postgres" });
     await prepared(bed, "sqlite");
     const target = await bed.sql("target");
-    const [{ name = "" } = {}] = await target.rows("SELECT current_database() AS name");
-    const role = `plain_${name}`;
-    await target.run(`CREATE ROLE "${role}" LOGIN PASSWORD 'tidemark'`);
-    try {
-      await target.run(`GRANT CREATE ON DATABASE "${name}" TO "${role}"`);
-      await target.run(`GRANT CREATE, USAGE ON SCHEMA public TO "${role}"`);
-      const url = new URL(bed.database("target").url);
-      [url.username, url.password] = [role, "tidemark"];
-      const definition = define(bed);
-      const databases = [definition.databases[0], { name: "target", url: url.href }] as const;
-      const limited = { ...definition, databases } as PipelineDefinition;
+    await asPlainRole(bed, define(bed), async (limited) => {
       const first = await bed.start(limited);
       await first.waitFor({ timeoutMs: PATIENCE_MS });
       await bed.stop(first);
@@ -155,10 +146,7 @@ test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded"
         fix: expect.stringContaining("session_replication_role"),
       });
       for (const table of ALL) await bed.expectSame(table);
-    } finally {
-      await target.run(`DROP OWNED BY "${role}" CASCADE`);
-      await target.run(`DROP ROLE "${role}"`);
-    }
+    });
   },
 );
 
