@@ -128,6 +128,11 @@ export interface Cut {
    * cannot be read in this snapshot: ask again.
    */
   readonly chunk: Chunk | null;
+  /**
+   * Transactions that had begun since the cut before and were still in progress, though a later one had ended: how
+   * closely the writers stand. Not given where the source cannot tell.
+   */
+  readonly overtaken?: number;
 }
 
 /**

@@ -12,18 +12,27 @@ class Tried {
   #time = 0;
   readonly #linger = new Linger(() => this.#time);
 
-  async after(ms: number, changes: readonly Change[]): Promise<number> {
+  async after(ms: number, changes: readonly Change[], overtaken?: number): Promise<number> {
     async function* pages() {
       yield changes;
     }
     this.#time += ms;
     for await (const _ of this.#linger.count(pages()));
-    return this.#linger.next();
+    return this.#linger.next(overtaken);
   }
 
-  async afterEach(ms: number, changes: readonly Change[], times: number): Promise<number[]> {
+  /** `overtaken` at each fourth cut; undefined: the source cannot tell. */
+  async afterEach(
+    ms: number,
+    changes: readonly Change[],
+    times: number,
+    overtaken?: number,
+  ): Promise<number[]> {
     const waits: number[] = [];
-    for (let i = 0; i < times; i++) waits.push(await this.after(ms, changes));
+    for (let i = 0; i < times; i++) {
+      const now = overtaken !== undefined && i % 4 > 0 ? 0 : overtaken;
+      waits.push(await this.after(ms, changes, now));
+    }
     return waits;
   }
 }
@@ -45,8 +54,25 @@ describe("linger", () => {
   it("grows under load up to its bound, and ends with it", async () => {
     const tried = new Tried();
     const waits = await tried.afterEach(5, ten, 100); // 2000 a second
-    expect([...new Set(waits)]).toEqual([0, 2, 4, 8, 16, 20]);
+    const busy = waits.filter((ms) => ms > 0);
+    expect([busy[0], busy.at(-1)]).toEqual([2, 20]);
+    expect(waits).toEqual([...waits].sort((a, b) => a - b));
     expect(await tried.after(2_000, one)).toBe(0);
+  });
+
+  it("stays short while no transaction overtakes another", async () => {
+    const five = ten.slice(0, 5);
+    expect((await new Tried().afterEach(5, five, 100, 0)).at(-1)).toBe(2); // 1000 a second
+    const many = (await new Tried().afterEach(5, ten, 100, 0)).at(-1); // 2000 a second
+    expect(many).toBeGreaterThan(5);
+    expect(many).toBeLessThan(10);
+  });
+
+  it("grows to its bound while they crowd, and shrinks when they no longer do", async () => {
+    const tried = new Tried();
+    const five = ten.slice(0, 5);
+    expect((await tried.afterEach(5, five, 200, 1)).at(-1)).toBe(20);
+    expect((await tried.afterEach(5, five, 200, 0)).at(-1)).toBe(2);
   });
 
   it("does not keep itself going: lingering makes batches larger, not the load", async () => {

@@ -199,7 +199,7 @@ export class RelayWork {
       next.job.sent(cut.chunk);
     }
     await this.#answerFences(fences);
-    this.lingerMs = this.#linger.next();
+    this.lingerMs = this.#linger.next(cut.overtaken);
     this.#log.observe?.(this.#linger.transactions);
     const moved = cut.header !== null || cut.chunk !== null;
     if (moved) this.#pace.moved();

@@ -89,6 +89,26 @@ describe.each(SERVERS)("%s under concurrent writers", (kind) => {
       }
     },
   );
+
+  it.skipIf(!available(kind))("tells at a cut that a transaction was overtaken", async () => {
+    await using database = await freshDatabase(kind);
+    const [slow, quick] = await Promise.all([connect(database.url), connect(database.url)]);
+    try {
+      await slow.query("CREATE TABLE t (id int PRIMARY KEY)");
+      const log = await PostgresChangeLog.open(optionsOf(database.url));
+      if (!log) throw new TypeError("The lease is taken.");
+      await log.capture(await captureTables(database.url, ["t"]));
+      await slow.query("BEGIN; INSERT INTO t VALUES (1)");
+      await quick.query("INSERT INTO t VALUES (2)");
+      const cut = await log.batches.cut();
+      expect(cut.header).not.toBeNull();
+      expect(cut.overtaken).toBeGreaterThanOrEqual(1); // the server has other writers
+      await changesOf(cut);
+      await log.close();
+    } finally {
+      await Promise.all([slow.end(), quick.end()]);
+    }
+  });
 });
 
 async function follow(

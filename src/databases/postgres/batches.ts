@@ -13,7 +13,13 @@ import type { BatchBounds, LogPages } from "./log-pages.ts";
 import { ID, isoTime, type LogDecoder } from "./log-rows.ts";
 import { alteredSql } from "./pins.ts";
 import type { LogRotation } from "./rotation.ts";
-import { parseSnapshot, type SnapshotParts, unseenRows, unseenTransactions } from "./snapshot.ts";
+import {
+  countOvertaken,
+  parseSnapshot,
+  type SnapshotParts,
+  unseenRows,
+  unseenTransactions,
+} from "./snapshot.ts";
 
 /** A batch of so many rows, of these about so many bytes, comes with the statement that cuts it. */
 const FIRST_PAGE_ROWS = 500;
@@ -195,13 +201,10 @@ export class PostgresBatches implements Batches {
   }
 
   /** Moves the tip and gives the batch, its first page at hand, the rest streamed. */
-  #accept(rows: readonly Row[]): {
-    readonly header: BatchHeader | null;
-    readonly pages: AsyncIterable<ChangesPage>;
-  } {
+  #accept(rows: readonly Row[]): Omit<Cut, "chunk"> {
     const at = rows.findIndex((row) => row[ID] === null);
     const head = rows[at];
-    if (!head) return { header: null, pages: none() };
+    if (!head) return { header: null, pages: none(), overtaken: 0 };
     const [, hash, snapshot, cutAt, committedAt, found] = head as [
       null,
       string,
@@ -222,13 +225,11 @@ export class PostgresBatches implements Batches {
     this.#tip = { batch: header.batch, hash, snapshot: parseSnapshot(snapshot), cutAt };
     const first = rows.filter((_, i) => i !== at);
     const complete = Number(found) === first.length && first.length <= FIRST_PAGE_ROWS;
+    const between = { batch: header.batch, from: before.snapshot, to: this.#tip.snapshot };
     return {
       header,
-      pages: this.#pagesOf(
-        first,
-        { batch: header.batch, from: before.snapshot, to: this.#tip.snapshot },
-        complete,
-      ),
+      pages: this.#pagesOf(first, between, complete),
+      overtaken: countOvertaken(between.to, between.from),
     };
   }
 

@@ -16,6 +16,12 @@ export function parseSnapshot(text: string): SnapshotParts {
   return { text, xmax, newest: String(BigInt(xmax) - 1n), inProgress: `{${running ?? ""}}` };
 }
 
+/** How many transactions in progress had not begun in an earlier snapshot: each overtaken by one that ended. */
+export function countOvertaken(now: SnapshotParts, before: SnapshotParts): number {
+  const numbers = now.inProgress.slice(1, -1).split(",");
+  return numbers.filter((xid) => xid !== "" && BigInt(xid) >= BigInt(before.xmax)).length;
+}
+
 /**
  * Which transactions can be seen now and could not in an earlier snapshot: `gaps`, the open ranges
  * between those still running, from that snapshot's newest up to now; and `late`, those it had
