@@ -8,7 +8,7 @@ export type SameDatabase = (one: string, other: string) => boolean;
 /**
  * Refuses what cannot work, as far as names tell (what a glob stands for is known only at the
  * database; the plan checks again): a function as source, a sync from a database to itself, two
- * syncs that write one table, changes that would run in a circle. That two names are one database
+ * names for one source, two syncs that write one table, changes that would run in a circle. That two names are one database
  * is known only when both have been connected to: then it is asked again.
  */
 export function checkTopology(
@@ -19,6 +19,7 @@ export function checkTopology(
   const check: Check = { where, same };
   checkEnds(definition, check);
   checkNames(definition.syncs, where);
+  checkSources(definition.syncs, check);
   const routes = definition.syncs.flatMap((sync) => sync.tables.map((rule) => ({ sync, rule })));
   checkOverlap(routes, check);
   checkLoop(routes, check);
@@ -79,6 +80,24 @@ function checkNames(syncs: readonly SyncDefinition[], where: string): void {
       });
     }
     seen.add(name);
+  }
+}
+
+/** A source has one relay, which sends to the stream of one name: for who reads the other's, nothing would come. */
+function checkSources(syncs: readonly SyncDefinition[], { where, same }: Check): void {
+  for (const [index, second] of syncs.entries()) {
+    const first = syncs
+      .slice(0, index)
+      .find(({ from }) => from !== second.from && same(from, second.from));
+    if (first === undefined) continue;
+    throw new TidemarkError(
+      "TM-CONFIG-INVALID",
+      `${where}: the syncs "${first.name}" and "${second.name}" read ${namesOf(first.from, second.from)}: a source needs one name.`,
+      {
+        fix: `Write "${first.from}" as the \`from\` of both.`,
+        details: { syncs: [first.name, second.name], sources: [first.from, second.from] },
+      },
+    );
   }
 }
 

@@ -93,6 +93,20 @@ function registerSpellings(kind: DatabaseKind, spellings: Readonly<Record<string
   });
 }
 
+test("two names for one source, whose relay would serve but one of them", async () => {
+  await using bed = await TestBed.make({ a: "sqlite", b: "sqlite", c: "sqlite" });
+  await fill(bed, "a");
+  const again = `${bed.database("a").url}?mode=rw`;
+  const definition = define(bed, { again }, [toTarget("a", "b"), toTarget("again", "c")]);
+  const before = await inventory(await bed.sql("a"));
+  await expect(bed.open(definition)).rejects.toMatchObject({
+    code: "TM-CONFIG-INVALID",
+    message: expect.stringMatching(/read "a" and "again" \(one database\)/),
+    fix: expect.stringContaining('Write "a" as the `from` of both.'),
+  });
+  expect(await inventory(await bed.sql("a"))).toEqual(before);
+});
+
 test("two names for a file that is still to be made, where only the applier runs, too", async () => {
   await using bed = await TestBed.make({ a: "sqlite", b: "sqlite" });
   await fill(bed, "a", "b");
