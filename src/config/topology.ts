@@ -8,8 +8,8 @@ export type SameDatabase = (one: string, other: string) => boolean;
 /**
  * Refuses what cannot work, as far as names tell (what a glob stands for is known only at the
  * database; the plan checks again): a function as source, a sync from a database to itself, two
- * names for one source, two syncs that write one table, changes that would run in a circle. That two names are one database
- * is known only when both have been connected to: then it is asked again.
+ * names for one source, two syncs that write one table, changes that would run in a circle. That two
+ * names are one database is known only when both have been connected to: then it is asked again.
  */
 export function checkTopology(
   definition: PipelineDefinition,

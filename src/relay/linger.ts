@@ -60,18 +60,13 @@ export class Linger {
 
   /**
    * Milliseconds to wait now, by what was counted since the last call and shortly before. `overtaken`: that of
-   * the cut; where the source cannot tell, its writers are taken to crowd.
+   * the cut; where the source cannot tell, one is taken, and so its writers to crowd.
    */
-  next(overtaken?: number): number {
-    this.#takeRates(overtaken ?? 0);
-    if (this.#isBusy) {
-      const crowded = overtaken === undefined || this.#overtaken >= CROWDED;
-      const byRate = (this.#transactionRate / ONE_MS_AT) ** 2;
-      const byCrowd = this.#ms * (crowded ? GROWTH : EASING);
-      this.#ms = Math.min(MOST_MS, Math.max(LEAST_MS, byRate, byCrowd));
-    } else {
-      this.#ms = 0;
-    }
+  next(overtaken = 1): number {
+    this.#takeRates(overtaken);
+    const byRate = (this.#transactionRate / ONE_MS_AT) ** 2;
+    const byCrowd = this.#ms * (this.#overtaken >= CROWDED ? GROWTH : EASING);
+    this.#ms = this.#isBusy ? Math.min(MOST_MS, Math.max(LEAST_MS, byRate, byCrowd)) : 0;
     return this.#ms;
   }
 

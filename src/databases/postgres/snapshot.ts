@@ -18,8 +18,9 @@ export function parseSnapshot(text: string): SnapshotParts {
 
 /** How many transactions in progress had not begun in an earlier snapshot: each overtaken by one that ended. */
 export function countOvertaken(now: SnapshotParts, before: SnapshotParts): number {
-  const numbers = now.inProgress.slice(1, -1).split(",");
-  return numbers.filter((xid) => xid !== "" && BigInt(xid) >= BigInt(before.xmax)).length;
+  const [, , running = ""] = now.text.split(":");
+  const first = BigInt(before.xmax);
+  return running.split(",").filter((xid) => xid !== "" && BigInt(xid) >= first).length;
 }
 
 /**
