@@ -2,7 +2,7 @@
 import { readdirSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { join } from "node:path";
-import { nanos } from "@nats-io/transport-node";
+import { connect, nanos } from "@nats-io/transport-node";
 import { describe, expect, it, vi } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
@@ -217,6 +217,20 @@ describe.skipIf(!canStart("nats"))("a server", () => {
       await expect(open(`nats://${address}`)).rejects.toMatchObject({
         code: "TM-SERVER-UNSUPPORTED",
       });
+    });
+  });
+
+  it("whose JetStream stands still is told apart from one that is away", async () => {
+    await withConfiguredNats("", async (address) => {
+      const silent = await connect({ servers: address });
+      silent.subscribe("$JS.API.>");
+      await silent.flush();
+      await expect(open(`nats://${address}`)).rejects.toMatchObject({
+        code: "TM-CONNECT-FAILED",
+        message: `NATS answers at ${address}, but its JetStream does not.`,
+        fix: expect.stringContaining("restart nats-server"),
+      });
+      await silent.close();
     });
   });
 

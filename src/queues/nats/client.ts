@@ -3,7 +3,7 @@ import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { ConnectionOptions, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { toConnectError } from "./errors.ts";
+import { toConnectError, toJetStreamError } from "./errors.ts";
 import type { NatsLocation } from "./location.ts";
 
 /** How long one question to the server may take. */
@@ -45,7 +45,7 @@ export async function connectClient(location: NatsLocation): Promise<NatsClient>
   } catch (error) {
     await connection.close();
     if ((error as Error).name === "JetStreamNotEnabled") throw noJetStream(error);
-    throw toConnectError(error, address);
+    throw toJetStreamError(error, address);
   }
 }
 

@@ -13,8 +13,9 @@ const NOT_ENABLED = 10076;
 const STORE_FAILED = 10077;
 const WRONG_LAST_SEQUENCE_UNKNOWN = 10164;
 
+const TIMEOUT = "TimeoutError";
 const CONNECTION_ERRORS = new Set([
-  "TimeoutError",
+  TIMEOUT,
   "ConnectionError",
   "ClosedConnectionError",
   "DrainingConnectionError",
@@ -24,6 +25,10 @@ const CONNECTION_ERRORS = new Set([
   // What the client makes of "nobody listens": the stream is not there, or the server is just starting.
   "JetStreamNotEnabled",
 ]);
+
+/** A server may take connections, answer pings, and do nothing else any more. */
+const SILENT_FIX =
+  "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when files of a stream are damaged, as after a power cut.";
 
 export function isStreamNotFound(error: unknown): boolean {
   return apiCode(error) === STREAM_NOT_FOUND;
@@ -101,7 +106,10 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     return authFailed(what, error);
   }
   if (CONNECTION_ERRORS.has(name)) {
-    return new TidemarkError("TM-CONNECTION-LOST", `NATS does not answer (${what}).`, options);
+    return new TidemarkError("TM-CONNECTION-LOST", `NATS does not answer (${what}).`, {
+      ...(name === TIMEOUT ? { fix: SILENT_FIX } : {}),
+      ...options,
+    });
   }
   return new TidemarkError("TM-INTERNAL", `NATS: ${messageOf(error)}`, options);
 }
@@ -118,6 +126,16 @@ export function toConnectError(error: unknown, address: string): TidemarkError {
     cause: error,
     details: { address },
   });
+}
+
+/** Why a connection that stands is of no use. */
+export function toJetStreamError(error: unknown, address: string): TidemarkError {
+  if (nameOf(error) !== TIMEOUT) return toConnectError(error, address);
+  return new TidemarkError(
+    "TM-CONNECT-FAILED",
+    `NATS answers at ${address}, but its JetStream does not.`,
+    { fix: SILENT_FIX, cause: error, details: { address } },
+  );
 }
 
 function authFailed(what: string, cause: unknown): TidemarkError {

@@ -99,7 +99,7 @@ function noRoom(settings: StreamSettings, cause: TidemarkError): TidemarkError {
     "TM-QUEUE-LIMIT",
     `NATS has no room to reserve ${settings.max_bytes} bytes for the stream ${settings.name}.`,
     {
-      fix: "Lower `queue.maxSize`, or raise max_file_store of the server (or the account's limit).",
+      fix: "Lower `queue.maxSize`, or raise max_file_store of the server (or the account's limit). Where it has none set, it takes three quarters of what was free on its disk when it started.",
       cause,
       details: { stream: settings.name },
     },
