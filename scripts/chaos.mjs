@@ -17,7 +17,7 @@ const USAGE = `npm run chaos -- --servers|--power [--seed N] [--minutes M | --co
   --minutes M   goes on with the seeds that follow until M minutes are over (default: 1)
   --count C     so many seeds, instead
   --pair A-B    one of postgres, mariadb, mysql, sqlite for each (default: drawn)
-  --queue Q     embedded or nats (default: drawn; with --power embedded)
+  --queue Q     embedded or nats (default: drawn)
   --plant NAME  with --power: with a fault built in, which must be found (test/chaos/servers/plants.ts)
   --record      keeps what was shown in test/chaos/records/
   --continue    adds to the run that began with this seed and this commit`;
@@ -60,7 +60,6 @@ async function onServers() {
   if (!["", "embedded", "nats"].includes(queue)) {
     throw new Error(`"${queue}" is no queue.\n${USAGE}`);
   }
-  if (power && queue === "nats") throw new Error("With --power the queue is embedded.");
   if (plant !== "" && !power) throw new Error("A --plant is for --power.");
   const env = {
     ...process.env,

@@ -125,6 +125,16 @@ export const FOUND: readonly Found[] = [
   },
   {
     level: "power",
+    seed: 2,
+    what: "NATS: of a server that answers while its JetStream has locked itself up, as 2.9 does after a power cut, the errors said that it cannot be reached",
+  },
+  {
+    level: "power",
+    seed: 2,
+    what: "the checker itself: a disk that had been full was full again after a power cut, which had taken back that it was freed",
+  },
+  {
+    level: "power",
     seed: 3,
     what: "MariaDB, MySQL: a full disk that the server met while it wrote a file of its own (error 3) stopped the sync for good, with TM-INTERNAL (in worlds of full disks alone)",
   },

@@ -16,12 +16,13 @@ test(
       skip(why);
     }
     const plant = plantOf(TIDEMARK_CHAOS_PLANT);
-    const { pair } = asked();
+    const { pair, queue } = asked();
     const { totals, missed } = await playRun({
       level: "power",
       shortWorlds: 1,
       wishes: () => ({
-        ...{ level: "power", queue: "embedded", plant },
+        ...{ level: "power", plant },
+        queue: IS_SHORT || plant !== null ? "embedded" : queue,
         pair: pair ?? (IS_SHORT ? { source: "sqlite", target: "sqlite" } : null),
         faults: IS_SHORT ? [3, 3] : [5, 9],
       }),

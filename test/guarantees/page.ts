@@ -27,7 +27,8 @@ const NOT_PROMISED = `## What is not promised
 - **Power cuts** are survived where the disk keeps what it has synced and the database syncs what it acknowledges:
   PostgreSQL with \`fsync\` on, MariaDB and MySQL with \`innodb_flush_log_at_trx_commit = 1\` and, where the binary log is
   on, \`sync_binlog = 1\`, which is not MariaDB's default. \`doctor\` looks at all of these. Else the sync stops and says so
-  (TM-SOURCE-REWOUND, TM-BATCH-PURGED). A power cut of a broker is part of the simulation only; it may lose anything.
+  (TM-SOURCE-REWOUND, TM-BATCH-PURGED). A broker may lose anything by one; NATS 2.9 may lock itself up, and then needs
+  whoever starts it again.
 - **Function targets** are called at least once for a group of batches, not exactly once. Nothing keeps two processes that
   call one apart: each may tell notices, and an older one may follow a newer one.
 - **MariaDB and MySQL, READ COMMITTED**: where a deletion carries on through a table that is not synced, a row there that

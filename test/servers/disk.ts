@@ -80,6 +80,8 @@ export class Disk implements AsyncDisposable {
       }
     }
     this.#mount();
+    // That it was removed may not have been synced.
+    this.free();
   }
 
   /** Takes all space that is left. */

@@ -1,4 +1,5 @@
 // A NATS server of our own with JetStream on files.
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { serverAccount, serverFolder } from "./account.ts";
@@ -14,15 +15,19 @@ const COMMON = {
 } as const;
 
 export interface NatsOptions {
-  /** Arguments on top of ours, for instance ["-c", "limits.conf"]. */
-  readonly args?: readonly string[];
+  /** The text of its configuration. */
+  readonly config?: string;
+  /** The folder that its own is made in, instead of the usual one: a disk whose power is cut. */
+  readonly within?: string;
 }
 
 export async function startNats(options: NatsOptions = {}): Promise<Server> {
   const program = findProgram("nats-server");
   if (!program) throw new Error("NATS is not installed: install the package nats-server.");
   const account = serverAccount("nats");
-  const folder = serverFolder("nats", account);
+  const folder = serverFolder("nats", account, options.within);
+  const config = join(folder, "nats.conf");
+  writeFileSync(config, options.config ?? "", { flush: true });
   const store = ["--jetstream", "--store_dir", join(folder, "data")];
   return launch({
     ...COMMON,
@@ -31,7 +36,7 @@ export async function startNats(options: NatsOptions = {}): Promise<Server> {
     disposeSignal: "SIGKILL",
     command: (port) => ({
       command: program,
-      args: ["--addr", "127.0.0.1", "--port", `${port}`, ...store, ...(options.args ?? [])],
+      args: ["--addr", "127.0.0.1", "--port", `${port}`, ...store, "-c", config],
     }),
   });
 }

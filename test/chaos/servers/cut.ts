@@ -35,6 +35,7 @@ export async function cutPower(
 ): Promise<void> {
   const { power, clients } = wires;
   const parts = power.with(asked);
+  using _held = await power.hold();
   // Tidemark may run on the machine of a server that loses power.
   const takesAll = parts.length === PARTS.length || random.chance(0.3);
   const hit = crew.members.filter(({ role }) => takesAll || power.isUsedBy(role, parts));
@@ -45,7 +46,7 @@ export async function cutPower(
   for (const member of hit) member.seize();
   power.cut(parts);
   await Promise.all(hit.map((member) => member.hold()));
-  totals.kills += hit.length + sides.filter((side) => power.servers[side] !== null).length;
+  totals.kills += hit.length + power.serversOn(parts);
   await power.mend(parts);
   await sleep(random.unit() * DARK_MS);
   await power.start(parts);

@@ -173,6 +173,7 @@ async function fillDisks(
 ): Promise<boolean> {
   if (wires === null) return false;
   const { power } = wires;
+  using _held = await power.hold();
   power.fill(parts);
   try {
     await sleep(500 + random.unit() * 1_500);

@@ -100,9 +100,9 @@ const KINDS: readonly Kind[] = [
 ];
 
 /** What cannot be started here, so that no world has it. */
-export function missingServers(level: Wishes["level"]): readonly string[] {
+export function missingServers(): readonly string[] {
   const kinds = [...new Set(KINDS)].filter((kind) => !canRun(kind));
-  return [...kinds, ...(level === "power" || canStart("nats") ? [] : ["nats"])];
+  return [...kinds, ...(canStart("nats") ? [] : ["nats"])];
 }
 
 export function canRun(kind: TestPair["source"]): boolean {
@@ -134,23 +134,24 @@ export function planPower(seed: number, wishes: Wishes): WorldPlan {
   const random = new Random(seed);
   const kinds = KINDS.filter(canRun) as [Kind, ...Kind[]];
   const drawn = { source: random.pick(kinds), target: random.pick(kinds) };
-  const pair: TestPair = { ...(wished ?? drawn), queue: "embedded" };
   const wiring = random.pick(WIRINGS);
   const [least, most] = faults;
   const drawnTurns = Array.from({ length: random.between(least, most) }, () =>
     drawTurn(random, wiring === "one" ? CUTS_OF_ONE : CUTS),
   );
+  const { source, target } = wished ?? drawn;
   // MariaDB and MySQL look once a minute whether there is space again: once in a world is enough.
-  const isSlow = [pair.source, pair.target].some((kind) => dialectOf(kind) === "mariadb");
+  const isSlow = [source, target].some((kind) => dialectOf(kind) === "mariadb");
   const firstFull = drawnTurns.findIndex(fillsDisks);
   const turns = drawnTurns.filter((turn, at) => !isSlow || !fillsDisks(turn) || at === firstFull);
-  return {
-    ...{ seed, pair, crew: random.pick(CREWS), turns, wiring, rewinds: false },
+  const plan = {
+    ...{ seed, crew: random.pick(CREWS), turns, wiring, rewinds: false },
     beginning: BEGINNING.filter(() => random.chance(0.12)),
-    commits: random.pick(["relaxed", "durable"]),
+    commits: random.pick(["relaxed", "durable"] as const),
     random: random.fork(),
-    plant,
   };
+  const queue = random.chance(0.4) && canStart("nats") ? "nats" : "embedded";
+  return { ...plan, pair: { source, target, queue: wishes.queue ?? queue }, plant };
 }
 
 function fillsDisks({ fault }: Turn): boolean {

@@ -5,11 +5,13 @@ import {
   type Server,
   startMariadb,
   startMysql,
+  startNats,
   startPostgres,
 } from "../../servers/index.ts";
 import type { TestPair } from "../../support/pairs.ts";
 import type { Role } from "./crew.ts";
 import type { WorldServers } from "./fleet.ts";
+import { HealthCheck } from "./health-check.ts";
 
 /** What has power of its own. */
 export const PARTS = ["queue", "source", "target"] as const;
@@ -28,8 +30,9 @@ export interface PowerOptions {
 export type Settings = Readonly<Record<string, string>>;
 
 export class Power implements AsyncDisposable {
-  readonly servers: WorldServers;
+  readonly #servers: ReadonlyMap<Part, Server>;
   readonly #disks: ReadonlyMap<Part, Disk>;
+  readonly #check: HealthCheck | null;
 
   static async supply({ pair, wiring, settings = {} }: PowerOptions): Promise<Power> {
     await using stack = new AsyncDisposableStack();
@@ -37,25 +40,35 @@ export class Power implements AsyncDisposable {
     const shared = wiring === "one" ? add() : null;
     const disks = new Map(PARTS.map((part) => [part, shared ?? add()]));
     const servers = new Map<Part, Server>();
-    for (const part of ["source", "target"] as const) {
+    for (const part of PARTS) {
       const within = disks.get(part)?.folder ?? "";
       const server = await start(pair[part], within, settings[part] ?? {});
       if (server !== null) servers.set(part, stack.use(server));
     }
-    const of = (part: Part) => servers.get(part) ?? null;
-    const all = { source: of("source"), target: of("target"), broker: null };
-    return new Power(disks, { servers: all, stack: stack.move() });
+    const broker = servers.get("queue");
+    const check = broker === undefined ? null : stack.use(new HealthCheck(broker));
+    return new Power(disks, { servers, check, stack: stack.move() });
   }
 
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
     disks: ReadonlyMap<Part, Disk>,
-    { servers, stack }: { readonly servers: WorldServers; readonly stack: AsyncDisposableStack },
+    parts: {
+      readonly servers: ReadonlyMap<Part, Server>;
+      readonly check: HealthCheck | null;
+      readonly stack: AsyncDisposableStack;
+    },
   ) {
     this.#disks = disks;
-    this.servers = servers;
-    this.#stack = stack;
+    this.#servers = parts.servers;
+    this.#check = parts.check;
+    this.#stack = parts.stack;
+  }
+
+  get servers(): WorldServers {
+    const of = (part: Part) => this.#servers.get(part) ?? null;
+    return { source: of("source"), target: of("target"), broker: of("queue") };
   }
 
   folderOf(part: Part): string {
@@ -68,12 +81,27 @@ export class Power implements AsyncDisposable {
     return PARTS.filter((part) => disks.has(this.#disks.get(part)));
   }
 
+  /** How often a broker did not answer any more, and was started again. */
+  get healed(): number {
+    return this.#check?.restarts ?? 0;
+  }
+
+  /** Before anything is cut or filled; until all is up again. */
+  async hold(): Promise<Disposable> {
+    await this.#check?.hold();
+    return { [Symbol.dispose]: () => this.#check?.letGo() };
+  }
+
   /** Does a process of this role have a file of theirs open? */
   isUsedBy(role: Role, parts: readonly Part[]): boolean {
-    const isFile = (part: "source" | "target") =>
-      parts.includes(part) && this.servers[part] === null;
-    if (parts.includes("queue")) return true;
+    const isFile = (part: Part) => parts.includes(part) && !this.#servers.has(part);
+    if (isFile("queue")) return true;
     return (role !== "applier" && isFile("source")) || (role !== "relay" && isFile("target"));
+  }
+
+  /** How many servers lose power with these. */
+  serversOn(parts: readonly Part[]): number {
+    return this.#serversOf(parts).length;
   }
 
   /** Stops the servers in the middle of what they do, and cuts. */
@@ -106,7 +134,7 @@ export class Power implements AsyncDisposable {
   }
 
   #serversOf(parts: readonly Part[]): readonly Server[] {
-    return parts.flatMap((part) => (part === "queue" ? [] : (this.servers[part] ?? [])));
+    return parts.flatMap((part) => this.#servers.get(part) ?? []);
   }
 
   #disksOf(parts: readonly Part[]): readonly Disk[] {
@@ -123,14 +151,20 @@ const FAMILY = {
   "innodb-log-file-size": "32M",
 };
 
+// Where no bound is set it is three quarters of what is free when the server starts: nothing, on a disk that is full.
+const NATS = "jetstream: {max_file_store: 1200MB}";
+
 async function start(
-  kind: DatabaseKind,
+  kind: DatabaseKind | TestPair["queue"],
   within: string,
   settings: Settings,
 ): Promise<Server | null> {
   switch (kind) {
     case "sqlite":
+    case "embedded":
       return null;
+    case "nats":
+      return await startNats({ within, config: NATS });
     case "mariadb":
       return await startMariadb({ within, settings: { ...FAMILY, ...settings } });
     case "mysql":

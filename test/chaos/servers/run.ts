@@ -96,7 +96,7 @@ function keep(level: Run["level"], totals: Totals, missed: readonly string[]): s
     violations: totals.violations.length,
     recoveryMs: percentiles(totals.recoveriesMs),
     skipped: [
-      ...missingServers(level).map((server) => `${server}: cannot be started here`),
+      ...missingServers().map((server) => `${server}: cannot be started here`),
       ...missed.map((what) => `${what}: did not happen in this run`),
     ],
   });

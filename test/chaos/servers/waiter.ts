@@ -4,14 +4,14 @@ import { backoff, sleep } from "../../../src/core/async.ts";
 import type { PipelineDefinition } from "../../../src/core/definition.ts";
 import { keys, type Notice } from "../../../src/core/documents.ts";
 import { toTidemarkError } from "../../../src/core/errors.ts";
-import { silentLogger } from "../../../src/core/log.ts";
 import type { Queue } from "../../../src/core/queue.ts";
-import { openQueue } from "../../../src/pipeline/queue.ts";
 import { waitForSync } from "../../../src/pipeline/wait.ts";
 import { isTransient, type SqlClient, type SqlRow } from "../../support/sql-client.ts";
 import type { Side } from "./clients.ts";
+import { openPatiently } from "./patient-queue.ts";
 
 const PAUSE_MS = 300;
+const OPENING_MS = 60_000;
 
 interface Waiting {
   /** As nobody is in the way. */
@@ -35,9 +35,9 @@ export class Waiter {
 
   /** Also after it was stopped. */
   async start(): Promise<void> {
-    const queue = await openQueue(this.#parts.definition.queue, silentLogger);
     const stop = new AbortController();
     const { signal } = stop;
+    const queue = await openPatiently(this.#parts.definition, AbortSignal.timeout(OPENING_MS));
     const ended = Promise.all([
       this.#again(() => this.#wait(queue, signal), signal),
       this.#again(() => this.#follow(queue, signal), signal),

@@ -3,8 +3,6 @@ import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../../../src/core/async.ts";
 import type { PipelineDefinition } from "../../../src/core/definition.ts";
-import { silentLogger } from "../../../src/core/log.ts";
-import { openQueue } from "../../../src/pipeline/queue.ts";
 import { waitForSync } from "../../../src/pipeline/wait.ts";
 import { natsBed } from "../../queues/nats-bed.ts";
 import { sqliteBed } from "../../queues/sqlite-bed.ts";
@@ -42,6 +40,7 @@ import {
 import { GamesReader } from "./games-reader.ts";
 import { isPurged } from "./log-left.ts";
 import { Network } from "./network.ts";
+import { openPatiently } from "./patient-queue.ts";
 import { roleOf, type Turn, type WorldPlan } from "./plan.ts";
 import type { Plant } from "./plants.ts";
 import { PARTS, Power } from "./power.ts";
@@ -95,8 +94,11 @@ export async function playWorld(
     world.violations.push(error instanceof Error ? `${error.stack}` : `${error}`);
   } finally {
     await world.close();
+    const healed = power?.healed ?? 0;
+    if (healed > 0) count(totals.states, "broker started again that did not answer", healed);
     if (world.violations.length > 0 || TIDEMARK_TEST_KEEP) keepSaid(bed.folder, plan.seed);
-    await queue.dispose();
+    // Else it goes with its disk.
+    if (power === null) await queue.dispose();
   }
   totals.seeds++;
   count(totals.pairs, `${source}-${target} over ${plan.pair.queue}`);
@@ -306,6 +308,7 @@ class World {
     const { power, lookAt } = this.#stage.wires ?? {};
     if (power === undefined || random.chance(0.3)) return;
     const parts = power.with([random.pick(PARTS)]);
+    using _held = await power.hold();
     power.cut(parts);
     await power.mend(parts);
     await power.start(parts);
@@ -351,9 +354,11 @@ class World {
   }
 
   async #inStep(when: string): Promise<void> {
-    const queue = await openQueue(this.#definition.queue, silentLogger);
+    const until = performance.now() + HEALING_MS;
+    const queue = await openPatiently(this.#definition, AbortSignal.timeout(HEALING_MS));
     try {
-      await waitForSync(this.#definition, queue, { timeoutMs: HEALING_MS });
+      const timeoutMs = Math.max(0, until - performance.now());
+      await waitForSync(this.#definition, queue, { timeoutMs });
     } catch (error) {
       const said = this.#crew.members.map(({ role, output }) => `--- ${role}\n${output}`);
       throw new Error(
