@@ -25,6 +25,8 @@ test(
         queue: IS_SHORT || plant !== null ? "embedded" : queue,
         pair: pair ?? (IS_SHORT ? { source: "sqlite", target: "sqlite" } : null),
         faults: IS_SHORT ? [3, 3] : [5, 9],
+        // The disks are small.
+        flood: IS_SHORT ? 20_000 : 100_000,
       }),
     });
     if (plant !== null) return expect(totals.violations).not.toEqual([]);

@@ -23,6 +23,7 @@ test(
         ...{ level: "servers", queue },
         pair: pair ?? (IS_SHORT ? (pairs[seed % pairs.length] ?? null) : null),
         faults: IS_SHORT ? [3, 3] : [3, 8],
+        flood: IS_SHORT ? 20_000 : 1_000_000,
       }),
     });
     expect(totals.violations.map((violation) => violation.slice(0, 300))).toEqual([]);

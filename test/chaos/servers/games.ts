@@ -5,6 +5,7 @@
 // - Families: a child has its parent; a parent that goes takes its children along.
 // - Rounds: emptied and filled again in one transaction, so all rows are of one round.
 // - Pages: all are of one version, which only grows; now and then all are written in one transaction.
+// - Floods: so many rows come in one statement, and go in one; there are all of them or none.
 // - Sagas: the chapters of one that is told by one transaction, open for as long as faults go on, are all there or none.
 // - Notes: only some columns are synced; others come while it runs.
 import { sleep } from "../../../src/core/async.ts";
@@ -45,6 +46,11 @@ const PAGES: TestTable = {
   columns: { id: "integer", ver: "bigint", content: "text" },
   key: ["id"],
 };
+const FLOODS: TestTable = {
+  name: "floods",
+  columns: { id: "integer", size: "integer", content: "varchar" },
+  key: ["id"],
+};
 const SAGAS: TestTable = {
   name: "sagas",
   columns: { saga: "integer", chapter: "integer", chapters: "integer" },
@@ -57,7 +63,7 @@ const NOTES: TestTable = {
 };
 
 export const GAMES: readonly TestTable[] = [
-  ...[HEADS, ENTRIES, PARENTS, CHILDREN, ROUNDS, PAGES, SAGAS, NOTES],
+  ...[HEADS, ENTRIES, PARENTS, CHILDREN, ROUNDS, PAGES, FLOODS, SAGAS, NOTES],
 ];
 /** As a sync names them. */
 export const GAME_RULES = GAMES.map(({ name, columns }) =>
@@ -167,6 +173,30 @@ export async function turnPages(sql: SqlClient): Promise<boolean> {
   return true;
 }
 
+/** A transaction of so many rows: they come, or those of an earlier one go. `size`: a digit, then zeros. */
+export async function flood(sql: SqlClient, size: number): Promise<void> {
+  await sql.begin();
+  if ((await sql.run("DELETE FROM floods")) === 0) await sql.run(floodOf(size));
+  await sql.commit();
+}
+
+function floodOf(size: number): string {
+  const [first, ...zeros] = String(size);
+  const places = [
+    `(${digits(Number(first))}) AS d`,
+    ...zeros.map((_, at) => `(${digits(10)}) AS d${at}`),
+  ];
+  const id = ["d.n", ...zeros.map((_, at) => `d${at}.n`)].reduce(
+    (number, digit) => `(${number}) * 10 + ${digit}`,
+  );
+  return `INSERT INTO floods (id, size, content) SELECT ${id}, ${size}, 'row' FROM ${places.join(", ")}`;
+}
+
+function digits(count: number): string {
+  const all = Array.from({ length: count }, (_, digit) => `SELECT ${digit} AS n`);
+  return all.join(" UNION ALL ");
+}
+
 /** The schema changes in a way that the sync follows: the column is not among those it names. */
 export async function addNoteColumn(sql: SqlClient, number: number): Promise<void> {
   await sql.run(`ALTER TABLE notes ADD COLUMN extra_${number} integer`);
@@ -228,6 +258,11 @@ const RULES: readonly (readonly [rule: string, brokenBy: string])[] = [
     "all pages are there and of one version",
     `SELECT COUNT(*) AS found, MIN(ver) AS oldest, MAX(ver) AS newest FROM pages
      HAVING COUNT(*) <> ${PAGE_COUNT} OR MIN(ver) <> MAX(ver)`,
+  ],
+  [
+    "of a flood there is all or nothing",
+    `SELECT MAX(size) AS expected, COUNT(*) AS found FROM floods
+     HAVING COUNT(*) <> 0 AND (COUNT(*) <> MAX(size) OR MIN(size) <> MAX(size))`,
   ],
   [
     "a saga is told to its end or not at all",

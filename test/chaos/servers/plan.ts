@@ -59,7 +59,16 @@ export interface Turn {
   readonly healsFirst: boolean;
   readonly pauseMs: number;
   /** At the same time. */
-  readonly game: "pages" | "column" | null;
+  readonly game: Game | null;
+}
+
+/** A large transaction, a column more, or a flood of so many rows. */
+export type Game = "pages" | "column" | { readonly floodOf: number };
+
+/** As counted. */
+export function nameOfGame(game: Game): string {
+  if (typeof game === "object") return `transaction of ${game.floodOf} rows`;
+  return game === "pages" ? "large transaction" : "column added";
 }
 
 export interface WorldPlan {
@@ -90,6 +99,8 @@ export interface Wishes {
   readonly queue: TestPair["queue"] | null;
   /** Faults in a world, at least and at most. */
   readonly faults: readonly [number, number];
+  /** Rows of a flood, at most. */
+  readonly flood: number;
 }
 
 type Kind = "sqlite" | "postgres" | "mariadb" | "mysql";
@@ -120,7 +131,7 @@ export function planWorld(seed: number, wishes: Wishes): WorldPlan {
   const possible = faultsOf(pair) as [FaultKind, ...FaultKind[]];
   const [least, most] = wishes.faults;
   const turns = Array.from({ length: random.between(least, most) }, () =>
-    drawTurn(random, possible),
+    drawTurn(random, possible, wishes.flood),
   );
   const rewinds = canRewind(pair) && random.chance(0.2);
   const plan = { seed, pair, crew, beginning, turns, rewinds, random: random.fork() };
@@ -137,7 +148,7 @@ export function planPower(seed: number, wishes: Wishes): WorldPlan {
   const wiring = random.pick(WIRINGS);
   const [least, most] = faults;
   const drawnTurns = Array.from({ length: random.between(least, most) }, () =>
-    drawTurn(random, wiring === "one" ? CUTS_OF_ONE : CUTS),
+    drawTurn(random, wiring === "one" ? CUTS_OF_ONE : CUTS, wishes.flood),
   );
   const { source, target } = wished ?? drawn;
   // MariaDB and MySQL look once a minute whether there is space again: once in a world is enough.
@@ -170,14 +181,23 @@ const CUTS: readonly [FaultKind, ...FaultKind[]] = [
   "all disks full",
 ];
 
-function drawTurn(random: Random, possible: readonly [FaultKind, ...FaultKind[]]): Turn {
+function drawTurn(
+  random: Random,
+  possible: readonly [FaultKind, ...FaultKind[]],
+  flood: number,
+): Turn {
   return {
     fault: random.pick(possible),
     random: random.fork(),
     healsFirst: random.chance(0.5),
     pauseMs: random.unit() * 1_500,
-    game: random.chance(0.3) ? random.pick(["pages", "pages", "column"]) : null,
+    game: random.chance(0.3) ? drawGame(random, flood) : null,
   };
+}
+
+function drawGame(random: Random, flood: number): Game {
+  const floodOf = Math.min(flood, random.pick([20_000, 20_000, 100_000, 1_000_000]));
+  return random.pick(["pages", "pages", "column", { floodOf }]);
 }
 
 /** Every fault that these wishes allow in some world. */

@@ -31,6 +31,7 @@ import type { Fleet, WorldServers } from "./fleet.ts";
 import {
   addNoteColumn,
   fillGames,
+  flood,
   GAME_RULES,
   GAMES,
   playGame,
@@ -41,7 +42,7 @@ import { GamesReader } from "./games-reader.ts";
 import { isPurged } from "./log-left.ts";
 import { Network } from "./network.ts";
 import { openPatiently } from "./patient-queue.ts";
-import { roleOf, type Turn, type WorldPlan } from "./plan.ts";
+import { type Game, nameOfGame, roleOf, type Turn, type WorldPlan } from "./plan.ts";
 import type { Plant } from "./plants.ts";
 import { PARTS, Power } from "./power.ts";
 import { count, type Totals } from "./tally.ts";
@@ -49,6 +50,8 @@ import { Waiter } from "./waiter.ts";
 
 /** From the end of a fault until both sides are in step; more is a stall. */
 const HEALING_MS = 90_000;
+/** A million rows, begun again after a fault. */
+const FLOOD_MS = 240_000;
 const PURGING_MS = 20_000;
 const BEGINNING_MS = 20_000;
 const STOPPING_MS = 60_000;
@@ -285,18 +288,24 @@ class World {
   async #take({ fault, random, healsFirst, pauseMs, game }: Turn): Promise<void> {
     const playing = game === null ? Promise.resolve() : this.#playGame(game);
     if (await causeFault(fault, this.#stage, random)) count(this.#totals.faults, fault);
+    if (typeof game === "object" && game !== null) {
+      await playing;
+      // What a flood takes is not what healing takes.
+      await this.#inStep(`after ${fault} and a flood`, FLOOD_MS);
+    }
     if (healsFirst) await this.#recover(`after ${fault}`);
     await sleep(pauseMs);
     await playing;
   }
 
   /** Through a restart of the source; what it then did not do is not missed. */
-  async #playGame(game: "pages" | "column"): Promise<void> {
+  async #playGame(game: Game): Promise<void> {
     try {
       await using sql = counted(await this.#clients.open("source"), this.#totals);
       if (game === "pages") await turnPages(sql);
-      else await addNoteColumn(sql, ++this.#columns);
-      count(this.#totals.states, game === "pages" ? "large transaction" : "column added");
+      else if (game === "column") await addNoteColumn(sql, ++this.#columns);
+      else await flood(sql, game.floodOf);
+      count(this.#totals.states, nameOfGame(game));
     } catch (error) {
       if (!isTransient(error)) throw error;
     }
@@ -353,9 +362,9 @@ class World {
     slowestMs[when] = Math.max(tookMs, slowestMs[when] ?? 0);
   }
 
-  async #inStep(when: string): Promise<void> {
-    const until = performance.now() + HEALING_MS;
-    const queue = await openPatiently(this.#definition, AbortSignal.timeout(HEALING_MS));
+  async #inStep(when: string, patienceMs = HEALING_MS): Promise<void> {
+    const until = performance.now() + patienceMs;
+    const queue = await openPatiently(this.#definition, AbortSignal.timeout(patienceMs));
     try {
       const timeoutMs = Math.max(0, until - performance.now());
       await waitForSync(this.#definition, queue, { timeoutMs });
