@@ -63,8 +63,15 @@ export interface FenceAnswer {
   readonly timeline: string;
   readonly batch: number;
   readonly hash: string;
-  /** For each sync that the relay knows, {@link Notice.fingerprint} as it would have it. */
-  readonly fingerprints: Readonly<Record<string, string>>;
+  /** For each sync that the relay knows, what it was started with. */
+  readonly syncs: Readonly<Record<string, SyncPrint>>;
+}
+
+export interface SyncPrint {
+  /** {@link Notice.fingerprint}, as it should be. */
+  readonly fingerprint: string;
+  /** Of what its config says of the sync: see rulesPrint. */
+  readonly rules: string;
 }
 
 /** What people ask of the applier at work, which fills in `answer`. */

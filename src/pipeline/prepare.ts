@@ -2,10 +2,11 @@ import type { SyncTable } from "../applier/mapping.ts";
 import { isGlob } from "../config/patterns.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
-import type { Notice } from "../core/documents.ts";
+import type { Notice, SyncPrint } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { sha256 } from "../core/hash.ts";
+import { rulesPrint } from "../core/rules.ts";
 import type { CapturePlan, CaptureTable, SourceCapabilities } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
@@ -30,8 +31,8 @@ export interface Prepared {
 export interface PreparedSource {
   readonly name: string;
   readonly capture: readonly CaptureTable[];
-  /** By name, the fingerprint of each sync that reads it. */
-  readonly syncs: ReadonlyMap<string, string>;
+  /** Those that read it, by name. */
+  readonly syncs: ReadonlyMap<string, SyncPrint>;
 }
 
 export interface PreparedSync {
@@ -283,9 +284,10 @@ function sourcesOf(syncs: readonly ResolvedSync[]): PreparedSource[] {
   return names.map((name) => {
     const readers = syncs.filter(({ definition }) => definition.from === name);
     const capture = captureTables(readers);
-    const fingerprints = readers.map(
-      (sync) => [sync.definition.name, fingerprintOfAll(sync)] as const,
-    );
-    return { name, capture, syncs: new Map(fingerprints) };
+    const prints = readers.map((sync) => {
+      const print = { fingerprint: fingerprintOfAll(sync), rules: rulesPrint(sync.definition) };
+      return [sync.definition.name, print] as const;
+    });
+    return { name, capture, syncs: new Map(prints) };
   });
 }

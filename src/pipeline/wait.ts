@@ -10,14 +10,24 @@ import {
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { Queue } from "../core/queue.ts";
+import { rulesPrint } from "../core/rules.ts";
 import { stoppedError } from "../core/status-error.ts";
 import { levelsOf } from "./topology.ts";
+
+/** A process at work that was started with another config has so long to be restarted. */
+const OTHER_RULES_MS = 30_000;
+const ASK_AGAIN_MS = 500;
 
 export interface WaitOptions {
   /** Only this sync, or these along their chains; default all. */
   readonly sync?: string | readonly string[] | undefined;
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+interface AnyRules {
+  /** The definition names the databases alone: any tables and rules of the process at work will do. */
+  readonly anyRules?: boolean;
 }
 
 /**
@@ -27,8 +37,9 @@ export interface WaitOptions {
 export async function waitForSync(
   definition: PipelineDefinition,
   queue: Queue,
-  options: WaitOptions = {},
+  options: WaitOptions & AnyRules = {},
 ): Promise<void> {
+  const { anyRules = false } = options;
   const syncs = chosen(definition, options.sync);
   const timer = new AbortController();
   const timeout =
@@ -37,7 +48,7 @@ export async function waitForSync(
   try {
     // Along a chain, what has reached a target is committed there before the next fence is asked for.
     for (const level of levelsOf(syncs))
-      await persist(() => waitForLevel(level, queue, signal), signal);
+      await persist(() => waitForLevel(level, queue, { signal, anyRules }), signal);
   } catch (error) {
     options.signal?.throwIfAborted();
     throw error;
@@ -77,15 +88,15 @@ async function persist(wait: () => Promise<void>, signal: AbortSignal): Promise<
 async function waitForLevel(
   level: readonly SyncDefinition[],
   queue: Queue,
-  signal: AbortSignal,
+  { signal, anyRules }: { readonly signal: AbortSignal; readonly anyRules: boolean },
 ): Promise<void> {
   const done = new AbortController();
   const stop = AbortSignal.any([signal, done.signal]);
   const sources = [...new Set(level.map(({ from }) => from))];
   const reachedBy = sources.map(async (source) => {
-    const fence = await askFence(queue.documents, source, { signal: stop });
-    if (fence === null) throw timedOut(`the relay of "${source}" did not answer`, source);
     const readers = level.filter(({ from }) => from === source);
+    const ruled = anyRules ? [] : readers;
+    const fence = await askWithTheseRules(source, ruled, queue, stop);
     await Promise.all(readers.map((sync) => waitForProgress(sync, fence, queue, stop)));
   });
   const failures = [
@@ -103,6 +114,35 @@ async function waitForLevel(
   }
 }
 
+/**
+ * Who waits means the tables of the config at hand: what a relay of another config has brought over says nothing of
+ * them. It may be about to be restarted with this one.
+ */
+async function askWithTheseRules(
+  source: string,
+  readers: readonly SyncDefinition[],
+  { documents }: Queue,
+  signal: AbortSignal,
+): Promise<FenceAnswer> {
+  const until = performance.now() + OTHER_RULES_MS;
+  for (let other: SyncDefinition | undefined; ; await sleep(ASK_AGAIN_MS, signal)) {
+    const fence = await askFence(documents, source, { signal });
+    if (fence === null) {
+      throw other === undefined
+        ? timedOut(`the relay of "${source}" did not answer`, source)
+        : ruledOtherwise(other);
+    }
+    other = readers.find((sync) => isRuledOtherwise(sync, fence));
+    if (other === undefined) return fence;
+    if (performance.now() > until) throw ruledOtherwise(other);
+  }
+}
+
+function isRuledOtherwise(sync: SyncDefinition, { syncs }: FenceAnswer): boolean {
+  const print = syncs[sync.name];
+  return print !== undefined && print.rules !== rulesPrint(sync);
+}
+
 async function waitForProgress(
   sync: SyncDefinition,
   fence: FenceAnswer,
@@ -111,7 +151,7 @@ async function waitForProgress(
 ): Promise<void> {
   let last: Notice | null = null;
   // A relay that does not know the sync cannot say: it was given another config, as it may be.
-  const fingerprint = fence.fingerprints[sync.name];
+  const fingerprint = fence.syncs[sync.name]?.fingerprint;
   const isOfTheseTables = (notice: Notice) =>
     fingerprint === undefined || notice.fingerprint === fingerprint;
   const wanted = keys.progress(sync.name);
@@ -154,6 +194,17 @@ async function watchStopped<T extends SourceStatus | SyncStatus>(
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+function ruledOtherwise({ name }: SyncDefinition): TidemarkError {
+  return new TidemarkError(
+    "TM-WAIT-TIMEOUT",
+    `Not synchronised in time: ${name} is at work with other tables or rules than this config has for it.`,
+    {
+      fix: "Restart the process that is at work with this config, or wait with the config that it has.",
+      details: { name },
+    },
+  );
 }
 
 function timedOut(what: string, name: string): TidemarkError {

@@ -1,4 +1,4 @@
-import type { Notice } from "../core/documents.ts";
+import type { SyncPrint } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { CaptureTable, Source } from "../core/source.ts";
@@ -8,8 +8,8 @@ export interface RelayOptions {
   readonly openSource: () => Promise<Source>;
   readonly queue: Queue;
   readonly tables: readonly CaptureTable[];
-  /** The syncs that read this source, by name: {@link Notice.fingerprint} of each as it should be. */
-  readonly syncs: ReadonlyMap<string, string>;
+  /** The syncs that read this source, by name. */
+  readonly syncs: ReadonlyMap<string, SyncPrint>;
   readonly maxLogBytes: number;
   /** The queue's bound of one stream. */
   readonly maxStreamBytes: number;

@@ -320,11 +320,11 @@ export class RelayWork {
 
   /** These were asked before the cut, so the newest batch holds all that was committed before them. */
   async #answerFences(fences: ReadonlyMap<string, FenceDocument>): Promise<void> {
-    const fingerprints = Object.fromEntries(this.#options.syncs);
+    const syncs = Object.fromEntries(this.#options.syncs);
     for (const [id, fence] of fences) {
       const { timeline, batch, hash } = this.#position();
       if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
-      const answer = { timeline, batch, hash, fingerprints };
+      const answer = { timeline, batch, hash, syncs };
       await this.#mailbox.answer(id, { ...fence, answer });
       failpoint("fence-answered");
     }

@@ -7,6 +7,7 @@ import { BOUND, MemoryTarget } from "./memory-target.ts";
 
 export const SYNC = "a->b";
 const FINGERPRINT = "all";
+const PRINT = { fingerprint: FINGERPRINT, rules: "" };
 const STEP_MS = 10;
 
 /** The engine between a source, a queue and a target in memory. */
@@ -34,7 +35,7 @@ export class MemoryWorld {
       openSource: async () => this.source,
       queue: this.queue,
       tables: [{ schema, columns: ["id"], filters: [], takesNewColumns: true }],
-      syncs: new Map([SYNC, ...this.#others].map((sync) => [sync, FINGERPRINT])),
+      syncs: new Map([SYNC, ...this.#others].map((sync) => [sync, PRINT])),
       maxLogBytes: this.maxLogBytes,
       maxStreamBytes: 1_000_000,
       logger: silentLogger,

@@ -1,10 +1,12 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, durationOf, loadDefinition } from "../definition.ts";
 import { formatDuration } from "../format.ts";
 import { Interrupts } from "../interrupts.ts";
 
 interface WaitOptions {
+  readonly from?: string;
+  readonly table?: readonly string[];
   readonly sync?: string;
   readonly timeout?: string;
 }
@@ -20,16 +22,18 @@ export const wait: CommandModule = {
   configure(command: Command): void {
     addEndOptions(command);
     command
-      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
+      .option("--table <names...>", "with --from and --to, as `run` was given them (default: any)")
       .option("--sync <name>", "only this sync (default: all)")
       .option("--timeout <duration>", "give up after 500ms, 30s, 5m … (default: never)");
   },
 
   async run(invocation: Invocation): Promise<number> {
     const { output, log } = invocation;
-    const { sync, timeout } = invocation.options as WaitOptions;
+    const { from, table, sync, timeout } = invocation.options as WaitOptions;
     const timeoutMs = timeout === undefined ? undefined : durationOf(timeout);
-    const definition = await loadDefinition(invocation, { tables: "any" });
+    // Between two URLs the tables may be left out, and then it is any.
+    const anyRules = from !== undefined && table === undefined;
+    const definition = await loadDefinition(invocation, { tables: anyRules ? "any" : "needed" });
     const { openQueue } = await import("../../pipeline/queue.ts");
     const { waitForSync } = await import("../../pipeline/wait.ts");
     const interrupts = new Interrupts();
@@ -39,6 +43,7 @@ export const wait: CommandModule = {
       await Promise.race([
         waitForSync(definition, queue, {
           signal: interrupts.signal,
+          anyRules,
           ...(sync !== undefined && { sync }),
           ...(timeoutMs !== undefined && { timeoutMs }),
         }),

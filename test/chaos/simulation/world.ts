@@ -3,6 +3,7 @@ import type { PipelineDefinition } from "../../../src/core/definition.ts";
 import { keys, type Notice } from "../../../src/core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../../../src/core/errors.ts";
 import { type Logger, silentLogger } from "../../../src/core/log.ts";
+import { rulesPrint } from "../../../src/core/rules.ts";
 import type { Progress } from "../../../src/core/target.ts";
 import { waitForSync } from "../../../src/pipeline/wait.ts";
 import { Relay } from "../../../src/relay/relay.ts";
@@ -298,7 +299,13 @@ export class SimulatedWorld implements World {
         return captureTable(table, this.#source.shapes[table], hasMore);
       }),
       syncs: new Map(
-        this.#syncs.map(({ name }) => [name, fingerprint(this.#source.alteration !== null)]),
+        this.#syncs.map(({ name }) => [
+          name,
+          {
+            fingerprint: fingerprint(this.#source.alteration !== null),
+            rules: rulesPrint({ tables: [] }),
+          },
+        ]),
       ),
       maxLogBytes: this.#maxLogBytes,
       maxStreamBytes: this.#queue.maxStreamBytes,
@@ -362,7 +369,7 @@ export class SimulatedWorld implements World {
     const definition = {
       databases: [],
       queue: { url: "" },
-      syncs: this.#syncs.map(({ name }) => ({ name, from: SOURCE, to: name })),
+      syncs: this.#syncs.map(({ name }) => ({ name, from: SOURCE, to: name, tables: [] })),
     } as unknown as PipelineDefinition;
     try {
       const queue = new SimulatedQueue(process, this.#queue);
