@@ -47,11 +47,21 @@ export interface Catalog extends Identified {
    * engine without transactions), TM-TYPE-UNSUPPORTED (a column's type, by name).
    */
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]>;
+  /** For which syncs the change log of this database is kept, as far as it stands there; null: there is none. */
+  logHolders(): Promise<readonly LogHolder[] | null>;
   /** The statements that remove every trigger, function, table and schema of ours; empty when there is nothing. */
   planUninstall(): Promise<readonly string[]>;
   /** Runs them. */
   uninstall(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface LogHolder {
+  readonly sync: string;
+  /** The last batch that it has confirmed: what is newer is kept. */
+  readonly confirmed: number;
+  /** The statement that lets go. */
+  readonly release: string;
 }
 
 /** One thing `doctor` found. */

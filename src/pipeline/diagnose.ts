@@ -3,6 +3,7 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { Databases, using } from "./connect.ts";
+import { logFindings } from "./log-findings.ts";
 import { prepare } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
 
@@ -26,7 +27,11 @@ export async function diagnose(
   if (reached.some(({ findings }) => findings.some(({ severity }) => severity === "error"))) {
     return [queue, ...reached];
   }
-  return [queue, ...(await diagnoseSyncs(definition, databases))];
+  const named = definition.databases.filter((entry) => "url" in entry);
+  const logs = await Promise.all(
+    named.map(({ name }) => findingsOf(name, () => logFindings(name, definition, databases))),
+  );
+  return [queue, ...(await diagnoseSyncs(definition, databases)), ...logs];
 }
 
 /** Can each database be connected to at all? */

@@ -61,6 +61,10 @@ export class DocumentCatalog implements Catalog {
     });
   }
 
+  async logHolders(): Promise<null> {
+    return null;
+  }
+
   async planUninstall(): Promise<readonly string[]> {
     return [];
   }

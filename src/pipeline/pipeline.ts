@@ -10,6 +10,7 @@ import { Relay } from "../relay/relay.ts";
 import { Databases } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { checkFit } from "./fit.ts";
+import { logFindings } from "./log-findings.ts";
 import { watchNotices } from "./notices.ts";
 import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
@@ -81,7 +82,10 @@ export class Pipeline {
         ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
       });
       if (this.#does("relay")) this.#addRelays(prepared);
-      if (this.#does("applier")) this.#addAppliers(prepared);
+      if (this.#does("applier")) {
+        this.#addAppliers(prepared);
+        void this.#tellOfUnreadLogs(prepared);
+      }
       await this.#workers.ready;
     } catch (error) {
       await this.stop();
@@ -126,6 +130,21 @@ export class Pipeline {
   async stop(): Promise<void> {
     await this.#workers.stop();
     await this.#queue.close();
+  }
+
+  /** A target may have been a source before: what is applied to it is then still logged. */
+  async #tellOfUnreadLogs({ syncs }: Prepared): Promise<void> {
+    const { logger } = this.#options;
+    const targets = new Set(syncs.map(({ resolved }) => resolved.definition.to));
+    for (const { from } of this.#definition.syncs) targets.delete(from);
+    try {
+      for (const target of targets) {
+        for (const { message, fix } of await logFindings(target, this.#definition, this.#databases))
+          logger.warn({ database: target }, `${message} ${fix}`);
+      }
+    } catch (error) {
+      logger.debug({ error: String(error) }, "could not look for change logs that nobody reads");
+    }
   }
 
   #does(role: "relay" | "applier"): boolean {

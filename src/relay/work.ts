@@ -138,7 +138,7 @@ export class RelayWork {
       if (syncs.has(sync)) continue;
       logger.warn(
         { sync },
-        "a sync that is not in this config holds the change log: see docs/reference/commands.md",
+        "the change log is kept for a sync that is not in this config: tidemark doctor tells how it lets go",
       );
     }
     this.#last = await this.#log.batches.last();

@@ -84,6 +84,19 @@ export function registerLog(bench: () => Bench): void {
     expect([...(await again.subscribers.list())]).toEqual([["a->b", 4]]);
   });
 
+  it("tells for whom it is kept, and how they let go", async () => {
+    const sql = await createItems(bench());
+    const catalog = await bench().catalog();
+    expect(await catalog.logHolders()).toBeNull();
+    const log = await bench().log();
+    expect(await catalog.logHolders()).toEqual([]);
+    await log.subscribers.set("a->b's", 4);
+    const [holder] = (await catalog.logHolders()) ?? [];
+    expect(holder).toMatchObject({ sync: "a->b's", confirmed: 4 });
+    await sql.run(holder?.release ?? "");
+    expect(await catalog.logHolders()).toEqual([]);
+  });
+
   it("tells how much it holds", async () => {
     const { sql, log } = await openShop(bench());
     expect(await log.stats()).toMatchObject({ rows: 0, oldestAt: null });

@@ -1,5 +1,5 @@
 // The commands, as they are typed (G4, G8).
-import { stat } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Running, Workplace } from "./tidemark.ts";
 
@@ -119,6 +119,27 @@ test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards
   expect(ill.exitCode).toBe(1);
   expect(ill.stdout).toMatch(/✗ .*customers/);
   expect(ill.stdout).toMatch(/fix: /);
+});
+
+test("doctor and run name what keeps a change log: a sync that is gone, and a source that is none any more", async () => {
+  const databases =
+    "databases: { shop: 'sqlite:shop.db', copy: 'sqlite:copy.db', old: 'sqlite:old.db' }";
+  const configure = (syncs: string) =>
+    writeFile(place.path("tidemark.yaml"), `${databases}\nsyncs: ${syncs}\n`);
+  await configure("[{ from: shop, to: [copy, old], tables: [customers] }]");
+  await place.start(["run", "--until-synced"]);
+
+  await configure("[{ from: shop, to: copy, tables: [customers] }]");
+  const held = await place.start(["doctor"]);
+  const release = /run: (DELETE FROM tidemark_subscribers WHERE sync = 'shop->old');/;
+  expect(held.stdout).toMatch(release);
+  place.sql("shop.db", release.exec(held.stdout)?.[1] ?? "");
+  expect((await place.start(["doctor"])).stdout).not.toMatch(/change log/);
+
+  await configure("[{ from: copy, to: shop, tables: [customers] }]");
+  const unread = /changes of "shop" are logged, and no sync .* tidemark uninstall --database shop/s;
+  expect((await place.start(["doctor"])).stdout).toMatch(unread);
+  expect((await place.start(["run", "--until-synced"])).stderr).toMatch(unread);
 });
 
 test("uninstall asks, shows, and leaves no trace", async () => {

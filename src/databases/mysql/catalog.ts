@@ -1,4 +1,4 @@
-import type { Catalog } from "../../core/database.ts";
+import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { nearest } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
@@ -8,6 +8,7 @@ import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
+import { logHolders } from "./subscribers.ts";
 import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
 
 export class MysqlCatalog implements Catalog {
@@ -30,6 +31,10 @@ export class MysqlCatalog implements Catalog {
 
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
     return describeTables(this.#session, tables);
+  }
+
+  logHolders(): Promise<readonly LogHolder[] | null> {
+    return logHolders(this.#session);
   }
 
   planUninstall(): Promise<readonly string[]> {

@@ -1,6 +1,8 @@
+import type { LogHolder } from "../../core/database.ts";
 import type { Subscribers } from "../../core/source.ts";
 import type { Session } from "./connection.ts";
-import { SUBSCRIBERS } from "./ours.ts";
+import { quoteText } from "./identifiers.ts";
+import { SUBSCRIBERS, standingTables } from "./ours.ts";
 
 export class MysqlSubscribers implements Subscribers {
   readonly #session: Session;
@@ -25,4 +27,15 @@ export class MysqlSubscribers implements Subscribers {
   async remove(sync: string): Promise<void> {
     await this.#session.run(`DELETE FROM ${SUBSCRIBERS} WHERE sync = ?`, [sync]);
   }
+}
+
+/** Without the relay's lease. Null: there is no change log. */
+export async function logHolders(session: Session): Promise<readonly LogHolder[] | null> {
+  if (!(await standingTables(session)).has(SUBSCRIBERS)) return null;
+  const rows = await session.rows(`SELECT sync, confirmed FROM ${SUBSCRIBERS} ORDER BY sync`);
+  return rows.map(([sync, confirmed]) => ({
+    sync: sync ?? "",
+    confirmed: Number(confirmed),
+    release: `DELETE FROM ${SUBSCRIBERS} WHERE sync = ${quoteText(sync ?? "")}`,
+  }));
 }

@@ -1,5 +1,5 @@
 import type { ColumnType } from "../../core/column-type.ts";
-import type { Catalog } from "../../core/database.ts";
+import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { nearest } from "../../core/suggest.ts";
 import {
@@ -15,6 +15,7 @@ import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { uninstall, uninstallStatements } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
+import { logHolders } from "./subscribers.ts";
 import { columnTypeOf } from "./types.ts";
 
 /** A table found in the catalog. */
@@ -71,6 +72,10 @@ export class PostgresCatalog implements Catalog {
 
   async describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
     return describeTables(this.#connection, tables);
+  }
+
+  logHolders(): Promise<readonly LogHolder[] | null> {
+    return logHolders(this.#connection);
   }
 
   planUninstall(): Promise<readonly string[]> {

@@ -1,6 +1,8 @@
+import type { LogHolder } from "../../core/database.ts";
 import type { Mutex } from "../../core/mutex.ts";
 import type { Subscribers } from "../../core/source.ts";
 import type { Connection } from "./connection.ts";
+import { quoteLiteral } from "./identifiers.ts";
 
 export class PostgresSubscribers implements Subscribers {
   readonly #control: Connection;
@@ -35,4 +37,18 @@ export class PostgresSubscribers implements Subscribers {
       this.#control.run("DELETE FROM tidemark.subscribers WHERE sync = $1", [sync]),
     );
   }
+}
+
+/** Without the relay's lease. Null: there is no change log. */
+export async function logHolders(connection: Connection): Promise<readonly LogHolder[] | null> {
+  const [found] = await connection.rows("SELECT to_regclass('tidemark.subscribers')");
+  if (found?.[0] === null) return null;
+  const rows = await connection.rows(
+    "SELECT sync, confirmed FROM tidemark.subscribers ORDER BY sync",
+  );
+  return (rows as string[][]).map(([sync = "", confirmed]) => ({
+    sync,
+    confirmed: Number(confirmed),
+    release: `DELETE FROM tidemark.subscribers WHERE sync = ${quoteLiteral(sync)}`,
+  }));
 }

@@ -1,4 +1,4 @@
-import type { Catalog } from "../../core/database.ts";
+import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { nearest } from "../../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
@@ -7,6 +7,7 @@ import { isExact, readTable, type TableFacts } from "./facts.ts";
 import { quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, uninstallStatements } from "./ours.ts";
+import { logHolders } from "./subscribers.ts";
 import { columnTypeOf } from "./types.ts";
 
 export class SqliteCatalog implements Catalog {
@@ -26,6 +27,10 @@ export class SqliteCatalog implements Catalog {
 
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
     return this.#connection.read(() => tables.map((table) => describe(this.#connection, table)));
+  }
+
+  logHolders(): Promise<readonly LogHolder[] | null> {
+    return this.#connection.read(() => logHolders(this.#connection));
   }
 
   planUninstall(): Promise<readonly string[]> {

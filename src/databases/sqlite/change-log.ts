@@ -17,6 +17,7 @@ import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
 import { standingTriggers } from "./standing-triggers.ts";
+import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
 /** Rows whose size is taken for the average. */
@@ -285,46 +286,5 @@ function standsStill(connection: Connection, layout: InstalledLayout): boolean {
     const isDrift = error instanceof TidemarkError && error.code === "TM-SCHEMA-DRIFT";
     if (!isDrift) throw error;
     return false;
-  }
-}
-
-class SqliteSubscribers implements Subscribers {
-  readonly #connection: Connection;
-
-  constructor(connection: Connection) {
-    this.#connection = connection;
-  }
-
-  list(): Promise<ReadonlyMap<string, number>> {
-    return this.#connection.read(() => {
-      const rows = this.#connection.rows<{ sync: string; confirmed: bigint }>(
-        "SELECT sync, confirmed FROM tidemark_subscribers",
-      );
-      return new Map(rows.map((row) => [row.sync, Number(row.confirmed)]));
-    });
-  }
-
-  async set(sync: string, confirmed: number): Promise<void> {
-    const known = (await this.list()).get(sync);
-    // An idle pipeline writes nothing into the user's file.
-    if (known === confirmed) return;
-    await this.#connection.write(
-      () =>
-        this.#connection.run(
-          `INSERT INTO tidemark_subscribers (sync, confirmed) VALUES (?, ?)
-           ON CONFLICT (sync) DO UPDATE SET confirmed = excluded.confirmed`,
-          sync,
-          BigInt(confirmed),
-        ),
-      // A confirmation that a power cut takes comes again. That the log is kept for this sync, and from where, is
-      // what its target counts on from now on: without it all would be purged.
-      { durable: known === undefined || confirmed < known },
-    );
-  }
-
-  async remove(sync: string): Promise<void> {
-    await this.#connection.write(() =>
-      this.#connection.run("DELETE FROM tidemark_subscribers WHERE sync = ?", sync),
-    );
   }
 }

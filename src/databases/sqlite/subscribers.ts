@@ -1,0 +1,62 @@
+import type { LogHolder } from "../../core/database.ts";
+import type { Subscribers } from "../../core/source.ts";
+import type { Connection } from "./connection.ts";
+import { quoteText } from "./identifiers.ts";
+
+export class SqliteSubscribers implements Subscribers {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  list(): Promise<ReadonlyMap<string, number>> {
+    return this.#connection.read(() => {
+      const rows = this.#connection.rows<{ sync: string; confirmed: bigint }>(
+        "SELECT sync, confirmed FROM tidemark_subscribers",
+      );
+      return new Map(rows.map((row) => [row.sync, Number(row.confirmed)]));
+    });
+  }
+
+  async set(sync: string, confirmed: number): Promise<void> {
+    const known = (await this.list()).get(sync);
+    // An idle pipeline writes nothing into the user's file.
+    if (known === confirmed) return;
+    await this.#connection.write(
+      () =>
+        this.#connection.run(
+          `INSERT INTO tidemark_subscribers (sync, confirmed) VALUES (?, ?)
+           ON CONFLICT (sync) DO UPDATE SET confirmed = excluded.confirmed`,
+          sync,
+          BigInt(confirmed),
+        ),
+      // A confirmation that a power cut takes comes again. That the log is kept for this sync, and from where, is
+      // what its target counts on from now on: without it all would be purged.
+      { durable: known === undefined || confirmed < known },
+    );
+  }
+
+  async remove(sync: string): Promise<void> {
+    await this.#connection.write(() =>
+      this.#connection.run("DELETE FROM tidemark_subscribers WHERE sync = ?", sync),
+    );
+  }
+}
+
+/** Without the relay's lease, in a transaction. Null: there is no change log. */
+export function logHolders(connection: Connection): readonly LogHolder[] | null {
+  const [found] = connection.rows(
+    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'tidemark_subscribers'",
+  );
+  if (found === undefined) return null;
+  return connection
+    .rows<{ sync: string; confirmed: bigint }>(
+      "SELECT sync, confirmed FROM tidemark_subscribers ORDER BY sync",
+    )
+    .map(({ sync, confirmed }) => ({
+      sync,
+      confirmed: Number(confirmed),
+      release: `DELETE FROM tidemark_subscribers WHERE sync = ${quoteText(sync)}`,
+    }));
+}
