@@ -26,7 +26,10 @@ export function addEndOptions(command: Command): void {
   command
     .option("--from <url>", "source, instead of a config: a URL, or env:NAME to read it from there")
     .option("--to <url>", "target, instead of a config")
-    .option("--queue <url>", "queue, with --from and --to (default: sqlite:./.tidemark/queue.db)");
+    .option(
+      "--queue <url>",
+      "queue, with --from and --to (default: one of their own under ./.tidemark)",
+    );
 }
 
 /** The pipeline a command works on, from --from and --to or from the config. From here on the log hides its passwords. */

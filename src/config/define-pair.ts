@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { sha256 } from "../core/hash.ts";
+import { redactUrl } from "../core/secrets.ts";
 import type { Environment } from "./environment.ts";
 import { interpolate } from "./environment.ts";
 import { DEFAULT_QUEUE_URL, normalise } from "./normalise.ts";
@@ -14,30 +16,42 @@ export interface Pair {
   readonly to: string;
   /** Names or globs. */
   readonly tables: readonly string[];
-  /** Default: the embedded queue under ./.tidemark. */
+  /** Default: an embedded queue of this pair's own under ./.tidemark. */
   readonly queue?: string;
 }
 
-/** The definition of a pair: the databases are named `source` and `target`, the sync `source->target`. */
+/**
+ * The definition of a pair: the databases are named `source` and `target`, the sync `source->target`. All pairs have
+ * these names, so two of them in one folder may not share a queue.
+ */
 export function definePair(
   pair: Pair,
   folder: string,
   environment: Environment,
 ): PipelineDefinition {
-  const value = {
-    databases: { source: fromEnvironment(pair.from), target: fromEnvironment(pair.to) },
-    queue: fromEnvironment(pair.queue ?? DEFAULT_QUEUE_URL),
-    syncs: [{ from: "source", to: "target", tables: [...pair.tables] }],
-  };
-  const file = { path: join(folder, "command line"), value, where: () => "command line" };
   if (pair.tables.length === 0) {
     throw new TidemarkError("TM-USAGE", "No table is named.", {
       fix: "Add --table 'public.*' (quoted, so that the shell leaves the star alone), or --table NAME once per table.",
     });
   }
-  const definition = normalise(file, validate(file, interpolate(file, environment)));
-  checkTopology(definition, "command line");
-  return definition;
+  const define = (queue: string) => {
+    const value = {
+      databases: { source: fromEnvironment(pair.from), target: fromEnvironment(pair.to) },
+      queue,
+      syncs: [{ from: "source", to: "target", tables: [...pair.tables] }],
+    };
+    const file = { path: join(folder, "command line"), value, where: () => "command line" };
+    return normalise(file, validate(file, interpolate(file, environment)));
+  };
+  const given = define(fromEnvironment(pair.queue ?? DEFAULT_QUEUE_URL));
+  checkTopology(given, "command line");
+  return pair.queue === undefined ? define(ownQueueUrl(given)) : given;
+}
+
+/** The same however the files are named, and with another password. */
+function ownQueueUrl({ databases }: PipelineDefinition): string {
+  const urls = databases.map((database) => ("url" in database ? redactUrl(database.url) : ""));
+  return `sqlite:./.tidemark/${sha256(...urls).slice(0, 8)}/queue.db`;
 }
 
 function fromEnvironment(url: string): string {
