@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
-import { keys, type Notice, type RequestDocument } from "../core/documents.ts";
+import { keys, type Notice, type Order, type RequestDocument } from "../core/documents.ts";
 
 const FEW_SECONDS = 20_000;
 let world = new MemoryWorld();
@@ -153,6 +153,30 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(await notice()).toEqual(before);
     release();
     await world.until(async () => (await notice())?.position.batch === source.headers.length);
+  });
+
+  it("answers who asked about rows set aside only when the target cannot lose what was done", async () => {
+    await running();
+    const { target, queue } = world;
+    const { documents } = queue;
+    let [committed, durable] = [0, 0];
+    target.onCommit = () => {
+      committed++;
+    };
+    target.flush = async () => {
+      durable = committed;
+    };
+    const put = documents.put.bind(documents);
+    let answeredAt: readonly [committed: number, durable: number] | null = null;
+    documents.put = (key, value) => {
+      const isAnswer = key.startsWith(keys.orders(SYNC)) && (value as Order).answer !== null;
+      if (isAnswer) answeredAt = [committed, durable];
+      return put(key, value);
+    };
+    const order: Order = { askedAt: "", action: "drop", ids: null, answer: null };
+    await documents.put(keys.order(SYNC, "1"), order);
+    await world.until(() => answeredAt !== null);
+    expect(answeredAt).toEqual([1, 1]);
   });
 
   it("applies again what a target has lost that crashed after a commit", async () => {

@@ -203,6 +203,8 @@ export class ApplierWork {
       }
     }
     await this.#group.commit(this.inbox);
+    // Whoever asked takes it for done.
+    await this.#session.flush();
     return { done, failed, missing };
   }
 

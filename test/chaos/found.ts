@@ -79,6 +79,11 @@ export const FOUND: readonly Found[] = [
     what: "an applier that was about to empty tables for a resync told a position that the target could still lose: after a crash of the target the log might not have held what it needed",
   },
   {
+    level: "simulation",
+    seed: 5_100_002,
+    what: "an applier told that rows set aside had been tried again or dropped as soon as that was committed: after a crash of the target they stood there as before",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",
