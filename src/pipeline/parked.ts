@@ -53,43 +53,42 @@ export async function orderParked(
   queue: Queue,
   request: ParkedRequest & { readonly logger: Logger },
 ): Promise<ParkedAnswer> {
-  if (request.action === "drop") {
-    const dropped = await dropUnattended(definition, request);
+  const { sync, action, ids, timeoutMs, logger } = request;
+  if (action === "drop") {
+    const { to } = syncNamed(definition, sync);
+    const target = new Databases(definition, logger).openTarget(to, null);
+    const dropped = await using(target, (opened) => dropUnattended(opened, request));
     if (dropped !== null) return dropped;
   }
-  const { sync, action, ids, timeoutMs } = request;
   const order: ParkedOrder = { askedAt: new Date().toISOString(), action, ids, answer: null };
   return askApplier(queue, sync, order, timeoutMs);
 }
 
 /** Null while an applier holds the sync. */
-async function dropUnattended(
-  definition: PipelineDefinition,
-  { sync, ids, logger }: ParkedRequest & { readonly logger: Logger },
+export async function dropUnattended(
+  target: Target,
+  { sync, ids }: Pick<ParkedRequest, "sync" | "ids">,
 ): Promise<ParkedAnswer | null> {
-  const { to } = syncNamed(definition, sync);
-  return using(new Databases(definition, logger).openTarget(to, null), async (target) => {
-    const standing = (await listOf(target, sync)).map(({ id }) => id);
-    if (target.parked === null || standing.length === 0) {
-      return { done: [], failed: [], missing: ids ?? [] };
-    }
-    const bound = boundParked(target.parked.table);
-    const session = await target.openApplier(sync, [bound]);
-    if (session === null) return null;
-    return using(Promise.resolve<ApplierSession>(session), async () => {
-      const done = standing.filter((id) => ids === null || ids.includes(id));
-      const progress = await session.load();
-      const transaction = await session.begin(progress);
-      await transaction.attempt(() =>
-        transaction.remove(
-          bound,
-          done.map((id) => [sync, id]),
-        ),
-      );
-      await transaction.commit(progress);
-      await session.flush();
-      return { done, failed: [], missing: (ids ?? []).filter((id) => !standing.includes(id)) };
-    });
+  const standing = (await listOf(target, sync)).map(({ id }) => id);
+  if (target.parked === null || standing.length === 0) {
+    return { done: [], failed: [], missing: ids ?? [] };
+  }
+  const bound = boundParked(target.parked.table);
+  const session = await target.openApplier(sync, [bound]);
+  if (session === null) return null;
+  return using(Promise.resolve<ApplierSession>(session), async () => {
+    const done = standing.filter((id) => ids === null || ids.includes(id));
+    const progress = await session.load();
+    const transaction = await session.begin(progress);
+    await transaction.attempt(() =>
+      transaction.remove(
+        bound,
+        done.map((id) => [sync, id]),
+      ),
+    );
+    await transaction.commit(progress);
+    await session.flush();
+    return { done, failed: [], missing: (ids ?? []).filter((id) => !standing.includes(id)) };
   });
 }
 

@@ -29,6 +29,8 @@ const WORK: readonly string[] = [
   "batches applied in small runs",
   "row set aside",
   "rows set aside tried again",
+  "rows set aside dropped",
+  "rows set aside dropped without an applier",
   "tables copied anew as asked",
   "stream sent again",
   "unique value met",

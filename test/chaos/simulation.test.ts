@@ -29,6 +29,7 @@ const STATES = [
   "queue full",
   "row set aside",
   "rows set aside tried again",
+  "rows set aside dropped",
   "tables copied anew as asked",
   "rows taken as lines",
   "target copied anew at the bound",

@@ -1,6 +1,9 @@
+import type { ParkedAnswer } from "../../../src/core/documents.ts";
 import { comparePositions, type Position } from "../../../src/core/position.ts";
 import type { Progress, TableProgress } from "../../../src/core/target.ts";
+import type { Drops } from "./drops.ts";
 import { ALTERED, ANY, aside, FILTERED, MORE, PARKED, standingAside, WITH_MORE } from "./shapes.ts";
+import type { TargetState } from "./target-server.ts";
 
 /** Rows of one table: key to value. */
 export type Rows = ReadonlyMap<string, string>;
@@ -25,6 +28,8 @@ export interface History {
   asOf(batch: number): Tables | null;
   /** How many transactions had been committed when the batch was cut. */
   commitsIn(batch: number): number;
+  /** Has a batch after the one, up to the other, brought a change of this row of {@link FILTERED}? */
+  hasLogged(key: string, after: number, upTo: number): boolean;
 }
 
 /** Judges what the workers do to the target, the queue and the log, at the moment they do it. */
@@ -44,13 +49,19 @@ export class Oracle {
 
   /** G2, G3: progress goes on by whole batches, and each row is as the source had it then; it tells which tables have any. */
   committed(
-    before: Progress,
-    next: Progress,
-    tables: Tables,
+    before: TargetState,
+    after: TargetState,
+    drops: Drops,
     hasMore: (table: string) => boolean,
   ): void {
-    if (comparePositions(next.position, before.position) < 0) {
-      this.violated(`progress went back from ${place(before.position)} to ${place(next.position)}`);
+    const { progress: next, tables } = after;
+    const { position } = before.progress;
+    if (comparePositions(next.position, position) < 0) {
+      this.violated(`progress went back from ${place(position)} to ${place(next.position)}`);
+    }
+    for (const key of drops.committed(before, after)) {
+      const [was, is] = [before, after].map((state) => state.tables.get(FILTERED)?.get(key));
+      if (was !== is) this.violated(`dropping what was set aside of ${key} has changed its row`);
     }
     for (const { table, hasRows } of next.tables) {
       if (hasRows === (tables.get(table)?.size ?? 0) > 0) continue;
@@ -65,7 +76,9 @@ export class Oracle {
       const wrong = difference(truth.get(name), tables.get(table), isCopied);
       if (wrong !== null) this.violated(`${table} as of ${place(next.position)} ${wrong}`);
       const notAside =
-        state === "live" && table === FILTERED ? parkedDifference(truth, tables) : null;
+        state === "live" && table === FILTERED
+          ? parkedDifference(truth, tables, drops.lacking(after))
+          : null;
       if (notAside !== null) this.violated(`parked as of ${place(next.position)} ${notAside}`);
     }
   }
@@ -74,6 +87,12 @@ export class Oracle {
   noticed(position: Position, durable: Position): void {
     if (comparePositions(position, durable) <= 0) return;
     this.violated(`a notice tells ${place(position)}, durable is ${place(durable)}`);
+  }
+
+  /** What people are told to be done with rows set aside is durable at the target. */
+  answered({ done }: ParkedAnswer, drops: Drops, durable: TargetState): void {
+    const id = drops.notDurable(done, durable);
+    if (id !== null) this.violated(`an order is told to be done that can be lost: of ${id}`);
   }
 
   /** G5, G7: what is purged no target can need again; or it was given up for the bound, and told so. */
@@ -113,12 +132,17 @@ export function difference(
   return null;
 }
 
-/** G1: what could not be told of a row is set aside, and nothing else is. */
-export function parkedDifference(truth: Tables, found: Tables): string | null {
+/** G1: what could not be told of a row is set aside, unless people have dropped it since; and nothing else is. */
+export function parkedDifference(
+  truth: Tables,
+  found: Tables,
+  mayLack: (key: string) => boolean,
+): string | null {
   const should = aside(truth.get(FILTERED));
   const is = standingAside(found.get(PARKED));
   for (const key of new Set([...should.keys(), ...is.keys()])) {
-    if (should.has(key) !== is.has(key)) return `${is.has(key) ? "holds" : "lacks"} ${key}`;
+    if (is.has(key) && !should.has(key)) return `holds ${key}`;
+    if (!is.has(key) && should.has(key) && !mayLack(key)) return `lacks ${key}`;
   }
   return null;
 }

@@ -16,6 +16,7 @@ export interface Plant {
   readonly noticesEarly?: boolean;
   readonly tellsNobody?: boolean;
   readonly losesCutCommits?: boolean;
+  readonly dropsAll?: boolean;
   readonly tables?: TablePlant;
 }
 
@@ -81,6 +82,10 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
   "parked-stays": {
     what: "a row that was set aside stays so when a newer state of it has come",
     target: { keepsParked: true },
+  },
+  "drop-takes-all": {
+    what: "an order to drop some of the rows set aside drops all of them",
+    dropsAll: true,
   },
   "progress-apart": {
     what: "progress is stored in a transaction of its own, after the rows",

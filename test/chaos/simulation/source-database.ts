@@ -6,6 +6,7 @@ import { SimulatedServer } from "./process.ts";
 import {
   ALTERED,
   arriving,
+  FILTERED,
   filterAnswers,
   layoutOf,
   rowOf,
@@ -375,6 +376,17 @@ export class SourceDatabase extends SimulatedServer implements History {
     const snapshot = this.batches[batch - 1]?.snapshot ?? NOTHING;
     const isSeen = (each: Committed) => each.isLogged && includes(snapshot, each.transaction);
     return this.#committed.filter(isSeen).length;
+  }
+
+  hasLogged(key: string, after: number, upTo: number): boolean {
+    const layouts = [false, true].map((hasMore) => layoutOf(FILTERED, hasMore));
+    return this.batches.slice(after, upTo).some(({ rows }) =>
+      rows.some(({ change }) => {
+        const { op, keyBefore, row } = change;
+        const isRow = op === "truncate" || [keyBefore?.[0], row?.[0]].includes(key);
+        return isRow && layouts.includes(change.layout);
+      }),
+    );
   }
 
   /** What was rolled back is not in the log. */

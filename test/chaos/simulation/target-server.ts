@@ -1,5 +1,5 @@
 import { isTidemarkError, TidemarkError } from "../../../src/core/errors.ts";
-import { type ParkedRows, parkedEntry } from "../../../src/core/parked.ts";
+import { type ParkedRows, parkedEntry, parkedRow } from "../../../src/core/parked.ts";
 import { comparePositions, START } from "../../../src/core/position.ts";
 import { decodeLines } from "../../../src/core/row-lines.ts";
 import type {
@@ -13,7 +13,6 @@ import type {
   TargetTransaction,
 } from "../../../src/core/target.ts";
 import type { Row } from "../../../src/core/value.ts";
-import type { Tables } from "./oracle.ts";
 import { type Session, type SimulatedProcess, SimulatedServer } from "./process.ts";
 import {
   addTo,
@@ -37,9 +36,8 @@ export interface TargetState {
 export interface TargetHooks {
   /** `hasMore`: does whoever writes it know of a column more? */
   readonly onCommit: (
-    before: Progress,
-    next: Progress,
-    tables: Tables,
+    before: TargetState,
+    next: TargetState,
     hasMore: (table: string) => boolean,
   ) => void;
   /** Planted: flush() tells that all is durable without making it so. */
@@ -73,7 +71,7 @@ export class TargetServer extends SimulatedServer {
   readonly #volatile: TargetState[] = [];
   holder: object | null = null;
   /** Tables of which the applier that holds it writes a column more. */
-  withMore: ReadonlySet<string> = new Set();
+  readonly withMore = new Set<string>();
   /** The transaction that has locked the progress row. */
   locked: object | null = null;
 
@@ -123,12 +121,17 @@ export class SimulatedTarget implements Target {
   constructor(process: SimulatedProcess, server: TargetServer) {
     this.#server = server;
     this.#session = process.connect(server);
-    const all = () => [...(server.current.tables.get(PARKED)?.values() ?? [])];
+    const rows = () => server.current.tables.get(PARKED) ?? new Map<string, string>();
     const cells = (row: string) => JSON.parse(row) as readonly unknown[];
     this.parked = {
       table: { schema: null, name: PARKED },
-      list: () => this.#session.call(() => all().map((row) => parkedEntry(cells(row)))),
-      read: async () => null,
+      list: () =>
+        this.#session.call(() => [...rows().values()].map((row) => parkedEntry(cells(row)))),
+      read: (_sync, id) =>
+        this.#session.call(() => {
+          const row = rows().get(id);
+          return row === undefined ? null : parkedRow(cells(row));
+        }),
     };
   }
 
@@ -153,8 +156,10 @@ export class SimulatedTarget implements Target {
       if (server.holder !== null) return null;
       const lease = {};
       server.holder = lease;
-      const withMore = tables.filter(({ columns }) => columns.some(({ name }) => name === MORE));
-      server.withMore = new Set(withMore.map(({ name }) => name.name));
+      for (const { name, columns } of tables) {
+        if (columns.some((column) => column.name === MORE)) server.withMore.add(name.name);
+        else server.withMore.delete(name.name);
+      }
       session.onLost(() => {
         if (server.holder === lease) server.holder = null;
       });
@@ -408,11 +413,10 @@ class SimulatedTransaction implements TargetTransaction {
   }
 
   #store(next: Progress): void {
-    const { progress } = this.#server.current;
-    const tables = copyOf(this.#tables);
-    this.#server.commit({ tables, progress: next });
-    const { hooks, withMore } = this.#server;
-    hooks.onCommit(progress, next, tables, (table) => withMore.has(table));
+    const { hooks, withMore, current } = this.#server;
+    const state = { tables: copyOf(this.#tables), progress: next };
+    this.#server.commit(state);
+    hooks.onCommit(current, state, (table) => withMore.has(table));
   }
 
   #change(effect: () => void): Promise<void> {

@@ -1,16 +1,15 @@
 import { Applier } from "../../../src/applier/applier.ts";
-import type { PipelineDefinition } from "../../../src/core/definition.ts";
-import { keys, type Notice } from "../../../src/core/documents.ts";
-import { isTidemarkError, type TidemarkError, toTidemarkError } from "../../../src/core/errors.ts";
+import { keys, lastSegment, type Notice, type Order } from "../../../src/core/documents.ts";
+import { type TidemarkError, toTidemarkError } from "../../../src/core/errors.ts";
 import { type Logger, silentLogger } from "../../../src/core/log.ts";
 import { rulesPrint } from "../../../src/core/rules.ts";
 import type { Progress } from "../../../src/core/target.ts";
-import { waitForSync } from "../../../src/pipeline/wait.ts";
 import { Relay } from "../../../src/relay/relay.ts";
 import { Random } from "../../support/random.ts";
 import { SimulatedClock } from "./clock.ts";
-import { Operator } from "./operator.ts";
+import { Drops } from "./drops.ts";
 import { Counters, difference, Oracle, parkedDifference } from "./oracle.ts";
+import { People } from "./people.ts";
 import type { Plant } from "./plants.ts";
 import { SimulatedProcess, type Weather, type World } from "./process.ts";
 import { QueueServer, SimulatedQueue } from "./queue-server.ts";
@@ -38,7 +37,7 @@ const PATIENCE_MS = 120_000;
 const LOG_BYTES = 1_500;
 const STREAM_BYTES = [4_000, 16_000] as const;
 /** Why a worker may stop for good here; {@link SimulatedWorld} plays the operator who mends it. */
-const MENDED = ["TM-BATCH-PURGED", "TM-QUEUE-LIMIT", "TM-SCHEMA-DRIFT"] as const;
+const MENDED = ["TM-BATCH-PURGED", "TM-QUEUE-LIMIT", "TM-SCHEMA-DRIFT"];
 
 type Role = "all" | "relay" | "applier";
 const TOPOLOGIES: readonly [readonly Role[], ...(readonly Role[])[]] = [
@@ -64,6 +63,8 @@ interface Absence {
 interface SimulatedSync {
   readonly name: string;
   readonly target: TargetServer;
+  /** What people have dropped of the rows set aside there. */
+  readonly drops: Drops;
   /** Its applier is first started so late. */
   readonly joinsAtMs: number;
   /** For so long nobody starts its applier. */
@@ -91,6 +92,7 @@ export class SimulatedWorld implements World {
   readonly #runOf: number | null;
   /** Syncs that were told to copy anew. */
   readonly #told = new Set<string>();
+  readonly #people: People;
   readonly #storm: Storm;
   /** How often tables of a target were emptied, to be copied anew. */
   #emptied = 0;
@@ -117,22 +119,23 @@ export class SimulatedWorld implements World {
     this.#source = new SourceDatabase(shapes, initialRows(random.fork(), shapes));
     this.#oracle = new Oracle(this.#source, () => clock.now);
     const isAbsent = random.chance(0.3);
-    this.#syncs = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2)).map((name, i) => ({
-      name,
-      target: new TargetServer(shapes, {
-        onCommit: (...commit) => {
-          const [before, next] = commit;
-          if (next.tables.length < before.tables.length) this.#emptied++;
-          this.#oracle.committed(...commit);
+    const names = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2));
+    this.#syncs = names.map((name, i) => {
+      const drops = new Drops(this.#source);
+      const target = new TargetServer(shapes, {
+        onCommit: (before, next, hasMore) => {
+          if (next.progress.tables.length < before.progress.tables.length) this.#emptied++;
+          this.#oracle.committed(before, next, drops, hasMore);
         },
         ...(plant.noticesEarly && {
           beforeCommit: (next, process) => this.#noticeEarly(name, next, process),
         }),
         ...plant.target,
-      }),
-      joinsAtMs: i === 0 ? 0 : random.unit() * (isAbsent ? 1_500 : STORM_MS),
-      absence: i === 1 && isAbsent ? absence(random.fork()) : null,
-    }));
+      });
+      const joinsAtMs = i === 0 ? 0 : random.unit() * (isAbsent ? 1_500 : STORM_MS);
+      const absence = i === 1 && isAbsent ? absenceOf(random.fork()) : null;
+      return { name, target, drops, joinsAtMs, absence };
+    });
     this.#tablePlant = plant.tables ?? {};
     this.#queue = new QueueServer({
       onPut: (key, value) => this.#onPut(key, value),
@@ -154,6 +157,12 @@ export class SimulatedWorld implements World {
       ...plant.source?.(),
     };
     const [first, ...others] = this.#syncs as [SimulatedSync, ...SimulatedSync[]];
+    this.#people = new People({
+      ...{ world: this, from: SOURCE, source: this.#source, queue: this.#queue },
+      ...{ oracle: this.#oracle, syncs: [first, ...others], mended: MENDED },
+      emptied: () => this.#emptied,
+      dropsAll: plant.dropsAll === true,
+    });
     this.#storm = new Storm({
       ...{ clock, counters: this.counters, source: this.#source, queue: this.#queue },
       targets: [first.target, ...others.map(({ target }) => target)],
@@ -174,8 +183,8 @@ export class SimulatedWorld implements World {
       const options = { random: random.fork(), name: `w${i}`, untilMs: STORM_MS, pauseMs: 60 };
       void write(this.#source, clock, options);
     }
-    void this.#waitNowAndThen(random.fork());
-    if (random.chance(0.3)) void this.#orderNowAndThen(random.fork());
+    void this.#people.waitNowAndThen(random.fork());
+    if (random.chance(0.5)) void this.#people.orderNowAndThen(random.fork(), STORM_MS);
     void this.#storm.rage(random.fork());
     if (random.chance(0.3)) void this.#alterOnce(random.fork());
     const isBroken = () => this.#oracle.violations.length > 0;
@@ -333,67 +342,6 @@ export class SimulatedWorld implements World {
     });
   }
 
-  /** People and programs that wait for what was committed before they asked. */
-  async #waitNowAndThen(random: Random): Promise<void> {
-    for (;;) {
-      await this.clock.sleep(random.unit() * 1_000);
-      const process = new SimulatedProcess("waiter", this);
-      const died = new Promise<void>((resolve) => process.onEnd(resolve));
-      await Promise.race([this.#waitAs(process), died]);
-    }
-  }
-
-  async #orderNowAndThen(random: Random): Promise<void> {
-    const operator = new Operator(random.fork(), this.counters);
-    for (;;) {
-      await this.clock.sleep(random.unit() * 2_000);
-      if (this.clock.now > STORM_MS) return;
-      const process = new SimulatedProcess("operator", this);
-      const died = new Promise<void>((resolve) => process.onEnd(resolve));
-      const { name } = random.pick(this.#syncs as [SimulatedSync, ...SimulatedSync[]]);
-      const asked = operator
-        .ask(new SimulatedQueue(process, this.#queue), name)
-        .then((failure) => {
-          if (failure !== null)
-            this.#oracle.violated(`an order could not be carried out: ${failure}`);
-        })
-        .catch(() => {}); // the connection was lost
-      await Promise.race([asked, died, this.clock.sleep(10_000)]);
-      process.end();
-    }
-  }
-
-  async #waitAs(process: SimulatedProcess): Promise<void> {
-    const { commits, losses, alteration } = this.#source;
-    const emptied = this.#emptied;
-    const definition = {
-      databases: [],
-      queue: { url: "" },
-      syncs: this.#syncs.map(({ name }) => ({ name, from: SOURCE, to: name, tables: [] })),
-    } as unknown as PipelineDefinition;
-    try {
-      const queue = new SimulatedQueue(process, this.#queue);
-      await waitForSync(definition, queue, { timeoutMs: 20_000 });
-      // What was waited for may not have been committed for good.
-      if (losses !== this.#source.losses) return;
-      // Of several targets one had it all early, and copies anew what was altered since, over the rows that stand.
-      if (alteration !== this.#source.alteration) return;
-      // Emptied just when it had ended, by who cannot know of it.
-      if (emptied !== this.#emptied) return;
-      for (const { target } of this.#syncs) {
-        this.#oracle.waited(commits, target.current.progress, alteration === "captured");
-      }
-      this.counters.add("wait ended");
-    } catch (error) {
-      if (isTidemarkError(error, "TM-WAIT-TIMEOUT")) return;
-      // Who waits is told at once when a worker has stopped, and why.
-      const cause = isTidemarkError(error, "TM-SYNC-STOPPED") ? error.details.code : null;
-      if (MENDED.some((code) => code === cause)) return this.counters.add("wait told of a stop");
-      const { code, message } = toTidemarkError(error);
-      this.#oracle.violated(`a wait failed: ${code}: ${message}`);
-    }
-  }
-
   #killOne(random: Random): void {
     const [first, ...others] = this.#processes;
     if (first !== undefined) random.pick([first, ...others]).kill();
@@ -424,7 +372,7 @@ export class SimulatedWorld implements World {
 
   #compare(): string | null {
     const { arriving } = this.#source;
-    for (const { name, target } of this.#syncs) {
+    for (const { name, target, drops } of this.#syncs) {
       const { progress, tables } = target.current;
       if (progress.tables.length < TABLES.length) return `${name} has not begun`;
       const copying = progress.tables.find(({ state }) => state !== "live");
@@ -436,7 +384,7 @@ export class SimulatedWorld implements World {
         const at = `progress: batch ${progress.position.batch}`;
         if (wrong !== null) return `${name}: ${table} ${wrong} (${at})`;
       }
-      const notAside = parkedDifference(arriving, tables);
+      const notAside = parkedDifference(arriving, tables, drops.lacking(target.current));
       if (notAside !== null) return `${name}: parked ${notAside}`;
     }
     return null;
@@ -452,9 +400,17 @@ export class SimulatedWorld implements World {
     for (const { name } of this.#syncs) {
       if (key === keys.refusal(SOURCE, name)) this.#told.add(name);
     }
+    this.#answered(key, value as Order | null);
     const sync = this.#syncs.find(({ name }) => key === keys.progress(name));
     if (sync === undefined || value === null) return;
     this.#oracle.noticed((value as Notice).position, sync.target.durable.progress.position);
+  }
+
+  #answered(key: string, order: Order | null): void {
+    const sync = this.#syncs.find(({ name }) => key === keys.order(name, lastSegment(key)));
+    if (sync === undefined || order === null || order.action === "resync") return;
+    const { answer } = order;
+    if (answer !== null) this.#oracle.answered(answer, sync.drops, sync.target.durable);
   }
 
   #onPurge(upTo: number): void {
@@ -494,7 +450,7 @@ function fingerprint(isAltered: boolean): string {
   return isAltered ? MORE : "";
 }
 
-function absence(random: Random): Absence {
+function absenceOf(random: Random): Absence {
   const fromMs = 1_500 + random.unit() * (STORM_MS - 1_500);
   return { fromMs, untilMs: STORM_MS + 32_000 + random.unit() * 12_000 };
 }
