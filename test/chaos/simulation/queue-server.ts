@@ -23,6 +23,8 @@ interface StreamState {
 }
 
 interface QueueState {
+  /** Counts what was written. */
+  readonly writes: number;
   readonly streams: ReadonlyMap<string, StreamState>;
   readonly documents: ReadonlyMap<string, StandingDocument>;
 }
@@ -37,7 +39,7 @@ export interface QueueHooks {
   readonly passesBy?: (key: string) => boolean;
 }
 
-const EMPTY: QueueState = { streams: new Map(), documents: new Map() };
+const EMPTY: QueueState = { writes: 0, streams: new Map(), documents: new Map() };
 const NOTHING: StandingDocument = { value: null, revision: 0 };
 const NO_STREAM: StreamState = { messages: [], tail: { sequence: 0, mark: null } };
 const MAX_MESSAGE_BYTES = 400;
@@ -73,24 +75,29 @@ export class QueueServer extends SimulatedServer {
     return this.#state;
   }
 
+  /** What is left of it when what is not on disk is lost. */
+  get durable(): QueueState {
+    return this.#durable;
+  }
+
   stream(source: string): StreamState {
     return this.#state.streams.get(source) ?? NO_STREAM;
   }
 
   setStream(source: string, stream: StreamState): void {
-    this.#set({ ...this.#state, streams: new Map(this.#state.streams).set(source, stream) });
+    this.#write({ streams: new Map(this.#state.streams).set(source, stream) });
   }
 
   setDocument(key: string, value: unknown): void {
     const documents = new Map(this.#state.documents);
     if (value === null) documents.delete(key);
     else documents.set(key, { value, revision: ++this.#revision });
-    this.#set({ ...this.#state, documents });
+    this.#write({ documents });
   }
 
-  /** What stood at some time is on disk now. */
+  /** What stood at some time is on disk now, as is what was written there before. */
   persist(state: QueueState, losses: number): void {
-    if (losses === this.losses) this.#durable = state;
+    if (losses === this.losses && state.writes > this.#durable.writes) this.#durable = state;
   }
 
   /** What was not on disk is gone. */
@@ -102,6 +109,8 @@ export class QueueServer extends SimulatedServer {
   loseMessages(count: number): void {
     const streams = new Map(this.#state.streams);
     for (const [source, { messages, tail }] of streams) {
+      // What was trimmed is not lost, and where the stream ended stays known.
+      if (messages.length === 0) continue;
       const kept = messages.slice(0, Math.max(0, messages.length - count));
       const last = kept.at(-1);
       const sequence = tail.sequence - (messages.length - kept.length);
@@ -129,6 +138,10 @@ export class QueueServer extends SimulatedServer {
       signal.addEventListener("abort", wake, { once: true });
       const forget = session.onLost(wake);
     });
+  }
+
+  #write(changed: Partial<QueueState>): void {
+    this.#set({ ...this.#state, ...changed, writes: this.#state.writes + 1 });
   }
 
   #lose(state: QueueState): void {
