@@ -79,7 +79,10 @@ export type DeliverFunction = (delivery: Delivery) => Promise<void> | void;
 export interface Delivery {
   readonly sync: string;
   readonly timeline: string;
-  /** The last position of the group: a repeated delivery has the same or a later one. */
+  /**
+   * The last position of the group; where `complete` is false, that of the group before it. What is repeated may be cut into
+   * other groups than before, and so end earlier as well as later.
+   */
   readonly position: Position;
   readonly changes: readonly RowChange[];
   /** False when more of the same batches follows: what is large comes in several calls. */
