@@ -17,21 +17,30 @@ import type {
 import type { Row } from "../core/value.ts";
 import { toObject } from "./user-row.ts";
 
+/** Changes kept before they are handed over: memory stays flat in the size of a batch. */
+const DELIVERY_CHANGES = 10_000;
+
 const NOTHING: Progress = { timeline: "", position: START, hash: "", tables: [] };
 
 /**
  * A function as a target: it gets the net effect of each group of whole batches. It has no
  * transaction to keep progress in, so progress stands in the queue's documents and is written
- * after the function has resolved: at least once, the position telling repeats apart.
+ * after the function has resolved: at least once.
  */
 export class DeliverTarget implements Target {
   readonly #deliver: DeliverFunction;
   readonly #documents: Documents | null;
+  readonly #atOnce: number;
 
-  /** `documents`: where progress stands; null to plan only. */
-  constructor(deliver: DeliverFunction, documents: Documents | null) {
+  /** `documents`: where progress stands; null to plan only. `atOnce`: so many changes are handed over in one call. */
+  constructor(
+    deliver: DeliverFunction,
+    documents: Documents | null,
+    atOnce: number = DELIVERY_CHANGES,
+  ) {
     this.#deliver = deliver;
     this.#documents = documents;
+    this.#atOnce = atOnce;
   }
 
   /** A function keeps nothing. */
@@ -66,7 +75,7 @@ export class DeliverTarget implements Target {
     if (this.#documents === null) {
       throw new TidemarkError("TM-INTERNAL", "A function was opened without a queue.");
     }
-    return new DeliverSession(sync, this.#deliver, this.#documents);
+    return new DeliverSession(sync, this.#deliver, this.#documents, this.#atOnce);
   }
 
   async close(): Promise<void> {}
@@ -78,11 +87,13 @@ class DeliverSession implements ApplierSession {
   readonly #sync: string;
   readonly #deliver: DeliverFunction;
   readonly #documents: Documents;
+  readonly #atOnce: number;
 
-  constructor(sync: string, deliver: DeliverFunction, documents: Documents) {
+  constructor(sync: string, deliver: DeliverFunction, documents: Documents, atOnce: number) {
     this.#sync = sync;
     this.#deliver = deliver;
     this.#documents = documents;
+    this.#atOnce = atOnce;
   }
 
   async load(): Promise<Progress> {
@@ -94,6 +105,7 @@ class DeliverSession implements ApplierSession {
     return new DeliverTransaction({
       deliver: (changes, next) => this.#hand(changes, next ?? expected, next !== null),
       commit: (next) => this.#documents.put(keys.delivered(this.#sync), next),
+      atOnce: this.#atOnce,
     });
   }
 
@@ -126,10 +138,8 @@ interface Delivering {
   /** `next` is null while the group goes on. */
   readonly deliver: (changes: readonly RowChange[], next: Progress | null) => Promise<void>;
   readonly commit: (next: Progress) => Promise<void>;
+  readonly atOnce: number;
 }
-
-/** Changes kept before they are handed over: memory stays flat in the size of a batch. */
-const DELIVERY_CHANGES = 10_000;
 
 class DeliverTransaction implements TargetTransaction {
   readonly enforcing = false;
@@ -178,7 +188,7 @@ class DeliverTransaction implements TargetTransaction {
   }
 
   async #add(change: RowChange): Promise<void> {
-    if (this.#changes.length >= DELIVERY_CHANGES) {
+    if (this.#changes.length >= this.#to.atOnce) {
       await this.#to.deliver(this.#changes, null);
       this.#changes = [];
     }

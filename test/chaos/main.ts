@@ -32,6 +32,8 @@ const WORK: readonly string[] = [
   "rows set aside dropped",
   "rows set aside dropped without an applier",
   "tables copied anew as asked",
+  "function called",
+  "function handed the same again",
   "stream sent again",
   "unique value met",
   "foreign key met",

@@ -31,6 +31,8 @@ const STATES = [
   "rows set aside tried again",
   "rows set aside dropped",
   "tables copied anew as asked",
+  "function called",
+  "function handed the same again",
   "rows taken as lines",
   "target copied anew at the bound",
   "target left behind by a full queue",

@@ -1,3 +1,4 @@
+import type { Delivery } from "../../../src/core/definition.ts";
 import type { ParkedAnswer } from "../../../src/core/documents.ts";
 import { comparePositions, type Position } from "../../../src/core/position.ts";
 import type { Progress, TableProgress } from "../../../src/core/target.ts";
@@ -48,12 +49,7 @@ export class Oracle {
   }
 
   /** G2, G3: progress goes on by whole batches, and each row is as the source had it then; it tells which tables have any. */
-  committed(
-    before: TargetState,
-    after: TargetState,
-    drops: Drops,
-    hasMore: (table: string) => boolean,
-  ): void {
+  committed(before: TargetState, after: TargetState, drops: Drops): void {
     const { progress: next, tables } = after;
     const { position } = before.progress;
     if (comparePositions(next.position, position) < 0) {
@@ -67,12 +63,41 @@ export class Oracle {
       if (hasRows === (tables.get(table)?.size ?? 0) > 0) continue;
       this.violated(`progress says ${hasRows ? "rows" : "no rows"} of ${table}, which is not so`);
     }
+    this.#judgeRows(after, drops, () => true);
+  }
+
+  /** As {@link committed}, of a function: progress is to be stored, and it is rightly said what it has been handed by then. */
+  stored(
+    before: Progress,
+    after: TargetState,
+    drops: Drops,
+    isCertain: (table: string) => boolean,
+  ): void {
+    const { position } = after.progress;
+    if (comparePositions(position, before.position) < 0) {
+      this.violated(`progress went back from ${place(before.position)} to ${place(position)}`);
+    }
+    this.#judgeRows(after, drops, isCertain);
+  }
+
+  /** A function is handed what comes after the progress that is stored. */
+  delivered({ timeline, position }: Delivery, stored: Progress | null): void {
+    if (stored === null) return;
+    const goesOn = timeline === stored.timeline && comparePositions(position, stored.position) >= 0;
+    if (goesOn) return;
+    this.violated(`a function was handed ${place(position)}, behind ${place(stored.position)}`);
+  }
+
+  #judgeRows(after: TargetState, drops: Drops, isCertain: (table: string) => boolean): void {
+    const { progress: next, tables } = after;
     const truth = this.#history.asOf(next.position.batch);
     if (truth === null) return;
-    for (const { table, state, cursor } of next.tables) {
+    for (const each of next.tables) {
+      const { table, state, cursor } = each;
+      if (!isCertain(table)) continue;
       if (state === "pending" || (state === "copying" && cursor === null)) continue;
       const isCopied = state === "live" ? () => true : copiedBy(cursor as string);
-      const name = hasMore(table) ? WITH_MORE : table;
+      const name = hasMore(each) ? WITH_MORE : table;
       const wrong = difference(truth.get(name), tables.get(table), isCopied);
       if (wrong !== null) this.violated(`${table} as of ${place(next.position)} ${wrong}`);
       const notAside =
@@ -103,8 +128,8 @@ export class Oracle {
 
   /** G4: whoever waited can read what was committed before. */
   waited(commits: number, progress: Progress, isAltered: boolean): void {
-    const isLive = ({ table, state, copy }: TableProgress) =>
-      state === "live" && (!isAltered || table !== ALTERED || copy.endsWith(`:${MORE}`));
+    const isLive = (each: TableProgress) =>
+      each.state === "live" && (!isAltered || each.table !== ALTERED || hasMore(each));
     const live = progress.tables.length > 0 && progress.tables.every(isLive);
     const readable = this.#history.commitsIn(progress.position.batch);
     if (live && readable >= commits) return;
@@ -145,6 +170,11 @@ export function parkedDifference(
     if (!is.has(key) && should.has(key) && !mayLack(key)) return `lacks ${key}`;
   }
   return null;
+}
+
+/** Was it copied, or is it, with the column more? */
+function hasMore({ copy }: TableProgress): boolean {
+  return copy.endsWith(`:${MORE}`);
 }
 
 function copiedBy(cursor: string): (key: string) => boolean {

@@ -2,14 +2,13 @@ import type { PipelineDefinition } from "../../../src/core/definition.ts";
 import { isTidemarkError, toTidemarkError } from "../../../src/core/errors.ts";
 import { waitForSync } from "../../../src/pipeline/wait.ts";
 import type { Random } from "../../support/random.ts";
-import type { Drops } from "./drops.ts";
 import { type Asked, Operator } from "./operator.ts";
 import type { Oracle } from "./oracle.ts";
 import { SimulatedProcess, type World } from "./process.ts";
 import { type QueueServer, SimulatedQueue } from "./queue-server.ts";
 import { PARKED } from "./shapes.ts";
 import type { SourceDatabase } from "./source-database.ts";
-import { SimulatedTarget, type TargetServer } from "./target-server.ts";
+import type { SimulatedSync } from "./sync.ts";
 
 export interface PeopleParts {
   readonly world: World;
@@ -18,19 +17,13 @@ export interface PeopleParts {
   readonly source: SourceDatabase;
   readonly queue: QueueServer;
   readonly oracle: Oracle;
-  readonly syncs: readonly [AskedSync, ...AskedSync[]];
+  readonly syncs: readonly [SimulatedSync, ...SimulatedSync[]];
   /** Why a worker may stop for good here. */
   readonly mended: readonly string[];
   /** How often tables of a target were emptied so far. */
   readonly emptied: () => number;
   /** See {@link Operator}. */
   readonly dropsAll: boolean;
-}
-
-interface AskedSync {
-  readonly name: string;
-  readonly target: TargetServer;
-  readonly drops: Drops;
 }
 
 /** Those who ask the workers for something. */
@@ -72,12 +65,12 @@ export class People {
     }
   }
 
-  #asking(process: SimulatedProcess, { name, target, drops }: AskedSync): Asked {
-    const { queue, oracle } = this.#parts;
+  #asking(process: SimulatedProcess, { name, target, drops }: SimulatedSync): Asked {
+    const { oracle } = this.#parts;
+    const queue = new SimulatedQueue(process, this.#parts.queue);
     return {
-      sync: name,
-      queue: new SimulatedQueue(process, queue),
-      openTarget: () => new SimulatedTarget(process, target),
+      ...{ sync: name, queue },
+      openTarget: () => target.open(process, queue),
       aside: [...(target.current.tables.get(PARKED)?.keys() ?? [])],
       onDrop: (ids) => drops.asked(ids),
       onDropped: (answer) => oracle.answered(answer, drops, target.durable),

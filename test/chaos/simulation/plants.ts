@@ -1,3 +1,4 @@
+import type { FunctionHooks } from "./function-target.ts";
 import type { TablePlant } from "./shapes.ts";
 import type { LogRow, Snapshot, SourceDatabase } from "./source-database.ts";
 import type { CutRule, SourceHooks } from "./source-session.ts";
@@ -12,6 +13,7 @@ export interface Plant {
   /** Made for one world: a rule may remember what it has taken. */
   readonly source?: () => Partial<SourceHooks>;
   readonly target?: Partial<TargetHooks>;
+  readonly function?: Omit<FunctionHooks, "onDelivery" | "onRepeat">;
   readonly purgesAtAppend?: boolean;
   readonly noticesEarly?: boolean;
   readonly tellsNobody?: boolean;
@@ -86,6 +88,14 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
   "drop-takes-all": {
     what: "an order to drop some of the rows set aside drops all of them",
     dropsAll: true,
+  },
+  "function-not-awaited": {
+    what: "nobody waits for a function that is a target: progress is stored of what it has not taken",
+    function: { isNotAwaited: true },
+  },
+  "function-copied-over": {
+    what: "a copy for a function does not begin with a clear: it keeps rows that went when nobody knew what it was handed",
+    function: { copiesOver: true },
   },
   "progress-apart": {
     what: "progress is stored in a transaction of its own, after the rows",

@@ -95,6 +95,12 @@ export class QueueServer extends SimulatedServer {
     this.#write({ documents });
   }
 
+  /** Takes a document away, for good. */
+  forget(key: string): void {
+    this.setDocument(key, null);
+    this.#durable = this.#state;
+  }
+
   /** What stood at some time is on disk now, as is what was written there before. */
   persist(state: QueueState, losses: number): void {
     if (losses === this.losses && state.writes > this.#durable.writes) this.#durable = state;

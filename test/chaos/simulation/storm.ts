@@ -4,7 +4,7 @@ import type { Counters } from "./oracle.ts";
 import type { SimulatedServer } from "./process.ts";
 import type { QueueServer } from "./queue-server.ts";
 import type { SourceDatabase } from "./source-database.ts";
-import type { TargetServer } from "./target-server.ts";
+import type { TargetSite } from "./target-server.ts";
 
 /** So long a server that crashed is away, at most. */
 const AWAY_MS = 400;
@@ -14,7 +14,7 @@ export interface StormParts {
   readonly counters: Counters;
   readonly source: SourceDatabase;
   readonly queue: QueueServer;
-  readonly targets: readonly [TargetServer, ...TargetServer[]];
+  readonly targets: readonly [TargetSite, ...TargetSite[]];
   readonly killOne: (random: Random) => void;
   /** Planted: the source loses commits that a cut has made durable. */
   readonly losesCutCommits: boolean;

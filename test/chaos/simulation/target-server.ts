@@ -1,3 +1,4 @@
+import type { SyncTable } from "../../../src/applier/mapping.ts";
 import { isTidemarkError, TidemarkError } from "../../../src/core/errors.ts";
 import { type ParkedRows, parkedEntry, parkedRow } from "../../../src/core/parked.ts";
 import { comparePositions, START } from "../../../src/core/position.ts";
@@ -14,10 +15,10 @@ import type {
 } from "../../../src/core/target.ts";
 import type { Row } from "../../../src/core/value.ts";
 import { type Session, type SimulatedProcess, SimulatedServer } from "./process.ts";
+import type { SimulatedQueue } from "./queue-server.ts";
 import {
   addTo,
   CHILD,
-  MORE,
   NOBODY,
   PARENT,
   PARKED,
@@ -34,12 +35,7 @@ export interface TargetState {
 }
 
 export interface TargetHooks {
-  /** `hasMore`: does whoever writes it know of a column more? */
-  readonly onCommit: (
-    before: TargetState,
-    next: TargetState,
-    hasMore: (table: string) => boolean,
-  ) => void;
+  readonly onCommit: (before: TargetState, next: TargetState) => void;
   /** Planted: flush() tells that all is durable without making it so. */
   readonly flushesNothing?: boolean;
   /** Planted: rows are committed first, progress after. */
@@ -54,15 +50,33 @@ export interface TargetHooks {
   readonly beforeCommit?: (next: Progress, process: SimulatedProcess) => Promise<void>;
 }
 
+/** Where a sync ends. */
+export interface TargetSite extends SimulatedServer {
+  readonly current: TargetState;
+  /** What it has after it has crashed. */
+  readonly durable: TargetState;
+  /** What may be told of it. */
+  readonly told: Progress;
+  /** Can it be said which rows of the table it is to hold, once it is in step? */
+  isCertain(table: string): boolean;
+  /** What an operator does before a copy anew. */
+  empty(): void;
+  /** Of what is not durable the newest part is lost. `kept`: from 0, nothing, to 1, all. Gives how much is lost. */
+  loseVolatile(kept: number): number;
+  /** The table as an applier is to write it there. */
+  bind(table: SyncTable): SyncTable;
+  open(process: SimulatedProcess, queue: SimulatedQueue): Target;
+}
+
 /** What a disk takes at most for a sync. */
 const SYNC_MS = 30;
-const EMPTY: TargetState = {
+export const EMPTY: TargetState = {
   tables: new Map([...TABLES, PARKED].map((name) => [name, new Map()])),
   progress: { timeline: "", position: START, hash: "", tables: [] },
 };
 
 /** A target that shows a commit before it is durable, and may lose those that are not yet when it crashes. */
-export class TargetServer extends SimulatedServer {
+export class TargetServer extends SimulatedServer implements TargetSite {
   readonly hooks: TargetHooks;
   readonly shapes: Shapes;
   current: TargetState = EMPTY;
@@ -70,8 +84,6 @@ export class TargetServer extends SimulatedServer {
   /** Committed since, oldest first. */
   readonly #volatile: TargetState[] = [];
   holder: object | null = null;
-  /** Tables of which the applier that holds it writes a column more. */
-  readonly withMore = new Set<string>();
   /** The transaction that has locked the progress row. */
   locked: object | null = null;
 
@@ -79,6 +91,22 @@ export class TargetServer extends SimulatedServer {
     super();
     this.shapes = shapes;
     this.hooks = hooks;
+  }
+
+  get told(): Progress {
+    return this.durable.progress;
+  }
+
+  isCertain(): boolean {
+    return true;
+  }
+
+  bind(table: SyncTable): SyncTable {
+    return table;
+  }
+
+  open(process: SimulatedProcess): Target {
+    return new SimulatedTarget(process, this);
   }
 
   commit(state: TargetState): void {
@@ -94,14 +122,13 @@ export class TargetServer extends SimulatedServer {
     this.#volatile.splice(0, at + 1);
   }
 
-  /** What an operator does before a copy anew: tables emptied, progress forgotten. */
+  /** Tables are emptied, progress is forgotten. */
   empty(): void {
     this.current = EMPTY;
     this.durable = EMPTY;
     this.#volatile.length = 0;
   }
 
-  /** Of what is not durable the newest part is lost. `kept`: from 0, nothing, to 1, all. */
   loseVolatile(kept: number): number {
     const count = Math.round(this.#volatile.length * kept);
     const lost = this.#volatile.length - count;
@@ -113,7 +140,7 @@ export class TargetServer extends SimulatedServer {
 }
 
 /** An applier's connection. */
-export class SimulatedTarget implements Target {
+class SimulatedTarget implements Target {
   readonly parked: ParkedRows;
   readonly #server: TargetServer;
   readonly #session: Session;
@@ -149,17 +176,13 @@ export class SimulatedTarget implements Target {
     return [];
   }
 
-  openApplier(_sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
+  openApplier(): Promise<ApplierSession | null> {
     const server = this.#server;
     const session = this.#session;
     return session.call(() => {
       if (server.holder !== null) return null;
       const lease = {};
       server.holder = lease;
-      for (const { name, columns } of tables) {
-        if (columns.some((column) => column.name === MORE)) server.withMore.add(name.name);
-        else server.withMore.delete(name.name);
-      }
       session.onLost(() => {
         if (server.holder === lease) server.holder = null;
       });
@@ -413,10 +436,10 @@ class SimulatedTransaction implements TargetTransaction {
   }
 
   #store(next: Progress): void {
-    const { hooks, withMore, current } = this.#server;
+    const { hooks, current } = this.#server;
     const state = { tables: copyOf(this.#tables), progress: next };
     this.#server.commit(state);
-    hooks.onCommit(current, state, (table) => withMore.has(table));
+    hooks.onCommit(current, state);
   }
 
   #change(effect: () => void): Promise<void> {

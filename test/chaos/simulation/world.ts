@@ -8,6 +8,7 @@ import { Relay } from "../../../src/relay/relay.ts";
 import { Random } from "../../support/random.ts";
 import { SimulatedClock } from "./clock.ts";
 import { Drops } from "./drops.ts";
+import { FunctionServer } from "./function-target.ts";
 import { Counters, difference, Oracle, parkedDifference } from "./oracle.ts";
 import { People } from "./people.ts";
 import type { Plant } from "./plants.ts";
@@ -16,6 +17,7 @@ import { QueueServer, SimulatedQueue } from "./queue-server.ts";
 import {
   ALTERED,
   captureTable,
+  FILTERED,
   MORE,
   shapesOf,
   syncTable,
@@ -26,7 +28,8 @@ import {
 import { SourceDatabase } from "./source-database.ts";
 import { SimulatedSource, type SourceHooks } from "./source-session.ts";
 import { Storm } from "./storm.ts";
-import { SimulatedTarget, TargetServer } from "./target-server.ts";
+import { absenceOf, type SimulatedSync } from "./sync.ts";
+import { TargetServer } from "./target-server.ts";
 import { initialRows, write } from "./workload.ts";
 
 const SOURCE = "a";
@@ -53,22 +56,6 @@ export interface Verdict {
   readonly counts: ReadonlyMap<string, number>;
   /** From the end of the storm until all was in step, milliseconds of the world. */
   readonly healedMs: number | null;
-}
-
-interface Absence {
-  readonly fromMs: number;
-  readonly untilMs: number;
-}
-
-interface SimulatedSync {
-  readonly name: string;
-  readonly target: TargetServer;
-  /** What people have dropped of the rows set aside there. */
-  readonly drops: Drops;
-  /** Its applier is first started so late. */
-  readonly joinsAtMs: number;
-  /** For so long nobody starts its applier. */
-  readonly absence: Absence | null;
 }
 
 /** A source, a broker and one or two targets, the workers between them, an application, and a storm. */
@@ -119,23 +106,6 @@ export class SimulatedWorld implements World {
     this.#source = new SourceDatabase(shapes, initialRows(random.fork(), shapes));
     this.#oracle = new Oracle(this.#source, () => clock.now);
     const isAbsent = random.chance(0.3);
-    const names = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2));
-    this.#syncs = names.map((name, i) => {
-      const drops = new Drops(this.#source);
-      const target = new TargetServer(shapes, {
-        onCommit: (before, next, hasMore) => {
-          if (next.progress.tables.length < before.progress.tables.length) this.#emptied++;
-          this.#oracle.committed(before, next, drops, hasMore);
-        },
-        ...(plant.noticesEarly && {
-          beforeCommit: (next, process) => this.#noticeEarly(name, next, process),
-        }),
-        ...plant.target,
-      });
-      const joinsAtMs = i === 0 ? 0 : random.unit() * (isAbsent ? 1_500 : STORM_MS);
-      const absence = i === 1 && isAbsent ? absenceOf(random.fork()) : null;
-      return { name, target, drops, joinsAtMs, absence };
-    });
     this.#tablePlant = plant.tables ?? {};
     this.#queue = new QueueServer({
       onPut: (key, value) => this.#onPut(key, value),
@@ -144,6 +114,29 @@ export class SimulatedWorld implements World {
       },
       onTrimmed: (batch) => this.#onTrimmed(batch),
       passesBy: (key) => plant.tellsNobody === true && this.#isRefusal(key),
+    });
+    const names = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2));
+    // A function keeps nothing aside.
+    const functionAt =
+      !shapes[FILTERED].mayFail && random.chance(0.4) ? random.between(0, 1) : null;
+    this.#syncs = names.map((name, i) => {
+      const drops = new Drops(this.#source);
+      const target =
+        i === functionAt
+          ? this.#functionServer(name, plant)
+          : new TargetServer(shapes, {
+              onCommit: (before, next) => {
+                this.#noteEmptied(before.progress, next.progress);
+                this.#oracle.committed(before, next, drops);
+              },
+              ...(plant.noticesEarly && {
+                beforeCommit: (next, process) => this.#noticeEarly(name, next, process),
+              }),
+              ...plant.target,
+            });
+      const joinsAtMs = i === 0 ? 0 : random.unit() * (isAbsent ? 1_500 : STORM_MS);
+      const absence = i === 1 && isAbsent ? absenceOf(random.fork(), STORM_MS) : null;
+      return { name, target, drops, joinsAtMs, absence };
     });
     // One that is away meets the bound of the log or that of the queue.
     const boundsLog = isAbsent && random.chance(0.5);
@@ -218,9 +211,29 @@ export class SimulatedWorld implements World {
     await this.clock.run(() => this.#oracle.violations.length > 0, end);
   }
 
+  #functionServer(sync: string, plant: Plant): FunctionServer {
+    const { random, counters } = this;
+    const { shapes } = this.#source;
+    return new FunctionServer({
+      ...{ sync, shapes, queue: this.#queue, atOnce: random.pick([undefined, 1, 4]) },
+      newest: () => this.#source.batches.length,
+      hooks: {
+        onRepeat: () => counters.add("function handed the same again"),
+        onDelivery: (delivery, stored) => {
+          counters.add("function called");
+          this.#oracle.delivered(delivery, stored);
+        },
+        ...plant.function,
+      },
+    });
+  }
+
   /** Both halves in one process, or in two, or all of it twice. */
   #roles(): readonly Role[] {
-    return this.random.pick(TOPOLOGIES);
+    const roles = this.random.pick(TOPOLOGIES);
+    if (!(this.#syncs[0]?.target instanceof FunctionServer)) return roles;
+    // Nothing keeps two that call one function apart.
+    return roles.map((role, i) => (i > 0 && role === "all" ? "relay" : role));
   }
 
   /** A process manager: whatever dies is started again. */
@@ -324,14 +337,17 @@ export class SimulatedWorld implements World {
   }
 
   #applier(process: SimulatedProcess, { name: sync, target }: SimulatedSync): Applier {
+    const queue = new SimulatedQueue(process, this.#queue);
     return new Applier({
       sync,
       from: SOURCE,
       to: "b",
-      openTarget: async () => new SimulatedTarget(process, target),
-      queue: new SimulatedQueue(process, this.#queue),
+      openTarget: async () => target.open(process, queue),
+      queue,
       tables: TABLES.map((table) =>
-        syncTable(table, this.#source.shapes, this.#source.hasMore(table), this.#tablePlant),
+        target.bind(
+          syncTable(table, this.#source.shapes, this.#source.hasMore(table), this.#tablePlant),
+        ),
       ),
       fingerprint: fingerprint(this.#source.hasMore(ALTERED)),
       checkFit: async () => {},
@@ -380,6 +396,7 @@ export class SimulatedWorld implements World {
       for (const table of TABLES) {
         // Nobody is told of a column as long as nothing is written after it came.
         const name = this.#source.hasMore(table) ? WITH_MORE : table;
+        if (!target.isCertain(table)) continue;
         const wrong = difference(arriving.get(name), tables.get(table));
         const at = `progress: batch ${progress.position.batch}`;
         if (wrong !== null) return `${name}: ${table} ${wrong} (${at})`;
@@ -401,9 +418,25 @@ export class SimulatedWorld implements World {
       if (key === keys.refusal(SOURCE, name)) this.#told.add(name);
     }
     this.#answered(key, value as Order | null);
+    this.#stored(key, value as Progress);
     const sync = this.#syncs.find(({ name }) => key === keys.progress(name));
     if (sync === undefined || value === null) return;
-    this.#oracle.noticed((value as Notice).position, sync.target.durable.progress.position);
+    this.#oracle.noticed((value as Notice).position, sync.target.told.position);
+  }
+
+  /** A function's progress. */
+  #stored(key: string, next: Progress): void {
+    const sync = this.#syncs.find(({ name }) => key === keys.delivered(name));
+    if (!(sync?.target instanceof FunctionServer)) return;
+    const { target, drops } = sync;
+    this.#noteEmptied(target.current.progress, next);
+    const { before, isSettled } = target.store(next);
+    const isCertain = (table: string) => isSettled && target.isCertain(table);
+    this.#oracle.stored(before, target.current, drops, isCertain);
+  }
+
+  #noteEmptied(before: Progress, next: Progress): void {
+    if (next.tables.length < before.tables.length) this.#emptied++;
   }
 
   #answered(key: string, order: Order | null): void {
@@ -448,9 +481,4 @@ export class SimulatedWorld implements World {
 /** Of all the tables together. */
 function fingerprint(isAltered: boolean): string {
   return isAltered ? MORE : "";
-}
-
-function absenceOf(random: Random): Absence {
-  const fromMs = 1_500 + random.unit() * (STORM_MS - 1_500);
-  return { fromMs, untilMs: STORM_MS + 32_000 + random.unit() * 12_000 };
 }
