@@ -1,4 +1,4 @@
-import { isTidemarkError } from "../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { BoundTable, Progress, TargetTransaction } from "../core/target.ts";
 import { type Row, UNCHANGED } from "../core/value.ts";
@@ -122,6 +122,7 @@ async function applySets(
   tables: readonly SyncTable[],
 ): Promise<void> {
   const present = inOrder(effect, tables);
+  if (transaction.enforcing) for (const entry of present) mustNotMislead(entry);
   const late = transaction.enforcing
     ? present.filter(
         ({ table, moves }) => table.bound.cascades || (moves && isReferredTo(table, tables)),
@@ -156,6 +157,24 @@ async function applySets(
     const which = (outcome: RowOutcome) => goesLate(entry, outcome);
     if (!entry.clear) await removeSet(transaction, entry, { which, touched: false });
   }
+}
+
+/**
+ * Throws TM-APPLY-CONSTRAINT where a row has moved to another key, and another came under its old one. Written over it, this
+ * one would let follow what refers to other columns of the row that moved; and where deletions, too, are carried on, it
+ * cannot go first.
+ */
+function mustNotMislead({ table, replaces }: TableEffect): void {
+  const { followed, cascades } = table.bound;
+  if (!replaces || !followed || !cascades) return;
+  throw new TidemarkError(
+    "TM-APPLY-CONSTRAINT",
+    `A row of ${table.source} has another key now, and another row came under its old one: a foreign key of the target would let rows that refer to the first follow the second.`,
+    {
+      fix: "Let the applier put foreign keys off: see docs/errors/TM-APPLY-CONSTRAINT.md.",
+      details: { table: table.source },
+    },
+  );
 }
 
 /**

@@ -11,6 +11,8 @@ export interface TableEffect {
   moves: boolean;
   /** A key was gone in between, and stands again. */
   returns: boolean;
+  /** A row has another key now, and another row stands under the one it had. */
+  replaces: boolean;
   readonly rows: Map<string, RowOutcome>;
   /** In place of `rows` where the table has no key. */
   readonly balances: Map<string, Balance>;
@@ -109,6 +111,7 @@ export class NetEffect {
     const returned =
       row !== null && earlier !== undefined && (earlier.row === null || earlier.returned);
     if (returned) into.returns = true;
+    if (row !== null && earlier?.moved) into.replaces = true;
     into.rows.set(text, { key, row, fresh, moved, returned });
   }
 
@@ -129,6 +132,7 @@ export class NetEffect {
         clear: false,
         moves: false,
         returns: false,
+        replaces: false,
         rows: new Map(),
         balances: new Map(),
       };

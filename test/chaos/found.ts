@@ -84,6 +84,11 @@ export const FOUND: readonly Found[] = [
     what: "an applier told that rows set aside had been tried again or dropped as soon as that was committed: after a crash of the target they stood there as before",
   },
   {
+    level: "simulation",
+    seed: 5_500_827,
+    what: "a row got another key and another row came under the old one: by ON UPDATE CASCADE at the target, where its deletions are carried on too, rows that refer to a unique value of the first followed the second",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",
