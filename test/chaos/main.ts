@@ -39,6 +39,7 @@ const WORK: readonly string[] = [
   "foreign key met",
   "foreign keys put off",
   "deletion carried on",
+  "change followed",
   "wait ended",
   "wait told of a stop",
 ];

@@ -24,6 +24,7 @@ const STATES = [
   "unique value met",
   "foreign key met",
   "foreign keys put off",
+  "change followed",
   "batches applied in small runs",
   "table altered",
   "queue full",

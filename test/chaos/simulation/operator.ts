@@ -83,10 +83,10 @@ export class Operator {
     const random = this.#random;
     const [one, ...others] = aside;
     if (one !== undefined && random.chance(0.8)) {
-      if (random.chance(0.3)) return { askedAt, action: "retry", ids: null, answer: null };
+      if (random.chance(0.2)) return { askedAt, action: "retry", ids: null, answer: null };
       const named = random.pick([one, ...others]);
-      const some = aside.filter((id) => id === named || random.chance(0.2));
-      const ids = random.chance(0.2) ? null : some;
+      const some = aside.filter((id) => id === named || random.chance(0.1));
+      const ids = random.chance(0.1) ? null : some;
       onDrop(ids);
       return { askedAt, action: "drop", ids: this.#dropsAll ? null : ids, answer: null };
     }

@@ -77,6 +77,10 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
     what: "a foreign key of the target carries deletions on, and the applier is not told: rows go that stay at the source",
     tables: { cascadesUntold: true },
   },
+  "follow-untold": {
+    what: "a foreign key of the target follows values that change, and the applier is not told: rows follow one that went and came back",
+    tables: { followsUntold: true },
+  },
   "altered-not-copied": {
     what: "a table that has got a column more is not copied anew: rows that have not changed since lack it",
     tables: { keepsAltered: true },

@@ -12,7 +12,7 @@ export type Table = (typeof TABLES)[number];
 
 /** The one that may have a filter. */
 export const FILTERED: Table = "b";
-/** The values of the one may be keys of the other. */
+/** The values of the one may be keys of the other, or its values. */
 export const PARENT: Table = "a";
 export const CHILD: Table = "d";
 /** The one that may be altered: it gets a column more, which depends on the value. */
@@ -28,6 +28,10 @@ export interface ForeignKey {
   readonly onDelete: "restrict" | "cascade" | "set null";
   /** The source looks at the end of a transaction only. */
   readonly isDeferred: boolean;
+  /** It refers to values of the parents, which are unique, and follows them where they change; else to their keys. */
+  readonly followsValues: boolean;
+  /** Those that follow are logged before what they follow, as by PostgreSQL. */
+  readonly logsChildrenFirst: boolean;
 }
 
 /** What a table of one world is like. */
@@ -42,7 +46,7 @@ export interface Shape {
   readonly isUnique: boolean;
   /** The source looks for that at the end of a transaction only: two rows may exchange theirs. */
   readonly isUniqueLate: boolean;
-  /** Its values are keys of {@link PARENT}, at the source and at the targets. */
+  /** Its values are keys of {@link PARENT}, or values, at the source and at the targets. */
   readonly foreignKey: ForeignKey | null;
 }
 export type Shapes = Readonly<Record<Table, Shape>>;
@@ -61,17 +65,27 @@ const PLAIN: Shape = {
 /** `mayExchange`: a target applies each batch whole, and so can take what holds only at the end of a transaction. */
 export function shapesOf(random: Random, mayExchange: boolean): Shapes {
   const filteredBy = random.pick([null, "where", "where", "filter", "transform"]);
+  const foreignKey = random.chance(0.7) ? foreignKeyOf(random) : null;
+  const isUnique = foreignKey?.followsValues === true || random.chance(0.5);
+  // No foreign key may refer to what is unique at the end only.
+  const isUniqueLate = mayExchange && foreignKey?.followsValues !== true;
   return {
-    a: { ...PLAIN, isUnique: random.chance(0.5), isUniqueLate: mayExchange },
-    b: { ...PLAIN, filteredBy, mayFail: filteredBy !== null && random.chance(0.5) },
+    a: { ...PLAIN, isUnique, isUniqueLate },
+    b: { ...PLAIN, filteredBy, mayFail: filteredBy !== null && random.chance(0.6) },
     c: { ...PLAIN, hasKey: false, filteredBy: random.pick([null, null, "filter", "transform"]) },
-    d: { ...PLAIN, foreignKey: random.chance(0.7) ? foreignKeyOf(random) : null },
+    d: { ...PLAIN, foreignKey },
   };
 }
 
 function foreignKeyOf(random: Random): ForeignKey {
-  const onDelete = random.pick(["restrict", "cascade", "set null"]);
-  return { onDelete, isDeferred: random.chance(0.5) };
+  const onDelete = random.pick(["restrict", "restrict", "cascade", "set null"]);
+  const [isDeferred, followsValues] = [random.chance(0.6), random.chance(0.6)];
+  return { onDelete, isDeferred, followsValues, logsChildrenFirst: random.chance(0.5) };
+}
+
+/** What children hold of a parent. */
+export function referredTo({ followsValues }: ForeignKey, key: string, value: string): string {
+  return followsValues ? value : key;
 }
 
 /** What the source logs beside a row. */
@@ -193,6 +207,8 @@ export function captureTable(table: Table, shape: Shape, hasMore: boolean): Capt
 export interface TablePlant {
   /** Planted: the applier does not know that a foreign key carries deletions on. */
   readonly cascadesUntold?: boolean;
+  /** Planted: nor that one follows what changes. */
+  readonly followsUntold?: boolean;
   /** Planted: a table with a column more is not taken for another one than was copied. */
   readonly keepsAltered?: boolean;
 }
@@ -202,7 +218,7 @@ export function syncTable(
   table: Table,
   shapes: Shapes,
   hasMore: boolean,
-  { cascadesUntold = false, keepsAltered = false }: TablePlant,
+  { cascadesUntold = false, followsUntold = false, keepsAltered = false }: TablePlant,
 ): SyncTable {
   const shape = shapes[table];
   const { foreignKey } = shapes[CHILD];
@@ -221,7 +237,8 @@ export function syncTable(
     types: columns.map(({ nativeType }) => nativeType),
     key: keyOf(shape),
     bound: {
-      ...{ name, columns: written, key, followed: false },
+      ...{ name, columns: written, key },
+      followed: isParent && foreignKey.followsValues && !followsUntold,
       parents: shape.foreignKey === null ? [] : [TABLES.indexOf(PARENT)],
       cascades: isParent && foreignKey.onDelete !== "restrict" && !cascadesUntold,
     },

@@ -22,6 +22,7 @@ import {
   NOBODY,
   PARENT,
   PARKED,
+  referredTo,
   type Shapes,
   TABLES,
   type Table,
@@ -336,7 +337,11 @@ class SimulatedTransaction implements TargetTransaction {
         if (shape === undefined) this.#park(standing, row);
         else if (this.enforcing && this.#isOrphan(table, value)) throw this.#broken(table);
         else if (!shape.hasKey) standing.set(key, addTo(standing.get(key), 1) ?? "");
-        else if (!shape.isUnique || !this.#collides(table, key, value)) standing.set(key, value);
+        else if (!shape.isUnique || !this.#collides(table, key, value)) {
+          const before = standing.get(key);
+          standing.set(key, value);
+          this.#letFollow(table, before, value);
+        }
       }
     });
   }
@@ -388,9 +393,8 @@ class SimulatedTransaction implements TargetTransaction {
     return this.#session.call(() => {
       const child = tables.find(({ name }) => name.name === CHILD || name.name === PARENT);
       if (child === undefined || this.#server.shapes[CHILD].foreignKey === null) return;
-      const [parents, children] = [this.#tables.get(PARENT), this.#tables.get(CHILD)];
-      for (const parent of children?.values() ?? []) {
-        if (parent !== NOBODY && !parents?.has(parent)) throw this.#broken(child);
+      for (const parent of this.#tables.get(CHILD)?.values() ?? []) {
+        if (parent !== NOBODY && !this.#isThere(parent)) throw this.#broken(child);
       }
     });
   }
@@ -400,8 +404,10 @@ class SimulatedTransaction implements TargetTransaction {
     const { foreignKey } = this.#server.shapes[CHILD];
     if (!this.enforcing || foreignKey === null || table.name.name !== PARENT) return;
     const children = this.#tables.get(CHILD) as Map<string, string>;
+    const parents = [...this.#rows(table)].filter(([key]) => gone.has(key));
+    const without = new Set(parents.map((row) => referredTo(foreignKey, ...row)));
     for (const [child, parent] of [...children]) {
-      if (parent === NOBODY || !gone.has(parent)) continue;
+      if (parent === NOBODY || !without.has(parent)) continue;
       if (foreignKey.onDelete === "restrict") throw this.#broken(table);
       this.#session.process.world.counters.add("deletion carried on");
       if (foreignKey.onDelete === "cascade") children.delete(child);
@@ -412,7 +418,26 @@ class SimulatedTransaction implements TargetTransaction {
   #isOrphan({ name }: BoundTable, parent: string): boolean {
     const { foreignKey } = this.#server.shapes[CHILD];
     if (foreignKey === null || name.name !== CHILD || parent === NOBODY) return false;
-    return this.#tables.get(PARENT)?.has(parent) !== true;
+    return !this.#isThere(parent);
+  }
+
+  /** Does it stand, by what children hold of it? */
+  #isThere(parent: string): boolean {
+    const parents = this.#tables.get(PARENT) as Map<string, string>;
+    if (this.#server.shapes[CHILD].foreignKey?.followsValues !== true) return parents.has(parent);
+    return [...parents.values()].includes(parent);
+  }
+
+  /** A value was written over another: those that refer to it follow. */
+  #letFollow({ name }: BoundTable, before: string | undefined, value: string): void {
+    const { foreignKey } = this.#server.shapes[CHILD];
+    if (!this.enforcing || name.name !== PARENT || foreignKey?.followsValues !== true) return;
+    const children = this.#tables.get(CHILD) as Map<string, string>;
+    for (const [child, parent] of children) {
+      if (parent !== before || before === value) continue;
+      this.#session.process.world.counters.add("change followed");
+      children.set(child, value);
+    }
   }
 
   #broken({ name }: BoundTable): TidemarkError {

@@ -1,7 +1,17 @@
 import type { Random } from "../../support/random.ts";
 import type { SimulatedClock } from "./clock.ts";
 import { Family } from "./family.ts";
-import { CHILD, NOBODY, PARENT, type Shapes, TABLES, type Table } from "./shapes.ts";
+import type { Rows } from "./oracle.ts";
+import {
+  CHILD,
+  type ForeignKey,
+  NOBODY,
+  PARENT,
+  referredTo,
+  type Shapes,
+  TABLES,
+  type Table,
+} from "./shapes.ts";
 import { KEY_NAMES, type SourceDatabase, type SourceTransaction } from "./source-database.ts";
 
 /** Of a table without a key: few, so that rows are equal. Of one with a unique column: so few that they change hands. */
@@ -14,14 +24,18 @@ export function initialRows(random: Random, shapes: Shapes): Map<Table, Map<stri
   for (const table of TABLES) {
     const keys = KEY_NAMES.filter(() => random.chance(0.6));
     const { hasKey, isUnique, foreignKey } = shapes[table];
-    const parents = [NOBODY, ...(tables.get(PARENT)?.keys() ?? [])] as const;
     const value = (key: string) => {
-      if (foreignKey !== null) return random.pick(parents);
+      if (foreignKey !== null) return random.pick(parentsIn(tables.get(PARENT), foreignKey));
       return isUnique ? unique(Number(key)) : hasKey ? `before ${key}` : bag(random);
     };
     tables.set(table, new Map(keys.map((key) => [key, value(key)])));
   }
   return tables;
+}
+
+function parentsIn(rows: Rows | undefined, foreignKey: ForeignKey): readonly [string, ...string[]] {
+  const referred = [...(rows ?? [])].map(([key, value]) => referredTo(foreignKey, key, value));
+  return [NOBODY, ...referred];
 }
 
 const unique = (number: number) => `u${number}`;
@@ -81,11 +95,14 @@ function change(
   const before = source.valueUnder(transaction, table, key);
   const other = random.pick(KEY_NAMES);
   const { hasKey, isUnique } = source.shapes[table];
-  const moves = hasKey && before !== null && other !== key && random.chance(0.15);
+  // A row that comes under the key of one that moved is not to be taken for it.
+  const isFollowed = table === PARENT && foreignKey?.followsValues === true;
+  const isMove = random.chance(isFollowed ? 0.35 : 0.15);
+  const moves = isMove && hasKey && before !== null && other !== key;
   if (moves && source.lock(transaction, table, other)) {
     if (source.valueUnder(transaction, table, other) === null) {
       if (asParent === null) source.move(transaction, table, key, other);
-      else asParent.move(key, other);
+      else asParent.move(key, other, random);
       return;
     }
   }
@@ -98,14 +115,22 @@ function change(
     if (parent !== null) put(parent);
   } else if (!hasKey) put(bag(random));
   else if (!isUnique) put(value);
-  else takeUnique(source, transaction, { table, key, before }, random);
+  else takeUnique(source, transaction, { table, key, before, asParent }, random);
+}
+
+interface UniqueRow {
+  readonly table: Table;
+  readonly key: string;
+  readonly before: string | null;
+  /** Where others refer to its table. */
+  readonly asParent: Family | null;
 }
 
 /** Writes a value that no other row holds; one that does takes that of this row in exchange. */
 function takeUnique(
   source: SourceDatabase,
   transaction: SourceTransaction,
-  { table, key, before }: { table: Table; key: string; before: string | null },
+  { table, key, before, asParent }: UniqueRow,
   random: Random,
 ): void {
   const value = unique(random.between(0, UNIQUE_VALUES - 1));
@@ -113,11 +138,13 @@ function takeUnique(
   const holder = KEY_NAMES.find((each) => source.valueUnder(transaction, table, each) === value);
   if (holder === key) return;
   if (holder !== undefined && (before === null || !source.lock(transaction, table, holder))) return;
+  if (asParent?.lockFollowers([before, value]) === false) return;
+  const put = (at: string, to: string | null, from: string | null) => {
+    if (asParent === null) source.write(transaction, { table, key: at, value: to }, from);
+    else asParent.change(at, to, from);
+  };
   const aside = source.shapes[table].isUniqueLate ? value : `aside ${key}`;
-  if (holder !== undefined && aside !== value) {
-    source.write(transaction, { table, key: holder, value: aside }, value);
-  }
-  source.write(transaction, { table, key, value }, before);
-  if (holder === undefined) return;
-  source.write(transaction, { table, key: holder, value: before }, aside);
+  if (holder !== undefined && aside !== value) put(holder, aside, value);
+  put(key, value, before);
+  if (holder !== undefined) put(holder, before, aside);
 }

@@ -118,7 +118,7 @@ export class SimulatedWorld implements World {
     const names = ["a->b", "a->c"].slice(0, isAbsent ? 2 : random.between(1, 2));
     // A function keeps nothing aside.
     const functionAt =
-      !shapes[FILTERED].mayFail && random.chance(0.4) ? random.between(0, 1) : null;
+      !shapes[FILTERED].mayFail && random.chance(0.5) ? random.between(0, 1) : null;
     this.#syncs = names.map((name, i) => {
       const drops = new Drops(this.#source);
       const target =
