@@ -21,7 +21,7 @@ import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
-import { emptyForResync, withdraw } from "./resync.ts";
+import { emptyForResync, mustHave, withdraw } from "./resync.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -166,6 +166,7 @@ export class Applier {
       const aside = parked === null || rows === null ? null : { rows, bound: parked.bound };
       const resync = async (names: readonly string[]) => {
         const emptied = new Set(names);
+        mustHave(tables, names);
         await withdraw(held, this.#options, emptied);
         await emptyForResync(held.session, { sync, tables, parked: aside }, emptied);
       };

@@ -13,6 +13,17 @@ export interface ResyncParts {
   readonly parked: { readonly rows: ParkedRows; readonly bound: BoundTable } | null;
 }
 
+/** Who asks may have another config. `names`: source tables. Throws TM-USAGE. */
+export function mustHave(tables: readonly SyncTable[], names: readonly string[]): void {
+  const missing = names.find((name) => !tables.some(({ source }) => source === name));
+  if (missing === undefined) return;
+  throw new TidemarkError(
+    "TM-USAGE",
+    `The applier at work does not have ${missing}: it was started with another config. Nothing was emptied.`,
+    { fix: "Start it again with this config, then resync." },
+  );
+}
+
 /** Soon less can be read than was told: nobody who waits may be told so any more. `emptied`: source tables. */
 export async function withdraw(
   { session, notices }: { readonly session: ApplierSession; readonly notices: NoticeWriter },

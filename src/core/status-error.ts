@@ -1,5 +1,5 @@
 import type { SourceStatus, StatusError, SyncStatus } from "./documents.ts";
-import { TidemarkError } from "./errors.ts";
+import { ERROR_CODES, TidemarkError } from "./errors.ts";
 import type { Documents } from "./queue.ts";
 
 /** An error as status documents carry it. */
@@ -13,6 +13,15 @@ export function stoppedError(name: string, error: StatusError): TidemarkError {
   return new TidemarkError("TM-SYNC-STOPPED", message, {
     ...(error.fix === null ? {} : { fix: error.fix }),
     details: { name, code: error.code },
+  });
+}
+
+/** The error of whoever asked a worker for something that it could not do. */
+export function refusedError(sync: string, { code, message, fix }: StatusError): TidemarkError {
+  const known = ERROR_CODES.find((each) => each === code) ?? "TM-INTERNAL";
+  return new TidemarkError(known, `${sync}: ${message}`, {
+    ...(fix === null ? {} : { fix }),
+    details: { sync },
   });
 }
 

@@ -1,6 +1,6 @@
 // Tables that are emptied at the target and copied anew, on demand: what stood there may be anything (G1, G8).
 import { describe, expect, test } from "vitest";
-import type { PipelineDefinition } from "../../src/core/definition.ts";
+import type { Delivery, PipelineDefinition, RowChange } from "../../src/core/definition.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { planResync } from "../../src/pipeline/resync.ts";
 import type { DatabaseKind } from "../servers/index.ts";
@@ -161,6 +161,43 @@ test("tables and syncs that are not there are told by name", async () => {
     message: expect.stringContaining('"othres"'),
   });
   await expect(plan(["others"], "source->elsewhere")).rejects.toMatchObject({ code: "TM-USAGE" });
+});
+
+test("the applier at work refuses what it does not have, and empties nothing", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  await prepared(bed, "sqlite");
+  const pipeline = await bed.start(
+    bed.define([{ from: "source", to: "target", tables: ["others"] }]),
+  );
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await createTables(await bed.sql("target"), "sqlite", [BAG]);
+  const more = bed.define([{ from: "source", to: "target", tables: ["others", "bag"] }]);
+  await expect(resync(bed, more, ["others", "bag"])).rejects.toMatchObject({
+    code: "TM-USAGE",
+    message: expect.stringMatching(/does not have bag/),
+  });
+  expect(await contents(await bed.sql("target"), OTHERS)).toHaveLength(3);
+});
+
+test("a function that is called by an applier at work is handed the table anew", async () => {
+  await using bed = await TestBed.make({ source: "sqlite" });
+  await prepared(bed, "sqlite");
+  const rows = new Map<string, RowChange>();
+  const keep = ({ changes }: Delivery) => {
+    for (const change of changes) {
+      if (change.op === "clear") rows.clear();
+      else rows.set(JSON.stringify(change.key), change);
+    }
+  };
+  const syncs = [{ from: "source", to: "kept", tables: ["others"] }];
+  const definition = bed.define(syncs, { kept: keep });
+  const pipeline = await bed.start(definition);
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  expect(rows.size).toBe(3);
+  rows.clear();
+  await resync(bed, definition, ["others"]);
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  expect(rows.size).toBe(3);
 });
 
 async function prepared(bed: TestBed, kind: DatabaseKind): Promise<SqlClient> {
