@@ -98,6 +98,19 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await world.synced();
   });
 
+  it("tells the last batch when it stops, however soon that is", async () => {
+    world = new MemoryWorld();
+    const relay = world.startRelay();
+    world.startApplier();
+    await world.until(() => relay.status.state === "running");
+    fill(1);
+    await world.synced();
+    await world.stop();
+    expect(relay.status).toMatchObject({ state: "stopped", batch: world.source.headers.length });
+    const stored = await world.queue.documents.get(keys.relay("a"));
+    expect(stored).toMatchObject({ state: "stopped", batch: world.source.headers.length });
+  });
+
   it("clears away a batch that was cut off in the middle, where the queue has no room beside it", async () => {
     world = new MemoryWorld(1);
     fill(1);

@@ -112,6 +112,8 @@ export class Relay {
         if (!goesOn) await this.#idle(log, work);
         else if (work.lingerMs > 0) await sleep(work.lingerMs, this.#stop.signal);
       }
+      // What it tells when it stops is believed until the next start.
+      this.#status = { ...this.#status, ...work.started() };
     } finally {
       await work?.close();
       try {
