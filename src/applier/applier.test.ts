@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type Notice, type Order, type RequestDocument } from "../core/documents.ts";
+import type { Progress } from "../core/target.ts";
 
 const FEW_SECONDS = 20_000;
 let world = new MemoryWorld();
@@ -106,6 +107,44 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.queue.documents.put(keys.refusal("a", SYNC), { at: "", from, message: "gone" });
     await world.until(() => applier.status.state === "stopped");
     expect(applier.status.error?.code).toBe("TM-BATCH-PURGED");
+  });
+
+  describe("with progress that a queue which has lost all does not speak of", () => {
+    /** At the third batch; the source has so many. */
+    async function restored(batches: number, changed: Partial<Progress> = {}) {
+      await running();
+      for (let i = 0; i < 2; i++) {
+        fill(1);
+        await world.synced();
+      }
+      await world.stop();
+      const { source, target } = world;
+      world = Object.assign(new MemoryWorld(), { source, target });
+      source.headers.splice(batches);
+      target.progress = { ...target.progress, ...changed };
+      // The relay is told of it by nobody else.
+      world.queue.documents.failing = { prefix: "progress/", times: Number.POSITIVE_INFINITY };
+      return { relay: world.startRelay(), applier: world.startApplier() };
+    }
+
+    it.each([
+      ["has fewer batches", 2, {}, "TM-SOURCE-REWOUND"],
+      ["has none", 0, {}, "TM-SOURCE-REWOUND"],
+      ["has another batch in its place", 3, { hash: "other" }, "TM-SOURCE-REWOUND"],
+      ["is of another timeline", 3, { timeline: "other" }, "TM-TIMELINE-CHANGED"],
+    ])("stops at a source that %s and sends nothing", async (_, batches, changed, code) => {
+      const { relay, applier } = await restored(batches, changed);
+      await world.until(() => applier.status.state === "stopped");
+      expect(applier.status.error?.code).toBe(code);
+      expect(relay.status.state).toBe("running");
+    });
+
+    it("goes on with a source that has it", async () => {
+      const { applier } = await restored(3);
+      fill(1);
+      await world.synced();
+      expect(applier.status.error).toBe(null);
+    });
   });
 
   it("passes by what a queue lost after it was applied, and goes on behind it", async () => {

@@ -12,6 +12,7 @@ import type { ApplierSession, Progress } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
 import { FalseStarts } from "./false-starts.ts";
+import { HistoryCheck } from "./history-check.ts";
 import { isGap } from "./inbox.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import { Missing } from "./missing.ts";
@@ -256,15 +257,18 @@ export class Applier {
       signal: reading.signal,
     });
     this.#wake = () => pieces.wake();
+    const { signal } = reading;
+    const history = new HistoryCheck(this.#options, work, { signal, onFailure: this.#wake });
     try {
       const { orders, onHealthy } = hooks;
-      const consuming = { pieces, arrivals, confirmer, orders, onHealthy };
+      const consuming = { pieces, arrivals, confirmer, orders, history, onHealthy };
       return await this.#consume(work, stream, consuming);
     } finally {
       this.#stop.signal.removeEventListener("abort", stop);
       reading.abort();
       await pieces.close();
       await ordering;
+      await history.ended();
       await this.#rollback(work);
       await confirmer.close();
     }
@@ -282,7 +286,7 @@ export class Applier {
   async #consume(
     work: ApplierWork,
     stream: QueueStream,
-    { pieces, arrivals, confirmer, orders, onHealthy }: Consuming,
+    { pieces, arrivals, confirmer, orders, history, onHealthy }: Consuming,
   ): Promise<boolean> {
     let [reported, renewed] = [performance.now(), performance.now()];
     const pace = new Pace();
@@ -292,6 +296,7 @@ export class Applier {
       const untilReport = Math.max(0, reported + pace.everyMs - performance.now());
       const found = await pieces.available(Math.min(untilReport, due));
       confirmer.throwIfFailed();
+      history.throwIfFailed();
       if (!work.open) await confirmer.regain();
       const now = performance.now();
       if (found || !this.#isSettled(work)) pace.moved();
@@ -388,5 +393,6 @@ interface Consuming {
   readonly arrivals: Arrivals;
   readonly confirmer: Confirmer;
   readonly orders: Orders;
+  readonly history: HistoryCheck;
   readonly onHealthy: () => void;
 }

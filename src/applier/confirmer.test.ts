@@ -14,6 +14,7 @@ function noticeOf(batch: number, tablesPending = 0): Notice {
     source: "a",
     timeline: "t",
     position,
+    hash: `h${batch}`,
     at,
     lagMs: 0,
     tablesPending,

@@ -17,16 +17,17 @@ interface PieceOptions {
   readonly last?: boolean;
   readonly timeline?: string;
   readonly prevHash?: string;
+  readonly hash?: string;
 }
 
 function piece(batch: number, options: PieceOptions = {}): Piece {
   const { chunk = 0, timeline = "t1", last = true, prevHash = `h${batch - 1}` } = options;
-  const number = options.piece ?? 0;
+  const { piece: number = 0, hash = `h${batch}` } = options;
   return {
     mark: { timeline, batch, chunk, piece: number, fragment: 0, fragments: 1, last, checksum: 0 },
     bytes: 0,
     source: "shop",
-    header: { timeline, batch, hash: `h${batch}`, prevHash, cutAt: "", committedAt: "" },
+    header: { timeline, batch, hash, prevHash, cutAt: "", committedAt: "" },
     copy: null,
     count: 0,
     changes: [],
@@ -131,5 +132,9 @@ describe("inbox", () => {
 
   it("stops at a fork of the history", () => {
     expect(() => inbox().accept(piece(5, { prevHash: "other" }))).toThrow(/does not continue/);
+    for (const chunk of [0, 1, 2]) {
+      const other = piece(4, { chunk, hash: "other" });
+      expect(() => inbox().accept(other)).toThrow(/does not continue/);
+    }
   });
 });

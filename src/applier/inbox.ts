@@ -53,6 +53,8 @@ export class Inbox {
   accept(piece: Piece): boolean {
     const { mark, header } = piece;
     this.checkTimeline(mark.timeline);
+    const isSameBatch = mark.batch === this.#position.batch;
+    if (isSameBatch && header.hash !== this.#hash) throw this.#forked(mark.batch);
     if (comparePositions(mark, this.#position) <= 0) return false;
     const partial = this.#partial;
     if (partial !== null && comparePositions(mark, partial.position) === 0) {

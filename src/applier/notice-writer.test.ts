@@ -15,7 +15,7 @@ beforeEach(() => {
 
 function noticeOf(batch: number): Notice {
   return {
-    ...{ sync: "s", source: "a", timeline: "t", position: { batch, chunk: 0 } },
+    ...{ sync: "s", source: "a", timeline: "t", position: { batch, chunk: 0 }, hash: "" },
     ...{ at: new Date(0).toISOString(), lagMs: 0, tablesPending: 0, fingerprint: "" },
   };
 }

@@ -30,14 +30,15 @@ export async function withdraw(
   { sync, from: source, tables, fingerprint }: ApplierOptions,
   emptied: ReadonlySet<string>,
 ): Promise<void> {
-  const { timeline, position, tables: states } = await session.load();
+  const { timeline, position, hash, tables: states } = await session.load();
   // A notice tells only what the target cannot lose.
   await session.flush();
   const live = new Set(states.filter(({ state }) => state === "live").map(({ table }) => table));
   const pending = tables.filter((table) => emptied.has(table.source) || !live.has(table.source));
   const tablesPending = pending.length;
   const at = new Date().toISOString();
-  notices.put({ sync, source, timeline, position, at, lagMs: 0, tablesPending, fingerprint });
+  const reached = { sync, source, timeline, position, hash };
+  notices.put({ ...reached, at, lagMs: 0, tablesPending, fingerprint });
   await notices.settled();
 }
 

@@ -228,10 +228,11 @@ export class ApplierWork {
 
   notice(): Notice {
     const { sync, from, fingerprint } = this.#options;
-    const { timeline, position } = this.progress;
+    const { timeline, position, hash } = this.progress;
     const { at, lagMs } = this.#lastCommit ?? { at: new Date().toISOString(), lagMs: 0 };
     const tablesPending = this.states.pending;
-    return { sync, source: from, timeline, position, at, lagMs, tablesPending, fingerprint };
+    const reached = { sync, source: from, timeline, position, hash };
+    return { ...reached, at, lagMs, tablesPending, fingerprint };
   }
 
   statusNow(): Partial<SyncStatus> {

@@ -56,13 +56,24 @@ export interface FenceDocument {
   readonly askedAt: string;
   /** A sync that wants to begin at the answer: from then on the log is kept for it. */
   readonly join: string | null;
+  /** What a target has applied, as whoever asks knows it, to be compared with what the source has. */
+  readonly holds: Held | null;
   readonly answer: FenceAnswer | null;
+}
+
+/** A batch that somebody has applied: enough to tell whether it is one of the source's history. */
+export interface Held {
+  readonly timeline: string;
+  readonly batch: number;
+  readonly hash: string;
 }
 
 export interface FenceAnswer {
   readonly timeline: string;
   readonly batch: number;
   readonly hash: string;
+  /** Does the source have what the question holds? True where nothing was asked, or it is purged and cannot be compared. */
+  readonly fits: boolean;
   /** For each sync that the relay knows, what it was started with. */
   readonly syncs: Readonly<Record<string, SyncPrint>>;
 }
@@ -142,6 +153,8 @@ export interface Notice {
   readonly source: string;
   readonly timeline: string;
   readonly position: Position;
+  /** Of the position's batch. */
+  readonly hash: string;
   readonly at: string;
   /** Source commit to target commit of the newest batch, milliseconds. */
   readonly lagMs: number;

@@ -1,25 +1,28 @@
 import { randomUUID } from "node:crypto";
 import { sleep } from "./async.ts";
-import { type FenceAnswer, type FenceDocument, keys } from "./documents.ts";
+import { type FenceAnswer, type FenceDocument, type Held, keys } from "./documents.ts";
 import type { Documents } from "./queue.ts";
+import type { Progress } from "./target.ts";
 
 /** A question still unanswered after this is looked for, and asked again if the queue has lost it. */
 const REPEAT_MS = 3_000;
 
 /**
  * Asks the relay of a source for a position that holds everything committed before this call
- * (a fence). With `join`, from that position on the log is kept for the named sync.
+ * (a fence). With `join`, from that position on the log is kept for the named sync; with `holds`, the answer tells
+ * whether the source has that batch.
  * Null when the signal aborts before the relay answers.
  */
 export async function askFence(
   documents: Documents,
   source: string,
-  options: { readonly join?: string; readonly signal: AbortSignal },
+  options: { readonly join?: string; readonly holds?: Held; readonly signal: AbortSignal },
 ): Promise<FenceAnswer | null> {
   const id = randomUUID();
   const key = keys.fence(source, id);
   const askedAt = new Date().toISOString();
-  const question: FenceDocument = { askedAt, join: options.join ?? null, answer: null };
+  const { join = null, holds = null } = options;
+  const question: FenceDocument = { askedAt, join, holds, answer: null };
   await documents.put(key, question);
   const answered = new AbortController();
   const repeating = repeat(
@@ -39,6 +42,15 @@ export async function askFence(
     await repeating;
     await documents.remove(key);
   }
+}
+
+/** What is to be compared of what was applied. */
+export function heldOf({
+  timeline,
+  position: { batch },
+  hash,
+}: Pick<Progress, "timeline" | "position" | "hash">): Held {
+  return { timeline, batch, hash };
 }
 
 async function repeat(ask: () => Promise<void>, signal: AbortSignal): Promise<void> {

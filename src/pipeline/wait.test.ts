@@ -1,7 +1,8 @@
-// What a wait says when its time is over (G4).
-import { expect, it } from "vitest";
+// What a wait takes for the end of it, and what it says when its time is over (G4).
+import { beforeEach, describe, expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
+import { type FenceDocument, keys, type Notice } from "../core/documents.ts";
 import { waitForSync } from "./wait.ts";
 
 const DEFINITION: PipelineDefinition = {
@@ -16,4 +17,56 @@ it("ends by its own code although the queue is away at that moment", async () =>
   queue.documents.failing = { prefix: "fence/", times: Number.POSITIVE_INFINITY };
   const waiting = waitForSync(DEFINITION, queue, { timeoutMs: 20 });
   await expect(waiting).rejects.toMatchObject({ code: "TM-WAIT-TIMEOUT" });
+});
+
+describe("a target that is ahead of the fence", () => {
+  const NOTICE: Notice = {
+    ...{ sync: "a->b", source: "a", timeline: "tl", position: { batch: 8, chunk: 0 }, hash: "h8" },
+    ...{ at: "", lagMs: 0, tablesPending: 0, fingerprint: "" },
+  };
+
+  /** The source has 5 batches. */
+  async function waited(notice: Notice, fits: boolean): Promise<readonly FenceDocument["holds"][]> {
+    const { documents } = queue;
+    const asked: FenceDocument["holds"][] = [];
+    const stop = new AbortController();
+    const answering = (async () => {
+      for await (const { key, value } of documents.watch(keys.fences("a"), stop.signal)) {
+        const fence = value as FenceDocument | null;
+        if (fence === null || fence.answer !== null) continue;
+        asked.push(fence.holds);
+        const answer = { timeline: "tl", batch: 5, hash: "h5", fits, syncs: {} };
+        await documents.put(key, { ...fence, answer });
+      }
+    })();
+    await documents.put(keys.progress("a->b"), notice);
+    try {
+      await waitForSync(DEFINITION, queue, { timeoutMs: 200 });
+      return asked;
+    } finally {
+      stop.abort();
+      await answering;
+    }
+  }
+
+  let queue = new MemoryQueue();
+  beforeEach(() => {
+    queue = new MemoryQueue();
+  });
+
+  it("has reached it when the source has that batch", async () => {
+    expect(await waited(NOTICE, true)).toEqual([null, { timeline: "tl", batch: 8, hash: "h8" }]);
+  });
+
+  it("has not when the source was put back to before that", async () => {
+    await expect(waited(NOTICE, false)).rejects.toMatchObject({ code: "TM-WAIT-TIMEOUT" });
+  });
+
+  it("needs not be asked about at the fence's own batch", async () => {
+    const there = { ...NOTICE, position: { batch: 5, chunk: 3 } };
+    expect(await waited({ ...there, hash: "h5" }, false)).toEqual([null]);
+    await expect(waited({ ...there, hash: "other" }, true)).rejects.toMatchObject({
+      code: "TM-WAIT-TIMEOUT",
+    });
+  });
 });

@@ -8,7 +8,7 @@ import {
   type SyncStatus,
 } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
-import { askFence } from "../core/fence.ts";
+import { askFence, heldOf } from "../core/fence.ts";
 import type { Queue } from "../core/queue.ts";
 import { rulesPrint } from "../core/rules.ts";
 import { stoppedError } from "../core/status-error.ts";
@@ -158,7 +158,8 @@ async function waitForProgress(
   for await (const { key, value } of queue.documents.watch(wanted, signal)) {
     if (key !== wanted) continue;
     last = value as Notice | null;
-    if (last !== null && isOfTheseTables(last) && hasReached(last, fence)) return;
+    if (last === null || !isOfTheseTables(last) || !hasReached(last, fence)) continue;
+    if (await isOfItsHistory(last, fence, { queue, signal })) return;
   }
   if (last !== null && !isOfTheseTables(last)) {
     const why =
@@ -176,6 +177,21 @@ async function waitForProgress(
 function hasReached(notice: Notice, fence: FenceAnswer): boolean {
   const { timeline, position, tablesPending } = notice;
   return timeline === fence.timeline && position.batch >= fence.batch && tablesPending === 0;
+}
+
+/**
+ * A source that was put back to an older state counts its batches once more: a target that is ahead of it has not reached
+ * them. Its relay or applier is about to stop then. A batch beyond the fence's is compared by the relay.
+ */
+async function isOfItsHistory(
+  notice: Notice,
+  fence: FenceAnswer,
+  { queue, signal }: { readonly queue: Queue; readonly signal: AbortSignal },
+): Promise<boolean> {
+  if (notice.position.batch === fence.batch) return notice.hash === fence.hash;
+  const holds = heldOf(notice);
+  const answer = await askFence(queue.documents, notice.source, { holds, signal });
+  return answer?.fits === true;
 }
 
 /** Resolves only when the signal aborts; rejects when the relay or applier stops for good. */

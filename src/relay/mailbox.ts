@@ -78,6 +78,11 @@ export class Mailbox {
     for (const sync of this.#requests.keys()) this.#news.add(sync);
   }
 
+  /** What each sync has told by now. */
+  notices(): ReadonlyMap<string, Notice> {
+    return new Map(this.#progress);
+  }
+
   progressOf(sync: string): Notice | undefined {
     return this.#progress.get(sync);
   }

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type RefusalDocument } from "../core/documents.ts";
+import { timelineHash } from "../core/hash.ts";
 
 const FEW_SECONDS = 15_000;
 let world = new MemoryWorld();
@@ -14,13 +15,22 @@ function fill(rows: number): void {
 }
 
 /** A sync that joined at batch 0 and has confirmed so many. */
-async function confirmed(batch: number, { tablesPending = 0, sync = SYNC } = {}): Promise<void> {
+async function confirmed(
+  batch: number,
+  {
+    tablesPending = 0,
+    sync = SYNC,
+    timeline = "tl",
+    hash = world.source.headers[batch - 1]?.hash ?? timelineHash("tl"),
+  } = {},
+): Promise<void> {
   if (!world.source.confirmed.has(sync)) world.source.confirmed.set(sync, 0);
   await world.queue.documents.put(keys.progress(sync), {
     sync,
     source: "a",
-    timeline: "tl",
+    timeline,
     position: { batch, chunk: 0 },
+    hash,
     at: "",
     lagMs: 0,
     tablesPending,
@@ -205,6 +215,57 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
     const refusal = await world.queue.documents.get(keys.refusal("a", SYNC));
     expect(refusal as RefusalDocument | null).toBe(null);
+  });
+
+  it("stops, and purges nothing, when a target has a batch that the source does not have", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    await confirmed(0);
+    const relay = world.startRelay();
+    await world.until(() => relay.status.state === "running" && world.source.headers.length === 1);
+    await confirmed(4);
+    await world.until(() => relay.status.state === "stopped");
+    expect(relay.status.error?.code).toBe("TM-SOURCE-REWOUND");
+    expect(world.source.purgedTo).toBe(0);
+    expect(world.source.confirmed.get(SYNC)).toBe(0);
+  });
+
+  it("publishes nothing when it is told so before it begins", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    world.source.cutNow();
+    await confirmed(0);
+    await confirmed(2);
+    const relay = world.startRelay();
+    await world.until(() => relay.status.state === "stopped");
+    expect(relay.status.error?.code).toBe("TM-SOURCE-REWOUND");
+    const stream = await world.queue.openStream("a");
+    expect(stream.messages).toEqual([]);
+  });
+
+  it("stops when a target has another batch of that number", async () => {
+    world = new MemoryWorld();
+    for (let i = 0; i < 3; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    await confirmed(2, { hash: "other" });
+    const relay = world.startRelay();
+    await world.until(() => relay.status.state === "stopped");
+    expect(relay.status.error?.code).toBe("TM-SOURCE-REWOUND");
+  });
+
+  it("asks nothing of a notice that tells of another timeline", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    world.source.cutNow();
+    await confirmed(9, { timeline: "before" });
+    const relay = world.startRelay();
+    const stream = await world.queue.openStream("a");
+    fill(1);
+    await world.until(() => stream.messages.at(-1)?.message.mark.batch === 2);
+    await world.until(() => relay.status.heartbeatAt !== null);
+    expect(relay.status.state).toBe("running");
   });
 
   describe("with a target that stands still while the queue is full", () => {

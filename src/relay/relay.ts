@@ -1,5 +1,5 @@
 import { Bell, backoff, sleep } from "../core/async.ts";
-import { keys, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
+import { keys, type Notice, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
@@ -95,12 +95,14 @@ export class Relay {
     let log: ChangeLog | null = null;
     let work: RelayWork | null = null;
     try {
-      log = await this.#lease(source, onReady);
-      if (log === null) return;
+      const leased = await this.#lease(source, onReady);
+      if (leased === null) return;
+      log = leased.log;
       failpoint("relay-lease-taken");
       const { signal } = this.#stop;
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
-      const own = { ...this.#kept, mailbox: this.#mailbox, bell: this.#bell };
+      const { told } = leased;
+      const own = { ...this.#kept, mailbox: this.#mailbox, bell: this.#bell, told };
       work = await RelayWork.open(this.#options, log, { ...own, chunkSize, signal });
       // What an earlier run told last (that it had stopped, and why) must not be taken for now.
       if (this.#status.state !== "running") await this.#report(work.started());
@@ -124,10 +126,11 @@ export class Relay {
     }
   }
 
-  async #lease(source: Source, onReady: () => void): Promise<ChangeLog | null> {
+  async #lease(source: Source, onReady: () => void): Promise<Leased | null> {
     while (!this.#stop.signal.aborted) {
+      const told = this.#mailbox.notices();
       const log = await source.openChangeLog();
-      if (log !== null) return log;
+      if (log !== null) return { log, told };
       if (this.#status.state !== "standby") {
         this.#options.logger.info({}, "another relay holds this source: standing by");
         this.#status = { ...this.#status, state: "standby" };
@@ -165,4 +168,10 @@ export class Relay {
       this.#options.logger.warn({ err: error }, "status could not be published");
     }
   }
+}
+
+interface Leased {
+  readonly log: ChangeLog;
+  /** What syncs had told before: the log knows all of it. */
+  readonly told: ReadonlyMap<string, Notice>;
 }

@@ -1,10 +1,13 @@
 import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
+import { heldOf } from "../core/fence.ts";
 import type { Logger } from "../core/log.ts";
 import { Mutex } from "../core/mutex.ts";
 import { comparePositions, type Position, START } from "../core/position.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
+import { hasBatch } from "./history.ts";
 import type { LeftBehind, Reader } from "./left-behind.ts";
 import type { Mailbox } from "./mailbox.ts";
 
@@ -37,6 +40,8 @@ const PATIENCE_MS = 30_000;
 export class Retention {
   readonly #options: RetentionOptions;
   #confirmed = new Map<string, number>();
+  /** Notices that tell of batches which the source has. */
+  readonly #checked = new Map<string, Notice>();
   /** One who is given up and joins anew at that moment has either kept its place or lost it. */
   readonly #subscribing = new Mutex();
   #trimmed: Position = START;
@@ -82,6 +87,19 @@ export class Retention {
       await this.#telling.catch(() => {});
       await this.#options.documents.remove(keys.refusal(this.#options.source, sync));
     });
+  }
+
+  /**
+   * Only what was given here counts as a confirmation: a source that was put back to an older state must not purge by
+   * what it does not know any more. `told`: see {@link hasBatch}. Throws TM-SOURCE-REWOUND.
+   */
+  async check(told: ReadonlyMap<string, Notice>): Promise<void> {
+    const { log, source } = this.#options;
+    for (const [sync, notice] of told) {
+      if (notice.timeline !== log.timeline || this.#checked.get(sync) === notice) continue;
+      if (!(await hasBatch(log, heldOf(notice)))) throw rewound(source, notice);
+      this.#checked.set(sync, notice);
+    }
   }
 
   /** As `tend`, without purging, which may take its time: whoever takes over is waited for. */
@@ -131,7 +149,7 @@ export class Retention {
   async #takeConfirmations(): Promise<void> {
     const { log } = this.#options;
     for (const [sync, known] of this.#confirmed) {
-      const batch = this.#noticeOf(sync)?.position.batch ?? 0;
+      const batch = this.#checked.get(sync)?.position.batch ?? 0;
       if (batch <= known) continue;
       await log.subscribers.set(sync, batch);
       failpoint("confirmation-stored");
@@ -237,6 +255,14 @@ export class Retention {
     await log.subscribers.remove(sync);
     this.#confirmed.delete(sync);
   }
+}
+
+function rewound(source: string, { sync, position: { batch } }: Notice): TidemarkError {
+  return new TidemarkError(
+    "TM-SOURCE-REWOUND",
+    `${sync} has applied a batch ${batch} of ${source} that the source does not have: it was restored to an earlier time.`,
+    { fix: "See docs/errors/TM-SOURCE-REWOUND.md.", details: { sync, batch } },
+  );
 }
 
 /** Which batch was the newest at what time, by this process's own clock. Outlives the relay's sessions. */

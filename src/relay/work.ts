@@ -3,6 +3,7 @@ import type { Layout } from "../core/change.ts";
 import {
   type FenceDocument,
   keys,
+  type Notice,
   type RefusalDocument,
   type RequestDocument,
   type SourceStatus,
@@ -17,6 +18,7 @@ import type { ChangeLog, LogStats } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import { Appender, type Room } from "./appender.ts";
 import { type ChunkSize, Copies } from "./copies.ts";
+import { hasBatch } from "./history.ts";
 import type { LeftBehind } from "./left-behind.ts";
 import { Linger } from "./linger.ts";
 import type { Mailbox } from "./mailbox.ts";
@@ -46,6 +48,8 @@ export interface Kept {
   readonly bell: Bell;
   readonly chunkSize: ChunkSize;
   readonly signal: AbortSignal;
+  /** What syncs had told before the log was opened. */
+  readonly told: ReadonlyMap<string, Notice>;
 }
 
 /** What the lease holder does, step by step. */
@@ -65,6 +69,8 @@ export class RelayWork {
   readonly #bell: Bell;
   #layouts: readonly Layout[] = [];
   #last: BatchHeader | null = null;
+  /** What syncs had told before the last cut. */
+  #told: ReadonlyMap<string, Notice> = new Map();
   readonly #pace = new Pace();
   #tendedAt = 0;
   #stats: LogStats | null = null;
@@ -75,7 +81,7 @@ export class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    { mailbox, history, leftBehind, joined, resent, bell, chunkSize, signal }: Kept,
+    { mailbox, history, leftBehind, joined, resent, bell, chunkSize, signal, told }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, syncs, queue, logger, maxLogBytes } = options;
@@ -99,7 +105,7 @@ export class RelayWork {
     const copies = new Copies(new Map(names), chunkSize);
     const parts = { stream, publisher, retention, copies, bell, leftBehind, resent };
     const work: RelayWork = new RelayWork(options, log, mailbox, parts);
-    await work.#open();
+    await work.#open(told);
     return work;
   }
 
@@ -129,7 +135,7 @@ export class RelayWork {
     this.#resent = parts.resent;
   }
 
-  async #open(): Promise<void> {
+  async #open(told: ReadonlyMap<string, Notice>): Promise<void> {
     const { tables, syncs, logger } = this.#options;
     this.#layouts = await this.#log.capture(tables);
     await this.#putSchemas();
@@ -142,6 +148,7 @@ export class RelayWork {
       );
     }
     this.#last = await this.#log.batches.last();
+    await this.#retention.check(told);
     // First of all make room: what waits to be published may find the queue full of what nobody needs.
     await this.#retention.begin(this.#last?.batch ?? 0);
     // Nor can one who asks for what the queue has not got wait for room in it.
@@ -184,6 +191,7 @@ export class RelayWork {
     if (this.#tendFailure !== null) throw this.#tendFailure.error;
     await this.#serveRequests();
     const fences = this.#mailbox.fences();
+    this.#told = this.#mailbox.notices();
     const next = this.#copies.next();
     const cut = await this.#log.batches.cut(next?.request);
     if (cut.header !== null) {
@@ -219,12 +227,13 @@ export class RelayWork {
   }
 
   /**
-   * When it is time: checks that the queue still holds what was sent, then purges in the background
-   * and tells how things stand.
+   * When it is time: checks that the source has what is said to be applied of it, and that the queue still holds
+   * what was sent; then purges in the background and tells how things stand.
    */
   async tend(report: (status: Partial<SourceStatus>) => Promise<void>): Promise<void> {
     if (this.untilTendMs > 0) return;
     this.#tendedAt = performance.now();
+    await this.#retention.check(this.#told);
     if (!(await this.#publisher.inStep())) {
       this.#options.logger.warn({}, "the queue is not where it was left: filling in from the log");
       this.#copies.restart();
@@ -324,7 +333,8 @@ export class RelayWork {
     for (const [id, fence] of fences) {
       const { timeline, batch, hash } = this.#position();
       if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
-      const answer = { timeline, batch, hash, syncs };
+      const fits = fence.holds === null || (await hasBatch(this.#log, fence.holds));
+      const answer = { timeline, batch, hash, fits, syncs };
       await this.#mailbox.answer(id, { ...fence, answer });
       failpoint("fence-answered");
     }

@@ -1,7 +1,12 @@
 // A source that is restored to the past, or replaced by a copy, is another history. Going on as if
 // nothing had happened would leave the target wrong for good, so the pipeline stops and names it (G8).
+import { copyFileSync, cpSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { available } from "../servers/index.ts";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
+import { toTidemarkError } from "../../src/core/errors.ts";
+import { natsBed } from "../queues/nats-bed.ts";
+import { available, natsUrl } from "../servers/index.ts";
 import { backupOf } from "../support/backup.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
 import { dialectOf, withSql } from "../support/sql-client.ts";
@@ -69,3 +74,99 @@ describe.each(["sqlite", "postgres", "mariadb", "mysql"] as const)("%s", (kind) 
     },
   );
 });
+
+// The queue knows nothing of the batches that the source has no more: only the targets do.
+describe.each([
+  ["an embedded queue that is new", "sqlite", "lost"],
+  ["an embedded queue put back with it", "sqlite", "restored"],
+  ["another NATS", "nats", "lost"],
+] as const)("restored to the past, with %s", (_, queue, became) => {
+  const testThere = test.skipIf(queue === "nats" && !available("nats"));
+
+  testThere.each([[["all"]], [["relay", "applier"]]] as const)(
+    "is named before anything is passed by, by %j",
+    async (roles) => {
+      await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+      const { definition, dispose } = await restored(bed, ["source"], { queue, became });
+      const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+      await insertRow(source, CUSTOMERS, { id: 20, name: "after", credit: 0 });
+      const logged = await source.rows(NEWEST_LOGGED);
+      const before = await target.rows("SELECT * FROM customers ORDER BY id");
+      const codes = await Promise.all(roles.map((role) => codeOf(bed, definition, role)));
+      expect(codes).toEqual(roles.map(() => "TM-SOURCE-REWOUND"));
+      expect(await target.rows("SELECT * FROM customers ORDER BY id")).toEqual(before);
+      expect(await source.rows(NEWEST_LOGGED)).toEqual(logged);
+      await dispose();
+    },
+  );
+
+  testThere("is no matter to a target that was put back with it", async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+    const { definition, dispose } = await restored(bed, ["source", "target"], { queue, became });
+    await insertRow(await bed.sql("source"), CUSTOMERS, { id: 20, name: "after", credit: 0 });
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(CUSTOMERS);
+    await bed.stop(pipeline);
+    await dispose();
+  });
+});
+
+const NEWEST_LOGGED = "SELECT max(id) FROM tidemark_change_log";
+
+/** Puts these databases back to before the last three batches; the queue goes back with them, or is another one. */
+async function restored(
+  bed: TestBed,
+  databases: readonly string[],
+  { queue, became }: { readonly queue: "sqlite" | "nats"; readonly became: "lost" | "restored" },
+): Promise<{ readonly definition: PipelineDefinition; dispose(): Promise<void> }> {
+  const source = bed.database("source");
+  await withSql(source, (sql) => createTables(sql, "sqlite", [CUSTOMERS]));
+  const queues = ["first", "second"].map((name) =>
+    queue === "nats"
+      ? natsBed(natsUrl())
+      : { url: `sqlite:${join(bed.folder, name, "queue.db")}`, dispose: async () => {} },
+  );
+  const [first, second] = queues.map(({ url }) => {
+    const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+    return { ...definition, queue: { ...definition.queue, url } };
+  }) as [PipelineDefinition, PipelineDefinition];
+  const insert = async (from: number, to: number) => {
+    const pipeline = await bed.start(first);
+    for (let id = from; id <= to; id++) {
+      await withSql(source, (sql) => insertRow(sql, CUSTOMERS, { id, name: `${id}`, credit: 0 }));
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    }
+    await bed.stop(pipeline);
+  };
+  await insert(1, 3);
+  const paths = databases.map((name) => bed.database(name).url.replace("sqlite:", ""));
+  for (const path of paths) copyFileSync(path, `${path}.backup`);
+  if (became === "restored")
+    cpSync(join(bed.folder, "first"), join(bed.folder, "second"), { recursive: true });
+  await insert(4, 6);
+  for (const path of paths) {
+    for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });
+    copyFileSync(`${path}.backup`, path);
+  }
+  const dispose = async () => {
+    for (const each of queues) await each.dispose();
+  };
+  return { definition: second, dispose };
+}
+
+/** Why a process with this role stops, or is told that another one has. */
+async function codeOf(
+  bed: TestBed,
+  definition: PipelineDefinition,
+  role: "all" | "relay" | "applier",
+): Promise<unknown> {
+  try {
+    const pipeline = await bed.start(definition, { role });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    return null;
+  } catch (error) {
+    const { code, details } = toTidemarkError(error);
+    return code === "TM-SYNC-STOPPED" ? details.code : code;
+  }
+}

@@ -463,10 +463,10 @@ export class SimulatedWorld implements World {
   }
 
   async #noticeEarly(sync: string, next: Progress, process: SimulatedProcess): Promise<void> {
-    const { timeline, position } = next;
+    const { timeline, position, hash } = next;
     const at = new Date().toISOString();
     const notice: Notice = {
-      ...{ sync, source: SOURCE, timeline, position, at, lagMs: 0, tablesPending: 0 },
+      ...{ sync, source: SOURCE, timeline, position, hash, at, lagMs: 0, tablesPending: 0 },
       fingerprint: fingerprint(this.#source.hasMore(ALTERED)),
     };
     await new SimulatedQueue(process, this.#queue).documents.put(keys.progress(sync), notice);

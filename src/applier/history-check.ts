@@ -1,0 +1,71 @@
+import { backoff, sleep } from "../core/async.ts";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { askFence, heldOf } from "../core/fence.ts";
+import type { ApplierOptions } from "./options.ts";
+import type { ApplierWork } from "./work.ts";
+
+interface Hooks {
+  readonly signal: AbortSignal;
+  /** {@link HistoryCheck.throwIfFailed} has something to throw. */
+  readonly onFailure: () => void;
+}
+
+/**
+ * Asks the source, once in a session, whether it has what was applied. A source that was put back to an older state, or
+ * another one in its place, may send nothing for long that would tell, and then batches whose numbers have passed.
+ * A relay that is away answers when it is back: what is in the queue is applied meanwhile, as far as it goes on from there.
+ */
+export class HistoryCheck {
+  readonly #options: ApplierOptions;
+  readonly #work: ApplierWork;
+  readonly #hooks: Hooks;
+  readonly #asking: Promise<void>;
+  #failure: TidemarkError | null = null;
+
+  constructor(options: ApplierOptions, work: ApplierWork, hooks: Hooks) {
+    this.#options = options;
+    this.#work = work;
+    this.#hooks = hooks;
+    this.#asking = this.#run();
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** Resolves when nothing is asked any more, after the signal. */
+  async ended(): Promise<void> {
+    await this.#asking;
+  }
+
+  async #run(): Promise<void> {
+    const { signal, onFailure } = this.#hooks;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        return await this.#ask();
+      } catch (error) {
+        const found = toTidemarkError(error);
+        if (!found.retryable) {
+          this.#failure = found;
+          return onFailure();
+        }
+        this.#options.logger.debug({ err: found }, "the source could not be asked: trying again");
+      }
+      await sleep(backoff(attempt), signal);
+    }
+  }
+
+  async #ask(): Promise<void> {
+    const { sync, from, queue } = this.#options;
+    const holds = heldOf(this.#work.progress);
+    const answer = await askFence(queue.documents, from, { holds, signal: this.#hooks.signal });
+    if (answer === null) return;
+    this.#work.inbox.checkTimeline(answer.timeline);
+    if (answer.fits) return;
+    throw new TidemarkError(
+      "TM-SOURCE-REWOUND",
+      `${sync} has applied a batch ${holds.batch} of ${from} that the source does not have: it was restored to an earlier time.`,
+      { fix: "See docs/errors/TM-SOURCE-REWOUND.md.", details: { sync, batch: holds.batch } },
+    );
+  }
+}
