@@ -128,14 +128,13 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     }
 
     it.each([
-      ["has fewer batches", 2, {}, "TM-SOURCE-REWOUND"],
-      ["has none", 0, {}, "TM-SOURCE-REWOUND"],
-      ["has another batch in its place", 3, { hash: "other" }, "TM-SOURCE-REWOUND"],
-      ["is of another timeline", 3, { timeline: "other" }, "TM-TIMELINE-CHANGED"],
-    ])("stops at a source that %s and sends nothing", async (_, batches, changed, code) => {
+      ["has fewer batches", 2, {}],
+      ["has none", 0, {}],
+      ["has another batch in its place", 3, { hash: "other" }],
+    ])("stops at a source that %s and sends nothing", async (_, batches, changed) => {
       const { relay, applier } = await restored(batches, changed);
       await world.until(() => applier.status.state === "stopped");
-      expect(applier.status.error?.code).toBe(code);
+      expect(applier.status.error?.code).toBe("TM-SOURCE-REWOUND");
       expect(relay.status.state).toBe("running");
     });
 

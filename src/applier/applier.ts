@@ -315,7 +315,9 @@ export class Applier {
       if (carriedOut === "done") this.#report(work.statusNow());
       if (!found) {
         if (due < untilReport) confirmer.flush();
-        else await this.#checkIdle(work, stream, arrivals);
+        else if (!(await this.#missing.check(stream, work.inbox, arrivals))) {
+          await this.#checkIdle(work, history);
+        }
         // The rest of a chunk that does not come must not keep what was written of it open.
         const isQuiet = arrivals.quietMs >= CHUNK_SILENCE_MS;
         if (isQuiet) await this.#commitIfDue(work, true, { confirmer, onHealthy });
@@ -355,10 +357,10 @@ export class Applier {
     this.#afterCommit(work, confirmer, notice);
   }
 
-  async #checkIdle(work: ApplierWork, stream: QueueStream, arrivals: Arrivals): Promise<void> {
-    if (await this.#missing.check(stream, work.inbox, arrivals)) return;
+  async #checkIdle(work: ApplierWork, history: HistoryCheck): Promise<void> {
     // Nothing follows; nor will it, when this sync was given up and the queue has lost all that told so.
     await this.#requests.checkRefusal(work.progress.position);
+    await history.look();
   }
 
   #afterCommit(work: ApplierWork, confirmer: Confirmer, notice: Notice | null): void {

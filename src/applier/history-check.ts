@@ -1,4 +1,5 @@
 import { backoff, sleep } from "../core/async.ts";
+import { keys, type SourceStatus } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence, heldOf } from "../core/fence.ts";
 import type { ApplierOptions } from "./options.ts";
@@ -11,7 +12,7 @@ interface Hooks {
 }
 
 /**
- * Asks the source, once in a session, whether it has what was applied. A source that was put back to an older state, or
+ * Asks the source, when a session begins, whether it has what was applied. A source that was put back to an older state, or
  * another one in its place, may send nothing for long that would tell, and then batches whose numbers have passed.
  * A relay that is away answers when it is back: what is in the queue is applied meanwhile, as far as it goes on from there.
  */
@@ -19,14 +20,26 @@ export class HistoryCheck {
   readonly #options: ApplierOptions;
   readonly #work: ApplierWork;
   readonly #hooks: Hooks;
-  readonly #asking: Promise<void>;
+  #asking: Promise<void> | null = null;
   #failure: TidemarkError | null = null;
 
   constructor(options: ApplierOptions, work: ApplierWork, hooks: Hooks) {
     this.#options = options;
     this.#work = work;
     this.#hooks = hooks;
-    this.#asking = this.#run();
+    this.#begin();
+  }
+
+  /**
+   * Call when the stream is empty: a relay that was started anew meanwhile may be that of another database. What it tells
+   * may be of an earlier life, so it is only asked then.
+   */
+  async look(): Promise<void> {
+    if (this.#asking !== null) return;
+    const { from, queue } = this.#options;
+    const status = (await queue.documents.get(keys.relay(from))) as SourceStatus | null;
+    const timeline = status?.timeline ?? null;
+    if (timeline !== null && timeline !== this.#work.progress.timeline) this.#begin();
   }
 
   throwIfFailed(): void {
@@ -36,6 +49,12 @@ export class HistoryCheck {
   /** Resolves when nothing is asked any more, after the signal. */
   async ended(): Promise<void> {
     await this.#asking;
+  }
+
+  #begin(): void {
+    this.#asking = this.#run().finally(() => {
+      this.#asking = null;
+    });
   }
 
   async #run(): Promise<void> {

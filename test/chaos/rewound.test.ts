@@ -112,6 +112,56 @@ describe.each([
   });
 });
 
+// The stream is empty, and nothing is written that would tell.
+describe.each(["another database", "a copy of it"] as const)("replaced by %s", (what) => {
+  const KINDS = { source: "sqlite", other: "sqlite", target: "sqlite" } as const;
+
+  async function applied(bed: TestBed): Promise<PipelineDefinition> {
+    const source = bed.database("source");
+    await withSql(source, async (sql) => {
+      await createTables(sql, "sqlite", [CUSTOMERS]);
+      await insertRow(sql, CUSTOMERS, { id: 1, name: "first", credit: 0 });
+    });
+    return bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+  }
+
+  async function replaced(bed: TestBed, definition: PipelineDefinition) {
+    const [{ url }, other] = [bed.database("source"), bed.database("other")];
+    if (what === "a copy of it") {
+      copyFileSync(url.replace("sqlite:", ""), other.url.replace("sqlite:", ""));
+    } else await withSql(other, (sql) => createTables(sql, "sqlite", [CUSTOMERS]));
+    const databases = definition.databases.map((each) =>
+      each.name === "source" ? { ...each, url: other.url } : each,
+    );
+    return { ...definition, databases };
+  }
+
+  const stopped = { code: "TM-SYNC-STOPPED", details: { code: "TM-TIMELINE-CHANGED" } };
+
+  test("is named at the next start", async () => {
+    await using bed = await TestBed.make(KINDS);
+    const definition = await applied(bed);
+    const before = await bed.start(definition);
+    await before.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(before);
+    const codes = await codeOf(bed, await replaced(bed, definition), "all");
+    expect(codes).toBe("TM-TIMELINE-CHANGED");
+  });
+
+  test("is named by an applier that goes on meanwhile", async () => {
+    await using bed = await TestBed.make(KINDS);
+    const definition = await applied(bed);
+    const [relay, applier] = await Promise.all([
+      bed.start(definition, { role: "relay" }),
+      bed.start(definition, { role: "applier" }),
+    ]);
+    await applier.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(relay);
+    await bed.start(await replaced(bed, definition), { role: "relay" });
+    await expect(applier.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject(stopped);
+  });
+});
+
 const NEWEST_LOGGED = "SELECT max(id) FROM tidemark_change_log";
 
 /** Puts these databases back to before the last three batches; the queue goes back with them, or is another one. */
