@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
 import type { TidemarkError } from "../core/errors.ts";
 import type { ApplierSession, TableProgress, Target } from "../core/target.ts";
+import { copiedAs, nameCopy } from "./copy-name.ts";
 import type { ApplierOptions } from "./options.ts";
 
 /**
@@ -36,7 +36,9 @@ export async function noteAltered(
 }
 
 /** No table has this fingerprint: see TableStates. */
-function asAltered({ table, state, hasRows }: TableProgress): TableProgress {
+function asAltered({ table, state, copy, hasRows }: TableProgress): TableProgress {
   const going = state === "pending" ? state : "copying";
-  return { table, state: going, cursor: null, copy: `${randomUUID()}:altered`, hasRows };
+  const { target } = copiedAs(copy);
+  const altered = nameCopy({ fingerprint: "altered", target });
+  return { table, state: going, cursor: null, copy: altered, hasRows };
 }

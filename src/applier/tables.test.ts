@@ -3,9 +3,9 @@ import type { TableProgress, TableState } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
 import { TableStates } from "./tables.ts";
 
-function table(fingerprint: string): SyncTable {
+function table(fingerprint: string, target = "t"): SyncTable {
   const bound = {
-    name: { schema: null, name: "t" },
+    name: { schema: null, name: target },
     columns: [],
     key: [],
     parents: [],
@@ -16,7 +16,7 @@ function table(fingerprint: string): SyncTable {
 }
 
 function stored(state: TableState, cursor: string | null, fingerprint = "f1"): TableProgress[] {
-  return [{ table: "t", state, cursor, copy: `id:${fingerprint}`, hasRows: false }];
+  return [{ table: "t", state, cursor, copy: `id:${fingerprint}:t`, hasRows: false }];
 }
 
 const stateOf = (states: TableStates) => states.all.map(({ state, cursor }) => [state, cursor]);
@@ -28,7 +28,9 @@ describe("states of tables", () => {
   });
 
   it("begins a table that it does not know", () => {
-    expect(stateOf(new TableStates([table("f1")], []))).toEqual([["pending", null]]);
+    const states = new TableStates([table("f1")], []);
+    expect(stateOf(states)).toEqual([["pending", null]]);
+    expect([...states.fresh]).toEqual(["t"]);
   });
 
   it("copies anew, passing no change by, what was copied under another rule", () => {
@@ -36,7 +38,24 @@ describe("states of tables", () => {
     expect(stateOf(states)).toEqual([["copying", null]]);
     expect(states.takesChanges("t")).toBe(true);
     expect(states.requests()).toMatchObject([{ table: "t", after: null }]);
-    expect(states.all[0]?.copy).not.toBe("id:f1");
+    expect(states.all[0]?.copy).not.toBe("id:f1:t");
+  });
+
+  it("copies anew, as one that is new to it, what goes to another table of the target", () => {
+    const before = stored("live", "k9").map((entry) => ({ ...entry, hasRows: true }));
+    const states = new TableStates([table("f1", "u")], before);
+    expect(states.all).toMatchObject([{ state: "pending", cursor: null, hasRows: false }]);
+    expect([...states.fresh]).toEqual(["t"]);
+    expect(states.all[0]?.copy).not.toBe(before[0]?.copy);
+    const back = new TableStates([table("f1")], states.all);
+    expect([...back.fresh]).toEqual(["t"]);
+  });
+
+  it("goes on with what an earlier version has copied, and tells where to from then on", () => {
+    const before = stored("live", "k9").map((entry) => ({ ...entry, copy: "id:f1" }));
+    const states = new TableStates([table("f1")], before);
+    expect(states.all).toEqual(stored("live", "k9"));
+    expect([...states.fresh]).toEqual([]);
   });
 
   it("lets a table whose first copy has not begun wait on under another rule", () => {

@@ -1,7 +1,8 @@
-import { randomUUID } from "node:crypto";
 import type { CopyRequest } from "../core/documents.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
+import { formatTable } from "../core/table.ts";
 import type { TableProgress, TableState } from "../core/target.ts";
+import { type CopiedAs, copiedAs, nameCopy, withTarget } from "./copy-name.ts";
 import type { SyncTable } from "./mapping.ts";
 
 /** A request is written again after each chunk: it must not name thousands of tables each time. */
@@ -15,7 +16,8 @@ const ASKED_TABLES = 50;
  *   the stream, so whichever comes later is right.
  *
  * A table whose columns, filter or transform are no longer those it was copied with is copied anew
- * over the rows that stand: it goes back to copying, not to pending, so that no delete is passed by.
+ * over the rows that stand: it goes back to copying, not to pending, so that no delete is passed by. One that is
+ * to go to another table of the target is new to the sync: nothing of it stands there.
  */
 export class TableStates {
   readonly #tables = new Map<string, TableProgress>();
@@ -23,17 +25,20 @@ export class TableStates {
   #copying: readonly TableProgress[] | null = null;
   /** Counted up when a chunk was lost on the way; not stored: after a restart reading begins at the cursor anyway. */
   readonly #attempts = new Map<string, number>();
-  readonly #fingerprints = new Map<string, string>();
+  readonly #wanted = new Map<string, CopiedAs>();
+  readonly #fresh = new Set<string>();
 
   constructor(tables: readonly SyncTable[], stored: readonly TableProgress[]) {
     const known = new Map(stored.map((entry) => [entry.table, entry]));
-    for (const table of tables) {
-      this.#fingerprints.set(table.source, table.fingerprint);
-      const entry = known.get(table.source);
-      if (entry === undefined) this.#tables.set(table.source, this.#fresh(table.source, "pending"));
-      else if (fingerprintOf(entry) === table.fingerprint) this.#tables.set(table.source, entry);
-      else this.#tables.set(table.source, this.#anew(entry));
+    for (const { source, bound, fingerprint } of tables) {
+      this.#wanted.set(source, { fingerprint, target: formatTable(bound.name) });
+      this.#tables.set(source, this.#begin(source, known.get(source)));
     }
+  }
+
+  /** Source tables that are new to the sync, or to that table of the target. */
+  get fresh(): ReadonlySet<string> {
+    return this.#fresh;
   }
 
   /** The same array while nothing has changed: there may be thousands of tables, and a commit every millisecond. */
@@ -119,14 +124,32 @@ export class TableStates {
     this.#copying = null;
   }
 
-  #fresh(table: string, state: TableState): TableProgress {
-    const copy = `${randomUUID()}:${this.#fingerprints.get(table) ?? ""}`;
+  #begin(table: string, stored: TableProgress | undefined): TableProgress {
+    const wanted = this.#wantedOf(table);
+    const copied = stored === undefined ? null : copiedAs(stored.copy);
+    // An earlier version did not store where it had copied to: most likely to where it is to go now.
+    const target = copied?.target ?? wanted.target;
+    if (stored === undefined || target !== wanted.target) {
+      this.#fresh.add(table);
+      return this.#copied(table, "pending");
+    }
+    if (copied?.fingerprint !== wanted.fingerprint) return this.#anew(stored);
+    const isTold = copied.target !== null || target === null;
+    return isTold ? stored : { ...stored, copy: withTarget(stored.copy, target) };
+  }
+
+  #wantedOf(table: string): CopiedAs {
+    return this.#wanted.get(table) ?? { fingerprint: "", target: null };
+  }
+
+  #copied(table: string, state: TableState): TableProgress {
+    const copy = nameCopy(this.#wantedOf(table));
     return { table, state, cursor: null, copy, hasRows: false };
   }
 
   /** A table that waits for its first copy goes on waiting. */
   #anew({ table, state, hasRows }: TableProgress): TableProgress {
-    return { ...this.#fresh(table, state === "pending" ? "pending" : "copying"), hasRows };
+    return { ...this.#copied(table, state === "pending" ? "pending" : "copying"), hasRows };
   }
 
   /** Takes in a piece of the next chunk; the cursor moves with its last piece. */
@@ -140,9 +163,4 @@ export class TableStates {
 
 function after(copy: CopyInfo): "copying" | "live" {
   return copy.done ? "live" : "copying";
-}
-
-/** Stands in the copy's identity, so that it is stored with no field of its own. */
-function fingerprintOf({ copy }: TableProgress): string {
-  return copy.slice(copy.indexOf(":") + 1);
 }

@@ -10,6 +10,7 @@ import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import type { ParkedRow } from "../core/parked.ts";
 import type { ApplierSession, Progress, TableProgress } from "../core/target.ts";
+import { isSameCopy } from "./copy-name.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
@@ -87,21 +88,19 @@ export class ApplierWork {
     const stored = new Map(this.progress.tables.map(({ table, copy }) => [table, copy]));
     const { all } = this.states;
     // What left the sync is forgotten at once: should it come back, it is copied anew.
-    if (all.length === stored.size && all.every(({ table, copy }) => stored.get(table) === copy)) {
-      return;
-    }
-    await this.#tellStanding(new Set(stored.keys()));
+    const isStored = all.every(({ table, copy }) => isSameCopy(stored.get(table), copy));
+    if (all.length === stored.size && isStored) return;
+    await this.#tellStanding();
     await this.#group.commit(this.inbox);
   }
 
   /**
    * A copy writes over the rows that stand, and nobody can tell whose the others are: they may be the application's own.
-   * `known`: tables that are not new to the sync.
    */
-  async #tellStanding(known: ReadonlySet<string>): Promise<void> {
+  async #tellStanding(): Promise<void> {
     if (this.#session.mayHoldMore) return;
     const fresh = this.#options.tables.filter(
-      ({ source, bound }) => !known.has(source) && bound.key.length > 0,
+      ({ source, bound }) => this.states.fresh.has(source) && bound.key.length > 0,
     );
     const empty = new Set(await this.#session.emptyOf(fresh.map(({ bound }) => bound)));
     for (const { source, bound } of fresh) {

@@ -275,7 +275,10 @@ function fingerprint({ schema, rule, columns, target }: ResolvedTable): string {
 }
 
 function fingerprintOfAll({ tables }: ResolvedSync): string {
-  const each = tables.map((table) => `${formatTable(table.schema.name)} ${fingerprint(table)}`);
+  const each = tables.map((table) => {
+    const names = [table.schema.name, table.target.name].map(formatTable);
+    return `${names.join(" ")} ${fingerprint(table)}`;
+  });
   return sha256(...each.sort()).slice(0, 16);
 }
 

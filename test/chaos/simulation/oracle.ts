@@ -1,3 +1,4 @@
+import { copiedAs } from "../../../src/applier/copy-name.ts";
 import type { Delivery } from "../../../src/core/definition.ts";
 import type { ParkedAnswer } from "../../../src/core/documents.ts";
 import { comparePositions, type Position } from "../../../src/core/position.ts";
@@ -174,7 +175,7 @@ export function parkedDifference(
 
 /** Was it copied, or is it, with the column more? */
 function hasMore({ copy }: TableProgress): boolean {
-  return copy.endsWith(`:${MORE}`);
+  return copiedAs(copy).fingerprint === MORE;
 }
 
 function copiedBy(cursor: string): (key: string) => boolean {

@@ -1,0 +1,33 @@
+import { randomUUID } from "node:crypto";
+
+/** What a table was copied as, told by the name of its copy. */
+export interface CopiedAs {
+  /** Of the table as the sync wanted it: see SyncTable. */
+  readonly fingerprint: string;
+  /** The target's table, as formatTable gives it; null of copies that an earlier version named. */
+  readonly target: string | null;
+}
+
+/**
+ * The identity of a new copy. What is copied and where to stands in it, so that both are stored with no field of
+ * their own: the tables that keep progress are as they were, and a role that may not alter them need not.
+ */
+export function nameCopy({ fingerprint, target }: CopiedAs): string {
+  const name = `${randomUUID()}:${fingerprint}`;
+  return target === null ? name : withTarget(name, target);
+}
+
+/** The same copy, with its table told. */
+export function withTarget(copy: string, target: string): string {
+  return `${copy}:${target}`;
+}
+
+export function copiedAs(copy: string): CopiedAs {
+  const [, fingerprint = "", target] = /^[^:]*:([^:]*)(?::(.*))?$/s.exec(copy) ?? [];
+  return { fingerprint, target: target ?? null };
+}
+
+/** Is it the one that is stored, whether or not its table was told then? */
+export function isSameCopy(stored: string | undefined, copy: string): boolean {
+  return stored !== undefined && (copy === stored || copy.startsWith(`${stored}:`));
+}

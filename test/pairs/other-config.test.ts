@@ -1,0 +1,83 @@
+// A config that is changed between two runs: what a table was copied as, and to, is not believed for what it is now (G1, G4, G8).
+import { describe, expect, test } from "vitest";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
+import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import {
+  asTarget,
+  contents,
+  createTables,
+  insertRow,
+  type TestTable,
+} from "../support/test-tables.ts";
+
+const ONE: TestTable = {
+  name: "one",
+  columns: { id: "integer", note: "varchar" },
+  key: ["id"],
+};
+const TWO: TestTable = { ...ONE, name: "two" };
+
+describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  test.skipIf(!available(pair))("a table that goes to another one is copied there", () =>
+    toAnother(pair),
+  );
+  test.skipIf(!available(pair))("two tables whose targets are exchanged are both copied", () =>
+    exchanged(pair),
+  );
+});
+
+async function toAnother(pair: TestPair): Promise<void> {
+  await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+  await createTables(source, pair.source, [ONE]);
+  const other = { ...asTarget(ONE, pair.source, pair.target), name: "other" };
+  await createTables(target, pair.target, [other]);
+  await insertRow(target, other, { id: 100, note: "here alone" });
+  for (const id of [1, 2, 3]) await insertRow(source, ONE, { id, note: "n" });
+  await runOnce(bed, { one: "first" });
+  await bed.expectSame(ONE, { as: "first" });
+
+  // What was told of the one before is no answer to who waits for this one.
+  const relay = await bed.start(define(bed, { one: "other" }), { role: "relay" });
+  const early = relay.waitFor({ timeoutMs: 2_000 });
+  await expect(early).rejects.toMatchObject({ code: "TM-WAIT-TIMEOUT" });
+  await bed.stop(relay);
+  await runOnce(bed, { one: "other" });
+  expect(bed.logger.text().match(/holds rows already/g)).toHaveLength(1);
+  const ids = (await contents(target, other)).map(({ id }) => Number(id));
+  expect(ids.sort((a, b) => a - b)).toEqual([1, 2, 3, 100]);
+
+  // What was written meanwhile, the first one has not had.
+  await insertRow(source, ONE, { id: 4, note: "n" });
+  await runOnce(bed, { one: "other" });
+  await runOnce(bed, { one: "first" });
+  await bed.expectSame(ONE, { as: "first" });
+}
+
+async function exchanged(pair: TestPair): Promise<void> {
+  await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  await createTables(source, pair.source, [ONE, TWO]);
+  for (const table of [ONE, TWO]) {
+    for (const id of [1, 2]) await insertRow(source, table, { id, note: table.name });
+  }
+  await runOnce(bed, { one: "x", two: "y" });
+  await runOnce(bed, { one: "y", two: "x" });
+  await bed.expectSame(ONE, { as: "y" });
+  await bed.expectSame(TWO, { as: "x" });
+}
+
+/** By source table, the target's. */
+type Names = Readonly<Record<string, string>>;
+
+function define(bed: TestBed, names: Names): PipelineDefinition {
+  const tables = Object.entries(names).map(([table, as]) => ({ table, as }));
+  return bed.define([{ from: "source", to: "target", tables }]);
+}
+
+async function runOnce(bed: TestBed, names: Names): Promise<void> {
+  const pipeline = await bed.start(define(bed, names));
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.stop(pipeline);
+}
