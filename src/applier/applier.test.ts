@@ -3,6 +3,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type Notice, type Order, type RequestDocument } from "../core/documents.ts";
+import { timelineHash } from "../core/hash.ts";
+import { START } from "../core/position.ts";
 import type { Progress } from "../core/target.ts";
 
 const FEW_SECONDS = 20_000;
@@ -24,6 +26,12 @@ async function running(): Promise<void> {
   world.startRelay();
   world.startApplier();
   await world.synced();
+}
+
+/** A sync that has copied a table which is not in it any more. */
+function knowingAnother(timeline: string, hash = timelineHash(timeline)): Progress {
+  const copied = { state: "live", cursor: "1", copy: "c:f:gone", hasRows: true } as const;
+  return { timeline, position: START, hash, tables: [{ table: "gone", ...copied }] };
 }
 
 describe("applier", { timeout: FEW_SECONDS }, () => {
@@ -275,6 +283,34 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(target.progress.position.batch).toBe(1);
     release();
     await world.synced();
+  });
+
+  it("changes nothing at the target for a source that is on another history", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    const before = knowingAnother("another");
+    world.target.progress = before;
+    world.startRelay();
+    const applier = world.startApplier();
+    await world.until(() => applier.status.state === "stopped");
+    expect(applier.status.error?.code).toBe("TM-TIMELINE-CHANGED");
+    expect(world.target.progress).toEqual(before);
+  });
+
+  it("changes nothing at the target before a relay has said which history the source is on", async () => {
+    world = new MemoryWorld();
+    const before = knowingAnother("tl");
+    world.target.progress = before;
+    const applier = world.startApplier();
+    await world.until(() => applier.status.error !== null);
+    expect(applier.status.error?.message).toContain('Waiting for the relay of "a"');
+    expect(world.target.progress).toEqual(before);
+    fill(1);
+    world.startRelay();
+    await world.until(() => world.target.rows.size === 1);
+    await world.synced();
+    expect(world.target.progress.tables.map(({ table }) => table)).toEqual(["t"]);
+    expect(applier.status.error).toBeNull();
   });
 
   it("does not let a target made anew pass for the one before", async () => {

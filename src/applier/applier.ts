@@ -23,6 +23,7 @@ import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, mustHave, withdraw } from "./resync.ts";
+import { confirmTimeline } from "./timeline.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -157,8 +158,11 @@ export class Applier {
         onOutdated: () => this.#wake(),
       });
       const held = { session, notices };
-      const progress = await this.#begin(held);
+      const stored = await session.load();
+      const progress = stored.timeline === "" ? await this.#join(held, stored) : stored;
       if (progress === null) return;
+      // Whoever has just joined was told by the relay itself.
+      const confirm = async () => progress !== stored || this.#confirm(stored);
       const parking =
         parked === null || target.parked === null
           ? null
@@ -173,7 +177,8 @@ export class Applier {
       };
       const orders = new Orders({ documents, sync, logger, resync });
       const parts = { session, progress, parking };
-      if (await this.#follow(parts, { notices, orders, onReady, onHealthy })) await orders.resync();
+      const hooks = { notices, orders, onReady, onHealthy, confirm };
+      if (await this.#follow(parts, hooks)) await orders.resync();
     } finally {
       try {
         await notices?.close();
@@ -201,11 +206,9 @@ export class Applier {
     return null;
   }
 
-  /** Where to go on; a sync that never ran joins the stream where it now is. Null when stopped. */
-  async #begin({ session, notices }: Held): Promise<Progress | null> {
+  /** A sync that never ran joins the stream where it now is. Null when stopped. */
+  async #join({ session, notices }: Held, progress: Progress): Promise<Progress | null> {
     const { sync, from, queue, logger } = this.#options;
-    const progress = await session.load();
-    if (progress.timeline !== "") return progress;
     // A target made anew: what an earlier one had confirmed must not be taken for its own.
     await notices.clear();
     const signal = this.#stop.signal;
@@ -220,6 +223,21 @@ export class Applier {
     return next;
   }
 
+  /** False when stopped. Throws TM-TIMELINE-CHANGED. */
+  async #confirm({ timeline }: Pick<Progress, "timeline">): Promise<boolean> {
+    const { logger } = this.#options;
+    let isSaid = false;
+    const tell = (error: TidemarkError) => {
+      if (!isSaid) logger.warn({}, error.message);
+      isSaid = true;
+      this.#report({ error: statusError(error) });
+    };
+    const { signal } = this.#stop;
+    const isSame = await confirmTimeline(this.#options, timeline, { signal, tell });
+    if (isSaid) this.#report({ error: null });
+    return isSame;
+  }
+
   /** True when a resync is asked for: it is begun anew after that. */
   async #follow(
     parts: ApplierParts,
@@ -228,13 +246,15 @@ export class Applier {
       readonly orders: Orders;
       readonly onReady: () => void;
       readonly onHealthy: () => void;
+      /** See ApplierWork.begin. */
+      readonly confirm: () => Promise<boolean>;
     },
   ): Promise<boolean> {
     const { from, queue } = this.#options;
     const stream = await queue.openStream(from);
     const lessons = { postponeUpTo: this.#postponeUpTo };
     const work = new ApplierWork(this.#options, parts, lessons);
-    await work.begin();
+    if (!(await work.begin(hooks.confirm))) return false;
     await this.#requests.checkRefusal(work.progress.position);
     const confirmer = new Confirmer(parts.session, hooks.notices);
     this.#afterCommit(work, confirmer, null);

@@ -3,6 +3,7 @@ import type { Piece } from "../core/message.ts";
 import { comparePositions, type Position } from "../core/position.ts";
 import type { Mark } from "../core/queue.ts";
 import type { Progress } from "../core/target.ts";
+import { timelineChanged } from "./timeline.ts";
 
 /**
  * Decides of each piece whether it is the next one: what makes redelivery harmless (G2), order
@@ -70,12 +71,7 @@ export class Inbox {
   }
 
   checkTimeline(timeline: string): void {
-    if (timeline === this.#timeline) return;
-    throw new TidemarkError(
-      "TM-TIMELINE-CHANGED",
-      `${this.#sync} followed timeline ${this.#timeline} of its source; the source now is on ${timeline}: it was created anew or restored.`,
-      { fix: "The target must be copied anew: see docs/errors/TM-TIMELINE-CHANGED.md." },
-    );
+    if (timeline !== this.#timeline) throw timelineChanged(this.#sync, this.#timeline, timeline);
   }
 
   /** The stream should hold something after our position, and does not. */

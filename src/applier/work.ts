@@ -82,16 +82,22 @@ export class ApplierWork {
     return this.#group.open;
   }
 
-  /** Stores the states of tables new to this sync, so that their copies keep their identity. */
-  async begin(): Promise<void> {
+  /**
+   * Stores the states of tables new to this sync, so that their copies keep their identity; before, `confirm` says that
+   * the source is the right one: of another, all its tables may be new, and those of the right one gone. False when
+   * that was not to be known.
+   */
+  async begin(confirm: () => Promise<boolean>): Promise<boolean> {
     await this.#copyEmptied();
     const stored = new Map(this.progress.tables.map(({ table, copy }) => [table, copy]));
     const { all } = this.states;
     // What left the sync is forgotten at once: should it come back, it is copied anew.
     const isStored = all.every(({ table, copy }) => isSameCopy(stored.get(table), copy));
-    if (all.length === stored.size && isStored) return;
+    if (all.length === stored.size && isStored) return true;
+    if (!(await confirm())) return false;
     await this.#tellStanding();
     await this.#group.commit(this.inbox);
+    return true;
   }
 
   /**

@@ -58,6 +58,8 @@ export interface FenceDocument {
   readonly join: string | null;
   /** What a target has applied, as whoever asks knows it, to be compared with what the source has. */
   readonly holds: Held | null;
+  /** Any position will do, so the relay answers it although the queue has no room for what it would cut before. */
+  readonly anywhere: boolean;
   readonly answer: FenceAnswer | null;
 }
 

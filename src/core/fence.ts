@@ -10,19 +10,25 @@ const REPEAT_MS = 3_000;
 /**
  * Asks the relay of a source for a position that holds everything committed before this call
  * (a fence). With `join`, from that position on the log is kept for the named sync; with `holds`, the answer tells
- * whether the source has that batch.
+ * whether the source has that batch. `anywhere`: the position need not hold anything, only be of the history that
+ * the source is on.
  * Null when the signal aborts before the relay answers.
  */
 export async function askFence(
   documents: Documents,
   source: string,
-  options: { readonly join?: string; readonly holds?: Held; readonly signal: AbortSignal },
+  options: {
+    readonly join?: string;
+    readonly holds?: Held;
+    readonly anywhere?: boolean;
+    readonly signal: AbortSignal;
+  },
 ): Promise<FenceAnswer | null> {
   const id = randomUUID();
   const key = keys.fence(source, id);
   const askedAt = new Date().toISOString();
-  const { join = null, holds = null } = options;
-  const question: FenceDocument = { askedAt, join, holds, answer: null };
+  const { join = null, holds = null, anywhere = false } = options;
+  const question: FenceDocument = { askedAt, join, holds, anywhere, answer: null };
   await documents.put(key, question);
   const answered = new AbortController();
   const repeating = repeat(

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type RefusalDocument } from "../core/documents.ts";
+import { askFence } from "../core/fence.ts";
 import { timelineHash } from "../core/hash.ts";
 
 const FEW_SECONDS = 15_000;
@@ -119,6 +120,22 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     expect(relay.status).toMatchObject({ state: "stopped", batch: world.source.headers.length });
     const stored = await world.queue.documents.get(keys.relay("a"));
     expect(stored).toMatchObject({ state: "stopped", batch: world.source.headers.length });
+  });
+
+  it("says which history the source is on, although the queue is full", async () => {
+    world = new MemoryWorld(3);
+    for (let i = 0; i < 6; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    await confirmed(0);
+    world.startRelay();
+    const stream = await world.queue.openStream("a");
+    await world.until(() => stream.messages.length === 3);
+    const { signal } = new AbortController();
+    const answer = await askFence(world.queue.documents, "a", { anywhere: true, signal });
+    expect(answer?.timeline).toBe("tl");
+    expect(stream.messages).toHaveLength(3);
   });
 
   it("clears away a batch that was cut off in the middle, where the queue has no room beside it", async () => {

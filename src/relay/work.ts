@@ -285,7 +285,7 @@ export class RelayWork {
 
   /** False when somebody misses what he would wait for in vain while the queue is full of other things. */
   async #makeRoom(end: Position): Promise<boolean> {
-    await this.#answerJoins();
+    await this.#answerUrgent();
     await this.#retention.makeRoom(end);
     return [...this.#mailbox.newRequests()].every(
       ([sync, request]) => this.#wantedResend(sync, request) === null,
@@ -320,11 +320,13 @@ export class RelayWork {
 
   /**
    * A sync that begins anew may be the one for whose earlier life the queue is full: it cannot wait for room.
-   * Any batch will do to join at.
+   * Any batch will do to join at. Nor can one wait that may read of what fills the queue only when it knows whose it is.
    */
-  async #answerJoins(): Promise<void> {
-    const joins = [...this.#mailbox.fences()].filter(([, { join }]) => join !== null);
-    await this.#answerFences(new Map(joins));
+  async #answerUrgent(): Promise<void> {
+    const urgent = [...this.#mailbox.fences()].filter(
+      ([, { join, anywhere }]) => join !== null || anywhere,
+    );
+    await this.#answerFences(new Map(urgent));
   }
 
   /** These were asked before the cut, so the newest batch holds all that was committed before them. */
