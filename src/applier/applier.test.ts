@@ -4,6 +4,7 @@ import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type Notice, type Order, type RequestDocument } from "../core/documents.ts";
 import { timelineHash } from "../core/hash.ts";
+import { encodePieces } from "../core/message.ts";
 import { START } from "../core/position.ts";
 import type { Progress } from "../core/target.ts";
 
@@ -301,6 +302,7 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     world = new MemoryWorld();
     const before = knowingAnother("tl");
     world.target.progress = before;
+    world.source.confirmed.set(SYNC, 0);
     const applier = world.startApplier();
     await world.until(() => applier.status.error !== null);
     expect(applier.status.error?.message).toContain('Waiting for the relay of "a"');
@@ -311,6 +313,50 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.synced();
     expect(world.target.progress.tables.map(({ table }) => table)).toEqual(["t"]);
     expect(applier.status.error).toBeNull();
+  });
+
+  describe("when the queue holds what another relay has left there", () => {
+    async function leftBy(timeline: string): Promise<void> {
+      world = new MemoryWorld();
+      const copied = { state: "live", cursor: null, copy: "c:f:t", hasRows: false } as const;
+      const followed = { timeline: "tl", position: START, hash: timelineHash("tl") };
+      world.target.progress = { ...followed, tables: [{ table: "t", ...copied }] };
+      world.source.confirmed.set(SYNC, 0);
+      const stream = await world.queue.openStream("a");
+      const prevHash = timelineHash(timeline);
+      const header = { timeline, batch: 1, prevHash, hash: "h", cutAt: "", committedAt: "" };
+      const envelope = { source: "a", header, chunk: 0, copy: null };
+      for await (const messages of encodePieces(envelope, nothing(), 1_000_000)) {
+        await stream.append(await stream.tail(), messages);
+      }
+    }
+
+    async function* nothing(): AsyncGenerator<[]> {}
+
+    it("waits for the relay of its source, and goes on", async () => {
+      await leftBy("another");
+      const applier = world.startApplier();
+      await world.until(() => applier.status.error !== null);
+      expect(applier.status.state).toBe("running");
+      expect(applier.status.error?.message).toContain('Waiting for the relay of "a"');
+      fill(1);
+      world.startRelay();
+      await world.until(() => world.target.rows.size === 1);
+      await world.synced();
+    });
+
+    it("stops when the relay says that its source is on another history", async () => {
+      await leftBy("tl");
+      await (await world.queue.openStream("a")).reset();
+      fill(1);
+      world.target.progress = { ...world.target.progress, timeline: "another" };
+      const applier = world.startApplier();
+      await world.until(() => applier.status.state === "running");
+      world.startRelay();
+      await world.until(() => applier.status.state === "stopped");
+      expect(applier.status.error?.code).toBe("TM-TIMELINE-CHANGED");
+      expect(applier.status.error?.message).toContain("the source now is on tl");
+    });
   });
 
   it("does not let a target made anew pass for the one before", async () => {

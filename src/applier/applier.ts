@@ -23,7 +23,7 @@ import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, mustHave, withdraw } from "./resync.ts";
-import { confirmTimeline } from "./timeline.ts";
+import { confirmTimeline, followedBefore, leftOver } from "./timeline.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
@@ -79,8 +79,10 @@ export class Applier {
           });
         } catch (error) {
           if (this.#stop.signal.aborted) break;
-          await this.#recover(toTidemarkError(error));
-          logger.warn({ err: error }, "applier interrupted: trying again");
+          const found = await this.#ascertain(toTidemarkError(error));
+          if (found === null) break;
+          await this.#recover(found);
+          logger.warn({ err: found }, "applier interrupted: trying again");
         }
         await sleep(backoff(attempt), this.#stop.signal);
       }
@@ -95,6 +97,17 @@ export class Applier {
 
   stop(): void {
     this.#stop.abort();
+  }
+
+  /** What it is, where that is not for the queue to say; null when stopped before it was known. */
+  async #ascertain(error: TidemarkError): Promise<TidemarkError | null> {
+    const timeline = followedBefore(error);
+    if (timeline === null) return error;
+    try {
+      return (await this.#confirm({ timeline })) ? leftOver(error) : null;
+    } catch (failure) {
+      return toTidemarkError(failure);
+    }
   }
 
   async #recover(error: TidemarkError): Promise<void> {

@@ -3,6 +3,7 @@ import { keys, type SourceStatus } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence, heldOf } from "../core/fence.ts";
 import type { ApplierOptions } from "./options.ts";
+import { timelineChanged } from "./timeline.ts";
 import type { ApplierWork } from "./work.ts";
 
 interface Hooks {
@@ -79,7 +80,9 @@ export class HistoryCheck {
     const holds = heldOf(this.#work.progress);
     const answer = await askFence(queue.documents, from, { holds, signal: this.#hooks.signal });
     if (answer === null) return;
-    this.#work.inbox.checkTimeline(answer.timeline);
+    if (answer.timeline !== holds.timeline) {
+      throw timelineChanged(sync, holds.timeline, answer.timeline);
+    }
     if (answer.fits) return;
     throw new TidemarkError(
       "TM-SOURCE-REWOUND",

@@ -3,7 +3,7 @@ import type { Piece } from "../core/message.ts";
 import { comparePositions, type Position } from "../core/position.ts";
 import type { Mark } from "../core/queue.ts";
 import type { Progress } from "../core/target.ts";
-import { timelineChanged } from "./timeline.ts";
+import { otherTimeline } from "./timeline.ts";
 
 /**
  * Decides of each piece whether it is the next one: what makes redelivery harmless (G2), order
@@ -49,7 +49,7 @@ export class Inbox {
   /**
    * True: take it. False: it was taken before. Throws TM-APPLY-GAP when one before it is missing,
    * TM-APPLY-RETRY when a batch half taken begins anew, TM-TIMELINE-CHANGED when it is of another
-   * history.
+   * history: see {@link otherTimeline}.
    */
   accept(piece: Piece): boolean {
     const { mark, header } = piece;
@@ -71,7 +71,7 @@ export class Inbox {
   }
 
   checkTimeline(timeline: string): void {
-    if (timeline !== this.#timeline) throw timelineChanged(this.#sync, this.#timeline, timeline);
+    if (timeline !== this.#timeline) throw otherTimeline(this.#sync, this.#timeline, timeline);
   }
 
   /** The stream should hold something after our position, and does not. */

@@ -31,6 +31,28 @@ export async function confirmTimeline(
   }
 }
 
+/**
+ * The queue holds what is of another timeline. That is no proof: another source's relay may have left it there, by a
+ * mistake that is mended since, and the right one has yet to clear it away. See {@link followedBefore}.
+ */
+export function otherTimeline(sync: string, followed: string, found: string): TidemarkError {
+  const message = `${sync} followed timeline ${followed} of its source; the queue is on ${found}.`;
+  return new TidemarkError("TM-TIMELINE-CHANGED", message, { details: { followed, found } });
+}
+
+/** The timeline that is to be confirmed before this error is believed; null of any other error. */
+export function followedBefore({ code, details }: TidemarkError): string | null {
+  const { followed } = details;
+  return code === "TM-TIMELINE-CHANGED" && typeof followed === "string" ? followed : null;
+}
+
+/** The relay has emptied the stream of what was not its own before it answered. */
+export function leftOver(error: TidemarkError): TidemarkError {
+  const message = `${error.message} That was left there: the relay says that its source is on the one before.`;
+  return new TidemarkError("TM-APPLY-RETRY", message, { cause: error });
+}
+
+/** The relay says so. */
 export function timelineChanged(sync: string, followed: string, found: string): TidemarkError {
   return new TidemarkError(
     "TM-TIMELINE-CHANGED",

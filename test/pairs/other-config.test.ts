@@ -25,6 +25,10 @@ describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, 
   test.skipIf(!available(pair))("two tables whose targets are exchanged are both copied", () =>
     exchanged(pair),
   );
+  test.skipIf(!available(pair)).each([ONE, TWO])(
+    "another source by mistake, with a table $name, costs the target nothing",
+    (table) => elsewhere(pair, table),
+  );
 });
 
 async function toAnother(pair: TestPair): Promise<void> {
@@ -66,6 +70,40 @@ async function exchanged(pair: TestPair): Promise<void> {
   await runOnce(bed, { one: "y", two: "x" });
   await bed.expectSame(ONE, { as: "y" });
   await bed.expectSame(TWO, { as: "x" });
+}
+
+/** `table`: of the other source. */
+async function elsewhere(pair: TestPair, table: TestTable): Promise<void> {
+  const kinds = { source: pair.source, elsewhere: pair.source, target: pair.target };
+  await using bed = await TestBed.make(kinds, pair);
+  const [source, other] = [await bed.sql("source"), await bed.sql("elsewhere")];
+  await createTables(source, pair.source, [ONE]);
+  await createTables(other, pair.source, [table]);
+  for (const id of [1, 2, 3]) await insertRow(source, ONE, { id, note: "n" });
+  const right = bed.define([{ from: "source", to: "target", tables: ["*"] }]);
+  const first = await bed.start(right);
+  await first.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.stop(first);
+  await source.run("DELETE FROM one WHERE id = 1");
+
+  const { url } = bed.database("elsewhere");
+  const databases = right.databases.map((each) =>
+    each.name === "source" ? { name: "source", url } : each,
+  );
+  const wrong = await bed.open({ ...right, databases });
+  const refused = async () => {
+    await wrong.start();
+    await insertRow(other, table, { id: 101, note: "not of these" });
+    await wrong.finished;
+  };
+  await expect(refused()).rejects.toMatchObject({ code: "TM-TIMELINE-CHANGED" });
+  await bed.stop(wrong);
+
+  // What was read of the wrong one is in the queue still.
+  const again = await bed.start(right);
+  await again.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.expectSame(ONE);
+  expect(bed.logger.text()).not.toContain("holds rows already");
 }
 
 /** By source table, the target's. */
