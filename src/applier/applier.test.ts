@@ -315,6 +315,27 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(applier.status.error).toBeNull();
   });
 
+  it("lets another sync forget what it has copied into a table that it begins to write", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    const copied = { sync: "old", table: "t", state: "live", copy: "id:f:t" } as const;
+    const elsewhere = { ...copied, copy: "id:f:u" };
+    const waiting = { ...copied, sync: "waits", state: "pending" } as const;
+    world.target.others = [copied, elsewhere, waiting];
+    world.startRelay();
+    world.startApplier();
+    await world.synced();
+    expect(world.target.others).toEqual([elsewhere, waiting]);
+    // Only then: what comes to be the other one's again is not taken from it at each start.
+    await world.stop();
+    world.target.others = [copied];
+    world.startRelay();
+    world.startApplier();
+    fill(1);
+    await world.synced();
+    expect(world.target.others).toEqual([copied]);
+  });
+
   describe("when the queue holds what another relay has left there", () => {
     async function leftBy(timeline: string): Promise<void> {
       world = new MemoryWorld();

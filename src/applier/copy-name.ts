@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { formatTable, type TableName } from "../core/table.ts";
+import type { TableProgress } from "../core/target.ts";
 
 /** What a table was copied as, told by the name of its copy. */
 export interface CopiedAs {
@@ -25,6 +27,24 @@ export function withTarget(copy: string, target: string): string {
 export function copiedAs(copy: string): CopiedAs {
   const [, fingerprint = "", target] = /^[^:]*:([^:]*)(?::(.*))?$/s.exec(copy) ?? [];
   return { fingerprint, target: target ?? null };
+}
+
+/**
+ * Which of these have gone into one of those tables of the target. One that does not tell its table is taken to have gone
+ * to one of the name that it has at the source.
+ */
+export function goneInto<T extends Pick<TableProgress, "table" | "copy">>(
+  copies: readonly T[],
+  targets: readonly TableName[],
+): readonly T[] {
+  const [whole, bare] = [
+    new Set(targets.map(formatTable)),
+    new Set(targets.map(({ name }) => name)),
+  ];
+  return copies.filter(({ table, copy }) => {
+    const { target } = copiedAs(copy);
+    return target === null ? bare.has(table.slice(table.indexOf(".") + 1)) : whole.has(target);
+  });
 }
 
 /** Is it the one that is stored, whether or not its table was told then? */

@@ -117,6 +117,13 @@ class DeliverSession implements ApplierSession {
     return [];
   }
 
+  /** Whoever else calls the function, it has no tables. */
+  async others(): Promise<[]> {
+    return [];
+  }
+
+  async forget(): Promise<void> {}
+
   async countRows(_table: BoundTable, limit: number): Promise<number> {
     return limit;
   }

@@ -10,7 +10,7 @@ import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import type { ParkedRow } from "../core/parked.ts";
 import type { ApplierSession, Progress, TableProgress } from "../core/target.ts";
-import { isSameCopy } from "./copy-name.ts";
+import { goneInto, isSameCopy } from "./copy-name.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
@@ -95,9 +95,30 @@ export class ApplierWork {
     const isStored = all.every(({ table, copy }) => isSameCopy(stored.get(table), copy));
     if (all.length === stored.size && isStored) return true;
     if (!(await confirm())) return false;
+    await this.#disown();
     await this.#tellStanding();
     await this.#group.commit(this.inbox);
     return true;
+  }
+
+  /**
+   * A sync that has copied into a table which this one is to write must not take what stands there for its own any
+   * more, should it ever go on. Before this one's states are stored: afterwards they are new to nobody.
+   */
+  async #disown(): Promise<void> {
+    const fresh = this.#options.tables.filter(({ source }) => this.states.fresh.has(source));
+    const names = fresh.map(({ bound }) => bound.name);
+    if (names.length === 0) return;
+    const begun = (await this.#session.others()).filter(({ state }) => state !== "pending");
+    const copies = goneInto(begun, names);
+    if (copies.length === 0) return;
+    await this.#session.forget(copies);
+    for (const { sync: other, table } of copies) {
+      this.#options.logger.warn(
+        { table, other },
+        "another sync has copied into the same table of the target: should it go on, it copies the table anew",
+      );
+    }
   }
 
   /**

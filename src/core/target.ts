@@ -114,6 +114,11 @@ export function sameTableProgress(a: TableProgress, b: TableProgress): boolean {
   return sameCopy && a.state === b.state && a.hasRows === b.hasRows;
 }
 
+/** What another sync of the same target has stored of a table. */
+export interface OthersTable extends Pick<TableProgress, "table" | "state" | "copy"> {
+  readonly sync: string;
+}
+
 /** What a sync has applied; stored in the target. Position 0 and an empty timeline before anything. */
 export interface Progress {
   readonly timeline: string;
@@ -152,6 +157,10 @@ export interface ApplierSession {
   flush(): Promise<void>;
   /** Call between transactions. Those of the tables that hold no row at all. */
   emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]>;
+  /** Call between transactions. What stands of the tables of all other syncs, whether or not an applier is at work for them. */
+  others(): Promise<readonly OthersTable[]>;
+  /** Call between transactions. Those syncs forget these copies, as if the tables were not in them; another copy of the same table stays. */
+  forget(copies: readonly OthersTable[]): Promise<void>;
   /** Call within a transaction, outside its attempts. How many rows the table now holds, counted up to `limit`. */
   countRows(table: BoundTable, limit: number): Promise<number>;
   close(): Promise<void>;

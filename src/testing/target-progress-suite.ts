@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { BoundTable, Progress } from "../core/target.ts";
+import type { ApplierSession, BoundTable, Progress } from "../core/target.ts";
 import { type Bench, refuses } from "./database-bed.ts";
 import {
   after,
@@ -128,6 +128,39 @@ export function registerProgress(bench: () => Bench): void {
     await apply(other, async () => {});
     expect((await session.load()).position.batch).toBe(1);
     expect((await other.load()).position.batch).toBe(2);
+  });
+
+  it("tells what other syncs have copied, and lets them forget it, copy by copy", async () => {
+    const { target, session, tables } = await openSite(bench(), [items(bench())]);
+    const other = await openSession(bench(), target, tables, "else\u00dfwhere->there");
+    const entry = { state: "live", cursor: null, hasRows: true } as const;
+    const [a, b] = [
+      { ...entry, table: "a.x", copy: "one:f:a.x" },
+      { ...entry, table: "b", copy: "two:f:b", state: "copying" } as const,
+    ];
+    const store = async (to: ApplierSession, stored: Progress["tables"]) => {
+      const now = await to.load();
+      await (await to.begin(now)).commit({ ...after(now), tables: stored });
+    };
+    expect(await session.others()).toEqual([]);
+    await store(session, [a]);
+    await store(other, [a, b]);
+    expect(await session.others()).toEqual(
+      [a, b].map(({ table, state, copy }) => ({
+        sync: "else\u00dfwhere->there",
+        table,
+        state,
+        copy,
+      })),
+    );
+    const [one, two] = await session.others();
+    if (one === undefined || two === undefined) throw new ReferenceError("none of them");
+    await session.forget([one, { ...two, copy: "copied anew" }]);
+    expect((await other.load()).tables).toEqual([b]);
+    expect((await session.load()).tables).toEqual([a]);
+    expect((await other.load()).position.batch).toBe(1);
+    await store(session, [a, b]);
+    await store(other, [a]);
   });
 
   it("leaves nothing of a transaction that is rolled back or whose session ends", async () => {

@@ -1,6 +1,6 @@
 // A config that is changed between two runs: what a table was copied as, and to, is not believed for what it is now (G1, G4, G8).
 import { describe, expect, test } from "vitest";
-import type { PipelineDefinition } from "../../src/core/definition.ts";
+import type { PipelineDefinition, TableRule } from "../../src/core/definition.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import {
@@ -29,6 +29,10 @@ describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, 
     "another source by mistake, with a table $name, costs the target nothing",
     (table) => elsewhere(pair, table),
   );
+  test.skipIf(!available(pair))("targets exchanged and put right are copied anew", () =>
+    targetsExchanged(pair),
+  );
+  test.skipIf(!available(pair))("a sync that is named back copies anew", () => renamed(pair));
 });
 
 async function toAnother(pair: TestPair): Promise<void> {
@@ -104,6 +108,62 @@ async function elsewhere(pair: TestPair, table: TestTable): Promise<void> {
   await again.waitFor({ timeoutMs: PATIENCE_MS });
   await bed.expectSame(ONE);
   expect(bed.logger.text()).not.toContain("holds rows already");
+}
+
+/** Two targets exchanged for a run, then corrected: neither holds what its sync has once copied there. */
+async function targetsExchanged(pair: TestPair): Promise<void> {
+  const { source: kind } = pair;
+  const [here, there] = [pair.target, pair.target];
+  await using bed = await TestBed.make({ source: kind, second: kind, here, there }, pair);
+  for (const name of ["source", "second"]) {
+    const sql = await bed.sql(name);
+    await createTables(sql, kind, [ONE, TWO]);
+    for (const id of [1, 2]) await insertRow(sql, ONE, { id, note: name });
+    await insertRow(sql, TWO, { id: 1, note: name });
+  }
+  const syncs = [
+    { from: "source", to: "here", tables: ["one"] },
+    { from: "second", to: "there", tables: ["one", { table: "two", as: "apart" }] },
+  ];
+  const right = bed.define(syncs);
+  const urls = new Map([
+    ["here", bed.database("there").url],
+    ["there", bed.database("here").url],
+  ]);
+  const exchanged = right.databases.map((each) => ({
+    ...each,
+    url: urls.get(each.name) ?? bed.database(each.name).url,
+  }));
+  for (const databases of [right.databases, exchanged, right.databases]) {
+    const pipeline = await bed.start({ ...right, databases });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(pipeline);
+  }
+  await bed.expectSame(ONE, { from: "source", to: "here" });
+  await bed.expectSame(ONE, { from: "second", to: "there" });
+  // Nobody else has written that one: it was not copied a third time.
+  const said = bed.logger.text().match(/another sync has copied into the same table/g);
+  expect(said).toHaveLength(4);
+}
+
+/** A sync that was renamed, with other rows, and is named back. */
+async function renamed(pair: TestPair): Promise<void> {
+  await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+  const source = await bed.sql("source");
+  await createTables(source, pair.source, [ONE]);
+  for (const id of [1, 2, 3, 4]) await insertRow(source, ONE, { id, note: "n" });
+  const run = async (name: string, table: TableRule) => {
+    const definition = bed.define([{ from: "source", to: "target", tables: [table] }]);
+    const syncs = definition.syncs.map((sync) => ({ ...sync, name }));
+    const pipeline = await bed.start({ ...definition, syncs });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(pipeline);
+  };
+  await run("first", { table: "one" });
+  await run("second", { table: "one", where: "id > 2" });
+  await source.run("UPDATE one SET note = 'for the second' WHERE id = 1");
+  await run("first", { table: "one" });
+  await bed.expectSame(ONE);
 }
 
 /** By source table, the target's. */

@@ -3,6 +3,7 @@ import { START } from "../../src/core/position.ts";
 import type {
   ApplierSession,
   BoundTable,
+  OthersTable,
   Progress,
   Target,
   TargetPlan,
@@ -24,6 +25,7 @@ export class MemoryTarget implements Target {
   readonly parked = null;
   progress: Progress = { timeline: "", position: START, hash: "", tables: [] };
   readonly rows = new Set<string>();
+  others: readonly OthersTable[] = [];
   /** Of the transaction begun last. */
   #written: ReadonlySet<string> = this.rows;
   /** Thrown by the next commit. */
@@ -55,6 +57,10 @@ export class MemoryTarget implements Target {
       begin: async () => this.#begin(),
       flush: () => this.flush(),
       emptyOf: async (tables) => tables.filter(() => this.rows.size === 0),
+      others: async () => this.others,
+      forget: async (copies) => {
+        this.others = this.others.filter((entry) => !copies.includes(entry));
+      },
       countRows: async (_, limit) => Math.min(this.#written.size, limit),
       close: async () => {},
     };

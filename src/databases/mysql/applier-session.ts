@@ -5,6 +5,7 @@ import {
   type ApplierSession,
   type BeginOptions,
   type BoundTable,
+  type OthersTable,
   type Progress,
   sameTableProgress,
   type TableProgress,
@@ -166,6 +167,31 @@ class MysqlApplierSession implements ApplierSession {
     }
     await this.#session.run("COMMIT");
     return empty;
+  }
+
+  async others(): Promise<readonly OthersTable[]> {
+    const rows = await this.#session.rows(
+      `SELECT sync, table_name, state, copy FROM ${PROGRESS_TABLES} WHERE sync <> ?
+       ORDER BY sync, table_name`,
+      [this.#sync],
+    );
+    await this.#session.run("COMMIT");
+    return rows.map(([sync, table, state, copy]) => ({
+      sync: sync ?? "",
+      table: table ?? "",
+      state: (state ?? "pending") as TableState,
+      copy: copy ?? "",
+    }));
+  }
+
+  async forget(copies: readonly OthersTable[]): Promise<void> {
+    for (const { sync, table, copy } of copies) {
+      await this.#session.run(
+        `DELETE FROM ${PROGRESS_TABLES} WHERE sync = ? AND table_name = ? AND copy = ?`,
+        [sync, table, copy],
+      );
+    }
+    await this.#session.run("COMMIT");
   }
 
   async countRows({ name }: BoundTable, limit: number): Promise<number> {

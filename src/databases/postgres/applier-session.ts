@@ -5,6 +5,7 @@ import type {
   ApplierSession,
   BeginOptions,
   BoundTable,
+  OthersTable,
   Progress,
   TargetTransaction,
 } from "../../core/target.ts";
@@ -14,7 +15,13 @@ import { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable, schemaOf } from "./identifiers.ts";
 import { loadPins } from "./pins.ts";
-import { ensureProgress, loadProgress, progressValues } from "./progress.ts";
+import {
+  ensureProgress,
+  forgetCopies,
+  loadOthers,
+  loadProgress,
+  progressValues,
+} from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
 import { Sequences } from "./sequences.ts";
 import { factsOf, loadStanding } from "./target-tables.ts";
@@ -136,6 +143,14 @@ class PostgresApplierSession implements ApplierSession {
       empty.push(...rows.flatMap(([i]) => asked[Number(i)] ?? []));
     }
     return empty;
+  }
+
+  others(): Promise<readonly OthersTable[]> {
+    return loadOthers(this.#parts.connection, this.#parts.sync);
+  }
+
+  forget(copies: readonly OthersTable[]): Promise<void> {
+    return forgetCopies(this.#parts.connection, copies);
   }
 
   async countRows({ name }: BoundTable, limit: number): Promise<number> {

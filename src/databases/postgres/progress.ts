@@ -1,6 +1,12 @@
-import { type Progress, sameTableProgress, type TableProgress } from "../../core/target.ts";
+import {
+  type OthersTable,
+  type Progress,
+  sameTableProgress,
+  type TableProgress,
+} from "../../core/target.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { checkPins } from "./pins.ts";
+import { formatArrayText } from "./row-text.ts";
 
 /** First use: every later statement may count on the row. */
 export async function ensureProgress(connection: Connection, sync: string): Promise<void> {
@@ -37,6 +43,36 @@ function toTableProgress([table, state, cursor, copy, hasRows]: Row): TableProgr
     copy: copy as string,
     hasRows: hasRows === "t",
   };
+}
+
+export async function loadOthers(
+  connection: Connection,
+  sync: string,
+): Promise<readonly OthersTable[]> {
+  const rows = await connection.rows(
+    "SELECT sync, source_table, state, copy FROM tidemark.progress_tables WHERE sync <> $1 ORDER BY 1, 2",
+    [sync],
+  );
+  return (rows as string[][]).map(
+    ([other, table, state, copy]) => ({ sync: other, table, state, copy }) as OthersTable,
+  );
+}
+
+export async function forgetCopies(
+  connection: Connection,
+  copies: readonly OthersTable[],
+): Promise<void> {
+  const columns = [
+    copies.map(({ sync }) => sync),
+    copies.map(({ table }) => table),
+    copies.map(({ copy }) => copy),
+  ];
+  await connection.run(
+    `DELETE FROM tidemark.progress_tables p
+     USING unnest($1::text[], $2::text[], $3::text[]) AS w(sync, source_table, copy)
+     WHERE p.sync = w.sync AND p.source_table = w.source_table AND p.copy = w.copy`,
+    columns.map(formatArrayText),
+  );
 }
 
 /**

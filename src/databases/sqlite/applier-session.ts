@@ -3,6 +3,7 @@ import {
   type ApplierSession,
   type BeginOptions,
   type BoundTable,
+  type OthersTable,
   type Progress,
   sameTableProgress,
   type TableProgress,
@@ -75,6 +76,29 @@ export class SqliteApplierSession implements ApplierSession {
 
   emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
     return this.#connection.read(() => tables.filter((table) => this.#count(table, 1) === 0));
+  }
+
+  others(): Promise<readonly OthersTable[]> {
+    return this.#connection.read(() => {
+      const rows = this.#connection.rows<Omit<OthersTable, "table"> & { table_name: string }>(
+        "SELECT sync, table_name, state, copy FROM tidemark_progress_tables WHERE sync <> ? ORDER BY sync, table_name",
+        this.#sync,
+      );
+      return rows.map(({ table_name: table, ...entry }) => ({ ...entry, table }));
+    });
+  }
+
+  forget(copies: readonly OthersTable[]): Promise<void> {
+    return this.#connection.write(() => {
+      for (const { sync, table, copy } of copies) {
+        this.#connection.run(
+          "DELETE FROM tidemark_progress_tables WHERE sync = ? AND table_name = ? AND copy = ?",
+          sync,
+          table,
+          copy,
+        );
+      }
+    });
   }
 
   async countRows(table: BoundTable, limit: number): Promise<number> {

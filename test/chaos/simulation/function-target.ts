@@ -196,6 +196,8 @@ function copyingOver(session: ApplierSession): ApplierSession {
     begin: (...args) => session.begin(...args),
     flush: () => session.flush(),
     emptyOf: (tables) => session.emptyOf(tables),
+    others: () => session.others(),
+    forget: (copies) => session.forget(copies),
     countRows: (...args) => session.countRows(...args),
     close: () => session.close(),
   };

@@ -248,6 +248,15 @@ class SimulatedApplierSession implements ApplierSession {
     );
   }
 
+  /** Each sync has a target of its own. */
+  others(): Promise<[]> {
+    return this.#session.call(() => []);
+  }
+
+  forget(): Promise<void> {
+    return this.#session.call(() => {});
+  }
+
   countRows(table: BoundTable, limit: number): Promise<number> {
     return this.#session.call(() => Math.min(this.#transaction?.count(table) ?? 0, limit));
   }
