@@ -55,6 +55,8 @@ export interface BatchesContext {
   checkCapture(): Promise<void>;
   /** A captured table was altered: throws the same where it no longer fits. */
   lookAgain(): Promise<void>;
+  /** Stores what the decoder has found lost, before anybody reads on. */
+  noteLost(): Promise<void>;
 }
 
 export class PostgresBatches implements Batches {
@@ -142,7 +144,7 @@ export class PostgresBatches implements Batches {
       );
     }
     const between = { batch, from: parseSnapshot(from), to: parseSnapshot(to) };
-    yield* this.#context.pages.between(between, null);
+    yield* this.#pagesBetween(between, null);
   }
 
   purge(upTo: number): Promise<void> {
@@ -238,7 +240,7 @@ export class PostgresBatches implements Batches {
     between: BatchBounds,
     complete: boolean,
   ): AsyncGenerator<ChangesPage> {
-    const { decoder, pages } = this.#context;
+    const { decoder, noteLost } = this.#context;
     const changes: Change[] = [];
     for (const row of first) {
       try {
@@ -249,8 +251,16 @@ export class PostgresBatches implements Batches {
         throw error;
       }
     }
+    await noteLost();
     yield changes;
-    if (!complete) yield* pages.between(between, first.at(-1)?.[ID] ?? null);
+    if (!complete) yield* this.#pagesBetween(between, first.at(-1)?.[ID] ?? null);
+  }
+
+  async *#pagesBetween(between: BatchBounds, afterId: string | null): AsyncGenerator<ChangesPage> {
+    for await (const page of this.#context.pages.between(between, afterId)) {
+      await this.#context.noteLost();
+      yield page;
+    }
   }
 
   #toHeader(row: Row): BatchHeader {

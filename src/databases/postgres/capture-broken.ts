@@ -3,9 +3,9 @@ import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { CaptureSpec } from "./capture-row.ts";
 import { triggerNames } from "./capture-sql.ts";
-import { captureBroken, exchangedKey, shapeBroken } from "./drift.ts";
+import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
-import type { StoredLayout, TableState } from "./layouts.ts";
+import { exchangedKey, type StoredLayout, type TableState } from "./layouts.ts";
 import { insufficient, isEnough, type ShapeChoice } from "./shape.ts";
 import { wasTouched } from "./trigger-watch.ts";
 
@@ -46,6 +46,7 @@ export function whatBroke(
   if (now.touched !== null) return gone(wasTouched(now.touched));
   const exchanged = exchangedKey(last, now.state?.columns ?? []);
   if (exchanged !== null) return gone(exchanged);
+  if (last.blind) return gone("rows have gone unseen while no sync carried it");
   if (isEnough(last.shape, now.choice.shape)) return null;
   return { what: insufficient(last.shape, now.choice), shape: true };
 }

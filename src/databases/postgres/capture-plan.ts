@@ -227,8 +227,12 @@ function prepareCapture(
     readUpTo: null,
     retired: false,
     forgotten: false,
+    kept: null,
+    blind: false,
   };
-  const isNewLayout = !current || !sameLayout(current, wantedLayout);
+  // What is logged by one that was altered while no sync carried it is unread for good.
+  const isSpent = current !== null && (current.readUpTo !== null || current.kept !== null);
+  const isNewLayout = current === null || isSpent || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };
   const bodies = [...functionBodies(spec)];
   const functionsStand = bodies.every(([name, body]) => facts.bodies.get(name) === body);

@@ -51,6 +51,14 @@ export function functionStatements(spec: CaptureSpec): readonly string[] {
   ]);
 }
 
+/** For a table whose key is gone: each logs that something was written, without what. */
+export function blindFunctions(spec: CaptureSpec): readonly string[] {
+  const source = body(`${insertPerSlot(`VALUES ('${spec.layout}U', NULL)`)}\n${WAKE}`);
+  return triggerFunctions({ ...spec, key: [], columns: [] }).map(({ name }) =>
+    createFunction(`${qualified(name)}${TRIGGER_FUNCTION}`, source, ["SECURITY DEFINER"]),
+  );
+}
+
 const TRIGGER_FUNCTION = "() RETURNS trigger";
 const FILTER_FUNCTION = "(tidemark_given record) RETURNS text";
 

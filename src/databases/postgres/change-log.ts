@@ -25,6 +25,7 @@ import { assertLogFits, createSourceObjects } from "./ours.ts";
 import { LogRotation, type RotationLimits } from "./rotation.ts";
 import { parseSnapshot } from "./snapshot.ts";
 import { PostgresSubscribers } from "./subscribers.ts";
+import { Uncarried } from "./uncarried.ts";
 import { Waker } from "./wake.ts";
 
 /**
@@ -57,11 +58,12 @@ export class PostgresChangeLog implements ChangeLog {
     this.#main = main;
     this.#control = control;
     this.#layouts = layouts;
-    this.#decoder = new LogDecoder(layouts.values());
+    const uncarried = new Uncarried(control, options.logger, (layout) => this.#learn(layout));
+    this.#drift = new DriftWatch(control, mutex, uncarried);
+    this.#decoder = new LogDecoder(layouts.values(), this.#drift);
     this.#pages = new LogPages(options, this.#decoder);
     this.#chunks = new ChunkReader(options);
     this.#rotation = new LogRotation(control, mutex, parts.limits);
-    this.#drift = new DriftWatch(control, mutex);
     this.subscribers = new PostgresSubscribers(control, mutex);
     for (const layout of layouts.values()) this.#current.set(tableKey(layout.table), layout);
     const batches = new PostgresBatches(
@@ -75,6 +77,7 @@ export class PostgresChangeLog implements ChangeLog {
         currentLayout: (table) => this.#current.get(tableKey(table)) ?? null,
         checkCapture: () => this.#drift.check(),
         lookAgain: () => this.#drift.lookNow(),
+        noteLost: () => this.#drift.noteLost(),
       },
       state.tip,
     );
@@ -124,10 +127,8 @@ export class PostgresChangeLog implements ChangeLog {
       }
       assertAsAsked(captures);
       // Those replaced may be readable only up to some batch from now on.
-      for (const [id, layout] of await loadLayouts(connection)) {
-        this.#layouts.set(id, layout);
-        this.#decoder.add(layout);
-      }
+      for (const layout of (await loadLayouts(connection)).values()) this.#learn(layout);
+      this.#drift.watchOthers(this.#layouts.values());
     } finally {
       await connection.close();
     }
@@ -161,6 +162,11 @@ export class PostgresChangeLog implements ChangeLog {
     await this.#chunks.close();
     await this.#control.close();
     await this.#main.close();
+  }
+
+  #learn(layout: StoredLayout): void {
+    this.#layouts.set(layout.id, layout);
+    this.#decoder.add(layout);
   }
 
   #adopt(capture: TableCapture): void {

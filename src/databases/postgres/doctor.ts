@@ -3,19 +3,22 @@ import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
-import { notFiring } from "./capture-broken.ts";
+import { notFiring, whatBroke } from "./capture-broken.ts";
 import { prepareCaptures, type TableCapture } from "./capture-plan.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
-import { loadLayouts } from "./layouts.ts";
+import { loadLayouts, loadTableStates, type StoredLayout } from "./layouts.ts";
 import { logMisfit, missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
 import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
 import { sequenceFindings } from "./sequences.ts";
+import { chooseShapes } from "./shape.ts";
 import { targetTriggers } from "./target-triggers.ts";
+import { lookAtTriggers } from "./trigger-watch.ts";
+import { namesStand, uncarriedLayouts } from "./uncarried.ts";
 
 /** A transaction older than this holds back its own changes, and the space of the log. */
 const OLD_TRANSACTION = "1 hour";
@@ -274,7 +277,40 @@ async function captureFindings(
     findings.push(...tableCaptureFindings(capture, layout?.shape ?? null));
   }
   findings.push(...replicaFindings(captures));
+  const carried = new Set(captures.map(({ spec }) => spec.oid));
+  findings.push(
+    ...(await uncarriedFindings(connection, uncarriedLayouts(layouts.values(), carried))),
+  );
   return [...findings, ...(await orderFindings(connection, captures))];
+}
+
+/** Of tables that are captured all the same: nobody else would tell. */
+async function uncarriedFindings(
+  connection: Connection,
+  layouts: readonly StoredLayout[],
+): Promise<Finding[]> {
+  const oids = layouts.map(({ oid }) => oid);
+  const states = await loadTableStates(connection, oids);
+  const shapes = await chooseShapes(connection, oids);
+  const { touched } = await lookAtTriggers(connection, oids);
+  return layouts.flatMap((layout): Finding[] => {
+    const { oid } = layout;
+    const [state, choice] = [states.get(oid), shapes.get(oid)];
+    if (state === undefined || choice === undefined) return [];
+    const name = formatTable(state.name);
+    const check = "capture-uncarried";
+    if (!namesStand(layout, state.columns)) {
+      const message = `${name} is captured, though no sync of this config carries it, and what names its columns fails, the application's writes with it: one was renamed or dropped.`;
+      return [{ check, severity: "error", message, fix: "tidemark run: they go on." }];
+    }
+    const broken = whatBroke(layout, { oid, state, touched: touched.get(oid) ?? null, choice });
+    if (broken === null) {
+      return [ok(check, `${name} is captured, though no sync of this config carries it.`)];
+    }
+    const message = `Capture of ${name}, which no sync of this config carries, is broken: ${broken.what}.`;
+    const fix = `Once it is in the config again: tidemark resync ${name}, then tidemark run.`;
+    return [{ check: "trigger-broken", severity: "warning", message, fix }];
+  });
 }
 
 /** Sessions that take themselves for replication (`session_replication_role`), as some loaders do. */

@@ -9,9 +9,10 @@ import { sqlState } from "./errors.ts";
 import { quoteLiteral, quoteTable } from "./identifiers.ts";
 import {
   type ColumnIdentity,
+  exchangedKey,
+  fits,
   loadTableStates,
   type StoredLayout,
-  signature,
   type TableState,
 } from "./layouts.ts";
 import { checkPartitions } from "./partition-watch.ts";
@@ -19,6 +20,7 @@ import { bareLeaves, partitionTrigger } from "./partitions.ts";
 import { stalePins, storePins } from "./pins.ts";
 import { chooseShapes, insufficient, isEnough, type ShapeChoice } from "./shape.ts";
 import { lookAtTriggers, storeNoted, wasTouched } from "./trigger-watch.ts";
+import { type Answerable, type Uncarried, uncarriedLayouts } from "./uncarried.ts";
 import { writableFunctions } from "./writable.ts";
 
 const INTERVAL_MS = 1_000;
@@ -35,22 +37,49 @@ export interface WatchedTable {
 }
 
 /** Finds out, at most once a second, that a captured table or its triggers are no longer what they were. */
-export class DriftWatch {
+export class DriftWatch implements Answerable {
   readonly #control: Connection;
   readonly #mutex: Mutex;
   readonly #tables = new Map<string, WatchedTable>();
+  readonly #uncarried: Uncarried;
+  /** Oids of tables that rows have gone of unlogged. */
+  readonly #lost = new Set<string>();
   /** 0: at once. */
   #nextAt = 0;
   #failure: { readonly error: unknown } | null = null;
 
-  constructor(control: Connection, mutex: Mutex) {
+  constructor(control: Connection, mutex: Mutex, uncarried: Uncarried) {
     this.#control = control;
     this.#mutex = mutex;
+    this.#uncarried = uncarried;
   }
 
   watch(table: WatchedTable): void {
     this.#tables.set(table.layout.oid, table);
     this.#nextAt = 0;
+  }
+
+  /** All captured tables that are not watched so are none of this config's. */
+  watchOthers(layouts: Iterable<StoredLayout>): void {
+    this.#uncarried.watch(uncarriedLayouts(layouts, this.#tables));
+  }
+
+  isInForce({ id, oid }: StoredLayout): boolean {
+    return this.#tables.get(oid)?.layout.id === id;
+  }
+
+  lose({ oid }: StoredLayout): boolean {
+    if (this.#tables.has(oid)) return false;
+    this.#lost.add(oid);
+    return true;
+  }
+
+  /** What {@link lose} was told. */
+  async noteLost(): Promise<void> {
+    for (const oid of this.#lost) {
+      await this.#mutex.run(() => this.#uncarried.lose(oid));
+      this.#lost.delete(oid);
+    }
   }
 
   /**
@@ -76,13 +105,13 @@ export class DriftWatch {
    * captured; otherwise the pins are set anew.
    */
   lookNow(): Promise<void> {
-    return this.#inspect();
+    return this.#inspect(true);
   }
 
   /** Never rejects. */
   async #look(startedAt: number): Promise<void> {
     try {
-      await this.#inspect();
+      await this.#inspect(false);
       await this.#mutex.run(() => this.#coverPartitions());
     } catch (error) {
       this.#failure = { error };
@@ -92,19 +121,24 @@ export class DriftWatch {
     this.#nextAt = now + Math.max(INTERVAL_MS, (now - startedAt) * 100);
   }
 
-  async #inspect(): Promise<void> {
+  /** `cutting`: no batch is cut until it resolves. */
+  async #inspect(cutting: boolean): Promise<void> {
     const oids = [...this.#tables.keys()];
     const control = this.#control;
+    const uncarried = this.#uncarried;
+    const all = [...oids, ...uncarried.oids];
     // First of all: what is altered while we look changes the pin once more.
     const stale = await this.#mutex.run(() => stalePins(control));
     const [states, shapes, uniques] = await this.#mutex.run(() =>
       Promise.all([
-        loadTableStates(control, oids),
+        loadTableStates(control, all),
         chooseShapes(control, oids),
-        loadUniques(control, oids),
+        loadUniques(control, all),
       ]),
     );
     await this.#keepWritable(states);
+    const altered = await this.#mutex.run(() => uncarried.keepWritable(states, uniques));
+    if (cutting) await this.#mutex.run(() => uncarried.endReading(altered));
     for (const [oid, table] of this.#tables) {
       const state = states.get(oid);
       const { layout } = table;
@@ -128,7 +162,10 @@ export class DriftWatch {
       const table = formatTable((this.#tables.get(oid) as WatchedTable).layout.table);
       throw captureBroken(table, `Capture of ${table} is broken: ${wasTouched(trigger)}.`);
     }
-    if (stale.length > 0) await this.#mutex.run(() => storePins(control, stale));
+    // Of those of no sync a cut is to find out, since it alone knows from where on they are unread.
+    const isOpen = (layout: string) => !cutting && altered.some(({ id }) => String(id) === layout);
+    const seen = stale.filter(({ layout }) => !isOpen(layout));
+    if (seen.length > 0) await this.#mutex.run(() => storePins(control, seen));
   }
 
   /**
@@ -155,12 +192,19 @@ export class DriftWatch {
     const roots = [...this.#tables.values()]
       .filter(({ spec }) => spec.partitioned)
       .map(({ layout }) => layout.oid);
+    roots.push(...this.#uncarried.oids);
     for (const leaf of await bareLeaves(this.#control, roots)) {
       const statements = partitionTrigger(leaf).join("; ");
       try {
         await this.#control.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}; ${statements}`);
       } catch (error) {
-        if (!LOCKED.has(sqlState(error))) throw error;
+        const isOurs = this.#tables.has(leaf.root);
+        if (
+          !LOCKED.has(sqlState(error)) &&
+          (isOurs || sqlState(error) !== INSUFFICIENT_PRIVILEGE)
+        ) {
+          throw error;
+        }
       } finally {
         if (!this.#control.lost) await this.#control.script("SET lock_timeout TO 0");
       }
@@ -230,28 +274,6 @@ function checkTable(
     const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
-}
-
-/** Are the columns still those of the layout? */
-function fits(layout: StoredLayout, now: readonly ColumnIdentity[]): boolean {
-  return signature(now, layout.columns, layout.allColumns) === layout.signature;
-}
-
-/**
- * For people, where another column has the name of one of the key (two that exchanged their names, one dropped and
- * added again): rows have other keys under the same names, and those that stand at the targets would stay. Else null.
- */
-export function exchangedKey(
-  { key, columns, signature: was }: StoredLayout,
-  now: readonly ColumnIdentity[],
-): string | null {
-  const numbersOf = (live: readonly ColumnIdentity[]) =>
-    new Map(live.map(([number, name]) => [name, number]));
-  const [before, after] = [JSON.parse(was) as ColumnIdentity[], now].map(numbersOf);
-  const name = key
-    .map((index) => columns[index]?.name ?? "")
-    .find((each) => after?.has(each) && after.get(each) !== before?.get(each));
-  return name === undefined ? null : `the column ${name} of its key is another than it was`;
 }
 
 /** For people: what has become of each column. Numbers of columns are never used again. */

@@ -25,6 +25,10 @@ export interface StoredLayout extends Layout {
   readonly forgotten: boolean;
   /** A scan must leave out tables that inherit from this one. */
   readonly only: boolean;
+  /** The columns that functions were put in place for which log keys alone; null: they stand as captured. See uncarried.ts. */
+  readonly kept: readonly ColumnIdentity[] | null;
+  /** Rows have gone that nobody logged, or not by the key: only copying anew into an empty table makes up for them. */
+  readonly blind: boolean;
 }
 
 /**
@@ -46,12 +50,36 @@ export function signature(
   return JSON.stringify(allColumns ? live : live.filter(([, name]) => names.has(name)));
 }
 
+/** Are the columns still those of the layout? */
+export function fits(layout: StoredLayout, now: readonly ColumnIdentity[]): boolean {
+  return signature(now, layout.columns, layout.allColumns) === layout.signature;
+}
+
+/**
+ * For people, where another column has the name of one of the key (two that exchanged their names, one dropped and
+ * added again): rows have other keys under the same names, and those that stand at the targets would stay. Else null.
+ */
+export function exchangedKey(
+  { key, columns, signature: was }: StoredLayout,
+  now: readonly ColumnIdentity[],
+): string | null {
+  const numbersOf = (live: readonly ColumnIdentity[]) =>
+    new Map(live.map(([number, name]) => [name, number]));
+  const [before, after] = [JSON.parse(was) as ColumnIdentity[], now].map(numbersOf);
+  const name = key
+    .map((index) => columns[index]?.name ?? "")
+    .find((each) => after?.has(each) && after.get(each) !== before?.get(each));
+  return name === undefined ? null : `the column ${name} of its key is another than it was`;
+}
+
 /** What the column `signature` holds, as JSON. */
 interface StoredFacts {
   readonly wholeRow: boolean;
   readonly only: boolean;
   readonly allColumns: boolean;
   readonly live: string;
+  readonly kept?: readonly ColumnIdentity[];
+  readonly blind?: boolean;
 }
 
 /** All layouts of the timeline by id, old ones included. */
@@ -66,7 +94,8 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
       const [id, oid, schema, name, columns] = row as string[] as [string, ...string[]];
       const [key, filters, shape, text, retired] = row.slice(5) as string[];
       const readUpTo = row[10] ?? null;
-      const { wholeRow, only, allColumns, live } = JSON.parse(text as string) as StoredFacts;
+      const facts = JSON.parse(text as string) as StoredFacts;
+      const { wholeRow, only, allColumns, live, kept = null, blind = false } = facts;
       return [
         Number(id),
         {
@@ -84,11 +113,15 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
           readUpTo: readUpTo === null ? null : Number(readUpTo),
           retired: retired === "t",
           forgotten: row[11] === "t",
+          kept,
+          blind,
         },
       ];
     }),
   );
 }
+
+const LAST_BATCH = "(SELECT coalesce(max(n), 0) FROM tidemark.batches)";
 
 /** `pin`: of the table before anything was read of it. `altered`: the layout before, where it holds no more. */
 export async function insertLayout(
@@ -98,7 +131,7 @@ export async function insertLayout(
 ): Promise<void> {
   await connection.run(
     `UPDATE tidemark.layouts SET retired_at = coalesce(retired_at, clock_timestamp()),
-       read_up_to = CASE WHEN id = $2 THEN (SELECT coalesce(max(n), 0) FROM tidemark.batches) END
+       read_up_to = coalesce(read_up_to, CASE WHEN id = $2 THEN ${LAST_BATCH} END)
      WHERE table_oid = $1 AND retired_at IS NULL OR id = $2`,
     [layout.oid, altered === null ? null : String(altered)],
   );
@@ -126,6 +159,31 @@ export async function insertLayout(
       } satisfies StoredFacts),
       pin,
     ],
+  );
+}
+
+/** What comes after the newest batch is unread. Gives up to where these layouts are read now; not while a batch is cut. */
+export async function endReading(
+  connection: Connection,
+  ids: readonly number[],
+): Promise<ReadonlyMap<number, number>> {
+  const rows = await connection.rows(
+    `UPDATE tidemark.layouts SET read_up_to = coalesce(read_up_to, ${LAST_BATCH})
+     WHERE id = ANY ($1::int[]) RETURNING id, read_up_to`,
+    [formatArrayText(ids.map(String))],
+  );
+  return new Map(rows.map(([id, readUpTo]) => [Number(id), Number(readUpTo)]));
+}
+
+/** Of a layout that stands: what has become of its capture. */
+export async function noteFacts(
+  connection: Connection,
+  id: number,
+  facts: Partial<Pick<StoredLayout, "kept" | "blind">>,
+): Promise<void> {
+  await connection.run(
+    "UPDATE tidemark.layouts SET signature = (signature::jsonb || $2::jsonb)::text WHERE id = $1",
+    [String(id), JSON.stringify(facts)],
   );
 }
 

@@ -26,6 +26,8 @@ function layout(readUpTo: number | null, key: readonly number[] = [0]): StoredLa
     readUpTo,
     retired: false,
     forgotten: false,
+    kept: null,
+    blind: false,
   };
 }
 
@@ -84,5 +86,26 @@ describe("rows of a table that was altered", () => {
   it("stop the sync when they do not fit and nobody knows why", () => {
     const change = () => new LogDecoder([layout(null)]).change(logged("I", "(x,y,z)"), 1);
     expect(change).toThrow(/have changed/);
+  });
+
+  it("are unread where no sync carries the table, or another layout is in force", () => {
+    const nobodys = { isInForce: () => false, lose: () => true };
+    const read = (key: readonly number[], op: string, text: string | null) =>
+      isUnread(new LogDecoder([layout(null, key)], nobodys).change(logged(op, text), 1));
+    expect(read([0], "I", "(x,y,z)")).toBe(true);
+    expect(read([0], "I", "(x,y)")).toBe(false);
+    expect(read([0], "X", null)).toBe(true);
+    expect(read([], "D", "(x,y,z)")).toBe(true);
+    expect(read([], "D", "(x,y)")).toBe(false);
+  });
+
+  it("tell no key where what was logged as one may be another", () => {
+    const blind = { ...layout(7), blind: true };
+    const read = (op: string, batch: number) =>
+      new LogDecoder([blind]).change(logged(op, "(x)"), batch);
+    for (const op of ["D", "K", "P"]) {
+      expect(read(op, 7).keyBefore).toEqual(["x"]);
+      expect(isUnread(read(op, 8))).toBe(true);
+    }
   });
 });

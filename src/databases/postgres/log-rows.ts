@@ -8,6 +8,7 @@ import { captureBroken } from "./drift.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
+import type { Answerable } from "./uncarried.ts";
 import { inUtc } from "./utc.ts";
 
 /** `id, xid, logged_at, kind, row` as the queries of snapshot.ts give them. */
@@ -34,11 +35,15 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   X: "delete",
 };
 
+const ALL: Answerable = { isInForce: () => true, lose: () => false };
+
 /** Turns log rows into changes by the layouts they were written with. */
 export class LogDecoder {
   readonly #decoders = new Map<number, RowDecoder>();
+  readonly #answerable: Answerable;
 
-  constructor(layouts: Iterable<StoredLayout>) {
+  constructor(layouts: Iterable<StoredLayout>, answerable = ALL) {
+    this.#answerable = answerable;
     for (const layout of layouts) this.add(layout);
   }
 
@@ -55,8 +60,8 @@ export class LogDecoder {
   }
 
   /**
-   * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the layout's columns, TM-CAPTURE-BROKEN where
-   * rows may have gone that nobody logged.
+   * `batch`: where the row stands. Throws TM-SCHEMA-DRIFT when it has not the columns of a layout that is in force,
+   * TM-CAPTURE-BROKEN where rows of a carried table may have gone that nobody logged.
    */
   change(fields: Row, batch: number): Change {
     const kind = fields[KIND] as string;
@@ -69,30 +74,44 @@ export class LogDecoder {
         `The change log names layout ${layout}, which is not stored.`,
       );
     }
-    if (op === "X" && !decoder.layout.forgotten) throw truncatedUnseen(decoder.layout);
-    const { readUpTo } = decoder.layout;
+    if (op === "X" && !decoder.layout.forgotten && !this.#answerable.lose(decoder.layout)) {
+      throw truncatedUnseen(decoder.layout);
+    }
+    const { readUpTo, blind } = decoder.layout;
     const isKeyless = decoder.layout.key.length === 0;
     const text = fields[ROW] ?? null;
     const isKey = op === "D" || op === "K" || op === "P";
-    const key = isKey ? text : null;
-    const row = isKey ? null : text;
-    const open = row === null ? 0 : row.indexOf("(");
+    const open = text === null || isKey ? 0 : text.indexOf("(");
     // Logged before the table was altered, or after: nothing tells.
-    const isUnread = readUpTo !== null && batch > readUpTo;
-    // Without a key, what is logged as one is a row: unread by now, or as it was logged (see writable.ts).
-    const isLost = isKeyless && isKey && (isUnread || text === null);
+    const isLate = readUpTo !== null && batch > readUpTo;
+    // Without a key, what is logged as one is a row.
+    const isRow = !isKey || isKeyless;
+    const values = text === null || (isLate && isRow) ? null : parseRowText(text.slice(open));
+    const isUnread = isLate || (isRow && this.#isUnfit(decoder, values));
+    // Unread by now, or as it was logged (see writable.ts); or by what is not the key.
+    const isLost = isKey && (isKeyless ? isUnread || text === null : isUnread && blind);
+    const read = isUnread ? null : values;
     return {
       layout: decoder.layout.id,
       // A truncate with no key is one of all rows.
       op: isLost ? "delete" : (OPERATIONS[op] as Operation),
-      keyBefore: key === null || isLost ? null : decoder.key(key),
-      row: row === null || isUnread ? null : decoder.row(parseRowText(row.slice(open))),
+      keyBefore: !isKey || isLost || values === null ? null : decoder.key(values),
+      row: isKey || read === null ? null : decoder.row(read),
       rowBefore: null,
-      filters: row === null || isUnread ? NONE : parseFilters(row.slice(0, open)),
+      filters: isKey || read === null ? NONE : parseFilters((text as string).slice(0, open)),
       transaction: fields[XID] ?? null,
       origin: null,
       hops: NONE,
     };
+  }
+
+  /**
+   * Nobody looked whether a table that no sync carries was altered, in versions before: such a row may stand in a
+   * batch. What is captured for a sync of this config has the columns of its layout, or else the relay stops.
+   */
+  #isUnfit(decoder: RowDecoder, values: readonly unknown[] | null): boolean {
+    if (values === null || decoder.isOf(values)) return false;
+    return !this.#answerable.isInForce(decoder.layout);
   }
 }
 
@@ -154,8 +173,14 @@ export class RowDecoder {
     return this.#decode(fields, this.#columns);
   }
 
-  key(text: string): ValueRow {
-    return this.#decode(parseRowText(text), this.#key);
+  /** As {@link row}, of a key. */
+  key(fields: (string | null)[]): ValueRow {
+    return this.#decode(fields, this.#key);
+  }
+
+  /** Has the row as many columns as the layout? */
+  isOf(fields: readonly unknown[]): boolean {
+    return fields.length === this.#columns.width;
   }
 
   #decode(fields: (string | null)[], { width, bytes, zoned }: LoggedForms): ValueRow {
