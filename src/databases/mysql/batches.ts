@@ -1,6 +1,7 @@
 import type { Change } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
+import type { Logger } from "../../core/log.ts";
 import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -18,6 +19,7 @@ import { BATCHES } from "./ours.ts";
 import { Pins } from "./pins.ts";
 import { Remover } from "./remover.ts";
 import { TruncationWatch } from "./truncation.ts";
+import { Uncarried } from "./uncarried.ts";
 import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
 
 export interface BatchSessions {
@@ -55,6 +57,8 @@ export class MysqlBatches implements Batches {
   readonly #records = new Map<number, BatchRecord>();
   #last: BatchRecord | null = null;
   #captured: readonly StoredLayout[] = [];
+  #carried: ReadonlySet<string> = new Set();
+  readonly #uncarried: Uncarried;
   /** Those among them that deletions carry on to, and all layouts that their tables ever had. */
   #reached: readonly StoredLayout[] = [];
   #late: ReadonlySet<number> = new Set();
@@ -70,9 +74,14 @@ export class MysqlBatches implements Batches {
   #copier: Session | null = null;
   readonly #remover: Remover;
 
-  constructor(timeline: string, sessions: BatchSessions, records: readonly BatchRecord[]) {
+  constructor(
+    timeline: string,
+    sessions: BatchSessions,
+    { records, logger }: { readonly records: readonly BatchRecord[]; readonly logger: Logger },
+  ) {
     this.#timeline = timeline;
     this.#sessions = sessions;
+    this.#uncarried = new Uncarried(sessions.side, logger);
     this.#truncation = new TruncationWatch(sessions.side);
     this.#pins = new Pins(sessions.side);
     this.#remover = new Remover(sessions.openRemover);
@@ -90,10 +99,13 @@ export class MysqlBatches implements Batches {
   setLayouts(layouts: readonly StoredLayout[], captured: readonly StoredLayout[]): void {
     this.#reader.setLayouts(layouts);
     this.#captured = captured;
+    this.#carried = new Set(captured.map(({ table }) => table.name));
+    const others = layouts.filter(({ active, table }) => active && !this.#carried.has(table.name));
+    this.#uncarried.watch(others);
     this.#reached = reachedLayouts(captured);
     this.#late = new Set(this.#reader.layoutsOfSameTables(this.#reached.map(({ id }) => id)));
     this.#truncation.watch(captured);
-    this.#pins.watch(captured.map(({ table }) => table.name));
+    this.#pins.watch([...captured, ...others].map(({ table }) => table.name));
   }
 
   async last(): Promise<BatchHeader | null> {
@@ -110,17 +122,18 @@ export class MysqlBatches implements Batches {
       if (view === null) continue;
       const isEmpty = view.unseen.ids.highest === null;
       // Each in a session of its own.
+      const tables = this.#tablesIn(view.unseen, chunk);
       const [isAltered, cutAt] = await Promise.all([
-        this.#pins.differ(this.#tablesIn(view.unseen, chunk)),
+        this.#pins.differ(tables),
         isEmpty ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
       ]);
-      if (isAltered) await this.#pins.renew(() => this.#checkDrift(0));
+      if (isAltered) await this.#pins.renew(() => this.#lookAt(tables));
       else {
         const isIdle = isEmpty && view.chunk === null;
         await this.#checkDrift(isIdle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
       }
       if (isEmpty) {
-        return { header: null, pages: toPages([]), chunk: view.chunk };
+        return { header: null, pages: none(), chunk: view.chunk };
       }
       const { record, rows } = await this.#store(view.unseen, cutAt ?? "");
       return {
@@ -137,7 +150,7 @@ export class MysqlBatches implements Batches {
     let left = record.ids.size;
     for await (const rows of readRuns(this.#sessions.main, record.ids.runs)) {
       left -= rows.length;
-      yield this.#changes(rows, batch);
+      yield* this.#pageOf(rows, batch);
     }
     if (left === 0) return;
     if (this.#records.get(batch)?.purged !== false) throw purged(batch);
@@ -188,7 +201,7 @@ export class MysqlBatches implements Batches {
     if (ids.highest === null) return tables;
     const layouts =
       rows === null ? null : new Set([...rows, ...answers].map(({ layout }) => layout));
-    for (const { id, table } of this.#captured) {
+    for (const { id, table } of [...this.#captured, ...this.#uncarried.layouts]) {
       if (layouts?.has(id) !== false) tables.add(table.name);
     }
     return tables;
@@ -286,11 +299,18 @@ export class MysqlBatches implements Batches {
   #cutPages(record: BatchRecord, rows: Unseen["rows"]): AsyncIterable<readonly Change[]> {
     return rows === null
       ? this.pages(record.header.batch)
-      : toPages(this.#changes(rows, record.header.batch));
+      : this.#pageOf(rows, record.header.batch);
   }
 
-  #changes(rows: readonly LogRow[], batch: number): readonly Change[] {
-    return rows.filter(({ op }) => op !== MARK).map((row) => this.#reader.change(row, batch));
+  async *#pageOf(rows: readonly LogRow[], batch: number): AsyncGenerator<readonly Change[]> {
+    const reader = this.#reader;
+    const changes = rows
+      .filter(({ op }) => op !== MARK)
+      .map((row) => reader.change(row, batch, this.#carried));
+    // Before anybody reads on.
+    if (reader.lost.size > 0) await this.#uncarried.lose(reader.lost);
+    reader.lost.clear();
+    if (changes.length > 0) yield changes;
   }
 
   #remember(record: BatchRecord): void {
@@ -335,6 +355,13 @@ export class MysqlBatches implements Batches {
     });
   }
 
+  /** Some of these tables are not as they were, or not known yet. */
+  async #lookAt(tables: ReadonlySet<string>): Promise<void> {
+    await this.#checkDrift(0);
+    const ended = await this.#uncarried.endReading(tables, this.#last?.header.batch ?? 0);
+    this.#reader.setLayouts(ended);
+  }
+
   /** Before anything of a cut is stored or given out. */
   async #checkDrift(everyMs: number): Promise<void> {
     const startedAt = performance.now();
@@ -354,9 +381,7 @@ export class MysqlBatches implements Batches {
   }
 }
 
-async function* toPages(changes: readonly Change[]): AsyncGenerator<readonly Change[]> {
-  if (changes.length > 0) yield changes;
-}
+async function* none(): AsyncGenerator<readonly Change[]> {}
 
 function purged(batch: number): TidemarkError {
   return new TidemarkError(

@@ -2,7 +2,7 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import type { CascadeOrigin } from "./cascades.ts";
-import type { StoredLayout } from "./layouts.ts";
+import { LOST, type StoredLayout } from "./layouts.ts";
 import { type FoundTrigger, goneTriggers, overtaking } from "./triggers.ts";
 import { hasGrown, type TableIds, truncated } from "./truncation.ts";
 
@@ -18,11 +18,16 @@ export function assertUnbroken(
   // No hash is stored until all of them stand: a first installation that failed half way begins again.
   const installed = known.findLast((each) => each.triggers !== null);
   if (installed === undefined) return;
+  if (installed.triggers === LOST) throw captureBroken(installed, LOST_MEANWHILE);
   const [gone] = goneTriggers(installed, found);
   if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
   assertNotOvertaken(installed, found);
   assertSameOrigins(installed, wanted.origins);
 }
+
+/** For people: see LOST. */
+export const LOST_MEANWHILE =
+  "rows were deleted or changed while no sync carried it, and a column of its key was dropped or renamed";
 
 /** Throws TM-CAPTURE-BROKEN. */
 export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTrigger[]): void {

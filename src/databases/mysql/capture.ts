@@ -16,6 +16,7 @@ import { quoteName } from "./identifiers.ts";
 import {
   inTransaction,
   isAltered,
+  LOST,
   loadLayouts,
   type StoredLayout,
   sameDefinition,
@@ -129,7 +130,8 @@ async function install(
     for (const layout of layouts) {
       const hash = triggersHash(found, layout);
       const touched = triggerNames(layout).some((name) => written.has(name));
-      if (layout.triggers !== hash && (asked.has(layout.id) || touched)) {
+      const isOther = layout.triggers !== hash && layout.triggers !== LOST;
+      if (isOther && (asked.has(layout.id) || touched)) {
         await storeTriggers(session, layout.id, hash);
       }
       const tableId = tableIds?.get(layout.table.name);
@@ -177,7 +179,9 @@ async function prepareCaptures(
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
     assertUnbroken(known, layout, triggers);
-    const isNew = current === undefined || !sameDefinition(current, layout);
+    // What is logged by one that was altered while no sync carried it is unread for good.
+    const isNew =
+      current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
     const chosen = isNew ? layout : current;
     // Columns that have changed may have been changed by a rebuild.
     if (!isNew) assertNotTruncated(chosen, tableIds);

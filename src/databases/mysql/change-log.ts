@@ -73,7 +73,7 @@ export class MysqlChangeLog implements ChangeLog {
         return remover;
       };
       const sessions = { main, side, openCopier, openRemover };
-      const batches = new MysqlBatches(timeline, sessions, records);
+      const batches = new MysqlBatches(timeline, sessions, { records, logger: options.logger });
       const layouts = await loadLayouts(main);
       batches.setLayouts(layouts, []);
       return new MysqlChangeLog(options, { main, side, watch }, { lease, timeline, batches });

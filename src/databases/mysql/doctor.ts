@@ -3,11 +3,13 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { planCapture } from "./capture.ts";
+import { LOST_MEANWHILE } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
+import { loadFacts } from "./catalog.ts";
 import { accountName, type Cell, type Session } from "./connection.ts";
 import { failure, ok, warning } from "./findings.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
-import { loadLayouts } from "./layouts.ts";
+import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import {
@@ -268,7 +270,31 @@ async function triggerFindings(
     findings.push(...ours.flatMap((trigger) => orderFinding(trigger, found)));
     findings.push(...definerFindings(name, ours, users));
   }
-  return findings;
+  const others = layouts.filter(({ table }) => !names.includes(table.name));
+  const facts = await loadFacts(
+    session,
+    others.map(({ table }) => table.name),
+  );
+  const standing = others.filter(
+    ({ table, triggers }) => facts.has(table.name) && triggers !== null,
+  );
+  return [...findings, ...standing.map((layout) => uncarriedFinding(layout, found))];
+}
+
+/** Of a table that is captured all the same: nobody else would tell. */
+function uncarriedFinding(layout: StoredLayout, found: readonly FoundTrigger[]): Finding {
+  const { name } = layout.table;
+  const gone = goneTriggers(layout, found);
+  const isLost = layout.triggers === LOST;
+  if (!isLost && layout.triggers === triggersHash(found, layout)) {
+    const message = `${name} is captured, though no sync of this config carries it.`;
+    return ok("capture-uncarried", message);
+  }
+  const changed = gone.length > 0 ? `${gone.join(", ")} is gone` : "a trigger was changed";
+  const what = isLost ? LOST_MEANWHILE : changed;
+  const message = `Capture of ${name}, which no sync of this config carries, is broken: ${what}.`;
+  const fix = `once it is in the config again: tidemark resync ${name}, then tidemark run`;
+  return warning("trigger-broken", message, fix);
 }
 
 function orderFinding(trigger: FoundTrigger, found: readonly FoundTrigger[]): Finding[] {

@@ -4,7 +4,7 @@ import { sha256 } from "../../core/hash.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type CascadeOrigin, originsOf } from "./cascades.ts";
-import { columnSchema, type TableFacts } from "./catalog.ts";
+import { columnSchema, keyIndex, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { BATCHES, LAYOUTS } from "./ours.ts";
 import type { Reference } from "./references.ts";
@@ -18,7 +18,7 @@ export interface StoredLayout extends Layout {
   readonly known: readonly string[] | null;
   /** Columns that the filters may speak of, captured or not. */
   readonly filterColumns: readonly string[];
-  /** Hash over the triggers as the server stored them; null while they are being created. */
+  /** Hash over the triggers as the server stored them; null while they are being created; or {@link LOST}. */
   readonly triggers: string | null;
   readonly active: boolean;
   /**
@@ -35,6 +35,9 @@ export interface StoredLayout extends Layout {
   /** Tables from which actions of foreign keys reach this one: they have triggers for it. */
   readonly origins: readonly CascadeOrigin[];
 }
+
+/** In place of the hash: rows have gone of which nobody knows which, while no sync carried the table. */
+export const LOST = "lost";
 
 /** What `definition` holds beside the id and the flags. */
 interface Definition {
@@ -149,14 +152,25 @@ export function signatureOf(
  * was altered? A column that was dropped or renamed makes the trigger log the row as unread.
  */
 export function isAltered(layout: StoredLayout, now: StoredLayout, facts: TableFacts): boolean {
-  const key = ({ key, columns }: StoredLayout) =>
-    JSON.stringify(key.map((index) => columns[index]?.name));
+  return isAlteredTo(layout, keyOf(now), facts);
+}
+
+function keyOf({ key, columns }: StoredLayout): readonly string[] {
+  return key.map((index) => columns[index]?.name ?? "");
+}
+
+function isAlteredTo(layout: StoredLayout, key: readonly string[], facts: TableFacts): boolean {
   const types = new Map(facts.columns.map((column) => [column.name, nativeTypeName(column)]));
   const retyped = layout.columns.some(
     ({ name, nativeType }) => types.has(name) && types.get(name) !== nativeType,
   );
   // Of a table that had no key whole rows are logged, which hold the one that it has now.
-  return retyped || (layout.key.length > 0 && key(layout) !== key(now));
+  return retyped || (layout.key.length > 0 && keyOf(layout).join("\0") !== key.join("\0"));
+}
+
+/** As {@link isAltered}, where nobody asks for the table. `facts`: undefined for one that is gone or has another name. */
+export function isAlteredSince(layout: StoredLayout, facts: TableFacts | undefined): boolean {
+  return facts === undefined || isAlteredTo(layout, keyIndex(facts)?.columns ?? [], facts);
 }
 
 /** For people: what has become of each column. A new name cannot be told from another column. */
@@ -214,7 +228,7 @@ export async function storeLayout(
   await inTransaction(session, async () => {
     if (altered) {
       await session.run(
-        `UPDATE ${LAYOUTS} SET read_up_to = (SELECT COALESCE(MAX(n), 0) FROM ${BATCHES})
+        `UPDATE ${LAYOUTS} SET read_up_to = COALESCE(read_up_to, (SELECT COALESCE(MAX(n), 0) FROM ${BATCHES}))
          WHERE table_name = ? AND active = 1`,
         [table],
       );
@@ -226,6 +240,14 @@ export async function storeLayout(
       [layout.id, table, definitionText(layout), layout.signature],
     );
   });
+}
+
+/** What is cut after this batch is unread. */
+export async function endReading(session: Session, layout: number, batch: number): Promise<void> {
+  await session.run(
+    `UPDATE ${LAYOUTS} SET read_up_to = COALESCE(read_up_to, ${batch}) WHERE id = ?`,
+    [layout],
+  );
 }
 
 export function inTransaction<T>(session: Session, work: () => Promise<T>): Promise<T> {

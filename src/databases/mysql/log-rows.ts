@@ -140,15 +140,23 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
 /** Reads log rows by the layouts they were written with. */
 export class LogReader {
   readonly #decoders = new Map<number, ChangeDecoder>();
+  /** Tables of which rows have gone that nobody knows. */
+  readonly lost = new Set<string>();
 
   setLayouts(layouts: readonly StoredLayout[]): void {
     for (const layout of layouts) this.#decoders.set(layout.id, changeDecoder(layout));
   }
 
-  /** `batch`: where the row stands. Throws TM-SCHEMA-DRIFT for one of which not even the key is known. */
-  change(row: LogRow, batch: number): Change {
+  /**
+   * `batch`: where the row stands. `carried`: the tables that some sync of the config carries. Throws TM-SCHEMA-DRIFT
+   * for a row of theirs of which not even the key is known.
+   */
+  change(row: LogRow, batch: number, carried: ReadonlySet<string>): Change {
     const { layout, decode } = this.#find(row.layout);
-    if (row.op === UNKNOWN && layout.key.length > 0) throw unknownKey(layout);
+    if (row.op === UNKNOWN && layout.key.length > 0) {
+      if (carried.has(layout.table.name)) throw unknownKey(layout);
+      this.lost.add(layout.table.name);
+    }
     const change = decode(row);
     const { readUpTo } = layout;
     // Logged before the table was altered, or after: nothing tells.
