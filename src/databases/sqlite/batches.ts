@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
 import { type Change, keyColumns } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import { batchHash, timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
@@ -11,7 +11,7 @@ import { isKeyless, readChunk, readWhole } from "./chunk.ts";
 import type { Connection } from "./connection.ts";
 import { applyVerdicts, settleDisplaced, type Verdict } from "./displaced.ts";
 import type { Guard } from "./guard.ts";
-import { type Layouts, toChange } from "./layouts.ts";
+import { type Layouts, toChange, unreadChange } from "./layouts.ts";
 import { LOG, logWidth } from "./ours.ts";
 
 const PAGE = { rows: 1_000, bytes: 1 << 20 };
@@ -290,14 +290,21 @@ export class SqliteBatches implements Batches {
     const [, op, layoutId, filters = null, origin = null] = row;
     const layout = this.#layouts.get(Number(layoutId));
     const values = 5 + keyWidth;
-    return toChange({
+    const logged = {
       op: String(op),
       layout,
       filters,
       origin,
       keys: row.slice(5, 5 + keyColumns(layout).length),
       values: row.slice(values, values + layout.columns.length),
-    });
+    };
+    try {
+      return toChange(logged);
+    } catch (error) {
+      const isNobodys = !this.#guard.watches(layout.table.name);
+      if (!isNobodys || !isTidemarkError(error, "TM-VALUE-REFUSED")) throw error;
+      return unreadChange(layout);
+    }
   }
 
   /** What may go, and which log rows that is: also those that a purge cut short has left behind. */

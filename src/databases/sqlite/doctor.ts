@@ -1,14 +1,14 @@
 import type { Finding } from "../../core/database.ts";
-import { toTidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, toTidemarkError } from "../../core/errors.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { shapeOf } from "./capture.ts";
 import type { Connection } from "./connection.ts";
-import type { TableFacts } from "./facts.ts";
+import { readTable, type TableFacts } from "./facts.ts";
 import { checkCapture } from "./guard.ts";
 import { quoteText, sameName } from "./identifiers.ts";
-import { Layouts } from "./layouts.ts";
+import { type InstalledLayout, Layouts } from "./layouts.ts";
 import { missingObjects, SOURCE_TABLES } from "./ours.ts";
 import { targetTriggers } from "./target-triggers.ts";
 
@@ -45,7 +45,27 @@ export function diagnoseSource(connection: Connection, tables: readonly CaptureT
       findings.push({ check: "capture-intact", severity: "ok", message: `${name} is captured.` });
     }
   }
-  return findings;
+  const asked = tables.map(({ schema }) => schema.name.name);
+  const others = layouts.filter(({ table }) => !asked.some((name) => sameName(name, table.name)));
+  return [...findings, ...others.flatMap((layout) => uncarriedFinding(connection, layout))];
+}
+
+/** Of a table that is captured all the same: nobody else would tell. None where it is gone. */
+function uncarriedFinding(connection: Connection, layout: InstalledLayout): Finding[] {
+  const { name } = layout.table;
+  if (readTable(connection, name) === null) return [];
+  try {
+    checkCapture(connection, layout);
+  } catch (error) {
+    if (isTidemarkError(error, "TM-CAPTURE-BROKEN")) {
+      const message = `No sync of this config carries ${name}. ${error.message}`;
+      const fix = `Once it is in the config again: tidemark resync ${name}, then tidemark run.`;
+      return [{ check: "capture-intact", severity: "warning", message, fix }];
+    }
+    if (!isTidemarkError(error)) throw error;
+  }
+  const message = `${name} is captured, though no sync of this config carries it.`;
+  return [{ check: "capture-uncarried", severity: "ok", message }];
 }
 
 /** Everything that can break applying to these tables. */

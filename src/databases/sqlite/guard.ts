@@ -1,4 +1,4 @@
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { type CaptureShape, requireCountable } from "./capture.ts";
 import { type Trigger, triggerNames, triggersOf } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
@@ -25,10 +25,14 @@ export class Guard {
     this.firstId = firstId;
   }
 
-  /** Those not named here may be altered and dropped as their owner likes: nobody asks for them any more. */
+  /** Those not named here may be altered and dropped as their owner likes: no sync of this config carries them. */
   watch(tables: readonly string[]): void {
     for (const table of tables) this.#tables.add(foldName(table));
     this.#version = null;
+  }
+
+  watches(table: string): boolean {
+    return this.#tables.has(foldName(table));
   }
 
   /**
@@ -38,12 +42,19 @@ export class Guard {
   check(): readonly string[] {
     const version = this.#connection.value("PRAGMA schema_version") as bigint;
     if (version === this.#version) return [];
-    const repairs = this.#layouts
-      .current()
-      .filter(({ table }) => this.#tables.has(foldName(table.name)))
-      .flatMap((layout) => checkCapture(this.#connection, layout));
+    const repairs = this.#layouts.current().flatMap((layout) => this.#checkOne(layout));
     if (repairs.length === 0) this.#version = version;
     return repairs;
+  }
+
+  #checkOne(layout: InstalledLayout): readonly string[] {
+    try {
+      return checkCapture(this.#connection, layout);
+    } catch (error) {
+      // Of one that no sync carries whoever carries it again is told.
+      if (this.watches(layout.table.name) || !isTidemarkError(error)) throw error;
+      return [];
+    }
   }
 
   /** Within a write transaction. */

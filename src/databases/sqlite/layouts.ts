@@ -133,6 +133,16 @@ export function toChange(row: LogRow): Change | null {
   };
 }
 
+/** Of a row that no target could have. */
+export function unreadChange({ id }: Layout): Change {
+  return {
+    layout: id,
+    op: "update",
+    ...{ keyBefore: null, row: null, rowBefore: null, filters: [] },
+    ...{ transaction: null, origin: null, hops: [] },
+  };
+}
+
 export function readFilters(text: Cell): readonly FilterAnswer[] {
   return parseFilters(typeof text === "string" ? text : "");
 }
