@@ -1,7 +1,19 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parseLocation } from "./location.ts";
 
 describe("a NATS URL", () => {
+  it("has parameters that all are documented", () => {
+    const [, known = ""] = /known are (.*)\.$/.exec(messageOf("nats://broker?nothing=1")) ?? [];
+    const page = readFileSync(
+      new URL("../../../docs/reference/config.md", import.meta.url),
+      "utf8",
+    );
+    const documented = page.slice(page.indexOf("### NATS"), page.indexOf("## `syncs`"));
+    expect(known.split(", ").length).toBeGreaterThan(5);
+    for (const name of known.split(", ")) expect(documented).toContain(`\`${name}\``);
+  });
+
   it("has defaults for all but the host", () => {
     expect(parseLocation("nats://broker")).toEqual({
       servers: ["broker:4222"],
@@ -55,3 +67,12 @@ describe("a NATS URL", () => {
     }
   });
 });
+
+function messageOf(url: string): string {
+  try {
+    parseLocation(url);
+    return "";
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
