@@ -1,7 +1,8 @@
 import { backoff, sleep } from "../core/async.ts";
 import { keys, type SourceStatus } from "../core/documents.ts";
-import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence, heldOf } from "../core/fence.ts";
+import { aheadOf } from "../core/rewound.ts";
 import type { ApplierOptions } from "./options.ts";
 import { timelineChanged } from "./timeline.ts";
 import type { ApplierWork } from "./work.ts";
@@ -84,10 +85,6 @@ export class HistoryCheck {
       throw timelineChanged(sync, holds.timeline, answer.timeline);
     }
     if (answer.fits) return;
-    throw new TidemarkError(
-      "TM-SOURCE-REWOUND",
-      `${sync} has applied a batch ${holds.batch} of ${from} that the source does not have: it was restored to an earlier time.`,
-      { fix: "See docs/errors/TM-SOURCE-REWOUND.md.", details: { sync, batch: holds.batch } },
-    );
+    throw aheadOf(from, { sync, batch: holds.batch });
   }
 }

@@ -2,6 +2,7 @@ import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Piece } from "../core/message.ts";
 import { comparePositions, type Position } from "../core/position.ts";
 import type { Mark } from "../core/queue.ts";
+import { rewound } from "../core/rewound.ts";
 import type { Progress } from "../core/target.ts";
 import { otherTimeline } from "./timeline.ts";
 
@@ -49,7 +50,7 @@ export class Inbox {
   /**
    * True: take it. False: it was taken before. Throws TM-APPLY-GAP when one before it is missing,
    * TM-APPLY-RETRY when a batch half taken begins anew, TM-TIMELINE-CHANGED when it is of another
-   * history: see {@link otherTimeline}.
+   * timeline (see {@link otherTimeline}), TM-SOURCE-REWOUND when of another history of this one.
    */
   accept(piece: Piece): boolean {
     const { mark, header } = piece;
@@ -116,10 +117,9 @@ export class Inbox {
   }
 
   #forked(batch: number): TidemarkError {
-    return new TidemarkError(
-      "TM-TIMELINE-CHANGED",
+    return rewound(
       `Batch ${batch} does not continue the history that ${this.#sync} has applied: the source was restored to an earlier time and went on from there.`,
-      { fix: "The target must be copied anew: see docs/errors/TM-TIMELINE-CHANGED.md." },
+      { batch },
     );
   }
 }

@@ -12,6 +12,7 @@ import {
   type QueueMessage,
   type QueueStream,
 } from "../core/queue.ts";
+import { rewound } from "../core/rewound.ts";
 import { type ChangesPage, rowAsChange } from "../core/row-lines.ts";
 import type { ChangeLog, Chunk, ChunkPages, ChunkRows } from "../core/source.ts";
 import type { Appender } from "./appender.ts";
@@ -84,7 +85,11 @@ export class Publisher {
       await appender.readTail();
       next = oldestNeeded;
     } else if (mark !== null && mark.batch > last) {
-      throw rewound(this.#options.source, mark.batch, last);
+      const published = mark.batch;
+      throw rewound(
+        `Batch ${published} of ${this.#options.source} was published, but the source knows batches only up to ${last}: it was restored to an earlier time, or this is another database.`,
+        { published, last },
+      );
     } else if (next === oldestNeeded && mark !== null && !isComplete(mark)) {
       // What was cut off in the middle is never confirmed: with it a small queue would stay full for good.
       await stream.reset();
@@ -198,12 +203,4 @@ async function* chunkPages(
   for await (const { rows, filters } of pages) {
     yield rows.map((row, index) => rowAsChange(layout, row, filters[index] ?? []));
   }
-}
-
-function rewound(source: string, published: number, last: number): TidemarkError {
-  return new TidemarkError(
-    "TM-SOURCE-REWOUND",
-    `Batch ${published} of ${source} was published, but the source knows batches only up to ${last}: it was restored to an earlier time, or this is another database.`,
-    { fix: "See docs/errors/TM-SOURCE-REWOUND.md.", details: { published, last } },
-  );
 }

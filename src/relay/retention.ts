@@ -1,11 +1,11 @@
 import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
-import { TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { heldOf } from "../core/fence.ts";
 import type { Logger } from "../core/log.ts";
 import { Mutex } from "../core/mutex.ts";
 import { comparePositions, type Position, START } from "../core/position.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
+import { aheadOf } from "../core/rewound.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
 import { hasBatch } from "./history.ts";
 import type { LeftBehind, Reader } from "./left-behind.ts";
@@ -97,7 +97,8 @@ export class Retention {
     const { log, source } = this.#options;
     for (const [sync, notice] of told) {
       if (notice.timeline !== log.timeline || this.#checked.get(sync) === notice) continue;
-      if (!(await hasBatch(log, heldOf(notice)))) throw rewound(source, notice);
+      const { batch } = notice.position;
+      if (!(await hasBatch(log, heldOf(notice)))) throw aheadOf(source, { sync, batch });
       this.#checked.set(sync, notice);
     }
   }
@@ -255,14 +256,6 @@ export class Retention {
     await log.subscribers.remove(sync);
     this.#confirmed.delete(sync);
   }
-}
-
-function rewound(source: string, { sync, position: { batch } }: Notice): TidemarkError {
-  return new TidemarkError(
-    "TM-SOURCE-REWOUND",
-    `${sync} has applied a batch ${batch} of ${source} that the source does not have: it was restored to an earlier time.`,
-    { fix: "See docs/errors/TM-SOURCE-REWOUND.md.", details: { sync, batch } },
-  );
 }
 
 /** Which batch was the newest at what time, by this process's own clock. Outlives the relay's sessions. */

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { toTidemarkError } from "../../src/core/errors.ts";
+import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { uninstall } from "../../src/pipeline/uninstall.ts";
 import { natsBed } from "../queues/nats-bed.ts";
 import { available, natsUrl } from "../servers/index.ts";
 import { backupOf } from "../support/backup.ts";
@@ -92,10 +94,16 @@ describe.each([
       await insertRow(source, CUSTOMERS, { id: 20, name: "after", credit: 0 });
       const logged = await source.rows(NEWEST_LOGGED);
       const before = await target.rows("SELECT * FROM customers ORDER BY id");
-      const codes = await Promise.all(roles.map((role) => codeOf(bed, definition, role)));
+      const codes = await codesOf(bed, definition, roles);
       expect(codes).toEqual(roles.map(() => "TM-SOURCE-REWOUND"));
       expect(await target.rows("SELECT * FROM customers ORDER BY id")).toEqual(before);
       expect(await source.rows(NEWEST_LOGGED)).toEqual(logged);
+
+      // As its page says.
+      await target.run("DELETE FROM customers");
+      await uninstall(definition, bed.logger);
+      expect(await codesOf(bed, definition, roles)).toEqual(roles.map(() => null));
+      await bed.expectSame(CUSTOMERS);
       await dispose();
     },
   );
@@ -144,8 +152,8 @@ describe.each(["another database", "a copy of it"] as const)("replaced by %s", (
     const before = await bed.start(definition);
     await before.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.stop(before);
-    const codes = await codeOf(bed, await replaced(bed, definition), "all");
-    expect(codes).toBe("TM-TIMELINE-CHANGED");
+    const codes = await codesOf(bed, await replaced(bed, definition), ["all"]);
+    expect(codes).toEqual(["TM-TIMELINE-CHANGED"]);
   });
 
   test("is named by an applier that goes on meanwhile", async () => {
@@ -205,18 +213,28 @@ async function restored(
   return { definition: second, dispose };
 }
 
-/** Why a process with this role stops, or is told that another one has. */
-async function codeOf(
+type Role = "all" | "relay" | "applier";
+
+/** Why processes with these roles stop, or are told that another one has; null when all is in step. They end together. */
+async function codesOf(
   bed: TestBed,
   definition: PipelineDefinition,
-  role: "all" | "relay" | "applier",
-): Promise<unknown> {
-  try {
-    const pipeline = await bed.start(definition, { role });
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    return null;
-  } catch (error) {
-    const { code, details } = toTidemarkError(error);
-    return code === "TM-SYNC-STOPPED" ? details.code : code;
-  }
+  roles: readonly Role[],
+): Promise<readonly unknown[]> {
+  const started: Pipeline[] = [];
+  const codes = await Promise.all(
+    roles.map(async (role) => {
+      try {
+        const pipeline = await bed.start(definition, { role });
+        started.push(pipeline);
+        await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+        return null;
+      } catch (error) {
+        const { code, details } = toTidemarkError(error);
+        return code === "TM-SYNC-STOPPED" ? details.code : code;
+      }
+    }),
+  );
+  await Promise.all(started.map((pipeline) => bed.stop(pipeline)));
+  return codes;
 }

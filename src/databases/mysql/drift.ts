@@ -1,5 +1,6 @@
 import { columnsAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { rewound } from "../../core/rewound.ts";
 import { formatTable } from "../../core/table.ts";
 import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
@@ -142,9 +143,7 @@ async function checkLog(session: Session, highestId: number): Promise<void> {
   );
   const first = await session.value(`SELECT id FROM ${LOG} WHERE id = 0`);
   if (next !== null && Number(next) > highestId && first !== null) return;
-  throw new TidemarkError(
-    "TM-SOURCE-REWOUND",
+  throw rewound(
     "The change log was emptied, dropped or put back to an earlier state by someone else.",
-    { fix: "tidemark uninstall, then run again: the tables are copied anew" },
   );
 }

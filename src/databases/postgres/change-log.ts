@@ -4,6 +4,7 @@ import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { Mutex } from "../../core/mutex.ts";
+import { rewound } from "../../core/rewound.ts";
 import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
@@ -226,10 +227,8 @@ async function openTimeline(main: Connection): Promise<TimelineState> {
   const sameServer = stored === server || stored === "" || server === "";
   if (sameDatabase !== "t" || !sameServer) throw cloned(main.database);
   if (forward !== "t") {
-    throw new TidemarkError(
-      "TM-SOURCE-REWOUND",
+    throw rewound(
       `Database "${main.database}" has fewer transactions than its own batches have seen: it was restored to an earlier time.`,
-      { fix: "tidemark uninstall at this source, then start again: its tables are copied anew." },
     );
   }
   const tip: Tip =
