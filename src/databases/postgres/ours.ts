@@ -211,7 +211,7 @@ export async function logMisfit(connection: Connection): Promise<TidemarkError |
     "TM-LOG-VERSION",
     `The change log in database "${database}" was made by another version of Tidemark: it has the columns ${columns}, not ${LOG_COLUMNS}.`,
     {
-      fix: "Go on with the version that made it, or begin anew: tidemark uninstall at this source, empty the tables at the targets, tidemark run.",
+      fix: "Go on with the version that made it, or begin anew: tidemark uninstall at this source and its targets, empty their tables, tidemark run.",
     },
   );
 }
