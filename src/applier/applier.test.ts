@@ -336,6 +336,23 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(world.target.others).toEqual([copied]);
   });
 
+  it("joins anew when it has had to forget all its tables: the log need not have kept what it had to read", async () => {
+    world = new MemoryWorld();
+    for (let i = 0; i < 4; i++) {
+      fill(1);
+      world.source.cutNow();
+    }
+    world.source.purgedTo = 3;
+    world.source.confirmed.set(SYNC, 3);
+    const position = { batch: 1, chunk: 0 };
+    world.target.progress = { timeline: "tl", position, hash: "h1", tables: [] };
+    world.startRelay();
+    const applier = world.startApplier();
+    await world.until(() => applier.status.state === "stopped" || world.target.rows.size === 4);
+    expect(applier.status.error).toBeNull();
+    await world.synced();
+  });
+
   describe("when the queue holds what another relay has left there", () => {
     async function leftBy(timeline: string): Promise<void> {
       world = new MemoryWorld();

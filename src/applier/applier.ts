@@ -5,7 +5,6 @@ import { failpoint } from "../core/failpoint.ts";
 import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
-import type { Position } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Progress } from "../core/target.ts";
@@ -172,7 +171,7 @@ export class Applier {
       });
       const held = { session, notices };
       const stored = await session.load();
-      const progress = stored.timeline === "" ? await this.#join(held, stored) : stored;
+      const progress = holdsCopies(stored) ? stored : await this.#join(held, stored);
       if (progress === null) return;
       // Whoever has just joined was told by the relay itself.
       const confirm = async () => progress !== stored || this.#confirm(stored);
@@ -219,7 +218,11 @@ export class Applier {
     return null;
   }
 
-  /** A sync that never ran joins the stream where it now is. Null when stopped. */
+  /**
+   * A sync that never ran joins the stream where it now is; so does one that has had to forget all its tables, as after
+   * another one has written them: it needs nothing of what came before, which the log may not have kept. Null when
+   * stopped.
+   */
   async #join({ session, notices }: Held, progress: Progress): Promise<Progress | null> {
     const { sync, from, queue, logger } = this.#options;
     // A target made anew: what an earlier one had confirmed must not be taken for its own.
@@ -228,9 +231,11 @@ export class Applier {
     const answer = await askFence(queue.documents, from, { join: sync, signal });
     if (answer === null) return null;
     failpoint("sync-joined");
-    logger.info({ timeline: answer.timeline, batch: answer.batch }, "joined the stream");
-    const position: Position = { batch: answer.batch, chunk: 0 };
-    const next = { timeline: answer.timeline, position, hash: answer.hash, tables: [] };
+    const { timeline, batch, hash } = answer;
+    // Chunks of it may have been read.
+    if (timeline === progress.timeline && batch <= progress.position.batch) return progress;
+    logger.info({ timeline, batch }, "joined the stream");
+    const next = { timeline, position: { batch, chunk: 0 }, hash, tables: [] };
     const transaction = await session.begin(progress);
     await transaction.commit(next);
     return next;
@@ -415,6 +420,11 @@ export class Applier {
     this.#status = { ...this.#status, ...change, heartbeatAt };
     this.#statuses.put(this.#status);
   }
+}
+
+/** Is there a table of which anything may have been copied? */
+function holdsCopies({ timeline, tables }: Progress): boolean {
+  return timeline !== "" && tables.length > 0;
 }
 
 /** What goes with the lease. */

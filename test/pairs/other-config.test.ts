@@ -134,8 +134,12 @@ async function targetsExchanged(pair: TestPair): Promise<void> {
     ...each,
     url: urls.get(each.name) ?? bed.database(each.name).url,
   }));
-  for (const databases of [right.databases, exchanged, right.databases]) {
+  const runs = [right.databases, exchanged, right.databases];
+  for (const [run, databases] of runs.entries()) {
     const pipeline = await bed.start({ ...right, databases });
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    // What the wrong target has confirmed, the right one has not had.
+    await (await bed.sql("source")).run(`UPDATE one SET note = 'run ${run}' WHERE id = 1`);
     await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.stop(pipeline);
   }
