@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import { MemorySource } from "../../test/support/memory-source.ts";
 import { Bell } from "../core/async.ts";
-import { keys } from "../core/documents.ts";
+import { keys, type Notice } from "../core/documents.ts";
 import { silentLogger } from "../core/log.ts";
 import { LeftBehind } from "./left-behind.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -93,6 +93,27 @@ describe("retention at the bound of the log", () => {
 });
 
 describe("subscribing", () => {
+  it.each([
+    ["takes back one that had all from the queue before it heard", 9, ["late"], null],
+    ["leaves one given up that lags", 8, [], { from: 3 }],
+  ])("%s", async (_, batch, subscribers, refusal) => {
+    const { kept, source, queue } = await retention({ late: 2 }, 7);
+    await kept.tend(9);
+    expect(kept.subscribers).toEqual([]);
+    const header = source.headers[batch - 1];
+    const notice: Notice = {
+      ...{ sync: "late", source: "a", timeline: "tl", position: { batch, chunk: 4 } },
+      ...{ hash: header?.hash ?? "", at: "", lagMs: 0, tablesPending: 0, fingerprint: "" },
+    };
+    await kept.check(new Map([["late", notice]]));
+    // A relay that finds no room in the queue comes no further than this.
+    await kept.begin(9);
+    expect(kept.subscribers).toEqual(subscribers);
+    const told = await queue.documents.get(keys.refusal("a", "late"));
+    if (refusal === null) expect(told).toBeNull();
+    else expect(told).toMatchObject(refusal);
+  });
+
   it("never gives up what is kept already", async () => {
     const { kept, source } = await retention({ sync: 3 }, 0);
     await kept.subscribe("sync", 9);

@@ -123,6 +123,7 @@ export class Retention {
 
   async #review(last: number): Promise<LogStats> {
     await this.#takeConfirmations();
+    await this.#takeBack(last);
     const stats = await this.#options.log.stats();
     this.#options.history.note(last);
     if (stats.bytes > this.#options.maxLogBytes) {
@@ -155,6 +156,17 @@ export class Retention {
       await log.subscribers.set(sync, batch);
       failpoint("confirmation-stored");
       this.#confirmed.set(sync, batch);
+    }
+  }
+
+  /**
+   * One that was given up may have had all of it from the queue before it heard of that. It misses nothing and is told
+   * nothing; the queue is kept for it again, or what only it has read would fill it for good.
+   */
+  async #takeBack(last: number): Promise<void> {
+    for (const sync of this.#options.syncs) {
+      const applied = this.#checked.get(sync)?.position.batch ?? -1;
+      if (applied >= last && !this.#confirmed.has(sync)) await this.subscribe(sync, applied);
     }
   }
 

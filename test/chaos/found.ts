@@ -94,6 +94,11 @@ export const FOUND: readonly Found[] = [
     what: "a function as target was handed the `clear` of a resync before it was stored that its table is copied anew: where that failed and the order was lost, it was never handed again what it had cleared",
   },
   {
+    level: "simulation",
+    seed: 6_300_077,
+    what: "a target that was given up at the log's bound had everything from the queue before it heard of that, and was not kept the queue for again: full of what it had read, it took no more chunks of its copies",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",
