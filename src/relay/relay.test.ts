@@ -1,5 +1,6 @@
 // The relay between a source and a queue that fail at chosen moments (G1, G5, G7).
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { MemoryStream } from "../../test/support/memory-queue.ts";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type RefusalDocument } from "../core/documents.ts";
@@ -37,6 +38,20 @@ async function confirmed(
     tablesPending,
     fingerprint: "",
   });
+}
+
+/** Of what an earlier target of the sync has not read. */
+async function fullQueue(): Promise<MemoryStream> {
+  world = new MemoryWorld(3);
+  for (let i = 0; i < 6; i++) {
+    fill(1);
+    world.source.cutNow();
+  }
+  await confirmed(0);
+  world.startRelay();
+  const stream = await world.queue.openStream("a");
+  await world.until(() => stream.messages.length === 3);
+  return stream;
 }
 
 describe("relay", { timeout: FEW_SECONDS }, () => {
@@ -96,15 +111,7 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
   });
 
   it("lets a target made anew join, although the queue is full of what the one before it left", async () => {
-    world = new MemoryWorld(3);
-    for (let i = 0; i < 6; i++) {
-      fill(1);
-      world.source.cutNow();
-    }
-    await confirmed(0);
-    world.startRelay();
-    const stream = await world.queue.openStream("a");
-    await world.until(() => stream.messages.length === 3);
+    await fullQueue();
     world.startApplier();
     await world.synced();
   });
@@ -123,15 +130,7 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
   });
 
   it("says which history the source is on, although the queue is full", async () => {
-    world = new MemoryWorld(3);
-    for (let i = 0; i < 6; i++) {
-      fill(1);
-      world.source.cutNow();
-    }
-    await confirmed(0);
-    world.startRelay();
-    const stream = await world.queue.openStream("a");
-    await world.until(() => stream.messages.length === 3);
+    const stream = await fullQueue();
     const { signal } = new AbortController();
     const answer = await askFence(world.queue.documents, "a", { anywhere: true, signal });
     expect(answer?.timeline).toBe("tl");
