@@ -448,9 +448,9 @@ export class SimulatedWorld implements World {
 
   #onPurge(upTo: number): void {
     for (const { name, target } of this.#syncs) {
-      const { timeline, position } = target.durable.progress;
-      // A target that has not joined, or has lost that it had, begins with what is there then.
-      if (timeline !== "") this.#oracle.purged(upTo, position, this.#toldToCopy(name));
+      const { position, tables } = target.durable.progress;
+      // A target that has not joined, or has lost that it had, begins with what is there then; so does one without tables.
+      if (tables.length > 0) this.#oracle.purged(upTo, position, this.#toldToCopy(name));
     }
   }
 
