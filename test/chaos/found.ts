@@ -99,6 +99,11 @@ export const FOUND: readonly Found[] = [
     what: "a target that was given up at the log's bound had everything from the queue before it heard of that, and was not kept the queue for again: full of what it had read, it took no more chunks of its copies",
   },
   {
+    level: "simulation",
+    seed: 7_004_751,
+    what: "the checker itself: deadlocks and damaged messages went on when the faults were said to have ended, and a batch of thousands of statements hardly ever got through",
+  },
+  {
     level: "servers",
     seed: 1,
     what: "MariaDB, MySQL: purging waited for a transaction that was left open, and the relay published nothing meanwhile",

@@ -11,6 +11,10 @@ export interface Weather {
   cutChance: number;
   /** Chance that the process dies at a call, before or after its effect. */
   killChance: number;
+  /** Chance that the target undoes a transaction, at each statement that writes. */
+  deadlockChance: number;
+  /** Chance that a message is read damaged. */
+  damageChance: number;
 }
 
 export interface World {

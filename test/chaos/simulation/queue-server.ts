@@ -242,7 +242,7 @@ class SimulatedStream implements QueueStream {
 
   async *read(after: Position, signal: AbortSignal): AsyncGenerator<QueueMessage> {
     const { server, process } = this.#queue;
-    const { random, counters } = process.world;
+    const { random, weather, counters } = process.world;
     let cursor: number | null = null;
     let losses = server.losses;
     while (!signal.aborted) {
@@ -263,7 +263,7 @@ class SimulatedStream implements QueueStream {
       for (const { mark, body, sequence } of page) {
         if (signal.aborted) return;
         cursor = sequence;
-        yield { mark, body: random.chance(0.001) ? damaged(body) : body };
+        yield { mark, body: random.chance(weather.damageChance) ? damaged(body) : body };
       }
       if (page.length > 0 && random.chance(0.02)) {
         counters.add("message given again");

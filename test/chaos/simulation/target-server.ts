@@ -477,9 +477,9 @@ class SimulatedTransaction implements TargetTransaction {
   }
 
   #change(effect: () => void): Promise<void> {
-    const { random, counters } = this.#session.process.world;
+    const { random, weather, counters } = this.#session.process.world;
     return this.#session.call(() => {
-      if (random.chance(0.003)) {
+      if (random.chance(weather.deadlockChance)) {
         counters.add("deadlock");
         throw new TidemarkError("TM-APPLY-RETRY", "Deadlock.");
       }

@@ -99,6 +99,8 @@ export class SimulatedWorld implements World {
       latencyMs: random.pick([0.2, 2, 10]),
       cutChance: random.pick([0, 0.0025, 0.02]),
       killChance: random.pick([0, 0.001, 0.006]),
+      deadlockChance: 0.003,
+      damageChance: 0.001,
     };
     this.#runOf = random.pick([null, null, 1, 3, 10]);
     if (this.#runOf !== null) this.counters.add("batches applied in small runs");
@@ -367,6 +369,9 @@ export class SimulatedWorld implements World {
     this.#storm.end();
     this.weather.cutChance = 0;
     this.weather.killChance = 0;
+    // A batch of all that the storm has held back is thousands of statements: it would hardly ever get through.
+    this.weather.deadlockChance = 0;
+    this.weather.damageChance = 0;
   }
 
   /** Lets time pass until nothing lacks, or a guarantee is broken; that nothing comes of it is breaking one. */
