@@ -2,17 +2,17 @@ import { backoff, type ReadAhead, sleep } from "../core/async.ts";
 import { keys, type Notice, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
-import { askFence } from "../core/fence.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
-import type { ApplierSession, Progress } from "../core/target.ts";
+import type { ApplierSession } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
 import { FalseStarts } from "./false-starts.ts";
 import { HistoryCheck } from "./history-check.ts";
 import { isGap } from "./inbox.ts";
+import { holdsCopies, joinStream } from "./join.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import { Missing } from "./missing.ts";
 import { NoticeWriter } from "./notice-writer.ts";
@@ -103,7 +103,7 @@ export class Applier {
     const timeline = followedBefore(error);
     if (timeline === null) return error;
     try {
-      return (await this.#confirm({ timeline })) ? leftOver(error) : null;
+      return (await this.#confirm(timeline)) ? leftOver(error) : null;
     } catch (failure) {
       return toTidemarkError(failure);
     }
@@ -171,10 +171,13 @@ export class Applier {
       });
       const held = { session, notices };
       const stored = await session.load();
-      const progress = holdsCopies(stored) ? stored : await this.#join(held, stored);
+      const { signal } = this.#stop;
+      const progress = holdsCopies(stored)
+        ? stored
+        : await joinStream(this.#options, held, { stored, signal });
       if (progress === null) return;
       // Whoever has just joined was told by the relay itself.
-      const confirm = async () => progress !== stored || this.#confirm(stored);
+      const confirm = async () => progress !== stored || this.#confirm(stored.timeline);
       const parking =
         parked === null || target.parked === null
           ? null
@@ -218,42 +221,12 @@ export class Applier {
     return null;
   }
 
-  /**
-   * A sync that never ran joins the stream where it now is; so does one that has had to forget all its tables, as after
-   * another one has written them: it needs nothing of what came before, which the log may not have kept. Null when
-   * stopped.
-   */
-  async #join({ session, notices }: Held, progress: Progress): Promise<Progress | null> {
-    const { sync, from, queue, logger } = this.#options;
-    // A target made anew: what an earlier one had confirmed must not be taken for its own.
-    await notices.clear();
-    const signal = this.#stop.signal;
-    const answer = await askFence(queue.documents, from, { join: sync, signal });
-    if (answer === null) return null;
-    failpoint("sync-joined");
-    const { timeline, batch, hash } = answer;
-    // Chunks of it may have been read.
-    if (timeline === progress.timeline && batch <= progress.position.batch) return progress;
-    logger.info({ timeline, batch }, "joined the stream");
-    const next = { timeline, position: { batch, chunk: 0 }, hash, tables: [] };
-    const transaction = await session.begin(progress);
-    await transaction.commit(next);
-    return next;
-  }
-
   /** False when stopped. Throws TM-TIMELINE-CHANGED. */
-  async #confirm({ timeline }: Pick<Progress, "timeline">): Promise<boolean> {
-    const { logger } = this.#options;
-    let isSaid = false;
-    const tell = (error: TidemarkError) => {
-      if (!isSaid) logger.warn({}, error.message);
-      isSaid = true;
-      this.#report({ error: statusError(error) });
-    };
+  #confirm(followed: string): Promise<boolean> {
     const { signal } = this.#stop;
-    const isSame = await confirmTimeline(this.#options, timeline, { signal, tell });
-    if (isSaid) this.#report({ error: null });
-    return isSame;
+    const tell = (error: TidemarkError | null) =>
+      this.#report({ error: error === null ? null : statusError(error) });
+    return confirmTimeline(this.#options, followed, { signal, tell });
   }
 
   /** True when a resync is asked for: it is begun anew after that. */
@@ -420,17 +393,6 @@ export class Applier {
     this.#status = { ...this.#status, ...change, heartbeatAt };
     this.#statuses.put(this.#status);
   }
-}
-
-/** Is there a table of which anything may have been copied? */
-function holdsCopies({ timeline, tables }: Progress): boolean {
-  return timeline !== "" && tables.length > 0;
-}
-
-/** What goes with the lease. */
-interface Held {
-  readonly session: ApplierSession;
-  readonly notices: NoticeWriter;
 }
 
 interface Consuming {

@@ -8,27 +8,39 @@ const SILENCE_MS = 3_000;
 
 /**
  * Is the source still on the history that the sync has followed? Only the relay that now holds the source knows. Waits
- * until it answers, and calls `tell` meanwhile with what is waited for; false when the signal aborts before.
+ * until it answers, and calls `tell` meanwhile with what is waited for, with null when it has come; false when the signal
+ * aborts before.
  * Throws TM-TIMELINE-CHANGED.
  */
 export async function confirmTimeline(
-  { sync, from, queue }: Pick<ApplierOptions, "sync" | "from" | "queue">,
+  { sync, from, queue, logger }: Pick<ApplierOptions, "sync" | "from" | "queue" | "logger">,
   followed: string,
-  { signal, tell }: { readonly signal: AbortSignal; readonly tell: (error: TidemarkError) => void },
+  { signal, tell }: Waiting,
 ): Promise<boolean> {
   const answered = new AbortController();
-  const telling = whileSilent(AbortSignal.any([signal, answered.signal]), () =>
-    tell(unanswered(from, followed)),
-  );
+  let isSaid = false;
+  const telling = whileSilent(AbortSignal.any([signal, answered.signal]), () => {
+    const error = unanswered(from, followed);
+    if (!isSaid) logger.warn({}, error.message);
+    isSaid = true;
+    tell(error);
+  });
   try {
     const answer = await askFence(queue.documents, from, { anywhere: true, signal });
-    if (answer === null) return false;
-    if (answer.timeline === followed) return true;
-    throw timelineChanged(sync, followed, answer.timeline);
+    if (answer !== null && answer.timeline !== followed) {
+      throw timelineChanged(sync, followed, answer.timeline);
+    }
+    if (isSaid) tell(null);
+    return answer !== null;
   } finally {
     answered.abort();
     await telling;
   }
+}
+
+interface Waiting {
+  readonly signal: AbortSignal;
+  readonly tell: (error: TidemarkError | null) => void;
 }
 
 /**

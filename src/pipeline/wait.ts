@@ -17,6 +17,7 @@ import { levelsOf } from "./topology.ts";
 /** A process at work that was started with another config has so long to be restarted. */
 const OTHER_RULES_MS = 30_000;
 const ASK_AGAIN_MS = 500;
+const SEE_STATUS = "See where it stands: tidemark status. Is `tidemark run` working?";
 
 export interface WaitOptions {
   /** Only this sync, or these along their chains; default all. */
@@ -213,19 +214,17 @@ async function watchStopped<T extends SourceStatus | SyncStatus>(
 }
 
 function ruledOtherwise({ name }: SyncDefinition): TidemarkError {
-  return new TidemarkError(
-    "TM-WAIT-TIMEOUT",
-    `Not synchronised in time: ${name} is at work with other tables or rules than this config has for it.`,
-    {
-      fix: "Restart the process that is at work with this config, or wait with the config that it has.",
-      details: { name },
-    },
+  return timedOut(
+    `${name} is at work with other tables or rules than this config has for it`,
+    name,
+    "Restart the process that is at work with this config, or wait with the config that it has.",
   );
 }
 
-function timedOut(what: string, name: string): TidemarkError {
+function timedOut(what: string, name: string, fix = SEE_STATUS): TidemarkError {
+  const details = { name };
   return new TidemarkError("TM-WAIT-TIMEOUT", `Not synchronised in time: ${what}.`, {
-    fix: "See where it stands: tidemark status. Is `tidemark run` working?",
-    details: { name },
+    fix,
+    details,
   });
 }
