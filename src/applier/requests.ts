@@ -10,6 +10,7 @@ import { type Position, START } from "../core/position.ts";
 import type { Documents } from "../core/queue.ts";
 import { LatestWriter } from "./latest-writer.ts";
 import type { ApplierOptions } from "./options.ts";
+import { resyncAll } from "./resync.ts";
 
 /** A resend asked for is given this long before it is asked for again. */
 const RESEND_PATIENCE_MS = 5_000;
@@ -70,7 +71,7 @@ export class Requests {
     const refusal = (await this.#documents.get(key)) as RefusalDocument | null;
     if (refusal === null || refusal.from > position.batch + 1) return;
     throw new TidemarkError("TM-BATCH-PURGED", refusal.message, {
-      fix: "The target must be copied anew: see docs/errors/TM-BATCH-PURGED.md.",
+      fix: `Copy its tables anew: ${resyncAll(this.#sync)}.`,
       details: { sync: this.#sync, from: refusal.from },
     });
   }

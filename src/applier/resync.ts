@@ -13,6 +13,11 @@ export interface ResyncParts {
   readonly parked: { readonly rows: ParkedRows; readonly bound: BoundTable } | null;
 }
 
+/** What has a sync begin anew: one that holds no copy joins the stream wherever that is. */
+export function resyncAll(sync: string): string {
+  return `tidemark resync '*' --sync '${sync}', then tidemark run`;
+}
+
 /** Who asks may have another config. `names`: source tables. Throws TM-USAGE. */
 export function mustHave(tables: readonly SyncTable[], names: readonly string[]): void {
   const missing = names.find((name) => !tables.some(({ source }) => source === name));

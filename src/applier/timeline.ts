@@ -2,6 +2,7 @@ import { sleep } from "../core/async.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { ApplierOptions } from "./options.ts";
+import { resyncAll } from "./resync.ts";
 
 /** A relay that is at work, or just beginning, has answered by then. */
 const SILENCE_MS = 3_000;
@@ -69,7 +70,9 @@ export function timelineChanged(sync: string, followed: string, found: string): 
   return new TidemarkError(
     "TM-TIMELINE-CHANGED",
     `${sync} followed timeline ${followed} of its source; the source now is on ${found}: it was created anew or restored.`,
-    { fix: "The target must be copied anew: see docs/errors/TM-TIMELINE-CHANGED.md." },
+    {
+      fix: `If this is the right source, copy the tables anew: ${resyncAll(sync)}. If it is not, correct its URL.`,
+    },
   );
 }
 

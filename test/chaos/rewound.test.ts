@@ -10,6 +10,7 @@ import { uninstall } from "../../src/pipeline/uninstall.ts";
 import { natsBed } from "../queues/nats-bed.ts";
 import { available, natsUrl } from "../servers/index.ts";
 import { backupOf } from "../support/backup.ts";
+import { resync } from "../support/resync.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
 import { dialectOf, withSql } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -100,8 +101,9 @@ describe.each([
       expect(await source.rows(NEWEST_LOGGED)).toEqual(logged);
 
       // As its page says.
-      await target.run("DELETE FROM customers");
-      await uninstall(definition, bed.logger);
+      const databases = definition.databases.filter(({ name }) => name === "source");
+      await uninstall({ ...definition, databases }, bed.logger);
+      await resync(bed, definition, ["*"]);
       expect(await codesOf(bed, definition, roles)).toEqual(roles.map(() => null));
       await bed.expectSame(CUSTOMERS);
       await dispose();
@@ -152,8 +154,16 @@ describe.each(["another database", "a copy of it"] as const)("replaced by %s", (
     const before = await bed.start(definition);
     await before.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.stop(before);
-    const codes = await codesOf(bed, await replaced(bed, definition), ["all"]);
-    expect(codes).toEqual(["TM-TIMELINE-CHANGED"]);
+    const other = await replaced(bed, definition);
+    expect(await codesOf(bed, other, ["all"])).toEqual(["TM-TIMELINE-CHANGED"]);
+
+    // As its page says.
+    await withSql(bed.database("other"), (sql) =>
+      insertRow(sql, CUSTOMERS, { id: 2, name: "of the other", credit: 0 }),
+    );
+    await resync(bed, other, ["*"]);
+    expect(await codesOf(bed, other, ["all"])).toEqual([null]);
+    await bed.expectSame(CUSTOMERS, { from: "other" });
   });
 
   test("is named by an applier that goes on meanwhile", async () => {

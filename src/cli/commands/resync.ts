@@ -17,10 +17,12 @@ export const resync: CommandModule = {
     "Empties the tables at their targets, in one transaction for each sync, and has them copied anew: by the " +
     "`tidemark run` that is at work, else by the next. Mends a table that was edited at the target, truncated at " +
     "the source unseen, or whose capture was broken. Until the copy is complete, readers of the target see it fill. " +
-    "Name the tables that refer to a table along with it.",
+    "Name the tables that refer to a table along with it. Of all tables of a sync, it also forgets the history that " +
+    "the sync followed: one for which the log was cut too early, or whose source was made anew, begins again.",
   examples: [
     "tidemark resync orders",
     "tidemark resync public.orders public.order_lines --sync 'shop->reports' --yes",
+    "tidemark resync '*' --sync 'shop->reports'",
   ],
 
   configure(command: Command): void {
