@@ -71,6 +71,11 @@ export class DeliverTarget implements Target {
     return [];
   }
 
+  async copiesOf(sync: string): Promise<Progress["tables"] | null> {
+    if (this.#documents === null) return null;
+    return (await storedProgress(this.#documents, sync)).tables;
+  }
+
   async openApplier(sync: string): Promise<ApplierSession> {
     if (this.#documents === null) {
       throw new TidemarkError("TM-INTERNAL", "A function was opened without a queue.");
@@ -79,6 +84,10 @@ export class DeliverTarget implements Target {
   }
 
   async close(): Promise<void> {}
+}
+
+async function storedProgress(documents: Documents, sync: string): Promise<Progress> {
+  return ((await documents.get(keys.delivered(sync))) as Progress | null) ?? NOTHING;
 }
 
 class DeliverSession implements ApplierSession {
@@ -97,8 +106,7 @@ class DeliverSession implements ApplierSession {
   }
 
   async load(): Promise<Progress> {
-    const stored = await this.#documents.get(keys.delivered(this.#sync));
-    return (stored as Progress | null) ?? NOTHING;
+    return storedProgress(this.#documents, this.#sync);
   }
 
   async begin(expected: Progress): Promise<TargetTransaction> {

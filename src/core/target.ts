@@ -22,6 +22,11 @@ export interface Target extends Identified {
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]>;
   /** Where rows set aside are kept; null where nothing can be. */
   readonly parked: ParkedRows | null;
+  /**
+   * How far each table of a sync has been copied, whoever is at work on it meanwhile: for people, since it may be old
+   * at once. Empty where the sync has never run; null where it is not kept in the target.
+   */
+  copiesOf(sync: string): Promise<readonly TableProgress[] | null>;
   /** Takes the lease of the sync at this target; null while another applier holds it. */
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null>;
   close(): Promise<void>;

@@ -3,12 +3,16 @@ import type { Logger } from "../core/log.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { Databases } from "./connect.ts";
+import { logFindings } from "./log-findings.ts";
+import { notesOnCopies, type PlannedCopies, plannedCopies } from "./planned-copies.ts";
 import { type PreparedSource, planCapture, prepare } from "./prepare.ts";
 import type { ResolvedSync } from "./resolve.ts";
 
 export interface PipelinePlan {
   readonly databases: readonly DatabasePlan[];
   readonly mappings: readonly (ColumnMapping & { readonly sync: string })[];
+  /** Of syncs to databases. */
+  readonly copies: readonly PlannedCopies[];
   /** How many columns are refused: with any, `run` would not start. */
   readonly refused: number;
 }
@@ -55,7 +59,7 @@ function notesOnTruncate(name: string, syncs: readonly ResolvedSync[]): string[]
   );
 }
 
-/** Everything `run` would create, and how each column travels. Changes nothing. */
+/** Everything `run` would create and copy, and how each column travels. Changes nothing. */
 export async function makePlan(
   definition: PipelineDefinition,
   logger: Logger,
@@ -75,8 +79,12 @@ export async function makePlan(
     const readers = prepared.syncs.map(({ resolved }) => resolved);
     planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));
     if (!truncate) planOf(source.name).notes.push(...notesOnTruncate(source.name, readers));
+    const findings = await logFindings(source.name, definition, databases);
+    planOf(source.name).notes.push(...findings.map(({ message, fix }) => `${message} ${fix}`));
   }
-  for (const { resolved, plan } of prepared.syncs) {
+  const copies: PlannedCopies[] = [];
+  for (const sync of prepared.syncs) {
+    const { resolved, plan } = sync;
     const into = planOf(resolved.definition.to);
     const fresh = plan.statements.filter((statement) => !into.statements.includes(statement));
     into.statements.push(...fresh);
@@ -86,6 +94,10 @@ export async function makePlan(
         `${formatTable(name)}: has no key at the source, so rows are matched whole, and its copy empties the table first.`,
       );
     }
+    const planned = await plannedCopies(sync, databases);
+    if (planned === null) continue;
+    copies.push(planned);
+    into.notes.push(...notesOnCopies(planned));
   }
   for (const { name, from } of prepared.deferred) {
     planOf(from).notes.push(
@@ -98,6 +110,7 @@ export async function makePlan(
   return {
     databases: [...plans].map(([name, plan]) => ({ name, kind: databases.kindOf(name), ...plan })),
     mappings,
+    copies,
     refused: mappings.filter(({ fidelity }) => fidelity === "refused").length,
   };
 }

@@ -15,6 +15,13 @@ import {
 
 /** Progress, stored with the rows (G2). */
 export function registerProgress(bench: () => Bench): void {
+  it("tells nothing of copies where nothing of ours stands, and leaves it so", async () => {
+    const target = await bench().target();
+    const before = await target.plan([]);
+    expect(await target.copiesOf(SYNC)).toEqual([]);
+    expect(await target.plan([])).toEqual(before);
+  });
+
   it("begins at nothing", async () => {
     const { session } = await openSite(bench(), [items(bench())]);
     expect(await session.load()).toEqual({
@@ -36,10 +43,13 @@ export function registerProgress(bench: () => Bench): void {
         { table: "b", state: "pending", cursor: null, copy: "two", hasRows: false },
       ],
     };
+    expect(await target.copiesOf(SYNC)).toEqual([]);
     const transaction = await session.begin(await session.load());
     await transaction.put(table, [["1", "a", "1"]]);
     await transaction.commit(next);
     expect(await session.load()).toEqual(next);
+    expect(await target.copiesOf(SYNC)).toEqual(next.tables);
+    expect(await target.copiesOf("another")).toEqual([]);
     await session.close();
     const again = await openSession(bench(), target, tables);
     expect(await again.load()).toEqual(next);

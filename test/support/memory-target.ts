@@ -51,6 +51,10 @@ export class MemoryTarget implements Target {
     return [];
   }
 
+  async copiesOf(): Promise<Progress["tables"]> {
+    return this.progress.tables;
+  }
+
   async openApplier(): Promise<ApplierSession> {
     return {
       load: async () => this.progress,

@@ -8,9 +8,10 @@ import { formatTable } from "../format.ts";
 
 export const plan: CommandModule = {
   name: "plan",
-  summary: "print what run would do: every statement and how each column travels",
+  summary: "print what run would do: every statement, every copy and how each column travels",
   description:
-    "Prints every statement that `run` would execute and how each column travels; changes nothing. " +
+    "Prints every statement that `run` would execute, which tables it would copy and why, and how each column travels; " +
+    "changes nothing. " +
     "Exit code 2 when a column is refused.",
   examples: ["tidemark plan", "tidemark plan --json | jq '.result.mappings[]'"],
 

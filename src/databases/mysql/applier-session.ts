@@ -85,6 +85,24 @@ function missingTable(table: BoundTable): TidemarkError {
   });
 }
 
+export async function loadCopies(
+  session: Session,
+  sync: string,
+): Promise<readonly TableProgress[]> {
+  const rows = await session.rows(
+    `SELECT table_name, state, cursor_text, copy, has_rows FROM ${PROGRESS_TABLES}
+     WHERE sync = ? ORDER BY table_name`,
+    [sync],
+  );
+  return rows.map(([table, state, cursor, copy, hasRows]) => ({
+    table: table ?? "",
+    state: (state ?? "pending") as TableState,
+    cursor: cursor ?? null,
+    copy: copy ?? "",
+    hasRows: hasRows === "1",
+  }));
+}
+
 class MysqlApplierSession implements ApplierSession {
   readonly #session: Session;
   readonly #lease: Lease;
@@ -116,23 +134,13 @@ class MysqlApplierSession implements ApplierSession {
       `SELECT timeline, batch, chunk, hash FROM ${PROGRESS} WHERE sync = ?`,
       [this.#sync],
     );
-    const tables = await this.#session.rows(
-      `SELECT table_name, state, cursor_text, copy, has_rows FROM ${PROGRESS_TABLES}
-       WHERE sync = ? ORDER BY table_name`,
-      [this.#sync],
-    );
+    const tables = await loadCopies(this.#session, this.#sync);
     await this.#session.run("COMMIT");
     return {
       timeline: row?.[0] ?? "",
       position: { batch: Number(row?.[1] ?? 0), chunk: Number(row?.[2] ?? 0) },
       hash: row?.[3] ?? "",
-      tables: tables.map(([table, state, cursor, copy, hasRows]) => ({
-        table: table ?? "",
-        state: (state ?? "pending") as TableState,
-        cursor: cursor ?? null,
-        copy: copy ?? "",
-        hasRows: hasRows === "1",
-      })),
+      tables,
     };
   }
 

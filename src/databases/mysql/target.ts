@@ -3,13 +3,15 @@ import { TidemarkError } from "../../core/errors.ts";
 import type {
   ApplierSession,
   BoundTable,
+  TableProgress,
   Target,
   TargetPlan,
   TargetTable,
 } from "../../core/target.ts";
-import { openApplier } from "./applier-session.ts";
+import { loadCopies, openApplier } from "./applier-session.ts";
 import { Session } from "./connection.ts";
 import { identityOf } from "./identity.ts";
+import { PROGRESS_TABLES, standingTables } from "./ours.ts";
 import { MysqlParked } from "./parked.ts";
 import { diagnoseTarget } from "./target-doctor.ts";
 import { planTarget } from "./target-plan.ts";
@@ -54,6 +56,11 @@ export class MysqlTarget implements Target {
 
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
     return diagnoseTarget(this.#session, tables);
+  }
+
+  async copiesOf(sync: string): Promise<readonly TableProgress[]> {
+    const isThere = (await standingTables(this.#session)).has(PROGRESS_TABLES);
+    return isThere ? loadCopies(this.#session, sync) : [];
   }
 
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {

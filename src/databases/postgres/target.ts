@@ -7,6 +7,7 @@ import type {
   ApplierSession,
   BoundTable,
   ColumnMapping,
+  TableProgress,
   Target,
   TargetColumn,
   TargetPlan,
@@ -29,6 +30,7 @@ import {
 import { identityOf } from "./identity.ts";
 import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
 import { PostgresParked } from "./parked.ts";
+import { loadProgress } from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -100,6 +102,11 @@ export class PostgresTarget implements Target {
 
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
     return diagnoseTarget(this.#connection, tables);
+  }
+
+  async copiesOf(sync: string): Promise<readonly TableProgress[]> {
+    const [found] = await this.#connection.rows("SELECT to_regclass('tidemark.progress_tables')");
+    return found?.[0] === null ? [] : (await loadProgress(this.#connection, sync)).tables;
   }
 
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {

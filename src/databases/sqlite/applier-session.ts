@@ -260,18 +260,19 @@ type StoredTable = Pick<TableProgress, "state" | "cursor" | "copy"> & {
 };
 
 function loadProgress(connection: Connection, sync: string): Progress {
+  return { ...loadPlace(connection, sync), tables: loadCopies(connection, sync) };
+}
+
+export function loadCopies(connection: Connection, sync: string): readonly TableProgress[] {
   const tables = connection.rows<StoredTable>(
     "SELECT table_name, state, cursor, copy, has_rows FROM tidemark_progress_tables WHERE sync = ? ORDER BY table_name",
     sync,
   );
-  return {
-    ...loadPlace(connection, sync),
-    tables: tables.map(({ table_name: table, has_rows, ...entry }) => ({
-      ...entry,
-      table,
-      hasRows: has_rows === 1n,
-    })),
-  };
+  return tables.map(({ table_name: table, has_rows, ...entry }) => ({
+    ...entry,
+    table,
+    hasRows: has_rows === 1n,
+  }));
 }
 
 function samePlace(a: Place, b: Place): boolean {

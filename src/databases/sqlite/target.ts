@@ -7,12 +7,13 @@ import type {
   ApplierSession,
   BoundTable,
   ColumnMapping,
+  TableProgress,
   Target,
   TargetPlan,
   TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
-import { SqliteApplierSession } from "./applier-session.ts";
+import { loadCopies, SqliteApplierSession } from "./applier-session.ts";
 import { Connection, parseUrl } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { readTable, type TableFacts } from "./facts.ts";
@@ -90,6 +91,14 @@ export class SqliteTarget implements Target {
 
   diagnose(tables: readonly TargetTable[]): Promise<readonly Finding[]> {
     return this.#connection.read(() => diagnoseTarget(this.#connection, tables));
+  }
+
+  async copiesOf(sync: string): Promise<readonly TableProgress[]> {
+    const connection = this.#connection;
+    return connection.read(() => {
+      const isMissing = missingObjects(connection, TARGET_TABLES).length > 0;
+      return isMissing ? [] : loadCopies(connection, sync);
+    });
   }
 
   async openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {

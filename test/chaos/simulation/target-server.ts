@@ -177,6 +177,10 @@ class SimulatedTarget implements Target {
     return [];
   }
 
+  copiesOf(): Promise<Progress["tables"]> {
+    return this.#session.call(() => this.#server.current.progress.tables);
+  }
+
   openApplier(): Promise<ApplierSession | null> {
     const server = this.#server;
     const session = this.#session;
