@@ -15,8 +15,11 @@ export function describeStatus(status: PipelineStatus): string {
     error === null ? [] : [describeError(name, error)],
   );
   const parked = status.syncs.filter((sync) => sync.parked > 0).map(describeParked);
+  const newcomers = status.sources.filter(({ newcomers = [] }) => newcomers.length > 0);
   return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
-    .concat([...parked, ...errors].flatMap((error) => ["", error]))
+    .concat(
+      [...newcomers.map(describeNewcomers), ...parked, ...errors].flatMap((error) => ["", error]),
+    )
     .join("\n");
 }
 
@@ -47,6 +50,11 @@ function syncRow(sync: SyncStatus, now: number): string[] {
 function describeTables({ tableCount, tablesLive: live }: SyncStatus): string {
   if (tableCount === 0) return "-";
   return live === tableCount ? `${live} live` : `${live} of ${tableCount} copied`;
+}
+
+function describeNewcomers({ name, newcomers }: SourceStatus): string {
+  const tables = newcomers.join(", ");
+  return `${name}: ${pc.yellow("not synced yet")}, since they came after the start: ${tables}\n${pc.bold("fix:")} start tidemark run again`;
 }
 
 function describeParked({ name, parked }: SyncStatus): string {

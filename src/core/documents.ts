@@ -183,6 +183,8 @@ export interface SourceStatus {
   readonly logBytes: number;
   readonly queueMessages: number;
   readonly queueBytes: number;
+  /** Tables that match a glob of the config and came after the start: not synced before the next. Of many only some. */
+  readonly newcomers: readonly string[];
   readonly error: StatusError | null;
 }
 
@@ -227,6 +229,7 @@ export const UNKNOWN_SOURCE: Omit<SourceStatus, "name"> = {
   logBytes: 0,
   queueMessages: 0,
   queueBytes: 0,
+  newcomers: [],
   error: null,
 };
 

@@ -7,10 +7,11 @@ import type { Notice } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { Relay } from "../relay/relay.ts";
-import { Databases } from "./connect.ts";
+import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { checkFit } from "./fit.ts";
 import { logFindings } from "./log-findings.ts";
+import { Newcomers } from "./newcomers.ts";
 import { watchNotices } from "./notices.ts";
 import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
@@ -37,6 +38,8 @@ export class Pipeline {
   readonly #databases: Databases;
   readonly #queue: Queue;
   readonly #workers: Workers;
+  readonly #stopped = new AbortController();
+  readonly #looking: Promise<void>[] = [];
 
   /**
    * Connects and checks everything; changes nothing in any database. Throws what a user must mend
@@ -128,7 +131,9 @@ export class Pipeline {
 
   /** Ends relays and appliers between two batches, then closes the queue. Safe to call twice. */
   async stop(): Promise<void> {
+    this.#stopped.abort();
     await this.#workers.stop();
+    await Promise.all(this.#looking);
     await this.#queue.close();
   }
 
@@ -160,6 +165,14 @@ export class Pipeline {
   #addRelays(prepared: Prepared): void {
     const mine = prepared.sources.filter(({ name }) => this.#share.sources.has(name));
     for (const { name, capture, syncs } of mine) {
+      const newcomers = new Newcomers({
+        syncs: this.#definition.syncs.filter(({ from }) => from === name),
+        captured: capture,
+        listTables: () =>
+          using(this.#databases.openCatalog(name), (catalog) => catalog.listTables()),
+        logger: this.#options.logger.child({ relay: name }),
+      });
+      this.#looking.push(newcomers.run(this.#stopped.signal));
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),
@@ -169,6 +182,7 @@ export class Pipeline {
         maxLogBytes: this.#definition.retention.maxLogBytes,
         maxStreamBytes: this.#definition.queue.maxStreamBytes,
         isBoundSoft: this.#definition.queue.isBoundSoft === true,
+        newcomers: () => newcomers.names,
         logger: this.#options.logger.child({ relay: name }),
       });
       this.#workers.add({ name: `relay ${name}`, role: "relay", source: name, worker: relay });

@@ -1,4 +1,4 @@
-import type { SyncPrint } from "../core/documents.ts";
+import type { SourceStatus, SyncPrint } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { CaptureTable, Source } from "../core/source.ts";
@@ -15,5 +15,7 @@ export interface RelayOptions {
   readonly maxStreamBytes: number;
   /** May a single batch that is larger pass it? */
   readonly isBoundSoft?: boolean;
+  /** As in {@link SourceStatus}; default none. */
+  readonly newcomers?: () => readonly string[];
   readonly logger: Logger;
 }

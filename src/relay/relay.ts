@@ -13,6 +13,7 @@ import { RelayWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
 const WOKEN = "woken";
+const TOLD_NEWCOMERS = 50;
 
 /**
  * Source to queue: cuts batches, publishes them in order, serves fences, copies and resends,
@@ -159,7 +160,8 @@ export class Relay {
 
   async #report(change: Partial<SourceStatus>): Promise<void> {
     const heartbeatAt = new Date().toISOString();
-    this.#status = { ...this.#status, ...change, heartbeatAt };
+    const newcomers = this.#options.newcomers?.().slice(0, TOLD_NEWCOMERS) ?? [];
+    this.#status = { ...this.#status, newcomers, ...change, heartbeatAt };
     // A standby must not overwrite what the working relay reports.
     if (this.#status.state === "standby" || this.#status.state === "unknown") return;
     try {

@@ -1,0 +1,33 @@
+// A table that comes after the start is told, and taken up by the next start (G8).
+import { expect, test, vi } from "vitest";
+import { describeStatus } from "../../src/cli/describe-status.ts";
+import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow, type TestTable } from "../support/test-tables.ts";
+
+const TABLE: TestTable = { name: "t_1", columns: { id: "integer", note: "varchar" }, key: ["id"] };
+const NEWCOMER: TestTable = { ...TABLE, name: "t_2" };
+const OTHER: TestTable = { ...TABLE, name: "other" };
+
+test("a table that a glob matches and that came after the start is named, and synced from the next on", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  const source = await bed.sql("source");
+  await createTables(source, "sqlite", [TABLE]);
+  const definition = bed.define([{ from: "source", to: "target", tables: ["t_*"] }]);
+  const first = await bed.start(definition);
+  await createTables(source, "sqlite", [NEWCOMER, OTHER]);
+  await insertRow(source, NEWCOMER, { id: 1, note: "before anybody looks" });
+  await vi.waitFor(async () => expect(await newcomers(first)).toEqual(["t_2"]), PATIENCE_MS);
+  expect(describeStatus(await first.status())).toMatch(/not synced yet.*: t_2\n/);
+  expect(bed.logger.text()).toMatch(/match have come since the start/);
+  await bed.stop(first);
+
+  const second = await bed.start(definition);
+  await second.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.expectSame(NEWCOMER);
+  expect(await newcomers(second)).toEqual([]);
+});
+
+async function newcomers(pipeline: Pipeline): Promise<readonly string[]> {
+  return (await pipeline.status()).sources.flatMap((each) => each.newcomers);
+}
