@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+/** A Node and what it is to run. */
+export type Program = readonly [node: string, main: string];
 
 /** What every command prints last with --json. */
 export interface Envelope {
@@ -20,18 +22,20 @@ export interface Envelope {
 export class Workplace implements AsyncDisposable {
   readonly folder: string;
   readonly #root: string;
+  readonly #program: Program;
 
-  private constructor(root: string, folder: string) {
+  private constructor(root: string, folder: string, program: Program) {
     this.#root = root;
     this.folder = folder;
+    this.#program = program;
   }
 
   /** With a name, in a folder of that name within one of its own. */
-  static async make(name = ""): Promise<Workplace> {
+  static async make(name = "", program: Program = [process.execPath, MAIN]): Promise<Workplace> {
     const root = await mkdtemp(join(tmpdir(), "tidemark-cli-"));
     const folder = join(root, name);
     await mkdir(folder, { recursive: true });
-    return new Workplace(root, folder);
+    return new Workplace(root, folder, program);
   }
 
   path(name: string): string {
@@ -40,7 +44,8 @@ export class Workplace implements AsyncDisposable {
 
   /** Starts `tidemark`; never rejects on an exit code. */
   start(args: readonly string[], env: Record<string, string> = {}) {
-    return execa(process.execPath, [MAIN, ...args], {
+    const [node, main] = this.#program;
+    return execa(node, [main, ...args], {
       cwd: this.folder,
       env: { NO_COLOR: "1", LOG_LEVEL: "warn", ...env },
       reject: false,
@@ -50,7 +55,8 @@ export class Workplace implements AsyncDisposable {
 
   /** A line for the shell, in which stdout may go anywhere. Its exit code is that of `tidemark`, not of who reads. */
   shell(line: string) {
-    const command = `tidemark() { "${process.execPath}" "${MAIN}" "$@"; }; ${line}`;
+    const [node, main] = this.#program;
+    const command = `tidemark() { "${node}" "${main}" "$@"; }; ${line}`;
     return execa("bash", ["-o", "pipefail", "-c", command], {
       cwd: this.folder,
       env: { NO_COLOR: "1", LOG_LEVEL: "warn" },

@@ -25,7 +25,7 @@ export class SqliteParked implements ParkedRows {
       if (missingObjects(connection, { [PARKED]: TARGET_TABLES[PARKED] ?? "" }).length > 0)
         return [];
       const rows = connection.rows<Record<string, unknown>>(
-        `SELECT ${ENTRY_COLUMNS} FROM ${PARKED} WHERE ?1 IS NULL OR sync = ?1 ORDER BY parked_at, id`,
+        `SELECT ${ENTRY_COLUMNS} FROM ${PARKED} WHERE coalesce(?, sync) = sync ORDER BY parked_at, id`,
         sync,
       );
       return rows.map((row) => parkedEntry(Object.values(row)));

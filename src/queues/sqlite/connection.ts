@@ -188,8 +188,7 @@ export class QueueConnection {
       return settle;
     } catch (error) {
       // A full disk takes the whole transaction with it: then all have failed.
-      if (!database.inTransaction) throw error;
-      database.execute("ROLLBACK TO job; RELEASE job");
+      if (!database.undo("job")) throw error;
       return () => job.fail(this.#coded(error));
     }
   }

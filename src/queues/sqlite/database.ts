@@ -111,8 +111,14 @@ export class QueueDatabase {
     this.#db.exec(sql);
   }
 
-  get inTransaction(): boolean {
-    return this.#db.isTransaction;
+  /** Undoes and forgets a savepoint; false when the transaction is over, as a full disk makes it. */
+  undo(savepoint: string): boolean {
+    try {
+      this.execute(`ROLLBACK TO ${savepoint}; RELEASE ${savepoint}`);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   begin(): void {
@@ -137,9 +143,12 @@ export class QueueDatabase {
     return this.#wal.whole();
   }
 
-  /** A full disk may have ended the transaction already. */
   rollback(): void {
-    if (this.#db.isTransaction) this.execute("ROLLBACK");
+    try {
+      this.execute("ROLLBACK");
+    } catch {
+      // A full disk or an I/O error has ended the transaction already: nothing is left to undo.
+    }
   }
 
   async close(): Promise<void> {
