@@ -59,7 +59,7 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1049: rule(
     "TM-CONNECT-FAILED",
     "The database named in the URL does not exist.",
-    "CREATE DATABASE",
+    "create it (CREATE DATABASE), or correct the name at the end of the URL",
   ),
   1251: rule("TM-AUTH-FAILED", "The server asks for an authentication method the driver lacks."),
   1698: rule("TM-AUTH-FAILED", "The server lets this user in only through the local socket."),
