@@ -26,8 +26,9 @@ export default defineConfig({
   }] }],
 });`;
 
-/** Bytes that are no text, a text with a NUL, an integer that no double holds. */
-const THINGS = `(1, 'a' || char(0) || 'b', 9007199254740993), (2, CAST(x'ff41' AS TEXT), 0.1), (3, '', NULL)`;
+const IN_UTF16 = "; PRAGMA encoding = 'UTF-16le'; CREATE TABLE first (x)";
+/** Half a pair of UTF-16, a text with a NUL, an integer that no double holds. */
+const THINGS = `(1, 'a' || char(0) || 'b', 9007199254740993), (2, CAST(x'610000d8' AS TEXT), 0.1), (3, '', NULL)`;
 const ROWS = "SELECT id, hex(name) AS name, quote(size) AS size FROM things ORDER BY id";
 
 test.skipIf(!existsSync(LEAST[0]) && process.env.CI === undefined)(
@@ -42,6 +43,7 @@ test.skipIf(!existsSync(LEAST[0]) && process.env.CI === undefined)(
     };
     const isSame = () => expect(place.sql("copy.db", ROWS)).toEqual(place.sql("shop.db", ROWS));
     await writeFile(place.path("tidemark.config.ts"), CONFIG);
+    for (const file of ["shop.db", "copy.db"]) place.sql(file, IN_UTF16);
     for (const [table, size, rows] of [
       ["items", "", "(1, 'good'), (2, 'bad')"],
       ["things", ", size", THINGS],

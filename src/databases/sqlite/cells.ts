@@ -63,6 +63,12 @@ export function bytesIn(encoding: string, escaped: string): Uint8Array | null {
   return encoding === "UTF-16be" ? bytes.swap16() : bytes;
 }
 
+/**
+ * Text whose bytes are bound. A CAST of SQLite 3.47 (Node 22.13) takes those that are bound, alone of all, for UTF-8 in
+ * a file of UTF-16, too. A function passes them on as they are.
+ */
+export const TEXT_OF_BYTES = "CAST(substr(?, 1) AS TEXT)";
+
 /** Text as its bytes say, in the file's encoding. */
 export function decodeText(bytes: Uint8Array, encoding: string): string | BrokenText {
   const decoder = new TextDecoder(encoding.toLowerCase(), { fatal: true, ignoreBOM: true });

@@ -8,7 +8,7 @@ import {
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import type { Row, Value } from "../../core/value.ts";
-import { BrokenText, type Cell } from "./cells.ts";
+import { BrokenText, type Cell, TEXT_OF_BYTES } from "./cells.ts";
 import type { Connection } from "./connection.ts";
 import type { Bindable } from "./driver.ts";
 import { encodeCell, tag } from "./types.ts";
@@ -189,5 +189,5 @@ export function keyText(layout: Layout, cells: readonly Cell[]): string {
 /** How a cell is given back to SQL without losing anything. */
 export function bindCell(cell: Cell): { readonly sql: string; readonly value: Bindable } {
   if (!(cell instanceof BrokenText)) return { sql: "?", value: cell };
-  return { sql: "CAST(? AS TEXT)", value: cell.bytes };
+  return { sql: TEXT_OF_BYTES, value: cell.bytes };
 }

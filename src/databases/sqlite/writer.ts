@@ -3,6 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED } from "../../core/value.ts";
 import { type Binder, binderOf, RawText } from "./binding.ts";
+import { TEXT_OF_BYTES } from "./cells.ts";
 import type { Connection } from "./connection.ts";
 import type { Bindable } from "./driver.ts";
 import { isSchemaMismatch } from "./errors.ts";
@@ -256,7 +257,7 @@ export class TableWriter {
 
 /** Never numbered: Node 22 binds values by place to plain `?` only. */
 function parameter(place: number, raw: readonly number[]): string {
-  return raw.includes(place) ? "CAST(? AS TEXT)" : "?";
+  return raw.includes(place) ? TEXT_OF_BYTES : "?";
 }
 
 function columnOf(facts: TableFacts, name: string): TableFacts["columns"][number] {
