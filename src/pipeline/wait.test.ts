@@ -1,6 +1,7 @@
 // What a wait takes for the end of it, and what it says when its time is over (G4).
 import { beforeEach, describe, expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
+import { sleep } from "../core/async.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { type FenceDocument, keys, type Notice } from "../core/documents.ts";
 import { waitForSync } from "./wait.ts";
@@ -17,6 +18,23 @@ it("ends by its own code although the queue is away at that moment", async () =>
   queue.documents.failing = { prefix: "fence/", times: Number.POSITIVE_INFINITY };
   const waiting = waitForSync(DEFINITION, queue, { timeoutMs: 20 });
   await expect(waiting).rejects.toMatchObject({ code: "TM-WAIT-TIMEOUT" });
+});
+
+it.each([
+  ["without end", Number.POSITIVE_INFINITY],
+  ["longer than a timer can be", 40 * 86_400_000],
+])("does not end at once with a timeout %s", async (_title, timeoutMs) => {
+  const stop = new AbortController();
+  const waiting = waitForSync(DEFINITION, new MemoryQueue(), { timeoutMs, signal: stop.signal });
+  const first = await Promise.race([waiting.catch((error) => error), sleep(50)]);
+  expect(first).toBeUndefined();
+  stop.abort();
+  await expect(waiting).rejects.toThrow("aborted");
+});
+
+it("takes no timeout that is not a number", async () => {
+  const waiting = waitForSync(DEFINITION, new MemoryQueue(), { timeoutMs: Number.NaN });
+  await expect(waiting).rejects.toMatchObject({ code: "TM-USAGE" });
 });
 
 describe("a target that is ahead of the fence", () => {
