@@ -1,5 +1,7 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { Bell, ReadAhead, sleep } from "./async.ts";
+import { Bell, merge, ReadAhead, sleep } from "./async.ts";
 
 describe("bell", () => {
   it("keeps a ring that comes before the wait", async () => {
@@ -70,5 +72,50 @@ describe("read ahead", () => {
     }
     for await (const _ of new ReadAhead(endless(), 3)) break;
     expect(ended).toBe(true);
+  });
+});
+
+describe("merge", () => {
+  async function* objects(count: number, made: WeakRef<object>[] = []) {
+    for (let number = 0; number < count; number++) {
+      const object = { number };
+      made.push(new WeakRef(object));
+      yield object;
+    }
+  }
+
+  async function* silent(signal: AbortSignal) {
+    await sleep(60_000, signal);
+    yield* objects(0);
+  }
+
+  it("gives the items of all, those of each in order, and then the error of one", async () => {
+    async function* failing() {
+      yield* objects(2);
+      throw new TypeError("broken");
+    }
+    const seen: number[] = [];
+    const merged = merge([objects(3), failing(), objects(1)], () => {});
+    const reading = (async () => {
+      for await (const { number } of merged) seen.push(number);
+    })();
+    await expect(reading).rejects.toThrow("broken");
+    expect(seen).toEqual([0, 0, 0, 1, 1, 2]);
+  });
+
+  it("keeps nothing of what it has given while another one is silent", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const left = new AbortController();
+    const made: WeakRef<object>[] = [];
+    const merged = merge([objects(100, made), silent(left.signal)], () => left.abort());
+    for (let count = 0; count < 100; count++) await merged.next();
+    // What was looked at by reference in this turn is kept until it ends.
+    await new Promise((resolve) => setImmediate(resolve));
+    collect();
+    const kept = made.filter((ref) => ref.deref() !== undefined);
+    expect(kept.length).toBeLessThan(5);
+    await merged.return(undefined);
+    expect(left.signal.aborted).toBe(true);
   });
 });

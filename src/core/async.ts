@@ -144,6 +144,63 @@ export class ReadAhead<T> {
   }
 }
 
+/** Items of several iterables as each comes. `leave` makes those end that still wait for one. */
+export async function* merge<T>(
+  iterables: readonly AsyncGenerator<T>[],
+  leave: () => void,
+): AsyncGenerator<T> {
+  // What has come, in the order in which it came. A race of all that is awaited would keep, for each item of one, a
+  // note at the others for as long as nothing comes of them.
+  const arrived: Step<T>[] = [];
+  let wake = () => {};
+  const pending = new Map<AsyncGenerator<T>, Promise<void>>();
+  const step = (items: AsyncGenerator<T>) => {
+    const settle = (outcome: Step<T>["outcome"]) => {
+      arrived.push({ items, outcome });
+      wake();
+    };
+    pending.set(
+      items,
+      items.next().then(
+        (result) => settle(() => result),
+        (error: unknown) =>
+          settle(() => {
+            throw error;
+          }),
+      ),
+    );
+  };
+  for (const items of iterables) step(items);
+  try {
+    while (pending.size > 0) {
+      const next = arrived.shift();
+      if (next === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        continue;
+      }
+      const result = next.outcome();
+      if (result.done) {
+        pending.delete(next.items);
+      } else {
+        step(next.items);
+        yield result.value;
+      }
+    }
+  } finally {
+    leave();
+    await Promise.all(pending.values());
+    await Promise.all([...pending.keys()].map((items) => items.return(undefined)));
+  }
+}
+
+interface Step<T> {
+  readonly items: AsyncGenerator<T>;
+  /** Throws what it threw. */
+  readonly outcome: () => IteratorResult<T, unknown>;
+}
+
 /** Delays for attempt 0, 1, 2 …: 50 ms doubling to 5 s, with jitter so that several retriers part ways. */
 export function backoff(attempt: number): number {
   const base = Math.min(5_000, 50 * 2 ** Math.min(attempt, 10));

@@ -1,7 +1,7 @@
 import type { PipelineDefinition, RowObject } from "../core/definition.ts";
 import { type Logger, silentLogger } from "../core/log.ts";
 import { openQueue } from "./queue.ts";
-import { type TailEntry, type TailOptions, tail } from "./tail.ts";
+import { sourcesToRead, type TailEntry, type TailOptions, tail } from "./tail.ts";
 
 /** A change whose rows are of a type that the caller knows: columns to canonical text. */
 export interface Subscription<R extends RowObject> extends Omit<TailEntry, "key" | "row"> {
@@ -14,12 +14,15 @@ export interface Subscription<R extends RowObject> extends Omit<TailEntry, "key"
  * nothing is held back for a subscriber, and one that was away sees what the queue still holds
  * (`fromStart`). `R` describes the rows: `subscribe<{ id: string; total: string }>(…)`.
  *
- * Ends with `options.signal`. Throws as {@link openQueue}; TM-TAIL-GAP where batches went by unread (see `onGap`).
+ * Nothing is opened, and nothing counts as seen, before the first `next()` (a `for await` calls it at once). Ends with
+ * `options.signal`; whoever leaves the loop ends it too. Throws as {@link openQueue}; TM-USAGE for a source that no sync
+ * reads; TM-TAIL-GAP where batches went by unread (see `onGap`).
  */
 export async function* subscribe<R extends RowObject = RowObject>(
   definition: PipelineDefinition,
   options: TailOptions & { readonly logger?: Logger },
 ): AsyncGenerator<Subscription<R>> {
+  sourcesToRead(definition, options.source);
   const queue = await openQueue(definition.queue, options.logger ?? silentLogger);
   try {
     for await (const entry of tail(definition, queue, options)) yield entry as Subscription<R>;

@@ -27,6 +27,16 @@ it("lets a reader leave without waiting for the next change", async () => {
   expect(seen).toBe(1);
 });
 
+it("says so at once when no sync reads the source that was asked for", async () => {
+  const { signal } = new AbortController();
+  const reading = tail(definition, world.queue, { signal, source: "b" }).next();
+  await expect(reading).rejects.toMatchObject({
+    code: "TM-USAGE",
+    message: 'No sync reads from a database named "b".',
+    fix: "Known sources: a.",
+  });
+});
+
 it("waits for what the queue has lost of how rows look, and passes over none of them", async () => {
   world = new MemoryWorld();
   const { source, queue } = world;

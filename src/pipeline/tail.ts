@@ -1,4 +1,4 @@
-import { sleep } from "../core/async.ts";
+import { merge, sleep } from "../core/async.ts";
 import { type Change, keyColumns, type Layout, type Operation } from "../core/change.ts";
 import type { PipelineDefinition, RowObject } from "../core/definition.ts";
 import { keys } from "../core/documents.ts";
@@ -40,20 +40,32 @@ export interface TailEntry {
 
 /**
  * The changes of the sources' streams as they come, in order and each once, read beside the appliers. Ends with the
- * signal. Throws TM-TAIL-GAP.
+ * signal. Throws TM-TAIL-GAP, TM-USAGE.
  */
 export async function* tail(
   definition: PipelineDefinition,
   queue: Queue,
   options: TailOptions,
 ): AsyncGenerator<TailEntry> {
-  const all = [...new Set(definition.syncs.map(({ from }) => from))];
-  const sources = options.source === undefined ? all : [options.source];
+  const sources = sourcesToRead(definition, options.source);
   // Whoever stops iterating, or meets an error in one source, must not wait for the next change of another.
   const left = new AbortController();
   const signal = AbortSignal.any([options.signal, left.signal]);
   const tails = sources.map((source) => tailSource(source, queue, { ...options, signal }));
   yield* merge(tails, () => left.abort());
+}
+
+/** Throws TM-USAGE: of a source that no sync reads nothing would ever come. */
+export function sourcesToRead(
+  { syncs }: PipelineDefinition,
+  source: string | undefined,
+): readonly string[] {
+  const all = [...new Set(syncs.map(({ from }) => from))];
+  if (source === undefined) return all;
+  if (all.includes(source)) return [source];
+  throw new TidemarkError("TM-USAGE", `No sync reads from a database named "${source}".`, {
+    fix: `Known sources: ${all.join(", ")}.`,
+  });
 }
 
 async function* tailSource(
@@ -155,33 +167,4 @@ function named(names: readonly string[], row: Row): RowObject {
     if (value !== UNCHANGED) object[name] = isTagged(value) ? value[1] : value;
   }
   return object;
-}
-
-/** Items of several iterables as each comes. `leave` makes those end that still wait for one. */
-async function* merge<T>(
-  iterables: readonly AsyncGenerator<T>[],
-  leave: () => void,
-): AsyncGenerator<T> {
-  const pending = new Map(iterables.map((items) => [items, step(items)]));
-  try {
-    while (pending.size > 0) {
-      const { items, result } = await Promise.race(pending.values());
-      if (result.done) {
-        pending.delete(items);
-      } else {
-        pending.set(items, step(items));
-        yield result.value;
-      }
-    }
-  } finally {
-    leave();
-    await Promise.allSettled([...pending.values()]);
-    await Promise.all([...pending.keys()].map((items) => items.return(undefined)));
-  }
-}
-
-async function step<T>(
-  items: AsyncGenerator<T>,
-): Promise<{ items: AsyncGenerator<T>; result: IteratorResult<T, unknown> }> {
-  return { items, result: await items.next() };
 }

@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import pc from "picocolors";
 import { mayMeet } from "../../config/patterns.ts";
-import type { PipelineDefinition, RowObject } from "../../core/definition.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import type { RowObject } from "../../core/definition.ts";
 import type { TailEntry } from "../../pipeline/tail.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, loadDefinition } from "../definition.ts";
@@ -39,9 +38,9 @@ export const tail: CommandModule = {
     const { output, log } = invocation;
     const options = invocation.options as TailOptions;
     const definition = await loadDefinition(invocation, { tables: "any" });
-    mustRead(options.source, definition);
     const { openQueue } = await import("../../pipeline/queue.ts");
-    const { tail: readTail } = await import("../../pipeline/tail.ts");
+    const { sourcesToRead, tail: readTail } = await import("../../pipeline/tail.ts");
+    sourcesToRead(definition, options.source);
     const interrupts = new Interrupts();
     const queue = await openQueue(definition.queue, log.logger);
     try {
@@ -68,14 +67,6 @@ export const tail: CommandModule = {
     }
   },
 };
-
-function mustRead(source: string | undefined, { syncs }: PipelineDefinition): void {
-  const sources = [...new Set(syncs.map(({ from }) => from))];
-  if (source === undefined || sources.includes(source)) return;
-  throw new TidemarkError("TM-USAGE", `No sync reads from a database named "${source}".`, {
-    fix: `Known sources: ${sources.join(", ")}.`,
-  });
-}
 
 function isWanted({ table }: TailEntry, patterns: readonly string[] | undefined): boolean {
   return patterns === undefined || patterns.some((pattern) => mayMeet(table, pattern));
