@@ -33,7 +33,9 @@ function called<T>(table: SyncTable, name: string, call: () => T): T {
   }
 }
 
+/** Is it a promise? Its own failure is not told beside that: nobody would catch it. */
 function isThenable(value: unknown): boolean {
+  if (value instanceof Promise) value.catch(() => {});
   return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }
 

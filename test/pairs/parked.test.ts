@@ -91,6 +91,7 @@ async function expectRefused(pair: TestPair, rule: Partial<TableRule>, says: str
 describe("what a function may not do", () => {
   type Case = [title: string, rule: Partial<TableRule>, says: string];
   const asRow = (value: unknown) => value as RowObject;
+  const late = () => Promise.reject(new Error("no"));
   test.each<Case>([
     ["throw in transform", { transform: strict }, "transform threw an error"],
     [
@@ -105,6 +106,8 @@ describe("what a function may not do", () => {
     ["give nothing", { transform: () => asRow(undefined) }, "gave nothing"],
     ["give a promise", { transform: async () => null } as unknown as Partial<TableRule>, "async"],
     ["ask by a promise", { filter: async () => true } as unknown as Partial<TableRule>, "async"],
+    ["break a promise", { transform: late } as unknown as Partial<TableRule>, "async"],
+    ["break a promise of an answer", { filter: late } as unknown as Partial<TableRule>, "async"],
     ["leave a column out", { transform: ({ id }) => asRow({ id }) }, 'left out the column "name"'],
     ["add a column", { transform: (row) => ({ ...row, more: "x" }) }, 'a column "more"'],
     ["give a number", { transform: (row) => asRow({ ...row, name: 7 }) }, "gave a number"],
