@@ -2,7 +2,8 @@
  * Tidemark as a library: open a pipeline in your process, wait for it, subscribe to changes.
  *
  * ```ts
- * const pipeline = await Pipeline.open(await loadConfig(), { logger: consoleLogger });
+ * const { definition } = await loadConfig();
+ * const pipeline = await Pipeline.open(definition, { logger: silentLogger });
  * await pipeline.start();
  * await pipeline.waitFor({ timeoutMs: 30_000 });
  * ```

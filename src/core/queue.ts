@@ -1,3 +1,4 @@
+import { TidemarkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { comparePositions, type Position } from "./position.ts";
 
@@ -16,12 +17,24 @@ export interface Queue {
   readonly limits: QueueLimits;
   readonly documents: Documents;
   openStream(source: string): Promise<QueueStream>;
+  /** Safe to call again. What is asked of it afterwards throws {@link queueClosed}. */
   close(): Promise<void>;
 }
 
 export interface QueueLimits {
   /** The largest body one message may have, in bytes, as learnt from the server. */
   readonly maxMessageBytes: number;
+}
+
+/** What is asked of a queue after close(), or waited for at that moment. */
+export function queueClosed(): TidemarkError {
+  return new TidemarkError(
+    "TM-USAGE",
+    "The queue is closed: the pipeline it belongs to was stopped.",
+    {
+      fix: "Ask before stop(), or open another pipeline for it.",
+    },
+  );
 }
 
 /** A kind of queue. One folder in src/queues/, one line in src/pipeline/registry.ts. */

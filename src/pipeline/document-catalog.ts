@@ -12,24 +12,24 @@ import { formatTable, type TableName, type TableSchema } from "../core/table.ts"
 export class DocumentCatalog implements Catalog {
   readonly #schemas: ReadonlyMap<string, TableSchema>;
 
-  /** Waits until the relay has written all of its tables; TM-WAIT-TIMEOUT after `timeoutMs`. */
+  /** Waits until the relay has written all of its tables; TM-WAIT-TIMEOUT after `timeoutMs`, or when the signal aborts. */
   static async open(
     documents: Documents,
     source: string,
-    timeoutMs: number,
+    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal },
   ): Promise<DocumentCatalog> {
     const until = performance.now() + timeoutMs;
     for (;;) {
       const schemas = await readSchemas(documents, source);
       if (schemas !== null) return new DocumentCatalog(schemas);
-      if (performance.now() > until) {
+      if (performance.now() > until || signal.aborted) {
         throw new TidemarkError(
           "TM-WAIT-TIMEOUT",
           `The relay of "${source}" has not written its tables to the queue.`,
           { fix: `Start it: tidemark run --role relay --database ${source}` },
         );
       }
-      await sleep(200);
+      await sleep(200, signal);
     }
   }
 

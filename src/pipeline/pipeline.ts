@@ -4,6 +4,7 @@ import type { ApplierOptions } from "../applier/options.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { Relay } from "../relay/relay.ts";
@@ -38,7 +39,11 @@ export class Pipeline {
   readonly #databases: Databases;
   readonly #queue: Queue;
   readonly #workers: Workers;
-  readonly #stopped = new AbortController();
+  readonly #ending = new AbortController();
+  #started: Promise<void> | null = null;
+  #stopped: Promise<void> | null = null;
+  #preparing: Promise<unknown> | null = null;
+  /** What looks on while the workers work; ends with {@link #ending}. */
   readonly #looking: Promise<void>[] = [];
 
   /**
@@ -76,20 +81,15 @@ export class Pipeline {
     this.#workers = new Workers(parts.options.logger);
   }
 
-  /** Creates missing tables, starts relays (which install capture) and appliers; resolves when all run or stand by. */
+  /**
+   * Creates missing tables, starts relays (which install capture) and appliers; resolves when all run or stand by, or
+   * when stop() has been called meanwhile. Another call meets the same start. Throws TM-USAGE after stop().
+   */
   async start(): Promise<void> {
+    if (this.#stopped !== null) throw stoppedBefore();
+    this.#started ??= this.#start();
     try {
-      const prepared = await prepare(this.#definition, this.#databases, {
-        create: this.#does("applier"),
-        openCatalog: (source) => this.#openCatalog(source),
-        ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
-      });
-      if (this.#does("relay")) this.#addRelays(prepared);
-      if (this.#does("applier")) {
-        this.#addAppliers(prepared);
-        void this.#tellOfUnreadLogs(prepared);
-      }
-      await this.#workers.ready;
+      await this.#started;
     } catch (error) {
       await this.stop();
       throw error;
@@ -118,7 +118,7 @@ export class Pipeline {
     return readStatus(this.#definition, this.#queue);
   }
 
-  /** See {@link waitForSync}. */
+  /** See {@link waitForSync}. Of a pipeline that is stopped, here and meanwhile, TM-USAGE. */
   waitFor(options: WaitOptions = {}): Promise<void> {
     return waitForSync(this.#definition, this.#queue, options);
   }
@@ -129,11 +129,44 @@ export class Pipeline {
     return watchNotices(this.#queue, names, signal);
   }
 
-  /** Ends relays and appliers between two batches, then closes the queue. Safe to call twice. */
-  async stop(): Promise<void> {
-    this.#stopped.abort();
-    await this.#workers.stop();
-    await Promise.all(this.#looking);
+  /**
+   * Ends relays and appliers between two batches, then closes the queue; nothing of it is at work or connected when this
+   * resolves. Safe to call at any time, and again. A function that is a target must not wait for it: it waits for the
+   * function.
+   */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #start(): Promise<void> {
+    const { signal } = this.#ending;
+    try {
+      const preparing = prepare(this.#definition, this.#databases, {
+        create: this.#does("applier"),
+        openCatalog: (source) => this.#openCatalog(source),
+        ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
+        signal,
+      });
+      this.#preparing = preparing;
+      const prepared = await preparing;
+      if (signal.aborted) return;
+      if (this.#does("relay")) this.#addRelays(prepared);
+      if (this.#does("applier")) {
+        this.#addAppliers(prepared);
+        this.#looking.push(this.#tellOfUnreadLogs(prepared));
+      }
+      await this.#workers.ready;
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  async #stop(): Promise<void> {
+    this.#ending.abort();
+    // A start that is under way adds no worker after this.
+    await Promise.allSettled([this.#preparing]);
+    await Promise.all([this.#workers.stop(), ...this.#looking]);
     await this.#queue.close();
   }
 
@@ -159,7 +192,10 @@ export class Pipeline {
 
   #openCatalog(source: string): Promise<Catalog> {
     if (this.#does("relay")) return this.#databases.openCatalog(source);
-    return DocumentCatalog.open(this.#queue.documents, source, TABLES_TIMEOUT_MS);
+    return DocumentCatalog.open(this.#queue.documents, source, {
+      timeoutMs: TABLES_TIMEOUT_MS,
+      signal: this.#ending.signal,
+    });
   }
 
   #addRelays(prepared: Prepared): void {
@@ -172,7 +208,7 @@ export class Pipeline {
           using(this.#databases.openCatalog(name), (catalog) => catalog.listTables()),
         logger: this.#options.logger.child({ relay: name }),
       });
-      this.#looking.push(newcomers.run(this.#stopped.signal));
+      this.#looking.push(newcomers.run(this.#ending.signal));
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),
@@ -209,4 +245,10 @@ export class Pipeline {
       this.#workers.add({ name, role: "applier", source: from, worker: applier });
     }
   }
+}
+
+function stoppedBefore(): TidemarkError {
+  return new TidemarkError("TM-USAGE", "This pipeline has been stopped; it is not started again.", {
+    fix: "Open another one: Pipeline.open.",
+  });
 }

@@ -49,6 +49,8 @@ export interface PrepareOptions {
   /** Only syncs to these targets are planned and created. */
   readonly targets?: ReadonlySet<string>;
   readonly openCatalog: (source: string) => Promise<Catalog>;
+  /** Ends it between two syncs, by throwing. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -69,6 +71,7 @@ export async function prepare(
   if (options.create) await identifyTargets(definition, databases, options);
   for (const level of levelsOf(definition.syncs)) {
     for (const sync of level) {
+      options.signal?.throwIfAborted();
       try {
         resolved.push(await resolveOne(sync, databases, options));
       } catch (error) {
@@ -87,6 +90,7 @@ export async function prepare(
     const names = new Set(level.map(({ name }) => name));
     for (const sync of resolved.filter((entry) => names.has(entry.definition.name))) {
       if (options.targets?.has(sync.definition.to) === false) continue;
+      options.signal?.throwIfAborted();
       syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
     }
   }

@@ -138,6 +138,47 @@ function registerLibraryTests(pair: TestPair): void {
   });
 }
 
+describe("start and stop, whenever they are called", () => {
+  for (const pair of PAIRS) {
+    test.skipIf(!available(pair))(title(pair), async () => {
+      const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      await using _ = bed;
+      const source = await bed.sql("source");
+      await createTables(source, pair.source, [CUSTOMERS]);
+      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+
+      // Before and while its tables are looked at, and by two at once.
+      const cut = await bed.open(definition);
+      const starting = cut.start();
+      await Promise.all([cut.stop(), cut.stop()]);
+      await Promise.all([starting, cut.finished]);
+      expect(bed.logger.text()).not.toContain("stopped for good");
+
+      const pipeline = await bed.open(definition);
+      await Promise.all([pipeline.start(), pipeline.start()]);
+      expect(bed.logger.text()).not.toContain("standing by");
+      await insertRow(source, CUSTOMERS, { id: 1, name: "Ada", credit: 1 });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+
+      const asking = await bed.open(definition, { role: "applier" });
+      await asking.waitFor({ timeoutMs: PATIENCE_MS });
+      await Promise.all([pipeline.stop(), pipeline.stop()]);
+      const waiting = asking.waitFor();
+      waiting.catch(() => {});
+      await asking.stop();
+      const afterStop = [pipeline.start(), pipeline.status(), pipeline.waitFor(), waiting];
+      for (const each of afterStop) {
+        const error = await each.catch((error: unknown) => error);
+        expect(error).toMatchObject({
+          code: "TM-USAGE",
+          message: expect.stringContaining("stopped"),
+        });
+      }
+    });
+  }
+});
+
 async function play(source: SqlClient): Promise<void> {
   await insertRow(source, CUSTOMERS, { id: 1, name: "Ada", credit: 1 });
   await insertRow(source, CUSTOMERS, { id: 2, name: "Grace", credit: null });

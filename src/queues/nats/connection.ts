@@ -1,6 +1,7 @@
 import { backoff, sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
+import { queueClosed } from "../../core/queue.ts";
 import { connectClient, type NatsClient } from "./client.ts";
 import { toQueueError } from "./errors.ts";
 import type { NatsLocation } from "./location.ts";
@@ -47,7 +48,7 @@ export class QueueConnection {
    * whether the server did it is unknown.
    */
   async call<T>(what: string, work: (client: NatsClient) => Promise<T>): Promise<T> {
-    if (this.closed.aborted) throw new TidemarkError("TM-INTERNAL", "The queue is closed.");
+    if (this.closed.aborted) throw queueClosed();
     const link = this.link;
     // What is sent while there is no connection would wait in the client and be sent much later.
     if (link.aborted) throw lost(what);

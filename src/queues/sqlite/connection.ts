@@ -1,5 +1,6 @@
 import { sleep } from "../../core/async.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { queueClosed } from "../../core/queue.ts";
 import { QueueDatabase } from "./database.ts";
 import { isBusy, toQueueError } from "./errors.ts";
 import { bodyReferences } from "./messages.ts";
@@ -41,6 +42,7 @@ export class QueueConnection {
   readonly #poller: Poller;
   #seenVersion: number;
   #nextIdentityCheck = 0;
+  #closed: Promise<void> | null = null;
 
   constructor(path: string) {
     this.path = path;
@@ -104,8 +106,12 @@ export class QueueConnection {
     await waiting;
   }
 
-  async close(): Promise<void> {
-    if (this.closed.aborted) return;
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     await this.#flushing;
     await Promise.all(this.#unsettled);
     this.#closing.abort();
@@ -257,6 +263,6 @@ export class QueueConnection {
   }
 
   #refuseClosed(): void {
-    if (this.closed.aborted) throw new TidemarkError("TM-INTERNAL", "The queue is closed.");
+    if (this.closed.aborted) throw queueClosed();
   }
 }
