@@ -28,6 +28,7 @@ import { ApplierWork } from "./work.ts";
 const STANDBY_POLL_MS = 1_000;
 /** Documents are written again so often: a queue that lost them is whole again soon after that. */
 const RENEW_MS = 4_000;
+const BEAT_MS = 1_000;
 /** So long the rest of a chunk is awaited with what was written of it uncommitted. */
 const CHUNK_SILENCE_MS = 1_000;
 
@@ -270,11 +271,14 @@ export class Applier {
     this.#wake = () => pieces.wake();
     const { signal } = reading;
     const history = new HistoryCheck(this.#options, work, { signal, onFailure: this.#wake });
+    const beating = new AbortController();
+    if (parts.session.mayHoldMore === true) void this.#beat(beating.signal);
     try {
       const { orders, onHealthy } = hooks;
       const consuming = { pieces, arrivals, confirmer, orders, history, onHealthy };
       return await this.#consume(work, stream, consuming);
     } finally {
+      beating.abort();
       this.#stop.signal.removeEventListener("abort", stop);
       reading.abort();
       await pieces.close();
@@ -386,6 +390,16 @@ export class Applier {
 
   #putRequest(work: ApplierWork): void {
     this.#requests.put(work.states.requests(), work.inbox.position);
+  }
+
+  /** A function may be long at work, and no lease tells meanwhile that somebody is. */
+  async #beat(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await sleep(BEAT_MS, signal);
+      if (signal.aborted) return;
+      const silentMs = Date.now() - Date.parse(this.#status.heartbeatAt ?? "");
+      if (silentMs >= Pace.longestMs) this.#report({});
+    }
   }
 
   #report(change: Partial<SyncStatus>): void {

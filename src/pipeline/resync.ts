@@ -4,6 +4,7 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import { keys, type Notice, type ResyncOrder, type SyncStatus } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { HEARD_WITHIN_MS } from "../core/pace.ts";
 import { boundParked } from "../core/parked.ts";
 import type { Queue } from "../core/queue.ts";
 import { refusedError } from "../core/status-error.ts";
@@ -12,9 +13,6 @@ import type { ApplierSession } from "../core/target.ts";
 import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
 import { type PreparedSync, prepare } from "./prepare.ts";
-
-/** An applier at work tells how it is each second. */
-const HEARTBEATS_MS = 3_000;
 
 /** What is, or was, emptied. */
 export interface Resynced {
@@ -139,7 +137,7 @@ async function empty(
  * would be written over what is done here: it is to do it.
  */
 async function isAtWork(queue: Queue, sync: string): Promise<boolean> {
-  const signal = AbortSignal.timeout(HEARTBEATS_MS);
+  const signal = AbortSignal.timeout(HEARD_WITHIN_MS);
   let known: string | null | undefined;
   for await (const { value } of queue.documents.watch(keys.applier(sync), signal)) {
     const status = value as SyncStatus | null;

@@ -1,7 +1,9 @@
 // Tables that are emptied at the target and copied anew, on demand: what stood there may be anything (G1, G8).
 import { describe, expect, test } from "vitest";
 import type { Delivery, PipelineDefinition, RowChange } from "../../src/core/definition.ts";
+import { keys } from "../../src/core/documents.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
+import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { planResync } from "../../src/pipeline/resync.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
@@ -199,6 +201,39 @@ test("a function that is called by an applier at work is handed the table anew",
   await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
   expect(rows.size).toBe(3);
 });
+
+test("so is one that is long at work at that moment", async () => {
+  await using bed = await TestBed.make({ source: "sqlite" });
+  const source = await prepared(bed, "sqlite");
+  const called: string[] = [];
+  const begun = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const keep = async ({ changes }: Delivery) => {
+    called.push(...changes.map(({ op }) => op));
+    if (!changes.some(({ op }) => op === "remove")) return;
+    begun.resolve();
+    await held.promise;
+  };
+  const syncs = [{ from: "source", to: "kept", tables: ["others"] }];
+  const definition = bed.define(syncs, { kept: keep });
+  const pipeline = await bed.start(definition);
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await source.run("DELETE FROM others WHERE id = 1");
+  await begun.promise;
+  const resyncing = resync(bed, definition, ["others"]);
+  await Promise.race([resyncing, ordered(pipeline, "source->kept")]);
+  held.resolve();
+  await resyncing;
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  expect(called).toEqual(["clear", "put", "put", "put", "remove", "clear", "put", "put"]);
+});
+
+/** Resolves when somebody asks the applier of the sync for something. */
+async function ordered({ queue }: Pipeline, sync: string): Promise<void> {
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  for await (const { value } of queue.documents.watch(keys.orders(sync), signal))
+    if (value !== null) return;
+}
 
 async function prepared(bed: TestBed, kind: DatabaseKind): Promise<SqlClient> {
   const source = await bed.sql("source");
