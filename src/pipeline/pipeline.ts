@@ -1,6 +1,7 @@
 import { Applier } from "../applier/applier.ts";
 import type { RunBounds } from "../applier/group.ts";
 import type { ApplierOptions } from "../applier/options.ts";
+import { checkTopology } from "../config/topology.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
@@ -48,10 +49,12 @@ export class Pipeline {
 
   /**
    * Connects and checks everything; changes nothing in any database. Throws what a user must mend
-   * first: TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …;
+   * first: TM-CONFIG-LOOP, TM-CONFIG-OVERLAP, TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …;
    * TM-USAGE where this process would have nothing to do.
    */
   static async open(definition: PipelineDefinition, options: PipelineOptions): Promise<Pipeline> {
+    // A program may have put it together itself.
+    checkTopology(definition, "definition");
     const share = shareOf(definition, options);
     const databases = new Databases(definition, options.logger);
     // A URL that names nothing known is cheaper to tell now than after every table was examined.

@@ -4,7 +4,7 @@ import { type Notice, type Subscription, subscribe } from "../../src/index.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
 import { type SqlClient, transaction } from "../support/sql-client.ts";
-import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { PATIENCE_MS, type Rules, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 
 type Customer = { id: string; name: string; credit: string | null };
@@ -137,6 +137,29 @@ function registerLibraryTests(pair: TestPair): void {
     });
   });
 }
+
+describe("a definition that a program has put together is checked as a config is", () => {
+  type Case = [title: string, syncs: readonly Rules[], code: string];
+  const tables = ["customers"];
+  test.each<Case>([
+    ["from a database to itself", [{ from: "one", to: "one", tables }], "TM-CONFIG-LOOP"],
+    ["from a function", [{ from: "called", to: "one", tables }], "TM-CONFIG-INVALID"],
+    [
+      "in a circle",
+      [
+        { from: "one", to: "two", tables },
+        { from: "two", to: "one", tables },
+      ],
+      "TM-CONFIG-LOOP",
+    ],
+  ])("%s", async (_title, syncs, code) => {
+    await using bed = await TestBed.make({ one: "sqlite", two: "sqlite" });
+    await createTables(await bed.sql("one"), "sqlite", [CUSTOMERS]);
+    await createTables(await bed.sql("two"), "sqlite", [CUSTOMERS]);
+    const definition = bed.define(syncs, { called: () => {} });
+    await expect(bed.open(definition)).rejects.toMatchObject({ code });
+  });
+});
 
 describe("start and stop, whenever they are called", () => {
   for (const pair of PAIRS) {
