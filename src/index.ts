@@ -29,7 +29,7 @@ export type { Notice, SourceStatus, SyncStatus } from "./core/documents.ts";
 export { ERROR_CODES, type ErrorCode, isTidemarkError, TidemarkError } from "./core/errors.ts";
 export { type Logger, silentLogger } from "./core/log.ts";
 export type { Gap } from "./pipeline/follow.ts";
-export { Pipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
+export { Pipeline, type PipelineOptions, type StopOptions } from "./pipeline/pipeline.ts";
 export type { PipelineStatus } from "./pipeline/status.ts";
 export { type Subscription, subscribe } from "./pipeline/subscribe.ts";
 export type { TailEntry, TailOptions } from "./pipeline/tail.ts";

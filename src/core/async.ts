@@ -12,6 +12,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** The longest that a timer of Node can be (24 days): what is longer would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Calls `run` once after `ms`, never where that is longer than a timer can be. The function given back takes it back. */
+export function after(ms: number, run: () => void): () => void {
+  if (ms > MAX_TIMER_MS) return () => {};
+  const timer = setTimeout(run, Math.max(0, ms));
+  return () => clearTimeout(timer);
+}
+
 /**
  * A flag that loops wait on: `ring` before `wait` is not lost, several rings are one.
  * One waiter at a time.

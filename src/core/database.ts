@@ -9,6 +9,8 @@ export interface DatabaseOptions {
   readonly name: string;
   readonly url: string;
   readonly logger: Logger;
+  /** Ends every connection at once, also one that waits for an answer; none is made after it. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**

@@ -14,12 +14,15 @@ import type { SyncEnds } from "./resolve.ts";
 export class Databases {
   readonly #definitions: ReadonlyMap<string, DatabaseDefinition>;
   readonly #logger: Logger;
+  readonly #signal: AbortSignal | undefined;
   /** What is known of them by those that were opened to be prepared. */
   readonly identities: Identities;
 
-  constructor(definition: PipelineDefinition, logger: Logger) {
+  /** `signal`: see {@link DatabaseOptions.signal}. */
+  constructor(definition: PipelineDefinition, logger: Logger, signal?: AbortSignal) {
     this.#definitions = new Map(definition.databases.map((entry) => [entry.name, entry]));
     this.#logger = logger;
+    this.#signal = signal;
     this.identities = new Identities(definition, (name) => this.kindOf(name));
   }
 
@@ -65,7 +68,10 @@ export class Databases {
     }
     const { url } = definition;
     const logger = this.#logger.child({ database: name });
-    return { adapter: databaseAdapterFor(url), options: { name, url, logger } };
+    return {
+      adapter: databaseAdapterFor(url),
+      options: { name, url, logger, signal: this.#signal },
+    };
   }
 
   #get(name: string): DatabaseDefinition {

@@ -2,6 +2,7 @@ import { Applier } from "../applier/applier.ts";
 import type { RunBounds } from "../applier/group.ts";
 import type { ApplierOptions } from "../applier/options.ts";
 import { checkTopology } from "../config/topology.ts";
+import { after } from "../core/async.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
@@ -29,6 +30,13 @@ export interface PipelineOptions extends ShareOptions {
   readonly runBounds?: RunBounds | undefined;
 }
 
+export interface StopOptions {
+  /** So long at most databases may take for what they are at. */
+  readonly withinMs?: number | undefined;
+}
+
+/** A process that is told to end is given half a minute by many that run it. */
+const ANSWER_WITHIN_MS = 10_000;
 /** How long an applier on its own waits for the relay to tell the source's tables. */
 const TABLES_TIMEOUT_MS = 60_000;
 
@@ -38,6 +46,8 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #share: Share;
   readonly #databases: Databases;
+  /** Ends all connections of {@link #databases}. */
+  readonly #severing: AbortController;
   readonly #queue: Queue;
   readonly #workers: Workers;
   readonly #ending = new AbortController();
@@ -56,7 +66,8 @@ export class Pipeline {
     // A program may have put it together itself.
     checkTopology(definition, "definition");
     const share = shareOf(definition, options);
-    const databases = new Databases(definition, options.logger);
+    const severing = new AbortController();
+    const databases = new Databases(definition, options.logger, severing.signal);
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
@@ -66,7 +77,7 @@ export class Pipeline {
       for (const source of prepared.sources) await planCapture(source, databases);
     }
     const queue = await openQueue(definition.queue, options.logger);
-    return new Pipeline({ definition, options, share, databases, queue });
+    return new Pipeline({ definition, options, share, databases, severing, queue });
   }
 
   private constructor(parts: {
@@ -74,12 +85,14 @@ export class Pipeline {
     options: PipelineOptions;
     share: Share;
     databases: Databases;
+    severing: AbortController;
     queue: Queue;
   }) {
     this.#definition = parts.definition;
     this.#options = parts.options;
     this.#share = parts.share;
     this.#databases = parts.databases;
+    this.#severing = parts.severing;
     this.#queue = parts.queue;
     this.#workers = new Workers(parts.options.logger);
   }
@@ -134,12 +147,18 @@ export class Pipeline {
 
   /**
    * Ends relays and appliers between two batches, then closes the queue; nothing of it is at work or connected when this
-   * resolves. Safe to call at any time, and again. A function that is a target must not wait for it: it waits for the
-   * function.
+   * resolves. Safe to call at any time, and again. A database that has not answered for `withinMs` (default 10 seconds) is
+   * left: what it was at is rolled back, and done again at the next start. A function that is a target must not wait
+   * for it: it waits for the function.
    */
-  stop(): Promise<void> {
+  async stop({ withinMs = ANSWER_WITHIN_MS }: StopOptions = {}): Promise<void> {
+    const cancel = after(withinMs, () => this.#severing.abort());
     this.#stopped ??= this.#stop();
-    return this.#stopped;
+    try {
+      await this.#stopped;
+    } finally {
+      cancel();
+    }
   }
 
   async #start(): Promise<void> {

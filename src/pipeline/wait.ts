@@ -1,4 +1,4 @@
-import { backoff, sleep } from "../core/async.ts";
+import { after, backoff, sleep } from "../core/async.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import {
   type FenceAnswer,
@@ -17,7 +17,6 @@ import { levelsOf } from "./topology.ts";
 /** A process at work that was started with another config has so long to be restarted. */
 const OTHER_RULES_MS = 30_000;
 const ASK_AGAIN_MS = 500;
-const MAX_TIMER_MS = 2 ** 31 - 1;
 const SEE_STATUS = "See where it stands: tidemark status. Is `tidemark run` working?";
 
 export interface WaitOptions {
@@ -43,8 +42,12 @@ export async function waitForSync(
 ): Promise<void> {
   const { anyRules = false } = options;
   const syncs = chosen(definition, options.sync);
+  const { timeoutMs = Number.POSITIVE_INFINITY } = options;
+  if (Number.isNaN(timeoutMs)) {
+    throw new TidemarkError("TM-USAGE", "timeoutMs is not a number of milliseconds.");
+  }
   const timer = new AbortController();
-  const timeout = startTimer(options.timeoutMs, timer);
+  const cancel = after(timeoutMs, () => timer.abort());
   const signal = AbortSignal.any([timer.signal, ...(options.signal ? [options.signal] : [])]);
   try {
     // Along a chain, what has reached a target is committed there before the next fence is asked for.
@@ -54,19 +57,8 @@ export async function waitForSync(
     options.signal?.throwIfAborted();
     throw error;
   } finally {
-    if (timeout !== null) clearTimeout(timeout);
+    cancel();
   }
-}
-
-/** Null where it is without end, or longer than a timer of Node can be (24 days): that would fire at once. */
-function startTimer(
-  ms: number = Number.POSITIVE_INFINITY,
-  timer: AbortController,
-): NodeJS.Timeout | null {
-  if (Number.isNaN(ms)) {
-    throw new TidemarkError("TM-USAGE", "timeoutMs is not a number of milliseconds.");
-  }
-  return ms > MAX_TIMER_MS ? null : setTimeout(() => timer.abort(), Math.max(0, ms));
 }
 
 function chosen(

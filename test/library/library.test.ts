@@ -1,9 +1,11 @@
 // What a program sees that uses Tidemark as a library: through the package's own entry.
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { type Notice, type Subscription, subscribe } from "../../src/index.ts";
+import { type DatabaseKind, available as isAvailable } from "../servers/index.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
 import { type SqlClient, transaction } from "../support/sql-client.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { PATIENCE_MS, type Rules, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 
@@ -200,6 +202,42 @@ describe("start and stop, whenever they are called", () => {
       }
     });
   }
+});
+
+describe("stop, while a database does not answer", () => {
+  const ends = ["source", "target"] as const;
+  const kinds: readonly DatabaseKind[] = ["postgres", "mariadb"];
+  const cases = ends.flatMap((end) => kinds.map((kind) => ({ end, kind })));
+  test.for(cases)(
+    "the $end, $kind: it ends in time, and nothing is lost",
+    async (each, { skip }) => {
+      const { end, kind } = each;
+      skip(!isAvailable(kind));
+      const bed = await TestBed.make({ source: "sqlite", target: "sqlite", [end]: kind });
+      await using _ = bed;
+      const source = await bed.sql("source");
+      await createTables(source, bed.database("source").kind, [CUSTOMERS]);
+      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      await using proxy = await TcpProxy.start(bed.database(end).url);
+      const databases = definition.databases.map((database) =>
+        "url" in database && database.name === end
+          ? { ...database, url: proxy.through(database.url) }
+          : database,
+      );
+      const stalled = await bed.start({ ...definition, databases });
+      await stalled.waitFor({ timeoutMs: PATIENCE_MS });
+      proxy.stall();
+      await insertRow(source, CUSTOMERS, { id: 1, name: "Ada", credit: 1 });
+      const waited = stalled.waitFor({ timeoutMs: 200 });
+      await expect(waited).rejects.toMatchObject({ code: "TM-WAIT-TIMEOUT" });
+      await stalled.stop({ withinMs: 100 });
+      proxy.heal();
+      proxy.cut();
+      const pipeline = await bed.start(definition);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+    },
+  );
 });
 
 async function play(source: SqlClient): Promise<void> {

@@ -1,8 +1,10 @@
+import type { Socket } from "node:net";
 import type { Connection as CallbackConnection } from "mysql2";
 import type { Connection } from "mysql2/promise";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import type { TidemarkError } from "../../core/errors.ts";
+import { severWith } from "../../core/sever.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { type Context, classify, classifyConnect } from "./errors.ts";
 import { type Flavour, flavourOf } from "./flavour.ts";
@@ -22,6 +24,11 @@ export interface SessionOptions {
   readonly rowLockSeconds?: number;
   /** Seconds to wait for a metadata lock. */
   readonly tableLockSeconds?: number;
+}
+
+/** What lies below the driver's promises. */
+interface Wire {
+  readonly stream: Socket;
 }
 
 interface ServerFacts {
@@ -61,6 +68,11 @@ export class Session {
     const address = parseAddress(options.url, options.name);
     const connection = await connect(address);
     try {
+      const { stream } = (connection as unknown as { readonly connection: Wire }).connection;
+      stream.once(
+        "close",
+        severWith(options, () => stream.destroy()),
+      );
       const [rows] = await connection.query("SELECT VERSION(), CURRENT_USER()");
       const [version, user] = (rows as unknown as Cell[][])[0] ?? [];
       const flavour = flavourOf(String(version));

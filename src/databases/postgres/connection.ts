@@ -4,6 +4,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
+import { severWith } from "../../core/sever.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
@@ -98,6 +99,8 @@ export class Connection {
     }
     // A socket that breaks while connecting is told by connect() and by this event: one is enough.
     client.on("error", () => {});
+    const release = severWith(options, () => client.connection.stream.destroy());
+    client.on("end", release);
     try {
       await client.connect();
       const [row] = await configure(client);
@@ -112,6 +115,7 @@ export class Connection {
       return new Connection(client, { database: options.name, role, version, flight });
     } catch (error) {
       await client.end().catch(() => {});
+      release();
       throw connectError(error, options);
     }
   }
