@@ -27,6 +27,23 @@ it("lets a reader leave without waiting for the next change", async () => {
   expect(seen).toBe(1);
 });
 
+it("gives nothing more once the signal has aborted", async () => {
+  world = new MemoryWorld();
+  world.source.insert("first");
+  world.source.insert("second");
+  world.startRelay();
+  const ended = new AbortController();
+  const options = { signal: ended.signal, fromStart: true };
+  const seen: unknown[] = [];
+  for await (const { row } of tail(definition, world.queue, options)) {
+    seen.push(row);
+    // The next one is on its way meanwhile.
+    await new Promise((resolve) => setImmediate(resolve));
+    ended.abort();
+  }
+  expect(seen).toEqual([{ id: "first" }]);
+});
+
 it("says so at once when no sync reads the source that was asked for", async () => {
   const { signal } = new AbortController();
   const reading = tail(definition, world.queue, { signal, source: "b" }).next();

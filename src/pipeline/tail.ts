@@ -52,7 +52,11 @@ export async function* tail(
   const left = new AbortController();
   const signal = AbortSignal.any([options.signal, left.signal]);
   const tails = sources.map((source) => tailSource(source, queue, { ...options, signal }));
-  yield* merge(tails, () => left.abort());
+  for await (const entry of merge(tails, () => left.abort())) {
+    // The next one of each is fetched while the reader is at the last.
+    if (options.signal.aborted) return;
+    yield entry;
+  }
 }
 
 /** Throws TM-USAGE: of a source that no sync reads nothing would ever come. */
