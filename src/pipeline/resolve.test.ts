@@ -20,7 +20,8 @@ beforeAll(async () => {
   const db = new DatabaseSync(path);
   db.exec(`CREATE TABLE cards (id INTEGER PRIMARY KEY, card_number TEXT, holder TEXT);
     CREATE TABLE orders (id INTEGER PRIMARY KEY, total TEXT);
-    CREATE TABLE old_cards (id INTEGER PRIMARY KEY, Card_Number TEXT)`);
+    CREATE TABLE old_cards (id INTEGER PRIMARY KEY, Card_Number TEXT);
+    CREATE TABLE constructor (id INTEGER PRIMARY KEY, toString TEXT)`);
   db.close();
   catalog = await sqlite.openCatalog({ name: "shop", url: `sqlite:${path}`, logger: silentLogger });
 });
@@ -30,13 +31,15 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Table to the columns sent. */
-async function sent(...tables: TableRule[]): Promise<Record<string, readonly string[]>> {
+async function resolved(...tables: TableRule[]) {
   const sync = { name: "shop->copy", from: "shop", to: "copy", tables };
-  const resolved = await resolveSync(sync, catalog, { sourceKind: "sqlite", targetSchema: null });
-  return Object.fromEntries(
-    resolved.tables.map(({ schema, columns }) => [schema.name.name, columns]),
-  );
+  return resolveSync(sync, catalog, { sourceKind: "sqlite", targetSchema: null });
+}
+
+/** Table to the columns sent. */
+async function sent(...rules: TableRule[]): Promise<Record<string, readonly string[]>> {
+  const { tables } = await resolved(...rules);
+  return Object.fromEntries(tables.map(({ schema, columns }) => [schema.name.name, columns]));
 }
 
 const missing = (message: RegExp, fix: RegExp) => ({
@@ -61,6 +64,7 @@ describe("beside a glob", () => {
     const rules: TableRule[] = [{ table: "old_cards" }, { table: "*", except: ["card_number"] }];
     expect(await sent(...rules)).toEqual({
       cards: ["id", "holder"],
+      constructor: ["id", "toString"],
       old_cards: ["id", "Card_Number"],
       orders: ["id", "total"],
     });
@@ -75,6 +79,7 @@ describe("beside a glob", () => {
     );
     expect(await sent({ table: "*", except: ["card_number", "Card_Number"] })).toEqual({
       cards: ["id", "holder"],
+      constructor: ["id", "toString"],
       old_cards: ["id"],
       orders: ["id", "total"],
     });
@@ -83,7 +88,7 @@ describe("beside a glob", () => {
   test("tables that another rule decides do not count", async () => {
     const rest: TableRule = { table: "*", except: ["holder"] };
     await expect(sent({ table: "cards" }, rest)).rejects.toMatchObject(
-      missing(/"\*" has a column "holder"/, /Their columns: id, Card_Number, total/),
+      missing(/"\*" has a column "holder"/, /Their columns: id, toString, Card_Number, total/),
     );
     await expect(sent({ table: "*" }, { ...rest, table: "car*" })).rejects.toMatchObject(
       missing(/"car\*" has a column "holder"/, /by a glob before it: put "holder" there/),
@@ -95,4 +100,10 @@ test("a table named in full has each column, in the same letters", async () => {
   await expect(sent({ table: "cards", except: ["Card_Number"] })).rejects.toMatchObject(
     missing(/^cards has no column "Card_Number"/, /Did you mean "card_number"\?/),
   );
+});
+
+test("names that every object of JavaScript has are names like others, unless they are renamed", async () => {
+  const rules: TableRule[] = [{ table: "constructor", rename: { id: "number" } }];
+  const [table] = (await resolved(...rules)).tables;
+  expect(table?.target.columns.map(({ name }) => name)).toEqual(["number", "toString"]);
 });

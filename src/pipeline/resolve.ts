@@ -127,7 +127,9 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   );
   const columns = chosen.map(({ name }) => name);
   requireKeyColumns(schema, columns);
-  const rename = (name: string) => rule.rename?.[name] ?? name;
+  // A column may be called as what every object has: `constructor`.
+  const renamed = new Map(Object.entries(rule.rename ?? {}));
+  const rename = (name: string) => renamed.get(name) ?? name;
   const targetColumns = chosen.map(
     ({ name, type, nativeType, nullable, looseCollation, negativeZero }): TargetColumn => ({
       name: rename(name),

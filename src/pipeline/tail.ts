@@ -165,10 +165,11 @@ function toEntry(
 
 /** Columns that were not captured with the change are left out. */
 function named(names: readonly string[], row: Row): RowObject {
-  const object: RowObject = {};
-  for (const [index, name] of names.entries()) {
-    const value = row[index] ?? null;
-    if (value !== UNCHANGED) object[name] = isTagged(value) ? value[1] : value;
-  }
-  return object;
+  // Not by assignment, which would lose a column that is called `__proto__`.
+  return Object.fromEntries(
+    names.flatMap((name, index) => {
+      const value = row[index] ?? null;
+      return value === UNCHANGED ? [] : [[name, isTagged(value) ? value[1] : value]];
+    }),
+  );
 }

@@ -51,7 +51,7 @@ export interface UniqueKey {
   readonly immediate: boolean;
   readonly name: string;
   /** Column to collation, where different texts are equal under it. */
-  readonly loose: Readonly<Record<string, string>>;
+  readonly loose: ReadonlyMap<string, string>;
 }
 
 export class PostgresCatalog implements Catalog {
@@ -188,7 +188,7 @@ function isRowKey(unique: UniqueKey): boolean {
 
 function toSchema(column: FoundColumn, uniques: readonly UniqueKey[]): ColumnSchema {
   const { name, type, nativeType, nullable, generated, identity, number } = column;
-  const loose = uniques.find((unique) => unique.loose[name] !== undefined)?.loose[name];
+  const loose = uniques.find((unique) => unique.loose.has(name))?.loose.get(name);
   const looseCollation = loose === undefined ? {} : { looseCollation: loose };
   return { name, type, nativeType, nullable, generated, identity, number, ...looseCollation };
 }
@@ -255,7 +255,7 @@ export async function loadUniques(
     notNull: notNull === "t",
     immediate: immediate === "t",
     name: name as string,
-    loose: loose ? (JSON.parse(loose) as Record<string, string>) : {},
+    loose: new Map(loose ? Object.entries(JSON.parse(loose) as Record<string, string>) : []),
   }));
 }
 

@@ -283,7 +283,7 @@ function fitUniques(
   { uniques }: StandingTable,
 ): Fit | null {
   for (const { name, loose } of uniques) {
-    const collation = loose[column.name];
+    const collation = loose.get(column.name);
     if (collation === undefined) continue;
     const objection = objectionTo(column, { index: name, collation, kind: KIND });
     if (objection === null) continue;

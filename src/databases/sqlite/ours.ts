@@ -13,7 +13,7 @@ export function isOurs(name: string): boolean {
 
 /** Is it a table that we have made? */
 export function isOurTable(name: string): boolean {
-  return name.toLowerCase() in { ...SOURCE_TABLES, ...TARGET_TABLES };
+  return Object.hasOwn({ ...SOURCE_TABLES, ...TARGET_TABLES }, name.toLowerCase());
 }
 
 /**
