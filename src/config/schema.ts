@@ -43,7 +43,11 @@ const tableObject = z.strictObject({
   as: text.optional().describe("Name at the target. Default: the same name. Not with a glob."),
   columns: columnList.optional().describe("Only these columns; the key must be among them."),
   except: columnList.optional().describe("All columns but these. Not together with columns."),
-  rename: z.record(text, text).optional().describe("Column names: source name to target name."),
+  // SQLite takes an empty name, which no other database does.
+  rename: z
+    .record(z.string(), text)
+    .optional()
+    .describe("Column names: source name to target name."),
   where: text
     .optional()
     .describe(

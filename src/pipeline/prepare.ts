@@ -168,6 +168,7 @@ async function prepareTarget(
     const { identities } = databases;
     const isAlias = await identities.ask(resolved.definition.to, target);
     if (isAlias) checkOverlap(all, (name) => identities.nameOf(name));
+    await refuseTwins(resolved, { target, all, databases });
     let plan = await target.plan(asked);
     if (create && plan.statements.length > 0) {
       refuse(resolved.definition, plan.mappings);
@@ -182,6 +183,36 @@ async function prepareTarget(
     const tables = syncTables(resolved, plan);
     return { resolved, plan, tables, fingerprint: fingerprintOfAll(resolved) };
   });
+}
+
+/**
+ * Tables of two syncs whose names differ in case alone: the target tells whether they are one for it. Throws
+ * TM-COLUMN-UNFIT.
+ */
+async function refuseTwins(
+  { definition, tables }: ResolvedSync,
+  {
+    target,
+    all,
+    databases: { identities },
+  }: {
+    readonly target: Target;
+    readonly all: readonly ResolvedSync[];
+    readonly databases: Databases;
+  },
+): Promise<void> {
+  const folded = (table: ResolvedTable) => formatTable(table.target.name).toLowerCase();
+  const own = Map.groupBy(tables, folded);
+  const database = identities.nameOf(definition.to);
+  const theirs = all
+    .filter((other) => other.definition !== definition)
+    .filter((other) => identities.nameOf(other.definition.to) === database)
+    .flatMap((other) => other.tables.filter((table) => own.has(folded(table))));
+  if (theirs.length === 0) return;
+  const met = new Set(theirs.map(folded));
+  const ours = tables.filter((table) => met.has(folded(table)));
+  const plan = await target.plan([...ours, ...theirs].map((table) => table.target));
+  refuse(definition, plan.mappings);
 }
 
 /** Throws TM-COLUMN-UNFIT with every refused column of the sync. */

@@ -48,6 +48,10 @@ export async function resolveSync(
     }
   }
   const entries = [...chosen.values()];
+  refuseSpelledAlike(
+    entries.map(({ name }) => name),
+    listed,
+  );
   const described = await catalog.describe(entries.map(({ name }) => name));
   const decided = entries.map(({ rule }, index) => {
     const schema = described[index];
@@ -61,6 +65,21 @@ export async function resolveSync(
   const tables = decided.map(({ schema, rule }) => resolveTable(schema, rule, ends));
   checkDistinctTargets(tables, definition);
   return { definition, tables };
+}
+
+/** `b.c` in the schema `a`, and `c` in the schema `a.b`: by its spelling a table is known everywhere. Throws TM-TABLE-UNSUPPORTED. */
+function refuseSpelledAlike(chosen: readonly TableName[], listed: readonly TableName[]): void {
+  const spelledAlike = Map.groupBy(listed, formatTable);
+  for (const text of chosen.map(formatTable)) {
+    const [one, other] = spelledAlike.get(text) ?? [];
+    if (one === undefined || other === undefined) continue;
+    const quoted = [one, other].map(({ schema, name }) => `"${schema}"."${name}"`).join(" and ");
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${quoted} are both spelled ${text}: they cannot be told apart.`,
+      { fix: "Rename one of them, or its schema.", details: { table: text } },
+    );
+  }
 }
 
 /** What a source has to capture for all its syncs: the columns and filters that any of them needs. */

@@ -213,6 +213,43 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
     words: /tidemark_notes has a name that begins with tidemark_/,
     instead: [{ table: "items" }],
   },
+  ...Object.fromEntries(
+    Object.entries({
+      ctid: "postgres",
+      "": "postgres",
+      db_row_id: "mariadb",
+      FTS_DOC_ID: "mysql",
+    } as const).map(([name, target]): [string, Refusal] => [
+      `a column "${name}", which ${target} cannot have`,
+      {
+        pair: to("sqlite", target),
+        create: [table("items"), table("odd", `"${name}" text`)],
+        rules: [{ table: "*" }],
+        code: "TM-COLUMN-UNFIT",
+        words: /use `rename`|with `rename`/,
+        instead: [{ table: "items" }, { table: "odd", rename: { [name]: "other" } }],
+      },
+    ]),
+  ),
+  "a table under a name of SQLite's": {
+    pair: to("postgres", "sqlite"),
+    create: [table("items"), table("sqlite_notes")],
+    rules: [{ table: "*" }],
+    code: "TM-COLUMN-UNFIT",
+    words: /sqlite_ are SQLite's own/,
+    instead: [{ table: "items" }, { table: "sqlite_notes", as: "notes" }],
+  },
+  "two tables that are spelled alike with their schemas": {
+    pair: to("postgres", "postgres"),
+    create: [
+      ...['"a.b"', "a"].map((schema) => `CREATE SCHEMA ${schema}`),
+      ...['"a.b".c', 'a."b.c"', "items"].map((name) => table(name)),
+    ],
+    rules: [{ table: "*" }],
+    code: "TM-TABLE-UNSUPPORTED",
+    words: /are both spelled a\.b\.c/,
+    instead: [{ table: "items" }],
+  },
   "a schema of the application under our name": {
     pair: to("postgres", "sqlite"),
     create: ["CREATE SCHEMA tidemark", table("tidemark.notes"), table("items")],
@@ -238,6 +275,26 @@ describe("refused before the start, and works as the message says:", () => {
       await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     });
   }
+});
+
+test("tables of two sources whose names differ in case are refused where the target takes them for one", async () => {
+  const kinds = { one: "sqlite", other: "sqlite", target: "sqlite" } as const;
+  await using bed = await TestBed.make(kinds);
+  await (await bed.sql("one")).run(table("items"));
+  await (await bed.sql("other")).run(table("Items"));
+  const define = (as: string) =>
+    bed.define([
+      { from: "one", to: "target", tables: ["items"] },
+      { from: "other", to: "target", tables: [{ table: "Items", as }] },
+    ]);
+  await expect(bed.start(define("Items"))).rejects.toSatisfy(
+    (error) =>
+      isTidemarkError(error, "TM-COLUMN-UNFIT") && /items and Items for one/.test(error.message),
+  );
+  const target = await bed.sql("target");
+  expect(await target.rows("SELECT name FROM sqlite_schema")).toEqual([]);
+  const pipeline = await bed.start(define("others"));
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
 });
 
 test.skipIf(!available(to("mariadb", "mysql")))(

@@ -89,6 +89,10 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
 const LONGEST_NAME = 64;
 /** Characters of which no name may hold any. */
 const BEYOND = /[\u{10000}-\u{10FFFF}]/u;
+/** Columns that InnoDB keeps for itself, and what of a table's name the server takes for how a file is named. */
+const KEPT = /^DB_(ROW_ID|TRX_ID|ROLL_PTR)$|^#mysql50#/i;
+/** InnoDB takes it for the number by which it finds texts. */
+const TEXT_NUMBER = "FTS_DOC_ID";
 
 /**
  * What keeps the server from taking the names as they are, or makes it take two for one; null: nothing.
@@ -106,11 +110,16 @@ function nameProblem(table: TargetTable, others: readonly TargetTable[]): string
   );
   if (twin !== undefined)
     return `the server takes ${twin} for a column of the same name in other letters: use \`rename\``;
+  const otherwise = (odd: string) => `use \`${odd === name ? "as" : "rename"}\``;
+  const kept = [name, ...columns].find((each) => KEPT.test(each));
+  if (kept !== undefined)
+    return `the server keeps the name "${kept}" for itself: ${otherwise(kept)}`;
   const odd = [name, ...columns].find(
-    (each) => [...each].length > LONGEST_NAME || BEYOND.test(each) || /\s$/u.test(each),
+    (each) =>
+      each === "" || [...each].length > LONGEST_NAME || BEYOND.test(each) || /\s$/u.test(each),
   );
   if (odd === undefined) return null;
-  return `the server does not take the name "${odd}" (at most ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): use \`${odd === name ? "as" : "rename"}\``;
+  return `the server does not take the name "${odd}" (1 to ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): ${otherwise(odd)}`;
 }
 
 function planNew(
@@ -122,8 +131,9 @@ function planNew(
   const mappings: ColumnMapping[] = [];
   for (const column of table.columns) {
     const chosen = chooseType(column, flavour, roomOf(column));
-    lines.push(columnDdl(column, chosen, table.key.includes(column.name)));
-    mappings.push(mapping(table, column, chosen.ddl, chosen));
+    const ddl = columnDdl(column, chosen, table.key.includes(column.name));
+    lines.push(ddl);
+    mappings.push(mapping(table, column, chosen.ddl, textNumberProblem(column, ddl) ?? chosen));
   }
   const [first] = mappings;
   if (first !== undefined && mappings.length > MAX_COLUMNS) {
@@ -135,6 +145,13 @@ function planNew(
     `CREATE TABLE IF NOT EXISTS ${quoteTable(table.name)} (\n  ${lines.join(",\n  ")}\n) ` +
     `ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${flavour.exactCollation}`;
   return { statement, mappings };
+}
+
+function textNumberProblem({ name }: TargetColumn, ddl: string): Fit | null {
+  const mayBe = ddl === `${quoteName(TEXT_NUMBER)} bigint unsigned NOT NULL`;
+  if (name.toUpperCase() !== TEXT_NUMBER || mayBe) return null;
+  const note = `InnoDB keeps the name ${TEXT_NUMBER} for the BIGINT UNSIGNED NOT NULL of its full-text indexes: use \`rename\``;
+  return { fidelity: "refused", note };
 }
 
 function planStanding(
@@ -171,11 +188,13 @@ function uniqueOver(column: string, { uniques }: TableFacts): string | null {
   return uniques.find(({ partial, columns }) => !partial && columns.includes(column))?.name ?? null;
 }
 
+type Fit = Pick<ColumnMapping, "fidelity" | "note">;
+
 function mapping(
   table: TargetTable,
   column: TargetColumn,
   targetType: string,
-  fits: Pick<ColumnMapping, "fidelity" | "note">,
+  fits: Fit,
 ): ColumnMapping {
   return {
     table: table.name,

@@ -20,12 +20,14 @@ import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { createdType, type Fit, fitOf, MIXED_KEY } from "./fit.ts";
 import {
+  columnProblem,
   nameProblem,
   OUR_SCHEMA,
   quoteIdentifier,
   quoteList,
   quoteTable,
   schemaOf,
+  schemaProblem,
 } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
@@ -176,9 +178,9 @@ function refusedName(table: TargetTable, column: TargetColumn): Fit | null {
   const ours = schemaOf(name) === OUR_SCHEMA;
   const problem = ours
     ? `the schema ${OUR_SCHEMA} is Tidemark's own: give the table another place with \`as\``
-    : (nameProblem(schemaOf(name), "`as`") ??
+    : (schemaProblem(schemaOf(name)) ??
       nameProblem(name.name, "`as`") ??
-      nameProblem(column.name, "`rename`"));
+      columnProblem(column.name));
   return problem === null ? null : { fidelity: "refused", note: problem };
 }
 

@@ -155,6 +155,9 @@ function nameProblem(
   if (same.length > 1) {
     return `SQLite takes ${same.map(({ name }) => name.name).join(" and ")} for one: use \`as\``;
   }
+  if (foldName(table.name.name).startsWith("sqlite_")) {
+    return "names that begin with sqlite_ are SQLite's own: use `as`";
+  }
   const columns = table.columns.map(({ name }) => foldName(name));
   const twin = columns.findIndex((name, i) => columns.indexOf(name) < i);
   return twin === -1
