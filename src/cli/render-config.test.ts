@@ -24,6 +24,9 @@ test.each([
   ["postgres://u:${PW}@h/d", false],
   ["postgres://u@h/d?password=x", true],
   ["postgres://u@h/d", false],
+  ["nats://token@h", true],
+  ["nats://${TOKEN}@h", false],
+  ["nats://h:4222,i:4222", false],
   ["env:SHOP", false],
   ["sqlite:a.db", false],
 ])("%s holds a password: %s", (from, holds) => {

@@ -39,7 +39,7 @@ export function holdsPassword({ from, to, queue }: SyncAnswers): boolean {
   return [from, to, queue ?? ""].some(
     (url) =>
       !isReference(url) &&
-      !/:\$\{[^}]*\}@/.test(url) &&
+      !/[:/]\$\{[^}]*\}@/.test(url) &&
       redactUrl(url).includes("***") &&
       url !== "",
   );

@@ -1,6 +1,6 @@
 // No password reaches anybody, whatever it holds and wherever it stands (G8).
 import { expect, test } from "vitest";
-import { redactJson, redactText } from "./secrets.ts";
+import { redactJson, redactText, redactUrl } from "./secrets.ts";
 
 test.each([
   ["postgres://u:secret@h/db", "postgres://u:***@h/db"],
@@ -9,6 +9,7 @@ test.each([
   ["mysql://u:a/se@cret:b@h, and mysql://v:secret@i", "mysql://u:***@h, and mysql://v:***@i"],
   ["mysql://u:my secret@h/db", "mysql://u:***@h/db"],
   ["'--form=mysql://u:my\"secret@h/db'", "'--form=mysql://u:***@h/db'"],
+  ["nats://secret@h:4222 and tls://secret@h,i:4222", "nats://***@h:4222 and tls://***@h,i:4222"],
   ["postgres://u@h/db?user=u&password=secret", "postgres://u@h/db?user=u&password=***"],
 ])("hides what looks like a password: %s", (text, hidden) => {
   expect(redactText(text)).toBe(hidden);
@@ -22,6 +23,20 @@ test.each([
   "sqlite:./copy.db",
 ])("leaves what holds none: %s", (text) => {
   expect(redactText(text)).toBe(text);
+});
+
+test.each([
+  ["nats://u:secret@h:4222", "nats://u:***@h:4222"],
+  ["nats://secret@h:4222", "nats://***@h:4222"],
+  ["nats://secret@h:4222,i:4222", "***"],
+  ["nats://h:4222,i:4222", "nats://h:4222,i:4222"],
+  ["postgres://u@h/db", "postgres://u@h/db"],
+])("knows whether a URL holds one: %s", (url, hidden) => {
+  expect(redactUrl(url)).toBe(hidden);
+});
+
+test("a token stands nowhere that a driver may have put it", () => {
+  expect(redactText("refused: s%cret", ["tls://s%25cret@h:4222"])).toBe("refused: ***");
 });
 
 test("a JSON text stays one, with its numbers as they were", () => {

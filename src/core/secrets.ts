@@ -1,19 +1,26 @@
 /**
- * A connection URL without its secrets: the password and every query parameter that may hold one
- * are replaced by `***`. What cannot be parsed is hidden whole.
+ * A connection URL without its secrets: the password, the token of NATS, and every query parameter that may hold one
+ * are replaced by `***`. What cannot be parsed is hidden whole, unless it has neither a login nor parameters.
  */
 export function redactUrl(text: string): string {
   if (/^sqlite:/.test(text)) return text;
   try {
     const url = new URL(text);
     if (url.password !== "") url.password = "***";
+    else if (isToken(url)) url.username = "***";
     for (const name of [...url.searchParams.keys()]) {
       if (/pass|pwd|secret|token|key|cred/i.test(name)) url.searchParams.set(name, "***");
     }
     return url.toString();
   } catch {
-    return "***";
+    // Several hosts of NATS are no URL.
+    return /^[a-z]+:\/\/[^@?]*$/i.test(text) ? text : "***";
   }
+}
+
+/** A login without a colon, in a URL of NATS. */
+function isToken({ protocol, username, password }: URL): boolean {
+  return /^(nats|tls):$/.test(protocol) && username !== "" && password === "";
 }
 
 /**
@@ -21,6 +28,7 @@ export function redactUrl(text: string): string {
  * what ends a password elsewhere (`/`, `@`, a blank): rather too much is hidden than a part left. A port is no password.
  */
 const PASSWORD = /(:\/+[^\s:]*):(?:\S*@|(?!\d{1,5}(?:[^\w%]|$))[^\n"]*@)/g;
+const TOKEN = /\b((?:nats|tls):\/+)[^\s:@/?#]+@/g;
 const PARAMETER = /(?<=:\/\S*[?&][\w.-]*(?:pass|pwd|secret|token|key|cred)[\w.-]*=)[^\s&#"')]+/gi;
 
 /**
@@ -34,7 +42,7 @@ export function redactText(text: string, urls: readonly string[] = []): string {
     redacted = redacted.replaceAll(url, redactUrl(url));
     if (password !== null && password.length > 2) redacted = redacted.replaceAll(password, "***");
   }
-  return redacted.replace(PASSWORD, "$1:***@").replace(PARAMETER, "***");
+  return redacted.replace(PASSWORD, "$1:***@").replace(TOKEN, "$1***@").replace(PARAMETER, "***");
 }
 
 /** The same in every string of a JSON text, which stays one: a secret may hold what JSON escapes. */
@@ -46,7 +54,8 @@ export function redactJson(json: string, redact: (text: string) => string): stri
 
 function passwordOf(text: string): string | null {
   try {
-    const password = new URL(text).password;
+    const url = new URL(text);
+    const password = isToken(url) ? url.username : url.password;
     return password === "" ? null : decodeURIComponent(password);
   } catch {
     return null;

@@ -25,10 +25,17 @@ describe("parseAddress", () => {
     });
     expect(ssl("mysql://db.example/d?ssl-mode=DISABLED")).toBeUndefined();
     expect(ssl("mysql://127.0.0.1/d")).toBeUndefined();
-    expect(ssl("mysql://localhost/d?ssl-mode=VERIFY_CA")).toEqual({
-      rejectUnauthorized: true,
-      verifyIdentity: false,
-    });
+    expect(ssl("mysql://localhost/d?socket=/run/s")).toBeUndefined();
+    for (const local of ["localhost/d?", "localhost/d?socket=/run/s&"]) {
+      expect(ssl(`mysql://${local}ssl-mode=VERIFY_CA`)).toEqual({
+        rejectUnauthorized: true,
+        verifyIdentity: false,
+      });
+      expect(ssl(`mysql://${local}ssl-ca=${import.meta.filename}`)).toMatchObject({
+        rejectUnauthorized: true,
+        verifyIdentity: true,
+      });
+    }
   });
 
   it("refuses without a database, with an unknown parameter, and never quotes the URL", () => {

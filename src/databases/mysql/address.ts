@@ -16,7 +16,7 @@ const PARAMETERS = new Set(["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "socket
 /**
  * `mysql://user:password@host:3306/database?ssl-mode=…&ssl-ca=…&socket=…`; parameters are named as
  * the servers' own clients name them. Encryption with a full check of the certificate is the
- * default, except to this very machine. Throws TM-URL-INVALID, never quoting the URL.
+ * default, except to this very machine where the URL says nothing of it. Throws TM-URL-INVALID, never quoting the URL.
  */
 export function parseAddress(text: string, name: string): Address {
   const url = parseUrl(text, name);
@@ -36,7 +36,7 @@ export function parseAddress(text: string, name: string): Address {
   const host = url.hostname === "" ? "localhost" : url.hostname.replace(/^\[|\]$/g, "");
   const port = url.port === "" ? 3306 : Number(url.port);
   const socket = url.searchParams.get("socket");
-  const ssl = socket === null ? tls(url, host, name) : undefined;
+  const ssl = tls(url, socket !== null || isLoopback(host), name);
   return {
     database,
     server: socket ?? `${host}:${port}`,
@@ -50,9 +50,11 @@ export function parseAddress(text: string, name: string): Address {
   };
 }
 
-function tls(url: URL, host: string, name: string): ConnectionOptions["ssl"] | undefined {
+function tls(url: URL, isLocal: boolean, name: string): ConnectionOptions["ssl"] | undefined {
   const asked = url.searchParams.get("ssl-mode")?.toUpperCase().replaceAll("-", "_");
-  const mode = asked ?? (isLoopback(host) ? "DISABLED" : "VERIFY_IDENTITY");
+  // Whoever names a certificate means it to be looked at.
+  const silent = !["ssl-ca", "ssl-cert", "ssl-key"].some((each) => url.searchParams.has(each));
+  const mode = asked ?? (isLocal && silent ? "DISABLED" : "VERIFY_IDENTITY");
   if (!MODES.includes(mode as (typeof MODES)[number])) {
     throw invalid(name, "has an unknown ssl-mode", `use one of: ${MODES.join(", ")}`);
   }

@@ -10,6 +10,7 @@ import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
 import { lineBlocks } from "./line-blocks.ts";
 import { SESSION_SETTINGS } from "./session-settings.ts";
+import { transportSecurity } from "./transport.ts";
 
 /** The slice of `pg` that we use. */
 interface PgClient {
@@ -80,7 +81,7 @@ export class Connection {
     try {
       client = new pg.Client({
         connectionString: options.url,
-        ...transportSecurity(options.url),
+        ...transportSecurity(options.url, process.env.PGHOST),
         application_name: `tidemark ${role}`,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,
@@ -363,22 +364,4 @@ function connectError(error: unknown, options: DatabaseOptions): TidemarkError {
         }
       : {},
   );
-}
-
-/**
- * Without a word in the URL: plain text on the same machine, a checked certificate elsewhere.
- * `sslmode` in the URL decides otherwise.
- */
-function transportSecurity(url: string): object {
-  try {
-    const { hostname, searchParams } = new URL(url);
-    const host = searchParams.get("host") ?? decodeURIComponent(hostname);
-    const local = /^(|localhost|127\..*|\[?::1\]?|\/.*)$/.test(host);
-    const said = ["sslmode", "ssl", "sslrootcert", "sslnegotiation"].some((key) =>
-      searchParams.has(key),
-    );
-    return local || said ? {} : { ssl: { rejectUnauthorized: true } };
-  } catch {
-    return {};
-  }
 }
