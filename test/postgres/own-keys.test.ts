@@ -71,4 +71,44 @@ describe.skipIf(!available("postgres"))("a key of an extension's type", () => {
     await play("DELETE FROM places WHERE n > 4000");
     expect(await contents(await bed.sql("target"), places)).toHaveLength(4_003);
   });
+
+  // Whoever may create in the schema of a key's type could have us run what is theirs, with our rights.
+  test.each([
+    ["an enum", "at", ["CREATE TYPE place AS ENUM ('(a)', '(b)', '(c)')"], "place"],
+    ["a composite type", "at", ["CREATE TYPE place AS (name text)"], "place"],
+    ["an extension", "at", ["CREATE EXTENSION citext", "CREATE DOMAIN place AS citext"], null],
+    [
+      "an extension, beside another",
+      "at, n",
+      ["CREATE EXTENSION citext", "CREATE DOMAIN place AS citext"],
+      null,
+    ],
+  ] as const)(
+    "of %s is copied by no operator that another has put beside it",
+    async (_, key, type, ordered) => {
+      await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
+      const source = await bed.sql("source");
+      for (const sql of [source, await bed.sql("target")]) {
+        for (const statement of type) await sql.run(statement);
+        await sql.run(`CREATE TABLE places (at place, n int, PRIMARY KEY (${key}))`);
+      }
+      for (const [n, at] of ["(a)", "(b)", "(c)"].entries())
+        await insertRow(source, PLACES, { at, n });
+      const planted = [["<>", "oid", "int"] as const];
+      const orders = [">", "<="].map((name) => [name, ordered, ordered] as const);
+      for (const [name, left, right] of ordered === null ? planted : [...planted, ...orders]) {
+        await source.run(
+          `CREATE OR REPLACE FUNCTION planted(${left}, ${right}) RETURNS boolean LANGUAGE plpgsql
+         AS 'BEGIN RAISE ''planted''; END'`,
+        );
+        await source.run(
+          `CREATE OPERATOR ${name} (LEFTARG = ${left}, RIGHTARG = ${right}, FUNCTION = planted)`,
+        );
+      }
+      const places = { ...PLACES, key: key.split(", ") };
+      const play = await startPlayer(bed, { tables: [places] });
+      await play("UPDATE places SET n = n + 100");
+      expect(await contents(await bed.sql("target"), places)).toHaveLength(3);
+    },
+  );
 });

@@ -6,7 +6,7 @@ import type { Connection, Parameter, Row } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { pinSql } from "./pins.ts";
-import { parseRowText } from "./row-text.ts";
+import { formatArrayText, parseRowText } from "./row-text.ts";
 import { isBytes } from "./types.ts";
 
 /** What a chunk's cursor holds: keys in PostgreSQL's own text. */
@@ -38,11 +38,18 @@ export async function planChunk(
   request: ChunkRequest,
 ): Promise<ChunkPlan | null> {
   if (layout.key.length === 0) return planWhole(connection, layout, request);
-  const table = new KeyRanges(layout);
+  const table = new KeyRanges(layout, await loadSchemas(connection, layout));
   const cursor = parseCursor(layout, request.after);
-  await connection.script(`SET LOCAL search_path TO ${table.searchPath}`);
-  const [facts] = await connection.rows(...table.facts(cursor));
-  const [estimate, width, highest, asCaptured] = facts as Row;
+  const setPath = (path: string) => connection.script(`SET LOCAL search_path TO ${path}`);
+  const [, [facts], , [standing]] = await Promise.all([
+    setPath(table.searchPath),
+    connection.rows(...table.facts(cursor)),
+    // Behind the facts, which lock the table, and by no operator but the server's own.
+    setPath("pg_catalog"),
+    connection.rows(table.standing),
+  ]);
+  const [width, highest] = facts as Row;
+  const [estimate, asCaptured] = standing as Row;
   if (asCaptured !== "t") return null;
   const upper = cursor?.upper ?? keyFields(highest ?? null);
   const common = {
@@ -60,7 +67,10 @@ export async function planChunk(
   }
   const fitting = Math.floor(request.maxBytes / Math.max(1, Number(width)));
   const rows = Math.max(1, Math.min(Math.floor(request.maxRows), fitting));
-  const [bound] = await connection.rows(...table.keyAt(cursor, upper, rows));
+  const [, [bound]] = await Promise.all([
+    setPath(table.searchPath),
+    connection.rows(...table.keyAt(cursor, upper, rows)),
+  ]);
   const last = keyFields(bound?.[0] ?? null) ?? upper;
   return {
     chunk: {
@@ -81,8 +91,7 @@ async function planWhole(
   { after }: ChunkRequest,
 ): Promise<ChunkPlan | null> {
   if (after !== null) throw keyChanged(layout);
-  const table = new KeyRanges(layout);
-  await connection.script(`SET LOCAL search_path TO ${table.searchPath}`);
+  const table = new KeyRanges(layout, []);
   const [facts] = await connection.rows(table.wholeFacts);
   const [rows, , asCaptured] = facts as Row;
   if (asCaptured !== "t") return null;
@@ -105,6 +114,8 @@ const WHOLE = JSON.stringify({ whole: true });
 type Query = [text: string, values: readonly Parameter[]];
 
 const ALIAS = "tidemark_row";
+/** Strategy number of the operator `>`: https://www.postgresql.org/docs/current/xindex.html */
+const BTREE_GREATER = 5;
 
 /** The statements over ranges of one table's key. */
 class KeyRanges {
@@ -112,8 +123,11 @@ class KeyRanges {
   readonly #alias: string;
   readonly #from: string;
   readonly #keys: readonly string[];
+  readonly #schemas: readonly string[];
 
-  constructor(layout: StoredLayout) {
+  /** `schemas`: of the operators that the columns of the key are ordered by, quoted. */
+  constructor(layout: StoredLayout, schemas: readonly string[]) {
+    this.#schemas = schemas;
     let alias = ALIAS;
     while (layout.columns.some((column) => column.name === alias)) alias += "_";
     this.#layout = layout;
@@ -124,30 +138,33 @@ class KeyRanges {
     );
   }
 
-  /** `public.citext` is compared by operators in `public`; built-in types need none. */
+  /**
+   * Closed, where one word can name the operators: what else stands in their schema (and who may create there) must not
+   * be taken for one of the server's own. Keys of several schemas are compared by operators of a btree alone, which
+   * only a superuser can make; their statements ask for nothing else that a schema could hide.
+   */
   get searchPath(): string {
-    const schemas = this.#layout.key.flatMap((i) => {
-      const type = this.#layout.columns[i]?.nativeType ?? "";
-      return /^("(?:[^"]|"")+"|[a-z_][\w$]*)\./.exec(type)?.[1] ?? [];
-    });
-    return ["pg_catalog", ...new Set(schemas)].join(", ");
+    return ["pg_catalog", ...(this.#schemas.length > 1 ? this.#schemas : [])].join(", ");
   }
 
-  /** One row: how many the server believes there are, the width of the next ones, the greatest key. */
+  /** One row: the width of the next ones, the greatest key. */
   facts(cursor: CursorState | null): Query {
     const values = cursor === null ? [] : [...cursor.after, ...cursor.upper];
     const where = cursor === null ? "" : `WHERE ${this.#range("$", cursor)}`;
     const descending = this.#keys.map((key) => `${key} DESC`).join(", ");
     const highest = `(SELECT ROW(${this.#keyList})::text FROM ${this.#from} ORDER BY ${descending} LIMIT 1)`;
     return [
-      `SELECT ${this.#estimate},
-         (SELECT ceil(avg(octet_length(row))) FROM (
+      `SELECT (SELECT ceil(avg(octet_length(row))) FROM (
             SELECT ROW(${this.#columns.join(", ")})::text AS row FROM ${this.#from} ${where}
             ORDER BY ${this.#keyList} LIMIT ${SAMPLE_ROWS}) sample),
-         ${cursor === null ? highest : "NULL"},
-         ${this.#asCaptured}`,
+         ${cursor === null ? highest : "NULL"}`,
       values,
     ];
+  }
+
+  /** One row: how many the server believes there are, and whether they stand as they were captured. */
+  get standing(): string {
+    return `SELECT ${this.#estimate}, ${this.#asCaptured}`;
   }
 
   /** Of a table without a key: how many rows the server believes there are, whether there is one. */
@@ -225,6 +242,7 @@ class KeyRanges {
     }: { readonly after: readonly string[] | null; readonly upper: readonly string[] },
   ): string {
     let parameters = 0;
+    const [schema = "pg_catalog", ...others] = this.#schemas;
     const compare = (operator: string, key: readonly string[]) => {
       const values = key.map((text, i) => {
         const value = as === "$" ? `$${++parameters}` : quoteLiteral(text);
@@ -232,11 +250,37 @@ class KeyRanges {
         const isText = isOrderedAsText(this.#layout, at);
         return `${value}::${isText ? "text" : this.#layout.columns[at]?.nativeType}`;
       });
-      return `(${this.#keyList}) ${operator} (${values.join(", ")})`;
+      const named = others.length > 0 ? operator : `OPERATOR(${schema}.${operator})`;
+      return `(${this.#keyList}) ${named} (${values.join(", ")})`;
     };
     const lower = after === null ? [] : [compare(">", after)];
     return [...lower, compare("<=", upper)].join(" AND ");
   }
+}
+
+/** `public.citext` is ordered by operators in `public`; built-in types, enums, arrays and composite ones by the server's. */
+async function loadSchemas(
+  connection: Connection,
+  layout: StoredLayout,
+): Promise<readonly string[]> {
+  const types = layout.key.map((at) =>
+    isOrderedAsText(layout, at) ? "text" : (layout.columns[at]?.nativeType ?? ""),
+  );
+  if (!types.some((type) => type.includes("."))) return ["pg_catalog"];
+  const rows = await connection.rows(
+    `SELECT DISTINCT coalesce((
+       SELECT quote_ident(n.nspname)
+       FROM pg_opclass c
+       JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = ${BTREE_GREATER}
+                     AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+       JOIN pg_operator o ON o.oid = m.amopopr
+       JOIN pg_namespace n ON n.oid = o.oprnamespace
+       WHERE c.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.opcdefault
+         AND c.opcintype = to_regtype(w.type)), 'pg_catalog')
+     FROM unnest($1::text[]) AS w(type)`,
+    [formatArrayText(types)],
+  );
+  return rows.map(([schema]) => schema as string);
 }
 
 /** Comparing operators of hstore have names of their own (`#<=#`), in which rows are not compared. */
