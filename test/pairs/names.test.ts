@@ -67,14 +67,14 @@ describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_
     const row = (table: TestTable, value: string) =>
       Object.fromEntries(Object.keys(table.columns).map((name) => [name, value]));
     for (const table of tables) await insertRow(source, table, row(table, "copied"));
+    const q = (name: string) => quote(source.dialect, name);
     const rules = tables.map(({ name }, i): TableRule => {
       const table = pair.source === "postgres" ? `public.${name}` : name;
       // A filter makes the triggers name every column.
-      return i % 2 === 0 ? { table } : { table, where: "1 = 1" };
+      return i % 2 === 0 ? { table } : { table, where: `${q(name)} = ${q(name)}` };
     });
     const definition = bed.define([{ from: "source", to: "target", tables: rules }]);
     const pipeline = await bed.start(definition);
-    const q = (name: string) => quote(source.dialect, name);
     for (const table of tables) {
       const [id = "", name = ""] = table.key;
       await insertRow(source, table, row(table, "logged"));

@@ -121,7 +121,12 @@ function namedIn(filters: readonly string[], facts: TableFacts): readonly string
   const text = filters.join("\n").toLowerCase();
   return facts.columns
     .map((column) => column.name)
-    .filter((name) => text.includes(name.toLowerCase()));
+    .filter((name) => text.includes(quotedOrPlain(name)));
+}
+
+/** As it stands in SQL, lower case: quotes in it are doubled. */
+function quotedOrPlain(name: string): string {
+  return name.replaceAll("`", "``").toLowerCase();
 }
 
 /** The layout without what only the source needs to know. */
