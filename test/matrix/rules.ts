@@ -14,7 +14,8 @@ const unsignedZero = (text: string) => (text === "-0" ? "0" : text);
 /** The one rule for values of any storage class in one column. */
 const MIXED = "the text of each value, bytes as X'00ff'";
 /** What a server does to a document that it keeps in a form of its own. */
-const JSON_FORM = "the server keeps its own form: key order, spaces and number format may differ";
+const JSON_FORM =
+  "the server keeps its own form: key order, spaces and number format may differ, of a key that stands twice one is kept, and digits beyond a double's or 64 bits are not";
 
 /** By the note of the plan, to the letter. */
 const RULES: Readonly<Record<string, Rule>> = {

@@ -5,6 +5,7 @@ import type { Flavour } from "./flavour.ts";
 import {
   BOOLEAN_RULE,
   floatRule,
+  JSON_RULE,
   MIXED_KEY,
   MIXED_RULE,
   ownFloatRule,
@@ -123,9 +124,7 @@ function holds(asked: TargetColumn, column: NativeColumn, context: FitContext): 
         : unfit(asked, column);
     case "json":
       if (column.json) return EXACT;
-      return column.dataType === "json"
-        ? ruled("the server keeps its own form: key order, spaces and number format may differ")
-        : unfit(asked, column);
+      return column.dataType === "json" ? ruled(JSON_RULE) : unfit(asked, column);
     case "uuid":
       return column.dataType === "uuid"
         ? ruled("a UUID of no standard (variant 0 to 7, version 8 to f) is refused")

@@ -120,7 +120,8 @@ function keepNative(column: TargetColumn, flavour: Flavour, room: Room): ChosenT
   return rule === null ? exact(bare) : ruled(bare, rule);
 }
 
-const JSON_RULE = "the server keeps its own form: key order, spaces and number format may differ";
+export const JSON_RULE =
+  "the server keeps its own form: key order, spaces and number format may differ, of a key that stands twice one is kept, and digits beyond a double's or 64 bits are not";
 
 function chooseDecimal(
   type: Extract<ColumnType, { kind: "decimal" }>,

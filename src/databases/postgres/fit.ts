@@ -91,7 +91,9 @@ const RULES: { readonly [K in ColumnType["kind"]]: Rule<K> } = {
   interval: (_, to) => (to.kind === "interval" ? EXACT : null),
   json: (_, to) =>
     to.kind === "json"
-      ? byRule("the same document; json keeps its text, jsonb orders its keys")
+      ? byRule(
+          "the same document; json keeps its text, jsonb orders its keys and keeps one of those that stand twice",
+        )
       : null,
   uuid: (_, to) => (to.kind === "uuid" ? EXACT : null),
   bit: (type, to) => {
