@@ -40,6 +40,11 @@ export interface TargetTable {
   readonly key: readonly string[];
 }
 
+/** Why a target that is to make a table cannot: its index has no room for all columns of the key. */
+export function longKeyNote(product: string, most: number, columns: number): string {
+  return `an index of ${product} has at most ${most} columns, the key has ${columns}: give the table a shorter one at the source, or leave it out`;
+}
+
 export interface TargetColumn {
   readonly name: string;
   readonly type: ColumnType;

@@ -99,6 +99,29 @@ test.each(TOO_WIDE)("%s to %s: more than the target can hold is refused", async 
   });
 });
 
+const LONG_KEYS = { postgres: 33, mariadb: 33, mysql: 17 } as const;
+
+for (const [target, columns] of Object.entries(LONG_KEYS) as [DatabaseKind, number][]) {
+  const pair: TestPair = { source: "sqlite", target, queue: "embedded" };
+  test.skipIf(!available(pair))(
+    `${title(pair)}: a key of ${columns} columns is refused`,
+    async () => {
+      await using bed = await TestBed.make({ source: "sqlite", target });
+      const source = await bed.sql("source");
+      const key = Array.from({ length: columns }, (_, i) => `c${i}`);
+      const list = key.map((name) => `${name} int NOT NULL`);
+      await source.run(
+        `CREATE TABLE long_key (${list.join(", ")}, PRIMARY KEY (${key.join(", ")}))`,
+      );
+      const definition = bed.define([{ from: "source", to: "target", tables: ["long_key"] }]);
+      await expect(bed.open(definition)).rejects.toMatchObject({
+        code: "TM-COLUMN-UNFIT",
+        message: expect.stringContaining(`columns, the key has ${columns}`),
+      });
+    },
+  );
+}
+
 test("more than the change log of SQLite has room for is refused", async () => {
   await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
   await createWide(await bed.sql("source"), most("sqlite") + 1);

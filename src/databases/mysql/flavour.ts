@@ -21,6 +21,8 @@ export interface Flavour {
   readonly negativeZero: boolean;
   /** Largest scale of DECIMAL. */
   readonly maxDecimalScale: number;
+  /** Columns that an index may have. */
+  readonly maxKeyColumns: number;
   /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
   readonly replacesTriggers: boolean;
   /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
@@ -76,6 +78,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     jsonKeepsText: true,
     negativeZero: false,
     maxDecimalScale: 38,
+    maxKeyColumns: 32,
     replacesTriggers: true,
     closedSnapshots: false,
     anonymousBlocks: true,
@@ -106,6 +109,7 @@ function mysqlFlavour(version: string): Flavour {
     jsonKeepsText: false,
     negativeZero: true,
     maxDecimalScale: 30,
+    maxKeyColumns: 16,
     replacesTriggers: false,
     closedSnapshots: true,
     anonymousBlocks: false,

@@ -1,12 +1,13 @@
 import { hasManyTexts } from "../../core/column-type.ts";
 import { formatTable } from "../../core/table.ts";
-import type {
-  BoundColumn,
-  BoundTable,
-  ColumnMapping,
-  TargetColumn,
-  TargetPlan,
-  TargetTable,
+import {
+  type BoundColumn,
+  type BoundTable,
+  type ColumnMapping,
+  longKeyNote,
+  type TargetColumn,
+  type TargetPlan,
+  type TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { mayBeBlank } from "./blank.ts";
@@ -138,6 +139,10 @@ function planNew(
   const [first] = mappings;
   if (first !== undefined && mappings.length > MAX_COLUMNS) {
     const note = `a table of InnoDB has at most ${MAX_COLUMNS} columns, this one would have ${mappings.length}: leave some out with except`;
+    mappings[0] = { ...first, fidelity: "refused", note };
+  }
+  if (first !== undefined && table.key.length > flavour.maxKeyColumns) {
+    const note = longKeyNote(flavour.product, flavour.maxKeyColumns, table.key.length);
     mappings[0] = { ...first, fidelity: "refused", note };
   }
   if (table.key.length > 0) lines.push(`PRIMARY KEY (${quoteNames(table.key)})`);

@@ -3,15 +3,16 @@ import { hasManyTexts, isMixed } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
-import type {
-  ApplierSession,
-  BoundTable,
-  ColumnMapping,
-  TableProgress,
-  Target,
-  TargetColumn,
-  TargetPlan,
-  TargetTable,
+import {
+  type ApplierSession,
+  type BoundTable,
+  type ColumnMapping,
+  longKeyNote,
+  type TableProgress,
+  type Target,
+  type TargetColumn,
+  type TargetPlan,
+  type TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { openApplierSession } from "./applier-session.ts";
@@ -147,6 +148,7 @@ export class PostgresTarget implements Target {
 }
 
 const MAX_COLUMNS = 1_600;
+const MAX_KEY_COLUMNS = 32;
 
 interface PlannedTable {
   readonly statements: readonly string[];
@@ -195,8 +197,13 @@ function planMissing(table: TargetTable, known: ReadonlySet<string>): PlannedTab
     return mapping(table, column, targetType, isMixedKey(table, column) ? MIXED_KEY : rest);
   });
   const [first] = mappings;
-  if (first !== undefined && table.columns.length > MAX_COLUMNS) {
-    const note = `a table of PostgreSQL has at most ${MAX_COLUMNS} columns, this one would have ${table.columns.length}: leave some out with except`;
+  const note =
+    table.columns.length > MAX_COLUMNS
+      ? `a table of PostgreSQL has at most ${MAX_COLUMNS} columns, this one would have ${table.columns.length}: leave some out with except`
+      : table.key.length > MAX_KEY_COLUMNS
+        ? longKeyNote("PostgreSQL", MAX_KEY_COLUMNS, table.key.length)
+        : null;
+  if (first !== undefined && note !== null) {
     return {
       statements: [],
       mappings: [{ ...first, fidelity: "refused", note }, ...mappings.slice(1)],
