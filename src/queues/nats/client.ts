@@ -4,6 +4,7 @@ import type { ConnectionOptions, MsgHdrs, NatsConnection } from "@nats-io/transp
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { toConnectError, toJetStreamError } from "./errors.ts";
+import { identityCheck } from "./identity-check.ts";
 import type { NatsLocation } from "./location.ts";
 
 /** How long one question to the server may take. */
@@ -79,6 +80,7 @@ async function connectionOptions(
             ...(caFile === null ? {} : { caFile }),
             ...(certFile === null ? {} : { certFile }),
             ...(keyFile === null ? {} : { keyFile }),
+            ...{ checkServerIdentity: identityCheck(location.servers) },
           },
         }
       : {}),

@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import { redactText } from "../../core/secrets.ts";
 
 // Error codes of the JetStream API (the server's errors.json).
 const INSUFFICIENT_RESOURCES = 10023;
@@ -29,6 +30,9 @@ const CONNECTION_ERRORS = new Set([
 /** A server may take connections, answer pings, and do nothing else any more. */
 const SILENT_FIX =
   "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when files of a stream are damaged, as after a power cut.";
+
+const TLS_FIX =
+  "Name who signed the server's certificate: ?ca=FILE; or write nats:// in place of tls:// where the server has no TLS, on a network that you trust.";
 
 export function isStreamNotFound(error: unknown): boolean {
   return apiCode(error) === STREAM_NOT_FOUND;
@@ -120,6 +124,15 @@ export function toConnectError(error: unknown, address: string): TidemarkError {
   const name = nameOf(error);
   if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
     return authFailed(address, error);
+  }
+  const reason = (error as Error | null)?.message ?? "";
+  if (/\btls\b|certificate|altnames/i.test(reason)) {
+    const message = `NATS at ${address} cannot be reached by TLS: ${redactText(reason)}.`;
+    return new TidemarkError("TM-CONNECT-FAILED", message, {
+      fix: TLS_FIX,
+      cause: error,
+      details: { address },
+    });
   }
   return new TidemarkError("TM-CONNECT-FAILED", `NATS cannot be reached at ${address}.`, {
     fix: "Check that nats-server runs there and that the port is open.",
