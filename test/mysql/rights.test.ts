@@ -26,7 +26,8 @@ async function makeUser(bed: Bed, ...rights: string[]): Promise<User> {
   ];
   const user = `u_${database}`.slice(0, 30);
   await bed.admin.query(`CREATE USER ${user} IDENTIFIED BY '${PASSWORD}'`);
-  await bed.admin.query(`GRANT ${rights.join(", ")} ON ${database}.* TO ${user}`);
+  const only = database.replaceAll("_", "\\_");
+  await bed.admin.query(`GRANT ${rights.join(", ")} ON \`${only}\`.* TO ${user}`);
   return {
     options: bed.as(user, PASSWORD),
     async [Symbol.asyncDispose]() {
@@ -150,6 +151,10 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     await using applied = await openBed(kind);
     await using applier = await makeUser(applied, ...TARGET);
     await apply(applier.options, table);
+    const target = await mysql.openTarget(applier.options);
+    const findings = await target.diagnose([asTarget(table)]);
+    await target.close();
+    expect(findings).toContainEqual(expect.objectContaining({ check: "rights", severity: "ok" }));
     const [count] = await applied.admin.query("SELECT COUNT(*) FROM t");
     expect(count).toEqual([[`${MANY}`]]);
   });

@@ -3,7 +3,7 @@ import { parseAddress } from "./address.ts";
 import { shortestFloat32, trimFraction, utcTimestamp } from "./captured-text.ts";
 import { classify, classifyConnect } from "./errors.ts";
 import { flavourOf } from "./flavour.ts";
-import { quoteName, quoteText } from "./identifiers.ts";
+import { coversDatabase, quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { labels } from "./types.ts";
 
 describe("parseAddress", () => {
@@ -166,6 +166,24 @@ describe("text", () => {
     expect(quoteName("a`b")).toBe("`a``b`");
     expect(quoteText("it's \\ \0")).toBe("'it\\'s \\\\ \0'");
     expect(labels("enum('a','it''s','')")).toEqual(["a", "it's", ""]);
+  });
+
+  it.each([
+    ["my_shop", "`my\\_shop`.*"],
+    ["a`b%\\", "`a``b\\%\\\\`.*"],
+  ])("grants rights on %s and on no other database", (name, granted) => {
+    expect(wholeDatabase(name)).toBe(granted);
+    expect(coversDatabase(granted.slice(0, -2), name)).toBe(true);
+    expect(coversDatabase(granted.slice(0, -2), name.replace(/[_%]/, "x"))).toBe(false);
+  });
+
+  it("knows for which databases a right was granted", () => {
+    for (const pattern of ["*", "`my_shop`", "`my%`", "`my\\_shop`"]) {
+      expect(coversDatabase(pattern, "my_shop"), pattern).toBe(true);
+    }
+    for (const pattern of ["`my`", "`my.shop`", "`my_shop_`", "`my\\%`", "``"]) {
+      expect(coversDatabase(pattern, "my_shop"), pattern).toBe(false);
+    }
   });
 
   it("brings captured text into canonical form", () => {

@@ -8,7 +8,7 @@ import { cascadeFindings } from "./cascade-findings.ts";
 import { loadFacts } from "./catalog.ts";
 import { accountName, type Cell, type Session } from "./connection.ts";
 import { failure, ok, warning } from "./findings.ts";
-import { quoteName, quoteText } from "./identifiers.ts";
+import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
@@ -207,7 +207,7 @@ async function rightFindings(
       failure(
         "trigger-right",
         `User ${session.account} may not create triggers in ${session.database}.`,
-        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${quoteName(session.database)}.* TO ${session.account}`,
+        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account}`,
       ),
     );
   }

@@ -1,6 +1,6 @@
 import type { ErrorCode, ErrorOptions } from "../../core/errors.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { quoteName } from "./identifiers.ts";
+import { quoteName, wholeDatabase } from "./identifiers.ts";
 
 /** What stands around a failed statement, for the message: never its values. */
 export interface Context {
@@ -273,7 +273,7 @@ function grantIn(message: string, context: Context): string | undefined {
   const refused = /^Access denied for user ('[^']*'@'[^']*') to database '([^']*)'$/.exec(message);
   if (refused === null) return undefined;
   const [, user, database = ""] = refused;
-  return `GRANT ${context.right ?? ALL_WE_NEED} ON ${quoteName(database)}.* TO ${context.account ?? user};`;
+  return `GRANT ${context.right ?? ALL_WE_NEED} ON ${wholeDatabase(database)} TO ${context.account ?? user};`;
 }
 
 const ALL_WE_NEED = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER";

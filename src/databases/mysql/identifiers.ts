@@ -19,6 +19,22 @@ export function quoteTable(table: TableName): string {
     : `${quoteName(table.schema)}.${quoteName(table.name)}`;
 }
 
+/** All of a database, as a GRANT takes it: there `_` and `%` stand for others, too. */
+export function wholeDatabase(name: string): string {
+  return `${quoteName(name.replace(/[\\_%]/g, "\\$&"))}.*`;
+}
+
+/** Does what SHOW GRANTS says of whole databases hold for this one? `pattern`: as it is quoted there; `*` for all. */
+export function coversDatabase(pattern: string, database: string): boolean {
+  if (pattern === "*") return true;
+  const parts = pattern.slice(1, -1).replaceAll("``", "`").match(/\\?./gsu) ?? [];
+  const source = parts.map((part) => {
+    if (part === "%") return ".*";
+    return part === "_" ? "." : ([...part].at(-1) ?? "").replace(/[^\w\s]/u, "\\$&");
+  });
+  return new RegExp(`^${source.join("")}$`, "s").test(database);
+}
+
 /**
  * A string literal. Complete because every session of ours speaks utf8mb4 (no byte of a multi-byte
  * character is a quote) and never sets NO_BACKSLASH_ESCAPES; see connection.ts.

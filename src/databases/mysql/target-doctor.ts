@@ -6,7 +6,7 @@ import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { durabilityFindings, serverVariables } from "./doctor.ts";
 import { failure, ok, warning } from "./findings.ts";
-import { quoteName } from "./identifiers.ts";
+import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
 import { planTarget } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 
@@ -48,11 +48,10 @@ const NEEDED = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "CREATE TEMPOR
 
 async function rightFindings(session: Session): Promise<Finding[]> {
   const grants = (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
-  const scopes = [`*.*`, `${quoteName(session.database)}.*`];
   const rights = grants
-    .filter((grant) => scopes.some((scope) => grant.includes(` ON ${scope} `)))
-    .map((grant) => /^GRANT (.*) ON /.exec(grant)?.[1] ?? "")
-    .flatMap((list) => list.split(", "));
+    .map((grant) => /^GRANT (.*?) ON (\*|`(?:[^`]|``)*`)\.\* TO /.exec(grant) ?? [])
+    .filter(([, , pattern = "``"]) => coversDatabase(pattern, session.database))
+    .flatMap(([, list = ""]) => list.split(", "));
   const missing = NEEDED.filter((right) => !rights.includes(right));
   if (rights.includes("ALL PRIVILEGES") || missing.length === 0) {
     return [ok("rights", "The user has the rights that applying needs.")];
@@ -61,7 +60,7 @@ async function rightFindings(session: Session): Promise<Finding[]> {
     warning(
       "rights",
       `On the whole database the user lacks: ${missing.join(", ")}. Rights on single tables are not looked at.`,
-      `GRANT ${NEEDED.join(", ")} ON ${quoteName(session.database)}.* TO ${session.account}`,
+      `GRANT ${NEEDED.join(", ")} ON ${wholeDatabase(session.database)} TO ${session.account}`,
     ),
   ];
 }

@@ -1,7 +1,7 @@
 import type { TargetTable } from "../../core/target.ts";
 import { plainlyWrites, type TargetTrigger } from "../../core/trigger-text.ts";
 import type { Session } from "./connection.ts";
-import { quoteName } from "./identifiers.ts";
+import { quoteName, wholeDatabase } from "./identifiers.ts";
 import { isOurs } from "./ours.ts";
 import { loadTriggers } from "./triggers.ts";
 
@@ -17,7 +17,7 @@ export async function hiddenTriggers(
   return {
     message:
       "the user lacks the right TRIGGER: what triggers on the tables it writes do for applied rows cannot be seen",
-    fix: `GRANT TRIGGER ON ${quoteName(session.database)}.* TO ${session.account}`,
+    fix: `GRANT TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account}`,
   };
 }
 
