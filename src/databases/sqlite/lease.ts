@@ -1,6 +1,7 @@
-import { mkdirSync } from "node:fs";
+import { lstatSync, mkdirSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
+import { TidemarkError } from "../../core/errors.ts";
 import { sha256 } from "../../core/hash.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import type { Database } from "./driver.ts";
@@ -18,7 +19,7 @@ export interface Lease {
  * other's lock; the batch number and the progress row are the guard that holds everywhere, the
  * lease only keeps the second one from trying.
  *
- * Null while another holds it.
+ * Null while another holds it. Throws TM-GRANT-MISSING where another user has made the folder.
  */
 export function takeLease(path: string, purpose: string): Lease | null {
   const { DatabaseSync } = loadSqlite();
@@ -26,6 +27,7 @@ export function takeLease(path: string, purpose: string): Lease | null {
   let db: Database | undefined;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    refuseOthers(folder);
     db = new DatabaseSync(join(folder, `${sha256(path, purpose).slice(0, 32)}.lock`));
     db.exec("PRAGMA busy_timeout = 0");
     db.exec("BEGIN EXCLUSIVE");
@@ -43,4 +45,19 @@ export function takeLease(path: string, purpose: string): Lease | null {
       held.close();
     },
   };
+}
+
+/**
+ * Everybody may have been first to make it, in a folder that all share, and have a link stand where our lock is to be: a
+ * database of ours would be locked in its place.
+ */
+function refuseOthers(folder: string): void {
+  const found = lstatSync(folder);
+  const isOurs = process.getuid === undefined || found.uid === process.getuid();
+  if (isOurs && found.isDirectory()) return;
+  throw new TidemarkError(
+    "TM-GRANT-MISSING",
+    `The folder for locks, ${folder}, was not made by this user.`,
+    { fix: `Remove it, or set TMPDIR to a folder of your own.`, details: { folder } },
+  );
 }
