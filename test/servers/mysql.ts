@@ -41,12 +41,15 @@ export async function startMysql(options: MysqlOptions = {}): Promise<Server> {
   const folder = serverFolder("mysql", account, options.within);
   const { program, basedir } = reachableMysql(found, account, folder);
   const paths = { ...preparePaths(folder, FIRST_STATEMENTS), ...basedir };
+  // How names are compared can be said once alone.
+  const { "lower-case-table-names": folding } = options.settings ?? {};
+  const forGood = folding === undefined ? {} : { "lower-case-table-names": folding };
   await promisify(execFile)(
     program,
     [
       "--no-defaults",
       "--initialize-insecure",
-      ...asArguments({ datadir: paths.datadir, ...basedir }),
+      ...asArguments({ datadir: paths.datadir, ...basedir, ...forGood }),
     ],
     { cwd: folder, env: { ...process.env, HOME: folder, TMPDIR: folder }, ...account },
   );

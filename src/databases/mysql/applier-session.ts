@@ -62,17 +62,18 @@ async function prepareStatements(
   tables: readonly BoundTable[],
 ): Promise<ReadonlyMap<string, PreparedTable>> {
   const maxPacket = Number(await session.value("SELECT @@max_allowed_packet"));
-  const names = tables.map((table) => table.name.name);
+  const names = tables.map((table) => session.stored(table.name.name));
   // Before anything else is read of the tables: what is altered in between is seen at the first commit.
   const pins = new Map<string, string>();
   for (const name of names) pins.set(name, await loadPin(session, name));
   const facts = await loadFacts(session, names);
   return new Map(
     tables.map((table) => {
-      const fact = table.name.schema === null ? facts.get(table.name.name) : undefined;
+      const stored = session.stored(table.name.name);
+      const fact = table.name.schema === null ? facts.get(stored) : undefined;
       if (fact === undefined) throw missingTable(table);
       const statements = new TableStatements(table, fact, maxPacket);
-      return [formatTable(table.name), { statements, pin: pins.get(table.name.name) ?? "" }];
+      return [formatTable(table.name), { statements, pin: pins.get(stored) ?? "" }];
     }),
   );
 }
@@ -289,7 +290,7 @@ class MysqlApplierSession implements ApplierSession {
   #statementsOf(table: BoundTable): TableStatements {
     const prepared = this.#tables.get(formatTable(table.name));
     if (prepared === undefined) throw missingTable(table);
-    this.#touched.set(table.name.name, prepared);
+    this.#touched.set(this.#session.stored(table.name.name), prepared);
     return prepared.statements;
   }
 }

@@ -34,6 +34,7 @@ interface Wire {
 interface ServerFacts {
   readonly flavour: Flavour;
   readonly account: string;
+  readonly foldsNames: boolean;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -51,6 +52,8 @@ export class Session {
   readonly flavour: Flavour;
   /** Whose rights we have, as a GRANT names it. */
   readonly account: string;
+  /** Does the server take table names that differ in case for one, and keep them in lower case? */
+  readonly foldsNames: boolean;
   /** The server's number for this connection. */
   readonly id: number;
   readonly #connection: Connection;
@@ -61,6 +64,7 @@ export class Session {
     this.database = database;
     this.flavour = server.flavour;
     this.account = server.account;
+    this.foldsNames = server.foldsNames;
     this.id = connection.threadId;
   }
 
@@ -73,8 +77,10 @@ export class Session {
         "close",
         severWith(options, () => stream.destroy()),
       );
-      const [rows] = await connection.query("SELECT VERSION(), CURRENT_USER()");
-      const [version, user] = (rows as unknown as Cell[][])[0] ?? [];
+      const [rows] = await connection.query(
+        "SELECT VERSION(), CURRENT_USER(), @@lower_case_table_names",
+      );
+      const [version, user, folding] = (rows as unknown as Cell[][])[0] ?? [];
       const flavour = flavourOf(String(version));
       await connection.query(`SET ${settings(flavour, session).join(", ")}`);
       await connection.query(
@@ -83,11 +89,17 @@ export class Session {
       return new Session(connection, address.database, {
         flavour,
         account: accountName(user ?? ""),
+        foldsNames: folding !== "0",
       });
     } catch (error) {
       connection.destroy();
       throw classifyConnect(error, address.server);
     }
+  }
+
+  /** A table's name as the server's catalog has it. */
+  stored(table: string): string {
+    return this.foldsNames ? table.toLowerCase() : table;
   }
 
   async rows(sql: string, binds: readonly Bind[] = [], context: Context = {}): Promise<Cell[][]> {

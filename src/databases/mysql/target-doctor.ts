@@ -7,7 +7,7 @@ import type { Session } from "./connection.ts";
 import { durabilityFindings, serverVariables } from "./doctor.ts";
 import { failure, ok, warning } from "./findings.ts";
 import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
-import { planTarget } from "./target-plan.ts";
+import { asStored, planTarget } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 
 const SMALL_PACKET = 16 << 20;
@@ -21,7 +21,7 @@ export async function diagnoseTarget(
     ...(await serverFindings(session)),
     ...(await rightFindings(session)),
     ...(await mappingFindings(session, tables)),
-    ...(await tableFindings(session, tables)),
+    ...(await tableFindings(session, asStored(session, tables))),
   ];
 }
 

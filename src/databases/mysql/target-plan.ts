@@ -1,5 +1,5 @@
 import { hasManyTexts } from "../../core/column-type.ts";
-import { formatTable } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import {
   type BoundColumn,
   type BoundTable,
@@ -25,7 +25,33 @@ import { nativeTypeName } from "./types.ts";
 /** Compares what is asked with what stands. */
 export async function planTarget(
   session: Session,
+  asked: readonly TargetTable[],
+): Promise<TargetPlan> {
+  const problems = asked.map((table) => nameProblem(table, session.foldsNames ? asked : []));
+  if (!session.foldsNames) return planStored(session, asked, problems);
+  const names = new Map(asked.map(({ name }) => [session.stored(name.name), name]));
+  const plan = await planStored(session, asStored(session, asked), problems);
+  const asAsked = (name: TableName): TableName => names.get(name.name) ?? name;
+  return {
+    ...plan,
+    mappings: plan.mappings.map((each) => ({ ...each, table: asAsked(each.table) })),
+    tables: plan.tables.map((each) => ({ ...each, name: asAsked(each.name) })),
+  };
+}
+
+/** The tables by the names that the server's catalog has for them. */
+export function asStored(session: Session, tables: readonly TargetTable[]): TargetTable[] {
+  return tables.map((table) => ({
+    ...table,
+    name: { ...table.name, name: session.stored(table.name.name) },
+  }));
+}
+
+/** `problems`: what is wrong with the name of each as it was asked for. */
+async function planStored(
+  session: Session,
   tables: readonly TargetTable[],
+  problems: readonly (string | null)[],
 ): Promise<TargetPlan> {
   // The server does not even compare a name that it could not have.
   const possible = tables.filter(({ name }) => !BEYOND.test(name.name));
@@ -34,12 +60,11 @@ export async function planTarget(
     possible.map(({ name }) => name.name),
   );
   const triggers = await targetTriggers(session, possible);
-  const foldsNames = (await session.value("SELECT @@lower_case_table_names")) !== "0";
   const statements: string[] = [...(await planOurs(session, "target"))];
   const mappings: ColumnMapping[] = [];
-  for (const table of tables) {
+  for (const [index, table] of tables.entries()) {
     const standing = table.name.schema === null ? facts.get(table.name.name) : undefined;
-    const problem = nameProblem(table, foldsNames ? tables : []);
+    const problem = problems[index] ?? null;
     if (table.name.schema !== null) mappings.push(...refuseSchema(table));
     else if (problem !== null) mappings.push(...refuseAll(table, problem));
     else if (standing === undefined) {

@@ -92,7 +92,7 @@ export class MysqlTransaction implements TargetTransaction {
   verify(tables: readonly BoundTable[]): Promise<void> {
     return verifyReferences(
       this.#session,
-      tables.map(({ name }) => name.name),
+      tables.map(({ name }) => this.#session.stored(name.name)),
     );
   }
 
