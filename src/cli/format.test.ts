@@ -32,6 +32,12 @@ test("a table's columns are aligned", () => {
   ).toBe("A     B\nlong  x");
 });
 
+test("a name ends no line of a table, and commands no terminal", () => {
+  expect(formatTable([["a\nb", "\u001b[31m"], ["c\u009b\u2028"]])).toBe(
+    "a\\nb           \\u001b[31m\nc\\u009b\\u2028",
+  );
+});
+
 test("a rate follows the counter, and begins anew when the counter falls", () => {
   const rates = new Rates();
   expect(rates.update("c", 100, 0)).toBe(0);

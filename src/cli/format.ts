@@ -30,8 +30,20 @@ export function formatAge(at: string | null, now: number): string {
   return at === null ? "-" : `${formatDuration(Math.max(0, now - Date.parse(at)))} ago`;
 }
 
+/** A name may end a line, or begin what a terminal obeys: such characters are shown. */
+export function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) =>
+    character < " " ? JSON.stringify(character).slice(1, -1) : `\\u${hex(character)}`,
+  );
+}
+
+function hex(character: string): string {
+  return character.charCodeAt(0).toString(16).padStart(4, "0");
+}
+
 /** Columns aligned by spaces; the first row is the head. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+export function formatTable(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(oneLine));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [index, cell] of row.entries()) {

@@ -88,6 +88,16 @@ test("plan prints the statements and the types, and changes nothing", async () =
   await expect(stat(place.path("copy.db"))).rejects.toMatchObject({ code: "ENOENT" });
 });
 
+test("plan shows no name of a table as a statement", async () => {
+  place.sql("shop.db", "PRAGMA journal_mode = WAL");
+  place.sql("shop.db", 'CREATE TABLE "x\nDROP TABLE customers;" (n)');
+  const { stdout, exitCode } = await place.start(["plan", ...PAIR]);
+  expect(exitCode).toBe(0);
+  const outside = stdout.replace(/"(?:[^"]|"")*"|'(?:[^']|'')*'/g, "");
+  expect(stdout).toContain("-- x\\nDROP TABLE customers;");
+  expect(outside).not.toMatch(/^DROP/m);
+});
+
 test("plan names a column that is refused, and says by its code that run would not start", async () => {
   place.sql("shop.db", "CREATE TABLE codes (code TEXT PRIMARY KEY)");
   place.sql("copy.db", "CREATE TABLE codes (code TEXT COLLATE NOCASE PRIMARY KEY)");

@@ -4,7 +4,7 @@ import { formatTable as tableName } from "../../core/table.ts";
 import type { PipelinePlan } from "../../pipeline/plan.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
-import { formatTable } from "../format.ts";
+import { formatTable, oneLine } from "../format.ts";
 
 export const plan: CommandModule = {
   name: "plan",
@@ -40,7 +40,7 @@ function showDatabase(
   { name, kind, statements, notes }: PipelinePlan["databases"][number],
 ): void {
   output.result(pc.bold(`-- ${name} (${kind})`));
-  for (const note of notes) output.result(pc.dim(`-- ${note}`));
+  for (const note of notes) output.result(pc.dim(`-- ${oneLine(note)}`));
   if (statements.length === 0) output.result(pc.dim("-- nothing to do"));
   for (const statement of statements) output.result(`${statement.replace(/;?\s*$/, "")};`);
   output.result("");
