@@ -297,6 +297,23 @@ test("tables of two sources whose names differ in case are refused where the tar
   await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
 });
 
+test.skipIf(!available(to("sqlite", "mariadb")))(
+  "a column that stands in MariaDB in other letters is named as it stands",
+  async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "mariadb" });
+    await (await bed.sql("source")).run(table("items", "Name int"));
+    await (await bed.sql("target")).run("CREATE TABLE items (id bigint PRIMARY KEY, name bigint)");
+    const define = (rule: TableRule) =>
+      bed.define([{ from: "source", to: "target", tables: [rule] }]);
+    await expect(bed.start(define({ table: "items" }))).rejects.toMatchObject({
+      code: "TM-COLUMN-UNFIT",
+      message: expect.stringContaining("rename: { Name: name }"),
+    });
+    const pipeline = await bed.start(define({ table: "items", rename: { Name: "name" } }));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  },
+);
+
 test.skipIf(!available(to("mariadb", "mysql")))(
   "the longest names arrive from MariaDB in MySQL, and what ends in a space is no name there",
   async () => {

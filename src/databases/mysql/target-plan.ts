@@ -199,6 +199,11 @@ function planStanding(
       const targetType = standing === undefined ? "" : nativeTypeName(standing);
       return mapping(table, column, targetType, { fidelity: "refused", note: problem });
     }
+    const twin = facts.columns.find(({ name }) => name.toLowerCase() === column.name.toLowerCase());
+    if (standing === undefined && twin !== undefined) {
+      const note = `it stands there as ${twin.name}, which the server takes for the same name: rename: { ${column.name}: ${twin.name} }`;
+      return mapping(table, column, nativeTypeName(twin), { fidelity: "refused", note });
+    }
     if (standing === undefined) {
       const chosen = chooseType(column, flavour, roomsOf(table)(column));
       const ddl = columnDdl(column, chosen, inKey);
