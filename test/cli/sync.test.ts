@@ -117,6 +117,15 @@ test("plan names a column that is refused, and says by its code that run would n
   expect(run.envelope.error).toMatchObject({ code: "TM-COLUMN-UNFIT" });
 });
 
+test("doctor finds nothing wrong before the first run, which makes the target's file", async () => {
+  const { envelope, exitCode } = await place.json(["doctor", ...PAIR]);
+  expect(envelope.result).toMatchObject({ errors: 0 });
+  expect(exitCode).toBe(0);
+  await expect(stat(place.path("copy.db"))).rejects.toMatchObject({ code: "ENOENT" });
+  const astray = await place.start(["doctor", ...PAIR.with(3, "sqlite:missing/copy.db")]);
+  expect(astray.stdout).toMatch(/✗ TM-CONNECT-FAILED/);
+});
+
 test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards", async () => {
   await place.start(["run", ...PAIR, "--until-synced"]);
   const well = await place.json(["doctor", ...PAIR]);
