@@ -1,5 +1,6 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
+import type { Layout } from "../core/change.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { tail } from "./tail.ts";
 
@@ -80,4 +81,27 @@ it("waits for what the queue has lost of how rows look, and passes over none of 
   expect(seen).toEqual([{ row: { id: "first" }, index: 0 }]);
   ended.abort();
   await reading;
+});
+
+it("names a column as it is called, be it by what every object has", async () => {
+  world = new MemoryWorld();
+  const { source, queue } = world;
+  source.insert("first");
+  const relay = world.startRelay();
+  const stream = await queue.openStream("a");
+  await world.until(async () => (await stream.tail()).mark !== null);
+  relay.stop();
+  for (const [key, layout] of await queue.documents.list("layout/")) {
+    const { columns } = layout as unknown as Layout;
+    const renamed = columns.map((column) => ({ ...column, name: "__proto__" }));
+    await queue.documents.put(key, { ...(layout as object), columns: renamed });
+  }
+  const { signal } = new AbortController();
+  for await (const { row, key } of tail(definition, queue, { signal, fromStart: true })) {
+    expect([row, key].map((each) => Object.entries(each ?? {}))).toEqual([
+      [["__proto__", "first"]],
+      [["__proto__", "first"]],
+    ]);
+    break;
+  }
 });
