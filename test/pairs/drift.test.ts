@@ -327,6 +327,22 @@ const AT_SOURCE: readonly Drift[] = [
     mend: copyAnew(),
   },
   {
+    what: "a table swapped for a copy of it, as tools that alter large tables do, and kept beside it",
+    alter: (dialect) => [
+      `CREATE TABLE made (id ${dialect === "sqlite" ? "INT" : "integer"} NOT NULL PRIMARY KEY, a varchar(200), n integer NOT NULL)`,
+      "INSERT INTO made SELECT * FROM items",
+      "ALTER TABLE items RENAME TO was",
+      "ALTER TABLE made RENAME TO items",
+    ],
+    write: ["INSERT INTO items (id, a, n) VALUES (5, 'five', 5)", "DELETE FROM was WHERE id = 1"],
+    says: { code: "TM-CAPTURE-BROKEN", or: "TM-TRUNCATE-UNSEEN", words: /items/ },
+    mend: async ({ bed, source, definition }) => {
+      await source.run("DELETE FROM was WHERE id = 2");
+      await resync(bed, definition, ["items"]);
+      return undefined;
+    },
+  },
+  {
     what: "no key, and a column added",
     table: KEYLESS,
     alter: addColumn,

@@ -228,6 +228,9 @@ export interface TriggerPlan {
   readonly standInStands: boolean;
   /** `PRECEDES` or `FOLLOWS` another trigger of the same table, event and time. */
   readonly order: string;
+
+  /** Those by its names that went with a table that stood here before, under whatever name that has now. */
+  readonly strayed?: readonly string[];
 }
 
 /**
@@ -236,6 +239,11 @@ export interface TriggerPlan {
  * there is still one that logs. The table is locked, so that no write meets both.
  */
 export function triggerStatements(plan: TriggerPlan, replaces: boolean): string[] {
+  const gone = (plan.strayed ?? []).map((name) => `DROP TRIGGER IF EXISTS ${quoteName(name)}`);
+  return [...gone, ...makingStatements(plan, replaces)];
+}
+
+function makingStatements(plan: TriggerPlan, replaces: boolean): string[] {
   const { table, name } = plan;
   const standIn = standInName(name);
   if (replaces) return [createTrigger(plan, "CREATE OR REPLACE", name)];

@@ -35,6 +35,7 @@ import {
   triggeredTables,
   triggerNames,
   triggersHash,
+  withStrayed,
 } from "./triggers.ts";
 import { loadTableIds, storeTableId, type TableIds, unseenTruncation } from "./truncation.ts";
 
@@ -175,7 +176,7 @@ async function prepareCaptures(
   }
   const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
   const tableIds = await loadTableIds(session);
-  const captures = wanted.map((layout) => {
+  const planned = wanted.map((layout) => {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
     assertUnbroken(known, layout, triggers);
@@ -196,7 +197,12 @@ async function prepareCaptures(
   const parents = await loadFacts(session, originTables([...active.values()]));
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
-  const cascades = planCascades([...active.values()], references, triggers, parents);
+  const origins = planCascades([...active.values()], references, triggers, parents);
+  const plans = [...planned.flatMap((capture) => capture.triggers), ...origins];
+  const byName = new Map((await withStrayed(session, plans)).map((plan) => [plan.name, plan]));
+  const settled = (each: TriggerPlan) => byName.get(each.name) ?? each;
+  const captures = planned.map((each) => ({ ...each, triggers: each.triggers.map(settled) }));
+  const cascades = origins.map(settled);
   return { captures, cascades, references, tableIds };
 }
 

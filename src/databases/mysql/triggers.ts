@@ -13,7 +13,7 @@ import { primaryKeyOf, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { isOurs } from "./ours.ts";
+import { isOurs, PREFIX } from "./ours.ts";
 import type { Reference } from "./references.ts";
 
 /** A trigger as it stands, ours or not. */
@@ -93,6 +93,29 @@ export function goneTriggers(
   found: readonly FoundTrigger[],
 ): string[] {
   return triggerNames(layout).filter((name) => standingAs(name, found).length === 0);
+}
+
+/**
+ * A trigger's name is its schema's, and goes with the table when that is renamed: where another table has taken its
+ * place (gh-ost, pt-online-schema-change), it is in the way of ours, and goes on to log what is done to the old one.
+ */
+export async function withStrayed(
+  session: Session,
+  plans: readonly TriggerPlan[],
+): Promise<readonly TriggerPlan[]> {
+  if (plans.every(({ stands, standInStands }) => stands || standInStands)) return plans;
+  const rows = await session.rows(
+    `SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS
+     WHERE TRIGGER_SCHEMA = DATABASE() AND LEFT(TRIGGER_NAME, ${PREFIX.length}) = ${quoteText(PREFIX)}`,
+  );
+  const tables = new Map(rows.map(([name, table]) => [name ?? "", table]));
+  return plans.map((plan) => {
+    const strayed = [plan.name, standInName(plan.name)].filter((name) => {
+      const table = tables.get(name);
+      return table !== undefined && table !== plan.table;
+    });
+    return strayed.length === 0 ? plan : { ...plan, strayed };
+  });
 }
 
 /** The trigger of that name and its stand-in, as far as they stand. */

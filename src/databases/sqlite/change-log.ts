@@ -16,7 +16,7 @@ import { foldName, quoteName } from "./identifiers.ts";
 import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
-import { standingTriggers } from "./standing-triggers.ts";
+import { standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -203,10 +203,8 @@ function captureTables(
   const plans = planTables(connection, layouts, tables).filter(
     ({ current, statements }) => current === undefined || statements.length > 0,
   );
-  const standing = plans.flatMap(({ shape }) => [
-    ...standingTriggers(connection, shape.facts.name).keys(),
-  ]);
-  for (const name of standing) connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
+  for (const name of plans.flatMap(({ replaced }) => replaced))
+    connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
   const shapes = plans.map(({ shape }) => shape);
   if (shapes.length > 0) {
     for (const sql of widenLog(connection, shapes)) connection.db.exec(sql);
@@ -224,6 +222,8 @@ export interface TablePlan {
   readonly shape: CaptureShape;
   readonly current: InstalledLayout | undefined;
   readonly wanted: Definition;
+  /** Triggers that are to go first. */
+  readonly replaced: readonly string[];
   /** As they would be run; empty when capture stands as asked. */
   readonly statements: readonly string[];
 }
@@ -256,22 +256,26 @@ function planTable(connection: Connection, installed: Installed, table: CaptureT
   const shape = shapeOf(connection, table);
   const wanted = layoutOf(table, shape);
   const current = installed.current.get(foldName(shape.facts.name));
-  const standing = standingTriggers(connection, shape.facts.name);
   if (current !== undefined && standsStill(connection, current)) {
     const { id, onlyColumns, ...definition } = current;
     if (JSON.stringify(definition) === JSON.stringify(wanted)) {
-      return { shape, current, wanted, statements: checkCapture(connection, current) };
+      const replaced = [...standingTriggers(connection, shape.facts.name).keys()];
+      return { shape, current, wanted, replaced, statements: checkCapture(connection, current) };
     }
   }
-  return {
-    shape,
-    current,
-    wanted,
-    statements: [
-      ...[...standing.keys()].map((name) => `DROP TRIGGER ${quoteName(name)}`),
-      ...triggersOf(shape, installed.nextId).map(({ sql }) => sql),
-    ],
-  };
+  const { name } = shape.facts;
+  const triggers = triggersOf(shape, installed.nextId);
+  const replaced = [
+    ...standingTriggers(connection, name).keys(),
+    ...strayedTriggers(
+      connection,
+      name,
+      triggers.map((trigger) => trigger.name),
+    ),
+  ];
+  const drops = replaced.map((each) => `DROP TRIGGER ${quoteName(each)}`);
+  const statements = [...drops, ...triggers.map(({ sql }) => sql)];
+  return { shape, current, wanted, replaced, statements };
 }
 
 /**

@@ -15,14 +15,17 @@ const KNOWN = new WeakMap<
 
 /** The triggers that stand on a table, ours among them. */
 export function triggersOn(connection: Connection, table: string): readonly StandingTrigger[] {
+  return allTriggers(connection).get(foldName(table)) ?? [];
+}
+
+function allTriggers(connection: Connection): ReadonlyMap<string, readonly StandingTrigger[]> {
   // SQLite counts every change of the schema.
   const version = connection.value("PRAGMA schema_version");
-  let known = KNOWN.get(connection);
-  if (known?.version !== version) {
-    known = { version, byTable: readAll(connection) };
-    KNOWN.set(connection, known);
-  }
-  return known?.byTable.get(foldName(table)) ?? [];
+  const known = KNOWN.get(connection);
+  if (known !== undefined && known.version === version) return known.byTable;
+  const byTable = readAll(connection);
+  KNOWN.set(connection, { version, byTable });
+  return byTable;
 }
 
 function readAll(connection: Connection): ReadonlyMap<string, readonly StandingTrigger[]> {
@@ -42,6 +45,23 @@ function readAll(connection: Connection): ReadonlyMap<string, readonly StandingT
 export function standingTriggers(connection: Connection, table: string): Map<string, string> {
   const ours = triggersOn(connection, table).filter(({ name }) => isOurs(name));
   return new Map(ours.map(({ name, sql }) => [name, sql]));
+}
+
+/**
+ * Those of these names on any other table. A trigger goes with its table when that is renamed: where another one has taken
+ * its place, they are in the way of new ones, and go on to log what is done to the old one.
+ */
+export function strayedTriggers(
+  connection: Connection,
+  table: string,
+  names: readonly string[],
+): readonly string[] {
+  const wanted = new Set(names.map(foldName));
+  return [...allTriggers(connection)].flatMap(([on, triggers]) =>
+    on === foldName(table)
+      ? []
+      : triggers.filter(({ name }) => wanted.has(foldName(name))).map(({ name }) => name),
+  );
 }
 
 /**
