@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DatabaseOptions } from "../../src/core/database.ts";
 import { TidemarkError } from "../../src/core/errors.ts";
+import { silentLogger } from "../../src/core/log.ts";
 import { START } from "../../src/core/position.ts";
 import type { CaptureTable } from "../../src/core/source.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
@@ -15,16 +16,33 @@ const TARGET = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "CREATE TEMPOR
 /** Enough rows to be staged in a temporary table. */
 const MANY = 200;
 
+const PARENT_AND_CHILD = `
+  CREATE TABLE t (id INT PRIMARY KEY, v INT);
+  CREATE TABLE c (id INT PRIMARY KEY, t INT,
+    FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE ON UPDATE CASCADE)`;
+/** Five changes: the last statement deletes a row of each table. */
+const EACH_EVENT =
+  "INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; INSERT INTO c VALUES (1, 1); DELETE FROM t";
+
+async function logged(bed: Bed): Promise<string> {
+  const [[[count = ""] = []]] = (await bed.admin.query(
+    "SELECT COUNT(*) FROM tidemark_change_log WHERE id > 0 AND op <> '-'",
+  )) as unknown as [string[][]];
+  return count;
+}
+
 interface User extends AsyncDisposable {
   readonly options: DatabaseOptions;
 }
+
+let users = 0;
 
 /** A user of the bed's database, with these rights on it. */
 async function makeUser(bed: Bed, ...rights: string[]): Promise<User> {
   const [[[database = ""] = []]] = (await bed.admin.query("SELECT DATABASE()")) as unknown as [
     string[][],
   ];
-  const user = `u_${database}`.slice(0, 30);
+  const user = `u${++users}_${database}`.slice(0, 30);
   await bed.admin.query(`CREATE USER ${user} IDENTIFIED BY '${PASSWORD}'`);
   const only = database.replaceAll("_", "\\_");
   await bed.admin.query(`GRANT ${rights.join(", ")} ON \`${only}\`.* TO ${user}`);
@@ -175,22 +193,75 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
   });
 });
 
-describe.skipIf(!available("mysql"))("triggers that the server cannot replace", () => {
-  const PARENT_AND_CHILD = `
-    CREATE TABLE t (id INT PRIMARY KEY, v INT);
-    CREATE TABLE c (id INT PRIMARY KEY, t INT,
-      FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE ON UPDATE CASCADE)`;
-  /** Five changes: the last statement deletes a row of each table. */
-  const EACH_EVENT =
-    "INSERT INTO t VALUES (1, 1); UPDATE t SET v = 2; INSERT INTO c VALUES (1, 1); DELETE FROM t";
+describe.each(SERVERS.filter(available))("triggers of another account on %s", (kind) => {
+  const ALL = [...SOURCE, "LOCK TABLES"];
 
-  async function logged(bed: Bed): Promise<string> {
-    const [[[count = ""] = []]] = (await bed.admin.query(
-      "SELECT COUNT(*) FROM tidemark_change_log WHERE id > 0 AND op <> '-'",
-    )) as unknown as [string[][]];
-    return count;
+  async function prepared() {
+    const bed = await openBed(kind);
+    await trust(bed, true);
+    await bed.admin.query(PARENT_AND_CHILD);
+    const tables = await bed.capture("t", "c");
+    const before = await makeUser(bed, ...ALL);
+    await capture(before.options, tables);
+    return { bed, tables, before };
   }
 
+  it("are its own after a start, and outlive that one", async () => {
+    const { bed, tables, before } = await prepared();
+    await using _ = bed;
+    await using user = await makeUser(bed, ...ALL);
+    expect(await ownerFindings(user.options, tables)).toEqual(["warning", "warning"]);
+    await capture(user.options, tables);
+    expect(await ownerFindings(user.options, tables)).toEqual([]);
+    await before[Symbol.asyncDispose]();
+    await bed.admin.query(EACH_EVENT);
+    expect(await logged(bed)).toBe("5");
+  });
+
+  it("whose account is gone let the application write again after a start", async () => {
+    const { bed, tables, before } = await prepared();
+    await using _ = bed;
+    await before[Symbol.asyncDispose]();
+    await expect(bed.admin.query(EACH_EVENT)).rejects.toMatchObject({ errno: 1449 });
+    expect(await ownerFindings(bed.options, tables)).toEqual(["error", "error"]);
+    await using user = await makeUser(bed, ...ALL);
+    await capture(user.options, tables);
+    await bed.admin.query(EACH_EVENT);
+    expect(await logged(bed)).toBe("5");
+  });
+
+  it("stay where it may not make them, or a transaction holds the table, and are told once", async () => {
+    const { bed, tables, before } = await prepared();
+    await using _ = bed;
+    await using _before = before;
+    await using user = await makeUser(bed, ...ALL);
+    const holder = await bed.connect();
+    for (const hinder of [() => trust(bed, false), () => holder.query("BEGIN; SELECT * FROM t")]) {
+      await hinder();
+      const warned: unknown[] = [];
+      const warn = (_fields: object, message: string) => warned.push(message);
+      await capture({ ...user.options, logger: { ...silentLogger, warn } }, tables);
+      const told = warned.filter((message) => `${message}`.includes("error 1449"));
+      expect(told).toEqual([expect.stringMatching(/^the triggers of t( \(and 1 more\))? belong/)]);
+      await trust(bed, true);
+    }
+    await holder.query("ROLLBACK");
+    await bed.admin.query(EACH_EVENT);
+    expect(await logged(bed)).toBe("5");
+  });
+
+  async function ownerFindings(options: DatabaseOptions, tables: readonly CaptureTable[]) {
+    const source = await mysql.openSource(options);
+    try {
+      const found = await source.diagnose(tables);
+      return found.filter(({ check }) => check === "trigger-definer").map((each) => each.severity);
+    } finally {
+      await source.close();
+    }
+  }
+});
+
+describe.skipIf(!available("mysql"))("triggers that the server cannot replace", () => {
   it("log on when they may not be made anew", async () => {
     await using bed = await openBed("mysql");
     await bed.admin.query(PARENT_AND_CHILD);

@@ -229,6 +229,8 @@ export interface TriggerPlan {
   /** `PRECEDES` or `FOLLOWS` another trigger of the same table, event and time. */
   readonly order: string;
 
+  /** It stands as planned, but runs with the rights of this account, which is not ours. */
+  readonly belongsTo?: string;
   /** Those by its names that went with a table that stood here before, under whatever name that has now. */
   readonly strayed?: readonly string[];
 }

@@ -1,5 +1,5 @@
 import { sleep } from "../../core/async.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
@@ -28,8 +28,12 @@ import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, type Reference } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import {
+  isOwn,
+  KEEP_ACCOUNT,
   loadTriggers,
   originTables,
+  othersTriggers,
+  ownedBy,
   planCascades,
   planTriggers,
   triggeredTables,
@@ -108,12 +112,18 @@ async function install(
   const { captures, cascades, references } = await prepareCaptures(session, tables);
   for (const { layout, isNew, altered, triggers } of captures) {
     if (isNew) await storeLayout(session, layout, altered);
-    for (const plan of triggers) {
+    for (const plan of triggers.filter(isOwn)) {
       await installTrigger(session, plan, logger);
       failpoint("capture-half");
     }
   }
-  for (const plan of cascades) await installTrigger(session, plan, logger);
+  for (const plan of cascades.filter(isOwn)) await installTrigger(session, plan, logger);
+  const all = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
+  await takeOver(
+    session,
+    all.filter((plan) => !isOwn(plan)),
+    logger,
+  );
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
   const asked = new Set(captures.map(({ layout }) => layout.id));
@@ -191,13 +201,15 @@ async function prepareCaptures(
     const fact = facts.get(layout.table.name);
     const altered =
       isNew && current !== undefined && fact !== undefined && isAltered(current, layout, fact);
-    const plans = stands ? [] : planTriggers(chosen, triggers);
+    const all = planTriggers(chosen, triggers);
+    const plans = stands ? othersTriggers(session, all, triggers) : all;
     return { layout: chosen, isNew, altered, triggers: plans };
   });
   const parents = await loadFacts(session, originTables([...active.values()]));
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
-  const origins = planCascades([...active.values()], references, triggers, parents);
+  const known = { references, found: triggers, parents };
+  const origins = planCascades(session, [...active.values()], known);
   const plans = [...planned.flatMap((capture) => capture.triggers), ...origins];
   const byName = new Map((await withStrayed(session, plans)).map((plan) => [plan.name, plan]));
   const settled = (each: TriggerPlan) => byName.get(each.name) ?? each;
@@ -216,30 +228,73 @@ const LOG_EVERY_MS = 10_000;
  */
 async function installTrigger(session: Session, plan: TriggerPlan, logger: Logger): Promise<void> {
   const { table } = plan;
-  const statements = triggerStatements(plan, session.flavour.replacesTriggers);
   let toldAt = performance.now();
   for (let attempt = 0; ; attempt++) {
     try {
-      await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
-      for (const statement of statements) {
-        await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
-      }
-      return;
+      return await makeTrigger(session, plan);
     } catch (error) {
-      if (statements.length > 1) await session.run("UNLOCK TABLES");
-      if (errorNumber(error) === LOCK_TIMEOUT || errorNumber(error) === DEADLOCK) {
-        if (performance.now() - toldAt > LOG_EVERY_MS) {
-          toldAt = performance.now();
-          logger.warn({ table }, "waiting for a transaction that has written the table to end");
-        }
-        await sleep(Math.min(5_000, 200 * 1.5 ** attempt));
-        continue;
+      if (!isHeld(error)) throw error;
+      if (performance.now() - toldAt > LOG_EVERY_MS) {
+        toldAt = performance.now();
+        logger.warn({ table }, "waiting for a transaction that has written the table to end");
       }
-      throw withGrant(error, session, table);
-    } finally {
-      await session.run("SET lock_wait_timeout = 60");
+      await sleep(Math.min(5_000, 200 * 1.5 ** attempt));
     }
   }
+}
+
+/**
+ * Makes ours what another account has made. What stands logs as well: so nothing waits for that, and where it cannot be,
+ * that account is to be kept.
+ */
+async function takeOver(
+  session: Session,
+  plans: readonly TriggerPlan[],
+  logger: Logger,
+): Promise<void> {
+  const left = new Set<string>();
+  let fix: string | undefined;
+  for (const plan of plans) {
+    if (fix === undefined && !left.has(plan.table)) {
+      try {
+        await makeTrigger(session, plan);
+        continue;
+      } catch (error) {
+        if (!isHeld(error) && !isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
+        if (!isHeld(error)) fix = toTidemarkError(error).fix;
+      }
+    }
+    left.add(plan.table);
+  }
+  const [first] = plans.filter(({ table }) => left.has(table));
+  if (first?.belongsTo === undefined) return;
+  const others = left.size > 1 ? ` (and ${left.size - 1} more)` : "";
+  logger.warn(
+    { fix: `${KEEP_ACCOUNT}${fix === undefined ? "" : `, or ${fix}`}` },
+    `the triggers of ${first.table}${others} ${ownedBy(first.belongsTo)}`,
+  );
+}
+
+/** One attempt. */
+async function makeTrigger(session: Session, plan: TriggerPlan): Promise<void> {
+  const { table } = plan;
+  const statements = triggerStatements(plan, session.flavour.replacesTriggers);
+  try {
+    await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
+    for (const statement of statements) {
+      await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
+    }
+  } catch (error) {
+    if (statements.length > 1) await session.run("UNLOCK TABLES");
+    throw isHeld(error) ? error : withGrant(error, session, table);
+  } finally {
+    await session.run("SET lock_wait_timeout = 60");
+  }
+}
+
+/** Does a transaction hold what is asked for? */
+function isHeld(error: unknown): boolean {
+  return [LOCK_TIMEOUT, DEADLOCK].includes(errorNumber(error) ?? 0);
 }
 
 const LOCK_TIMEOUT = 1205;

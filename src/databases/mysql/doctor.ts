@@ -15,7 +15,9 @@ import { loadReferences } from "./references.ts";
 import {
   type FoundTrigger,
   goneTriggers,
+  KEEP_ACCOUNT,
   loadTriggers,
+  ownedBy,
   triggeredTables,
   triggersHash,
 } from "./triggers.ts";
@@ -268,7 +270,7 @@ async function triggerFindings(
       findings.push(ok("triggers", `The triggers of ${name} stand as installed.`));
     }
     findings.push(...ours.flatMap((trigger) => orderFinding(trigger, found)));
-    findings.push(...definerFindings(name, ours, users));
+    findings.push(...definerFindings(session, ours, users));
   }
   const others = layouts.filter(({ table }) => !names.includes(table.name));
   const facts = await loadFacts(
@@ -317,19 +319,22 @@ function orderFinding(trigger: FoundTrigger, found: readonly FoundTrigger[]): Fi
 }
 
 function definerFindings(
-  table: string,
+  { account }: Session,
   ours: readonly FoundTrigger[],
   users: ReadonlySet<string> | null,
 ): Finding[] {
-  if (users === null) return [];
-  const gone = new Set(ours.map(({ definer }) => definer).filter((each) => !users.has(each)));
-  return [...gone].map((definer) =>
-    failure(
-      "trigger-definer",
-      `The triggers of ${table} belong to ${definer}, who does not exist: every write to the table fails (error 1449).`,
-      `CREATE USER ${accountName(definer)} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table; or drop the triggers and run again`,
-    ),
-  );
+  const [table = ""] = ours.map((trigger) => trigger.table);
+  return [...new Set(ours.map(({ definer }) => definer))].flatMap((definer) => {
+    const owner = accountName(definer);
+    if (owner === account) return [];
+    if (users === null || users.has(definer)) {
+      const fix = `tidemark run makes them its own; until then ${KEEP_ACCOUNT}`;
+      return [warning("trigger-definer", `The triggers of ${table} ${ownedBy(owner)}.`, fix)];
+    }
+    const message = `The triggers of ${table} belong to ${owner}, who does not exist: every write to the table fails (error 1449).`;
+    const fix = `tidemark run makes them its own; or CREATE USER ${owner} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table`;
+    return [failure("trigger-definer", message, fix)];
+  });
 }
 
 /** All accounts; null when they may not be read. */

@@ -10,7 +10,7 @@ import {
 import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cascade-sql.ts";
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
 import { primaryKeyOf, type TableFacts } from "./catalog.ts";
-import type { Session } from "./connection.ts";
+import { accountName, type Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs, PREFIX } from "./ours.ts";
@@ -174,6 +174,34 @@ export function overtaking(
   return null;
 }
 
+/**
+ * Those of these standing triggers that another account has made. They run with its rights, and once it is dropped every
+ * write to their tables fails.
+ */
+export function othersTriggers(
+  { account }: Pick<Session, "account">,
+  plans: readonly TriggerPlan[],
+  found: readonly FoundTrigger[],
+): TriggerPlan[] {
+  const { byName } = indexOf(found);
+  return plans.flatMap((plan) => {
+    const definer = byName.get(plan.name)?.definer ?? "";
+    const belongsTo = accountName(definer);
+    return definer === "" || belongsTo === account ? [] : [{ ...plan, belongsTo }];
+  });
+}
+
+export function isOwn({ belongsTo }: TriggerPlan): boolean {
+  return belongsTo === undefined;
+}
+
+/** For people, of triggers. */
+export function ownedBy(account: string): string {
+  return `belong to ${account}, which is not the account of this URL: once it is dropped, every write to the table fails (error 1449)`;
+}
+
+export const KEEP_ACCOUNT = "keep that account (ALTER USER … ACCOUNT LOCK will do)";
+
 export function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[]): TriggerPlan[] {
   const table = layout.table.name;
   return EVENTS.map((event) => {
@@ -207,14 +235,21 @@ function othersOf(table: string, when: string, found: readonly FoundTrigger[]): 
 }
 
 /**
- * The triggers of the tables from which actions reach captured ones, as far as they do not stand.
+ * The triggers of the tables from which actions reach captured ones, as far as they do not stand, or are another account's.
  * `layouts`: of all captured tables; `parents`: at least those that actions set out from. Throws TM-TABLE-UNSUPPORTED.
  */
 export function planCascades(
+  session: Pick<Session, "account">,
   layouts: readonly StoredLayout[],
-  references: readonly Reference[],
-  found: readonly FoundTrigger[],
-  parents: ReadonlyMap<string, TableFacts>,
+  {
+    references,
+    found,
+    parents,
+  }: {
+    readonly references: readonly Reference[];
+    readonly found: readonly FoundTrigger[];
+    readonly parents: ReadonlyMap<string, TableFacts>;
+  },
 ): TriggerPlan[] {
   const byName = new Map(layouts.map((layout) => [layout.table.name, layout]));
   const wanted = new Set(byName.keys());
@@ -233,9 +268,10 @@ export function planCascades(
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);
     const [standing, ...more] = standingAs(name, found);
-    if (more.length === 0 && standing?.statement.trim() === body) return [];
     const when = CASCADE_WHEN[event];
     const order = lastInOrder(table, event, found);
-    return [{ table, name, when, body, ...whatStands(name, found), order }];
+    const plan = { table, name, when, body, ...whatStands(name, found), order };
+    const stands = more.length === 0 && standing?.statement.trim() === body;
+    return stands ? othersTriggers(session, [plan], found) : [plan];
   });
 }
