@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { PipelineDefinition, TableRule } from "../../src/core/definition.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
 import { isTidemarkError, type TidemarkError } from "../../src/core/errors.ts";
+import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
 import type { DatabaseKind } from "../servers/index.ts";
@@ -682,6 +683,10 @@ async function play(pair: TestPair, drift: Drift, where: "source" | "target"): P
     expect([drift.says.code, drift.says.or]).toContain(error.code);
     expect(error.message).toMatch(drift.says.words);
     if (error.code === DRIFT) expect(error.fix).toBeTruthy();
+    else if (where === "source") {
+      const found = (await diagnose(definition, bed.logger)).flatMap(({ findings }) => findings);
+      expect(found).toContainEqual(expect.objectContaining({ severity: "error" }));
+    }
     // Nothing stands there that never stood at the source.
     if (where === "source") {
       for (const row of await contents(target, table)) expect(seen).toContainEqual(row);

@@ -332,8 +332,6 @@ function replicaFindings(captures: readonly TableCapture[]): Finding[] {
 
 function tableCaptureFindings(capture: TableCapture, shape: string | null): Finding[] {
   const name = formatTable(capture.spec.table);
-  if (shape === null)
-    return [ok("capture-installed", `${name} is not captured yet; the next run begins.`)];
   if (capture.broken !== null) {
     const { what, shape: ofShape } = capture.broken;
     const { message, fix } = ofShape
@@ -341,6 +339,9 @@ function tableCaptureFindings(capture: TableCapture, shape: string | null): Find
       : captureBroken(name, `Capture of ${name} is broken: ${what}.`);
     const check = ofShape ? "capture-shape" : "trigger-broken";
     return [{ check, severity: "error", message, ...(fix === undefined ? {} : { fix }) }];
+  }
+  if (shape === null) {
+    return [ok("capture-installed", `${name} is not captured yet; the next run begins.`)];
   }
   if (capture.functions.length > 0 || capture.isNewLayout) {
     return [
