@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { toTidemarkError } from "../../src/core/errors.ts";
+import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
 import { natsBed } from "../queues/nats-bed.ts";
@@ -12,7 +13,7 @@ import { available, natsUrl } from "../servers/index.ts";
 import { backupOf } from "../support/backup.ts";
 import { resync } from "../support/resync.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
-import { dialectOf, withSql } from "../support/sql-client.ts";
+import { dialectOf, type SqlClient, withSql } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 
@@ -121,6 +122,53 @@ describe.each([
     await dispose();
   });
 });
+
+// What it held is not known, and made anew it would look as if that had been nothing.
+describe.each([
+  ["postgres", "tidemark.change_log_0"],
+  ["mariadb", "tidemark_change_log"],
+  ["mysql", "tidemark_change_log"],
+  ["sqlite", "tidemark_change_log"],
+  ["sqlite", "tidemark_batches"],
+  ["sqlite", "tidemark_layouts"],
+] as const)("%s, of whose change log %s is dropped", (kind, dropped) => {
+  test.skipIf(!available(kind))("is named at every start until it begins anew", async () => {
+    await using bed = await TestBed.make({ source: kind, target: "sqlite" });
+    // SQLite does not always see in one session what another has done to its triggers.
+    const atSource = (work: (sql: SqlClient) => Promise<unknown>) =>
+      withSql(bed.database("source"), work);
+    const drop = (table: string) => atSource((sql) => sql.run(`DROP TABLE ${table}`));
+    const insert = (id: number) =>
+      atSource((sql) => insertRow(sql, CUSTOMERS, { id, name: "n", credit: 0 }));
+    await atSource((sql) => createTables(sql, kind, [CUSTOMERS]));
+    await insert(1);
+    const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+    expect(await codesOf(bed, definition, ["all"])).toEqual([null]);
+    await insert(2);
+    await drop(dropped);
+    for (let start = 1; start <= 2; start++) {
+      expect(await codesOf(bed, definition, ["all"])).toEqual(["TM-SOURCE-REWOUND"]);
+    }
+    const lost = expect.objectContaining({ check: "log-lost", severity: "error" });
+    expect(await findingsOn(bed, definition)).toContainEqual(lost);
+    if (kind !== "postgres") {
+      // Its triggers go with its schema.
+      for (const name of OUR_TABLES) await drop(`IF EXISTS tidemark_${name}`);
+      expect(await findingsOn(bed, definition)).toContainEqual(lost);
+    }
+    await uninstall(definition, bed.logger);
+    await (await bed.sql("target")).run("DELETE FROM customers");
+    await insert(3);
+    expect(await codesOf(bed, definition, ["all"])).toEqual([null]);
+    await bed.expectSame(CUSTOMERS);
+  });
+});
+
+const OUR_TABLES = ["change_log", "batches", "layouts", "subscribers", "source"];
+
+async function findingsOn(bed: TestBed, definition: PipelineDefinition) {
+  return (await diagnose(definition, bed.logger)).flatMap(({ findings }) => findings);
+}
 
 // The stream is empty, and nothing is written that would tell.
 describe.each(["another database", "a copy of it"] as const)("replaced by %s", (what) => {

@@ -1,5 +1,6 @@
 import type { Finding } from "../../core/database.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { triggersWithoutLog } from "../../core/rewound.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { planCapture } from "./capture.ts";
@@ -10,7 +11,7 @@ import { accountName, type Cell, type Session } from "./connection.ts";
 import { failure, ok, warning } from "./findings.ts";
 import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
-import { isOurs, LAYOUTS, standingTables } from "./ours.ts";
+import { isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import {
   type FoundTrigger,
@@ -233,18 +234,26 @@ async function tableFindings(
       await planCapture(session, [table]);
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.retryable) throw error;
-      // Told with more detail by the findings on triggers.
-      if (error.code === "TM-CAPTURE-BROKEN" || error.code === "TM-TRUNCATE-UNSEEN") continue;
+      if (TOLD_BY_TRIGGERS.has(error.code)) continue;
       findings.push(failure("table-unfit", error.message, error.fix));
     }
   }
   return findings;
 }
 
+/** With more detail. */
+const TOLD_BY_TRIGGERS: ReadonlySet<string> = new Set([
+  "TM-CAPTURE-BROKEN",
+  "TM-TRUNCATE-UNSEEN",
+  "TM-SOURCE-REWOUND",
+]);
+
 async function triggerFindings(
   session: Session,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
+  const lost = await lostLogFinding(session, tables);
+  if (lost !== null) return [lost];
   if (!(await standingTables(session)).has(LAYOUTS)) return [];
   const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
   const names = tables.map(({ schema }) => schema.name.name);
@@ -281,6 +290,25 @@ async function triggerFindings(
     ({ table, triggers }) => facts.has(table.name) && triggers !== null,
   );
   return [...findings, ...standing.map((layout) => uncarriedFinding(layout, found))];
+}
+
+/** A log that is not whole any more, or gone with its triggers left behind. */
+async function lostLogFinding(
+  session: Session,
+  tables: readonly CaptureTable[],
+): Promise<Finding | null> {
+  try {
+    if ((await planOurs(session, "source")).length === 0) return null;
+  } catch (error) {
+    if (!isTidemarkError(error, "TM-SOURCE-REWOUND")) throw error;
+    return failure("log-lost", error.message, error.fix);
+  }
+  const names = tables.map(({ schema }) => schema.name.name);
+  const found = await loadTriggers(session, names);
+  const captured = names.filter((name) =>
+    found.some((trigger) => trigger.table === name && isOurs(trigger.name)),
+  );
+  return captured.length === 0 ? null : triggersWithoutLog(captured);
 }
 
 /** Of a table that is captured all the same: nobody else would tell. */

@@ -216,14 +216,15 @@ const TLS_FIX =
 
 function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
   const names = namesIn(raw.message);
+  const table = context.table ?? names.table;
   const place = [
-    context.table === undefined ? "" : ` Table ${context.table}.`,
+    table === undefined ? "" : ` Table ${table}.`,
     names.column === undefined ? "" : ` Column ${names.column}.`,
     names.constraint === undefined ? "" : ` Constraint ${names.constraint}.`,
   ].join("");
   const number = raw.errno !== undefined && raw.errno > 0 ? ` (server error ${raw.errno})` : "";
   const details = {
-    ...(context.table === undefined ? {} : { table: context.table }),
+    ...(table === undefined ? {} : { table }),
     ...(names.column === undefined ? {} : { column: names.column }),
     ...(names.constraint === undefined ? {} : { constraint: names.constraint }),
     ...(raw.errno === undefined ? {} : { errno: raw.errno }),
@@ -239,7 +240,8 @@ function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
  * Only *names* are taken from the server's text, each from a place where the grammar of the message
  * puts a name: the rest may be row values.
  */
-function namesIn(message: string): { column?: string; constraint?: string } {
+function namesIn(message: string): { table?: string; column?: string; constraint?: string } {
+  const table = /^Table '(?:[^'.]+\.)?([^'.]+)' doesn't exist$/.exec(message)?.[1];
   const column =
     /for column (?:`[^`]*`\.`[^`]*`\.)?[`']([^`']+)[`'] at row \d+$/.exec(message)?.[1] ??
     /in value for column '(?:[^'.]+\.)*([^'.]+)'\.?$/.exec(message)?.[1] ??
@@ -252,6 +254,7 @@ function namesIn(message: string): { column?: string; constraint?: string } {
     /^CONSTRAINT `([^`]+)` failed/.exec(message)?.[1] ??
     /^Check constraint '([^']+)' is violated/.exec(message)?.[1];
   return {
+    ...(table === undefined ? {} : { table }),
     ...(column === undefined ? {} : { column }),
     ...(constraint === undefined ? {} : { constraint }),
   };

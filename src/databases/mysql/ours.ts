@@ -1,3 +1,4 @@
+import { logLost } from "../../core/rewound.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 
@@ -117,14 +118,19 @@ export function isOurTable(name: string): boolean {
   return [...SOURCE_PART, ...TARGET_PART].includes(name.toLowerCase());
 }
 
-/** The statements that create what is missing of our tables. */
+/** Without one of these it is not known what was logged and sent. */
+const NEVER_LOST = [LAYOUTS, BATCHES, LOG];
+
+/** The statements that create what is missing of our tables. Throws TM-SOURCE-REWOUND. */
 export async function planOurs(session: Session, part: Part): Promise<readonly string[]> {
   const standing = await standingTables(session);
   const wanted = part === "source" ? SOURCE_PART : TARGET_PART;
   const missing = wanted.filter((table) => !standing.has(table));
   // No statement here is undone when the next fails: a set-up that was cut off is taken up where it was.
   const isBegun = standing.has(SOURCE) && (await session.value(`SELECT 1 FROM ${SOURCE}`)) !== null;
-  const lacksFirst = part === "source" && (missing.includes(LOG) || !isBegun);
+  const lost = NEVER_LOST.filter((table) => missing.includes(table));
+  if (part === "source" && isBegun && lost.length > 0) throw logLost(session.database, lost);
+  const lacksFirst = part === "source" && !isBegun;
   return [
     ...missing.map((table) => create(session, table)),
     ...(lacksFirst ? [FIRST_LOG_ROW] : []),

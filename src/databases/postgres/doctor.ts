@@ -10,7 +10,7 @@ import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts, loadTableStates, type StoredLayout } from "./layouts.ts";
-import { logMisfit, missingSourceObjects } from "./ours.ts";
+import { logMisfit, lostLog, missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
 import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
@@ -242,12 +242,11 @@ async function captureFindings(
   connection: Connection,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
-  const misfit = await logMisfit(connection);
+  const misfit = (await logMisfit(connection)) ?? (await lostLog(connection));
   if (misfit !== null) {
-    const { message, fix } = misfit;
-    return [
-      { check: "log-version", severity: "error", message, ...(fix !== undefined && { fix }) },
-    ];
+    const { code, message, fix } = misfit;
+    const check = code === "TM-LOG-VERSION" ? "log-version" : "log-lost";
+    return [{ check, severity: "error", message, ...(fix !== undefined && { fix }) }];
   }
   const installed = (await missingSourceObjects(connection)).length === 0;
   if (!installed) {

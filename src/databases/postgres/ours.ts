@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
 import { withShortLocks } from "./locks.ts";
@@ -216,9 +217,30 @@ export async function logMisfit(connection: Connection): Promise<TidemarkError |
   );
 }
 
-/** Throws TM-LOG-VERSION. */
+/** Without one of these it is not known what was logged and sent. */
+const NEVER_LOST = [
+  "tidemark.change_seq",
+  ...LOG_TABLES.map(logTable),
+  "tidemark.layouts",
+  "tidemark.batches",
+];
+
+/** Null where all stands, or nothing was begun. */
+export async function lostLog(connection: Connection): Promise<TidemarkError | null> {
+  await refuseForeignSchema(connection);
+  const [row] = await connection.rows(
+    `SELECT current_database(), string_agg(name, ',')
+     FROM unnest($1::text[]) name
+     WHERE to_regclass(name) IS NULL AND to_regclass('tidemark.source') IS NOT NULL`,
+    [formatArrayText(NEVER_LOST)],
+  );
+  const [database, lost] = row ?? [];
+  return lost === null || lost === undefined ? null : logLost(database ?? "", lost.split(","));
+}
+
+/** Throws TM-LOG-VERSION, TM-SOURCE-REWOUND. */
 export async function assertLogFits(connection: Connection): Promise<void> {
-  const misfit = await logMisfit(connection);
+  const misfit = (await logMisfit(connection)) ?? (await lostLog(connection));
   if (misfit !== null) throw misfit;
 }
 

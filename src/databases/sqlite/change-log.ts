@@ -15,7 +15,7 @@ import { checkCapture, Guard } from "./guard.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
-import { LOG, missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { LOG, missingOfSource } from "./ours.ts";
 import { standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
@@ -58,7 +58,7 @@ export class SqliteChangeLog implements ChangeLog {
     const openCopier = () => Connection.open(options, { create: false });
     const connection = await openCopier();
     const identity = await connection.write(() => {
-      for (const sql of missingObjects(connection, SOURCE_TABLES)) connection.db.exec(sql);
+      for (const sql of missingOfSource(connection)) connection.db.exec(sql);
       return identify(connection, options.logger);
     });
     return new SqliteChangeLog(connection, identity, { lease, openCopier });

@@ -1,5 +1,6 @@
 import type { Finding } from "../../core/database.ts";
 import { isTidemarkError, toTidemarkError } from "../../core/errors.ts";
+import { triggersWithoutLog } from "../../core/rewound.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
@@ -9,14 +10,15 @@ import { readTable, type TableFacts } from "./facts.ts";
 import { checkCapture } from "./guard.ts";
 import { quoteText, sameName } from "./identifiers.ts";
 import { type InstalledLayout, Layouts } from "./layouts.ts";
-import { missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { missingOfSource } from "./ours.ts";
+import { standingTriggers } from "./standing-triggers.ts";
 import { targetTriggers } from "./target-triggers.ts";
 
 /** Everything that can break capture of these tables. */
 export function diagnoseSource(connection: Connection, tables: readonly CaptureTable[]): Finding[] {
   const findings: Finding[] = [...journalMode(connection, "source")];
-  const installed = missingObjects(connection, SOURCE_TABLES).length === 0;
-  const layouts = installed ? new Layouts(connection).current() : [];
+  const layouts = standingLog(connection, tables);
+  if ("check" in layouts) return [...findings, layouts];
   for (const table of tables) {
     const name = table.schema.name.name;
     const layout = layouts.find((candidate) => sameName(candidate.table.name, name));
@@ -48,6 +50,22 @@ export function diagnoseSource(connection: Connection, tables: readonly CaptureT
   const asked = tables.map(({ schema }) => schema.name.name);
   const others = layouts.filter(({ table }) => !asked.some((name) => sameName(name, table.name)));
   return [...findings, ...others.flatMap((layout) => uncarriedFinding(connection, layout))];
+}
+
+/** What is captured; or what is wrong, where the log is gone and its triggers stand. */
+function standingLog(
+  connection: Connection,
+  tables: readonly CaptureTable[],
+): readonly InstalledLayout[] | Finding {
+  try {
+    if (missingOfSource(connection).length === 0) return new Layouts(connection).current();
+  } catch (error) {
+    const { message, fix = "" } = toTidemarkError(error);
+    return { check: "log-lost", severity: "error", message, fix };
+  }
+  const names = tables.map(({ schema }) => schema.name.name);
+  const captured = names.filter((name) => standingTriggers(connection, name).size > 0);
+  return captured.length === 0 ? [] : triggersWithoutLog(captured);
 }
 
 /** Of a table that is captured all the same: nobody else would tell. None where it is gone. */

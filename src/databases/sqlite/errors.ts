@@ -73,6 +73,8 @@ export function isSchemaMismatch(error: unknown): boolean {
   return isDriverError(error) && (error.errcode & 0xff) === 1;
 }
 
+const NO_TABLE = /^no such table: /;
+
 /**
  * Gives what the driver threw its code. `where` names what was being done or to which file, and
  * stands first in the message.
@@ -83,6 +85,9 @@ export function classify(error: unknown, where: string): TidemarkError {
   const primary = error.errcode & 0xff;
   const meaning = EXTENDED[error.errcode] ?? PRIMARY[primary];
   if (meaning === undefined) {
+    if (NO_TABLE.test(error.message)) {
+      return new TidemarkError("TM-TABLE-MISSING", `${where}: ${error.message}.`, { cause: error });
+    }
     return new TidemarkError("TM-INTERNAL", `${where}: ${error.message}`, { cause: error });
   }
   // SQLite names the columns of a broken rule ("UNIQUE constraint failed: t.a"), not the values.

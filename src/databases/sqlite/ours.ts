@@ -1,3 +1,4 @@
+import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
 import { quoteName } from "./identifiers.ts";
 
@@ -118,6 +119,18 @@ export function missingObjects(
   return Object.entries(objects)
     .filter(([name]) => !there.has(name))
     .map(([, sql]) => sql);
+}
+
+/** Without one of these it is not known what was logged and sent. */
+const NEVER_LOST = ["tidemark_layouts", "tidemark_batches", LOG];
+
+/** As `missingObjects`, of a source. Throws TM-SOURCE-REWOUND where a log that was begun is not whole any more. */
+export function missingOfSource(connection: Connection): string[] {
+  const missing = missingObjects(connection, SOURCE_TABLES);
+  const lost = NEVER_LOST.filter((name) => missing.includes(SOURCE_TABLES[name] ?? ""));
+  const isBegun = !missing.includes(SOURCE_TABLES.tidemark_source ?? "");
+  if (isBegun && lost.length > 0) throw logLost(connection.name, lost);
+  return missing;
 }
 
 /** The log's own widths: how many key and value columns it has. */

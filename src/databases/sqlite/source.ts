@@ -12,7 +12,7 @@ import { Connection } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
 import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
-import { missingObjects, SOURCE_TABLES } from "./ours.ts";
+import { missingOfSource } from "./ours.ts";
 
 export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -37,7 +37,7 @@ export class SqliteSource implements Source {
   planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {
     const connection = this.#connection;
     return connection.read(() => {
-      const ours = missingObjects(connection, SOURCE_TABLES);
+      const ours = missingOfSource(connection);
       const installed = ours.length === 0 ? new Layouts(connection) : null;
       const plans = planTables(connection, installed, tables);
       const shapes = plans.map(({ shape }) => shape);
