@@ -344,6 +344,17 @@ const AT_SOURCE: readonly Drift[] = [
     },
   },
   {
+    what: "a table made unlogged",
+    alter: () => ["ALTER TABLE items SET UNLOGGED"],
+    write: [],
+    says: { code: "TM-TABLE-UNSUPPORTED", words: /items.* made unlogged/ },
+    mend: async ({ source }) => {
+      await source.run("ALTER TABLE items SET LOGGED");
+      return undefined;
+    },
+    except: ["mariadb", "sqlite"],
+  },
+  {
     what: "no key, and a column added",
     table: KEYLESS,
     alter: addColumn,

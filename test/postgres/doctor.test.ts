@@ -16,21 +16,25 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     const application = await connect(database.url);
     open.push({ close: () => application.end() });
     await application.query(
-      "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)",
+      `CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
+       CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF p DEFAULT`,
     );
     const source = await postgres.openSource(optionsOf(database.url));
     open.push(source);
-    const tables = await captureTables(database.url, ["t", "u"]);
-    await application.query("ALTER TABLE u SET UNLOGGED");
+    const tables = await captureTables(database.url, ["t", "u", "p"]);
+    await application.query("ALTER TABLE u SET UNLOGGED; ALTER TABLE part SET UNLOGGED");
     const problems = async () =>
       (await source.diagnose(tables)).filter((finding) => finding.severity === "error");
-    expect((await problems()).map((finding) => finding.check)).toEqual(["table-unlogged"]);
+    expect((await problems()).map((finding) => finding.check)).toEqual([
+      "table-unlogged",
+      "table-unlogged",
+    ]);
     const log = await source.openChangeLog();
     await log?.capture(tables);
     if (log) open.push(log);
 
     await application.query(
-      `ALTER TABLE u SET LOGGED; ALTER SEQUENCE tidemark.change_seq CACHE 20;
+      `ALTER TABLE u SET LOGGED; ALTER TABLE part SET LOGGED; ALTER SEQUENCE tidemark.change_seq CACHE 20;
        ALTER TABLE t DISABLE TRIGGER tidemark_update; DROP TRIGGER tidemark_key ON t`,
     );
     const found = await problems();

@@ -328,7 +328,7 @@ async function assertCapturable(
       "TM-TABLE-UNSUPPORTED",
       `${name} is unlogged: a crash of the server empties it, and nothing is logged of that.`,
       {
-        fix: `ALTER TABLE ${quoteTable(table)} SET LOGGED; or leave it out.`,
+        fix: `ALTER TABLE ${quoteTable(table)} SET LOGGED; or leave it out. Where it was synced before and the server has crashed since, tidemark resync ${name} besides.`,
         details: { table: name },
       },
     );

@@ -210,13 +210,17 @@ async function tableFindings(
   tables: readonly FoundTable[],
 ): Promise<Finding[]> {
   const findings = await rowSecurityFindings(connection, tables);
+  const states = await loadTableStates(
+    connection,
+    tables.map(({ oid }) => oid),
+  );
   for (const table of tables) {
     const name = formatTable(table.name);
-    if (table.persistence === "u") {
+    if (states.get(table.oid)?.unlogged) {
       findings.push({
         check: "table-unlogged",
         severity: "error",
-        message: `${name} is unlogged: a crash empties it without a trace in the change log.`,
+        message: `${name}, or a partition of it, is unlogged: a crash empties it without a trace in the change log.`,
         fix: `ALTER TABLE ${quoteTable(table.name)} SET LOGGED;`,
       });
     }

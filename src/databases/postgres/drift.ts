@@ -247,6 +247,17 @@ function checkTable(
 ): void {
   const table = formatTable(layout.table);
   const { columns, allColumns } = layout;
+  if (state.unlogged) {
+    const name = quoteTable(layout.table);
+    throw new TidemarkError(
+      "TM-TABLE-UNSUPPORTED",
+      `${table}, or a partition of it, was made unlogged: a crash of the server empties it, and nothing is logged of that.`,
+      {
+        fix: `ALTER TABLE ${name} SET LOGGED (or of the partition); where the server has crashed since, tidemark resync ${table}; then start again.`,
+        details: { table },
+      },
+    );
+  }
   if (!fits(layout, state.columns)) {
     const exchanged = exchangedKey(layout, state.columns);
     if (exchanged !== null)

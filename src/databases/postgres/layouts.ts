@@ -195,6 +195,8 @@ export interface TableState {
   readonly triggers: ReadonlyMap<string, TriggerState>;
   /** May the role do what only the table's owner may, and that of each of its partitions? */
   readonly owned: boolean;
+  /** Does a crash of the server empty it, or a partition of it? */
+  readonly unlogged: boolean;
 }
 
 export interface TriggerState {
@@ -213,7 +215,7 @@ export async function loadTableStates(
 ): Promise<ReadonlyMap<string, TableState>> {
   const rows = await connection.rows(TABLE_STATES, [formatArrayText(oids)], "table_states");
   return new Map(
-    rows.map(([oid, columns, triggers, schema, name, owned]) => [
+    rows.map(([oid, columns, triggers, schema, name, owned, unlogged]) => [
       oid as string,
       {
         name: { schema: schema as string, name: name as string },
@@ -227,6 +229,7 @@ export async function loadTableStates(
           ),
         ),
         owned: owned === "t",
+        unlogged: unlogged === "t",
       },
     ]),
   );
@@ -241,5 +244,8 @@ SELECT c.oid::oid,
    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark')),
   n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (
     SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
-    WHERE NOT pg_has_role(p.relowner, 'USAGE'))
+    WHERE NOT pg_has_role(p.relowner, 'USAGE')),
+  c.relpersistence = 'u' OR c.relkind = 'p' AND EXISTS (
+    SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
+    WHERE p.relpersistence = 'u')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;
