@@ -18,6 +18,7 @@ import { Connection } from "./connection.ts";
 import { DriftWatch } from "./drift.ts";
 import { takeFromFenced } from "./fence.ts";
 import { schemaOf } from "./identifiers.ts";
+import { serverIdentity } from "./identity.ts";
 import { FORGOTTEN, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { CAPTURE_LOCK, CONTROL_LOCK, RELAY_LOCK } from "./log-insert.ts";
 import { LogPages } from "./log-pages.ts";
@@ -204,7 +205,7 @@ interface TimelineState {
   readonly mayRing: boolean;
 }
 
-/** Begins the timeline, or goes on with it where this is the same server and database. */
+/** Begins the timeline, or goes on with it: that this is the same server and database is known. */
 async function openTimeline(main: Connection): Promise<TimelineState> {
   const server = await serverIdentity(main);
   await main.run(
@@ -214,18 +215,15 @@ async function openTimeline(main: Connection): Promise<TimelineState> {
     [randomUUID(), server],
   );
   const [row] = await main.rows(
-    `SELECT s.timeline, s.server, s.database_oid = d.oid, s.start, s.created_at,
+    `SELECT s.timeline, s.start, s.created_at,
             b.n, b.hash, b.snapshot, b.cut_at, current_setting('max_prepared_transactions'),
             COALESCE(pg_snapshot_xmax(b.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), true)
      FROM tidemark.source s
-     JOIN pg_database d ON d.datname = current_database()
      LEFT JOIN LATERAL (SELECT * FROM tidemark.batches ORDER BY n DESC LIMIT 1) b ON true`,
   );
   if (!row) throw new TidemarkError("TM-INTERNAL", "The table tidemark.source is empty.");
-  const [timeline, stored, sameDatabase, start, createdAt] = row as string[];
-  const [batch, hash, snapshot, cutAt, prepared, forward] = row.slice(5);
-  const sameServer = stored === server || stored === "" || server === "";
-  if (sameDatabase !== "t" || !sameServer) throw cloned(main.database);
+  const [timeline, start, createdAt] = row as string[];
+  const [batch, hash, snapshot, cutAt, prepared, forward] = row.slice(3);
   if (forward !== "t") {
     throw rewound(
       `Database "${main.database}" has fewer transactions than its own batches have seen: it was restored to an earlier time.`,
@@ -241,22 +239,4 @@ async function openTimeline(main: Connection): Promise<TimelineState> {
           cutAt: cutAt as string,
         };
   return { timeline: timeline as string, tip, mayRing: prepared === "0" };
-}
-
-/** The cluster's own number, where the role may read it. */
-async function serverIdentity(main: Connection): Promise<string> {
-  const [may] = await main.rows("SELECT has_function_privilege('pg_control_system()', 'execute')");
-  if (may?.[0] !== "t") return "";
-  const [row] = await main.rows("SELECT system_identifier FROM pg_control_system()");
-  return row?.[0] ?? "";
-}
-
-function cloned(database: string): TidemarkError {
-  return new TidemarkError(
-    "TM-SOURCE-CLONED",
-    `The change log in database "${database}" was made in another database or server: this one is a copy.`,
-    {
-      fix: "tidemark uninstall at this source, then start again: the copy gets a timeline of its own.",
-    },
-  );
 }

@@ -10,7 +10,7 @@ import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts, loadTableStates, type StoredLayout } from "./layouts.ts";
-import { logMisfit, lostLog, missingSourceObjects } from "./ours.ts";
+import { logFault, missingSourceObjects } from "./ours.ts";
 import { postponeFindings } from "./references.ts";
 import { hiddenTables } from "./row-security.ts";
 import { formatArrayText } from "./row-text.ts";
@@ -241,15 +241,21 @@ async function rowSecurityFindings(
   }));
 }
 
+const CHECKS_OF_LOG: Readonly<Record<string, string>> = {
+  "TM-LOG-VERSION": "log-version",
+  "TM-SOURCE-REWOUND": "log-lost",
+  "TM-SOURCE-CLONED": "log-cloned",
+};
+
 /** What stands of the capture, against what should. */
 async function captureFindings(
   connection: Connection,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
-  const misfit = (await logMisfit(connection)) ?? (await lostLog(connection));
-  if (misfit !== null) {
-    const { code, message, fix } = misfit;
-    const check = code === "TM-LOG-VERSION" ? "log-version" : "log-lost";
+  const fault = await logFault(connection);
+  if (fault !== null) {
+    const { code, message, fix } = fault;
+    const check = CHECKS_OF_LOG[code] ?? "log";
     return [{ check, severity: "error", message, ...(fix !== undefined && { fix }) }];
   }
   const installed = (await missingSourceObjects(connection)).length === 0;

@@ -1,3 +1,4 @@
+import { TidemarkError } from "../../core/errors.ts";
 import type { Connection } from "./connection.ts";
 
 /**
@@ -13,3 +14,35 @@ export async function identityOf(connection: Connection): Promise<string | null>
 const IDENTITY = `
 SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint || '/' || oid
 FROM pg_database WHERE datname = current_database()`;
+
+/** The cluster's own number, where the role may read it. */
+export async function serverIdentity(connection: Connection): Promise<string> {
+  const [may] = await connection.rows(
+    "SELECT has_function_privilege('pg_control_system()', 'execute')",
+  );
+  if (may?.[0] !== "t") return "";
+  const [row] = await connection.rows("SELECT system_identifier FROM pg_control_system()");
+  return row?.[0] ?? "";
+}
+
+/** Null where the change log, if there is one, was begun in this database of this server. */
+export async function clonedLog(connection: Connection): Promise<TidemarkError | null> {
+  const [there] = await connection.rows("SELECT to_regclass('tidemark.source') IS NOT NULL");
+  if (there?.[0] !== "t") return null;
+  const [row] = await connection.rows(
+    `SELECT s.server, s.database_oid = d.oid
+     FROM tidemark.source s JOIN pg_database d ON d.datname = current_database()`,
+  );
+  if (row === undefined) return null;
+  const [stored, sameDatabase] = row;
+  const server = await serverIdentity(connection);
+  const sameServer = stored === server || stored === "" || server === "";
+  if (sameDatabase === "t" && sameServer) return null;
+  return new TidemarkError(
+    "TM-SOURCE-CLONED",
+    `The change log in database "${connection.database}" was made in another database or server: this one is a copy, was loaded from a dump, or came from pg_upgrade.`,
+    {
+      fix: "If it is a copy: tidemark uninstall at this source, then start again: the copy gets a timeline of its own. If it takes the original's place: see docs/errors/TM-SOURCE-CLONED.md.",
+    },
+  );
+}

@@ -2,6 +2,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
+import { clonedLog } from "./identity.ts";
 import { withShortLocks } from "./locks.ts";
 import { formatArrayText } from "./row-text.ts";
 
@@ -200,7 +201,7 @@ export async function creating(connection: Connection, work: () => Promise<void>
 }
 
 /** Another version's log has other columns: it is neither written nor read. Null when there is none. */
-export async function logMisfit(connection: Connection): Promise<TidemarkError | null> {
+async function logMisfit(connection: Connection): Promise<TidemarkError | null> {
   const [row] = await connection.rows(
     `SELECT current_database(), string_agg(attname, ', ' ORDER BY attnum)
      FROM pg_attribute
@@ -226,7 +227,7 @@ const NEVER_LOST = [
 ];
 
 /** Null where all stands, or nothing was begun. */
-export async function lostLog(connection: Connection): Promise<TidemarkError | null> {
+async function lostLog(connection: Connection): Promise<TidemarkError | null> {
   await refuseForeignSchema(connection);
   const [row] = await connection.rows(
     `SELECT current_database(), string_agg(name, ',')
@@ -238,10 +239,18 @@ export async function lostLog(connection: Connection): Promise<TidemarkError | n
   return lost === null || lost === undefined ? null : logLost(database ?? "", lost.split(","));
 }
 
-/** Throws TM-LOG-VERSION, TM-SOURCE-REWOUND. */
+/** What is wrong with the log as a whole; null when nothing is. */
+export async function logFault(connection: Connection): Promise<TidemarkError | null> {
+  // Before whatever a copy of the database does to tables and triggers, which would be told as broken capture.
+  return (
+    (await logMisfit(connection)) ?? (await lostLog(connection)) ?? (await clonedLog(connection))
+  );
+}
+
+/** Throws TM-LOG-VERSION, TM-SOURCE-REWOUND, TM-SOURCE-CLONED. */
 export async function assertLogFits(connection: Connection): Promise<void> {
-  const misfit = (await logMisfit(connection)) ?? (await lostLog(connection));
-  if (misfit !== null) throw misfit;
+  const fault = await logFault(connection);
+  if (fault !== null) throw fault;
 }
 
 export async function createSourceObjects(connection: Connection): Promise<void> {
