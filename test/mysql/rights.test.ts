@@ -191,6 +191,15 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     const applied = await followFixes(bed, () => apply(user.options, table));
     expect(applied.join()).toContain("CREATE TEMPORARY TABLES");
   });
+
+  it("do not help where the password has expired, which is told", async () => {
+    await using user = await makeUser(bed, ...SOURCE);
+    await bed.admin.query(`ALTER USER ${new URL(user.options.url).username} PASSWORD EXPIRE`);
+    await expect(capture(user.options, tables)).rejects.toMatchObject({
+      code: "TM-AUTH-FAILED",
+      message: expect.stringContaining("expired"),
+    });
+  });
 });
 
 describe.each(SERVERS.filter(available))("triggers of another account on %s", (kind) => {

@@ -32,6 +32,7 @@ const UNKEYED: Rule = {
 const BY_NUMBER: Readonly<Record<number, Rule>> = {
   // reaching the server
   1040: rule("TM-CONNECTION-LOST", "The server has no connection left.", "raise max_connections"),
+  3032: rule("TM-CONNECTION-LOST", "The server is in offline mode.", "SET GLOBAL offline_mode = 0"),
   1053: rule("TM-CONNECTION-LOST", "The server is shutting down."),
   1129: rule(
     "TM-CONNECT-FAILED",
@@ -65,6 +66,16 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1698: rule("TM-AUTH-FAILED", "The server lets this user in only through the local socket."),
   3118: rule("TM-AUTH-FAILED", "The account is locked.", "ALTER USER … ACCOUNT UNLOCK"),
   4151: rule("TM-AUTH-FAILED", "The account is locked.", "ALTER USER … ACCOUNT UNLOCK"),
+  1820: rule(
+    "TM-AUTH-FAILED",
+    "The account's password has expired.",
+    "ALTER USER … IDENTIFIED BY …",
+  ),
+  1862: rule(
+    "TM-AUTH-FAILED",
+    "The account's password has expired.",
+    "ALTER USER … IDENTIFIED BY …",
+  ),
   // rights
   1044: rule("TM-GRANT-MISSING", "The user has no right on the database."),
   1142: rule("TM-GRANT-MISSING", "The user lacks a right on the table."),
