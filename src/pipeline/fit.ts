@@ -18,7 +18,7 @@ export async function checkFit(
       "TM-SCHEMA-DRIFT",
       `${name}: tables have gone at the target; still to run are: ${missing}.`,
       {
-        fix: "Renamed: give the table its name back, then start again. Dropped: start again; it is created and copied anew.",
+        fix: "Renamed: give the table its name back, then start again. Dropped: start again; it is created and copied anew. Where only tables of Tidemark have gone, first tidemark resync for all tables: else what the source has lost since stays.",
         details: { sync: name },
       },
     );

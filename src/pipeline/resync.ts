@@ -107,6 +107,8 @@ async function empty(
   const { name: sync, to } = resolved.definition;
   const asked = names.map(formatTable);
   const isHeld = await using(databases.openTarget(to, queue), async (target) => {
+    // Our tables may have gone at the target, and that be the very reason for this.
+    if (plan.statements.length > 0) await target.prepare(plan);
     const rows = target.parked;
     const parked = rows === null ? null : { rows, bound: boundParked(rows.table) };
     const bound = [...plan.tables, ...(parked === null ? [] : [parked.bound])];

@@ -37,7 +37,7 @@ const NOT_PROMISED = `## What is not promised
 - **The first copy** of a table: until it is done, that table is still filling, and is not as the source was at any cut.
 - **A PostgreSQL target that crashes** may show an earlier state, whole, until the sync has caught up again; never one
   from before what \`wait\` has promised ([0012](../decisions/0012-target-commits.md)).
-- **Who else writes to a synced table of the target** is not found out row by row.
+- **Who else writes to a synced table of the target** is not found out row by row, nor is a table that was put back from a backup.
 - What cannot pass, what is refused and where the bounds are: [changes](changes.md), [limits](limits.md), [types](types.md).`;
 
 export function renderPage(content: Content): string {

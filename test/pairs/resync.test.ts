@@ -61,6 +61,23 @@ describe.each(FOUR_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, 
     for (const table of ALL) await bed.expectSame(table);
   });
 
+  it("begins anew at a target that has lost what was kept of its tables", async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const [source, target] = [await prepared(bed, pair.source), await bed.sql("target")];
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    for (const name of ["parked", "progress_tables", "progress"]) {
+      await target.run(`DROP TABLE tidemark${target.dialect === "postgres" ? "." : "_"}${name}`);
+    }
+    await source.run("DELETE FROM others WHERE id = 2");
+    await resync(bed, definition, ["*"]);
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const table of ALL) await bed.expectSame(table);
+  });
+
   it("mends capture that was broken, for one target and for all", async () => {
     await using bed = await TestBed.make(
       { source: pair.source, target: pair.target, second: pair.target },
