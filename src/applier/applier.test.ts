@@ -353,6 +353,49 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.synced();
   });
 
+  it.each([
+    ["by the word of its source", { timelineOfSource: begun("another") }],
+    ["by a source elsewhere", { isApart: true, timelineOfSource: begun("another") }],
+    ["by one that was never read", { isApart: true, timelineOfSource: async () => null }],
+  ])("does not join the relay of another database, as it knows %s", async (_, knows) => {
+    world = new MemoryWorld();
+    fill(1);
+    const relay = world.startRelay("elsewhere");
+    await world.until(() => relay.status.state === "running");
+    const { documents } = world.queue;
+    const theirs = { sync: SYNC, position: START };
+    await documents.put(keys.progress(SYNC), theirs);
+    const applier = world.startApplier({ database: "here", ...knows });
+    await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-NAME-TAKEN" });
+    expect(world.source.confirmed.has(SYNC)).toBe(false);
+    expect(world.target.rows.size).toBe(0);
+    // The other project may have a sync of that name.
+    expect(await documents.get(keys.progress(SYNC))).toEqual(theirs);
+    expect(await documents.get(keys.applier(SYNC))).toBeNull();
+  });
+
+  it.each([
+    ["whose source has its timeline only then", "here", { timelineOfSource: begun(null, "tl") }],
+    ["that names the source otherwise", "there", { isApart: true, timelineOfSource: begun("tl") }],
+    ["that cannot reach it", "there", { isApart: true, timelineOfSource: unreachable }],
+    ["that names it alike", "here", { isApart: true, timelineOfSource: begun("another") }],
+  ])("joins the relay of one %s", async (_, database, knows) => {
+    world = new MemoryWorld();
+    fill(1);
+    world.startApplier({ database, ...knows });
+    world.startRelay("here");
+    await world.synced();
+  });
+
+  /** What a source says each time that it is asked for its timeline; the last from then on. */
+  function begun(...answers: (string | null)[]): () => Promise<string | null> {
+    return async () => (answers.length > 1 ? answers.shift() : answers[0]) ?? null;
+  }
+
+  async function unreachable(): Promise<null> {
+    throw connectionLost();
+  }
+
   describe("when the queue holds what another relay has left there", () => {
     async function leftBy(timeline: string): Promise<void> {
       world = new MemoryWorld();

@@ -143,8 +143,8 @@ export class Applier {
   }
 
   #stopped(error: TidemarkError): TidemarkError {
-    // A standby that cannot go on says nothing of the applier that works.
-    if (this.#status.state !== "standby") {
+    // A standby that cannot go on says nothing of the applier that works, nor of another project's that has its name.
+    if (this.#status.state !== "standby" && error.code !== "TM-NAME-TAKEN") {
       this.#report({ state: "stopped", error: statusError(error) });
     }
     return error;

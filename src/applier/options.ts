@@ -10,6 +10,12 @@ export interface ApplierOptions {
   readonly sync: string;
   readonly from: string;
   readonly to: string;
+  /** Where the config says that the source is, without a secret. */
+  readonly database?: string | null;
+  /** Asks the source for its timeline; null while no relay has begun one. */
+  readonly timelineOfSource?: (() => Promise<string | null>) | undefined;
+  /** Is the source for its relay to reach, and perhaps for nobody here? */
+  readonly isApart?: boolean;
   readonly openTarget: () => Promise<Target>;
   readonly queue: Queue;
   /** Parents before children. */

@@ -49,6 +49,8 @@ export interface Catalog extends Identified {
    * engine without transactions), TM-TYPE-UNSUPPORTED (a column's type, by name).
    */
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]>;
+  /** Of its change log, see ChangeLog.timeline; null: there is none. */
+  timeline(): Promise<string | null>;
   /** For which syncs the change log of this database is kept, as far as it stands there; null: there is none. */
   logHolders(): Promise<readonly LogHolder[] | null>;
   /** The statements that remove every trigger, function, table and schema of ours; empty when there is nothing. */

@@ -1,4 +1,5 @@
 import { type Position, START } from "./position.ts";
+import type { Meant } from "./same-source.ts";
 import type { TableState } from "./target.ts";
 
 /**
@@ -11,6 +12,7 @@ import type { TableState } from "./target.ts";
  * | table/source/table             | relay   | TableSchema      |
  * | tables/source                  | relay   | string[]: names of all of them, written last |
  * | relay/source                   | relay   | SourceStatus     |
+ * | claim/source                   | relay   | ClaimDocument    |
  * | fence/source/id                | asker   | FenceDocument    |
  * | request/source/sync            | applier | RequestDocument  |
  * | refusal/source/sync            | relay   | RefusalDocument  |
@@ -25,6 +27,7 @@ export const keys = {
   table: (source: string, table: string) => path("table", source, table),
   tables: (source: string) => path("tables", source),
   relay: (source: string) => path("relay", source),
+  claim: (source: string) => path("claim", source),
   fence: (source: string, id: string) => path("fence", source, id),
   fences: (source: string) => `${path("fence", source)}/`,
   request: (source: string, sync: string) => path("request", source, sync),
@@ -60,6 +63,8 @@ export interface FenceDocument {
   readonly holds: Held | null;
   /** Any position will do, so the relay answers it although the queue has no room for what it would cut before. */
   readonly anywhere: boolean;
+  /** Which database is meant by the name: of another one nobody is to join. */
+  readonly meant: Meant;
   readonly answer: FenceAnswer | null;
 }
 
@@ -78,6 +83,22 @@ export interface FenceAnswer {
   readonly fits: boolean;
   /** For each sync that the relay knows, what it was started with. */
   readonly syncs: Readonly<Record<string, SyncPrint>>;
+  /** {@link ClaimDocument.database}. */
+  readonly database: string | null;
+}
+
+/**
+ * Whose the name of a source is: stream and documents are under it. Written again as long as its relay lives, and only
+ * where it still stands as that relay has left it.
+ */
+export interface ClaimDocument {
+  readonly timeline: string;
+  /** Identified.identity of the database; null where it cannot tell. */
+  readonly identity: string | null;
+  /** Where the config of the relay says that it is, without a secret. */
+  readonly database: string | null;
+  /** `waiting`: the source is away, or is another relay's; `left`: the relay has ended. */
+  readonly state: "held" | "waiting" | "left";
 }
 
 export interface SyncPrint {

@@ -2,7 +2,10 @@ import { randomUUID } from "node:crypto";
 import { sleep } from "./async.ts";
 import { type FenceAnswer, type FenceDocument, type Held, keys } from "./documents.ts";
 import type { Documents } from "./queue.ts";
+import type { Meant } from "./same-source.ts";
 import type { Progress } from "./target.ts";
+
+const ANY: Meant = { timeline: null, database: null };
 
 /** A question still unanswered after this is looked for, and asked again if the queue has lost it. */
 const REPEAT_MS = 3_000;
@@ -11,7 +14,7 @@ const REPEAT_MS = 3_000;
  * Asks the relay of a source for a position that holds everything committed before this call
  * (a fence). With `join`, from that position on the log is kept for the named sync; with `holds`, the answer tells
  * whether the source has that batch. `anywhere`: the position need not hold anything, only be of the history that
- * the source is on.
+ * the source is on. A relay of another database than is `meant` lets nobody join: the answer tells whose it is.
  * Null when the signal aborts before the relay answers.
  */
 export async function askFence(
@@ -21,14 +24,15 @@ export async function askFence(
     readonly join?: string;
     readonly holds?: Held;
     readonly anywhere?: boolean;
+    readonly meant?: Meant;
     readonly signal: AbortSignal;
   },
 ): Promise<FenceAnswer | null> {
   const id = randomUUID();
   const key = keys.fence(source, id);
   const askedAt = new Date().toISOString();
-  const { join = null, holds = null, anywhere = false } = options;
-  const question: FenceDocument = { askedAt, join, holds, anywhere, answer: null };
+  const { join = null, holds = null, anywhere = false, meant = ANY } = options;
+  const question: FenceDocument = { askedAt, join, holds, anywhere, meant, answer: null };
   await documents.put(key, question);
   const answered = new AbortController();
   const repeating = repeat(

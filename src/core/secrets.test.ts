@@ -1,6 +1,6 @@
 // No password reaches anybody, whatever it holds and wherever it stands (G8).
 import { expect, test } from "vitest";
-import { redactJson, redactText, redactUrl } from "./secrets.ts";
+import { placeOfUrl, redactJson, redactText, redactUrl } from "./secrets.ts";
 
 test.each([
   ["postgres://u:secret@h/db", "postgres://u:***@h/db"],
@@ -43,4 +43,13 @@ test("a JSON text stays one, with its numbers as they were", () => {
   const json = `{"a":"mysql://h:5432","b":"ada@h","big":12345678901234567890,"url":"mysql://u:se\\"cret@h"}`;
   const hidden = `{"a":"mysql://h:5432","b":"ada@h","big":12345678901234567890,"url":"mysql://u:***@h"}`;
   expect(redactJson(json, redactText)).toBe(hidden);
+});
+
+test.each([
+  ["postgres://u:secret@db.example:5433/shop?sslmode=require", "postgres://db.example:5433/shop"],
+  ["mysql://u:secret@[::1]/shop", "mysql://[::1]/shop"],
+  ["sqlite:./a b.db?mode=rw", "sqlite:./a b.db"],
+  ["mysql://u:12/secret@h/db", null],
+])("the place of %s holds neither user nor password", (url, place) => {
+  expect(placeOfUrl(url)).toBe(place);
 });

@@ -1,3 +1,5 @@
+import { joinSqliteUrl, splitSqliteUrl } from "./sqlite-url.ts";
+
 /**
  * A connection URL without its secrets: the password, the token of NATS, and every query parameter that may hold one
  * are replaced by `***`. What cannot be parsed is hidden whole, unless it has neither a login nor parameters.
@@ -21,6 +23,22 @@ export function redactUrl(text: string): string {
 /** A login without a colon, in a URL of NATS. */
 function isToken({ protocol, username, password }: URL): boolean {
   return /^(nats|tls):$/.test(protocol) && username !== "" && password === "";
+}
+
+/**
+ * Which database a connection URL names: host, port and name, or the file. Neither who connects nor how, so that it may
+ * be told to anybody. Null of what cannot be parsed.
+ */
+export function placeOfUrl(text: string): string | null {
+  const file = splitSqliteUrl(text);
+  if (file !== null) return joinSqliteUrl({ ...file, parameters: "" });
+  try {
+    const { protocol, host, pathname } = new URL(text);
+    // A password that is not written as it should be may have ended up there.
+    return pathname.includes("@") ? null : `${protocol}//${host}${pathname}`;
+  } catch {
+    return null;
+  }
 }
 
 /**

@@ -4,6 +4,7 @@ import type { DatabaseDefinition, PipelineDefinition, SyncDefinition } from "../
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
+import { placeOfUrl } from "../core/secrets.ts";
 import type { Source } from "../core/source.ts";
 import type { Target } from "../core/target.ts";
 import { Identities } from "./identities.ts";
@@ -37,6 +38,12 @@ export class Databases {
   kindOf(name: string): string {
     const definition = this.#get(name);
     return "url" in definition ? databaseAdapterFor(definition.url).kind : "function";
+  }
+
+  /** Where the definition says that it is, without a secret; null where it does not say. */
+  placeOf(name: string): string | null {
+    const definition = this.#get(name);
+    return "url" in definition ? placeOfUrl(definition.url) : null;
   }
 
   openCatalog(name: string): Promise<Catalog> {

@@ -61,6 +61,10 @@ export class DocumentCatalog implements Catalog {
     });
   }
 
+  async timeline(): Promise<null> {
+    return null;
+  }
+
   async logHolders(): Promise<null> {
     return null;
   }

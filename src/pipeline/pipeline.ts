@@ -234,6 +234,8 @@ export class Pipeline {
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),
+        identify: () => using(this.#databases.openCatalog(name), (each) => each.identity()),
+        database: this.#databases.placeOf(name),
         queue: this.#queue,
         tables: capture,
         syncs,
@@ -256,6 +258,9 @@ export class Pipeline {
         sync: name,
         from,
         to,
+        database: this.#databases.placeOf(from),
+        timelineOfSource: () => using(this.#databases.openCatalog(from), (each) => each.timeline()),
+        isApart: !this.#does("relay"),
         openTarget: () => this.#databases.openTarget(to, this.#queue),
         queue: this.#queue,
         tables,

@@ -137,6 +137,41 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     expect(stream.messages).toHaveLength(3);
   });
 
+  it.each([
+    [{ timeline: "tl", database: "elsewhere" }, true],
+    [{ timeline: null, database: "here" }, true],
+    [{ timeline: null, database: null }, true],
+    [{ timeline: "other", database: "here" }, false],
+    [{ timeline: null, database: "elsewhere" }, false],
+  ])("lets who means %j join: %s", async (meant, joins) => {
+    world = new MemoryWorld();
+    world.startRelay("here");
+    const { signal } = new AbortController();
+    const { documents } = world.queue;
+    const answer = await askFence(documents, "a", { join: "a->c", meant, signal });
+    expect(answer).toMatchObject({ timeline: "tl", database: "here" });
+    expect(world.source.confirmed.has("a->c")).toBe(joins);
+  });
+
+  it("touches nothing of a database that has taken its name meanwhile", async () => {
+    world = new MemoryWorld();
+    const relay = world.startRelay();
+    await world.until(() => relay.status.state === "running");
+    const { documents } = world.queue;
+    const claim = { timeline: "other", identity: null, database: "elsewhere", state: "held" };
+    await documents.put(keys.claim("a"), claim);
+    const stream = await world.queue.openStream("a");
+    await stream.reset();
+    const at = { batch: 9, chunk: 0, piece: 0, fragment: 0, fragments: 1, last: true };
+    const message = { mark: { timeline: "other", ...at, checksum: 0 }, body: new Uint8Array() };
+    await stream.append(await stream.tail(), [message]);
+    await world.until(() => relay.status.error?.code === "TM-QUEUE-CONFLICT");
+    await documents.put(keys.claim("a"), claim);
+    await world.stop();
+    expect(stream.messages).toHaveLength(1);
+    expect(await documents.get(keys.claim("a"))).toEqual(claim);
+  });
+
   it("clears away a batch that was cut off in the middle, where the queue has no room beside it", async () => {
     world = new MemoryWorld(1);
     fill(1);

@@ -4,6 +4,7 @@ import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
+import { Claim } from "./claim.ts";
 import { HELD_CHUNK, STREAMED_CHUNK } from "./copies.ts";
 import { LeftBehind } from "./left-behind.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -24,6 +25,7 @@ export class Relay {
   readonly #stop = new AbortController();
   readonly #bell = new Bell();
   readonly #mailbox: Mailbox;
+  readonly #claim: Claim;
   readonly #kept = {
     history: new BatchHistory(),
     leftBehind: new LeftBehind(),
@@ -34,7 +36,11 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    this.#mailbox = new Mailbox(options.queue.documents, options.source, this.#bell);
+    const { source, syncs, logger, database = null } = options;
+    const { documents } = options.queue;
+    this.#mailbox = new Mailbox(documents, source, this.#bell);
+    const onLost = () => this.#bell.ring();
+    this.#claim = new Claim({ source, syncs, database, documents, logger, onLost });
     this.#status = { ...UNKNOWN_SOURCE, name: options.source };
   }
 
@@ -49,6 +55,7 @@ export class Relay {
   async run(onReady: () => void): Promise<void> {
     const { logger, syncs, queue, source } = this.#options;
     const mail = this.#mailbox.run([...syncs.keys()], logger, this.#stop.signal);
+    const claim = this.#claim.keep(this.#stop.signal);
     try {
       let forgotten = false;
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
@@ -68,6 +75,8 @@ export class Relay {
     } finally {
       this.stop();
       await mail;
+      await claim;
+      await this.#claim.leave();
     }
   }
 
@@ -80,8 +89,8 @@ export class Relay {
     const { logger } = this.#options;
     if (this.#stop.signal.aborted) return;
     if (!error.retryable) {
-      // A standby that cannot go on says nothing of the relay that works.
-      if (this.#status.state !== "standby") {
+      // A standby that cannot go on says nothing of the relay that works, nor does who may not have the name.
+      if (this.#status.state !== "standby" && error.code !== "TM-NAME-TAKEN") {
         await this.#report({ state: "stopped", error: statusError(error) });
       }
       throw error;
@@ -101,14 +110,23 @@ export class Relay {
       log = leased.log;
       failpoint("relay-lease-taken");
       const { signal } = this.#stop;
+      const identity = (await this.#options.identify?.()) ?? null;
+      if (!(await this.#claim.take({ timeline: log.timeline, identity }, signal))) return;
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
       const { told } = leased;
-      const own = { ...this.#kept, mailbox: this.#mailbox, bell: this.#bell, told };
+      const own = {
+        ...this.#kept,
+        claim: this.#claim,
+        mailbox: this.#mailbox,
+        bell: this.#bell,
+        told,
+      };
       work = await RelayWork.open(this.#options, log, { ...own, chunkSize, signal });
       // What an earlier run told last (that it had stopped, and why) must not be taken for now.
       if (this.#status.state !== "running") await this.#report(work.started());
       onReady();
       while (!signal.aborted) {
+        this.#claim.throwIfLost();
         const goesOn = await work.step();
         await work.tend((status) => this.#report(status));
         onHealthy();
@@ -119,6 +137,9 @@ export class Relay {
       this.#status = { ...this.#status, ...work.started() };
     } finally {
       await work?.close();
+      // Before the lease goes: who takes it must not find the name held.
+      if (this.#stop.signal.aborted) await this.#claim.leave();
+      else await this.#claim.wait();
       try {
         await log?.close();
       } finally {

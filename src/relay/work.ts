@@ -14,9 +14,11 @@ import { timelineHash } from "../core/hash.ts";
 import { Pace } from "../core/pace.ts";
 import type { BatchHeader, Position } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
+import { isMeant } from "../core/same-source.ts";
 import type { ChangeLog, LogStats } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import { Appender, type Room } from "./appender.ts";
+import type { Claim } from "./claim.ts";
 import { type ChunkSize, Copies } from "./copies.ts";
 import { hasBatch } from "./history.ts";
 import type { LeftBehind } from "./left-behind.ts";
@@ -39,6 +41,7 @@ type Resend = NonNullable<RequestDocument["resend"]>;
 
 /** What outlives one session with the source. */
 export interface Kept {
+  readonly claim: Claim;
   readonly mailbox: Mailbox;
   readonly history: BatchHistory;
   readonly leftBehind: LeftBehind;
@@ -56,6 +59,7 @@ export interface Kept {
 export class RelayWork {
   readonly #options: RelayOptions;
   readonly #log: ChangeLog;
+  readonly #claim: Claim;
   readonly #mailbox: Mailbox;
   readonly #stream: QueueStream;
   readonly #publisher: Publisher;
@@ -81,7 +85,7 @@ export class RelayWork {
   static async open(
     options: RelayOptions,
     log: ChangeLog,
-    { mailbox, history, leftBehind, joined, resent, bell, chunkSize, signal, told }: Kept,
+    { claim, mailbox, history, leftBehind, joined, resent, bell, chunkSize, signal, told }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
     const { source, syncs, queue, logger, maxLogBytes } = options;
@@ -103,7 +107,7 @@ export class RelayWork {
       ({ schema }) => [formatTable(schema.name), schema.name] as const,
     );
     const copies = new Copies(new Map(names), chunkSize);
-    const parts = { stream, publisher, retention, copies, bell, leftBehind, resent };
+    const parts = { claim, stream, publisher, retention, copies, bell, leftBehind, resent };
     const work: RelayWork = new RelayWork(options, log, mailbox, parts);
     await work.#open(told);
     return work;
@@ -114,6 +118,7 @@ export class RelayWork {
     log: ChangeLog,
     mailbox: Mailbox,
     parts: {
+      claim: Claim;
       stream: QueueStream;
       publisher: Publisher;
       retention: Retention;
@@ -126,6 +131,7 @@ export class RelayWork {
     this.#options = options;
     this.#log = log;
     this.#mailbox = mailbox;
+    this.#claim = parts.claim;
     this.#stream = parts.stream;
     this.#publisher = parts.publisher;
     this.#retention = parts.retention;
@@ -235,6 +241,8 @@ export class RelayWork {
     this.#tendedAt = performance.now();
     await this.#retention.check(this.#told);
     if (!(await this.#publisher.inStep())) {
+      // What is there may be of a database that has the name by now: it is not ours to clear away.
+      await this.#claim.prove();
       this.#options.logger.warn({}, "the queue is not where it was left: filling in from the log");
       this.#copies.restart();
       await this.#putSchemas();
@@ -332,11 +340,15 @@ export class RelayWork {
   /** These were asked before the cut, so the newest batch holds all that was committed before them. */
   async #answerFences(fences: ReadonlyMap<string, FenceDocument>): Promise<void> {
     const syncs = Object.fromEntries(this.#options.syncs);
+    const { database = null } = this.#options;
     for (const [id, fence] of fences) {
       const { timeline, batch, hash } = this.#position();
-      if (fence.join !== null) await this.#retention.subscribe(fence.join, batch);
+      if (fence.join !== null && isMeant(fence.meant, { timeline, database })) {
+        await this.#claim.prove();
+        await this.#retention.subscribe(fence.join, batch);
+      }
       const fits = fence.holds === null || (await hasBatch(this.#log, fence.holds));
-      const answer = { timeline, batch, hash, fits, syncs };
+      const answer = { timeline, batch, hash, fits, syncs, database };
       await this.#mailbox.answer(id, { ...fence, answer });
       failpoint("fence-answered");
     }

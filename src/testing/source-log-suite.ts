@@ -84,12 +84,14 @@ export function registerLog(bench: () => Bench): void {
     expect([...(await again.subscribers.list())]).toEqual([["a->b", 4]]);
   });
 
-  it("tells for whom it is kept, and how they let go", async () => {
+  it("tells which history it has, for whom it is kept, and how they let go", async () => {
     const sql = await createItems(bench());
     const catalog = await bench().catalog();
     expect(await catalog.logHolders()).toBeNull();
+    expect(await catalog.timeline()).toBeNull();
     const log = await bench().log();
     expect(await catalog.logHolders()).toEqual([]);
+    expect(await catalog.timeline()).toBe(log.timeline);
     await log.subscribers.set("a->b's", 4);
     const [holder] = (await catalog.logHolders()) ?? [];
     expect(holder).toMatchObject({ sync: "a->b's", confirmed: 4 });

@@ -82,7 +82,8 @@ export class MemoryDocuments implements Documents {
   }
 
   async *watch(prefix: string, signal: AbortSignal): AsyncGenerator<DocumentEntry> {
-    const watcher = { bell: new Bell(), news: new Map(await this.list(prefix)) };
+    // Not by list(): what is written before that resolves would be told to nobody.
+    const watcher = { bell: new Bell(), news: new Map(this.#values) };
     this.#bells.add(watcher);
     try {
       while (!signal.aborted) {

@@ -1,4 +1,5 @@
 import { Applier } from "../../src/applier/applier.ts";
+import type { ApplierOptions } from "../../src/applier/options.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { Relay } from "../../src/relay/relay.ts";
 import { MemoryQueue } from "./memory-queue.ts";
@@ -17,6 +18,7 @@ export class MemoryWorld {
   readonly queue: MemoryQueue;
   maxLogBytes = 1_000_000;
   readonly #stops: (() => Promise<void>)[] = [];
+  readonly #ended = new Map<Relay | Applier, Promise<void>>();
 
   readonly #others: readonly string[];
 
@@ -26,13 +28,15 @@ export class MemoryWorld {
     this.queue = new MemoryQueue(maxMessages);
   }
 
-  startRelay(): Relay {
+  /** `database`: where its config says that the source is. */
+  startRelay(database: string | null = null): Relay {
     const column = { ...(LAYOUT.columns[0] as (typeof LAYOUT.columns)[number]), identity: false };
     const keys = { key: ["id"], uniques: [], foreignKeys: [] };
     const schema = { name: LAYOUT.table, columns: [column], ...keys };
     const relay = new Relay({
       source: "a",
       openSource: async () => this.source,
+      database,
       queue: this.queue,
       tables: [{ schema, columns: ["id"], filters: [], takesNewColumns: true }],
       syncs: new Map([SYNC, ...this.#others].map((sync) => [sync, PRINT])),
@@ -43,7 +47,9 @@ export class MemoryWorld {
     return this.#run(relay);
   }
 
-  startApplier(): Applier {
+  startApplier(
+    knows: Pick<ApplierOptions, "database" | "timelineOfSource" | "isApart"> = {},
+  ): Applier {
     const table = {
       source: "t",
       rule: { table: "t" },
@@ -57,6 +63,7 @@ export class MemoryWorld {
       sync: SYNC,
       from: "a",
       to: "b",
+      ...knows,
       openTarget: async () => this.target,
       queue: this.queue,
       tables: [table],
@@ -84,12 +91,19 @@ export class MemoryWorld {
     );
   }
 
+  /** As the worker's run(). */
+  ended(worker: Relay | Applier): Promise<void> {
+    return this.#ended.get(worker) ?? Promise.resolve();
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#stops.map((stop) => stop()));
   }
 
-  #run<T extends { run(onReady: () => void): Promise<void>; stop(): void }>(worker: T): T {
-    const ended = worker.run(() => {}).catch(() => {});
+  #run<T extends Relay | Applier>(worker: T): T {
+    const run = worker.run(() => {});
+    this.#ended.set(worker, run);
+    const ended = run.catch(() => {});
     this.#stops.push(async () => {
       worker.stop();
       await ended;

@@ -8,6 +8,7 @@ import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
+import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
 
@@ -31,6 +32,10 @@ export class MysqlCatalog implements Catalog {
 
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
     return describeTables(this.#session, tables);
+  }
+
+  timeline(): Promise<string | null> {
+    return storedTimeline(this.#session);
   }
 
   logHolders(): Promise<readonly LogHolder[] | null> {

@@ -15,6 +15,7 @@ import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { uninstall, uninstallStatements } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
+import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { columnTypeOf } from "./types.ts";
 
@@ -72,6 +73,10 @@ export class PostgresCatalog implements Catalog {
 
   async describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
     return describeTables(this.#connection, tables);
+  }
+
+  timeline(): Promise<string | null> {
+    return storedTimeline(this.#connection);
   }
 
   logHolders(): Promise<readonly LogHolder[] | null> {

@@ -7,6 +7,7 @@ import { isExact, readTable, type TableFacts } from "./facts.ts";
 import { quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, uninstallStatements } from "./ours.ts";
+import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { columnTypeOf } from "./types.ts";
 
@@ -27,6 +28,10 @@ export class SqliteCatalog implements Catalog {
 
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
     return this.#connection.read(() => tables.map((table) => describe(this.#connection, table)));
+  }
+
+  timeline(): Promise<string | null> {
+    return this.#connection.read(() => storedTimeline(this.#connection));
   }
 
   logHolders(): Promise<readonly LogHolder[] | null> {
