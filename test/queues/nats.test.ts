@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { connect, nanos } from "@nats-io/transport-node";
 import { describe, expect, it, vi } from "vitest";
 import { sleep } from "../../src/core/async.ts";
+import { keys, type SourceStatus } from "../../src/core/documents.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { START } from "../../src/core/position.ts";
@@ -15,6 +16,9 @@ import { nats } from "../../src/queues/nats/index.ts";
 import { parseLocation } from "../../src/queues/nats/location.ts";
 import { bucketName, streamName, streamSubject } from "../../src/queues/nats/names.ts";
 import { available, canStart, natsUrl, startNats } from "../servers/index.ts";
+import { CUSTOMERS } from "../support/shop-tables.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow } from "../support/test-tables.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
 import { startCuttingProxy } from "./cutting-proxy.ts";
 import { natsBed, withManager } from "./nats-bed.ts";
@@ -209,6 +213,51 @@ describe.skipIf(!canStart("nats"))("a server", () => {
       expect(queue.limits.maxMessageBytes).toBeGreaterThan(120_000);
       await expect(queue.openStream("shop")).rejects.toMatchObject({ code: "TM-QUEUE-LIMIT" });
       await queue.close();
+    });
+  });
+
+  it("with no room at present for a stream that it has lost is waited for", async () => {
+    const config = 'jetstream: {store_dir: "$FOLDER", max_file_store: 8MB}';
+    await withConfiguredNats(config, async (address) => {
+      const url = `nats://${address}`;
+      await using bed = await TestBed.make(
+        { source: "sqlite", target: "sqlite" },
+        { queueUrl: url },
+      );
+      const source = await bed.sql("source");
+      await createTables(source, "sqlite", [CUSTOMERS]);
+      const definition = {
+        ...bed.define([{ from: "source", to: "target", tables: ["customers"] }]),
+        queue: { url, maxStreamBytes: 5_000_000 },
+      };
+      const pipeline = await bed.start(definition);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+
+      const other = { name: "other", subjects: ["other"], max_bytes: 5_000_000 };
+      await withManager(url, async (manager) => {
+        const add = () =>
+          manager.streams.add(other).then(
+            () => true,
+            () => false,
+          );
+        // The pipeline makes its own anew at once, and may be quicker.
+        while (!(await add())) await manager.streams.delete(streamName("tidemark", "source"));
+      });
+      await insertRow(source, CUSTOMERS, { id: 1, name: "meanwhile", credit: 0 });
+      // Whoever opens it only now has never had it.
+      const late = await nats.open({ url, logger: silentLogger, maxStreamBytes: 5_000_000 });
+      await expect(late.openStream("source")).rejects.toMatchObject({ code: "TM-QUEUE-LIMIT" });
+      await late.close();
+      const { signal } = new AbortController();
+      for (const key of [keys.relay("source"), keys.applier("source->target")]) {
+        for await (const { value } of pipeline.queue.documents.watch(key, signal)) {
+          if ((value as SourceStatus).error?.code === "TM-QUEUE-FULL") break;
+        }
+      }
+      await withManager(url, (manager) => manager.streams.delete(other.name));
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+      await bed.stop(pipeline);
     });
   });
 

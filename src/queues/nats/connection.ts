@@ -13,6 +13,8 @@ import type { NatsLocation } from "./location.ts";
 export class QueueConnection {
   readonly location: NatsLocation;
   readonly logger: Logger;
+  /** Names of streams that the server has had room for since. */
+  readonly granted = new Set<string>();
   readonly #closing = new AbortController();
   #client: NatsClient;
   #link = new AbortController();

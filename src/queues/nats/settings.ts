@@ -23,9 +23,11 @@ export async function ensureStream(
       // Another process was first, with another bound perhaps.
       if (isNameInUse(error)) return manager.streams.info(name);
       const coded = toQueueError(error, name);
-      throw coded.code === "TM-QUEUE-FULL" ? noRoom(settings, coded) : coded;
+      if (coded.code !== "TM-QUEUE-FULL") throw coded;
+      throw connection.granted.has(name) ? noRoomNow(settings, coded) : noRoom(settings, coded);
     }
   });
+  connection.granted.add(name);
   refuseUnsafe(info);
   return info;
 }
@@ -102,6 +104,20 @@ function noRoom(settings: StreamSettings, cause: TidemarkError): TidemarkError {
       fix: "Lower `queue.maxSize`, or raise max_file_store of the server (or the account's limit). Where it has none set, it takes three quarters of what was free on its disk when it started.",
       cause,
       details: { stream: settings.name },
+    },
+  );
+}
+
+/** It has had that room while we were connected, so it may have it again: to be waited for, as a full stream is. */
+function noRoomNow({ name, max_bytes }: StreamSettings, cause: TidemarkError): TidemarkError {
+  const size = max_bytes === undefined ? "" : ` with ${max_bytes} bytes reserved`;
+  return new TidemarkError(
+    "TM-QUEUE-FULL",
+    `NATS has lost the stream ${name}, and has no room at present to make it anew${size}.`,
+    {
+      fix: "Restart nats-server: version 2.9 may go on counting what it lost in a power cut. Else raise max_file_store, or remove streams that nobody needs. It is tried again until there is room.",
+      cause,
+      details: { stream: name },
     },
   );
 }
