@@ -14,6 +14,7 @@ const TABLE = {
   "TM-CONFIG-LOOP": { exit: 2, reaction: "stop" },
   "TM-CONFIG-OVERLAP": { exit: 2, reaction: "stop" },
   "TM-NAME-TAKEN": { exit: 2, reaction: "stop" },
+  "TM-SOURCE-TAKEN": { exit: 2, reaction: "stop" },
   "TM-USAGE": { exit: 2, reaction: "stop" },
   "TM-URL-INVALID": { exit: 2, reaction: "stop" },
   "TM-DRIVER-MISSING": { exit: 3, reaction: "stop" },

@@ -39,11 +39,19 @@ export class Claim {
   /** What we have written last; null while the name is not known to be ours. */
   #own: ClaimDocument | null = null;
   #revision = 0;
+  /** Was this history not in this queue when the name was taken, as far as that tells? */
+  isNewHere = false;
   #lost: { readonly error: TidemarkError } | null = null;
 
   constructor(options: ClaimOptions) {
     this.#options = options;
     this.#key = keys.claim(options.source);
+  }
+
+  /** Does a relay work under this name, as far as the queue tells? Whoever has vanished is still said to. */
+  async isHeld(): Promise<boolean> {
+    const found = (await this.#options.documents.get(this.#key)) as ClaimDocument | null;
+    return found?.state === "held";
   }
 
   /** False when the signal aborts before. Throws TM-NAME-TAKEN while the name is another's. */
@@ -52,6 +60,7 @@ export class Claim {
     this.#own = null;
     this.#lost = null;
     const own: ClaimDocument = { ...claimed, database, state: "held" };
+    this.isNewHere = false;
     while (!signal.aborted) {
       const { value, revision } = await documents.read(this.#key);
       await this.#refuseRivals(value as ClaimDocument | null, own, signal);
@@ -61,6 +70,7 @@ export class Claim {
           this.#revision = await documents.replace(this.#key, own, revision);
           this.#own = own;
         });
+        this.isNewHere = (value as ClaimDocument | null)?.timeline !== own.timeline;
         return true;
       } catch (error) {
         // Another one was quicker: is it a rival?

@@ -172,6 +172,50 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     expect(await documents.get(keys.claim("a"))).toEqual(claim);
   });
 
+  describe("whose source another relay holds", () => {
+    const claim = { timeline: "tl", identity: null, database: null, state: "held" };
+    let free: boolean;
+    let asked: number;
+
+    beforeEach(() => {
+      world = new MemoryWorld();
+      free = false;
+      asked = 0;
+      const { source } = world;
+      const open = source.openChangeLog.bind(source);
+      const openChangeLog = async () => {
+        asked++;
+        return free ? open() : null;
+      };
+      Object.assign(source, { openChangeLog });
+      vi.useFakeTimers({ toFake: ["performance"], shouldAdvanceTime: true });
+    });
+    afterEach(() => void vi.useRealTimers());
+
+    it("stands by for one of its queue", async () => {
+      await world.queue.documents.put(keys.claim("a"), claim);
+      const relay = world.startRelay();
+      await world.until(() => relay.status.state === "standby");
+    });
+
+    it("is refused where that works for another queue", async () => {
+      await world.queue.documents.put(keys.claim("a"), { ...claim, state: "left" });
+      const relay = world.startRelay();
+      await world.until(() => asked > 0);
+      vi.advanceTimersByTime(61_000);
+      await expect(world.ended(relay)).rejects.toMatchObject({ code: "TM-SOURCE-TAKEN" });
+      expect(relay.status).toMatchObject({ state: "stopped", error: { code: "TM-SOURCE-TAKEN" } });
+    });
+
+    it("has it when that has ended meanwhile", async () => {
+      const relay = world.startRelay();
+      await world.until(() => asked > 0);
+      expect(relay.status.state).toBe("unknown");
+      free = true;
+      await world.until(() => relay.status.state === "running");
+    });
+  });
+
   it("clears away a batch that was cut off in the middle, where the queue has no room beside it", async () => {
     world = new MemoryWorld(1);
     fill(1);

@@ -1,6 +1,6 @@
 import { Bell, backoff, sleep } from "../core/async.ts";
 import { keys, type Notice, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
-import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
@@ -13,6 +13,8 @@ import { BatchHistory, type Joined } from "./retention.ts";
 import { RelayWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
+/** Whoever holds the source has claimed its name in its queue by then, or its lease is given up where it has vanished. */
+const HOLDER_MS = 60_000;
 const WOKEN = "woken";
 const TOLD_NEWCOMERS = 50;
 
@@ -149,11 +151,12 @@ export class Relay {
   }
 
   async #lease(source: Source, onReady: () => void): Promise<Leased | null> {
+    const waiting = { since: performance.now(), isSaid: false };
     while (!this.#stop.signal.aborted) {
       const told = this.#mailbox.notices();
       const log = await source.openChangeLog();
       if (log !== null) return { log, told };
-      if (this.#status.state !== "standby") {
+      if (this.#status.state !== "standby" && (await this.#feedsThisQueue(waiting))) {
         this.#options.logger.info({}, "another relay holds this source: standing by");
         this.#status = { ...this.#status, state: "standby" };
         onReady();
@@ -161,6 +164,24 @@ export class Relay {
       await sleep(STANDBY_POLL_MS, this.#stop.signal);
     }
     return null;
+  }
+
+  /**
+   * Is the relay that holds the source one of this queue? Until it has claimed the name it may be about to, or be about
+   * to end. Throws TM-SOURCE-TAKEN when that has taken too long: whoever waits here would wait for good.
+   */
+  async #feedsThisQueue(waiting: { readonly since: number; isSaid: boolean }): Promise<boolean> {
+    if (await this.#claim.isHeld()) return true;
+    const { source, database = null, logger } = this.#options;
+    if (performance.now() - waiting.since > HOLDER_MS) throw sourceTaken(source, database);
+    if (!waiting.isSaid) {
+      logger.warn(
+        {},
+        "another relay holds this source, and none is at work in this queue: waiting",
+      );
+    }
+    waiting.isSaid = true;
+    return false;
   }
 
   /** Waits for changes, for mail, or for the next time to tend. */
@@ -197,4 +218,16 @@ interface Leased {
   readonly log: ChangeLog;
   /** What syncs had told before: the log knows all of it. */
   readonly told: ReadonlyMap<string, Notice>;
+}
+
+function sourceTaken(source: string, database: string | null): TidemarkError {
+  const which = database === null ? `"${source}"` : `"${source}" (${database})`;
+  return new TidemarkError(
+    "TM-SOURCE-TAKEN",
+    `The source ${which} is read by a relay that works for another queue: a source has one relay, and one queue.`,
+    {
+      fix: "Give this pipeline the queue of the other one, and its syncs other names; or end the other one first.",
+      details: { source },
+    },
+  );
 }

@@ -153,6 +153,13 @@ export class RelayWork {
         "the change log is kept for a sync that is not in this config: tidemark doctor tells how it lets go",
       );
     }
+    // Its targets go on here where the queue was lost, or is another one now; else it is a pipeline beside this one.
+    if (this.#claim.isNewHere && this.#retention.subscribers.length > 0) {
+      logger.warn(
+        { syncs: this.#retention.subscribers },
+        "this source was read through another queue, or this one has lost all: a target of these names that is copied anew here takes the place of the one before it, for which the change log is kept no longer",
+      );
+    }
     this.#last = await this.#log.batches.last();
     await this.#retention.check(told);
     // First of all make room: what waits to be published may find the queue full of what nobody needs.

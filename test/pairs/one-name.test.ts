@@ -1,6 +1,7 @@
 // Two databases that go by one name in one queue, as when two projects share a server, or a config was copied: none gets
 // the other's rows, and whoever comes second is told (G1, G8).
-import { describe, expect, test } from "vitest";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
@@ -25,6 +26,7 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair)
   testThere("a project beside another one is refused, target by target", () =>
     beside(pair, "applier"),
   );
+  testThere("a source that another queue is fed from is refused", () => twoQueues(pair));
   testThere("a project has the name when the other one has ended", () => afterwards(pair));
 });
 
@@ -70,6 +72,40 @@ async function beside(pair: TestPair, role: "all" | "applier"): Promise<void> {
   const again = await bed.start(first);
   await again.waitFor({ timeoutMs: PATIENCE_MS });
   expect(bed.logger.text()).not.toContain("kept for a sync that is not in this config");
+}
+
+/** The source is the same, and so is all else but the queue. */
+async function twoQueues(pair: TestPair): Promise<void> {
+  const { bed, first } = await twoProjects(pair);
+  await using _ = bed;
+  const pipeline = await bed.start(first);
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  const url = `sqlite:${join(bed.folder, "second", "queue.db")}`;
+  const { url: there } = bed.database("there");
+  const second = {
+    ...first,
+    queue: { ...first.queue, url },
+    databases: first.databases.map((each) =>
+      each.name === "target" ? { name: "target", url: there } : each,
+    ),
+  };
+  vi.useFakeTimers({ toFake: ["performance"], shouldAdvanceTime: true });
+  onTestFinished(() => void vi.useRealTimers());
+  const refused = expect(bed.start(second)).rejects.toMatchObject({ code: "TM-SOURCE-TAKEN" });
+  const isWaiting = () => bed.logger.text().includes("none is at work in this queue");
+  await expect.poll(isWaiting, { timeout: PATIENCE_MS }).toBe(true);
+  vi.advanceTimersByTime(61_000);
+  await refused;
+  expect(await rowsOf(bed, "there")).toEqual([]);
+  await insertRow(await bed.sql("source"), ITEMS, { id: 3, note: "source" });
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.expectSame(ITEMS);
+  // Where it has ended, the other one may have the source; the log says what that means.
+  await bed.stop(pipeline);
+  const other = await bed.start(second);
+  await other.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.expectSame(ITEMS, { to: "there" });
+  expect(bed.logger.text()).toContain("this source was read through another queue");
 }
 
 async function afterwards(pair: TestPair): Promise<void> {
