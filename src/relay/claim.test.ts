@@ -88,18 +88,31 @@ describe("the name of a source", () => {
   });
 
   it.each([
+    ["another database's relay ends", THEIRS, (other: Claim) => other.leave()],
+    ["a relay finds out that its database has moved", COPY, (other: Claim) => other.wait()],
+  ] as const)("where %s meanwhile", async (_, claimed, happens) => {
+    const other = claim("theirs");
+    await other.take(claimed, ended.signal);
+    setTimeout(() => void happens(other), claimed === COPY ? 6_000 : 1_000);
+    expect(await taken()).toEqual(LATER);
+    expect(await queue.documents.get(KEY)).toMatchObject({ database: "ours" });
+  });
+
+  it.each([
     ["lives, of another config", "shop->theirs", "running", true, REFUSED],
     ["has vanished, of another config", "shop->theirs", "running", false, LATER],
     ["has ended, of another config", "shop->theirs", "stopped", false, AT_ONCE],
+    ["ends meanwhile, of another config", "shop->theirs", "stopping", true, LATER],
     // It is told by its own check of the history, and stops.
     ["lives, of this config", "shop->mine", "running", true, AT_ONCE],
   ] as const)("where a target of another history %s", async (_, sync, state, lives, outcome) => {
     const { documents } = queue;
     const notice: Partial<Notice> = { sync, source: "shop", timeline: "theirs" };
     await documents.put(keys.progress(sync), notice);
-    const status = { ...UNKNOWN_SYNC, state, name: sync, from: "shop", to: "b" };
-    await documents.put(keys.applier(sync), status);
-    if (lives) setTimeout(() => void documents.put(keys.applier(sync), status), 4_000);
+    const status = (now: string) => ({ ...UNKNOWN_SYNC, name: sync, state: now });
+    await documents.put(keys.applier(sync), status(state));
+    const next = status(state === "stopping" ? "stopped" : state);
+    if (lives) setTimeout(() => void documents.put(keys.applier(sync), next), 4_000);
     expect(await taken()).toEqual(outcome);
   });
 

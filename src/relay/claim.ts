@@ -159,27 +159,40 @@ export class Claim {
     own: ClaimDocument,
     signal: AbortSignal,
   ): Promise<void> {
-    const { documents, source, database, logger } = this.#options;
-    // Who holds the lease of the source may go on where another relay of it has ended, or waits.
-    const isHistory = found?.timeline === own.timeline;
-    if (isHistory && (isSameSource(found, own) || found.state !== "held")) return;
-    const suspects = new Map<string, string>();
-    if (found !== null && found.state !== "left") {
-      suspects.set(this.#key, found.database ?? `a database of timeline ${found.timeline}`);
-    }
-    const followers = isHistory ? [] : await this.#followers(own.timeline);
-    for (const sync of followers) {
-      suspects.set(keys.applier(sync), `a database that ${sync} reads`);
-    }
-    if (suspects.size === 0) return;
-    const others = [...new Set(suspects.values())].join("; ");
+    const { documents, source, logger } = this.#options;
+    const followers = found?.timeline === own.timeline ? [] : await this.#followers(own.timeline);
+    const watched = [...(isRival(found, own) ? [this.#key] : []), ...followers.map(keys.applier)];
+    if (watched.length === 0) return;
     logger.warn(
-      { source, others },
+      { source, other: found === null ? null : placeOf(found), syncs: followers },
       "another database had this name in the queue: waiting to see whether it still has",
     );
-    const alive = await firstRewritten(documents, [...suspects.keys()], signal);
-    if (alive !== null)
-      throw nameTaken(source, { own: database, other: suspects.get(alive) ?? "" });
+    const read = () => Promise.all(watched.map((key) => documents.read(key)));
+    const before = await read();
+    let copy: ClaimDocument | null = null;
+    for (const begun = performance.now(); performance.now() - begun < SILENCE_MS; ) {
+      await sleep(LOOK_MS, signal);
+      if (signal.aborted) return;
+      for (const [at, { value, revision }] of (await read()).entries()) {
+        if (revision === before[at]?.revision) continue;
+        if (watched[at] === this.#key) {
+          const claim = value as ClaimDocument | null;
+          // Something has changed: all is to be looked at anew.
+          if (!isRival(claim, own)) return;
+          if (claim.timeline !== own.timeline) throw this.#taken(placeOf(claim));
+          copy = claim;
+        } else if (value !== null && !hasEnded(value as SyncStatus)) {
+          throw this.#taken(`a database that ${(value as SyncStatus).name} reads`);
+        }
+      }
+    }
+    // One whose database has moved finds out and waits; one that has gone on all the time has a database of its own.
+    if (copy !== null) throw this.#taken(placeOf(copy));
+  }
+
+  #taken(other: string): TidemarkError {
+    const { source, database } = this.#options;
+    return nameTaken(source, { own: database, other });
   }
 
   /** Syncs of another config that have followed another history under this name, and did not say that they have ended. */
@@ -190,31 +203,29 @@ export class Claim {
       .filter((notice) => notice?.source === source && notice.timeline !== timeline)
       .flatMap((notice) => (notice === null || syncs.has(notice.sync) ? [] : [notice.sync]));
     const statuses = await Promise.all(names.map((sync) => documents.get(keys.applier(sync))));
-    return names.filter((_, at) => (statuses[at] as SyncStatus | null)?.state !== "stopped");
+    return names.filter((_, at) => !hasEnded(statuses[at] as SyncStatus | null));
   }
+}
+
+function hasEnded(status: SyncStatus | null): boolean {
+  return status?.state === "stopped";
+}
+
+function placeOf({ database, timeline }: ClaimDocument): string {
+  return database ?? `a database of timeline ${timeline}`;
+}
+
+/**
+ * May it be that a relay with this claim has to give way first? Of one history, who holds the lease of the source goes on
+ * where another relay has ended or waits.
+ */
+function isRival(claim: ClaimDocument | null, own: ClaimDocument): claim is ClaimDocument {
+  if (claim === null || claim.state === "left") return false;
+  return claim.timeline !== own.timeline || (claim.state === "held" && !isSameSource(claim, own));
 }
 
 /** A database that cannot tell which it is goes by its history alone. */
 function isSameSource(one: ClaimDocument, other: ClaimDocument): boolean {
   if (one.timeline !== other.timeline) return false;
   return one.identity === null || other.identity === null || one.identity === other.identity;
-}
-
-/** Which of these documents is written again first; null when none is for as long as somebody who lives needs. */
-async function firstRewritten(
-  documents: Documents,
-  watched: readonly string[],
-  signal: AbortSignal,
-): Promise<string | null> {
-  const revisions = () =>
-    Promise.all(watched.map(async (key) => (await documents.read(key)).revision));
-  const before = await revisions();
-  for (const begun = performance.now(); performance.now() - begun < SILENCE_MS; ) {
-    await sleep(LOOK_MS, signal);
-    if (signal.aborted) return null;
-    const now = await revisions();
-    const at = now.findIndex((revision, index) => revision !== before[index]);
-    if (at >= 0) return watched[at] ?? null;
-  }
-  return null;
 }
