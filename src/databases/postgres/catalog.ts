@@ -218,10 +218,10 @@ export async function loadColumns(
   oids: readonly string[],
 ): Promise<ReadonlyMap<string, readonly UntypedColumn[]>> {
   const rows = await connection.rows(columnsQuery("$1::oid[]"), [formatArrayText(oids)]);
-  return groupByFirst(rows, toColumn);
+  return groupByFirst(rows, (row) => toColumn(row, connection.version));
 }
 
-function toColumn(row: Row): UntypedColumn {
+function toColumn(row: Row, server: number): UntypedColumn {
   const [, number, name, notNull, generated, identity, typeName, builtIn, kind, modifier] = row;
   const [formatted, bare, labels, , hasDefault, always, equals] = row.slice(10);
   const type = columnTypeOf({
@@ -232,6 +232,7 @@ function toColumn(row: Row): UntypedColumn {
     formatted: formatted as string,
     bare: bare as string,
     labels: labels ? (JSON.parse(labels) as string[]) : [],
+    server,
   });
   return {
     name: name as string,

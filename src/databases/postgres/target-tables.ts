@@ -8,11 +8,13 @@ import {
   NAMED,
   tableKey,
   type UniqueKey,
+  type UntypedColumn,
 } from "./catalog.ts";
 import { foreignKeysQuery } from "./catalog-query.ts";
 import type { Connection } from "./connection.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
 import { formatArrayText } from "./row-text.ts";
+import { KIND } from "./types.ts";
 
 /** A table that stands at the target. */
 export interface StandingTable {
@@ -48,7 +50,7 @@ export async function loadStanding(
       {
         oid,
         kind,
-        columns: (columns.get(oid) ?? []) as readonly FoundColumn[],
+        columns: (columns.get(oid) ?? []).map(asStanding),
         uniques: uniques.get(oid) ?? [],
         parents: foreignKeys.filter((row) => row[0] === oid).map((row) => row[4] as string),
         cascades: cascading.has(oid),
@@ -56,6 +58,14 @@ export async function loadStanding(
       },
     ]),
   );
+}
+
+/** What we cannot carry fits nothing of another type. */
+function asStanding(column: UntypedColumn): FoundColumn {
+  return {
+    ...column,
+    type: column.type ?? { kind: "native", database: KIND, name: column.bareType },
+  };
 }
 
 /** Parents before children; tables in a circle of foreign keys stand in the order asked. */

@@ -37,7 +37,7 @@ import { loadProgress } from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { targetTriggers } from "./target-triggers.ts";
-import { KIND } from "./types.ts";
+import { KIND, printsEveryChar } from "./types.ts";
 
 export class PostgresTarget implements Target {
   readonly parked: PostgresParked;
@@ -127,6 +127,8 @@ export class PostgresTarget implements Target {
     );
     const names = new Set(ofOurKind.map((column) => column.nativeType));
     const known = new Set<string>();
+    // Another server's is made as text there.
+    if (!printsEveryChar(this.#connection.version)) names.delete('"char"');
     for (const name of names) {
       // One by one: for what is no type's syntax older versions raise an error.
       const [row] = await this.#connection

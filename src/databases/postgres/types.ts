@@ -18,6 +18,16 @@ export interface CatalogType {
   /** format_type without the modifier. */
   readonly bare: string;
   readonly labels: readonly string[];
+  /** server_version_num. */
+  readonly server: number;
+}
+
+/**
+ * Before PostgreSQL 15 a "char" of more than 127 is printed as a byte of no encoding, and `\\351` is read as a backslash
+ * (seen on 13 and 14). `server`: server_version_num.
+ */
+export function printsEveryChar(server: number): boolean {
+  return server >= 150_000;
 }
 
 type Mapper = (modifier: number) => ColumnType;
@@ -71,6 +81,7 @@ function decimalType(modifier: number): ColumnType {
 
 /** What a column of this type means; null when we cannot carry it. */
 export function columnTypeOf(type: CatalogType): ColumnType | null {
+  if (type.builtIn && type.name === "char" && !printsEveryChar(type.server)) return null;
   if (type.builtIn) {
     const mapper = BUILT_IN[type.name];
     if (mapper) return mapper(type.modifier);
