@@ -78,8 +78,10 @@ export class Drops {
   }
 }
 
-/** Of a row that is still to be copied the copy tells again that nothing can be told. */
+/** Of a row that is still to be copied the copy tells again that nothing can be told; one that came behind its end is not. */
 function isCopied({ state, cursor }: TableProgress, key: string): boolean {
   if (state === "live") return true;
-  return cursor !== null && key <= (JSON.parse(cursor) as { after: string }).after;
+  if (cursor === null) return false;
+  const { after, upper } = JSON.parse(cursor) as { after: string; upper: string };
+  return key <= after || key > upper;
 }
