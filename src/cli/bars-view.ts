@@ -3,7 +3,7 @@ import pc from "picocolors";
 import type { SyncStatus, TableStatus } from "../core/documents.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
 import { describeSync } from "./describe-sync.ts";
-import { formatCount, formatDuration } from "./format.ts";
+import { formatCount, formatCounted, formatDuration } from "./format.ts";
 import type { Log } from "./log.ts";
 import { Rates } from "./rate.ts";
 import type { RunView } from "./run-view.ts";
@@ -63,7 +63,9 @@ export class BarsView implements RunView {
     const figures = {
       done: known ? `${Math.floor((100 * value) / total)}%`.padStart(4) : "    ",
       label: `${sync.name}  ${table.table}`,
-      rows: `${formatCount(table.rowsCopied)}${known ? ` of ~${formatCount(total)}` : ""} rows`,
+      rows: known
+        ? `${formatCount(table.rowsCopied)} of ~${formatCounted(total, "row")}`
+        : formatCounted(table.rowsCopied, "row"),
       perSecond: `${formatCount(perSecond)} rows/s`,
       left: known && perSecond > 0 ? `${formatDuration(msLeft)} left` : "",
     };
@@ -85,7 +87,7 @@ export class BarsView implements RunView {
     if (bar === undefined && table.rowsCopied === 0) return;
     if (bar !== undefined) this.#bars.remove(bar);
     this.#copies.delete(key);
-    const rows = `${formatCount(table.rowsCopied)} rows`;
+    const rows = formatCounted(table.rowsCopied, "row");
     this.#bars.log(`${pc.green("✓")} ${sync.name}  ${table.table} copied: ${rows}\n`);
   }
 

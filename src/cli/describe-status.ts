@@ -1,7 +1,14 @@
 import pc from "picocolors";
 import type { SourceStatus, StatusError, SyncStatus } from "../core/documents.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
-import { formatAge, formatBytes, formatCount, formatDuration, formatTable } from "./format.ts";
+import {
+  formatAge,
+  formatBytes,
+  formatCount,
+  formatCounted,
+  formatDuration,
+  formatTable,
+} from "./format.ts";
 
 const SOURCE_HEAD = ["SOURCE", "STATE", "BATCH", "LAST BATCH", "CHANGE LOG", "QUEUE"];
 const SYNC_HEAD = ["SYNC", "STATE", "BATCH", "BEHIND", "LAG", "APPLIED", "CHANGES", "TABLES"];
@@ -29,8 +36,8 @@ function sourceRow(source: SourceStatus, now: number): string[] {
     source.state,
     formatCount(source.batch),
     formatAge(source.lastBatchAt, now),
-    `${formatCount(source.logRows)} rows, ${formatBytes(source.logBytes)}`,
-    `${formatCount(source.queueMessages)} messages, ${formatBytes(source.queueBytes)}`,
+    `${formatCounted(source.logRows, "row")}, ${formatBytes(source.logBytes)}`,
+    `${formatCounted(source.queueMessages, "message")}, ${formatBytes(source.queueBytes)}`,
   ];
 }
 
@@ -39,7 +46,7 @@ function syncRow(sync: SyncStatus, now: number): string[] {
     sync.name,
     sync.state,
     formatCount(sync.position.batch),
-    sync.behindBatches === 0 ? "-" : `${formatCount(sync.behindBatches)} batches`,
+    sync.behindBatches === 0 ? "-" : formatCounted(sync.behindBatches, "batch"),
     sync.lagMs === null ? "-" : formatDuration(sync.lagMs),
     formatAge(sync.appliedAt, now),
     formatCount(sync.changesApplied),
@@ -58,7 +65,7 @@ function describeNewcomers({ name, newcomers }: SourceStatus): string {
 }
 
 function describeParked({ name, parked }: SyncStatus): string {
-  const rows = parked === 1 ? "1 row is" : `${formatCount(parked)} rows are`;
+  const rows = `${formatCounted(parked, "row")} ${parked === 1 ? "is" : "are"}`;
   return `${name}: ${pc.yellow(`${rows} parked`)}\n${pc.bold("fix:")} tidemark parked list`;
 }
 

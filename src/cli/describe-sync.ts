@@ -1,5 +1,5 @@
 import type { SyncStatus } from "../core/documents.ts";
-import { formatCount, formatDuration } from "./format.ts";
+import { formatCount, formatCounted, formatDuration } from "./format.ts";
 
 /** `shop->reports  running  batch 43  1,204 changes (12/s)  lag 8 ms`. */
 export function describeSync(sync: SyncStatus, changesPerSecond: number): string {
@@ -7,17 +7,17 @@ export function describeSync(sync: SyncStatus, changesPerSecond: number): string
   const lag = sync.lagMs === null ? "" : `  lag ${formatDuration(sync.lagMs)}`;
   const head = `${sync.name}  ${sync.state}  batch ${formatCount(sync.position.batch)}${behind}`;
   const parked = sync.parked > 0 ? `  ${formatCount(sync.parked)} parked` : "";
-  return `${head}  ${formatCount(sync.changesApplied)} changes (${formatCount(changesPerSecond)}/s)${lag}${parked}`;
+  return `${head}  ${formatCounted(sync.changesApplied, "change")} (${formatCount(changesPerSecond)}/s)${lag}${parked}`;
 }
 
 /** How far the initial copy is; nothing once every table is live. */
 export function describeCopies(sync: SyncStatus, rowsPerSecond: number): string[] {
   const copying = sync.tables.filter((table) => table.state === "copying");
   if (sync.tablesLive === sync.tableCount) return [];
-  const head = `copied ${sync.tablesLive} of ${sync.tableCount} tables (${formatCount(rowsPerSecond)} rows/s)`;
+  const head = `copied ${sync.tablesLive} of ${formatCounted(sync.tableCount, "table")} (${formatCount(rowsPerSecond)} rows/s)`;
   const tables = copying.map(({ table, rowsCopied, estimatedRows }) => {
-    const of = estimatedRows === null ? "" : ` of ~${formatCount(estimatedRows)}`;
-    return `${table}: ${formatCount(rowsCopied)}${of} rows`;
+    if (estimatedRows === null) return `${table}: ${formatCounted(rowsCopied, "row")}`;
+    return `${table}: ${formatCount(rowsCopied)} of ~${formatCounted(estimatedRows, "row")}`;
   });
   return [head, ...tables];
 }

@@ -1,14 +1,26 @@
 import { expect, test } from "vitest";
-import { formatAge, formatBytes, formatDuration, formatTable } from "./format.ts";
+import { formatAge, formatBytes, formatCounted, formatDuration, formatTable } from "./format.ts";
 import { Rates } from "./rate.ts";
 
 test.each([
   [0, "0 ms"],
   [999, "999 ms"],
+  [999.7, "1.0 s"],
   [3_400, "3.4 s"],
+  [59_960, "1 m 0 s"],
+  [119_800, "2 m 0 s"],
   [310_000, "5 m 10 s"],
+  [3_599_700, "1 h 0 m"],
   [7_500_000, "2 h 5 m"],
 ])("%d ms as people read it", (ms, text) => expect(formatDuration(ms)).toBe(text));
+
+test.each([
+  [0, "row", "0 rows"],
+  [1, "row", "1 row"],
+  [2_000, "row", "2,000 rows"],
+  [1, "batch", "1 batch"],
+  [3, "batch", "3 batches"],
+])("%d %s: %s", (count, noun, text) => expect(formatCounted(count, noun)).toBe(text));
 
 test.each([
   [0, "0 B"],

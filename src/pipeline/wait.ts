@@ -171,10 +171,9 @@ async function waitForProgress(
     throw timedOut(`${sync.name}: ${why}`, sync.name);
   }
   const at = last === null ? "has applied nothing yet" : `has applied batch ${last.position.batch}`;
+  const pending = last?.tablesPending ?? 0;
   const copying =
-    last !== null && last.tablesPending > 0
-      ? `, ${last.tablesPending} tables are being copied`
-      : "";
+    pending === 0 ? "" : `, ${pending} ${pending === 1 ? "table is" : "tables are"} being copied`;
   throw timedOut(`${sync.name} ${at} of ${fence.batch}${copying}`, sync.name);
 }
 

@@ -2,6 +2,7 @@ import pc from "picocolors";
 import type { Finding } from "../../core/database.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
+import { formatCounted } from "../format.ts";
 
 const MARKS: Readonly<Record<Finding["severity"], string>> = {
   ok: pc.green("✓"),
@@ -49,6 +50,5 @@ function showFinding({ output }: Invocation, { severity, check, message, fix }: 
 
 function summary(errors: number, warnings: number): string {
   if (errors + warnings === 0) return pc.green("All is well.");
-  const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`;
-  return `${count(errors, "error")}, ${count(warnings, "warning")}.`;
+  return `${formatCounted(errors, "error")}, ${formatCounted(warnings, "warning")}.`;
 }

@@ -4,7 +4,7 @@ import { formatTable as tableName } from "../../core/table.ts";
 import type { PipelinePlan } from "../../pipeline/plan.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
-import { formatTable, oneLine } from "../format.ts";
+import { formatCounted, formatTable, oneLine } from "../format.ts";
 
 export const plan: CommandModule = {
   name: "plan",
@@ -29,7 +29,7 @@ export const plan: CommandModule = {
 };
 
 function refusal({ refused }: PipelinePlan): TidemarkError {
-  const columns = refused === 1 ? "1 column is" : `${refused} columns are`;
+  const columns = `${formatCounted(refused, "column")} ${refused === 1 ? "is" : "are"}`;
   return new TidemarkError("TM-COLUMN-UNFIT", `${columns} refused: \`run\` would not start.`, {
     fix: "Do at the target what the column's note says, or leave the column out of the sync with `except`.",
   });

@@ -117,7 +117,7 @@ async function follow(
   } finally {
     ended.abort();
     await display;
-    if (interrupts.exitCode !== null) view.note("Stopping; once more Ctrl-C ends at once.");
+    if (interrupts.exitCode !== null) view.note("Stopping. Press Ctrl-C once more to end at once.");
     await pipeline.stop();
     if (synced) view.note("Every target has what its source had at the start.");
   }

@@ -2,7 +2,7 @@ import { createLogUpdate } from "log-update";
 import pc from "picocolors";
 import type { Notice } from "../../core/documents.ts";
 import type { PipelineStatus } from "../../pipeline/status.ts";
-import { formatCount, formatDuration, formatTable } from "../format.ts";
+import { formatCount, formatCounted, formatDuration, formatTable } from "../format.ts";
 import type { Output } from "../output.ts";
 import { Rates } from "../rate.ts";
 import type { Counts, Shops } from "./shops.ts";
@@ -57,7 +57,7 @@ export class DemoView {
       [
         `${pc.bold("shop.db")} ${pc.cyan("→ change log → queue →")} ${pc.bold("copy.db")}   ${pc.dim(sync.state)}`,
         "",
-        `${pc.bold(formatCount(perSecond))} changes/s   lag ${pc.bold(lag)}   batch ${formatCount(sync.position.batch)}   ${formatCount(sync.changesApplied)} changes applied`,
+        `${pc.bold(formatCount(perSecond))} changes/s   lag ${pc.bold(lag)}   batch ${formatCount(sync.position.batch)}   ${formatCounted(sync.changesApplied, "change")} applied`,
         "",
         rowsTable(source, target),
         "",
