@@ -1,5 +1,6 @@
 import { TidemarkError } from "../core/errors.ts";
 import type { ParkedRows } from "../core/parked.ts";
+import { shellWord } from "../core/shell.ts";
 import type { ApplierSession, BoundTable, Progress } from "../core/target.ts";
 import type { SyncTable } from "./mapping.ts";
 import type { NoticeWriter } from "./notice-writer.ts";
@@ -15,7 +16,7 @@ export interface ResyncParts {
 
 /** What has a sync begin anew: one that holds no copy joins the stream wherever that is. */
 export function resyncAll(sync: string): string {
-  return `tidemark resync '*' --sync '${sync}', then tidemark run`;
+  return `tidemark resync '*' --sync ${shellWord(sync)}, then tidemark run`;
 }
 
 /** Who asks may have another config. `names`: source tables. Throws TM-USAGE. */

@@ -9,6 +9,7 @@ import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import type { ParkedRow } from "../core/parked.ts";
+import { resyncCommand } from "../core/shell.ts";
 import type { ApplierSession, Progress, TableProgress } from "../core/target.ts";
 import { goneInto, isSameCopy } from "./copy-name.ts";
 import { Group } from "./group.ts";
@@ -134,7 +135,7 @@ export class ApplierWork {
       if (empty.has(bound)) continue;
       this.#options.logger.warn(
         { table: source },
-        `the target's table holds rows already: its copy leaves those there that the source does not have; tidemark resync ${source} empties it first`,
+        `the target's table holds rows already: its copy leaves those there that the source does not have; ${resyncCommand(source)} empties it first`,
       );
     }
   }

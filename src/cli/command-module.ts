@@ -29,6 +29,8 @@ export interface Invocation {
   /** Arguments that are no options, for a verb that declares some. */
   readonly operands: readonly unknown[];
   readonly configFile: string | undefined;
+  /** All of them as they were given. */
+  readonly args: readonly string[];
   readonly output: Output;
   readonly log: Log;
 }

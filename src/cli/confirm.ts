@@ -1,11 +1,9 @@
 import { TidemarkError } from "../core/errors.ts";
+import { shellWord } from "../core/shell.ts";
 import type { Invocation } from "./command-module.ts";
 
-/** Asks on a terminal. Throws TM-USAGE when the answer is no, and where there is nobody to ask; `fix` is how to do without. */
-export async function mustConfirm(
-  { output }: Invocation,
-  { question, fix }: { readonly question: string; readonly fix: string },
-): Promise<void> {
+/** Asks on a terminal. Throws TM-USAGE when the answer is no, and where there is nobody to ask. */
+export async function mustConfirm({ output, args }: Invocation, question: string): Promise<void> {
   const canAsk = process.stdin.isTTY && process.stdout.isTTY && !output.json;
   if (canAsk) {
     const { confirm } = await import("@clack/prompts");
@@ -16,6 +14,7 @@ export async function mustConfirm(
     canAsk
       ? "Not confirmed: nothing was changed."
       : "Not confirmed, and there is no terminal to ask on: nothing was changed.",
-    { fix },
+    // All that was given: without its --sync or --database it would do more than was asked for.
+    { fix: ["tidemark", ...args.map(shellWord), "--yes"].join(" ") },
   );
 }

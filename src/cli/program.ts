@@ -138,7 +138,7 @@ async function runCommand(
   const log = new Log({ ...(level && { level }) });
   guardArguments(module.name, args, output);
   try {
-    return await module.run({ options, operands, configFile: common.config, output, log });
+    return await module.run({ options, operands, configFile: common.config, args, output, log });
   } catch (error) {
     stdout.whenUnread = "work on"; // it ends by its own exit code, whoever reads why
     return output.fail(toTidemarkError(error), { redact: log.redact });

@@ -11,8 +11,11 @@ test("resync empties a table, and the next run copies it", async () => {
   expect((await place.start(["run", ...ENDS, "--until-synced"])).exitCode).toBe(0);
   place.sql("copy.db", "UPDATE items SET name = 'edited'; INSERT INTO items VALUES (3, 'made up')");
 
-  const unconfirmed = await place.start(["resync", "items", ...ENDS]);
-  expect([unconfirmed.exitCode, unconfirmed.stderr]).toEqual([2, expect.stringContaining("--yes")]);
+  const unconfirmed = await place.start(["resync", "*", "--sync", "source->target", ...ENDS]);
+  expect(unconfirmed.exitCode).toBe(2);
+  expect(unconfirmed.stderr).toMatch(
+    /^fix: tidemark resync '\*' --sync 'source->target' --from .* --yes$/m,
+  );
   expect(place.sql("copy.db", "SELECT * FROM items")).toHaveLength(3);
   const unknown = await place.json(["resync", "itmes", ...ENDS, "--yes"]);
   expect(unknown.envelope.error).toMatchObject({ code: "TM-USAGE" });

@@ -168,7 +168,9 @@ test("uninstall asks, shows, and leaves no trace", async () => {
 
   const unconfirmed = await place.start(["uninstall", ...PAIR]);
   expect(unconfirmed.exitCode).toBe(2);
-  expect(unconfirmed.stderr).toContain("tidemark uninstall --yes");
+  expect(unconfirmed.stderr).toContain(
+    "fix: tidemark uninstall --from sqlite:shop.db --to sqlite:copy.db --table '*' --yes\n",
+  );
   const dry = await place.start(["uninstall", ...PAIR, "--dry-run"]);
   expect(dry.stdout).toMatch(/DROP TRIGGER/);
   expect(place.sql("shop.db", ours)).not.toEqual([]);

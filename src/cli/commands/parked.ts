@@ -6,7 +6,7 @@ import type { ParkedEntry } from "../../core/parked.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { mustConfirm } from "../confirm.ts";
 import { addEndOptions, durationOf, loadDefinition } from "../definition.ts";
-import { formatAge, formatTable } from "../format.ts";
+import { formatAge, formatCounted, formatTable } from "../format.ts";
 
 const ACTIONS = ["list", "show", "retry", "drop"] as const;
 type Action = (typeof ACTIONS)[number];
@@ -88,8 +88,7 @@ async function order(
   const { logger } = invocation.log;
   const timeoutMs = durationOf(timeout);
   if (action === "drop" && all && !yes) {
-    const question = `Forget ${chosen.length} rows?`;
-    await mustConfirm(invocation, { question, fix: "tidemark parked drop --all --yes" });
+    await mustConfirm(invocation, `Forget ${formatCounted(chosen.length, "row")}?`);
   }
   const { openQueue } = await import("../../pipeline/queue.ts");
   const { orderParked } = await import("../../pipeline/parked.ts");

@@ -43,10 +43,7 @@ export const resync: CommandModule = {
     const { planResync } = await import("../../pipeline/resync.ts");
     const plan = await planResync(definition, { tables, sync, logger: log.logger });
     for (const each of plan.syncs) output.line(describe(each));
-    if (!yes) {
-      const fix = `tidemark resync ${tables.join(" ")} --yes`;
-      await mustConfirm(invocation, { question: "Empty these tables?", fix });
-    }
+    if (!yes) await mustConfirm(invocation, "Empty these tables?");
     const { openQueue } = await import("../../pipeline/queue.ts");
     const queue = await openQueue(definition.queue, log.logger);
     try {

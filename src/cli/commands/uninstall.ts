@@ -48,10 +48,7 @@ export const uninstall: CommandModule = {
     show(invocation, planned);
     const nothing = planned.every(({ statements }) => statements.length === 0);
     if (dryRun || nothing) return output.end({ databases: planned, removed: false });
-    if (!yes) {
-      const fix = "tidemark uninstall --yes";
-      await mustConfirm(invocation, { question: "Run these statements?", fix });
-    }
+    if (!yes) await mustConfirm(invocation, "Run these statements?");
     const databases = await engine.uninstall(definition, log.logger);
     output.line("Removed.");
     return output.end({ databases, removed: true });

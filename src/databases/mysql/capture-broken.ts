@@ -1,5 +1,7 @@
 // What is wrong with the capture of a table: changes have gone by unseen, or would.
+
 import { TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import type { CascadeOrigin } from "./cascades.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
@@ -68,7 +70,7 @@ export function captureBroken(
     "TM-CAPTURE-BROKEN",
     `Capture of ${all.join(", ")} is broken: ${what}. Changes may have been missed.`,
     {
-      fix: `tidemark resync ${all.join(" ")}, then tidemark run: ${all.length === 1 ? "it is" : "they are"} captured and copied anew.`,
+      fix: `${resyncCommand(...all)}, then tidemark run: ${all.length === 1 ? "it is" : "they are"} captured and copied anew.`,
       details: { table },
     },
   );

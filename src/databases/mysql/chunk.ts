@@ -1,6 +1,7 @@
 import type { FilterAnswer, LayoutColumn } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterFlags } from "./capture-sql.ts";
@@ -132,7 +133,7 @@ function keyChanged({ table }: StoredLayout): TidemarkError {
   return new TidemarkError(
     "TM-SCHEMA-DRIFT",
     `The key of ${formatTable(table)} is not the one its copy began with.`,
-    { fix: `tidemark resync ${formatTable(table)}, then tidemark run: it is copied anew` },
+    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
   );
 }
 

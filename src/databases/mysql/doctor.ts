@@ -1,6 +1,7 @@
 import type { Finding } from "../../core/database.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { triggersWithoutLog } from "../../core/rewound.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { planCapture } from "./capture.ts";
@@ -272,7 +273,7 @@ async function triggerFindings(
         failure(
           "trigger-broken",
           `Table ${name} has ${what}: writes may have passed unseen.`,
-          `tidemark resync ${name}, then tidemark run: it is copied anew`,
+          `${resyncCommand(name)}, then tidemark run: it is copied anew`,
         ),
       );
     } else {
@@ -323,7 +324,7 @@ function uncarriedFinding(layout: StoredLayout, found: readonly FoundTrigger[]):
   const changed = gone.length > 0 ? `${gone.join(", ")} is gone` : "a trigger was changed";
   const what = isLost ? LOST_MEANWHILE : changed;
   const message = `Capture of ${name}, which no sync of this config carries, is broken: ${what}.`;
-  const fix = `once it is in the config again: tidemark resync ${name}, then tidemark run`;
+  const fix = `once it is in the config again: ${resyncCommand(name)}, then tidemark run`;
   return warning("trigger-broken", message, fix);
 }
 

@@ -1,6 +1,7 @@
 import { columnsAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { rewound } from "../../core/rewound.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
@@ -42,7 +43,7 @@ export async function checkDrift(
         "TM-CAPTURE-BROKEN",
         `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
         {
-          fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew`,
+          fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew`,
           details: { table },
         },
       );

@@ -1,4 +1,5 @@
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Session } from "./connection.ts";
 import { likeness, likenessOfFile } from "./file-names.ts";
@@ -122,7 +123,7 @@ export function truncated(layout: StoredLayout): TidemarkError {
     "TM-TRUNCATE-UNSEEN",
     `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
     {
-      fix: `After a TRUNCATE, or a dump of this table: tidemark resync ${table}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`,
+      fix: `After a TRUNCATE, or a dump of this table: ${resyncCommand(table)}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`,
       details: { table },
     },
   );

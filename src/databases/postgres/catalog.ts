@@ -1,6 +1,7 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { nearest } from "../../core/suggest.ts";
 import {
   type ColumnSchema,
@@ -334,7 +335,7 @@ async function assertCapturable(
       "TM-TABLE-UNSUPPORTED",
       `${name} is unlogged: a crash of the server empties it, and nothing is logged of that.`,
       {
-        fix: `ALTER TABLE ${quoteTable(table)} SET LOGGED; or leave it out. Where it was synced before and the server has crashed since, tidemark resync ${name} besides.`,
+        fix: `ALTER TABLE ${quoteTable(table)} SET LOGGED; or leave it out. Where it was synced before and the server has crashed since, ${resyncCommand(name)} besides.`,
         details: { table: name },
       },
     );

@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterLetters } from "./capture-row.ts";
@@ -307,6 +308,6 @@ function keyChanged({ table }: StoredLayout): TidemarkError {
   return new TidemarkError(
     "TM-SCHEMA-DRIFT",
     `The key of ${formatTable(table)} has changed since its copy began.`,
-    { fix: `tidemark resync ${formatTable(table)}, then tidemark run: it is copied anew` },
+    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
   );
 }

@@ -1,4 +1,5 @@
 import type { Finding } from "../../core/database.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
@@ -317,7 +318,7 @@ async function uncarriedFindings(
       return [ok(check, `${name} is captured, though no sync of this config carries it.`)];
     }
     const message = `Capture of ${name}, which no sync of this config carries, is broken: ${broken.what}.`;
-    const fix = `Once it is in the config again: tidemark resync ${name}, then tidemark run.`;
+    const fix = `Once it is in the config again: ${resyncCommand(name)}, then tidemark run.`;
     return [{ check: "trigger-broken", severity: "warning", message, fix }];
   });
 }

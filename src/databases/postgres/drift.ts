@@ -1,6 +1,7 @@
 import { columnsAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Mutex } from "../../core/mutex.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { formatTable, sameTable, type TableName } from "../../core/table.ts";
 import type { CaptureSpec } from "./capture-row.ts";
 import { chooseKey, findTables, loadUniques, type UniqueKey } from "./catalog.ts";
@@ -215,7 +216,7 @@ export class DriftWatch implements Answerable {
 /** Changes may have gone by unseen: only copying anew makes source and target equal again. */
 export function captureBroken(table: string, what: string): TidemarkError {
   return new TidemarkError("TM-CAPTURE-BROKEN", `${what} Changes may have been missed.`, {
-    fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew.`,
+    fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew.`,
     details: { table },
   });
 }
@@ -234,7 +235,7 @@ export function shapeBroken(table: TableName, what: string): TidemarkError {
     "TM-CAPTURE-BROKEN",
     `Capture of ${name} is broken: ${what}. Changes made since may be logged in the wrong order.`,
     {
-      fix: `If it has written no row of ${name} yet: UPDATE tidemark.layouts SET retired_at = now() WHERE table_oid = ${oid}::regclass AND retired_at IS NULL; then run again. Else tidemark resync ${name}, then tidemark run: it is copied anew.`,
+      fix: `If it has written no row of ${name} yet: UPDATE tidemark.layouts SET retired_at = now() WHERE table_oid = ${oid}::regclass AND retired_at IS NULL; then run again. Else ${resyncCommand(name)}, then tidemark run: it is copied anew.`,
       details: { table: name },
     },
   );
@@ -253,7 +254,7 @@ function checkTable(
       "TM-TABLE-UNSUPPORTED",
       `${table}, or a partition of it, was made unlogged: a crash of the server empties it, and nothing is logged of that.`,
       {
-        fix: `ALTER TABLE ${name} SET LOGGED (or of the partition); where the server has crashed since, tidemark resync ${table}; then start again.`,
+        fix: `ALTER TABLE ${name} SET LOGGED (or of the partition); where the server has crashed since, ${resyncCommand(table)}; then start again.`,
         details: { table },
       },
     );

@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { quoteLiteral, quoteTable } from "./identifiers.ts";
@@ -65,7 +66,7 @@ function unseen(root: StoredLayout, what: string, mend: string): TidemarkError {
   const table = formatTable(root.table);
   const oid = quoteLiteral(quoteTable(root.table));
   return new TidemarkError("TM-CAPTURE-BROKEN", `Capture of ${table} is broken: ${what}.`, {
-    fix: `${mend}; then: UPDATE tidemark.layouts SET partitions = NULL WHERE table_oid = ${oid}::regclass; and run again. Or tidemark resync ${table}, then tidemark run: it is copied anew.`,
+    fix: `${mend}; then: UPDATE tidemark.layouts SET partitions = NULL WHERE table_oid = ${oid}::regclass; and run again. Or ${resyncCommand(table)}, then tidemark run: it is copied anew.`,
     details: { table },
   });
 }

@@ -1,6 +1,7 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest, ChunkRows } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Tagged } from "../../core/value.ts";
@@ -113,7 +114,7 @@ function keyChanged({ table }: Layout): TidemarkError {
   return new TidemarkError(
     "TM-SCHEMA-DRIFT",
     `The key of ${formatTable(table)} is not the one its copy began with.`,
-    { fix: `tidemark resync ${formatTable(table)}, then tidemark run: it is copied anew` },
+    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
   );
 }
 

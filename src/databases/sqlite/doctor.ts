@@ -1,6 +1,7 @@
 import type { Finding } from "../../core/database.ts";
 import { isTidemarkError, toTidemarkError } from "../../core/errors.ts";
 import { triggersWithoutLog } from "../../core/rewound.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
@@ -77,7 +78,7 @@ function uncarriedFinding(connection: Connection, layout: InstalledLayout): Find
   } catch (error) {
     if (isTidemarkError(error, "TM-CAPTURE-BROKEN")) {
       const message = `No sync of this config carries ${name}. ${error.message}`;
-      const fix = `Once it is in the config again: tidemark resync ${name}, then tidemark run.`;
+      const fix = `Once it is in the config again: ${resyncCommand(name)}, then tidemark run.`;
       return [{ check: "capture-intact", severity: "warning", message, fix }];
     }
     if (!isTidemarkError(error)) throw error;

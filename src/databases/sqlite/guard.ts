@@ -1,4 +1,5 @@
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { resyncCommand } from "../../core/shell.ts";
 import { type CaptureShape, requireCountable } from "./capture.ts";
 import { type Trigger, triggerNames, triggersOf } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
@@ -140,7 +141,7 @@ function broken(table: string, what: string): TidemarkError {
     "TM-CAPTURE-BROKEN",
     `Capture of ${table} is broken: ${what}. Changes may have gone unseen.`,
     {
-      fix: `tidemark resync ${table}, then tidemark run: it is captured and copied anew.`,
+      fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew.`,
       details: { table },
     },
   );
