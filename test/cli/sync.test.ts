@@ -1,7 +1,7 @@
 // The commands, as they are typed (G4, G8).
 import { stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Running, Workplace } from "./tidemark.ts";
+import { type Envelope, Running, Workplace } from "./tidemark.ts";
 
 const PAIR = ["--from", "sqlite:shop.db", "--to", "sqlite:copy.db", "--table", "*"];
 const CUSTOMERS = "SELECT id, name FROM customers ORDER BY id";
@@ -74,7 +74,9 @@ test("tail prints the changes as they pass; SIGTERM ends run with 143", async ()
     key: { id: expect.stringMatching(/^\d+$/) },
     row: { id: expect.stringMatching(/^\d+$/), name: "Hedy Lamarr" },
   });
+  const ended = tail.until<Partial<Envelope>>(({ ok }) => ok !== undefined);
   expect((await tail.end("SIGINT")).exitCode).toBe(130);
+  expect(await ended).toEqual({ command: "tail", ok: false, result: null, error: null });
   expect((await run.end("SIGTERM")).exitCode).toBe(143);
 });
 

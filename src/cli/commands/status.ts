@@ -58,7 +58,7 @@ async function watch({ output }: Invocation, read: () => Promise<PipelineStatus>
   };
   try {
     await watchStatus(read, view, interrupts.signal, { everyMs: 1000 });
-    return interrupts.exitCode ?? 0;
+    return output.end(null, interrupts.exitCode ?? 0);
   } finally {
     screen?.done();
     interrupts.release();

@@ -49,9 +49,11 @@ export const tail: CommandModule = {
         fromStart: options.fromStart ?? false,
         onGap: (gap) => {
           output.event("gap", gap);
-          output.warn(
-            `batches ${gap.from} to ${gap.to} of ${gap.source} are gone from the queue and are not shown`,
-          );
+          const batches =
+            gap.from === gap.to
+              ? `batch ${gap.from} of ${gap.source} is`
+              : `batches ${gap.from} to ${gap.to} of ${gap.source} are`;
+          output.warn(`${batches} gone from the queue and not shown`);
         },
         ...(options.source !== undefined && { source: options.source }),
       });
@@ -60,7 +62,7 @@ export const tail: CommandModule = {
         output.event("change", entry);
         output.result(describe(entry));
       }
-      return interrupts.exitCode ?? 0;
+      return output.end(null, interrupts.exitCode ?? 0);
     } finally {
       interrupts.release();
       await queue.close();

@@ -49,7 +49,7 @@ export const wait: CommandModule = {
         }),
         interrupts.requested,
       ]);
-      if (interrupts.exitCode !== null) return interrupts.exitCode;
+      if (interrupts.exitCode !== null) return output.end(null, interrupts.exitCode);
       const waitedMs = Math.round(performance.now() - startedAt);
       output.line(`In step after ${formatDuration(waitedMs)}.`);
       return output.end({ waitedMs });
