@@ -2,6 +2,12 @@ import { TidemarkError } from "./errors.ts";
 import type { CaptureTable } from "./source.ts";
 import type { ColumnSchema } from "./table.ts";
 
+/** A copy alone would write over the rows that stand, and leave those that are gone at the source. */
+export const COPY_ANEW =
+  "Copy anew, with every tidemark run ended: tidemark uninstall, then tidemark resync '*' (which empties the tables at the targets), then tidemark run.";
+
+export const KEY_ALIKE = `Give the table its key back, or the target the same key; then start again. If changes by the old key still wait: ${COPY_ANEW}`;
+
 /** Columns of a captured table are no longer what they were; `what`, for people, tells of each. */
 export function columnsAltered(table: string, what: string): TidemarkError {
   return new TidemarkError("TM-SCHEMA-DRIFT", `${table} was altered: ${what}.`, {

@@ -70,14 +70,13 @@ const atTarget =
   async ({ target }: Mending): Promise<undefined> => {
     for (const statement of statements(target.dialect)) await target.run(statement);
   };
-/** As the errors that ask for it say: uninstall, empty the tables at the targets. */
+/** As the errors that ask for it say: uninstall, then a resync of all tables. */
 const copyAnew =
   (more: Statements = () => []) =>
   async ({ bed, target, definition }: Mending): Promise<undefined> => {
-    await uninstall(definition, bed.logger);
-    await target.run("DELETE FROM items");
-    await target.run("DELETE FROM others");
     for (const statement of more(target.dialect)) await target.run(statement);
+    await uninstall(definition, bed.logger);
+    await resync(bed, definition, ["*"]);
   };
 const WIDER: TestTable = {
   ...ITEMS,

@@ -211,6 +211,18 @@ describe("what breaks capture", () => {
     await sql.run("DELETE FROM tidemark_change_log; INSERT INTO t VALUES (3, 'c')");
     await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
   });
+
+  it.each(["", " WHERE id > 2"])(
+    "is a log whose end is gone:%s nothing came later",
+    async (which) => {
+      const { sql, log } = await capture(SIMPLE);
+      await sql.run("INSERT INTO t VALUES (1, 'a')");
+      await takeChanges(log.batches);
+      await sql.run("INSERT INTO t VALUES (2, 'b'), (3, 'c')");
+      await sql.run(`DELETE FROM tidemark_change_log${which}`);
+      await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+    },
+  );
 });
 
 describe("a schema that changes", () => {

@@ -1,3 +1,4 @@
+import { COPY_ANEW } from "../../core/altered.ts";
 import type { Change } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
@@ -157,7 +158,7 @@ export class MysqlBatches implements Batches {
     throw new TidemarkError(
       "TM-CAPTURE-BROKEN",
       `${left} rows of batch ${batch} are missing from the change log: someone else deleted them.`,
-      { fix: "tidemark uninstall, then run again: the tables are copied anew" },
+      { fix: COPY_ANEW },
     );
   }
 

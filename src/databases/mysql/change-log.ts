@@ -153,7 +153,7 @@ async function openTimeline(session: Session): Promise<string> {
       "TM-SOURCE-CLONED",
       "The change log in this database was begun on another server or under another name: this is a copy, or it was moved.",
       {
-        fix: `if it is a copy: tidemark uninstall, then run again; if the server was moved and the original is gone: UPDATE ${SOURCE} SET identity = CONCAT(${session.flavour.identity}, '/', DATABASE())`,
+        fix: `If it is a copy: with a config of its own queue and targets, tidemark uninstall --database and its name, then start again. If the server was moved and the original is gone: UPDATE ${SOURCE} SET identity = CONCAT(${session.flavour.identity}, '/', DATABASE())`,
       },
     );
   }

@@ -1,4 +1,4 @@
-import { columnsAltered } from "../../core/altered.ts";
+import { columnsAltered, KEY_ALIKE } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { rewound } from "../../core/rewound.ts";
 import { resyncCommand } from "../../core/shell.ts";
@@ -63,7 +63,7 @@ function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void
     "TM-SCHEMA-DRIFT",
     `${name} was altered: its key was ${was.length === 0 ? "missing" : `(${was.join(", ")})`}, is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
     {
-      fix: "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      fix: KEY_ALIKE,
       details: { table: name },
     },
   );

@@ -1,3 +1,4 @@
+import { COPY_ANEW } from "../../core/altered.ts";
 import { type Change, keyColumns, type Operation, unread } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
@@ -197,7 +198,7 @@ export class LogReader {
       throw new TidemarkError(
         "TM-CAPTURE-BROKEN",
         `The change log holds rows of the layout ${layout}, which is not recorded.`,
-        { fix: "tidemark uninstall, then run again: the tables are copied anew" },
+        { fix: COPY_ANEW },
       );
     }
     return decoder;
@@ -210,7 +211,7 @@ function unknownKey({ table }: StoredLayout): TidemarkError {
     "TM-SCHEMA-DRIFT",
     `${name} was altered: a column of its key was dropped or renamed, and rows were deleted or changed since of which the key is not known.`,
     {
-      fix: "Copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      fix: COPY_ANEW,
       details: { table: name },
     },
   );

@@ -1,4 +1,4 @@
-import { columnsAltered } from "../../core/altered.ts";
+import { columnsAltered, KEY_ALIKE } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Mutex } from "../../core/mutex.ts";
 import { resyncCommand } from "../../core/shell.ts";
@@ -275,7 +275,7 @@ function checkTable(
       "TM-SCHEMA-DRIFT",
       `${table} was altered: its key was ${key.length === 0 ? "missing" : `(${key.join(", ")})`}, is ${keyNow.length === 0 ? "gone" : `(${keyNow.join(", ")})`}.`,
       {
-        fix: "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+        fix: KEY_ALIKE,
         details: { table },
       },
     );

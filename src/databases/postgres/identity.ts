@@ -42,7 +42,7 @@ export async function clonedLog(connection: Connection): Promise<TidemarkError |
     "TM-SOURCE-CLONED",
     `The change log in database "${connection.database}" was made in another database or server: this one is a copy, was loaded from a dump, or came from pg_upgrade.`,
     {
-      fix: "If it is a copy: tidemark uninstall at this source, then start again: the copy gets a timeline of its own. If it takes the original's place: see docs/errors/TM-SOURCE-CLONED.md.",
+      fix: "If it is a copy: with a config of its own queue and targets, tidemark uninstall --database and its name, then start again: the copy gets a timeline of its own. If it takes the original's place: see docs/errors/TM-SOURCE-CLONED.md.",
     },
   );
 }

@@ -1,3 +1,4 @@
+import { COPY_ANEW } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
@@ -213,7 +214,7 @@ async function logMisfit(connection: Connection): Promise<TidemarkError | null> 
     "TM-LOG-VERSION",
     `The change log in database "${database}" was made by another version of Tidemark: it has the columns ${columns}, not ${LOG_COLUMNS}.`,
     {
-      fix: "Go on with the version that made it, or begin anew: tidemark uninstall at this source and its targets, empty their tables, tidemark run.",
+      fix: `Go on with the version that made it. Or: ${COPY_ANEW}`,
     },
   );
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate as breathe } from "node:timers/promises";
+import { COPY_ANEW } from "../../core/altered.ts";
 import { type Change, keyColumns } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
@@ -185,20 +186,27 @@ export class SqliteBatches implements Batches {
     await copier?.close();
   }
 
-  /** Ids have no holes: a missing one was deleted by someone else, or the file went back in time. */
+  /**
+   * Ids have no holes: a missing one was deleted by someone else, or the file went back in time. Of the newest ones
+   * SQLite's own table tells which were given.
+   */
   #checkWhole(from: bigint, to: bigint): void {
     const first = this.#connection.value(
       `SELECT id FROM ${LOG} WHERE id >= ? ORDER BY id LIMIT 1`,
       from,
     );
-    if (to < from - 1n || (typeof first === "bigint" && first !== from)) throw this.#broken();
+    const given = this.#connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG);
+    const endIsGone = typeof given === "bigint" && given > to;
+    if (endIsGone || to < from - 1n || (typeof first === "bigint" && first !== from)) {
+      throw this.#broken();
+    }
   }
 
   #broken(): TidemarkError {
     return new TidemarkError(
       "TM-CAPTURE-BROKEN",
       `${this.#connection.name}: rows of ${LOG} are missing: somebody deleted them.`,
-      { fix: "tidemark uninstall, then run again: the tables are copied anew" },
+      { fix: COPY_ANEW },
     );
   }
 

@@ -1,3 +1,4 @@
+import { KEY_ALIKE } from "../../core/altered.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { type CaptureShape, requireCountable } from "./capture.ts";
@@ -153,8 +154,6 @@ function drift(table: string, what: string, fix: string): TidemarkError {
 
 const ALIKE =
   "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.";
-const KEY_ALIKE =
-  "Give the table its key back, or the target the same key; then start again. If changes by the old key still wait, copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.";
 
 /** For people: what has become of each column. A new name cannot be told from another column. */
 function differences(layout: InstalledLayout, facts: TableFacts): string[] {

@@ -1,3 +1,4 @@
+import { COPY_ANEW } from "../../core/altered.ts";
 import {
   type Change,
   type FilterAnswer,
@@ -172,7 +173,7 @@ function requireKey(layout: Layout, key: readonly Value[]): void {
     "TM-VALUE-REFUSED",
     `A row of ${layout.table.name} has NULL in its primary key: no target can tell it from another.`,
     {
-      fix: "Give such rows a key and declare the key NOT NULL; then copy anew: tidemark uninstall, empty the tables at the targets, tidemark run.",
+      fix: `Give such rows a key and declare the key NOT NULL. ${COPY_ANEW}`,
       details: { table: layout.table.name },
     },
   );
