@@ -39,7 +39,16 @@ export async function diagnose(
       ),
     ),
   );
-  return [queue, ...(await diagnoseSyncs(definition, databases)), ...logs];
+  return [queue, ...byDatabase([...(await diagnoseSyncs(definition, databases)), ...logs])];
+}
+
+/** A database that is source and target, or several syncs' target, is told of once. */
+function byDatabase(diagnoses: readonly Diagnosis[]): Diagnosis[] {
+  const names = new Set(diagnoses.map(({ database }) => database));
+  return [...names].map((name) => {
+    const all = diagnoses.filter(({ database }) => database === name);
+    return { database: name, findings: all.flatMap(({ findings }) => findings) };
+  });
 }
 
 function isWritten(name: string, { syncs }: PipelineDefinition): boolean {

@@ -131,7 +131,8 @@ test("doctor finds nothing wrong before the first run, which makes the target's 
 test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards", async () => {
   await place.start(["run", ...PAIR, "--until-synced"]);
   const well = await place.json(["doctor", ...PAIR]);
-  expect(well.envelope.result).toMatchObject({ errors: 0 });
+  const told = ["queue", "source", "target"].map((database) => ({ database }));
+  expect(well.envelope.result).toMatchObject({ databases: told, errors: 0 });
   expect(well.exitCode).toBe(0);
 
   const [trigger] = place.sql("shop.db", "SELECT name FROM sqlite_schema WHERE type = 'trigger'");
