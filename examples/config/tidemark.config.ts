@@ -8,8 +8,9 @@ export default defineConfig({
     shop: "sqlite:./shop.db",
     reports: "sqlite:./reports.db",
     cache: ({ changes }) => {
-      for (const { key, row } of changes) {
-        if (row === null) cache.delete(key?.id ?? "");
+      for (const { op, key, row } of changes) {
+        if (op === "clear") cache.clear();
+        else if (row === null) cache.delete(key?.id ?? "");
         else cache.set(row.id ?? "", row.name ?? null);
       }
     },
