@@ -22,7 +22,7 @@ import { version } from "./version.ts";
  * In the order in which one meets them; `--help` lists them so. All are loaded for each command, so what
  * only one needs and is large (the config's parsers, prompts, bars) is imported where it is used.
  */
-const COMMANDS: readonly CommandModule[] = [
+export const COMMANDS: readonly CommandModule[] = [
   demo,
   init,
   doctor,
