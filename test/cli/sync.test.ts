@@ -1,5 +1,5 @@
 // The commands, as they are typed (G4, G8).
-import { stat, writeFile } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Envelope, Running, Workplace } from "./tidemark.ts";
 
@@ -162,6 +162,34 @@ test("doctor and run name what keeps a change log: a sync that is gone, and a so
   const unread = /changes of "shop" are logged, and no sync .* tidemark uninstall --database shop/s;
   expect((await place.start(["doctor"])).stdout).toMatch(unread);
   expect((await place.start(["run", "--until-synced"])).stderr).toMatch(unread);
+});
+
+test("every field that --json prints is told in commands.md", async () => {
+  const page = await readFile(new URL("../../docs/reference/commands.md", import.meta.url), "utf8");
+  const [, told = ""] = page.split("\n## JSON\n");
+  const untold = new Set<string>();
+  const look = (value: unknown): void => {
+    if (typeof value !== "object" || value === null) return;
+    for (const [key, inner] of Object.entries(value)) {
+      if (!Array.isArray(value) && !new RegExp(`[\`"]${key}[\`"]`).test(told)) untold.add(key);
+      if (key !== "details") look(inner);
+    }
+  };
+  for (const args of [
+    ["run", ...PAIR, "--until-synced"],
+    ["plan", ...PAIR],
+    ["doctor", ...PAIR],
+    ["status", ...PAIR],
+    ["parked", "list", ...PAIR],
+    ["resync", "customers", ...PAIR, "--yes"],
+    ["uninstall", ...PAIR, "--dry-run"],
+    ["wait", ...PAIR, "--timeout", "300ms"],
+    ["init", "--from", "sqlite:a.db", "--to", "sqlite:b.db", "--table", "t"],
+  ]) {
+    const { lines } = await place.json(args);
+    lines.forEach(look);
+  }
+  expect([...untold]).toEqual([]);
 });
 
 test("uninstall asks, shows, and leaves no trace", async () => {
