@@ -103,6 +103,7 @@ test("init writes a config that loads, hides it when it holds a password, overwr
   expect(first.exitCode).toBe(0);
   expect(first.stderr).toContain("holds a password");
   expect(first.stdout + first.stderr).not.toContain("s3cret");
+  expect(first.stdout).toMatch(/tidemark run$/);
   const file = place.path("tidemark.yaml");
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   expect(await readFile(file, "utf8")).toContain('- "public.*"');
@@ -121,6 +122,12 @@ test("init writes a config that loads, hides it when it holds a password, overwr
   ]);
   expect(again.stderr).toBe("");
   expect(await readFile(file, "utf8")).toMatch(/source: "\$\{SHOP\}"/);
+});
+
+test("init names the commands for the config that it wrote", async () => {
+  const args = ["--from", "sqlite:a.db", "--to", "sqlite:b.db", "--table", "t"];
+  const { stdout } = await place.start(["init", "--config", "my shop.yaml", ...args]);
+  expect(stdout).toMatch(/tidemark run --config 'my shop\.yaml'$/);
 });
 
 test.runIf(process.platform === "linux")(

@@ -3,6 +3,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { shellWord } from "../../core/shell.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { holdsPassword, renderConfig, type SyncAnswers } from "../render-config.ts";
 
@@ -53,8 +54,10 @@ export const init: CommandModule = {
           `write \${SOURCE_URL} in its place.`,
       );
     }
+    const given = invocation.configFile;
+    const config = given === undefined ? "" : ` --config ${shellWord(given)}`;
     output.line(
-      "\nNext:\n  tidemark doctor    checks rights and settings\n  tidemark plan      shows what would be done\n  tidemark run",
+      `\nNext:\n  tidemark doctor${config}    checks rights and settings\n  tidemark plan${config}      shows what would be done\n  tidemark run${config}`,
     );
     return output.end({ file, holdsPassword: secret });
   },

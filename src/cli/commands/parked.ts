@@ -116,7 +116,7 @@ function readArguments(
   const [given, ids] = operands as [string, string[]];
   const action = ACTIONS.find((name) => name === given);
   if (action === undefined) {
-    throw new TidemarkError("TM-USAGE", `"${given}" is nothing to do with parked rows.`, {
+    throw new TidemarkError("TM-USAGE", `parked has no action "${given}".`, {
       fix: `tidemark parked ${ACTIONS.join("|")}`,
     });
   }

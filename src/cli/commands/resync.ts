@@ -23,6 +23,7 @@ export const resync: CommandModule = {
     "tidemark resync orders",
     "tidemark resync public.orders public.order_lines --sync 'shop->reports' --yes",
     "tidemark resync '*' --sync 'shop->reports'",
+    "tidemark resync orders --from env:SHOP_URL --to sqlite:./copy.db --table 'public.*'",
   ],
 
   configure(command: Command): void {
