@@ -662,6 +662,40 @@ describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embed
   },
 );
 
+describe("two tables that exchanged their names while nobody looked", () => {
+  const MORE: TestTable = { ...ITEMS, name: "more" };
+  const pairs: readonly TestPair[] = [
+    { source: "postgres", target: "sqlite", queue: "embedded" },
+    { source: "sqlite", target: "postgres", queue: "embedded" },
+  ];
+  for (const pair of pairs) {
+    test.skipIf(!available(pair))(`both are to be copied anew: ${title(pair)}`, async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const source = await bed.sql("source");
+      await createTables(source, pair.source, [ITEMS, MORE]);
+      for (const id of [1, 2]) await insertRow(source, ITEMS, { id, a: "item", n: id });
+      for (const id of [3, 4]) await insertRow(source, MORE, { id, a: "more", n: id });
+      const definition = bed.define([{ from: "source", to: "target", tables: ["items", "more"] }]);
+      const first = await bed.start(definition);
+      await first.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.stop(first);
+      await source.run("ALTER TABLE items RENAME TO between_names");
+      await source.run("ALTER TABLE more RENAME TO items");
+      await source.run("ALTER TABLE between_names RENAME TO more");
+      await insertRow(source, ITEMS, { id: 5, a: "new", n: 5 });
+      await source.run("DELETE FROM more WHERE id = 1");
+      for (const _ of [ITEMS, MORE]) {
+        const error = await bed.start(definition).then(() => null, toTidemark);
+        expect(error).toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+        await resync(bed, definition, [String(error?.details.table)]);
+      }
+      const last = await bed.start(definition);
+      await last.waitFor({ timeoutMs: PATIENCE_MS });
+      for (const table of [ITEMS, MORE]) await bed.expectSame(table);
+    });
+  }
+});
+
 async function play(pair: TestPair, drift: Drift, where: "source" | "target"): Promise<void> {
   await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
   const source = await bed.sql("source");
@@ -715,6 +749,10 @@ async function stopOf(pipeline: Pipeline): Promise<TidemarkError> {
     () => new Error("The sync has not stopped."),
     (thrown: unknown) => thrown,
   );
+  return toTidemark(error);
+}
+
+function toTidemark(error: unknown): TidemarkError {
   if (!isTidemarkError(error)) throw error;
   return error;
 }

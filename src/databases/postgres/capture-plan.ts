@@ -146,15 +146,19 @@ async function mapInOrder<T, R>(items: readonly T[], work: (item: T) => Promise<
   return results;
 }
 
-/** The newest layout of the table with this oid, or of this name. */
+/**
+ * The newest layout of the table with this oid, or of this name. Where two tables have exchanged their names, each has the
+ * other's layout: the one in force by its name is what the targets have under that name.
+ */
 function newestLayouts(
   layouts: readonly StoredLayout[],
 ): (oid: string, name: TableName) => StoredLayout | undefined {
   const byOid = new Map(layouts.map((layout, index) => [layout.oid, index]));
   const byName = new Map(layouts.map((layout, index) => [tableKey(layout.table), index]));
   return (oid, name) => {
-    const index = Math.max(byOid.get(oid) ?? -1, byName.get(tableKey(name)) ?? -1);
-    return layouts[index];
+    const named = byName.get(tableKey(name)) ?? -1;
+    if (layouts[named]?.retired === false) return layouts[named];
+    return layouts[Math.max(byOid.get(oid) ?? -1, named)];
   };
 }
 

@@ -238,6 +238,7 @@ export function planTables(
   const installed: Installed = {
     current: new Map(current.map((layout) => [foldName(layout.table.name), layout])),
     nextId: Math.max(0, ...(layouts?.all() ?? []).map(({ id }) => id)) + 1,
+    dropped: new Set(),
   };
   return tables.map((table) => planTable(connection, installed, table));
 }
@@ -246,6 +247,11 @@ interface Installed {
   /** By table. */
   readonly current: ReadonlyMap<string, InstalledLayout>;
   readonly nextId: number;
+  /**
+   * Triggers that go for the sake of a table before: where two have exchanged their names, those of each stand on the
+   * other.
+   */
+  readonly dropped: Set<string>;
 }
 
 /**
@@ -272,7 +278,8 @@ function planTable(connection: Connection, installed: Installed, table: CaptureT
       name,
       triggers.map((trigger) => trigger.name),
     ),
-  ];
+  ].filter((each) => !installed.dropped.has(each));
+  for (const each of replaced) installed.dropped.add(each);
   const drops = replaced.map((each) => `DROP TRIGGER ${quoteName(each)}`);
   const statements = [...drops, ...triggers.map(({ sql }) => sql)];
   return { shape, current, wanted, replaced, statements };
