@@ -112,6 +112,11 @@ export interface Batches {
   header(batch: number): Promise<BatchHeader | null>;
   /** See {@link Cut}. The previous cut's pages and chunk must have been read to the end or returned. */
   cut(chunk?: ChunkRequest): Promise<Cut>;
+  /**
+   * Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN when a captured table has been altered before this call, also where nothing
+   * was written to it since. Absent where each cut sees that.
+   */
+  look?(): Promise<void>;
   /** The changes of a batch in order, in pages of bounded size. Throws TM-BATCH-PURGED. */
   pages(batch: number): AsyncIterable<ChangesPage>;
   /** Deletes the changes of batches up to and including this one; keeps the newest header. Never blocks writers. */

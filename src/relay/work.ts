@@ -219,6 +219,8 @@ export class RelayWork {
       failpoint("chunk-sent");
       next.job.sent(cut.chunk);
     }
+    // Who asks is told that the target has all of it, and what ALTER does to rows is in no batch.
+    if ([...fences.values()].some(({ anywhere }) => !anywhere)) await this.#log.batches.look?.();
     await this.#answerFences(fences);
     this.lingerMs = this.#linger.next(cut.overtaken);
     this.#log.observe?.(this.#linger.transactions);

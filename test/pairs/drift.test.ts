@@ -662,6 +662,49 @@ describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embed
   },
 );
 
+describe("where nothing was written since", () => {
+  const PARTS = [
+    "CREATE TABLE parted (id int PRIMARY KEY, a varchar(200), n int NOT NULL) PARTITION BY RANGE (id)",
+    "CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (9)",
+    "INSERT INTO parted VALUES (1, 'one', 1)",
+  ];
+  test
+    .skipIf(!available({ source: "postgres", target: "sqlite", queue: "embedded" }))
+    .each<[string, readonly string[]]>([
+      ["a column added with a default", ["ALTER TABLE items ADD COLUMN b integer DEFAULT 9"]],
+      [
+        "a table dropped and made again",
+        [
+          "CREATE TABLE made (LIKE items INCLUDING ALL)",
+          "DROP TABLE items",
+          "ALTER TABLE made RENAME TO items",
+        ],
+      ],
+      ["a partition detached", ["ALTER TABLE parted DETACH PARTITION low"]],
+      [
+        "a trigger disabled for a while",
+        [
+          "ALTER TABLE items DISABLE TRIGGER USER",
+          "DELETE FROM items",
+          "ALTER TABLE items ENABLE TRIGGER USER",
+        ],
+      ],
+    ])("%s: whoever waits is not told that the target is in step", async (_, alter) => {
+    await using bed = await TestBed.make({ source: "postgres", target: "sqlite" });
+    const source = await bed.sql("source");
+    await createTables(source, "postgres", [ITEMS]);
+    for (const statement of PARTS) await source.run(statement);
+    await insertRow(source, ITEMS, { id: 1, a: "one", n: 1 });
+    const rules = [{ from: "source", to: "target", tables: ["items", "parted"] }];
+    const pipeline = await bed.start(bed.define(rules));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const statement of alter) await source.run(statement);
+    await expect(pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject({
+      code: "TM-SYNC-STOPPED",
+    });
+  });
+});
+
 describe("two tables that exchanged their names while nobody looked", () => {
   const MORE: TestTable = { ...ITEMS, name: "more" };
   const pairs: readonly TestPair[] = [

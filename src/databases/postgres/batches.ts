@@ -55,6 +55,8 @@ export interface BatchesContext {
   checkCapture(): Promise<void>;
   /** A captured table was altered: throws the same where it no longer fits. */
   lookAgain(): Promise<void>;
+  /** The same, if one was. */
+  lookIfAltered(): Promise<void>;
   /** Stores what the decoder has found lost, before anybody reads on. */
   noteLost(): Promise<void>;
 }
@@ -102,6 +104,10 @@ export class PostgresBatches implements Batches {
       if (cut !== null) return cut;
       await this.#context.lookAgain();
     }
+  }
+
+  look(): Promise<void> {
+    return this.#context.lookIfAltered();
   }
 
   /** Null, and nothing is done, when the snapshot shows that a table with changes in it was altered. */

@@ -79,6 +79,7 @@ export class PostgresChangeLog implements ChangeLog {
         currentLayout: (table) => this.#current.get(tableKey(table)) ?? null,
         checkCapture: () => this.#drift.check(),
         lookAgain: () => this.#drift.lookNow(),
+        lookIfAltered: () => this.#drift.lookIfAltered(),
         noteLost: () => this.#drift.noteLost(),
       },
       state.tip,

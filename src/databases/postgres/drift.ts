@@ -109,6 +109,16 @@ export class DriftWatch implements Answerable {
     return this.#inspect(true);
   }
 
+  /** The same, where something tells that it is time: a pin, a trigger that was written; partitions have none. */
+  async lookIfAltered(): Promise<void> {
+    const tables = [...this.#tables.values()];
+    const isDue = await this.#mutex.run(async () => {
+      if ((await stalePins(this.#control)).length > 0) return true;
+      return (await lookAtTriggers(this.#control, [...this.#tables.keys()])).touched.size > 0;
+    });
+    if (isDue || tables.some(({ spec }) => spec.partitioned)) await this.lookNow();
+  }
+
   /** Never rejects. */
   async #look(startedAt: number): Promise<void> {
     try {
