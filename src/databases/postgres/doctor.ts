@@ -19,7 +19,7 @@ import { sequenceFindings } from "./sequences.ts";
 import { chooseShapes } from "./shape.ts";
 import { targetTriggers } from "./target-triggers.ts";
 import { lookAtTriggers } from "./trigger-watch.ts";
-import { namesStand, uncarriedLayouts } from "./uncarried.ts";
+import { columnsStand, uncarriedLayouts } from "./uncarried.ts";
 
 /** A transaction older than this holds back its own changes, and the space of the log. */
 const OLD_TRANSACTION = "1 hour";
@@ -309,8 +309,8 @@ async function uncarriedFindings(
     if (state === undefined || choice === undefined) return [];
     const name = formatTable(state.name);
     const check = "capture-uncarried";
-    if (!namesStand(layout, state.columns)) {
-      const message = `${name} is captured, though no sync of this config carries it, and what names its columns fails, the application's writes with it: one was renamed or dropped.`;
+    if (!columnsStand(layout, state.columns)) {
+      const message = `${name} is captured, though no sync of this config carries it, and what names its columns fails, the application's writes with it: one was renamed, dropped or given another type.`;
       return [{ check, severity: "error", message, fix: "tidemark run: they go on." }];
     }
     const broken = whatBroke(layout, { oid, state, touched: touched.get(oid) ?? null, choice });

@@ -103,7 +103,7 @@ export class Uncarried {
 
   async #keep(layout: StoredLayout, { columns }: TableState): Promise<void> {
     if (exchangedKey(layout, columns) !== null) await this.lose(layout.oid);
-    if (this.#refused.has(layout.id) || namesStand(layout, columns)) return;
+    if (this.#refused.has(layout.id) || columnsStand(layout, columns)) return;
     const connection = this.#connection;
     const spec = await keyOnly(connection, layout, columns);
     const functions = spec.isBlind ? blindFunctions(spec) : functionStatements(spec);
@@ -140,12 +140,12 @@ export function isAsCaptured(
   return fits(layout, state.columns) && JSON.stringify(chooseKey(uniques)) === JSON.stringify(key);
 }
 
-/** Do the columns that the functions name go by these names? */
-export function namesStand(layout: StoredLayout, now: readonly ColumnIdentity[]): boolean {
+/** Do the columns that the functions name go by these names, and have the types for which sessions have planned them? */
+export function columnsStand(layout: StoredLayout, now: readonly ColumnIdentity[]): boolean {
   const was = JSON.parse(layout.signature) as ColumnIdentity[];
   const isWhole = layout.wholeRow || layout.kept !== null;
   const named = isWhole ? layout.key : layout.columns.keys();
-  const [standing, live] = [namesOf(layout.kept ?? was), namesOf(now)];
+  const [standing, live] = [asNamed(layout.kept ?? was), asNamed(now)];
   const numbers = new Map(was.map(([number, name]) => [name, number]));
   return [...named].every((index) => {
     const number = numbers.get(layout.columns[index]?.name ?? "") ?? 0;
@@ -153,8 +153,8 @@ export function namesStand(layout: StoredLayout, now: readonly ColumnIdentity[])
   });
 }
 
-function namesOf(columns: readonly ColumnIdentity[]): ReadonlyMap<number, string> {
-  return new Map(columns.map(([number, name]) => [number, name]));
+function asNamed(columns: readonly ColumnIdentity[]): ReadonlyMap<number, string> {
+  return new Map(columns.map(([number, name, type]) => [number, `${name} ${type}`]));
 }
 
 /** How to log the keys alone, by the names that their columns have now; `isBlind`: one of these is gone. */
