@@ -1,4 +1,3 @@
-import type { TidemarkError } from "../core/errors.ts";
 import type { ApplierSession, TableProgress, Target } from "../core/target.ts";
 import { copiedAs, nameCopy } from "./copy-name.ts";
 import type { ApplierOptions } from "./options.ts";
@@ -6,15 +5,13 @@ import type { ApplierOptions } from "./options.ts";
 /**
  * What was altered at the target may have cost rows or values that no change brings again (a column that
  * was dropped, or had fewer digits for a while), and when it is mended nothing shows it any more. So the
- * tables that the error names are noted, and copied anew when the sync goes on. So are those of which chunks came that
+ * tables named are noted, and copied anew when the sync goes on. So are those of which chunks came that
  * do not fit: the same copy would meet them again.
  */
 export async function noteAltered(
-  { sync, openTarget, logger }: ApplierOptions,
-  error: TidemarkError,
+  { sync, openTarget, logger }: Pick<ApplierOptions, "sync" | "openTarget" | "logger">,
+  altered: readonly string[],
 ): Promise<void> {
-  const { altered } = error.details;
-  if (!Array.isArray(altered)) return;
   let target: Target | null = null;
   let session: ApplierSession | null = null;
   try {

@@ -113,7 +113,10 @@ export class Applier {
   async #recover(error: TidemarkError): Promise<void> {
     if (!error.retryable) {
       const told = await this.#driftOr(error);
-      if (this.#status.state !== "standby") await noteAltered(this.#options, told);
+      const { altered } = told.details;
+      if (this.#status.state !== "standby" && Array.isArray(altered)) {
+        await noteAltered(this.#options, altered);
+      }
       throw this.#stopped(told);
     }
     this.#report({ error: statusError(error) });

@@ -1,8 +1,41 @@
+import { noteAltered } from "../applier/altered.ts";
 import { TidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import { formatTable, sameTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
-import type { PreparedSync } from "./prepare.ts";
+import { plannedCopies } from "./planned-copies.ts";
+import { type PreparedSync, refuse } from "./prepare.ts";
+
+/**
+ * Throws TM-COLUMN-UNFIT. What was copied, and would not be again by what is asked for, is refused for what has become of
+ * the target since: that is noted, as nothing shows it any more when a column that had gone is there again.
+ */
+export async function refuseAltered(
+  prepared: PreparedSync,
+  databases: Databases,
+  logger: Logger,
+): Promise<void> {
+  const { resolved, plan, tables } = prepared;
+  const { name: sync, to } = resolved.definition;
+  try {
+    refuse(resolved.definition, plan.mappings);
+  } catch (error) {
+    const copies = await plannedCopies(prepared, databases);
+    const anew = copies?.tables.filter(({ reason }) => reason !== "begun");
+    const due = new Set(anew?.map(({ table }) => table));
+    const unfit = plan.mappings.filter(({ fidelity }) => fidelity === "refused");
+    const altered = tables
+      .filter(({ bound }) => unfit.some(({ table }) => sameTable(table, bound.name)))
+      .map(({ source }) => source)
+      .filter((source) => !due.has(source));
+    if (copies !== null && altered.length > 0) {
+      const openTarget = () => databases.openTarget(to, null);
+      await noteAltered({ sync, openTarget, logger }, altered);
+    }
+    throw error;
+  }
+}
 
 /** Throws TM-SCHEMA-DRIFT when the target has been altered since the sync was prepared, and no longer fits. */
 export async function checkFit(

@@ -12,11 +12,11 @@ import type { Queue } from "../core/queue.ts";
 import { Relay } from "../relay/relay.ts";
 import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
-import { checkFit } from "./fit.ts";
+import { checkFit, refuseAltered } from "./fit.ts";
 import { logFindings } from "./log-findings.ts";
 import { Newcomers } from "./newcomers.ts";
 import { watchNotices } from "./notices.ts";
-import { type Prepared, planCapture, prepare, refuse } from "./prepare.ts";
+import { type Prepared, planCapture, prepare } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
 import { queueAdapterFor } from "./registry.ts";
 import { type Share, type ShareOptions, shareOf } from "./share.ts";
@@ -58,7 +58,8 @@ export class Pipeline {
   readonly #looking: Promise<void>[] = [];
 
   /**
-   * Connects and checks everything; changes nothing in any database. Throws what a user must mend
+   * Connects and checks everything; changes nothing in any database, but notes at a target that was altered and no longer
+   * fits which tables are to be copied anew. Throws what a user must mend
    * first: TM-CONFIG-LOOP, TM-CONFIG-OVERLAP, TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …;
    * TM-USAGE where this process would have nothing to do.
    */
@@ -73,7 +74,7 @@ export class Pipeline {
     if (options.role !== "applier") {
       const openCatalog = (source: string) => databases.openCatalog(source);
       const prepared = await prepare(definition, databases, { create: false, openCatalog });
-      for (const { resolved, plan } of prepared.syncs) refuse(resolved.definition, plan.mappings);
+      for (const sync of prepared.syncs) await refuseAltered(sync, databases, options.logger);
       for (const source of prepared.sources) await planCapture(source, databases);
     }
     const queue = await openQueue(definition.queue, options.logger);
