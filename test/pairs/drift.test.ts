@@ -9,7 +9,7 @@ import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
 import type { DatabaseKind } from "../servers/index.ts";
-import { available, type TestPair, title } from "../support/pairs.ts";
+import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { resync } from "../support/resync.ts";
 import { type Dialect, dialectOf, type SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -395,6 +395,12 @@ const AT_SOURCE: readonly Drift[] = [
   },
 ];
 
+const SWAP = [
+  ["others", "meanwhile"],
+  ["spares", "others"],
+  ["meanwhile", "spares"],
+];
+
 const UNSEEN = "INSERT INTO items (id, a, n) VALUES (6, 'six', 123456)";
 
 const AT_TARGET: readonly Drift[] = [
@@ -510,6 +516,31 @@ describe("at the source", () => {
   for (const [name, pair, drift] of cases(AT_SOURCE, "source")) {
     test.skipIf(!available(pair))(name, () => play(pair, drift, "source"));
   }
+});
+
+describe.each(FOUR_PAIRS)("two tables of one shape that exchanged their names", (pair) => {
+  test.skipIf(!available(pair))(title(pair), async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const source = await bed.sql("source");
+    const twins = ["others", "spares"].map((name): TestTable => ({ ...OTHERS, name }));
+    await createTables(source, pair.source, twins);
+    for (const table of twins) await insertRow(source, table, { id: 1, v: table.name });
+    const names = twins.map(({ name }) => name);
+    const definition = bed.define([{ from: "source", to: "target", tables: names }]);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const [from, to] of SWAP) await source.run(`ALTER TABLE ${from} RENAME TO ${to}`);
+    for (const table of twins) await insertRow(source, table, { id: 2, v: `now ${table.name}` });
+    const { code, message } = await stopOf(first);
+    expect([DRIFT, "TM-CAPTURE-BROKEN"]).toContain(code);
+    expect(message).toMatch(/others|spares/);
+    await bed.stop(first);
+    await resync(bed, definition, names);
+    const second = await bed.start(definition);
+    for (const table of twins) await insertRow(source, table, { id: 3, v: `then ${table.name}` });
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const table of twins) await bed.expectSame(table);
+  });
 });
 
 describe("at the target", () => {

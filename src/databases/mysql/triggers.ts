@@ -62,15 +62,22 @@ export function originTables(layouts: readonly Pick<StoredLayout, "origins">[]):
   return [...new Set(layouts.flatMap(({ origins }) => origins.map(({ table }) => table)))];
 }
 
+/** One of ours, and where it belongs. */
+type OwnTrigger = Pick<FoundTrigger, "name" | "table">;
+
 /** Our triggers that capture this layout, those of the tables from which actions reach it among them. */
-export function triggerNames({
-  table,
+function triggersOf({
+  table: { name: table },
   origins,
-}: Pick<StoredLayout, "table" | "origins">): string[] {
+}: Pick<StoredLayout, "table" | "origins">): OwnTrigger[] {
   return [
-    ...EVENTS.map((event) => triggerName(table.name, event)),
-    ...origins.map((origin) => cascadeTriggerName(origin.table, origin.event)),
+    ...EVENTS.map((event) => ({ name: triggerName(table, event), table })),
+    ...origins.map(({ table, event }) => ({ name: cascadeTriggerName(table, event), table })),
   ];
+}
+
+export function triggerNames(layout: Pick<StoredLayout, "table" | "origins">): string[] {
+  return triggersOf(layout).map(({ name }) => name);
 }
 
 /** Hash over our triggers for a layout, as the server keeps them. */
@@ -78,8 +85,8 @@ export function triggersHash(
   found: readonly FoundTrigger[],
   layout: Pick<StoredLayout, "table" | "origins">,
 ): string {
-  const ours = triggerNames(layout).map((name) => {
-    const standing = standingAs(name, found).map(
+  const ours = triggersOf(layout).map((own) => {
+    const standing = standingAs(own, found).map(
       (trigger) => `${trigger.event} ${trigger.timing} ${trigger.statement}`,
     );
     return standing.join(" and ") || "missing";
@@ -92,7 +99,9 @@ export function goneTriggers(
   layout: Pick<StoredLayout, "table" | "origins">,
   found: readonly FoundTrigger[],
 ): string[] {
-  return triggerNames(layout).filter((name) => standingAs(name, found).length === 0);
+  return triggersOf(layout)
+    .filter((own) => standingAs(own, found).length === 0)
+    .map(({ name }) => name);
 }
 
 /**
@@ -118,10 +127,14 @@ export async function withStrayed(
   });
 }
 
-/** The trigger of that name and its stand-in, as far as they stand. */
-function standingAs(name: string, found: readonly FoundTrigger[]): FoundTrigger[] {
+/**
+ * This trigger and its stand-in, as far as they stand. Where two tables have exchanged their names, the trigger of one
+ * stands on the other, and tells of its rows.
+ */
+function standingAs({ name, table }: OwnTrigger, found: readonly FoundTrigger[]): FoundTrigger[] {
   const { byName } = indexOf(found);
-  return [name, standInName(name)].flatMap((each) => byName.get(each) ?? []);
+  const standing = [name, standInName(name)].flatMap((each) => byName.get(each) ?? []);
+  return standing.filter((each) => each.table.toLowerCase() === table.toLowerCase());
 }
 
 interface TriggerIndex {
@@ -148,10 +161,11 @@ function indexOf(found: readonly FoundTrigger[]): TriggerIndex {
 }
 
 function whatStands(
-  name: string,
+  own: OwnTrigger,
   found: readonly FoundTrigger[],
 ): Pick<TriggerPlan, "stands" | "standInStands"> {
-  const names = standingAs(name, found).map((each) => each.name);
+  const { name } = own;
+  const names = standingAs(own, found).map((each) => each.name);
   return { stands: names.includes(name), standInStands: names.includes(standInName(name)) };
 }
 
@@ -165,7 +179,7 @@ export function overtaking(
 ): FoundTrigger | null {
   for (const { table, event } of origins) {
     const name = cascadeTriggerName(table, event);
-    const [ours] = standingAs(name, found);
+    const [ours] = standingAs({ name, table }, found);
     if (ours === undefined || event !== "DELETE") continue;
     const others = othersOf(table, CASCADE_WHEN[event], found);
     const later = others.find(({ order }) => order > ours.order);
@@ -211,7 +225,7 @@ export function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[
       name,
       when: `AFTER ${event}`,
       body: triggerBody(layout, event),
-      ...whatStands(name, found),
+      ...whatStands({ name, table }, found),
       order: firstInOrder(table, event, found),
     };
   });
@@ -267,10 +281,10 @@ export function planCascades(
     checkSteps(trigger);
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);
-    const [standing, ...more] = standingAs(name, found);
+    const [standing, ...more] = standingAs({ name, table }, found);
     const when = CASCADE_WHEN[event];
     const order = lastInOrder(table, event, found);
-    const plan = { table, name, when, body, ...whatStands(name, found), order };
+    const plan = { table, name, when, body, ...whatStands({ name, table }, found), order };
     const stands = more.length === 0 && standing?.statement.trim() === body;
     return stands ? othersTriggers(session, [plan], found) : [plan];
   });
