@@ -4,9 +4,10 @@ import { TidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import type { CascadeOrigin } from "./cascades.ts";
+import type { Session } from "./connection.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
 import { type FoundTrigger, goneTriggers, overtaking } from "./triggers.ts";
-import { hasGrown, type TableIds, truncated } from "./truncation.ts";
+import { isRebuilt, type TableIds, truncated } from "./truncation.ts";
 
 /**
  * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
@@ -41,12 +42,26 @@ export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTr
   );
 }
 
-/** Throws TM-TRUNCATE-UNSEEN. */
-export function assertNotTruncated(layout: StoredLayout, tableIds: TableIds | null): void {
-  const now = tableIds?.get(layout.table.name);
-  if (layout.tableId === null || now === undefined || now === layout.tableId) return;
-  if (hasGrown(layout.tableId, now)) return;
+/**
+ * `layouts`: all of its table, where that was altered: many an ALTER rebuilds it, and the copy that follows takes away
+ * nothing that a TRUNCATE has left at the targets. Throws TM-TRUNCATE-UNSEEN.
+ */
+export async function assertNotTruncated(
+  session: Session,
+  layout: StoredLayout,
+  { tableIds, layouts }: AskedOfTruncation,
+): Promise<void> {
+  const { table, tableId: known } = layout;
+  const now = tableIds?.get(table.name);
+  if (known === null || now === undefined || now === known) return;
+  const inserts = layouts === null ? null : { after: 0, layouts: layouts.map(({ id }) => id) };
+  if (await isRebuilt(session, layout, { ids: { known, now }, inserts })) return;
   throw truncated(layout);
+}
+
+interface AskedOfTruncation {
+  readonly tableIds: TableIds | null;
+  readonly layouts: readonly StoredLayout[] | null;
 }
 
 /** Until a new foreign key is known, what its action does goes by unseen. Throws TM-CAPTURE-BROKEN. */

@@ -186,7 +186,8 @@ async function prepareCaptures(
   }
   const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
   const tableIds = await loadTableIds(session);
-  const planned = wanted.map((layout) => {
+  const planned: TableCapture[] = [];
+  for (const layout of wanted) {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
     assertUnbroken(known, layout, triggers);
@@ -194,8 +195,9 @@ async function prepareCaptures(
     const isNew =
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
     const chosen = isNew ? layout : current;
-    // Columns that have changed may have been changed by a rebuild.
-    if (!isNew) assertNotTruncated(chosen, tableIds);
+    if (current !== undefined) {
+      await assertNotTruncated(session, current, { tableIds, layouts: isNew ? known : null });
+    }
     active.set(layout.table.name, chosen);
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
     const fact = facts.get(layout.table.name);
@@ -203,8 +205,8 @@ async function prepareCaptures(
       isNew && current !== undefined && fact !== undefined && isAltered(current, layout, fact);
     const all = planTriggers(chosen, triggers);
     const plans = stands ? othersTriggers(session, all, triggers) : all;
-    return { layout: chosen, isNew, altered, triggers: plans };
-  });
+    planned.push({ layout: chosen, isNew, altered, triggers: plans });
+  }
   const parents = await loadFacts(session, originTables([...active.values()]));
   const lost = lostFrom([...active.values()], references, parents);
   if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);

@@ -80,29 +80,60 @@ export class TruncationWatch {
   /** Throws TM-TRUNCATE-UNSEEN. */
   async check(since: LogSince): Promise<void> {
     if (this.#known.size === 0) return;
-    const ids = await loadTableIds(this.#session);
+    const tableIds = await loadTableIds(this.#session);
     for (const layout of this.#layouts) {
-      const now = ids?.get(layout.table.name);
+      const now = tableIds?.get(layout.table.name);
       const known = this.#known.get(layout.id);
       if (now === undefined || known === undefined || now === known) continue;
-      const whole = !`${now}${known}`.includes(",");
-      if (!hasGrown(known, now) && !(whole && (await this.#isRebuilt(layout, since))))
-        throw truncated(layout);
+      const inserts = since.purged ? null : { after: since.highest, layouts: [layout.id] };
+      const ids = { known, now };
+      if (!(await isRebuilt(this.#session, layout, { ids, inserts }))) throw truncated(layout);
       await storeTableId(this.#session, layout.id, now);
       this.#known.set(layout.id, now);
     }
   }
+}
 
-  /** Rows that nobody has inserted since the last look were there before: then none have gone. */
-  async #isRebuilt({ id, table }: StoredLayout, { highest, purged }: LogSince): Promise<boolean> {
-    if (purged) return false;
-    const inserts = await this.#session.rows(
-      `SELECT 1 FROM ${LOG} WHERE id > ? AND layout = ? AND (op = 'I' OR (op = 'U' AND key_before IS NOT NULL)) LIMIT 1`,
-      [highest, id],
-    );
-    if (inserts.length > 0) return false;
-    return (await this.#session.rows(`SELECT 1 FROM ${quoteName(table.name)} LIMIT 1`)).length > 0;
+/** Enough for what is inserted while it is counted. */
+const ROWS_BEYOND = 1_000;
+
+/**
+ * Was a table that has another number merely rebuilt? Of one that was emptied every row was inserted since: where it has
+ * more rows than the log has inserts, some stood there before. `inserts`: where those are that came after the number was
+ * known; null when some of them have been purged.
+ */
+export async function isRebuilt(
+  session: Session,
+  { table: { name } }: Pick<StoredLayout, "table">,
+  {
+    ids: { known, now },
+    inserts,
+  }: {
+    readonly ids: { readonly known: string; readonly now: string };
+    readonly inserts: { readonly after: number; readonly layouts: readonly number[] } | null;
+  },
+): Promise<boolean> {
+  if (hasGrown(known, now)) return true;
+  // One partition may have been emptied or exchanged while others kept their rows.
+  if (inserts === null || `${now}${known}`.includes(",") || (await isPartitioned(session, name))) {
+    return false;
   }
+  const logged = `SELECT COUNT(*) FROM ${LOG} WHERE id > ${inserts.after} AND layout IN (${inserts.layouts.join(", ")}) AND op = 'I'`;
+  const limit = Number(await session.value(logged)) + ROWS_BEYOND;
+  // In one statement, and so one snapshot: a row that is counted has its insert counted as well.
+  const [row] = await session.rows(
+    `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM ${quoteName(name)} LIMIT ${limit}) AS few), (${logged})`,
+  );
+  return Number(row?.[0]) > Number(row?.[1]);
+}
+
+async function isPartitioned(session: Session, table: string): Promise<boolean> {
+  const rows = await session.rows(
+    `SELECT 1 FROM information_schema.PARTITIONS
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND PARTITION_NAME IS NOT NULL LIMIT 1`,
+    [table],
+  );
+  return rows.length > 0;
 }
 
 /** Are all partitions still there, with others added? Those began empty, and their rows are logged. */
