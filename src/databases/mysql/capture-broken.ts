@@ -43,7 +43,7 @@ export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTr
 }
 
 /**
- * `layouts`: all of its table, where that was altered: many an ALTER rebuilds it, and the copy that follows takes away
+ * `layouts`: all of its table, where that was altered, and no rows can have gone by that: many an ALTER rebuilds it, and the copy that follows takes away
  * nothing that a TRUNCATE has left at the targets. Throws TM-TRUNCATE-UNSEEN.
  */
 export async function assertNotTruncated(

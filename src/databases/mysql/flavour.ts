@@ -25,6 +25,8 @@ export interface Flavour {
   readonly maxKeyColumns: number;
   /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
   readonly replacesTriggers: boolean;
+  /** ALTER IGNORE TABLE: a unique key that is added so takes away rows, and no trigger sees that. */
+  readonly altersIgnoring: boolean;
   /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
   readonly closedSnapshots: boolean;
   /** Can a block of statements run without a stored procedure, so that waiting costs no round trips? */
@@ -80,6 +82,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     maxDecimalScale: 38,
     maxKeyColumns: 32,
     replacesTriggers: true,
+    altersIgnoring: true,
     closedSnapshots: false,
     anonymousBlocks: true,
     settings: [
@@ -111,6 +114,7 @@ function mysqlFlavour(version: string): Flavour {
     maxDecimalScale: 30,
     maxKeyColumns: 16,
     replacesTriggers: false,
+    altersIgnoring: false,
     closedSnapshots: true,
     anonymousBlocks: false,
     settings: [

@@ -154,7 +154,7 @@ export function truncated(layout: StoredLayout): TidemarkError {
     "TM-TRUNCATE-UNSEEN",
     `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
     {
-      fix: `After a TRUNCATE, or a dump of this table: ${resyncCommand(table)}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`,
+      fix: `After a TRUNCATE, ALTER IGNORE, or a dump of this table: ${resyncCommand(table)}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`,
       details: { table },
     },
   );
