@@ -168,7 +168,10 @@ describe("mapping of a layout", () => {
     const effect = new LayoutMapping(table(["id", "name"]), logged).effectOf(moved);
     expect([effect.gone, effect.row]).toEqual([[["1"]], ["2", "a"]]);
     expect(() => new LayoutMapping(keyless({}), layout(["id", "name"]))).toThrow(
-      /no longer missing/,
+      expect.objectContaining({
+        message: expect.stringContaining("no longer missing"),
+        fix: expect.stringMatching(/^tidemark resync \w+, then tidemark run/),
+      }),
     );
   });
 });

@@ -73,7 +73,10 @@ export class LayoutMapping {
     const isOther = layout.key.length !== 0 && layout.key.length !== table.key.length;
     if (this.#keyInKey.includes(-1) || isOther) {
       const was = table.key.length === 0 ? "missing" : `(${table.key.join(", ")})`;
-      throw this.#drift(`its key is no longer ${was}`);
+      const name = formatTable(layout.table);
+      throw this.#drift(`its key is no longer ${was}`, {
+        fix: `tidemark resync ${name}, then tidemark run: it is copied anew, since changes that were logged by another key still wait.`,
+      });
     }
     this.#filter = table.rule.where === undefined ? -1 : layout.filters.indexOf(table.rule.where);
     const unfiltered = table.rule.where !== undefined && this.#filter === -1;
@@ -96,7 +99,7 @@ export class LayoutMapping {
    */
   outdated(): TidemarkError {
     return this.#drift("its columns are no longer those that this sync was started with", {
-      altered: [this.table.source],
+      details: { altered: [this.table.source] },
     });
   }
 
@@ -202,10 +205,16 @@ export class LayoutMapping {
     return this.#layout.columns.findIndex(({ name }) => name === column);
   }
 
-  #drift(why: string, details: Readonly<Record<string, unknown>> = {}): TidemarkError {
+  #drift(
+    why: string,
+    {
+      fix = "Bring the config or the table back in line, then start again: see docs/errors/TM-SCHEMA-DRIFT.md.",
+      details = {},
+    }: { readonly fix?: string; readonly details?: Readonly<Record<string, unknown>> } = {},
+  ): TidemarkError {
     const table = formatTable(this.#layout.table);
     return new TidemarkError("TM-SCHEMA-DRIFT", `${table} changed at the source: ${why}.`, {
-      fix: "Bring the config or the table back in line, then start again: see docs/errors/TM-SCHEMA-DRIFT.md.",
+      fix,
       details: { table, ...details },
     });
   }
