@@ -181,6 +181,7 @@ export class Group {
     const { bound } = mapping.table;
     const areCopied = lines.insertedBy === undefined;
     if (!areCopied && !this.#states.takesChanges(mapping.table.source)) return true;
+    mapping.assertKey();
     if (!areCopied && !this.#mayPassBy(mapping.table)) return false;
     if (this.#run?.table !== bound || this.#run.full) {
       await this.#endRun();

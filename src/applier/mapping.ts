@@ -50,6 +50,7 @@ export class LayoutMapping {
   readonly #keyInRow: readonly number[];
   readonly #keyInKey: readonly number[];
   readonly #hadNoKey: boolean;
+  readonly #isByOther: boolean;
   readonly #filter: number;
   /**
    * Was the layout written before the sync wanted what it now wants (a column, a filter), or when a
@@ -57,7 +58,6 @@ export class LayoutMapping {
    */
   readonly incomplete: boolean;
 
-  /** Throws TM-SCHEMA-DRIFT when the layout's key is another. */
   constructor(table: SyncTable, layout: Layout) {
     this.table = table;
     this.#layout = layout;
@@ -71,19 +71,26 @@ export class LayoutMapping {
     // A table that had no key when this was logged has one now: the whole row holds it.
     this.#hadNoKey = layout.key.length === 0 && table.key.length > 0;
     const isOther = layout.key.length !== 0 && layout.key.length !== table.key.length;
-    if (this.#keyInKey.includes(-1) || isOther) {
-      const was = table.key.length === 0 ? "missing" : `(${table.key.join(", ")})`;
-      const name = formatTable(layout.table);
-      throw this.#drift(`its key is no longer ${was}`, {
-        fix: `tidemark resync ${name}, then tidemark run: it is copied anew, since changes that were logged by another key still wait.`,
-      });
-    }
+    this.#isByOther = this.#keyInKey.includes(-1) || isOther;
     this.#filter = table.rule.where === undefined ? -1 : layout.filters.indexOf(table.rule.where);
     const unfiltered = table.rule.where !== undefined && this.#filter === -1;
     const retyped = this.#columns.some(
       (column, index) => layout.columns[column]?.nativeType !== table.types[index],
     );
     this.incomplete = unfiltered || retyped;
+  }
+
+  /**
+   * Throws TM-SCHEMA-DRIFT when the layout's key is another. Changes that the table does not take, since it is still to be
+   * copied, may be of any.
+   */
+  assertKey(): void {
+    if (!this.#isByOther) return;
+    const { key } = this.table;
+    const was = key.length === 0 ? "missing" : `(${key.join(", ")})`;
+    throw this.#drift(`its key is no longer ${was}`, {
+      fix: `tidemark resync ${formatTable(this.#layout.table)}, then tidemark run: it is copied anew, since changes that were logged by another key still wait.`,
+    });
   }
 
   /** Does every row copied stand at the target as it was read, field by field? */
@@ -108,8 +115,9 @@ export class LayoutMapping {
     return this.table.key.length === 0;
   }
 
-  /** Throws TM-FILTER-FAILED or TM-TRANSFORM-FAILED when the row cannot be told. */
+  /** Throws TM-SCHEMA-DRIFT, and TM-FILTER-FAILED or TM-TRANSFORM-FAILED when the row cannot be told. */
   effectOf(change: Change): RowEffect {
+    this.assertKey();
     const { row } = change;
     return this.#effect(change, row === null || this.incomplete ? null : this.#rowFor(change, row));
   }

@@ -94,6 +94,9 @@ const addKey = (dialect: Dialect) =>
     ? "CREATE UNIQUE INDEX items_key ON items (id)"
     : "ALTER TABLE items ADD PRIMARY KEY (id)";
 
+const anotherKey = (dialect: Dialect) =>
+  `ALTER TABLE items DROP ${dialect === "postgres" ? "CONSTRAINT items_pkey" : "PRIMARY KEY"}, ADD PRIMARY KEY (n)`;
+
 /** Captured row by row in PostgreSQL, each as it stands. */
 const ownTrigger: Statements = () => [
   "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
@@ -246,10 +249,7 @@ const AT_SOURCE: readonly Drift[] = [
   },
   {
     what: "another key",
-    alter: (dialect) =>
-      dialect === "postgres"
-        ? ["ALTER TABLE items DROP CONSTRAINT items_pkey, ADD PRIMARY KEY (n)"]
-        : ["ALTER TABLE items DROP PRIMARY KEY, ADD PRIMARY KEY (n)"],
+    alter: (dialect) => [anotherKey(dialect)],
     write: ["INSERT INTO items (id, a, n) VALUES (1, 'twin', 5)", "DELETE FROM items WHERE n = 2"],
     says: { code: DRIFT, words: /its key was \(id\), is \(n\)/ },
     mend: copyAnew(() => ["DROP TABLE items"]),
@@ -516,6 +516,50 @@ describe("at the source", () => {
   for (const [name, pair, drift] of cases(AT_SOURCE, "source")) {
     test.skipIf(!available(pair))(name, () => play(pair, drift, "source"));
   }
+});
+
+describe.each(FOUR_PAIRS)("a column dropped at the target while nothing ran", (pair) => {
+  test.skipIf(!available(pair))(`is refused, and copied anew: ${title(pair)}`, async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const source = await bed.sql("source");
+    const target = await bed.sql("target");
+    await createTables(source, pair.source, [ITEMS]);
+    await insertRow(source, ITEMS, { id: 1, a: "one", n: 1 });
+    const definition = bed.define([{ from: "source", to: "target", tables: ["items"] }]);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    await target.run("ALTER TABLE items DROP COLUMN a");
+    await expect(bed.start(definition)).rejects.toMatchObject({ code: "TM-COLUMN-UNFIT" });
+    const type = target.dialect === "mariadb" ? "varchar(200)" : "text";
+    await target.run(`ALTER TABLE items ADD COLUMN a ${type}`);
+    const second = await bed.start(definition);
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+  });
+});
+
+describe.each(FOUR_PAIRS.filter(({ source }) => source !== "sqlite"))("another key", (pair) => {
+  test.skipIf(!available(pair))(`a resync passes by the old one: ${title(pair)}`, async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const source = await bed.sql("source");
+    const target = await bed.sql("target");
+    await createTables(source, pair.source, [ITEMS, OTHERS]);
+    const definition = bed.define([{ from: "source", to: "target", tables: ["items", "others"] }]);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    await insertRow(source, ITEMS, { id: 1, a: "waits", n: 1 });
+    await insertRow(source, OTHERS, { id: 1, v: "waits" });
+    await source.run(anotherKey(source.dialect));
+    await insertRow(source, ITEMS, { id: 1, a: "later", n: 2 });
+    await target.run("DROP TABLE items");
+    await resync(bed, definition, ["items"]);
+    const second = await bed.start(definition);
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame({ ...ITEMS, key: ["n"] });
+    await bed.expectSame(OTHERS);
+  });
 });
 
 describe.each(FOUR_PAIRS)("two tables of one shape that exchanged their names", (pair) => {
