@@ -222,11 +222,13 @@ async function prepareCaptures(
   return { captures, cascades, references, tableIds };
 }
 
-/** Has a unique or a foreign key come to columns that were captured before? */
+/**
+ * Has a unique or a foreign key come to columns that were captured before? Not the key that rows are found by: a target
+ * that has it has no two rows of which one can have gone.
+ */
 function isGuardedAnew(before: StoredLayout, now: StoredLayout): boolean {
-  return before.columns.some(
-    ({ name }) => now.guarded.includes(name) && !before.guarded.includes(name),
-  );
+  const known = new Set([...before.guarded, ...now.key.map((at) => now.columns[at]?.name)]);
+  return before.columns.some(({ name }) => now.guarded.includes(name) && !known.has(name));
 }
 
 const LOCK_SECONDS = 1;
