@@ -1,6 +1,7 @@
 import { type Change, isUnread, keyColumns, type Layout } from "../core/change.ts";
 import type { TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { resyncCommand } from "../core/shell.ts";
 import { formatTable } from "../core/table.ts";
 import type { BoundTable } from "../core/target.ts";
 import { isTagged, type Row, type Value } from "../core/value.ts";
@@ -89,7 +90,7 @@ export class LayoutMapping {
     const { key } = this.table;
     const was = key.length === 0 ? "missing" : `(${key.join(", ")})`;
     throw this.#drift(`its key is no longer ${was}`, {
-      fix: `tidemark resync ${formatTable(this.#layout.table)}, then tidemark run: it is copied anew, since changes that were logged by another key still wait.`,
+      fix: `${resyncCommand(this.#layout.table)}, then tidemark run: it is copied anew, since changes that were logged by another key still wait.`,
     });
   }
 

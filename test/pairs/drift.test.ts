@@ -752,31 +752,6 @@ describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embed
   },
 );
 
-describe("a column dropped at the target, which is seen at the next start alone", () => {
-  const pairs: readonly TestPair[] = [
-    { source: "postgres", target: "sqlite", queue: "embedded" },
-    { source: "sqlite", target: "postgres", queue: "embedded" },
-  ];
-  for (const pair of pairs) {
-    test.skipIf(!available(pair))(`is filled when it is added again: ${title(pair)}`, async () => {
-      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
-      const [source, target] = [await bed.sql("source"), await bed.sql("target")];
-      await createTables(source, pair.source, [ITEMS]);
-      await insertRow(source, ITEMS, { id: 1, a: "one", n: 1 });
-      const definition = bed.define([{ from: "source", to: "target", tables: ["items"] }]);
-      const first = await bed.start(definition);
-      await first.waitFor({ timeoutMs: PATIENCE_MS });
-      await bed.stop(first);
-      await target.run("ALTER TABLE items DROP COLUMN a");
-      await expect(bed.start(definition)).rejects.toMatchObject({ code: "TM-COLUMN-UNFIT" });
-      await target.run("ALTER TABLE items ADD COLUMN a text");
-      const second = await bed.start(definition);
-      await second.waitFor({ timeoutMs: PATIENCE_MS });
-      await bed.expectSame(ITEMS);
-    });
-  }
-});
-
 describe("where nothing was written since", () => {
   const PARTS = [
     "CREATE TABLE parted (id int PRIMARY KEY, a varchar(200), n int NOT NULL) PARTITION BY RANGE (id)",

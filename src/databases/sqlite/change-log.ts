@@ -203,8 +203,7 @@ function captureTables(
   const plans = planTables(connection, layouts, tables).filter(
     ({ current, statements }) => current === undefined || statements.length > 0,
   );
-  // Of two tables that exchanged their names each plan names the triggers of both.
-  for (const name of new Set(plans.flatMap(({ replaced }) => replaced)))
+  for (const name of plans.flatMap(({ replaced }) => replaced))
     connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
   const shapes = plans.map(({ shape }) => shape);
   if (shapes.length > 0) {
