@@ -269,7 +269,8 @@ const AT_SOURCE: readonly Drift[] = [
     says: {
       code: "TM-CAPTURE-BROKEN",
       or: DRIFT,
-      words: /column id of its key is another|column id was renamed/,
+      // One for each statement that a look may come after.
+      words: /its key was \(id\), is gone|column id was renamed|column id of its key is another/,
     },
     mend: async ({ bed, definition }) => {
       await resync(bed, definition, ["public.items"]);
