@@ -31,8 +31,12 @@ export function installLeastNode() {
       },
     );
     if (status !== 0) throw new Error(`npm failed. ${error?.message ?? stderr}`);
-    if (!existsSync(join(folder, PROGRAM)))
-      throw new Error("npm was told to run no install scripts.");
+    // npm may have been told not to run install scripts: then the package has no program yet.
+    if (!existsSync(join(folder, PROGRAM))) {
+      const cwd = join(folder, "node_modules/node");
+      spawnSync(process.execPath, ["installArchSpecificPackage.js"], { cwd, stdio: "ignore" });
+    }
+    if (!existsSync(join(folder, PROGRAM))) throw new Error("The package brought no program.");
     // Whole or not at all: another run may look for it at this moment.
     rmSync(INSTALLED, { recursive: true, force: true });
     renameSync(folder, INSTALLED);
