@@ -1,5 +1,5 @@
 import type { Change, FilterAnswer, Layout } from "./change.ts";
-import type { Finding } from "./database.ts";
+import type { Finding, Identified } from "./database.ts";
 import type { BatchHeader } from "./position.ts";
 import type { ChangesPage } from "./row-lines.ts";
 import type { TableName, TableSchema } from "./table.ts";
@@ -18,7 +18,7 @@ import type { Row } from "./value.ts";
  * - Numbers are 1, 2, 3 … without a hole in a timeline; hashes chain (core/hash.ts).
  * - No timeout decides that a change does not exist; a long transaction delays only itself.
  */
-export interface Source {
+export interface Source extends Identified {
   readonly capabilities: SourceCapabilities;
   /** What `install` would run; changes nothing. Throws TM-TABLE-NO-KEY, TM-TABLE-UNSUPPORTED. */
   planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan>;

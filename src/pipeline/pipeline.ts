@@ -235,7 +235,6 @@ export class Pipeline {
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),
-        identify: () => using(this.#databases.openCatalog(name), (each) => each.identity()),
         database: this.#databases.placeOf(name),
         queue: this.#queue,
         tables: capture,

@@ -6,8 +6,6 @@ import type { CaptureTable, Source } from "../core/source.ts";
 export interface RelayOptions {
   readonly source: string;
   readonly openSource: () => Promise<Source>;
-  /** Identified.identity of the source; a source that is not asked goes by its history alone. */
-  readonly identify?: () => Promise<string | null>;
   /** Where the config says that the source is, without a secret. */
   readonly database?: string | null;
   readonly queue: Queue;

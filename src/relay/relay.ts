@@ -112,7 +112,7 @@ export class Relay {
       log = leased.log;
       failpoint("relay-lease-taken");
       const { signal } = this.#stop;
-      const identity = (await this.#options.identify?.()) ?? null;
+      const identity = await source.identity();
       if (!(await this.#claim.take({ timeline: log.timeline, identity }, signal))) return;
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
       const { told } = leased;

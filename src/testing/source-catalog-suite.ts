@@ -12,10 +12,11 @@ export function registerCatalog(bench: () => Bench): void {
     expect(await catalog.listTables()).toEqual([bench().name(ITEMS)]);
   });
 
-  it("tells which database it is, the same each time, and for a target too", async () => {
+  it("tells which database it is, the same each time, and for source and target too", async () => {
     const identity = await (await bench().catalog()).identity();
     expect(identity).toEqual(expect.any(String));
     expect(await (await bench().catalog()).identity()).toBe(identity);
+    expect(await (await bench().source()).identity()).toBe(identity);
     expect(await (await bench().target()).identity()).toBe(identity);
   });
 

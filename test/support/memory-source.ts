@@ -71,6 +71,10 @@ export class MemorySource implements Source {
     return header;
   }
 
+  async identity(): Promise<null> {
+    return null;
+  }
+
   async planCapture(): Promise<{ statements: []; notes: [] }> {
     return { statements: [], notes: [] };
   }

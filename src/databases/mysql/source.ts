@@ -4,6 +4,7 @@ import { planCapture } from "./capture.ts";
 import { MysqlChangeLog } from "./change-log.ts";
 import { Session } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
+import { identityOf } from "./identity.ts";
 
 export class MysqlSource implements Source {
   readonly capabilities = {
@@ -22,6 +23,10 @@ export class MysqlSource implements Source {
 
   static async open(options: DatabaseOptions): Promise<MysqlSource> {
     return new MysqlSource(options, await Session.open(options, { isolation: "READ COMMITTED" }));
+  }
+
+  identity(): Promise<string | null> {
+    return identityOf(this.#session);
   }
 
   planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {

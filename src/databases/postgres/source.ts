@@ -10,6 +10,7 @@ import { planCapture } from "./capture-plan.ts";
 import { PostgresChangeLog } from "./change-log.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
+import { identityOf } from "./identity.ts";
 
 export class PostgresSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -28,6 +29,10 @@ export class PostgresSource implements Source {
 
   static async open(options: DatabaseOptions): Promise<PostgresSource> {
     return new PostgresSource(options, await Connection.open(options, "source"));
+  }
+
+  identity(): Promise<string | null> {
+    return identityOf(this.#connection);
   }
 
   planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {

@@ -10,6 +10,7 @@ import { widenLog } from "./capture.ts";
 import { planTables, SqliteChangeLog } from "./change-log.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
+import { identityOf } from "./identity.ts";
 import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
 import { missingOfSource } from "./ours.ts";
@@ -32,6 +33,10 @@ export class SqliteSource implements Source {
 
   static async open(options: DatabaseOptions): Promise<Source> {
     return new SqliteSource(options, await Connection.open(options, { create: false }));
+  }
+
+  async identity(): Promise<string | null> {
+    return identityOf(this.#connection.path);
   }
 
   planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {

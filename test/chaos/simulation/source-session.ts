@@ -69,6 +69,10 @@ export class SimulatedSource implements Source {
     this.#hooks = hooks;
   }
 
+  async identity(): Promise<null> {
+    return null;
+  }
+
   async planCapture(): Promise<{ statements: []; notes: [] }> {
     return { statements: [], notes: [] };
   }
