@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { PipelineDefinition, TableRule } from "../../src/core/definition.ts";
 import type { ErrorCode } from "../../src/core/errors.ts";
 import { isTidemarkError, type TidemarkError } from "../../src/core/errors.ts";
+import { triggerName } from "../../src/databases/mysql/capture-sql.ts";
 import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
@@ -754,46 +755,60 @@ describe.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embed
 );
 
 describe("where nothing was written since", () => {
+  const ADDED: readonly string[] = ["ALTER TABLE items ADD COLUMN b integer DEFAULT 9"];
+  const MADE_AGAIN: readonly string[] = [
+    "CREATE TABLE made (LIKE items INCLUDING ALL)",
+    "DROP TABLE items",
+    "ALTER TABLE made RENAME TO items",
+  ];
   const PARTS = [
     "CREATE TABLE parted (id int PRIMARY KEY, a varchar(200), n int NOT NULL) PARTITION BY RANGE (id)",
     "CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (9)",
     "INSERT INTO parted VALUES (1, 'one', 1)",
   ];
-  test
-    .skipIf(!available({ source: "postgres", target: "sqlite", queue: "embedded" }))
-    .each<[string, readonly string[]]>([
-      ["a column added with a default", ["ALTER TABLE items ADD COLUMN b integer DEFAULT 9"]],
-      [
-        "a table dropped and made again",
-        [
-          "CREATE TABLE made (LIKE items INCLUDING ALL)",
-          "DROP TABLE items",
-          "ALTER TABLE made RENAME TO items",
-        ],
-      ],
-      ["a partition detached", ["ALTER TABLE parted DETACH PARTITION low"]],
-      [
-        "a trigger disabled for a while",
-        [
-          "ALTER TABLE items DISABLE TRIGGER USER",
-          "DELETE FROM items",
-          "ALTER TABLE items ENABLE TRIGGER USER",
-        ],
-      ],
-    ])("%s: whoever waits is not told that the target is in step", async (_, alter) => {
-    await using bed = await TestBed.make({ source: "postgres", target: "sqlite" });
-    const source = await bed.sql("source");
-    await createTables(source, "postgres", [ITEMS]);
-    for (const statement of PARTS) await source.run(statement);
-    await insertRow(source, ITEMS, { id: 1, a: "one", n: 1 });
-    const rules = [{ from: "source", to: "target", tables: ["items", "parted"] }];
-    const pipeline = await bed.start(bed.define(rules));
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
-    for (const statement of alter) await source.run(statement);
-    await expect(pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject({
-      code: "TM-SYNC-STOPPED",
-    });
-  });
+  const IN_POSTGRES: Readonly<Record<string, readonly string[]>> = {
+    "a column added with a default": ADDED,
+    "a table dropped and made again": MADE_AGAIN,
+    "a partition detached": ["ALTER TABLE parted DETACH PARTITION low"],
+    "a trigger disabled for a while": [
+      "ALTER TABLE items DISABLE TRIGGER USER",
+      "DELETE FROM items",
+      "ALTER TABLE items ENABLE TRIGGER USER",
+    ],
+  };
+  const IN_MYSQL: Readonly<Record<string, readonly string[]>> = {
+    "a column added with a default": ADDED,
+    "a table dropped and made again": MADE_AGAIN.map((each) => each.replace(" INCLUDING ALL", "")),
+    TRUNCATE: ["TRUNCATE items"],
+    "a trigger dropped for a while": [
+      `DROP TRIGGER ${triggerName("items", "DELETE")}`,
+      "DELETE FROM items",
+    ],
+  };
+  const kinds = [
+    { source: "postgres", statements: IN_POSTGRES, prepare: PARTS, tables: ["items", "parted"] },
+    { source: "mariadb", statements: IN_MYSQL, prepare: [], tables: ["items"] },
+    { source: "mysql", statements: IN_MYSQL, prepare: [], tables: ["items"] },
+  ] as const;
+  for (const { source: kind, statements, prepare, tables } of kinds) {
+    const pair = { source: kind, target: "sqlite", queue: "embedded" } as const;
+    test.skipIf(!available(pair)).each(Object.entries(statements))(
+      `${kind}, %s: whoever waits is not told that the target is in step`,
+      async (_, alter) => {
+        await using bed = await TestBed.make({ source: kind, target: "sqlite" });
+        const source = await bed.sql("source");
+        await createTables(source, kind, [ITEMS]);
+        for (const statement of prepare) await source.run(statement);
+        await insertRow(source, ITEMS, { id: 1, a: "one", n: 1 });
+        const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+        await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+        for (const statement of alter) await source.run(statement);
+        await expect(pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject({
+          code: "TM-SYNC-STOPPED",
+        });
+      },
+    );
+  }
 });
 
 describe("two tables that exchanged their names while nobody looked", () => {
