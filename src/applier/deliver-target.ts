@@ -76,6 +76,11 @@ export class DeliverTarget implements Target {
     return (await storedProgress(this.#documents, sync)).tables;
   }
 
+  /** What a function has made of its rows is not known. */
+  async filled(): Promise<[]> {
+    return [];
+  }
+
   async openApplier(sync: string): Promise<ApplierSession> {
     if (this.#documents === null) {
       throw new TidemarkError("TM-INTERNAL", "A function was opened without a queue.");

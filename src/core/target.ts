@@ -27,6 +27,8 @@ export interface Target extends Identified {
    * at once. Empty where the sync has never run; null where it is not kept in the target.
    */
   copiesOf(sync: string): Promise<readonly TableProgress[] | null>;
+  /** Which of these tables stand and hold rows; none of what is not told to us, as of a function. */
+  filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]>;
   /** Takes the lease of the sync at this target; null while another applier holds it. */
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null>;
   close(): Promise<void>;

@@ -78,6 +78,9 @@ export function registerProgress(bench: () => Bench): void {
     const rows = [1, 2, 3].map((id) => [String(id), "x", "1"]);
     await apply(session, (t) => t.put(b, rows));
     expect(new Set(await session.emptyOf([a, b, c]))).toEqual(new Set([a, c]));
+    const missing = { ...b, name: { ...b.name, name: "missing" } };
+    expect(await (await bench().target()).filled([a, b, missing])).toEqual([b]);
+    expect(await (await bench().target()).filled([])).toEqual([]);
     const transaction = await session.begin(await session.load());
     await transaction.attempt(() => transaction.remove(b, [["1"]]));
     expect(await session.countRows(b, 10)).toBe(2);

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { TableRule } from "../../src/core/definition.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { makePlan } from "../../src/pipeline/plan.ts";
+import { resync } from "../support/resync.ts";
 import { PATIENCE_MS, type Rules, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -26,8 +27,11 @@ test("each table that is to be copied is told with the reason, and so is what a 
 
   const atFirst = await planned(both);
   expect(atFirst.copies).toEqual([
-    { sync, left: [], tables: ["one", "two"].map((table) => ({ table, reason: "first" })) },
-    { sync: "source->second", left: [], tables: [{ table: "one", reason: "first" }] },
+    {
+      ...{ sync, left: [], over: [] },
+      tables: ["one", "two"].map((table) => ({ table, reason: "first" })),
+    },
+    { sync: "source->second", left: [], over: [], tables: [{ table: "one", reason: "first" }] },
   ]);
   expect(atFirst.notes).toContain(`${sync}: copies for the first time: one, two.`);
 
@@ -44,8 +48,7 @@ test("each table that is to be copied is told with the reason, and so is what a 
   );
   expect(changed.copies).toEqual([
     {
-      sync,
-      left: [],
+      ...{ sync, left: [], over: [] },
       tables: [
         { table: "one", reason: "altered" },
         { table: "two", reason: "elsewhere" },
@@ -57,6 +60,32 @@ test("each table that is to be copied is told with the reason, and so is what a 
   );
 
   const fewer = await planned(syncs(["two"]));
-  expect(fewer.copies).toEqual([{ sync, left: ["one"], tables: [] }]);
+  expect(fewer.copies).toEqual([{ sync, left: ["one"], over: [], tables: [] }]);
   expect(fewer.notes).toContain(`${sync}: no longer kept in step, though its rows stay: one.`);
+});
+
+test("a first copy over rows that stand is told, with what empties them: a table that comes back into the config", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  const source = await bed.sql("source");
+  await createTables(source, "sqlite", [ONE, TWO]);
+  for (const id of [1, 2]) await insertRow(source, ONE, { id, note: "n" });
+  const define = (tables: readonly string[]) =>
+    bed.define([{ from: "source", to: "target", tables }]);
+  const runOnce = async (tables: readonly string[]) => {
+    const pipeline = await bed.start(define(tables));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(pipeline);
+  };
+  await runOnce(["one"]);
+  await runOnce(["two"]);
+  await source.run("DELETE FROM one WHERE id = 1");
+
+  const { copies, databases } = await makePlan(define(["one", "two"]), silentLogger);
+  expect(copies.map(({ over }) => over)).toEqual([["one"]]);
+  expect(databases.flatMap(({ notes }) => notes).join("\n")).toContain(
+    "leaves those that the source does not have: one. `tidemark resync one` empties",
+  );
+  await resync(bed, define(["one", "two"]), ["one"]);
+  await runOnce(["one", "two"]);
+  await bed.expectSame(ONE);
 });

@@ -55,6 +55,10 @@ export class MemoryTarget implements Target {
     return this.progress.tables;
   }
 
+  async filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    return this.rows.size > 0 ? tables : [];
+  }
+
   async openApplier(): Promise<ApplierSession> {
     return {
       load: async () => this.progress,

@@ -14,6 +14,7 @@ import {
 } from "../../core/target.ts";
 import { loadFacts } from "./catalog.ts";
 import { openWriter, type Session } from "./connection.ts";
+import { emptyOf } from "./emptiness.ts";
 import { quoteTable } from "./identifiers.ts";
 import { Lease } from "./lease.ts";
 import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
@@ -47,9 +48,6 @@ export async function openApplier(
     throw error;
   }
 }
-
-/** Tables that one question names. */
-const ASKED_AT_ONCE = 50;
 
 interface PreparedTable {
   readonly statements: TableStatements;
@@ -164,16 +162,7 @@ class MysqlApplierSession implements ApplierSession {
   async flush(): Promise<void> {}
 
   async emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
-    const empty: BoundTable[] = [];
-    for (let at = 0; at < tables.length; at += ASKED_AT_ONCE) {
-      const asked = tables.slice(at, at + ASKED_AT_ONCE);
-      const questions = asked.map(
-        ({ name }, i) =>
-          `SELECT ${i} FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM ${quoteTable(name)})`,
-      );
-      const rows = await this.#session.rows(questions.join(" UNION ALL "));
-      empty.push(...rows.flatMap(([i]) => asked[Number(i)] ?? []));
-    }
+    const empty = await emptyOf(this.#session, tables);
     await this.#session.run("COMMIT");
     return empty;
   }

@@ -10,6 +10,7 @@ import type {
 } from "../../core/target.ts";
 import { loadCopies, openApplier } from "./applier-session.ts";
 import { Session } from "./connection.ts";
+import { filledOf } from "./emptiness.ts";
 import { identityOf } from "./identity.ts";
 import { PROGRESS_TABLES, standingTables } from "./ours.ts";
 import { MysqlParked } from "./parked.ts";
@@ -61,6 +62,10 @@ export class MysqlTarget implements Target {
   async copiesOf(sync: string): Promise<readonly TableProgress[]> {
     const isThere = (await standingTables(this.#session)).has(PROGRESS_TABLES);
     return isThere ? loadCopies(this.#session, sync) : [];
+  }
+
+  filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    return filledOf(this.#session, tables);
   }
 
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {

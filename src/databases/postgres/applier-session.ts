@@ -12,6 +12,7 @@ import type {
 import type { WritableTable } from "./apply-sql.ts";
 import { findTables, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
+import { emptyOf } from "./emptiness.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable, schemaOf } from "./identifiers.ts";
 import { loadPins } from "./pins.ts";
@@ -79,9 +80,6 @@ export async function openApplierSession(
   }
 }
 
-/** Tables that one question names: each holds a lock until it is answered. */
-const ASKED_AT_ONCE = 200;
-
 export interface SessionParts {
   readonly connection: Connection;
   readonly sync: string;
@@ -132,17 +130,8 @@ class PostgresApplierSession implements ApplierSession {
     await Promise.all(answers);
   }
 
-  async emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
-    const empty: BoundTable[] = [];
-    for (let at = 0; at < tables.length; at += ASKED_AT_ONCE) {
-      const asked = tables.slice(at, at + ASKED_AT_ONCE);
-      const questions = asked.map(
-        ({ name }, i) => `SELECT ${i} WHERE NOT EXISTS (SELECT FROM ${quoteTable(name)})`,
-      );
-      const rows = await this.#parts.connection.rows(questions.join(" UNION ALL "));
-      empty.push(...rows.flatMap(([i]) => asked[Number(i)] ?? []));
-    }
-    return empty;
+  emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    return emptyOf(this.#parts.connection, tables);
   }
 
   others(): Promise<readonly OthersTable[]> {

@@ -19,6 +19,7 @@ import { openApplierSession } from "./applier-session.ts";
 import { type FoundColumn, OTHER_KINDS, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
+import { filledOf } from "./emptiness.ts";
 import { createdType, type Fit, fitOf, MIXED_KEY } from "./fit.ts";
 import {
   columnProblem,
@@ -110,6 +111,10 @@ export class PostgresTarget implements Target {
   async copiesOf(sync: string): Promise<readonly TableProgress[]> {
     const [found] = await this.#connection.rows("SELECT to_regclass('tidemark.progress_tables')");
     return found?.[0] === null ? [] : (await loadProgress(this.#connection, sync)).tables;
+  }
+
+  filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    return filledOf(this.#connection, tables);
   }
 
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {

@@ -11,8 +11,9 @@ import {
 } from "../../core/target.ts";
 import type { Row } from "../../core/value.ts";
 import type { Connection } from "./connection.ts";
+import { countRows } from "./emptiness.ts";
 import { isDriverError } from "./errors.ts";
-import { quoteName, sameName } from "./identifiers.ts";
+import { sameName } from "./identifiers.ts";
 import type { Lease } from "./lease.ts";
 import { Pins } from "./pins.ts";
 import { type BrokenReference, brokenReferences } from "./references.ts";
@@ -75,7 +76,9 @@ export class SqliteApplierSession implements ApplierSession {
   async flush(): Promise<void> {}
 
   emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
-    return this.#connection.read(() => tables.filter((table) => this.#count(table, 1) === 0));
+    return this.#connection.read(() =>
+      tables.filter((table) => countRows(this.#connection, table, 1) === 0),
+    );
   }
 
   others(): Promise<readonly OthersTable[]> {
@@ -102,12 +105,7 @@ export class SqliteApplierSession implements ApplierSession {
   }
 
   async countRows(table: BoundTable, limit: number): Promise<number> {
-    return this.#count(table, limit);
-  }
-
-  #count({ name }: BoundTable, limit: number): number {
-    const counted = `(SELECT 1 FROM ${quoteName(name.name)} LIMIT ${limit})`;
-    return Number(this.#connection.value(`SELECT count(*) FROM ${counted}`));
+    return countRows(this.#connection, table, limit);
   }
 
   async close(): Promise<void> {

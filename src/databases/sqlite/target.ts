@@ -16,6 +16,7 @@ import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/tri
 import { loadCopies, SqliteApplierSession } from "./applier-session.ts";
 import { Connection, parseUrl } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
+import { filledOf } from "./emptiness.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
@@ -99,6 +100,10 @@ export class SqliteTarget implements Target {
       const isMissing = missingObjects(connection, TARGET_TABLES).length > 0;
       return isMissing ? [] : loadCopies(connection, sync);
     });
+  }
+
+  async filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    return this.#connection.read(() => filledOf(this.#connection, tables));
   }
 
   async openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {

@@ -181,6 +181,13 @@ class SimulatedTarget implements Target {
     return this.#session.call(() => this.#server.current.progress.tables);
   }
 
+  filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
+    const { current } = this.#server;
+    return this.#session.call(() =>
+      tables.filter(({ name }) => (current.tables.get(name.name)?.size ?? 0) > 0),
+    );
+  }
+
   openApplier(): Promise<ApplierSession | null> {
     const server = this.#server;
     const session = this.#session;
