@@ -1,5 +1,5 @@
 import { backoff, type ReadAhead, sleep } from "../core/async.ts";
-import { keys, type Notice, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
+import { keys, type Notice, type SyncStatus } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { Piece } from "../core/message.ts";
@@ -13,7 +13,6 @@ import { FalseStarts } from "./false-starts.ts";
 import { HistoryCheck } from "./history-check.ts";
 import { isGap } from "./inbox.ts";
 import { holdsCopies, joinStream } from "./join.ts";
-import { LatestWriter } from "./latest-writer.ts";
 import { Missing } from "./missing.ts";
 import { NoticeWriter } from "./notice-writer.ts";
 import type { ApplierOptions, ApplierParts } from "./options.ts";
@@ -23,12 +22,12 @@ import { Arrivals, readAhead } from "./pieces.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, mustHave, withdraw } from "./resync.ts";
 import { confirmTimeline, followedBefore, leftOver } from "./timeline.ts";
+import { ToldStatus } from "./told-status.ts";
 import { ApplierWork } from "./work.ts";
 
 const STANDBY_POLL_MS = 1_000;
 /** Documents are written again so often: a queue that lost them is whole again soon after that. */
 const RENEW_MS = 4_000;
-const BEAT_MS = 1_000;
 /** So long the rest of a chunk is awaited with what was written of it uncommitted. */
 const CHUNK_SILENCE_MS = 1_000;
 
@@ -41,8 +40,7 @@ export class Applier {
   readonly #options: ApplierOptions;
   readonly #stop = new AbortController();
   readonly #requests: Requests;
-  readonly #statuses: LatestWriter<SyncStatus>;
-  #status: SyncStatus;
+  readonly #status: ToldStatus;
   readonly #missing = new Missing();
   readonly #falseStarts = new FalseStarts();
   #postponeUpTo = 0;
@@ -53,16 +51,12 @@ export class Applier {
 
   constructor(options: ApplierOptions) {
     this.#options = options;
-    const { sync, from, to, queue, logger } = options;
-    const { documents } = queue;
     this.#requests = new Requests(options);
-    const key = keys.applier(sync);
-    this.#statuses = new LatestWriter((status) => documents.put(key, status), key, logger);
-    this.#status = { ...UNKNOWN_SYNC, name: sync, from, to };
+    this.#status = new ToldStatus(options);
   }
 
   get status(): SyncStatus {
-    return this.#status;
+    return this.#status.now;
   }
 
   /** As {@link Relay.run}: until stop(), or the first error that waiting cannot mend. */
@@ -87,11 +81,11 @@ export class Applier {
         await sleep(backoff(attempt), this.#stop.signal);
       }
       // Only the applier that worked may say that work has stopped.
-      const worked = this.#status.state === "running" || this.#status.state === "copying";
-      if (worked) this.#report({ state: "stopped" });
+      const { state } = this.#status.now;
+      if (state === "running" || state === "copying") this.#status.report({ state: "stopped" });
     } finally {
       this.stop();
-      await Promise.all([this.#requests.close(), this.#statuses.close()]);
+      await Promise.all([this.#requests.close(), this.#status.close()]);
     }
   }
 
@@ -114,19 +108,19 @@ export class Applier {
     if (!error.retryable) {
       const told = await this.#driftOr(error);
       const { altered } = told.details;
-      if (this.#status.state !== "standby" && Array.isArray(altered)) {
+      if (this.#status.now.state !== "standby" && Array.isArray(altered)) {
         await noteAltered(this.#options, altered);
       }
       throw this.#stopped(told);
     }
-    this.#report({ error: statusError(error) });
+    this.#status.report({ error: statusError(error) });
     const { beganAnew, postponeUpTo } = error.details;
     if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
     if (typeof beganAnew === "number") this.#falseStarts.note(beganAnew);
     if (!isGap(error)) return;
     this.#falseStarts.forget();
     try {
-      await this.#requests.askResend(this.#status.position);
+      await this.#requests.askResend(this.#status.now.position);
     } catch (failure) {
       const second = toTidemarkError(failure);
       if (!second.retryable) throw this.#stopped(second);
@@ -146,10 +140,7 @@ export class Applier {
   }
 
   #stopped(error: TidemarkError): TidemarkError {
-    // A standby that cannot go on says nothing of the applier that works, nor of another project's that has its name.
-    if (this.#status.state !== "standby" && error.code !== "TM-NAME-TAKEN") {
-      this.#report({ state: "stopped", error: statusError(error) });
-    }
+    this.#status.reportStopped(error);
     return error;
   }
 
@@ -215,9 +206,9 @@ export class Applier {
     while (!this.#stop.signal.aborted) {
       const session = await open();
       if (session !== null) return session;
-      if (this.#status.state !== "standby") {
+      if (this.#status.now.state !== "standby") {
         this.#options.logger.info({}, "another applier holds this sync: standing by");
-        this.#status = { ...this.#status, state: "standby" };
+        this.#status.note({ state: "standby" });
         onReady();
       }
       await sleep(STANDBY_POLL_MS, this.#stop.signal);
@@ -229,7 +220,7 @@ export class Applier {
   #confirm(followed: string): Promise<boolean> {
     const { signal } = this.#stop;
     const tell = (error: TidemarkError | null) =>
-      this.#report({ error: error === null ? null : statusError(error) });
+      this.#status.report({ error: error === null ? null : statusError(error) });
     return confirmTimeline(this.#options, followed, { signal, tell });
   }
 
@@ -260,7 +251,7 @@ export class Applier {
     await this.#missing.untilWhole(stream, work.progress.position, {
       signal: this.#stop.signal,
       stillHere: async () => {
-        this.#report({});
+        this.#status.report({});
         await confirmer.regain();
       },
     });
@@ -275,7 +266,7 @@ export class Applier {
     const { signal } = reading;
     const history = new HistoryCheck(this.#options, work, { signal, onFailure: this.#wake });
     const beating = new AbortController();
-    if (parts.session.mayHoldMore === true) void this.#beat(beating.signal);
+    if (parts.session.mayHoldMore === true) void this.#status.beat(beating.signal);
     try {
       const { orders, onHealthy } = hooks;
       const consuming = { pieces, arrivals, confirmer, orders, history, onHealthy };
@@ -320,7 +311,7 @@ export class Applier {
       if (found || !this.#isSettled(work)) pace.moved();
       if (now - reported >= pace.everyMs) {
         reported = now;
-        this.#report(work.statusNow());
+        this.#status.report(work.statusNow());
         if (work.copyIsSilent()) this.#putRequest(work);
       }
       if (now - renewed >= RENEW_MS) {
@@ -330,7 +321,7 @@ export class Applier {
       }
       const carriedOut = work.dirty ? "nothing" : await orders.carryOut(work);
       if (carriedOut === "resync") return true;
-      if (carriedOut === "done") this.#report(work.statusNow());
+      if (carriedOut === "done") this.#status.report(work.statusNow());
       if (!found) {
         if (due < untilReport) confirmer.flush();
         else if (!(await this.#missing.check(stream, work.inbox, arrivals))) {
@@ -385,30 +376,14 @@ export class Applier {
     this.#requests.applied(work.progress.position);
     confirmer.committed(notice ?? work.notice());
     this.#putRequest(work);
-    const wasCopying = this.#status.state === "copying";
-    this.#status = { ...this.#status, ...work.statusNow(), error: null };
+    const wasCopying = this.#status.now.state === "copying";
+    this.#status.note({ ...work.statusNow(), error: null });
     // The end of a copy is told at once; all else waits for the heartbeat.
-    if (notice === null || (wasCopying && work.states.pending === 0)) this.#report({});
+    if (notice === null || (wasCopying && work.states.pending === 0)) this.#status.report({});
   }
 
   #putRequest(work: ApplierWork): void {
     this.#requests.put(work.states.requests(), work.inbox.position);
-  }
-
-  /** A function may be long at work, and no lease tells meanwhile that somebody is. */
-  async #beat(signal: AbortSignal): Promise<void> {
-    for (;;) {
-      await sleep(BEAT_MS, signal);
-      if (signal.aborted) return;
-      const silentMs = Date.now() - Date.parse(this.#status.heartbeatAt ?? "");
-      if (silentMs >= Pace.longestMs) this.#report({});
-    }
-  }
-
-  #report(change: Partial<SyncStatus>): void {
-    const heartbeatAt = new Date().toISOString();
-    this.#status = { ...this.#status, ...change, heartbeatAt };
-    this.#statuses.put(this.#status);
   }
 }
 

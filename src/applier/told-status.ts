@@ -1,0 +1,63 @@
+import { sleep } from "../core/async.ts";
+import { keys, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
+import type { TidemarkError } from "../core/errors.ts";
+import { Pace } from "../core/pace.ts";
+import { statusError } from "../core/status-error.ts";
+import { LatestWriter } from "./latest-writer.ts";
+import type { ApplierOptions } from "./options.ts";
+
+const BEAT_MS = 1_000;
+
+/** How the applier of a sync is, and what of it is told on the queue. */
+export class ToldStatus {
+  readonly #writer: LatestWriter<SyncStatus>;
+  #now: SyncStatus;
+
+  constructor({
+    sync: name,
+    from,
+    to,
+    queue: { documents },
+    logger,
+  }: Pick<ApplierOptions, "sync" | "from" | "to" | "queue" | "logger">) {
+    const key = keys.applier(name);
+    this.#writer = new LatestWriter((status) => documents.put(key, status), key, logger);
+    this.#now = { ...UNKNOWN_SYNC, name, from, to };
+  }
+
+  get now(): SyncStatus {
+    return this.#now;
+  }
+
+  /** Told in the background, as a sign of life. */
+  report(change: Partial<SyncStatus>): void {
+    this.note({ ...change, heartbeatAt: new Date().toISOString() });
+    this.#writer.put(this.#now);
+  }
+
+  /** Is told with the next report. */
+  note(change: Partial<SyncStatus>): void {
+    this.#now = { ...this.#now, ...change };
+  }
+
+  /** A standby that cannot go on says nothing of the applier that works, nor of another project's that has its name. */
+  reportStopped(error: TidemarkError): void {
+    if (this.#now.state === "standby" || error.code === "TM-NAME-TAKEN") return;
+    this.report({ state: "stopped", error: statusError(error) });
+  }
+
+  /** A function may be long at work, and no lease tells meanwhile that somebody is. */
+  async beat(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await sleep(BEAT_MS, signal);
+      if (signal.aborted) return;
+      const silentMs = Date.now() - Date.parse(this.#now.heartbeatAt ?? "");
+      if (silentMs >= Pace.longestMs) this.report({});
+    }
+  }
+
+  /** Resolves when what was told last is written, or was tried in vain. */
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+}
