@@ -1,10 +1,10 @@
 import type { Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { ok, warning } from "../../core/findings.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { flatten, originsOf, reached, stepsFrom } from "./cascades.ts";
 import { loadFacts, primaryKeyOf, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { ok, warning } from "./findings.ts";
 import { isHeldBack } from "./latecomers-sql.ts";
 import type { Reference } from "./references.ts";
 

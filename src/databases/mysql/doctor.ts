@@ -1,5 +1,6 @@
 import type { Finding } from "../../core/database.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { failure, ok, warning } from "../../core/findings.ts";
 import { triggersWithoutLog } from "../../core/rewound.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
@@ -9,7 +10,6 @@ import { LOST_MEANWHILE } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { loadFacts } from "./catalog.ts";
 import { accountName, type Cell, type Session } from "./connection.ts";
-import { failure, ok, warning } from "./findings.ts";
 import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";

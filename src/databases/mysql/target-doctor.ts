@@ -1,11 +1,11 @@
 import type { Finding } from "../../core/database.ts";
+import { failure, ok, warning } from "../../core/findings.ts";
 import { formatTable } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { durabilityFindings, serverVariables } from "./doctor.ts";
-import { failure, ok, warning } from "./findings.ts";
 import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
 import { asStored, planTarget } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";

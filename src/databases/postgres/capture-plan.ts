@@ -4,12 +4,12 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { assertUnbroken, type Broken, whatBroke } from "./capture-broken.ts";
-import { type CaptureSpec, filterText, isWholeRow, rowAlias } from "./capture-row.ts";
+import { type CaptureSpec, isWholeRow } from "./capture-row.ts";
 import { captureTriggers, functionBodies, functionStatements } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
-import { sqlState } from "./errors.ts";
-import { quoteIdentifier, quoteList, quoteTable, schemaOf } from "./identifiers.ts";
+import { assertFilters } from "./filters.ts";
+import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
 import {
   type ColumnIdentity,
   loadLayouts,
@@ -352,57 +352,4 @@ async function installedBodies(connection: Connection): Promise<ReadonlyMap<stri
      WHERE pronamespace = to_regnamespace('tidemark') AND starts_with(proname, 'capture_')`,
   );
   return new Map(rows.map(([name, source]) => [name as string, source as string]));
-}
-
-/** A condition that cannot be evaluated would break the application's writes. */
-export async function assertFilters(connection: Connection, spec: CaptureSpec): Promise<void> {
-  if (spec.filters.length === 0) return;
-  const alias = rowAlias(spec);
-  const virtual = await virtualColumns(connection, spec.oid);
-  const stored = spec.liveColumns.filter((name) => !virtual.includes(name));
-  for (const filter of spec.filters) {
-    const evaluate = (from: string) =>
-      connection.rows(`SELECT ${filterText(filter)} FROM ${from} ${alias} LIMIT 0`);
-    const table = quoteTable(spec.table);
-    await evaluate(table).catch((error: unknown) => {
-      if (!isInvalid(error)) throw error;
-      throw invalidFilter(spec, filter, error instanceof Error ? error.message : "", error);
-    });
-    if (virtual.length === 0) continue;
-    await evaluate(`(SELECT ${quoteList(stored)} FROM ${table})`).catch((error: unknown) => {
-      if (!isInvalid(error)) throw error;
-      const names = virtual.join(", ");
-      const why = `it speaks of a column that is computed when it is read (VIRTUAL: ${names}), which is empty to a trigger.`;
-      const fix = "Write what the column computes into the condition, or make it a STORED one.";
-      throw invalidFilter(spec, filter, why, error, fix);
-    });
-  }
-}
-
-/** PostgreSQL 18 and later. */
-async function virtualColumns(connection: Connection, oid: string): Promise<readonly string[]> {
-  const rows = await connection.rows(
-    "SELECT attname FROM pg_attribute WHERE attrelid = $1::oid AND attgenerated = 'v' AND NOT attisdropped",
-    [oid],
-  );
-  return rows.map(([name]) => name as string);
-}
-
-function isInvalid(error: unknown): boolean {
-  return sqlState(error).startsWith("42") && sqlState(error) !== "42501";
-}
-
-function invalidFilter(
-  spec: CaptureSpec,
-  filter: string,
-  why: string,
-  cause: unknown,
-  fix?: string,
-): TidemarkError {
-  const table = formatTable(spec.table);
-  return new TidemarkError(
-    "TM-CONFIG-INVALID",
-    `The condition "${filter}" of table ${table} is not valid: ${why}`,
-    { cause, details: { table }, ...(fix === undefined ? {} : { fix }) },
-  );
 }

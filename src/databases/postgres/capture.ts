@@ -1,9 +1,10 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import { formatTable } from "../../core/table.ts";
-import { assertFilters, type TableCapture } from "./capture-plan.ts";
+import type { TableCapture } from "./capture-plan.ts";
 import type { CaptureSpec } from "./capture-row.ts";
 import type { Connection } from "./connection.ts";
+import { assertFilters } from "./filters.ts";
 import { quoteTable } from "./identifiers.ts";
 import { type ColumnIdentity, insertLayout, type StoredLayout, signature } from "./layouts.ts";
 import { withShortLocks } from "./locks.ts";

@@ -1,4 +1,4 @@
-import type { Finding } from "../../core/database.ts";
+import type { Finding } from "./database.ts";
 
 export function ok(check: string, message: string): Finding {
   return { check, severity: "ok", message };

@@ -1,0 +1,50 @@
+import type { Finding } from "../../core/database.ts";
+import { formatTable } from "../../core/table.ts";
+import type { FoundTable } from "./catalog.ts";
+import type { Connection } from "./connection.ts";
+import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { formatArrayText } from "./row-text.ts";
+
+/** Of what the role is to do with these tables. */
+export async function rightsFindings(
+  connection: Connection,
+  tables: readonly FoundTable[],
+  rights: readonly string[],
+): Promise<Finding[]> {
+  const rows = await connection.rows(
+    `SELECT w.oid, p.name, current_user FROM unnest($1::oid[]) w(oid), unnest($2::text[]) p(name)
+     WHERE NOT has_table_privilege(w.oid, p.name)`,
+    [formatArrayText(tables.map((table) => table.oid)), formatArrayText(rights)],
+  );
+  const findings: Finding[] = [];
+  for (const table of tables) {
+    const missing = rows.filter(([oid]) => oid === table.oid);
+    if (missing.length === 0) continue;
+    const list = missing.map(([, right]) => right).join(", ");
+    findings.push({
+      check: "grant-missing",
+      severity: "error",
+      message: `The role lacks ${list} on ${formatTable(table.name)}.`,
+      fix: `GRANT ${list} ON ${quoteTable(table.name)} TO ${quoteIdentifier(missing[0]?.[2] ?? "")};`,
+    });
+  }
+  return findings;
+}
+
+/** Of our own tables, which are to be made. */
+export async function createFindings(connection: Connection): Promise<Finding[]> {
+  const [row] = await connection.rows(
+    `SELECT to_regnamespace('tidemark') IS NOT NULL
+         OR has_database_privilege(current_database(), 'CREATE'), current_user, current_database()`,
+  );
+  if (row?.[0] === "t") return [];
+  const [, role, database] = row as string[];
+  return [
+    {
+      check: "grant-missing",
+      severity: "error",
+      message: "The role may not create the schema tidemark.",
+      fix: `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${quoteIdentifier(role ?? "")};`,
+    },
+  ];
+}
