@@ -1,6 +1,7 @@
 // What of a table triggers cannot tell, so that its capture is refused before the start.
 import { keyColumns } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { newKeyColumn } from "../../core/new-key.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterCheck } from "./capture-sql.ts";
@@ -52,7 +53,7 @@ export async function refusePeriod(session: Session, layout: StoredLayout): Prom
     "TM-TABLE-UNSUPPORTED",
     `The key of ${name} holds ${column.name} of its period ${period}: what UPDATE and DELETE ... FOR PORTION OF make of a row is told to triggers in an order that loses rows.`,
     {
-      fix: `give the table a primary key without the period's columns (${ADD_KEY(layout.table.name)}, after the key that stands is dropped or made a UNIQUE one), or leave it out of the sync`,
+      fix: `give the table a primary key without the period's columns (${ADD_KEY(layout)}, after the key that stands is dropped or made a UNIQUE one), or leave it out of the sync`,
       details: { table: name, column: column.name },
     },
   );
@@ -60,11 +61,11 @@ export async function refusePeriod(session: Session, layout: StoredLayout): Prom
 
 const TEMPORAL: ReadonlySet<string> = new Set(["date", "timestamp", "timestamptz"]);
 
-const ADD_KEY = (table: string) =>
-  `ALTER TABLE ${quoteName(table)} ADD COLUMN id BIGINT AUTO_INCREMENT PRIMARY KEY`;
+const ADD_KEY = ({ table, columns }: Pick<StoredLayout, "table" | "columns">) =>
+  `ALTER TABLE ${quoteName(table.name)} ADD COLUMN ${quoteName(newKeyColumn(columns))} BIGINT AUTO_INCREMENT PRIMARY KEY`;
 
 /** The trigger fires for rows that stay as they were, too (see isCarriedOut), and only a key finds such a row again to look. */
-export function refuseDoubtful({ table, key, guarded, stamped }: StoredLayout): void {
+export function refuseDoubtful({ table, columns, key, guarded, stamped }: StoredLayout): void {
   if (key.length > 0) return;
   const name = formatTable(table);
   if (stamped.length > 0) {
@@ -72,7 +73,7 @@ export function refuseDoubtful({ table, key, guarded, stamped }: StoredLayout): 
       "TM-TABLE-NO-KEY",
       `Table ${name} has no primary key and no unique key of not-null columns, but a column with ON UPDATE CURRENT_TIMESTAMP (${stamped.join(", ")}): an update that leaves a row as it is could not be told from one that changes it.`,
       {
-        fix: `${ADD_KEY(table.name)}; or leave the column out with except`,
+        fix: `${ADD_KEY({ table, columns })}; or leave the column out with except`,
         details: { table: name, columns: stamped },
       },
     );
@@ -82,7 +83,7 @@ export function refuseDoubtful({ table, key, guarded, stamped }: StoredLayout): 
     "TM-TABLE-NO-KEY",
     `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key over ${guarded.join(", ")}: what UPDATE IGNORE passes over could not be told from what it changes.`,
     {
-      fix: `${ADD_KEY(table.name)}; or make the columns of a unique key NOT NULL`,
+      fix: `${ADD_KEY({ table, columns })}; or make the columns of a unique key NOT NULL`,
       details: { table: name, columns: guarded },
     },
   );

@@ -3,6 +3,7 @@ import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
+import { addKey } from "./add-key.ts";
 import { assertUnbroken, type Broken, whatBroke } from "./capture-broken.ts";
 import { type CaptureSpec, isWholeRow } from "./capture-row.ts";
 import { captureTriggers, functionBodies, functionStatements } from "./capture-sql.ts";
@@ -285,7 +286,7 @@ function keylessChoice({ schema }: CaptureTable, choice: ShapeChoice): ShapeChoi
     "TM-TABLE-NO-KEY",
     `${table} has no primary key and no unique key of not-null columns, and ${choice.reason}: its changes cannot be told apart.`,
     {
-      fix: `ALTER TABLE ${quoteTable(schema.name)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY; or leave it out of the sync.`,
+      fix: `${addKey(schema)}; or leave it out of the sync.`,
       details: { table },
     },
   );

@@ -4,6 +4,7 @@ import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
+import { addKey } from "./add-key.ts";
 import { captureFindings } from "./capture-findings.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -154,7 +155,7 @@ function noKey(table: CaptureTable): Finding {
     check: "table-key",
     severity: "warning",
     message: `${formatTable(table.schema.name)} has no primary key and no unique key of not-null columns: each update or delete reads the table at the target, and its copy is one snapshot.`,
-    fix: `ALTER TABLE ${quoteTable(table.schema.name)} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`,
+    fix: `${addKey(table.schema)};`,
   };
 }
 
