@@ -5,8 +5,8 @@
 import { join } from "node:path";
 import { orExplain } from "./lib/explain.mjs";
 import { installPackages } from "./lib/install.mjs";
-import { installLeastNode } from "./lib/least-node-install.mjs";
 import { installMysql } from "./lib/mysql-install.mjs";
+import { installOldest } from "./lib/oldest-install.mjs";
 import { endAs, projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
 import { installServers } from "./lib/servers-install.mjs";
 
@@ -18,7 +18,7 @@ await orExplain(async () => {
   installPackages();
   if (!isUnit) installServers();
   if (!isUnit) installMysql();
-  if (!isUnit) installLeastNode();
+  if (!isUnit) installOldest();
   const node = projectNode();
   const env = projectEnvironment(node);
   const steps = [];

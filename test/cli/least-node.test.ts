@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { type Program, Running, Workplace } from "./tidemark.ts";
 
-/** Installed by scripts/lib/least-node-install.mjs. What it runs is built: it does not read TypeScript. */
+/** Installed by scripts/lib/oldest-install.mjs. What it runs is built: it does not read TypeScript. */
 const LEAST: Program = [
   fileURLToPath(new URL("../../.servers/node-22.13.0/node_modules/node/bin/node", import.meta.url)),
   fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)),

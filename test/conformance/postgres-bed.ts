@@ -1,9 +1,9 @@
 import pg from "pg";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import type { DatabaseBed, Dialect, SqlSession } from "../../src/testing/index.ts";
-import { freshDatabase } from "../servers/index.ts";
+import { freshDatabase, type PostgresKind } from "../servers/index.ts";
 
-export async function postgresBed(kind: "postgres" | "postgres-newest"): Promise<DatabaseBed> {
+export async function postgresBed(kind: PostgresKind): Promise<DatabaseBed> {
   const database = await freshDatabase(kind);
   return {
     adapter: postgres,

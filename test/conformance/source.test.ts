@@ -7,7 +7,7 @@ import { sqliteBed } from "./sqlite-bed.ts";
 
 registerSourceSuite("sqlite", sqliteBed);
 
-for (const kind of ["postgres", "postgres-newest"] as const) {
+for (const kind of ["postgres", "postgres-newest", "postgres-oldest"] as const) {
   describe.skipIf(!available(kind))(kind, () => registerSourceSuite(kind, () => postgresBed(kind)));
 }
 for (const kind of ["mariadb", "mysql"] as const) {

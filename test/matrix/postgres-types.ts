@@ -1,5 +1,5 @@
 // Every built-in type of PostgreSQL with values at its edges.
-import { group, type TypeEntry, type TypeValue } from "./types.ts";
+import { group, nameOf, type TypeEntry, type TypeValue } from "./types.ts";
 
 const NAN = ["'NaN'", "NaN"] as const;
 const INFINITE = [
@@ -266,3 +266,13 @@ export const POSTGRES_TYPES: readonly TypeEntry[] = [
   ...OWN,
   ...EXTENSIONS,
 ];
+
+/** What 13 has not yet, and what of its numeric: multiranges, a scale outside the digits, an infinite number; and what it cannot print. */
+const AFTER_13 = /multirange|numeric\(3,-2\)|numeric\(2,5\)|^"char"/;
+export const POSTGRES_13_TYPES: readonly TypeEntry[] = POSTGRES_TYPES.filter(
+  ({ declared }) => !AFTER_13.test(declared),
+).map((entry) =>
+  entry.declared.startsWith("numeric")
+    ? { ...entry, values: entry.values.filter((value) => nameOf(value) !== "infinity") }
+    : entry,
+);

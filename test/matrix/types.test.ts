@@ -7,7 +7,7 @@ import { type Arrival, cross, readSource } from "./crossing.ts";
 import { asked, Endpoint } from "./endpoint.ts";
 import { MARIADB_TYPES, MYSQL_TYPES } from "./mysql-types.ts";
 import { renderPage, type SourceRow } from "./page.ts";
-import { INFINITE_INTERVALS, POSTGRES_TYPES } from "./postgres-types.ts";
+import { INFINITE_INTERVALS, POSTGRES_13_TYPES, POSTGRES_TYPES } from "./postgres-types.ts";
 import { SQLITE_TYPES } from "./sqlite-types.ts";
 import type { TypeEntry } from "./types.ts";
 import { judge, type Verdict } from "./verdict.ts";
@@ -30,6 +30,7 @@ const SOURCES: Readonly<Record<DatabaseKind, TypedSource>> = {
     session: [],
   },
   "postgres-newest": { title: "PostgreSQL 18", intro: "", types: POSTGRES_TYPES, session: [] },
+  "postgres-oldest": { title: "PostgreSQL 13", intro: "", types: POSTGRES_13_TYPES, session: [] },
   mariadb: {
     title: "MariaDB and MySQL",
     intro:
@@ -51,6 +52,8 @@ const SOURCES: Readonly<Record<DatabaseKind, TypedSource>> = {
 const DOCUMENTED: readonly DatabaseKind[] = ["postgres", "mariadb", "sqlite"];
 const OTHERS: readonly (readonly [DatabaseKind, DatabaseKind])[] = [
   ["postgres-newest", "postgres"],
+  ["postgres-oldest", "postgres"],
+  ["postgres", "postgres-oldest"],
   ["mysql", "postgres"],
   ["mysql", "sqlite"],
   ["postgres", "mysql"],

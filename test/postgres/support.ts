@@ -6,7 +6,7 @@ import { changesOf as decoded } from "../../src/core/row-lines.ts";
 import type { CaptureTable, Cut } from "../../src/core/source.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 
-export const SERVERS = ["postgres", "postgres-newest"] as const;
+export const SERVERS = ["postgres", "postgres-newest", "postgres-oldest"] as const;
 
 /** How a table `t` is captured, and what must stand beside it for that (src/databases/postgres/shape.ts). */
 export const SHAPES = [

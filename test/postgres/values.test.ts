@@ -29,10 +29,10 @@ INSERT INTO v VALUES
   '-1 year 2 mons 3 days -04:05:06.789', '{"b": 1,  "a": [null, "\\u00e9"]}', '{"b":1,"a":[1.0]}',
   'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', B'101', B'1', true, 'it''s "ok"', ROW(1, 'x,"y"'), 0.01,
   '{1,NULL,-3}', '{{"a,b",NULL},{"","q\\"\\\\"}}', '[1,5)', '10.0.0.1/8', '10.0.0.0/8', '08:00:2b:01:02:03',
-  '$1,234.50', '<a b="c">t</a>', 'fat:1A cat', '(1.5,-2)', '{1.50,2.25}', '', DEFAULT),
+  '$1,234.50', '<a b="c">t</a>', 'fat:1A cat', '(1.5,-2)', '{1.50,2.25}', ''),
  (-1, 0, 0, 123456789012345678901234567890.123456789, 0, '-0', 1e-300, '', '', '', '', '', '', '4713-01-01 BC', '00:00',
   '00:00-12', '0001-01-01 00:00:00.000001', '-infinity', 'PT0S', 'null', 'null', NULL, B'000', B'', false, 'sad',
-  ROW(NULL, ''), 1, '{}', '{}', 'empty', '::1', '::/0', NULL, '-$0.01', NULL, '', NULL, '{}', NULL, DEFAULT)`;
+  ROW(NULL, ''), 1, '{}', '{}', 'empty', '::1', '::/0', NULL, '-$0.01', NULL, '', NULL, '{}', NULL)`;
 
 describe.each(SERVERS)("%s to itself", (kind) => {
   const open: { close(): Promise<unknown> }[] = [];
@@ -45,7 +45,10 @@ describe.each(SERVERS)("%s to itself", (kind) => {
     open.push(...[from, to].map((each) => ({ close: async () => each[Symbol.asyncDispose]() })));
     const [a, b] = [await connect(from.url), await connect(to.url)];
     open.push({ close: () => a.end() }, { close: () => b.end() });
-    await a.query(`${TYPES};${TABLE}`);
+    // Of 13 and 14 it is refused (docs/reference/types.md).
+    const definition =
+      kind === "postgres-oldest" ? TABLE.replace('ch "char"', "ch varchar(4)") : TABLE;
+    await a.query(`${TYPES};${definition}`);
     await b.query(TYPES);
     const source = await postgres.openSource(optionsOf(from.url));
     const log = (await source.openChangeLog()) as ChangeLog;

