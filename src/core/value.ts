@@ -17,7 +17,8 @@ export type Unchanged = typeof UNCHANGED;
 
 /**
  * A value whose storage class is not that of its column (SQLite's dynamic typing: text in an
- * INTEGER column). Only a target with the same freedom takes it; others refuse it by name.
+ * INTEGER column), or a text that its MariaDB or MySQL has no Unicode for, as bytes. Only a target with
+ * SQLite's freedom takes it; others refuse it by name.
  * `[class, text]`; the text is canonical for the class.
  */
 export type Tagged = readonly [storage: "integer" | "real" | "text" | "blob", text: string];

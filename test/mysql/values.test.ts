@@ -119,3 +119,59 @@ describe.each(SERVERS)("values of %s", (kind) => {
     expect(await read("w")).toEqual((await read("v")).map((row) => row.slice(0, -1)));
   });
 });
+
+/** A column of a character set, and two of its values that have no Unicode, each in bytes. */
+const WITHOUT_UNICODE: readonly (readonly [string, string, string])[] = [
+  ["VARCHAR(20) CHARACTER SET sjis", "8740", "618741"],
+  ["VARCHAR(20) CHARACTER SET gbk", "FEFE", "AAA1"],
+  ["VARCHAR(20) CHARACTER SET cp1251", "98", "983F98"],
+  ["CHAR(20) CHARACTER SET greek COLLATE greek_bin", "D2", "FF"],
+];
+
+describe.each(SERVERS)("texts of %s that have no Unicode", (kind) => {
+  it.skipIf(!available(kind)).each(WITHOUT_UNICODE)(
+    "keep their bytes, in %s",
+    async (type, ...hex) => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        `CREATE TABLE v (k ${type} PRIMARY KEY, c ${type}) COLLATE utf8mb4_bin`,
+      );
+      const tables = await bed.capture("v");
+      await using opened = await openLog(bed, tables);
+      const charset = /SET (\w+)/.exec(type)?.[1];
+      const texts = ["3F", "61", ...hex];
+      for (const text of texts) {
+        const value = `_${charset} X'${text}'`;
+        await bed.admin.query(`INSERT INTO v VALUES (${value}, ${value})`);
+      }
+      const values: readonly Row[] = [
+        ["?", "?"],
+        ["a", "a"],
+        ...hex.map((each) => [each, each].map((text) => ["blob", text.toLowerCase()] as const)),
+      ];
+      const batch = await cutOnce(opened.log);
+      expect(batch?.changes.map(({ row }) => row)).toEqual(values);
+      // One by one, so that each of them is where the copy goes on.
+      const rows: Row[] = [];
+      let after: string | null = null;
+      for (const _ of values) {
+        const request = {
+          table: { schema: null, name: "v" },
+          after,
+          maxRows: 1,
+          maxBytes: 1_000_000,
+        };
+        const { chunk } = await takeChunk(opened.log.batches, request);
+        rows.push(...chunk.rows);
+        after = chunk.cursor;
+      }
+      expect(rows).toHaveLength(values.length);
+      expect(rows).toEqual(expect.arrayContaining([...values]));
+      await bed.admin.query("DELETE FROM v");
+      const gone = await cutOnce(opened.log);
+      expect(gone?.changes.map(({ keyBefore }) => keyBefore)).toEqual(
+        expect.arrayContaining(values.map(([key]) => [key])),
+      );
+    },
+  );
+});

@@ -4,6 +4,7 @@ import { parseFilters } from "../../core/row-lines.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
+import type { Row } from "../../core/value.ts";
 import { filterFlags } from "./capture-sql.ts";
 import {
   captureExpression,
@@ -49,7 +50,7 @@ export async function readChunk(
       ? { last: null, upper: await reader.highestKey() }
       : parseCursor(request.after, layout);
   const decode = rowDecoder(layout.columns);
-  const rows: Cell[][] = [];
+  const rows: Row[] = [];
   const filters: (readonly FilterAnswer[])[] = [];
   let bytes = 0;
   let done = cursor.upper === null;
@@ -105,10 +106,10 @@ export async function readWhole(
 
 async function* wholePages(
   found: AsyncIterable<Omit<ReadRow, "key">>,
-  decode: (row: Cell[]) => Cell[],
+  decode: (row: Cell[]) => Row,
   end: () => Promise<void>,
-): AsyncGenerator<{ rows: Cell[][]; filters: (readonly FilterAnswer[])[] }> {
-  let page = { rows: [] as Cell[][], filters: [] as (readonly FilterAnswer[])[] };
+): AsyncGenerator<{ rows: Row[]; filters: (readonly FilterAnswer[])[] }> {
+  let page = { rows: [] as Row[], filters: [] as (readonly FilterAnswer[])[] };
   let bytes = 0;
   for await (const { row, flags, size } of found) {
     page.rows.push(decode(row));
