@@ -76,6 +76,37 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     expect(await checks(bed, [c])).toContain("table-unfit");
   });
 
+  it.skipIf(!available(kind))(
+    "logs no row that UPDATE IGNORE left, whatever its times",
+    async () => {
+      await using bed = await openBed(kind);
+      const times = ["TIMESTAMP", "TIMESTAMP(3)", "TIMESTAMP(6)", "DATETIME(6)"].map((type) => {
+        const now = `CURRENT_TIMESTAMP${/\(\d\)/.exec(type)?.[0] ?? ""}`;
+        return `${type} DEFAULT ${now} ON UPDATE ${now}`;
+      });
+      const names = times.map((_, i) => `t${i}`);
+      for (const [i, time] of times.entries()) {
+        await bed.admin.query(
+          `CREATE TABLE t${i} (id INT PRIMARY KEY, n INT UNIQUE, at ${time});
+         SET timestamp = 1600000000.123456;
+         INSERT INTO t${i} (id, n) VALUES (1, 1), (2, 2);
+         SET timestamp = DEFAULT`,
+        );
+      }
+      await using open = await openLog(bed, await bed.capture(...names));
+      for (const name of names) {
+        await bed.admin.query(
+          `UPDATE IGNORE ${name} SET n = 1 WHERE id = 2; UPDATE ${name} SET n = n; UPDATE ${name} SET n = 3 WHERE id = 1`,
+        );
+      }
+      const { changes } = await take(open.log.batches);
+      const ofTheSecond = changes.filter(({ row }) => row?.[0] === "2");
+      expect(ofTheSecond.filter(({ row }) => row?.[1] !== "2")).toEqual([]);
+      expect(ofTheSecond.filter(({ row }) => !/^2020-09-13/.test(String(row?.[2])))).toEqual([]);
+      expect(changes.filter(({ row }) => row?.[1] === "3")).toHaveLength(names.length);
+    },
+  );
+
   it.skipIf(!available(kind))("logs no time that a row never got", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(

@@ -43,6 +43,32 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     ]);
   });
 
+  test("what a session may read of its own does not hold for them", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE ON UPDATE CASCADE);
+       CREATE TABLE c (id INT PRIMARY KEY, b INT, FOREIGN KEY (b) REFERENCES b (id) ON DELETE CASCADE);
+       INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 1), (13, 2), (14, 2);
+       INSERT INTO c VALUES (21, 11), (22, 12), (23, 12)`,
+      ["a", "b", "c"],
+      // The last as mysql --safe-updates has them, but for the numbers.
+      `SET sql_select_limit = 0; UPDATE a SET id = 3 WHERE id = 2;
+       SET sql_select_limit = 1, max_join_size = 1, sql_safe_updates = 1; DELETE FROM a WHERE id = 1`,
+    );
+    expect(changes).toEqual([
+      'a update ["2"] ["3"]',
+      'b update ["13","3"]',
+      'b update ["14","3"]',
+      ...["21", "22", "23"].map((id) => `c delete ["${id}"]`),
+      ...["11", "12"].map((id) => `b delete ["${id}"]`),
+      'a delete ["1"]',
+    ]);
+    const [rows] = await bed.admin.query("SELECT @@sql_big_selects, @@sql_select_limit");
+    expect(rows).toEqual([["0", "1"]]);
+  });
+
   test("a tree is followed down its branches", async () => {
     await using bed = await openBed(kind);
     const changes = await logged(

@@ -3,6 +3,7 @@ import { sha256 } from "../../core/hash.ts";
 import {
   filterFlags,
   isCarriedOut,
+  isEqual,
   logUnknown,
   MISSING,
   namedColumns,
@@ -63,9 +64,12 @@ export function cascadeBody(trigger: CascadeTrigger): string {
 DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
 DECLARE tidemark_acts BOOLEAN DEFAULT @@foreign_key_checks;
 DECLARE ${MISSING} BOOLEAN DEFAULT FALSE;
+DECLARE tidemark_big BOOLEAN DEFAULT @@sql_big_selects;
 DECLARE EXIT HANDLER FOR 1054 BEGIN
 ${unknown.join("\n")}
+${BIG_AS_BEFORE}
 END;
+${ANY_SIZE}
 ${event === "DELETE" ? [forget(trigger), ...forbidden(trigger)].join("\n") : ""}
 IF tidemark_acts THEN
 ${work}
@@ -73,8 +77,16 @@ END IF;
 IF ${MISSING} AND EXISTS (${strangers(trigger)}) THEN
 ${unknown.join("\n")}
 END IF;
+${BIG_AS_BEFORE}
 END`;
 }
+
+/**
+ * A session may forbid itself to read much (max_join_size, as `mysql --safe-updates` does): the action is not held to that,
+ * so neither is what we read.
+ */
+const ANY_SIZE = "IF NOT tidemark_big THEN SET SESSION sql_big_selects = TRUE; END IF;";
+const BIG_AS_BEFORE = "IF NOT tidemark_big THEN SET SESSION sql_big_selects = FALSE; END IF;";
 
 /**
  * Foreign keys of tables that are not known, to one of those that rows go from: a table that was dropped has none
@@ -154,6 +166,9 @@ OPEN tidemark_rows;
 END;
 IF tidemark_blind THEN OPEN tidemark_blind_rows; END IF;`;
 
+/** Else the session's sql_select_limit would hold here, which no action knows (`mysql --safe-updates` sets it). */
+const ALL_ROWS = "18446744073709551615";
+
 /** Key before, row after and filters of each row that the action meets, as the row then is. */
 function rowsQuery(step: CascadeStep, layout: StoredLayout, flags: string): string {
   const { effect, path } = step;
@@ -170,7 +185,7 @@ function rowsQuery(step: CascadeStep, layout: StoredLayout, flags: string): stri
   const gone = effect === "deleted";
   const columns = [keyBefore(step, layout), gone ? "''" : `JSON_ARRAY(${row.join(", ")})`, flags];
   const side = effect === "rekeyed" ? "NEW" : "OLD";
-  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side)} LOCK IN SHARE MODE) AS ${table}`;
+  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side)} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
 }
 
 function keyBefore(step: CascadeStep, layout: StoredLayout): string {
@@ -223,8 +238,8 @@ function forbidden({ table, steps, references }: CascadeTrigger): string[] {
 /** A row may refer to itself and still be deleted. */
 function notItself(table: string, path: readonly Reference[], { child, pairs }: Reference): string {
   if (path.length > 0 || child !== table) return "";
-  const same = pairs.map(
-    ([, referred]) => `t1.${quoteName(referred)} <=> OLD.${quoteName(referred)}`,
+  const same = pairs.map(([, referred]) =>
+    isEqual(`t1.${quoteName(referred)}`, `OLD.${quoteName(referred)}`),
   );
   return ` AND NOT (${same.join(" AND ")})`;
 }
