@@ -66,9 +66,10 @@ export async function diagnoseTarget(
 async function serverFindings(connection: Connection): Promise<Finding[]> {
   const [row] = await connection.rows(
     `SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('fsync'),
-            current_setting('full_page_writes'), current_setting('server_version')`,
+            current_setting('full_page_writes'), current_setting('server_version'),
+            current_setting('server_encoding')`,
   );
-  const [standby, pid, fsync, fullPages, version] = row ?? [];
+  const [standby, pid, fsync, fullPages, version, encoding] = row ?? [];
   const findings: Finding[] = [ok("server-version", `PostgreSQL ${version}.`)];
   if (standby === "t") {
     findings.push({
@@ -86,6 +87,14 @@ async function serverFindings(connection: Connection): Promise<Finding[]> {
       message:
         "A pooler stands between: in transaction mode it breaks leases, prepared statements and wake-ups.",
       fix: "Point the URL at the server itself, or at a pool in session mode.",
+    });
+  }
+  if (encoding !== "UTF8") {
+    findings.push({
+      check: "server-encoding",
+      severity: "warning",
+      message: `The database is in ${encoding}: a text that has no place in it, or in it and not in UTF8, stops the sync.`,
+      fix: "Move it into a database with ENCODING 'UTF8' (pg_dump, CREATE DATABASE, pg_restore), or see to it that all texts can be converted.",
     });
   }
   if (fsync === "off" || fullPages === "off") {

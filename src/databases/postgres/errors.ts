@@ -107,7 +107,7 @@ function fromServer(error: ServerError, context: ErrorContext): TidemarkError {
     ...(error.column ? { column: error.column } : {}),
     ...(error.constraint ? { constraint: error.constraint } : {}),
   };
-  const fix = fixFor(code, error, table);
+  const fix = fixFor(code, error, { ...context, table });
   return new TidemarkError(code, describe(code, error, { ...context, table }), {
     cause: error,
     details,
@@ -128,6 +128,9 @@ function describe(code: ErrorCode, error: ServerError, context: ErrorContext): s
   const column = error.column ? `, column ${error.column}` : "";
   switch (code) {
     case "TM-VALUE-REFUSED":
+      if (isEncoding(error.code, context)) {
+        return `Database "${context.database}" is not in UTF8, and a text or a name${where}${column} cannot be converted between UTF8 and its encoding (SQLSTATE ${error.code}).`;
+      }
       // The server's message quotes the value, so it is not passed on.
       return `Database "${context.database}" refused a value${where}${column} (SQLSTATE ${error.code}).`;
     case "TM-APPLY-CONSTRAINT":
@@ -141,12 +144,36 @@ function describe(code: ErrorCode, error: ServerError, context: ErrorContext): s
   }
 }
 
+/** A character that the other encoding lacks. */
+export const NO_EQUIVALENT = "22P05";
+/** Bytes that are no text: of a source in SQL_ASCII; what is written may hold a NUL. */
+const NO_TEXT = "22021";
+
+function isEncoding(state: string, context: ErrorContext): boolean {
+  return state === NO_EQUIVALENT || (state === NO_TEXT && isReading(context));
+}
+
+/** These sessions write no text of the user's. */
+function isReading({ action }: ErrorContext): boolean {
+  return /\b(relay|source|catalog)\b/.test(action);
+}
+
+/** What was logged stays as it was, whatever becomes of the row. */
+const FROM_ENCODING =
+  "Correct the value at the source. If it was changed since the first copy, the change log keeps it: tidemark uninstall, then tidemark run, which copies anew.";
+const TO_ENCODING =
+  "Correct the value or the name at the source, leave it out, or make the target's database anew with ENCODING 'UTF8'.";
+
 function fixFor(
   code: ErrorCode,
   error: ServerError,
-  table: string | undefined,
+  context: ErrorContext & { readonly table: string | undefined },
 ): string | undefined {
+  const { table } = context;
   switch (code) {
+    case "TM-VALUE-REFUSED":
+      if (!isEncoding(error.code, context)) return undefined;
+      return isReading(context) ? FROM_ENCODING : TO_ENCODING;
     case "TM-GRANT-MISSING":
       if (/row-level security/.test(error.message)) {
         return "ALTER ROLE <the role of this URL> BYPASSRLS;";

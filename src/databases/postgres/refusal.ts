@@ -5,6 +5,7 @@ import type { BoundTable } from "../../core/target.ts";
 import { isTagged, ownText, type Row } from "../../core/value.ts";
 import type { WritableTable } from "./apply-sql.ts";
 import type { Connection } from "./connection.ts";
+import { NO_EQUIVALENT, sqlState } from "./errors.ts";
 import { formatArrayText } from "./row-text.ts";
 import { toNative } from "./types.ts";
 
@@ -47,7 +48,13 @@ export async function findRefused(
       ])
       .then(() => false)
       .catch(() => true);
-    if (refused) return refusal(table.bound, name, `is no ${table.casts[i]}`, cause);
+    if (refused) {
+      const why =
+        sqlState(cause) === NO_EQUIVALENT
+          ? "has a character that the encoding of the target's database lacks"
+          : `is no ${table.casts[i]}`;
+      return refusal(table.bound, name, why, cause);
+    }
     const limit = table.limits[i];
     if (
       limit !== undefined &&
