@@ -60,6 +60,9 @@ describe.skipIf(!available("postgres"))("a target in LATIN1", () => {
     const source = await bed.sql("source");
     await source.run("CREATE TABLE a (id int PRIMARY KEY, v text, w text)");
     await source.run('CREATE TABLE "a€" (id int PRIMARY KEY)');
+    const target = await postgres.openTarget(optionsOf(database.url));
+    expect((await target.plan([])).notes).toEqual([expect.stringContaining("LATIN1")]);
+    await target.close();
     const to = { name: "target", url: database.url };
     const define = (table: string) => {
       const definition = bed.define([{ from: "source", to: "target", tables: [table] }]);

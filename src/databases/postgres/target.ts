@@ -79,12 +79,21 @@ export class PostgresTarget implements Target {
         ...planned.flatMap((each) => each.statements),
       ],
       mappings: planned.flatMap((each) => each.mappings),
-      notes: triggerNotes(triggers),
+      notes: [...(await this.#encodingNotes()), ...triggerNotes(triggers)],
       tables: sortByParents(
         tables.map((table) => toBound(table, standing.get(tableKey(table.name)))),
         standing,
       ),
     };
+  }
+
+  async #encodingNotes(): Promise<readonly string[]> {
+    const [row] = await this.#connection.rows("SELECT current_setting('server_encoding')");
+    const encoding = row?.[0];
+    if (encoding === "UTF8") return [];
+    return [
+      `the target's database is in ${encoding}: a text with a character that it lacks is refused`,
+    ];
   }
 
   async prepare(plan: TargetPlan): Promise<void> {
