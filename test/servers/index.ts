@@ -14,6 +14,7 @@ export { Disk, whyNoPowerCut } from "./disk.ts";
 export { startMariadb } from "./mariadb.ts";
 export { startMysql } from "./mysql.ts";
 export { startNats } from "./nats.ts";
+export { startPgbouncer, whyNoPgbouncer } from "./pgbouncer.ts";
 export { startPostgres } from "./postgres.ts";
 export type { Server } from "./server.ts";
 

@@ -9,6 +9,7 @@ import type { LinesBlock, LinesRoom } from "../../core/source.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
 import { lineBlocks } from "./line-blocks.ts";
+import { behindPooler, type OtherSession } from "./pooler.ts";
 import { SESSION_SETTINGS } from "./session-settings.ts";
 import { transportSecurity } from "./transport.ts";
 
@@ -22,8 +23,9 @@ interface PgClient {
   query(config: PgQuery): Promise<PgResult | readonly PgResult[]>;
   query<T>(stream: T): T;
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
-  on(event: "notification", listener: () => void): unknown;
+  on(event: "notification", listener: (message?: { readonly channel: string }) => void): unknown;
 }
+type Pg = Awaited<typeof import("pg")>["default"];
 interface PgQuery {
   readonly text: string;
   readonly rowMode: "array";
@@ -44,6 +46,8 @@ export class Connection {
   readonly database: string;
   /** server_version_num: 150020. */
   readonly version: number;
+  /** Is it a session of a pooler, which keeps one of the server for it? */
+  readonly pooled: boolean;
   readonly #client: PgClient;
   readonly #flight: new (
     prepared: Prepared,
@@ -62,6 +66,7 @@ export class Connection {
       database: string;
       role: string;
       version: number;
+      pooled: boolean;
       flight: new (prepared: Prepared) => Flight;
     },
   ) {
@@ -70,6 +75,7 @@ export class Connection {
     this.database = options.database;
     this.#role = options.role;
     this.version = options.version;
+    this.pooled = options.pooled;
     client.on("error", (error) => this.#lose(error));
     client.on("end", () => this.#lose(new Error("Connection terminated")));
   }
@@ -77,33 +83,11 @@ export class Connection {
   /** Throws TM-CONNECT-FAILED, TM-AUTH-FAILED, TM-DRIVER-MISSING, TM-SERVER-UNSUPPORTED. */
   static async open(options: DatabaseOptions, role: string): Promise<Connection> {
     const { default: pg } = await loadDriver("pg", () => import("pg"));
-    let client: PgClient;
-    try {
-      client = new pg.Client({
-        connectionString: options.url,
-        ...transportSecurity(options.url, process.env.PGHOST),
-        application_name: `tidemark ${role}`,
-        keepAlive: true,
-        keepAliveInitialDelayMillis: 10_000,
-        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-        types: { getTypeParser: () => (text: string) => text },
-        pipeline: true,
-      } as ConstructorParameters<typeof pg.Client>[0]) as unknown as PgClient;
-    } catch (error) {
-      throw new TidemarkError(
-        "TM-URL-INVALID",
-        `The URL of database "${options.name}" is not valid.`,
-        {
-          cause: new Error(redactText(String(error), [options.url])),
-        },
-      );
-    }
-    // A socket that breaks while connecting is told by connect() and by this event: one is enough.
-    client.on("error", () => {});
-    const release = severWith(options, () => client.connection.stream.destroy());
-    client.on("end", release);
+    const { client, end } = clientOf(pg, options, role);
     try {
       await client.connect();
+      const openOther = () => probe(pg, options);
+      const pooled = await behindPooler(client, openOther, options.name);
       const [row] = await configure(client);
       const version = Number(row?.[0] ?? 0);
       if (version < MIN_VERSION) {
@@ -113,17 +97,11 @@ export class Connection {
         );
       }
       const flight = flightClass(pg.Query);
-      return new Connection(client, { database: options.name, role, version, flight });
+      return new Connection(client, { database: options.name, role, version, pooled, flight });
     } catch (error) {
-      await client.end().catch(() => {});
-      release();
+      await end();
       throw connectError(error, options);
     }
-  }
-
-  /** The server process as the greeting named it; a pooler names another one. */
-  get processId(): number | null {
-    return this.#client.processID;
   }
 
   get lost(): boolean {
@@ -342,6 +320,56 @@ function miscounted(given: number, counted: number | null): TidemarkError {
     "TM-INTERNAL",
     `The server sent ${counted} rows, of which ${given} arrived.`,
   );
+}
+
+/** One that is not connected yet, and what ends it. */
+function clientOf(
+  pg: Pg,
+  options: DatabaseOptions,
+  role: string,
+): { client: PgClient; end: () => Promise<void> } {
+  let client: PgClient;
+  try {
+    client = new pg.Client({
+      connectionString: options.url,
+      ...transportSecurity(options.url, process.env.PGHOST),
+      application_name: `tidemark ${role}`,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      types: { getTypeParser: () => (text: string) => text },
+      pipeline: true,
+    } as ConstructorParameters<typeof pg.Client>[0]) as unknown as PgClient;
+  } catch (error) {
+    throw new TidemarkError(
+      "TM-URL-INVALID",
+      `The URL of database "${options.name}" is not valid.`,
+      {
+        cause: new Error(redactText(String(error), [options.url])),
+      },
+    );
+  }
+  // A socket that breaks while connecting is told by connect() and by this event: one is enough.
+  client.on("error", () => {});
+  const release = severWith(options, () => client.connection.stream.destroy());
+  client.on("end", release);
+  const end = async () => {
+    await client.end().catch(() => {});
+    release();
+  };
+  return { client, end };
+}
+
+/** A session that nothing was set in. */
+async function probe(pg: Pg, options: DatabaseOptions): Promise<OtherSession> {
+  const { client, end } = clientOf(pg, options, "probe");
+  try {
+    await client.connect();
+    return Object.assign(client, { leave: () => client.connection.stream.destroy() });
+  } catch (error) {
+    await end();
+    throw error;
+  }
 }
 
 async function configure(client: PgClient): Promise<Row[]> {

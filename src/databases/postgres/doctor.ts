@@ -65,11 +65,11 @@ export async function diagnoseTarget(
 
 async function serverFindings(connection: Connection): Promise<Finding[]> {
   const [row] = await connection.rows(
-    `SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('fsync'),
+    `SELECT pg_is_in_recovery(), current_setting('fsync'),
             current_setting('full_page_writes'), current_setting('server_version'),
             current_setting('server_encoding')`,
   );
-  const [standby, pid, fsync, fullPages, version, encoding] = row ?? [];
+  const [standby, fsync, fullPages, version, encoding] = row ?? [];
   const findings: Finding[] = [ok("server-version", `PostgreSQL ${version}.`)];
   if (standby === "t") {
     findings.push({
@@ -80,14 +80,13 @@ async function serverFindings(connection: Connection): Promise<Finding[]> {
       fix: "Point the URL at the primary.",
     });
   }
-  if (connection.processId !== null && String(connection.processId) !== pid) {
-    findings.push({
-      check: "connection-pooler",
-      severity: "error",
-      message:
-        "A pooler stands between: in transaction mode it breaks leases, prepared statements and wake-ups.",
-      fix: "Point the URL at the server itself, or at a pool in session mode.",
-    });
+  if (connection.pooled) {
+    findings.push(
+      ok(
+        "connection-pooler",
+        "A pooler in session mode: each session of ours holds one of the pool.",
+      ),
+    );
   }
   if (encoding !== "UTF8") {
     findings.push({
