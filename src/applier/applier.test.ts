@@ -244,6 +244,25 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.until(async () => (await notice())?.position.batch === 2);
   });
 
+  it("finds out that a target was put back while the source is quiet", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    world.startRelay();
+    const applier = world.startApplier();
+    await world.synced();
+    const { target } = world;
+    const before = { progress: target.progress, rows: [...target.rows] };
+    fill(1);
+    await world.synced();
+    const last = world.source.headers.length;
+    await world.until(async () => (await notice())?.position.batch === last);
+    // All that was confirmed is gone from the log.
+    target.progress = before.progress;
+    target.rows.clear();
+    for (const row of before.rows) target.rows.add(row);
+    await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-BATCH-PURGED" });
+  });
+
   it("does not end because the queue is away while it asks for a resend", async () => {
     await running();
     const stream = await world.queue.openStream("a");

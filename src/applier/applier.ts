@@ -19,6 +19,7 @@ import type { ApplierOptions, ApplierParts } from "./options.ts";
 import { Orders } from "./orders.ts";
 import { Parking, parkedTable } from "./parking.ts";
 import { Arrivals, readAhead } from "./pieces.ts";
+import { assertNotPutBack } from "./put-back.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, mustHave, withdraw } from "./resync.ts";
 import { confirmTimeline, followedBefore, leftOver } from "./timeline.ts";
@@ -269,7 +270,8 @@ export class Applier {
     if (parts.session.mayHoldMore === true) void this.#status.beat(beating.signal);
     try {
       const { orders, onHealthy } = hooks;
-      const consuming = { pieces, arrivals, confirmer, orders, history, onHealthy };
+      const { session } = parts;
+      const consuming = { session, pieces, arrivals, confirmer, orders, history, onHealthy };
       return await this.#consume(work, stream, consuming);
     } finally {
       beating.abort();
@@ -295,7 +297,7 @@ export class Applier {
   async #consume(
     work: ApplierWork,
     stream: QueueStream,
-    { pieces, arrivals, confirmer, orders, history, onHealthy }: Consuming,
+    { session, pieces, arrivals, confirmer, orders, history, onHealthy }: Consuming,
   ): Promise<boolean> {
     let [reported, renewed] = [performance.now(), performance.now()];
     const pace = new Pace();
@@ -324,8 +326,10 @@ export class Applier {
       if (carriedOut === "done") this.#status.report(work.statusNow());
       if (!found) {
         if (due < untilReport) confirmer.flush();
-        else if (!(await this.#missing.check(stream, work.inbox, arrivals))) {
-          await this.#checkIdle(work, history);
+        else {
+          if (!work.open) await assertNotPutBack(session, work.progress);
+          const isEmpty = !(await this.#missing.check(stream, work.inbox, arrivals));
+          if (isEmpty) await this.#checkIdle(work, history);
         }
         // The rest of a chunk that does not come must not keep what was written of it open.
         const isQuiet = arrivals.quietMs >= CHUNK_SILENCE_MS;
@@ -388,6 +392,7 @@ export class Applier {
 }
 
 interface Consuming {
+  readonly session: ApplierSession;
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
   readonly confirmer: Confirmer;
