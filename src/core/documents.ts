@@ -68,11 +68,24 @@ export interface FenceDocument {
   readonly answer: FenceAnswer | null;
 }
 
+/**
+ * What a question lacks that an earlier version has put. It may be at work beside this one, while the parts of a pipeline
+ * are upgraded one after the other, and what it asked stands in the queue when it was killed.
+ */
+export const NOT_ASKED: Omit<FenceDocument, "askedAt"> = {
+  join: null,
+  holds: null,
+  anywhere: false,
+  meant: { timeline: null, database: null },
+  answer: null,
+};
+
 /** A batch that somebody has applied: enough to tell whether it is one of the source's history. */
 export interface Held {
   readonly timeline: string;
   readonly batch: number;
-  readonly hash: string;
+  /** Null where an earlier version has told of it, which does not tell the hash. */
+  readonly hash: string | null;
 }
 
 export interface FenceAnswer {
@@ -86,6 +99,13 @@ export interface FenceAnswer {
   /** {@link ClaimDocument.database}. */
   readonly database: string | null;
 }
+
+/** What an answer lacks that the relay of an earlier version has given. */
+export const NOT_ANSWERED: Pick<FenceAnswer, "fits" | "syncs" | "database"> = {
+  fits: true,
+  syncs: {},
+  database: null,
+};
 
 /**
  * Whose the name of a source is: stream and documents are under it. Written again as long as its relay lives, and only

@@ -1,11 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { sleep } from "./async.ts";
-import { type FenceAnswer, type FenceDocument, type Held, keys } from "./documents.ts";
+import {
+  type FenceAnswer,
+  type FenceDocument,
+  type Held,
+  keys,
+  NOT_ANSWERED,
+  NOT_ASKED,
+} from "./documents.ts";
 import type { Documents } from "./queue.ts";
 import type { Meant } from "./same-source.ts";
 import type { Progress } from "./target.ts";
-
-const ANY: Meant = { timeline: null, database: null };
 
 /** A question still unanswered after this is looked for, and asked again if the queue has lost it. */
 const REPEAT_MS = 3_000;
@@ -31,8 +36,8 @@ export async function askFence(
   const id = randomUUID();
   const key = keys.fence(source, id);
   const askedAt = new Date().toISOString();
-  const { join = null, holds = null, anywhere = false, meant = ANY } = options;
-  const question: FenceDocument = { askedAt, join, holds, anywhere, meant, answer: null };
+  const { signal: _, ...asked } = options;
+  const question: FenceDocument = { ...NOT_ASKED, askedAt, ...asked };
   await documents.put(key, question);
   const answered = new AbortController();
   const repeating = repeat(
@@ -44,7 +49,7 @@ export async function askFence(
   try {
     for await (const { value } of documents.watch(key, options.signal)) {
       const answer = (value as FenceDocument | null)?.answer;
-      if (answer) return answer;
+      if (answer) return { ...NOT_ANSWERED, ...answer };
     }
     return null;
   } finally {
@@ -59,8 +64,8 @@ export function heldOf({
   timeline,
   position: { batch },
   hash,
-}: Pick<Progress, "timeline" | "position" | "hash">): Held {
-  return { timeline, batch, hash };
+}: Pick<Progress, "timeline" | "position"> & { readonly hash?: string }): Held {
+  return { timeline, batch, hash: hash ?? null };
 }
 
 async function repeat(ask: () => Promise<void>, signal: AbortSignal): Promise<void> {

@@ -191,8 +191,8 @@ async function isOfItsHistory(
   fence: FenceAnswer,
   { queue, signal }: { readonly queue: Queue; readonly signal: AbortSignal },
 ): Promise<boolean> {
-  if (notice.position.batch === fence.batch) return notice.hash === fence.hash;
   const holds = heldOf(notice);
+  if (holds.batch === fence.batch) return holds.hash === null || holds.hash === fence.hash;
   const answer = await askFence(queue.documents, notice.source, { holds, signal });
   return answer?.fits === true;
 }

@@ -3,6 +3,7 @@ import {
   type FenceDocument,
   keys,
   lastSegment,
+  NOT_ASKED,
   type Notice,
   type RequestDocument,
 } from "../core/documents.ts";
@@ -93,7 +94,7 @@ export class Mailbox {
     if (fence === null || fence.answer !== null) {
       this.#fences.delete(id);
     } else {
-      this.#fences.set(id, fence);
+      this.#fences.set(id, { ...NOT_ASKED, ...fence });
       this.#bell.ring();
     }
   }

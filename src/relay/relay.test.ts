@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { MemoryStream } from "../../test/support/memory-queue.ts";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
-import { keys, type RefusalDocument } from "../core/documents.ts";
+import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
 import { askFence } from "../core/fence.ts";
 import { timelineHash } from "../core/hash.ts";
 
@@ -151,6 +151,32 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     const answer = await askFence(documents, "a", { join: "a->c", meant, signal });
     expect(answer).toMatchObject({ timeline: "tl", database: "here" });
     expect(world.source.confirmed.has("a->c")).toBe(joins);
+  });
+
+  it("takes a question that an earlier version has left in the queue", async () => {
+    world = new MemoryWorld();
+    const { documents } = world.queue;
+    const key = keys.fence("a", "1");
+    await documents.put(key, { askedAt: "", join: "a->c", answer: null });
+    const relay = world.startRelay("here");
+    await world.until(() => world.source.confirmed.has("a->c"));
+    await world.until(() => relay.status.state === "running");
+    const { signal } = new AbortController();
+    await askFence(documents, "a", { signal });
+    expect(await documents.get(key)).toMatchObject({ answer: { timeline: "tl", fits: true } });
+  });
+
+  it("goes on for a target of which an earlier version has told, without the hash of its batch", async () => {
+    world = new MemoryWorld();
+    fill(1);
+    world.source.cutNow();
+    await confirmed(1);
+    const { documents } = world.queue;
+    const { hash: _, ...notice } = (await documents.get(keys.progress(SYNC))) as Notice;
+    await documents.put(keys.progress(SYNC), notice);
+    const relay = world.startRelay();
+    await world.until(() => world.source.confirmed.get(SYNC) === 1 || relay.status.error !== null);
+    expect(relay.status.error).toBe(null);
   });
 
   it("touches nothing of a database that has taken its name meanwhile", async () => {
