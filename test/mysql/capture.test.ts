@@ -107,6 +107,41 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     },
   );
 
+  // The second has rows of the same keys, which are none of this table.
+  it.skipIf(!available(kind)).each([
+    ["none", "RENAME TABLE t TO away", "away", "RENAME TABLE away TO t"],
+    ["another", "RENAME TABLE t TO x, u TO t, x TO u", "u", "RENAME TABLE t TO x, u TO t, x TO u"],
+  ])(
+    "lets writes go on, and logs them, where a table was renamed and %s has its name",
+    async (_, rename, now, back) => {
+      await using bed = await openBed(kind);
+      const columns =
+        "(id INT PRIMARY KEY, a INT UNIQUE, seen DATETIME DEFAULT '2020-01-01' ON UPDATE CURRENT_TIMESTAMP)";
+      await bed.admin.query(
+        `CREATE TABLE t ${columns}; CREATE TABLE u ${columns};
+       CREATE TABLE c (id INT PRIMARY KEY, t INT, FOREIGN KEY (t) REFERENCES t (id) ON UPDATE CASCADE);
+       INSERT INTO t (id, a) VALUES (1, 1), (2, 2), (3, 3); INSERT INTO u (id, a) VALUES (1, 1), (2, 2), (3, 3);
+       INSERT INTO c VALUES (7, 3)`,
+      );
+      const tables = await bed.capture("t", "c");
+      await using open = await openLog(bed, tables);
+      await bed.admin.query(
+        `${rename}; SET timestamp = UNIX_TIMESTAMP('2021-02-03 04:05:06');
+       UPDATE ${now} SET id = 9 WHERE id = 1;
+       INSERT INTO ${now} (id, a) VALUES (2, 5) ON DUPLICATE KEY UPDATE a = 5;
+       ${now === "u" ? "" : `UPDATE ${now} SET id = 8 WHERE id = 3;`}
+       ${back}`,
+      );
+      const { changes } = await take(open.log.batches);
+      const cascaded = ['t update ["3"] ["8","3","2021-02-03 04:05:06"]', 'c update ["7","8"]'];
+      expect(linesOf(open, changes)).toEqual([
+        't update ["1"] ["9","1","2021-02-03 04:05:06"]',
+        't update ["2","5","2021-02-03 04:05:06"]',
+        ...(now === "u" ? [] : cascaded),
+      ]);
+    },
+  );
+
   it.skipIf(!available(kind))("logs no time that a row never got", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(

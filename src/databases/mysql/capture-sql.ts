@@ -1,7 +1,7 @@
 import { keyColumns, type LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import { captureExpression } from "./captured-text.ts";
-import { quoteName } from "./identifiers.ts";
+import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
 
@@ -59,7 +59,8 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
-  const whenDone = `IF ${isPlain(layout)} OR ${isCarriedOut(table, names, doubtful)} THEN ${insert}; END IF`;
+  const asked = [isCarriedOut(table, names, doubtful), isNamedOtherwise(table)];
+  const whenDone = ifCarriedOut([isPlain(layout), ...asked], `${insert};`);
   return guarded(whenDone, guarded(unread, unknown));
 }
 
@@ -168,6 +169,37 @@ export function isCarriedOut(
     return sameValue(`tidemark_row.${column}`, `OLD.${column}`);
   });
   return `NOT EXISTS (SELECT 1 FROM ${quoteName(table)} AS tidemark_row WHERE ${[...found, ...same].join(" AND ")} LOCK IN SHARE MODE)`;
+}
+
+/**
+ * The work, if one of these tells that the update of the row was carried out; each is only looked at where the one before
+ * does not. A table that was renamed is not found by the name that it had (1146: no such table). What is written to it
+ * must not fail for that, and is taken for carried out: only UPDATE IGNORE would tell otherwise.
+ */
+export function ifCarriedOut(conditions: readonly string[], work: string): string {
+  // Not one OR: MySQL opens what each part reads before it evaluates the first.
+  const ask = conditions.reduceRight(
+    (further, condition) => `SET tidemark_carried = ${condition};
+${further === "" ? "" : `IF NOT tidemark_carried THEN\n${further}\nEND IF;`}`,
+    "",
+  );
+  return `BEGIN
+DECLARE tidemark_carried BOOLEAN DEFAULT FALSE;
+BEGIN
+DECLARE EXIT HANDLER FOR 1146 SET tidemark_carried = TRUE;
+${ask}
+END;
+IF tidemark_carried THEN
+${work}
+END IF;
+END`;
+}
+
+/** Was the table renamed, so that what was looked at is another one, which has its name now? Costs more than that look. */
+function isNamedOtherwise(table: string): string {
+  const name = triggerName(table, "UPDATE");
+  const own = [name, standInName(name)].map(quoteText).join(", ");
+  return `NOT EXISTS (SELECT 1 FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = ${quoteText(table)} AND TRIGGER_NAME IN (${own}))`;
 }
 
 function captured(column: LayoutColumn, prefix: string): string {

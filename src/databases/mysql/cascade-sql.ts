@@ -2,6 +2,7 @@ import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import {
   filterFlags,
+  ifCarriedOut,
   isCarriedOut,
   isEqual,
   logUnknown,
@@ -119,7 +120,7 @@ function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>)
   const parent = step.path[0]?.parent ?? "";
   // Those columns are unique: see checkReferred in capture.ts.
   const carriedOut = isCarriedOut(parent, referred, referred);
-  return `IF NOT (${sameBytes(referred)}) THEN\nIF ${carriedOut} THEN\n${text}\nEND IF;\nEND IF;`;
+  return `IF NOT (${sameBytes(referred)}) THEN\n${ifCarriedOut([carriedOut], text)};\nEND IF;`;
 }
 
 /**
