@@ -4,7 +4,7 @@ import type { CaptureTable } from "../../src/core/source.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
-import { type Bed, cutOnce, linesOf, openBed, openLog, SERVERS } from "./bed.ts";
+import { asTarget, type Bed, cutOnce, linesOf, openBed, openLog, SERVERS } from "./bed.ts";
 
 async function plan(bed: Bed, tables: readonly CaptureTable[]) {
   const source = await mysql.openSource(bed.options);
@@ -106,6 +106,30 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       expect(changes.filter(({ row }) => row?.[1] === "3")).toHaveLength(names.length);
     },
   );
+
+  it.skipIf(!available(kind)).each([
+    ["source", "tidemark_layouts"],
+    ["target", "tidemark_progress_tables"],
+  ])("neither reads nor writes what another version has made: at the %s", async (end, table) => {
+    await using bed = await openBed(kind);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    const tables = await bed.capture("t");
+    await (await openLog(bed, tables))[Symbol.asyncDispose]();
+    const target = await mysql.openTarget(bed.options);
+    const wanted = tables.map((each) => asTarget(each));
+    await target.prepare(await target.plan(wanted));
+    await bed.admin.query(`ALTER TABLE ${table} ADD other INT`);
+    const version = { code: "TM-LOG-VERSION", message: expect.stringContaining(table) };
+    if (end === "source") {
+      await expect(openLog(bed, tables)).rejects.toMatchObject(version);
+      await expect(plan(bed, tables)).rejects.toMatchObject(version);
+      expect(await checks(bed, tables)).toEqual(["log-version"]);
+    } else {
+      await expect(target.copiesOf("s")).rejects.toMatchObject(version);
+      await expect(target.plan(wanted)).rejects.toMatchObject(version);
+    }
+    await target.close();
+  });
 
   // The second has rows of the same keys, which are none of this table.
   it.skipIf(!available(kind)).each([

@@ -90,6 +90,15 @@ describe.each(SERVERS)("%s as target", (kind) => {
       await orphan.rollback();
     });
 
+    it("neither reads nor writes progress that another version has made", async () => {
+      const { target, reader } = await start([]);
+      await reader.query("ALTER TABLE tidemark.progress_tables DROP COLUMN has_rows");
+      const message = expect.stringContaining("tidemark.progress_tables");
+      const version = { code: "TM-LOG-VERSION", message };
+      await expect(target.copiesOf("a->b")).rejects.toMatchObject(version);
+      await expect(target.plan([])).rejects.toMatchObject(version);
+    });
+
     it("writes rows and progress in one transaction", async () => {
       const { session, rows, table } = await start([people()]);
       const before = await session.load();

@@ -38,6 +38,25 @@ async function capture(ddl: string, table = "t") {
 
 const SIMPLE = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)";
 
+describe("a log that another version has made", () => {
+  it("is neither read nor written", async () => {
+    const { sql, source, log } = await capture(SIMPLE);
+    await log.close();
+    await sql.run("ALTER TABLE tidemark_layouts ADD COLUMN other TEXT");
+    const version = {
+      code: "TM-LOG-VERSION",
+      message: expect.stringContaining("tidemark_layouts"),
+    };
+    const tables = [await bench.captureTable("t")];
+    await expect(source.openChangeLog()).rejects.toMatchObject(version);
+    await expect(source.planCapture(tables)).rejects.toMatchObject(version);
+    const findings = await source.diagnose(tables);
+    expect(findings.filter(({ severity }) => severity === "error")).toMatchObject([
+      { check: "log-version" },
+    ]);
+  });
+});
+
 describe("what is captured", () => {
   it("follows cascades through foreign keys", async () => {
     const sql = await bench.sql();

@@ -12,7 +12,7 @@ import { loadFacts } from "./catalog.ts";
 import { accountName, type Cell, type Session } from "./connection.ts";
 import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
-import { isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
+import { assertOursFit, isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import {
   type FoundTrigger,
@@ -36,6 +36,22 @@ export async function diagnoseSource(
     ...serverFindings(variables),
     ...(await replicaFindings(session)),
     ...(await rightFindings(session, variables, tables)),
+    ...(await captureFindings(session, tables)),
+  ];
+}
+
+/** What captures them, and what could not; where the log can be read. */
+async function captureFindings(
+  session: Session,
+  tables: readonly CaptureTable[],
+): Promise<Finding[]> {
+  try {
+    await assertOursFit(session, "source");
+  } catch (error) {
+    if (!isTidemarkError(error, "TM-LOG-VERSION")) throw error;
+    return [failure("log-version", error.message, error.fix)];
+  }
+  return [
     ...(await tableFindings(session, tables)),
     ...(await cascadeFindings(session, tables, await loadReferences(session))),
     ...(await truncateFindings(session, tables)),

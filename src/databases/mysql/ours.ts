@@ -1,3 +1,4 @@
+import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
@@ -121,8 +122,29 @@ export function isOurTable(name: string): boolean {
 /** Without one of these it is not known what was logged and sent. */
 const NEVER_LOST = [LAYOUTS, BATCHES, LOG];
 
-/** The statements that create what is missing of our tables. Throws TM-SOURCE-REWOUND. */
+/** The columns of such a table, by its definition above: keys are written in capitals. */
+function columnsOf(table: string): readonly string[] {
+  return [...(COLUMNS[table] ?? "").matchAll(/^ +([a-z_]+) /gm)].map(([, name]) => name ?? "");
+}
+
+/** Another version's tables have other columns: they are neither written nor read. Throws TM-LOG-VERSION. */
+export async function assertOursFit(session: Session, part: Part): Promise<void> {
+  const wanted = part === "source" ? SOURCE_PART : TARGET_PART;
+  const rows = await session.rows(
+    `SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${wanted.map(quoteText).join(", ")})
+     ORDER BY TABLE_NAME, ORDINAL_POSITION`,
+  );
+  for (const [table, found] of Map.groupBy(rows, ([name]) => name ?? "")) {
+    const columns = found.map(([, column]) => column).join(", ");
+    const known = columnsOf(table).join(", ");
+    if (columns !== known) throw madeByAnother(session.database, { table, columns, known });
+  }
+}
+
+/** The statements that create what is missing of our tables. Throws TM-SOURCE-REWOUND, TM-LOG-VERSION. */
 export async function planOurs(session: Session, part: Part): Promise<readonly string[]> {
+  await assertOursFit(session, part);
   const standing = await standingTables(session);
   const wanted = part === "source" ? SOURCE_PART : TARGET_PART;
   const missing = wanted.filter((table) => !standing.has(table));

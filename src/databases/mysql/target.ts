@@ -12,7 +12,7 @@ import { loadCopies, openApplier } from "./applier-session.ts";
 import { Session } from "./connection.ts";
 import { filledOf } from "./emptiness.ts";
 import { identityOf } from "./identity.ts";
-import { PROGRESS_TABLES, standingTables } from "./ours.ts";
+import { assertOursFit, PROGRESS_TABLES, standingTables } from "./ours.ts";
 import { MysqlParked } from "./parked.ts";
 import { diagnoseTarget } from "./target-doctor.ts";
 import { planTarget } from "./target-plan.ts";
@@ -61,7 +61,9 @@ export class MysqlTarget implements Target {
 
   async copiesOf(sync: string): Promise<readonly TableProgress[]> {
     const isThere = (await standingTables(this.#session)).has(PROGRESS_TABLES);
-    return isThere ? loadCopies(this.#session, sync) : [];
+    if (!isThere) return [];
+    await assertOursFit(this.#session, "target");
+    return loadCopies(this.#session, sync);
   }
 
   filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {

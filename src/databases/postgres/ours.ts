@@ -1,5 +1,5 @@
-import { COPY_ANEW } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
@@ -185,8 +185,30 @@ export function missingSourceObjects(connection: Connection): Promise<readonly s
   return missing(connection, SOURCE_OBJECTS);
 }
 
-export function missingTargetObjects(connection: Connection): Promise<readonly string[]> {
+/** Throws TM-LOG-VERSION. */
+export async function missingTargetObjects(connection: Connection): Promise<readonly string[]> {
+  await assertTargetFits(connection);
   return missing(connection, TARGET_OBJECTS);
+}
+
+/** As {@link logMisfit}, of what a target keeps. Throws TM-LOG-VERSION. */
+export async function assertTargetFits(connection: Connection): Promise<void> {
+  const rows = await connection.rows(
+    `SELECT current_database(), name, string_agg(attname, ', ' ORDER BY attnum)
+     FROM unnest($1::text[]) name
+     JOIN pg_attribute ON attrelid = to_regclass(name) AND attnum > 0 AND NOT attisdropped
+     GROUP BY name`,
+    [formatArrayText(TARGET_OBJECTS.map(({ name }) => name))],
+  );
+  for (const { name, ddl } of TARGET_OBJECTS) {
+    const [database, , columns] = rows.find((row) => row[1] === name) ?? [];
+    // Constraints are written in capitals.
+    const known = [...ddl.join("").matchAll(/^ {2}([a-z_]+) /gm)]
+      .map((found) => found[1])
+      .join(", ");
+    if (!columns || columns === known) continue;
+    throw madeByAnother(database ?? "", { table: name, columns, known });
+  }
 }
 
 const CREATE_KEY = "hashtextextended('tidemark create', 0)";
@@ -210,13 +232,7 @@ async function logMisfit(connection: Connection): Promise<TidemarkError | null> 
   );
   const [database, columns] = row ?? [];
   if (columns === null || columns === undefined || columns === LOG_COLUMNS) return null;
-  return new TidemarkError(
-    "TM-LOG-VERSION",
-    `The change log in database "${database}" was made by another version of Tidemark: it has the columns ${columns}, not ${LOG_COLUMNS}.`,
-    {
-      fix: `Go on with the version that made it. Or: ${COPY_ANEW}`,
-    },
-  );
+  return madeByAnother(database ?? "", { table: logTable(0), columns, known: LOG_COLUMNS });
 }
 
 /** Without one of these it is not known what was logged and sent. */

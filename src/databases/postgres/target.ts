@@ -32,7 +32,13 @@ import {
   schemaProblem,
 } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
-import { createTargetObjects, creating, missingTargetObjects, TARGET_DDL } from "./ours.ts";
+import {
+  assertTargetFits,
+  createTargetObjects,
+  creating,
+  missingTargetObjects,
+  TARGET_DDL,
+} from "./ours.ts";
 import { PostgresParked } from "./parked.ts";
 import { loadProgress } from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
@@ -119,7 +125,9 @@ export class PostgresTarget implements Target {
 
   async copiesOf(sync: string): Promise<readonly TableProgress[]> {
     const [found] = await this.#connection.rows("SELECT to_regclass('tidemark.progress_tables')");
-    return found?.[0] === null ? [] : (await loadProgress(this.#connection, sync)).tables;
+    if (found?.[0] === null) return [];
+    await assertTargetFits(this.#connection);
+    return (await loadProgress(this.#connection, sync)).tables;
   }
 
   filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {

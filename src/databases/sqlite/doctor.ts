@@ -61,8 +61,9 @@ function standingLog(
   try {
     if (missingOfSource(connection).length === 0) return new Layouts(connection).current();
   } catch (error) {
-    const { message, fix = "" } = toTidemarkError(error);
-    return { check: "log-lost", severity: "error", message, fix };
+    const { code, message, fix = "" } = toTidemarkError(error);
+    const check = code === "TM-LOG-VERSION" ? "log-version" : "log-lost";
+    return { check, severity: "error", message, fix };
   }
   const names = tables.map(({ schema }) => schema.name.name);
   const captured = names.filter((name) => standingTriggers(connection, name).size > 0);

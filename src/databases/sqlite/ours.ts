@@ -1,3 +1,4 @@
+import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
 import { quoteName } from "./identifiers.ts";
@@ -106,11 +107,26 @@ export const TARGET_TABLES: Readonly<Record<string, string>> = {
 )`,
 };
 
-/** The statements that make what is missing of these, in order. */
+/** The log's other columns come and go with the tables (see SOURCE_TABLES). Throws TM-LOG-VERSION. */
+function assertFit(connection: Connection, objects: Readonly<Record<string, string>>): void {
+  for (const [table, sql] of Object.entries(objects)) {
+    const known = [...sql.matchAll(/^ {2}([a-z_]+) /gm)].map(([, name]) => name);
+    const columns = connection
+      .rows<{ name: string }>(`SELECT name FROM pragma_table_info('${table}')`)
+      .map(({ name }) => name)
+      .filter((name) => table !== LOG || known.includes(name));
+    if (columns.length === 0 || known.length === 0 || columns.join() === known.join()) continue;
+    const told = { columns: columns.join(", "), known: known.join(", ") };
+    throw madeByAnother(connection.name, { table, ...told });
+  }
+}
+
+/** The statements that make what is missing of these, in order. Throws TM-LOG-VERSION. */
 export function missingObjects(
   connection: Connection,
   objects: Readonly<Record<string, string>>,
 ): string[] {
+  assertFit(connection, objects);
   const there = new Set(
     connection
       .rows<{ name: string }>("SELECT name FROM sqlite_schema WHERE name LIKE 'tidemark%'")
@@ -124,7 +140,7 @@ export function missingObjects(
 /** Without one of these it is not known what was logged and sent. */
 const NEVER_LOST = ["tidemark_layouts", "tidemark_batches", LOG];
 
-/** As `missingObjects`, of a source. Throws TM-SOURCE-REWOUND where a log that was begun is not whole any more. */
+/** As `missingObjects`, of a source. Also throws TM-SOURCE-REWOUND where a log that was begun is not whole any more. */
 export function missingOfSource(connection: Connection): string[] {
   const missing = missingObjects(connection, SOURCE_TABLES);
   const lost = NEVER_LOST.filter((name) => missing.includes(SOURCE_TABLES[name] ?? ""));
