@@ -259,6 +259,6 @@ function rowHash(table: BoundTable, facts: TableFacts): (alias: string) => strin
     const values = columns.flatMap((column) =>
       column === null ? [] : [captureExpression(column, `${alias}.${quoteName(column.name)}`)],
     );
-    return `UNHEX(MD5(JSON_ARRAY(${values.join(", ")})))`;
+    return `UNHEX(SHA2(JSON_ARRAY(${values.join(", ")}), 256))`;
   };
 }

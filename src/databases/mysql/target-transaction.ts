@@ -145,7 +145,7 @@ export class MysqlTransaction implements TargetTransaction {
     const { table } = statements;
     if (rows.length === 0) return;
     await this.#stage(statements, rows);
-    await this.#create(`${GONE} (hash BINARY(16) PRIMARY KEY, times INT)`, table);
+    await this.#create(`${GONE} (hash BINARY(32) PRIMARY KEY, times INT)`, table);
     await this.#run(statements.countStaged(STAGED, GONE), table);
     const surplus = await this.#session.rows(statements.countSurplus(GONE));
     for (const [hash] of surplus) {
