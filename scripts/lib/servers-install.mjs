@@ -10,8 +10,7 @@ const NEEDED = [
   { variable: "TIDEMARK_TEST_POSTGRES_URL", package: "postgresql", isThere: hasPostgres },
   { variable: "TIDEMARK_TEST_MARIADB_URL", package: "mariadb-server", isThere: has("mariadbd") },
   { variable: "TIDEMARK_TEST_NATS_URL", package: "nats-server", isThere: has("nats-server") },
-  // Only a few tests ask for it, and are skipped without it: no reason to run none at all.
-  { package: "pgbouncer", isThere: has("pgbouncer"), optional: true },
+  { package: "pgbouncer", isThere: has("pgbouncer") },
 ];
 
 export function installServers() {
@@ -22,20 +21,15 @@ export function installServers() {
     // Not an error: what needs them is skipped, and listed at the end. (In CI it is one, there.)
     console.log(`Not installed: ${packages.join(", ")}. On Debian or Ubuntu:`);
     console.log(`  sudo apt-get install --no-install-recommends ${packages.join(" ")}`);
-    for (const each of missing)
-      if (each.variable) console.log(`or name a server in ${each.variable}`);
+    for (const { variable } of missing)
+      if (variable) console.log(`or name a server in ${variable}`);
     return;
   }
   console.log(`Installing ${packages.join(", ")} …`);
-  try {
-    withoutStartingServices(() => {
-      apt("update");
-      apt("install", "--yes", "--no-install-recommends", ...packages);
-    });
-  } catch (error) {
-    if (!missing.every((each) => each.optional)) throw error;
-    console.log(`Not installed: ${packages.join(", ")}: ${error.message}`);
-  }
+  withoutStartingServices(() => {
+    apt("update");
+    apt("install", "--yes", "--no-install-recommends", ...packages);
+  });
 }
 
 /** Debian's packages start their server when installed; this file, by Debian policy, forbids it. */
