@@ -3,7 +3,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import { sleep } from "../core/async.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
-import { type FenceDocument, keys, type Notice } from "../core/documents.ts";
+import { type FenceDocument, keys, type Notice, UNKNOWN_SYNC } from "../core/documents.ts";
+import { forgetStop } from "../core/status-error.ts";
 import { waitForSync } from "./wait.ts";
 
 const DEFINITION: PipelineDefinition = {
@@ -35,6 +36,38 @@ it.each([
 it("takes no timeout that is not a number", async () => {
   const waiting = waitForSync(DEFINITION, new MemoryQueue(), { timeoutMs: Number.NaN });
   await expect(waiting).rejects.toMatchObject({ code: "TM-USAGE" });
+});
+
+describe("an applier that had stopped before", () => {
+  const key = keys.applier("a->b");
+  const stopped = {
+    ...UNKNOWN_SYNC,
+    ...{ name: "a->b", from: "a", to: "b", state: "stopped" },
+    error: { code: "TM-SCHEMA-DRIFT", message: "altered", fix: null },
+  };
+
+  it("ends a wait when it is not started anew", async () => {
+    const queue = new MemoryQueue();
+    await queue.documents.put(key, stopped);
+    await expect(waitForSync(DEFINITION, queue)).rejects.toMatchObject({ code: "TM-SYNC-STOPPED" });
+  });
+
+  it("is what a wait without so much time tells", async () => {
+    const queue = new MemoryQueue();
+    await queue.documents.put(key, stopped);
+    const waiting = waitForSync(DEFINITION, queue, { timeoutMs: 20 });
+    await expect(waiting).rejects.toMatchObject({ code: "TM-SYNC-STOPPED" });
+  });
+
+  it("ends none when it is started anew, until it stops once more", async () => {
+    const queue = new MemoryQueue();
+    await queue.documents.put(key, stopped);
+    const waiting = waitForSync(DEFINITION, queue).catch((error: unknown) => error);
+    await forgetStop(queue.documents, key);
+    expect(await Promise.race([waiting, sleep(4_000)])).toBeUndefined();
+    await queue.documents.put(key, stopped);
+    expect(await waiting).toMatchObject({ code: "TM-SYNC-STOPPED" });
+  });
 });
 
 describe("a target that is ahead of the fence", () => {

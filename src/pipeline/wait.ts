@@ -5,9 +5,10 @@ import {
   keys,
   type Notice,
   type SourceStatus,
+  type StatusError,
   type SyncStatus,
 } from "../core/documents.ts";
-import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence, heldOf } from "../core/fence.ts";
 import type { Queue } from "../core/queue.ts";
 import { rulesPrint } from "../core/rules.ts";
@@ -17,6 +18,7 @@ import { levelsOf } from "./topology.ts";
 /** A process at work that was started with another config has so long to be restarted. */
 const OTHER_RULES_MS = 30_000;
 const ASK_AGAIN_MS = 500;
+const STARTED_ANEW_MS = 3_000;
 const SEE_STATUS = "See where it stands: tidemark status. Is `tidemark run` working?";
 
 export interface WaitOptions {
@@ -112,6 +114,12 @@ async function waitForLevel(
     // A watch for failures also ends with the signal: then what was waited for says what is missing.
     await Promise.race([reached, ...failures]);
     await reached;
+  } catch (error) {
+    done.abort();
+    // Time may be over before one that has stopped could be started anew: that says more than that it is over.
+    const ends = await Promise.allSettled(failures);
+    const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
+    throw reasons.find((reason) => isTidemarkError(reason, "TM-SYNC-STOPPED")) ?? error;
   } finally {
     done.abort();
     await Promise.allSettled([...reachedBy, ...failures]);
@@ -197,22 +205,36 @@ async function isOfItsHistory(
   return answer?.fits === true;
 }
 
-/** Resolves only when the signal aborts; rejects when the relay or applier stops for good. */
+/**
+ * Resolves only when the signal aborts; rejects when the relay or applier stops for good. One that had stopped before has
+ * {@link STARTED_ANEW_MS} to be started anew: `tidemark run & tidemark wait` asks before that is at work.
+ */
 async function watchStopped<T extends SourceStatus | SyncStatus>(
-  queue: Queue,
+  { documents }: Queue,
   key: string,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const entry of queue.documents.watch(key, signal)) {
-    const status = entry.key === key ? (entry.value as T | null) : null;
-    if (status?.state === "stopped" && status.error !== null) {
-      throw stoppedError(status.name, status.error);
+  let isOld = true;
+  for await (const entry of documents.watch(key, signal)) {
+    if (entry.key !== key) continue;
+    let status = entry.value as T | null;
+    if (isOld && hasStopped(status)) {
+      await sleep(STARTED_ANEW_MS, signal);
+      status = (await documents.get(key)) as T | null;
     }
+    if (hasStopped(status)) throw stoppedError(status.name, status.error);
+    isOld = false;
   }
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+function hasStopped<T extends SourceStatus | SyncStatus>(
+  status: T | null,
+): status is T & { readonly error: StatusError } {
+  return status?.state === "stopped" && status.error !== null;
 }
 
 function ruledOtherwise({ name }: SyncDefinition): TidemarkError {
