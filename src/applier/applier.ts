@@ -22,7 +22,7 @@ import { Arrivals, readAhead } from "./pieces.ts";
 import { assertNotPutBack } from "./put-back.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, mustHave, withdraw } from "./resync.ts";
-import { confirmTimeline, followedBefore, leftOver } from "./timeline.ts";
+import { ascertain, confirmTimeline } from "./timeline.ts";
 import { ToldStatus } from "./told-status.ts";
 import { ApplierWork } from "./work.ts";
 
@@ -74,7 +74,9 @@ export class Applier {
           });
         } catch (error) {
           if (this.#stop.signal.aborted) break;
-          const found = await this.#ascertain(toTidemarkError(error));
+          const found = await ascertain(toTidemarkError(error), (followed) =>
+            this.#confirm(followed),
+          );
           if (found === null) break;
           await this.#recover(found);
           logger.warn({ err: found }, "applier interrupted: trying again");
@@ -92,17 +94,6 @@ export class Applier {
 
   stop(): void {
     this.#stop.abort();
-  }
-
-  /** What it is, where that is not for the queue to say; null when stopped before it was known. */
-  async #ascertain(error: TidemarkError): Promise<TidemarkError | null> {
-    const timeline = followedBefore(error);
-    if (timeline === null) return error;
-    try {
-      return (await this.#confirm(timeline)) ? leftOver(error) : null;
-    } catch (failure) {
-      return toTidemarkError(failure);
-    }
   }
 
   async #recover(error: TidemarkError): Promise<void> {

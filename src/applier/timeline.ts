@@ -1,5 +1,5 @@
 import { sleep } from "../core/async.ts";
-import { TidemarkError } from "../core/errors.ts";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import type { ApplierOptions } from "./options.ts";
 import { resyncAll } from "./resync.ts";
@@ -46,21 +46,32 @@ interface Waiting {
 
 /**
  * The queue holds what is of another timeline. That is no proof: another source's relay may have left it there, by a
- * mistake that is mended since, and the right one has yet to clear it away. See {@link followedBefore}.
+ * mistake that is mended since, and the right one has yet to clear it away. See {@link ascertain}.
  */
 export function otherTimeline(sync: string, followed: string, found: string): TidemarkError {
   const message = `${sync} followed timeline ${followed} of its source; the queue is on ${found}.`;
   return new TidemarkError("TM-TIMELINE-CHANGED", message, { details: { followed, found } });
 }
 
-/** The timeline that is to be confirmed before this error is believed; null of any other error. */
-export function followedBefore({ code, details }: TidemarkError): string | null {
-  const { followed } = details;
-  return code === "TM-TIMELINE-CHANGED" && typeof followed === "string" ? followed : null;
+/**
+ * What an error of an applier is: that of another timeline is not for the queue to say, but for the relay, which `confirm`
+ * asks. Null when stopped before it was known.
+ */
+export async function ascertain(
+  error: TidemarkError,
+  confirm: (followed: string) => Promise<boolean>,
+): Promise<TidemarkError | null> {
+  const { followed } = error.details;
+  if (error.code !== "TM-TIMELINE-CHANGED" || typeof followed !== "string") return error;
+  try {
+    return (await confirm(followed)) ? leftOver(error) : null;
+  } catch (failure) {
+    return toTidemarkError(failure);
+  }
 }
 
 /** The relay has emptied the stream of what was not its own before it answered. */
-export function leftOver(error: TidemarkError): TidemarkError {
+function leftOver(error: TidemarkError): TidemarkError {
   const message = `${error.message} That was left there: the relay says that its source is on the one before.`;
   return new TidemarkError("TM-APPLY-RETRY", message, { cause: error });
 }
