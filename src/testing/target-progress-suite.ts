@@ -79,7 +79,8 @@ export function registerProgress(bench: () => Bench): void {
     await apply(session, (t) => t.put(b, rows));
     expect(new Set(await session.emptyOf([a, b, c]))).toEqual(new Set([a, c]));
     const missing = { ...b, name: { ...b.name, name: "missing" } };
-    expect(await (await bench().target()).filled([a, b, missing])).toEqual([b]);
+    const impossible = { ...b, name: { ...b.name, name: "😀" } };
+    expect(await (await bench().target()).filled([a, b, missing, impossible])).toEqual([b]);
     expect(await (await bench().target()).filled([])).toEqual([]);
     const transaction = await session.begin(await session.load());
     await transaction.attempt(() => transaction.remove(b, [["1"]]));

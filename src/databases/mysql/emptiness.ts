@@ -1,7 +1,7 @@
 import type { BoundTable } from "../../core/target.ts";
 import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { quoteTable } from "./identifiers.ts";
+import { mayStand, quoteTable } from "./identifiers.ts";
 
 /** Tables that one question names. */
 const ASKED_AT_ONCE = 50;
@@ -28,11 +28,12 @@ export async function filledOf(
   session: Session,
   tables: readonly BoundTable[],
 ): Promise<readonly BoundTable[]> {
+  const possible = tables.filter(({ name }) => mayStand(name));
   const facts = await loadFacts(
     session,
-    tables.map(({ name }) => name.name),
+    possible.map(({ name }) => session.stored(name.name)),
   );
-  const standing = tables.filter(({ name }) => facts.has(name.name));
+  const standing = possible.filter(({ name }) => facts.has(session.stored(name.name)));
   const empty = new Set(await emptyOf(session, standing));
   return standing.filter((table) => !empty.has(table));
 }

@@ -13,6 +13,14 @@ export function quoteName(name: string): string {
   return `\`${name.replaceAll("`", "``")}\``;
 }
 
+/** Characters of which no name may hold any. */
+export const BEYOND = /[\u{10000}-\u{10FFFF}]/u;
+
+/** The server does not even compare a name that it could not have. */
+export function mayStand({ name }: TableName): boolean {
+  return !BEYOND.test(name);
+}
+
 export function quoteTable(table: TableName): string {
   return table.schema === null
     ? quoteName(table.name)

@@ -15,7 +15,7 @@ import { loadFacts, type TableFacts, type UniqueIndex } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { assess } from "./fitness.ts";
 import type { Flavour } from "./flavour.ts";
-import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
+import { BEYOND, mayStand, quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { isOurs, PREFIX, planOurs } from "./ours.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
@@ -53,8 +53,7 @@ async function planStored(
   tables: readonly TargetTable[],
   problems: readonly (string | null)[],
 ): Promise<TargetPlan> {
-  // The server does not even compare a name that it could not have.
-  const possible = tables.filter(({ name }) => !BEYOND.test(name.name));
+  const possible = tables.filter(({ name }) => mayStand(name));
   const facts = await loadFacts(
     session,
     possible.map(({ name }) => name.name),
@@ -113,8 +112,6 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
 }
 
 const LONGEST_NAME = 64;
-/** Characters of which no name may hold any. */
-const BEYOND = /[\u{10000}-\u{10FFFF}]/u;
 /** Columns that InnoDB keeps for itself, and what of a table's name the server takes for how a file is named. */
 const KEPT = /^DB_(ROW_ID|TRX_ID|ROLL_PTR)$|^#mysql50#/i;
 /** InnoDB takes it for the number by which it finds texts. */
