@@ -1,5 +1,7 @@
 import type { PipelineDefinition } from "../core/definition.ts";
+import { isTidemarkError, TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { shellWord } from "../core/shell.ts";
 import { Databases, using } from "./connect.ts";
 
 export interface Removal {
@@ -27,12 +29,35 @@ async function removals(
   for (const entry of definition.databases) {
     if (!("url" in entry)) continue;
     const { name } = entry;
-    const statements = await using(databases.openCatalog(name), async (catalog) => {
-      const planned = await catalog.planUninstall();
-      if (run && planned.length > 0) await catalog.uninstall();
-      return planned;
-    });
-    done.push({ name, statements });
+    try {
+      const statements = await using(databases.openCatalog(name), async (catalog) => {
+        const planned = await catalog.planUninstall();
+        if (run && planned.length > 0) await catalog.uninstall();
+        return planned;
+      });
+      done.push({ name, statements });
+    } catch (error) {
+      throw isTidemarkError(error, "TM-CONNECT-FAILED")
+        ? outOfReach(error, definition, name)
+        : error;
+    }
   }
   return done;
+}
+
+/** One that is gone for good must not keep the others. */
+function outOfReach(
+  error: TidemarkError,
+  { databases }: PipelineDefinition,
+  name: string,
+): TidemarkError {
+  const others = databases.filter((entry) => "url" in entry && entry.name !== name);
+  if (others.length === 0) return error;
+  const command = `tidemark uninstall --database ${others.map((entry) => shellWord(entry.name)).join(" ")}`;
+  const fix = `${error.fix ?? "Make it reachable."} Or leave it out: ${command}`;
+  return new TidemarkError(error.code, error.message, {
+    cause: error,
+    fix,
+    details: error.details,
+  });
 }
