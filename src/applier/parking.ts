@@ -209,6 +209,9 @@ function partial(source: string): TidemarkError {
   return new TidemarkError(
     "TM-TRANSFORM-FAILED",
     `${source}: a row of which only a part was captured cannot be set aside.`,
-    { details: { table: source } },
+    {
+      fix: "Mend the `filter` or `transform` that fails for it, then start again.",
+      details: { table: source },
+    },
   );
 }

@@ -1,6 +1,6 @@
 import { constants } from "node:buffer";
 import { expect, test } from "vitest";
-import { toTidemarkError } from "./errors.ts";
+import { TidemarkError, toTidemarkError } from "./errors.ts";
 
 test("a text that is too long for the program is refused by a code of its own", () => {
   expect(
@@ -19,3 +19,11 @@ function thrownBy(work: () => unknown): unknown {
   }
   return null;
 }
+
+test.each(["TM-APPLY-CONSTRAINT", "TM-VALUE-REFUSED"] as const)(
+  "%s says how to go on, where nothing more is known",
+  (code) => {
+    expect(new TidemarkError(code, "refused").fix).toMatch(/start again/);
+    expect(new TidemarkError(code, "refused", { fix: "this" }).fix).toBe("this");
+  },
+);

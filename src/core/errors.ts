@@ -73,6 +73,14 @@ const TABLE = {
 export type ErrorCode = keyof typeof TABLE;
 export const ERROR_CODES = Object.keys(TABLE) as readonly ErrorCode[];
 
+/** What helps where nothing more is known: the target's own message names the rule, not what broke it. */
+const USUAL_FIX: Partial<Record<ErrorCode, string>> = {
+  "TM-APPLY-CONSTRAINT":
+    "Mend the target: remove the row that is in the way, or drop a rule that the source does not have. Then start again: it goes on with the same batch.",
+  "TM-VALUE-REFUSED":
+    "Correct the value at the source, or leave the column out with `except`, or map it with `transform`. Then start again.",
+};
+
 export interface ErrorOptions {
   /** What to do about it: a command, a statement, a setting. Shown on a line of its own. */
   readonly fix?: string;
@@ -91,7 +99,7 @@ export class TidemarkError extends Error {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.name = "TidemarkError";
     this.code = code;
-    this.fix = options.fix;
+    this.fix = options.fix ?? USUAL_FIX[code];
     this.details = options.details ?? {};
   }
 
