@@ -9,6 +9,7 @@ import type { Notice } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
+import type { CaptureTable } from "../core/source.ts";
 import { Relay } from "../relay/relay.ts";
 import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
@@ -224,14 +225,7 @@ export class Pipeline {
   #addRelays(prepared: Prepared): void {
     const mine = prepared.sources.filter(({ name }) => this.#share.sources.has(name));
     for (const { name, capture, syncs } of mine) {
-      const newcomers = new Newcomers({
-        syncs: this.#definition.syncs.filter(({ from }) => from === name),
-        captured: capture,
-        listTables: () =>
-          using(this.#databases.openCatalog(name), (catalog) => catalog.listTables()),
-        logger: this.#options.logger.child({ relay: name }),
-      });
-      this.#looking.push(newcomers.run(this.#ending.signal));
+      const newcomers = this.#watchNewcomers(name, capture, "relay");
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),
@@ -249,7 +243,28 @@ export class Pipeline {
     }
   }
 
+  /** Of an applier apart: those that the relay has taken up since, with a newer config or a newer start. */
+  #watchNewcomers(
+    source: string,
+    captured: readonly CaptureTable[],
+    role: "relay" | "applier",
+  ): Newcomers {
+    const newcomers = new Newcomers({
+      syncs: this.#definition.syncs.filter(({ from }) => from === source),
+      captured,
+      listTables: () => using(this.#openCatalog(source), (catalog) => catalog.listTables()),
+      logger: this.#options.logger.child({ [role]: source }),
+    });
+    this.#looking.push(newcomers.run(this.#ending.signal));
+    return newcomers;
+  }
+
   #addAppliers(prepared: Prepared): void {
+    if (!this.#does("relay")) {
+      for (const { name, capture } of prepared.sources) {
+        this.#watchNewcomers(name, capture, "applier");
+      }
+    }
     for (const sync of prepared.syncs) {
       const { resolved, plan, tables, fingerprint } = sync;
       const { name, from, to } = resolved.definition;

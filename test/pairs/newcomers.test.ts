@@ -28,6 +28,22 @@ test("a table that a glob matches and that came after the start is named, and sy
   expect(await newcomers(second)).toEqual([]);
 });
 
+test("an applier apart tells of tables that its relay has taken up since", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  const source = await bed.sql("source");
+  await createTables(source, "sqlite", [TABLE]);
+  const definition = bed.define([{ from: "source", to: "target", tables: ["t_*"] }]);
+  const relay = await bed.start(definition, { role: "relay" });
+  await bed.start(definition, { role: "applier" });
+  await bed.stop(relay);
+  await createTables(source, "sqlite", [NEWCOMER]);
+  await bed.start(definition, { role: "relay" });
+  await vi.waitFor(
+    () => expect(bed.logger.text()).toMatch(/match have come since the start.*t_2/),
+    PATIENCE_MS,
+  );
+});
+
 async function newcomers(pipeline: Pipeline): Promise<readonly string[]> {
   return (await pipeline.status()).sources.flatMap((each) => each.newcomers);
 }
