@@ -244,8 +244,12 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.until(async () => (await notice())?.position.batch === 2);
   });
 
-  it("finds out that a target was put back while the source is quiet", async () => {
+  it.each([
+    ["is sent again what it has lost, while that is kept", 3_600_000],
+    ["stops where that is gone from the log", 0],
+  ])("finds out that a target was put back while the source is quiet: %s", async (_, keptMs) => {
     world = new MemoryWorld();
+    world.keptMs = keptMs;
     fill(1);
     world.startRelay();
     const applier = world.startApplier();
@@ -256,11 +260,16 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.synced();
     const last = world.source.headers.length;
     await world.until(async () => (await notice())?.position.batch === last);
-    // All that was confirmed is gone from the log.
+    const all = [...target.rows];
     target.progress = before.progress;
     target.rows.clear();
     for (const row of before.rows) target.rows.add(row);
-    await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-BATCH-PURGED" });
+    if (keptMs === 0) {
+      await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-BATCH-PURGED" });
+    } else {
+      await world.until(() => target.progress.position.batch === last);
+      expect([...target.rows]).toEqual(all);
+    }
   });
 
   it("does not end because the queue is away while it asks for a resend", async () => {

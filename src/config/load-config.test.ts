@@ -15,7 +15,7 @@ databases:
   reports: mysql://sync:\${REPORTS_PASSWORD}@reports.example/reports
   edge: sqlite:./edge.db
 queue: { url: "nats://broker", maxSize: 2GiB }
-retention: { log: 500MB }
+retention: { log: 500MB, applied: 5m }
 syncs:
   - from: shop
     to: [reports, edge]
@@ -71,7 +71,7 @@ test("a config becomes one definition per pair, with defaults, sizes in bytes an
     maxStreamBytes: 2 * 1024 ** 3,
     isBoundSoft: false,
   });
-  expect(definition.retention).toEqual({ maxLogBytes: 500_000_000 });
+  expect(definition.retention).toEqual({ maxLogBytes: 500_000_000, keptMs: 300_000 });
   expect(definition.syncs.map(({ name, from, to }) => [name, from, to])).toEqual([
     ["shop->reports", "shop", "reports"],
     ["shop->edge", "shop", "edge"],
@@ -92,7 +92,14 @@ test("what is left out has a default", () => {
     maxStreamBytes: 1024 ** 3,
     isBoundSoft: true,
   });
-  expect(definition.retention.maxLogBytes).toBe(10 * 1024 ** 3);
+  expect(definition.retention).toEqual({ maxLogBytes: 10 * 1024 ** 3, keptMs: 30_000 });
+});
+
+test("what all have applied may go at once", () => {
+  const { retention } = load(
+    "databases: { a: 'sqlite:a.db', b: 'sqlite:/b.db' }\nsyncs: [{ from: a, to: b, tables: ['*'] }]\nretention: { applied: 0s }",
+  );
+  expect(retention.keptMs).toBe(0);
 });
 
 test.each(FOLDER_NAMES)("paths are relative to a folder of any name: %s", (name) => {
@@ -174,6 +181,20 @@ const REFUSED: readonly [
     `${sync("from: a\nto: b\ntables: [t]")}retention: { log: 10 parsecs }`,
     "TM-CONFIG-INVALID",
     /:9: retention\.log must be a size such as 500MB/,
+    /./,
+  ],
+  [
+    "a bad duration",
+    `${sync("from: a\nto: b\ntables: [t]")}retention: { applied: 30 }`,
+    "TM-CONFIG-INVALID",
+    /:9: retention\.applied must be a duration such as 30s/,
+    /./,
+  ],
+  [
+    "a duration without a unit",
+    `${sync("from: a\nto: b\ntables: [t]")}retention: { applied: '0' }`,
+    "TM-CONFIG-INVALID",
+    /:9: retention\.applied must be a duration such as 30s/,
     /./,
   ],
   [

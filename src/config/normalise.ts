@@ -14,7 +14,7 @@ import type { ConfigFile } from "./config-file.ts";
 import { formatPath, type Path } from "./path.ts";
 import { isGlob } from "./patterns.ts";
 import type { configSchema } from "./schema.ts";
-import { parseSize } from "./units.ts";
+import { parseDuration, parseSize } from "./units.ts";
 
 type ValidConfig = z.output<typeof configSchema>;
 type ValidSync = ValidConfig["syncs"][number];
@@ -23,6 +23,8 @@ type ValidTable = ValidSync["tables"][number];
 export const DEFAULT_QUEUE_URL = "sqlite:./.tidemark/queue.db";
 export const DEFAULT_MAX_STREAM_BYTES = 1024 ** 3;
 export const DEFAULT_MAX_LOG_BYTES = 10 * 1024 ** 3;
+/** A failover is found out within seconds: see decision 0035. */
+const DEFAULT_KEPT_MS = 30_000;
 
 /** From the shape people write to the one the engine reads: one definition per source-target pair, paths absolute. */
 export function normalise(file: ConfigFile, config: ValidConfig): PipelineDefinition {
@@ -37,6 +39,7 @@ export function normalise(file: ConfigFile, config: ValidConfig): PipelineDefini
     queue: queueOf(config.queue, folder),
     retention: {
       maxLogBytes: bytes(config.retention?.log) ?? DEFAULT_MAX_LOG_BYTES,
+      keptMs: keptMs(config.retention?.applied),
     },
     syncs: config.syncs.flatMap((sync, index) => expand(file, sync, index, names)),
   };
@@ -60,6 +63,11 @@ function queueOf(queue: ValidConfig["queue"], folder: string): QueueDefinition {
 }
 
 /** The schema has let only sizes pass. */
+function keptMs(asked: string | undefined): number {
+  if (asked === undefined) return DEFAULT_KEPT_MS;
+  return parseDuration(asked) ?? 0;
+}
+
 function bytes(size: string | number | undefined): number | null {
   return size === undefined ? null : parseSize(String(size));
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { DeliverFunction, RowFilter, Transform } from "../core/definition.ts";
-import { parseSize } from "./units.ts";
+import { parseDuration, parseSize } from "./units.ts";
 
 /**
  * The one description of the config: it validates, gives the TypeScript types of `defineConfig`
@@ -25,6 +25,16 @@ const name = z
 const size = z
   .union([z.string(), z.int().positive()], { error: "must be a size such as 500MB or 1GiB" })
   .refine((value) => parseSize(String(value)) !== null, "must be a size such as 500MB or 1GiB");
+
+const NOTHING = /^\s*0+\s*(ms|s|m|h)\s*$/i;
+
+/** Nothing, or for a while. */
+const whileOrNothing = z
+  .string({ error: "must be a duration such as 30s, 5m or 0s" })
+  .refine(
+    (value) => NOTHING.test(value) || parseDuration(value) !== null,
+    "must be a duration such as 30s, 5m or 0s",
+  );
 
 const columnList = z.array(text).min(1, "must name at least one column");
 
@@ -129,9 +139,14 @@ export const configSchema = z.strictObject({
         .describe(
           "Bound of the change log in a source; past it a target that lags loses its place and must be copied anew. Default: 10GiB.",
         ),
+      applied: whileOrNothing
+        .optional()
+        .describe(
+          "How long what every target has applied stays in the log, for one that loses its last commits in a failover. Default: 30s.",
+        ),
     })
     .optional()
-    .describe("How much is kept for targets that lag."),
+    .describe("What is kept in the change log, and how much."),
 });
 
 /** A config as people write it: what `defineConfig` takes. */
@@ -145,7 +160,7 @@ export function knownKeys(path: readonly PropertyKey[]): readonly string[] {
   if (first === undefined) return Object.keys(configSchema.shape);
   if (first === "databases") return Object.keys(databaseObject.shape);
   if (first === "queue") return Object.keys(queueObject.shape);
-  if (first === "retention") return ["log"];
+  if (first === "retention") return ["log", "applied"];
   return Object.keys(path.includes("tables") ? tableObject.shape : sync.shape);
 }
 

@@ -20,9 +20,14 @@ export interface QueueDefinition {
   readonly isBoundSoft?: boolean;
 }
 
-/** Bound of the change log in a source; past it the log is purged over the heads of targets that lag (G7). */
 export interface RetentionDefinition {
+  /** Bound of the change log in a source; past it the log is purged over the heads of targets that lag (G7). */
   readonly maxLogBytes: number;
+  /**
+   * What every target has applied stays so long in the log, in milliseconds: one that loses its last commits, as a standby
+   * that is promoted without them, is sent them again. Not in a log that has half of its bound.
+   */
+  readonly keptMs: number;
 }
 
 /** One source to one target. */

@@ -236,6 +236,7 @@ export class Pipeline {
         maxLogBytes: this.#definition.retention.maxLogBytes,
         maxStreamBytes: this.#definition.queue.maxStreamBytes,
         isBoundSoft: this.#definition.queue.isBoundSoft === true,
+        keptMs: this.#definition.retention.keptMs,
         newcomers: () => newcomers.names,
         logger: this.#options.logger.child({ relay: name }),
       });

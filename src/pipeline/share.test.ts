@@ -5,7 +5,7 @@ import { type ShareOptions, shareOf } from "./share.ts";
 
 const sync = (from: string, to: string) => ({ name: `${from}->${to}`, from, to, tables: [] });
 const DEFINITION: PipelineDefinition = {
-  retention: { maxLogBytes: 1_000_000 },
+  retention: { maxLogBytes: 1_000_000, keptMs: 0 },
   databases: ["shop", "copy", "reports", "spare"].map((name) => ({ name, url: `sqlite:${name}` })),
   queue: { url: "sqlite:./queue", maxStreamBytes: 1_000_000 },
   syncs: [sync("shop", "copy"), sync("shop", "reports")],

@@ -6,7 +6,7 @@ import { keys, type Notice, UNKNOWN_SOURCE, UNKNOWN_SYNC } from "../core/documen
 import { readStatus } from "./status.ts";
 
 const DEFINITION: PipelineDefinition = {
-  retention: { maxLogBytes: 1_000_000 },
+  retention: { maxLogBytes: 1_000_000, keptMs: 0 },
   databases: [],
   queue: { url: "sqlite:./queue", maxStreamBytes: 1_000_000 },
   syncs: [{ name: "a->b", from: "a", to: "b", tables: [] }],

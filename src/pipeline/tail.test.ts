@@ -9,7 +9,7 @@ const definition: PipelineDefinition = {
   databases: [],
   queue: { url: "", maxStreamBytes: 0 },
   syncs: [{ name: SYNC, from: "a", to: "b", tables: [] }],
-  retention: { maxLogBytes: 0 },
+  retention: { maxLogBytes: 0, keptMs: 0 },
 };
 
 afterEach(() => world.stop());

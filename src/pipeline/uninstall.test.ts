@@ -14,7 +14,7 @@ it("names the command for the other databases where one is gone", async () => {
   const kept = join(folder, "kept.db");
   new DatabaseSync(kept).close();
   const definition: PipelineDefinition = {
-    retention: { maxLogBytes: 1_000_000 },
+    retention: { maxLogBytes: 1_000_000, keptMs: 0 },
     databases: [
       { name: "the shop", url: `sqlite:${kept}` },
       { name: "gone", url: `sqlite:${join(folder, "gone.db")}` },

@@ -8,7 +8,7 @@ import { forgetStop } from "../core/status-error.ts";
 import { waitForSync } from "./wait.ts";
 
 const DEFINITION: PipelineDefinition = {
-  retention: { maxLogBytes: 1_000_000 },
+  retention: { maxLogBytes: 1_000_000, keptMs: 0 },
   databases: [],
   queue: { url: "sqlite:./queue", maxStreamBytes: 1_000_000 },
   syncs: [{ name: "a->b", from: "a", to: "b", tables: [] }],

@@ -13,6 +13,8 @@ export interface RelayOptions {
   /** The syncs that read this source, by name. */
   readonly syncs: ReadonlyMap<string, SyncPrint>;
   readonly maxLogBytes: number;
+  /** As in {@link RetentionDefinition}. */
+  readonly keptMs: number;
   /** The queue's bound of one stream. */
   readonly maxStreamBytes: number;
   /** May a single batch that is larger pass it? */

@@ -28,17 +28,23 @@ export class Relay {
   readonly #bell = new Bell();
   readonly #mailbox: Mailbox;
   readonly #claim: Claim;
-  readonly #kept = {
-    history: new BatchHistory(),
-    leftBehind: new LeftBehind(),
-    joined: new Map() as Joined,
-    resent: new Map<string, string>(),
+  readonly #kept: {
+    readonly history: BatchHistory;
+    readonly leftBehind: LeftBehind;
+    readonly joined: Joined;
+    readonly resent: Map<string, string>;
   };
   #status: SourceStatus;
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    const { source, syncs, logger, database = null } = options;
+    const { source, syncs, logger, keptMs, database = null } = options;
+    this.#kept = {
+      history: new BatchHistory(keptMs),
+      leftBehind: new LeftBehind(),
+      joined: new Map(),
+      resent: new Map(),
+    };
     const { documents } = options.queue;
     this.#mailbox = new Mailbox(documents, source, this.#bell);
     const onLost = () => this.#bell.ring();

@@ -14,7 +14,7 @@ class KnownHistory extends BatchHistory {
   readonly #batch: number;
 
   constructor(batch: number) {
-    super();
+    super(0);
     this.#batch = batch;
   }
 
@@ -23,7 +23,11 @@ class KnownHistory extends BatchHistory {
   }
 }
 
-async function retention(confirmed: Record<string, number>, halfMinuteAgo: number) {
+async function retention(
+  confirmed: Record<string, number>,
+  halfMinuteAgo: number,
+  { bytes = 1_000 }: { readonly bytes?: number } = {},
+) {
   const queue = new MemoryQueue();
   const source = new MemorySource();
   for (const [sync, batch] of Object.entries(confirmed)) source.confirmed.set(sync, batch);
@@ -31,7 +35,7 @@ async function retention(confirmed: Record<string, number>, halfMinuteAgo: numbe
     source.insert(`r${batch}`);
     source.cutNow();
   }
-  source.bytes = 1_000;
+  source.bytes = bytes;
   const kept = new Retention({
     source: "a",
     syncs: Object.keys(confirmed),
@@ -40,6 +44,7 @@ async function retention(confirmed: Record<string, number>, halfMinuteAgo: numbe
     documents: queue.documents,
     mailbox: new Mailbox(queue.documents, "a", new Bell()),
     maxLogBytes: 100,
+    keptMs: 30_000,
     logger: silentLogger,
     history: new KnownHistory(halfMinuteAgo),
     leftBehind: new LeftBehind(),
@@ -92,6 +97,35 @@ describe("retention at the bound of the log", () => {
   });
 });
 
+describe("what all have applied", () => {
+  it.each([
+    ["stays for half a minute", 50, 4],
+    ["goes at once where the log has half of what it may", 51, 8],
+  ])("%s", async (_, bytes, purgedTo) => {
+    const { kept, source } = await retention({ good: 8, better: 9 }, 4, { bytes });
+    await kept.tend(9);
+    expect(source.purgedTo).toBe(purgedTo);
+  });
+
+  it("goes at once where nobody reads the log", async () => {
+    const { kept, source } = await retention({}, 4, { bytes: 1 });
+    await kept.tend(9);
+    expect(source.purgedTo).toBe(9);
+  });
+
+  it("stays longer for a target that has lost it, and is sent it again", async () => {
+    const { kept, source } = await retention({ good: 8, lost: 8 }, 7, { bytes: 1 });
+    await kept.putBack("lost", 5);
+    expect([...source.confirmed]).toEqual([
+      ["good", 8],
+      ["lost", 5],
+    ]);
+    await kept.putBack("good", 9);
+    await kept.tend(9);
+    expect(source.purgedTo).toBe(5);
+  });
+});
+
 describe("subscribing", () => {
   it.each([
     ["takes back one that had all from the queue before it heard", 9, ["late"], null],
@@ -140,7 +174,7 @@ describe("a sync that is given up and joins anew at once", () => {
 
 describe("history of batches", () => {
   it("knows nothing of the time before it began", () => {
-    const history = new BatchHistory();
+    const history = new BatchHistory(0);
     history.note(5);
     expect(history.before(30_000)).toBe(0);
     expect(history.before(0)).toBe(5);

@@ -20,6 +20,7 @@ export interface RetentionOptions {
   readonly documents: Documents;
   readonly mailbox: Mailbox;
   readonly maxLogBytes: number;
+  readonly keptMs: number;
   readonly logger: Logger;
   readonly history: BatchHistory;
   readonly leftBehind: LeftBehind;
@@ -32,6 +33,8 @@ export type Joined = Map<string, { readonly at: number; readonly kept: number }>
 const ALL_CHUNKS = Number.MAX_SAFE_INTEGER;
 /** A sync is given up only for what it has not confirmed for so long. */
 const PATIENCE_MS = 30_000;
+/** Of the log's bound: what all have applied stays for a while only in a log that is smaller. */
+const SMALL = 1 / 2;
 
 /**
  * Decides what of the log may go: what every subscriber has confirmed, or, at the bound, what the
@@ -89,6 +92,13 @@ export class Retention {
     });
   }
 
+  /** It has lost what it had confirmed beyond this batch, and is sent that again. */
+  async putBack(sync: string, batch: number): Promise<void> {
+    if ((this.#confirmed.get(sync) ?? 0) <= batch) return;
+    await this.#options.log.subscribers.set(sync, batch);
+    this.#confirmed.set(sync, batch);
+  }
+
   /**
    * Only what was given here counts as a confirmation: a source that was put back to an older state must not purge by
    * what it does not know any more. `told`: see {@link hasBatch}. Throws TM-SOURCE-REWOUND.
@@ -112,7 +122,7 @@ export class Retention {
   /** Takes in confirmations, purges, trims. Call about once a second. `last`: the newest batch. */
   async tend(last: number): Promise<LogStats> {
     const stats = await this.#review(last);
-    await this.#purge(last);
+    await this.#purge(last, stats);
     await this.#tellAgain(last);
     for (const { sync, place } of this.#readers()) {
       if (place.batch >= last) this.#options.leftBehind.caughtUp(sync);
@@ -170,8 +180,10 @@ export class Retention {
     }
   }
 
-  async #purge(last: number): Promise<void> {
-    const upTo = this.#purgeable(last);
+  async #purge(last: number, { bytes }: LogStats): Promise<void> {
+    const { history, keptMs, maxLogBytes } = this.#options;
+    const isSmall = this.#confirmed.size > 0 && bytes <= maxLogBytes * SMALL;
+    const upTo = Math.min(this.#purgeable(last), isSmall ? history.before(keptMs) : last);
     // Rotation frees space only some time after a purge: asking again with the same number lets it go on.
     if (upTo <= 0) return;
     failpoint("purge-due");
@@ -273,13 +285,19 @@ export class Retention {
 /** Which batch was the newest at what time, by this process's own clock. Outlives the relay's sessions. */
 export class BatchHistory {
   #entries: { readonly at: number; readonly batch: number }[] = [];
+  readonly #horizonMs: number;
+
+  /** `keptMs`: the furthest that anybody asks for, beside what is asked of those who are slow. */
+  constructor(keptMs: number) {
+    this.#horizonMs = Math.max(keptMs, PATIENCE_MS);
+  }
 
   note(batch: number): void {
     const at = performance.now();
     if (batch < (this.#entries.at(-1)?.batch ?? 0)) this.#entries = [];
     this.#entries.push({ at, batch });
     // Of those older than anybody asks for, only the newest counts.
-    const first = this.#entries.findLastIndex((entry) => at - entry.at >= PATIENCE_MS);
+    const first = this.#entries.findLastIndex((entry) => at - entry.at >= this.#horizonMs);
     if (first > 0) this.#entries.splice(0, first);
   }
 

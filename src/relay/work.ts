@@ -88,11 +88,11 @@ export class RelayWork {
     { claim, mailbox, history, leftBehind, joined, resent, bell, chunkSize, signal, told }: Kept,
   ): Promise<RelayWork> {
     const stream = await options.queue.openStream(options.source);
-    const { source, syncs, queue, logger, maxLogBytes } = options;
+    const { source, syncs, queue, logger, maxLogBytes, keptMs } = options;
     const { maxStreamBytes, isBoundSoft = false } = options;
     const { documents } = queue;
     const common = { source, log, stream, logger };
-    const kept = { documents, mailbox, maxLogBytes, history, leftBehind, joined };
+    const kept = { documents, mailbox, maxLogBytes, keptMs, history, leftBehind, joined };
     const retention = new Retention({ ...common, ...kept, syncs: [...syncs.keys()] });
     const room: Room = {
       make: (end) => work.#makeRoom(end),
@@ -325,6 +325,7 @@ export class RelayWork {
     this.#resent.set(sync, resend.id);
     try {
       await this.#publisher.reconcile(Math.min(resend.from, this.#oldestNeeded()));
+      await this.#retention.putBack(sync, resend.from - 1);
     } catch (error) {
       if (!isTidemarkError(error, "TM-BATCH-PURGED")) throw error;
       const at = new Date().toISOString();

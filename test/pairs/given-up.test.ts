@@ -34,7 +34,7 @@ test("are stopped, and copied anew by one resync", { timeout: PATIENCE_MS }, asy
   await first.waitFor({ timeoutMs: PATIENCE_MS });
   await bed.stop(first);
 
-  const bounded = { ...definition, retention: { maxLogBytes: 1 } };
+  const bounded = { ...definition, retention: { maxLogBytes: 1, keptMs: 0 } };
   const second = await bed.start(bounded, { databases: ["source", "near"] });
   await source.run("DELETE FROM things WHERE id = 2");
   await insertRow(source, TABLE, { id: 4, note: "while they are away" });

@@ -17,6 +17,7 @@ export class MemoryWorld {
   readonly target = new MemoryTarget();
   readonly queue: MemoryQueue;
   maxLogBytes = 1_000_000;
+  keptMs = 0;
   readonly #stops: (() => Promise<void>)[] = [];
   readonly #ended = new Map<Relay | Applier, Promise<void>>();
 
@@ -41,6 +42,7 @@ export class MemoryWorld {
       tables: [{ schema, columns: ["id"], filters: [], takesNewColumns: true }],
       syncs: new Map([SYNC, ...this.#others].map((sync) => [sync, PRINT])),
       maxLogBytes: this.maxLogBytes,
+      keptMs: this.keptMs,
       maxStreamBytes: 1_000_000,
       logger: silentLogger,
     });

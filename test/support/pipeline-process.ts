@@ -20,6 +20,7 @@ export function writeConfig(folder: string, definition: PipelineDefinition): str
     databases: Object.fromEntries(databases) as object,
     queue: definition.queue.url,
     syncs: definition.syncs.map(({ from, to, tables }) => ({ from, to, tables })),
+    retention: { applied: `${definition.retention.keptMs}ms` },
   };
   const file = join(folder, "tidemark.json");
   writeFileSync(file, JSON.stringify(config));

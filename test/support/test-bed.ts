@@ -123,7 +123,8 @@ export class TestBed implements AsyncDisposable {
     return {
       databases,
       queue: { url: this.queueUrl, maxStreamBytes: 256 * 1024 * 1024 },
-      retention: { maxLogBytes: 1024 * 1024 * 1024 },
+      // Nothing that all have applied: tests of purging do not wait for it.
+      retention: { maxLogBytes: 1024 * 1024 * 1024, keptMs: 0 },
       syncs: syncs.map(
         ({ from, to, tables }): SyncDefinition => ({
           name: `${from}->${to}`,

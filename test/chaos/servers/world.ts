@@ -149,7 +149,9 @@ class World {
     this.#bed = bed;
     this.#totals = totals;
     const tables = [...BANK_NAMES.map((table) => ({ table })), ...GAME_RULES];
-    this.#definition = bed.define([{ from: "source", to: "target", tables }]);
+    const definition = bed.define([{ from: "source", to: "target", tables }]);
+    const keptMs = plan.seed % 2 === 0 ? 0 : 5_000;
+    this.#definition = { ...definition, retention: { ...definition.retention, keptMs } };
     this.#configs = network.writeConfigs(bed.folder, this.#definition);
     // A file may be harmed by whoever uses it and does not sync.
     const commits = power === null ? "as set" : "durable";

@@ -334,6 +334,8 @@ export class SimulatedWorld implements World {
       maxLogBytes: this.#maxLogBytes,
       maxStreamBytes: this.#queue.maxStreamBytes,
       isBoundSoft: this.#isBoundSoft,
+      // Most often nothing, or no purge would fall into a storm.
+      keptMs: this.#seed % 4 === 0 ? 30_000 : 0,
       logger: this.logger,
     });
   }
