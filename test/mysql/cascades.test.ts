@@ -194,6 +194,22 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     expect(changes).toEqual(['b update ["12",null]']);
   });
 
+  test("what a table forbids that leads to no captured one is forbidden", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE n (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE r (id INT PRIMARY KEY, n INT, FOREIGN KEY (n) REFERENCES n (id));
+       CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 2);
+       INSERT INTO n VALUES (21, 1); INSERT INTO r VALUES (31, 21);`,
+      ["b"],
+      "DELETE IGNORE FROM a",
+    );
+    expect(changes).toEqual(['b delete ["12"]']);
+  });
+
   test("an update that IGNORE passes over changes nothing, and is not logged", async () => {
     await using bed = await openBed(kind);
     const changes = await logged(

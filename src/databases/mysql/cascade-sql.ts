@@ -18,6 +18,7 @@ import {
   type CascadeStep,
   flatten,
   reached,
+  stepsFrom,
   unsupported,
 } from "./cascades.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
@@ -221,7 +222,10 @@ function originColumns({ path }: CascadeStep): ReadonlyMap<string, string> {
  * Where another foreign key forbids the deletion, nothing is deleted: the statement fails, and what
  * is logged here with it, but for DELETE IGNORE, which goes on to the next row.
  */
-function forbidden({ table, steps, references }: CascadeTrigger): string[] {
+function forbidden({ table, references }: CascadeTrigger): string[] {
+  // Through tables that lead to no captured one, too: what they forbid is forbidden.
+  const all = new Set(references.map(({ child }) => child));
+  const steps = stepsFrom(table, "DELETE", references, all);
   const deleted = flatten(steps).filter(({ effect }) => effect === "deleted");
   const paths = [[], ...deleted.map(({ path }) => path)];
   return paths.flatMap((path) => {
