@@ -245,9 +245,11 @@ describe.each(SERVERS)("purging on %s", (kind) => {
     await using opened = await openLog(bed, await bed.capture("t"));
     const sessions = async () => {
       const [rows] = await bed.admin.query(
-        "SELECT id FROM information_schema.processlist WHERE db = DATABASE()",
+        // Not the view: MySQL 9 fails to give it where a session's statement holds what utf8mb3 has not.
+        "SHOW PROCESSLIST",
       );
-      return (rows as string[][]).flat();
+      const [[own]] = (await bed.admin.query("SELECT DATABASE()"))[0] as unknown as [[string]];
+      return (rows as unknown[][]).filter((row) => row[3] === own).map(([id]) => String(id));
     };
     const before = await sessions();
     for (const n of [1, 2]) {
