@@ -152,7 +152,9 @@ describe("flavourOf", () => {
     expect(flavourOf("8.4.0")).toMatchObject({
       product: "MySQL",
       exactCollation: "utf8mb4_0900_bin",
+      engineKeys: null,
     });
+    expect(flavourOf("9.6.0")).toMatchObject({ engineKeys: "innodb_native_foreign_keys" });
     for (const old of ["5.7.44-log", "8.0.16", "10.5.9-MariaDB"]) {
       expect(() => flavourOf(old)).toThrow(
         expect.objectContaining({ code: "TM-SERVER-UNSUPPORTED" }),

@@ -64,6 +64,30 @@ const TEMPORAL: ReadonlySet<string> = new Set(["date", "timestamp", "timestamptz
 const ADD_KEY = ({ table, columns }: Pick<StoredLayout, "table" | "columns">) =>
   `ALTER TABLE ${quoteName(table.name)} ADD COLUMN ${quoteName(newKeyColumn(columns))} BIGINT AUTO_INCREMENT PRIMARY KEY`;
 
+/**
+ * MySQL 9.6 and later carry foreign keys out above the engine, and not as they are declared (seen with 9.7): REPLACE and a
+ * deletion over several levels leave children without a parent, DELETE IGNORE and UPDATE IGNORE take or change those of a
+ * row that stays. Our triggers would log what is declared.
+ */
+export async function refuseKeysAboveEngine(
+  session: Session,
+  { table, origins }: StoredLayout,
+): Promise<void> {
+  const { engineKeys, version } = session.flavour;
+  if (engineKeys === null || origins.length === 0) return;
+  if (!["0", "OFF"].includes((await session.value(`SELECT @@GLOBAL.${engineKeys}`)) ?? "")) return;
+  const name = formatTable(table);
+  const parents = [...new Set(origins.map((origin) => origin.table))];
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `Rows of ${name} are changed by foreign keys (from ${parents.join(", ")}), and MySQL ${version} carries these out otherwise than they are declared (${engineKeys} is OFF): what becomes of the rows cannot be told.`,
+    {
+      fix: `Start the server with ${engineKeys}=ON; or declare these foreign keys ON DELETE RESTRICT ON UPDATE RESTRICT; or leave the table out of the sync.`,
+      details: { table: name },
+    },
+  );
+}
+
 /** The trigger fires for rows that stay as they were, too (see isCarriedOut), and only a key finds such a row again to look. */
 export function refuseDoubtful({ table, columns, key, guarded, stamped }: StoredLayout): void {
   if (key.length > 0) return;

@@ -4,7 +4,13 @@ import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { checkCapturable, checkFilters, refuseDoubtful, refusePeriod } from "./capturable.ts";
+import {
+  checkCapturable,
+  checkFilters,
+  refuseDoubtful,
+  refuseKeysAboveEngine,
+  refusePeriod,
+} from "./capturable.ts";
 import { assertNotTruncated, assertUnbroken } from "./capture-broken.ts";
 import { type TriggerPlan, triggerStatements } from "./capture-sql.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
@@ -181,6 +187,7 @@ async function prepareCaptures(
     const layout = { ...wantedLayout(table, fact, references), id: nextId++ };
     refuseDoubtful(layout);
     await refusePeriod(session, layout);
+    await refuseKeysAboveEngine(session, layout);
     await checkFilters(session, layout);
     wanted.push(layout);
   }

@@ -2,7 +2,7 @@ import { TidemarkError } from "../../core/errors.ts";
 
 /**
  * Everything that differs between MariaDB and MySQL, in one place: the rest of the folder asks for
- * a fact and never for a name. Tested on MariaDB 10.11 and MySQL 8.0.31.
+ * a fact and never for a name. Tested on MariaDB 10.11 and 11.8, MySQL 8.0.31 and 9.7.
  */
 export interface Flavour {
   readonly product: "MariaDB" | "MySQL";
@@ -27,6 +27,8 @@ export interface Flavour {
   readonly replacesTriggers: boolean;
   /** ALTER IGNORE TABLE: a unique key that is added so takes away rows, and no trigger sees that. */
   readonly altersIgnoring: boolean;
+  /** A variable that tells whether the engine carries out foreign keys; null where nothing else ever does. */
+  readonly engineKeys: string | null;
   /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
   readonly closedSnapshots: boolean;
   /** Can a block of statements run without a stored procedure, so that waiting costs no round trips? */
@@ -61,7 +63,7 @@ export function flavourOf(versionText: string): Flavour {
     return mariadbFlavour(version, number);
   }
   if (number < 8_00_17) throw tooOld("MySQL", version, "8.0.17");
-  return mysqlFlavour(version);
+  return mysqlFlavour(version, number);
 }
 
 function mariadbFlavour(version: string, number: number): Flavour {
@@ -83,6 +85,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     maxKeyColumns: 32,
     replacesTriggers: true,
     altersIgnoring: true,
+    engineKeys: null,
     closedSnapshots: false,
     anonymousBlocks: true,
     settings: [
@@ -101,7 +104,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
   };
 }
 
-function mysqlFlavour(version: string): Flavour {
+function mysqlFlavour(version: string, number: number): Flavour {
   return {
     product: "MySQL",
     version,
@@ -115,6 +118,7 @@ function mysqlFlavour(version: string): Flavour {
     maxKeyColumns: 16,
     replacesTriggers: false,
     altersIgnoring: false,
+    engineKeys: number >= 9_06_00 ? "innodb_native_foreign_keys" : null,
     closedSnapshots: true,
     anonymousBlocks: false,
     settings: [
