@@ -1,3 +1,4 @@
+import { AddressWatch } from "../core/address-watch.ts";
 import { backoff, type ReadAhead, sleep } from "../core/async.ts";
 import { keys, type Notice, type SyncStatus } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
@@ -6,7 +7,7 @@ import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
-import type { ApplierSession } from "../core/target.ts";
+import type { ApplierSession, Target } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
 import { FalseStarts } from "./false-starts.ts";
@@ -142,12 +143,14 @@ export class Applier {
     const target = await openTarget();
     let session: ApplierSession | null = null;
     let notices: NoticeWriter | null = null;
+    let watch: AddressWatch | null = null;
     try {
       const parked = target.parked === null ? null : parkedTable(target.parked);
       const bound = [...tables, ...(parked === null ? [] : [parked])].map((table) => table.bound);
       session = await this.#lease(() => target.openApplier(sync, bound), onReady);
       if (session === null) return;
       failpoint("applier-lease-taken");
+      watch = await this.#watch(target);
       const { documents } = queue;
       const leased = session;
       notices = await NoticeWriter.open({
@@ -179,16 +182,23 @@ export class Applier {
       };
       const orders = new Orders({ documents, sync, logger, resync });
       const parts = { session, progress, parking };
-      const hooks = { notices, orders, onReady, onHealthy, confirm };
+      const hooks = { watch, notices, orders, onReady, onHealthy, confirm };
       if (await this.#follow(parts, hooks)) await orders.resync();
     } finally {
       try {
+        await watch?.close();
         await notices?.close();
         await session?.close();
       } finally {
         await target.close();
       }
     }
+  }
+
+  async #watch(target: Target): Promise<AddressWatch> {
+    const { to: name, whoAnswers, logger } = this.#options;
+    const held = await target.identity();
+    return new AddressWatch({ name, held, whoAnswers, logger, onMoved: () => this.#wake() });
   }
 
   async #lease(
@@ -220,6 +230,7 @@ export class Applier {
   async #follow(
     parts: ApplierParts,
     hooks: {
+      readonly watch: AddressWatch;
       readonly notices: NoticeWriter;
       readonly orders: Orders;
       readonly onReady: () => void;
@@ -260,9 +271,9 @@ export class Applier {
     const beating = new AbortController();
     if (parts.session.mayHoldMore === true) void this.#status.beat(beating.signal);
     try {
-      const { orders, onHealthy } = hooks;
+      const { watch, orders, onHealthy } = hooks;
       const { session } = parts;
-      const consuming = { session, pieces, arrivals, confirmer, orders, history, onHealthy };
+      const consuming = { session, pieces, arrivals, confirmer, watch, orders, history, onHealthy };
       return await this.#consume(work, stream, consuming);
     } finally {
       beating.abort();
@@ -288,7 +299,7 @@ export class Applier {
   async #consume(
     work: ApplierWork,
     stream: QueueStream,
-    { session, pieces, arrivals, confirmer, orders, history, onHealthy }: Consuming,
+    { session, pieces, arrivals, confirmer, watch, orders, history, onHealthy }: Consuming,
   ): Promise<boolean> {
     let [reported, renewed] = [performance.now(), performance.now()];
     const pace = new Pace();
@@ -299,6 +310,7 @@ export class Applier {
       const found = await pieces.available(Math.min(untilReport, due));
       confirmer.throwIfFailed();
       history.throwIfFailed();
+      watch.throwIfMoved();
       if (!work.open) await confirmer.regain();
       const now = performance.now();
       if (found || !this.#isSettled(work)) pace.moved();
@@ -387,6 +399,7 @@ interface Consuming {
   readonly pieces: ReadAhead<Piece>;
   readonly arrivals: Arrivals;
   readonly confirmer: Confirmer;
+  readonly watch: AddressWatch;
   readonly orders: Orders;
   readonly history: HistoryCheck;
   readonly onHealthy: () => void;

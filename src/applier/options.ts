@@ -17,6 +17,8 @@ export interface ApplierOptions {
   /** Is the source for its relay to reach, and perhaps for nobody here? */
   readonly isApart?: boolean;
   readonly openTarget: () => Promise<Target>;
+  /** As in WatchedAddress (core/address-watch.ts). */
+  readonly whoAnswers?: (() => Promise<string | null>) | undefined;
   readonly queue: Queue;
   /** Parents before children. */
   readonly tables: readonly SyncTable[];

@@ -11,6 +11,8 @@ export interface DatabaseOptions {
   readonly logger: Logger;
   /** Ends every connection at once, also one that waits for an answer; none is made after it. */
   readonly signal?: AbortSignal | undefined;
+  /** What `identity()` tells of the only database to work with: who reaches another one is told TM-CONNECTION-LOST. */
+  readonly only?: string | undefined;
 }
 
 /**
@@ -25,6 +27,8 @@ export interface DatabaseAdapter {
   readonly schemes: readonly string[];
   /** Where a table without a schema goes (`public`); null where tables have no schemas inside the connected database. */
   readonly defaultSchema: string | null;
+  /** Is there an address, which may be led to another server while sessions with the one before last? */
+  readonly hasAddress: boolean;
   openCatalog(options: DatabaseOptions): Promise<Catalog>;
   openSource(options: DatabaseOptions): Promise<Source>;
   openTarget(options: DatabaseOptions): Promise<Target>;

@@ -51,6 +51,13 @@ export class Databases {
     return adapter.openCatalog(options);
   }
 
+  /** Asks by a connection of its own which server answers for it now; undefined where there is none to ask. */
+  whoAnswers(name: string): (() => Promise<string | null>) | undefined {
+    const definition = this.#get(name);
+    if (!("url" in definition) || !databaseAdapterFor(definition.url).hasAddress) return undefined;
+    return () => using(this.openCatalog(name), (catalog) => catalog.identity());
+  }
+
   openSource(name: string): Promise<Source> {
     const { adapter, options } = this.#adapter(name);
     return adapter.openSource(options);

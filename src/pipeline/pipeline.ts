@@ -229,6 +229,7 @@ export class Pipeline {
       const relay = new Relay({
         source: name,
         openSource: () => this.#databases.openSource(name),
+        whoAnswers: this.#databases.whoAnswers(name),
         database: this.#databases.placeOf(name),
         queue: this.#queue,
         tables: capture,
@@ -278,6 +279,7 @@ export class Pipeline {
         timelineOfSource: () => using(this.#databases.openCatalog(from), (each) => each.timeline()),
         isApart: !this.#does("relay"),
         openTarget: () => this.#databases.openTarget(to, this.#queue),
+        whoAnswers: this.#databases.whoAnswers(to),
         queue: this.#queue,
         tables,
         fingerprint,

@@ -6,6 +6,8 @@ import type { CaptureTable, Source } from "../core/source.ts";
 export interface RelayOptions {
   readonly source: string;
   readonly openSource: () => Promise<Source>;
+  /** As in WatchedAddress (core/address-watch.ts). */
+  readonly whoAnswers?: (() => Promise<string | null>) | undefined;
   /** Where the config says that the source is, without a secret. */
   readonly database?: string | null;
   readonly queue: Queue;

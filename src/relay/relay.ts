@@ -1,3 +1,4 @@
+import { AddressWatch } from "../core/address-watch.ts";
 import { Bell, backoff, sleep } from "../core/async.ts";
 import { keys, type Notice, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
@@ -112,6 +113,7 @@ export class Relay {
     const source = await this.#options.openSource();
     let log: ChangeLog | null = null;
     let work: RelayWork | null = null;
+    let watch: AddressWatch | null = null;
     try {
       const leased = await this.#lease(source, onReady);
       if (leased === null) return;
@@ -120,6 +122,9 @@ export class Relay {
       const { signal } = this.#stop;
       const identity = await source.identity();
       if (!(await this.#claim.take({ timeline: log.timeline, identity }, signal))) return;
+      const { source: name, whoAnswers, logger } = this.#options;
+      const onMoved = () => this.#bell.ring();
+      watch = new AddressWatch({ name, held: identity, whoAnswers, logger, onMoved });
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
       const { told } = leased;
       const own = {
@@ -135,6 +140,7 @@ export class Relay {
       onReady();
       while (!signal.aborted) {
         this.#claim.throwIfLost();
+        watch.throwIfMoved();
         const goesOn = await work.step();
         await work.tend((status) => this.#report(status));
         onHealthy();
@@ -144,6 +150,7 @@ export class Relay {
       // What it tells when it stops is believed until the next start.
       this.#status = { ...this.#status, ...work.started() };
     } finally {
+      await watch?.close();
       await work?.close();
       // Before the lease goes: who takes it must not find the name held.
       if (this.#stop.signal.aborted) await this.#claim.leave();

@@ -1,8 +1,10 @@
 // PostgreSQL, MariaDB and MySQL refuse to run as root. When the tests are run by root (a container, CI),
 // the servers run as an unprivileged account that exists already; otherwise as whoever runs the tests.
+import { execFile } from "node:child_process";
 import { accessSync, chownSync, constants, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { rememberFolder } from "./register.ts";
 
 export interface Account {
@@ -33,6 +35,11 @@ export function serverFolder(name: string, account: Account | undefined, within?
   rememberFolder(folder);
   if (account) chownSync(folder, account.uid, account.gid);
   return folder;
+}
+
+/** Copies the data of a server that is stopped into the folder of another one, as the account owns them. */
+export async function copyData(from: string, to: string): Promise<void> {
+  await promisify(execFile)("cp", ["-a", join(from, "data"), join(to, "data")]);
 }
 
 /** Whether the account can walk to the path: a checkout under /root cannot be entered by others. */

@@ -1,7 +1,7 @@
 // A MariaDB server of our own.
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { serverAccount, serverFolder } from "./account.ts";
+import { copyData, serverAccount, serverFolder } from "./account.ts";
 import { startContainer } from "./container.ts";
 import {
   asArguments,
@@ -31,6 +31,8 @@ export interface MariadbOptions {
   readonly settings?: Settings;
   /** The folder that its own is made in, instead of the usual one: a disk whose power is cut. */
   readonly within?: string;
+  /** The folder of a server that is stopped: this one begins with a copy of its data. */
+  readonly copyOf?: string;
 }
 
 export async function startMariadb(options: MariadbOptions = {}): Promise<Server> {
@@ -42,16 +44,28 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Server
   const account = serverAccount("mysql");
   const folder = serverFolder("mariadb", account, options.within);
   const paths = preparePaths(folder, FIRST_STATEMENTS);
+  if (options.copyOf) await copyData(options.copyOf, folder);
+  else await install(installer, folder, { datadir: paths.datadir, account });
+  const settings = { ...SETTINGS, ...paths, ...options.settings };
+  return launchFamily({ kind: KIND, program, folder, account, settings });
+}
+
+async function install(
+  installer: string,
+  folder: string,
+  {
+    datadir,
+    account,
+  }: { readonly datadir: string; readonly account: ReturnType<typeof serverAccount> },
+): Promise<void> {
   await promisify(execFile)(
     installer,
     [
-      ...["--no-defaults", `--datadir=${paths.datadir}`, "--skip-test-db", "--skip-name-resolve"],
+      ...["--no-defaults", `--datadir=${datadir}`, "--skip-test-db", "--skip-name-resolve"],
       "--auth-root-authentication-method=normal",
     ],
     { cwd: folder, env: { ...process.env, HOME: folder, TMPDIR: folder }, ...account },
   );
-  const settings = { ...SETTINGS, ...paths, ...options.settings };
-  return launchFamily({ kind: KIND, program, folder, account, settings });
 }
 
 /** The same server in a container, for a machine that has no MariaDB. */

@@ -5,7 +5,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
-import { serverAccount, serverFolder } from "./account.ts";
+import { copyData, serverAccount, serverFolder } from "./account.ts";
 import { startContainer } from "./container.ts";
 import {
   newestPostgres,
@@ -66,6 +66,8 @@ export interface PostgresOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The folder that its own is made in, instead of the usual one: a disk whose power is cut. */
   readonly within?: string;
+  /** The folder of a server that is stopped: this one begins with a copy of its data, a cluster of the same history. */
+  readonly copyOf?: string;
 }
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<Server> {
@@ -76,7 +78,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Serv
   const folder = serverFolder("postgres", account, options.within);
   const bin = version === "system" ? found : readyPackagedPostgres(found, account, folder);
   const data = join(folder, "data");
-  await createCluster(bin, folder, data, { account, locale: LOCALES[version] });
+  if (options.copyOf) await copyData(options.copyOf, folder);
+  else await createCluster(bin, folder, data, { account, locale: LOCALES[version] });
   const settings = Object.entries({ ...SETTINGS, ...options.settings });
   return launch({
     ...COMMON,

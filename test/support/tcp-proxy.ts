@@ -13,7 +13,7 @@ import { sleep } from "../../src/core/async.ts";
 const SILENT_MS = 150;
 
 export class TcpProxy implements AsyncDisposable {
-  readonly #target: URL;
+  #target: URL;
   readonly #server: Server;
   readonly #links = new Set<Link>();
   /** What is under way passes when it resolves. */
@@ -48,6 +48,11 @@ export class TcpProxy implements AsyncDisposable {
 
   get connections(): number {
     return this.#links.size;
+  }
+
+  /** From now on new connections lead to this server; those that are established stay with the one before. */
+  repoint(url: string): void {
+    this.#target = new URL(url);
   }
 
   /** Ends every connection at both ends at once. Like all that follows it gives the number concerned. */

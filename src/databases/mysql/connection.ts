@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Connection as CallbackConnection } from "mysql2";
 import type { Connection } from "mysql2/promise";
+import { movedTo } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import type { TidemarkError } from "../../core/errors.ts";
@@ -9,6 +10,7 @@ import { type Address, parseAddress } from "./address.ts";
 import { type Context, classify, classifyConnect } from "./errors.ts";
 import { type Flavour, flavourOf } from "./flavour.ts";
 import { quoteText } from "./identifiers.ts";
+import { identityOf } from "./identity.ts";
 
 /** Every value of the server as its text, SQL NULL as null: no number or date of JavaScript in between. */
 export type Cell = string | null;
@@ -86,11 +88,13 @@ export class Session {
       await connection.query(
         `SET SESSION TRANSACTION ISOLATION LEVEL ${session.isolation}, READ WRITE`,
       );
-      return new Session(connection, address.database, {
+      const opened = new Session(connection, address.database, {
         flavour,
         account: accountName(user ?? ""),
         foldsNames: folding !== "0",
       });
+      await assertOnly(opened, options);
+      return opened;
     } catch (error) {
       connection.destroy();
       throw classifyConnect(error, address.server);
@@ -174,6 +178,12 @@ export class Session {
   destroy(): void {
     this.#connection.destroy();
   }
+}
+
+async function assertOnly(session: Session, { name, only }: DatabaseOptions): Promise<void> {
+  if (only === undefined) return;
+  const found = await identityOf(session);
+  if (found !== null && found !== only) throw movedTo(name);
 }
 
 /** `sync@%` to `'sync'@'%'`; a name may hold the sign itself, a host may not. */

@@ -6,6 +6,7 @@ export const mysql: DatabaseAdapter = {
   kind: KIND,
   schemes: ["mysql", "mariadb"],
   defaultSchema: null,
+  hasAddress: true,
   async openCatalog(options) {
     const { MysqlCatalog } = await import("./catalog.ts");
     const { Session } = await import("./connection.ts");

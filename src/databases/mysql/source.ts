@@ -37,8 +37,10 @@ export class MysqlSource implements Source {
     return diagnoseSource(this.#session, tables);
   }
 
-  openChangeLog(): Promise<ChangeLog | null> {
-    return MysqlChangeLog.open(this.#options);
+  /** Its sessions come as they are needed: all of them with the server that `identity` tells. */
+  async openChangeLog(): Promise<ChangeLog | null> {
+    const only = (await this.identity()) ?? undefined;
+    return MysqlChangeLog.open({ ...this.#options, only });
   }
 
   close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
+import { movedTo } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
@@ -8,6 +9,7 @@ import { severWith } from "../../core/sever.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
+import { identityOf } from "./identity.ts";
 import { lineBlocks } from "./line-blocks.ts";
 import { behindPooler, type OtherSession } from "./pooler.ts";
 import { SESSION_SETTINGS } from "./session-settings.ts";
@@ -97,7 +99,10 @@ export class Connection {
         );
       }
       const flight = flightClass(pg.Query);
-      return new Connection(client, { database: options.name, role, version, pooled, flight });
+      const facts = { database: options.name, role, version, pooled, flight };
+      const connection = new Connection(client, facts);
+      await assertOnly(connection, options);
+      return connection;
     } catch (error) {
       await end();
       throw connectError(error, options);
@@ -314,6 +319,12 @@ export class Connection {
   }
 }
 
+async function assertOnly(connection: Connection, { name, only }: DatabaseOptions): Promise<void> {
+  if (only === undefined) return;
+  const found = await identityOf(connection);
+  if (found !== null && found !== only) throw movedTo(name);
+}
+
 /** Never seen; but a row that is lost here would be lost in silence. */
 function miscounted(given: number, counted: number | null): TidemarkError {
   return new TidemarkError(
@@ -379,6 +390,7 @@ async function configure(client: PgClient): Promise<Row[]> {
 }
 
 function connectError(error: unknown, options: DatabaseOptions): TidemarkError {
+  if (error instanceof TidemarkError) return error;
   const known = classify(error, { action: "connect", database: options.name });
   if (known.code !== "TM-CONNECTION-LOST" && known.code !== "TM-INTERNAL") return known;
   const message = redactText(error instanceof Error ? error.message : String(error), [options.url]);

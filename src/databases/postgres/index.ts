@@ -7,6 +7,7 @@ export const postgres: DatabaseAdapter = {
   kind: KIND,
   schemes: ["postgres", "postgresql"],
   defaultSchema: DEFAULT_SCHEMA,
+  hasAddress: true,
   async openCatalog(options) {
     const { PostgresCatalog } = await import("./catalog.ts");
     const { Connection } = await import("./connection.ts");

@@ -43,8 +43,10 @@ export class PostgresSource implements Source {
     return diagnoseSource(this.#connection, tables);
   }
 
-  openChangeLog(): Promise<ChangeLog | null> {
-    return PostgresChangeLog.open(this.#options);
+  /** Its sessions come as they are needed: all of them with the server that `identity` tells. */
+  async openChangeLog(): Promise<ChangeLog | null> {
+    const only = (await this.identity()) ?? undefined;
+    return PostgresChangeLog.open({ ...this.#options, only });
   }
 
   close(): Promise<void> {

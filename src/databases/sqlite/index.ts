@@ -5,6 +5,7 @@ export const sqlite: DatabaseAdapter = {
   kind: "sqlite",
   schemes: ["sqlite"],
   defaultSchema: null,
+  hasAddress: false,
   async openCatalog(options) {
     const { SqliteCatalog } = await import("./catalog.ts");
     const { Connection } = await import("./connection.ts");

@@ -1,0 +1,82 @@
+import { sleep } from "./async.ts";
+import { TidemarkError } from "./errors.ts";
+import type { Logger } from "./log.ts";
+
+/** So long after a move what is told of the server before it may be taken for all there is. */
+const LOOK_EVERY_MS = 15_000;
+/** Servers that answer one address in turn are not a move: so many connections in a row must reach the same other one. */
+const AGREEING = 3;
+
+export interface WatchedAddress {
+  /** Name of the database. */
+  readonly name: string;
+  /** `identity()` of what the session was opened with; null: nothing can be compared. */
+  readonly held: string | null;
+  /** Identity of what a fresh connection to the same URL reaches. Absent where there is no server. */
+  readonly whoAnswers: (() => Promise<string | null>) | undefined;
+  readonly logger: Logger;
+  /** {@link AddressWatch.throwIfMoved} has something to throw. */
+  readonly onMoved: () => void;
+}
+
+/**
+ * Does the address still lead to the server that a long session is held with? A proxy, a virtual IP or a name may be led
+ * to another one without ending what is established, and the server before it may live on: whoever works there would
+ * never hear of what is written and read at the address. Such a session counts as lost.
+ */
+export class AddressWatch {
+  readonly #address: WatchedAddress;
+  readonly #closing = new AbortController();
+  readonly #looking: Promise<void>;
+  #moved: TidemarkError | null = null;
+
+  constructor(address: WatchedAddress) {
+    this.#address = address;
+    this.#looking = this.#run();
+  }
+
+  /** Throws TM-CONNECTION-LOST. */
+  throwIfMoved(): void {
+    if (this.#moved !== null) throw this.#moved;
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#looking;
+  }
+
+  async #run(): Promise<void> {
+    const { name, held, whoAnswers, onMoved } = this.#address;
+    if (held === null || whoAnswers === undefined) return;
+    const { signal } = this.#closing;
+    for (;;) {
+      await sleep(LOOK_EVERY_MS, signal);
+      if (signal.aborted) return;
+      if (!(await this.#isMoved(held, whoAnswers))) continue;
+      this.#moved = movedTo(name);
+      return onMoved();
+    }
+  }
+
+  async #isMoved(held: string, whoAnswers: () => Promise<string | null>): Promise<boolean> {
+    try {
+      const found = await whoAnswers();
+      if (found === null || found === held) return false;
+      for (let agreeing = 1; agreeing < AGREEING; agreeing++) {
+        if ((await whoAnswers()) !== found) return false;
+      }
+      return true;
+    } catch (error) {
+      // A server that cannot be reached at the moment, or has no room for one more, has not moved.
+      this.#address.logger.debug({ err: error }, "which server answers now could not be asked");
+      return false;
+    }
+  }
+}
+
+export function movedTo(database: string): TidemarkError {
+  return new TidemarkError(
+    "TM-CONNECTION-LOST",
+    `The address of database "${database}" leads to another server than before: what was held with that one is given up.`,
+  );
+}
