@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
+import { CollectingLogger } from "../support/test-bed.ts";
 import { captureTables, connect, optionsOf } from "./support.ts";
 
 describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
@@ -127,5 +128,40 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(sequence?.message).toContain("public.c_id_seq");
     await admin.query(sequence?.fix ?? "");
     expect(await behind()).toEqual([]);
+  });
+
+  it("says of a publication FOR ALL TABLES that ours are published, too, before they are made", async () => {
+    const database = await freshDatabase("postgres");
+    open.push({ close: async () => database[Symbol.asyncDispose]() });
+    const application = await connect(database.url);
+    open.push({ close: () => application.end() });
+    await application.query("CREATE TABLE t (id int PRIMARY KEY)");
+    const logger = new CollectingLogger();
+    const options = { ...optionsOf(database.url), logger };
+    const source = await postgres.openSource(options);
+    open.push(source);
+    const target = await postgres.openTarget(options);
+    open.push(target);
+    const tables = await captureTables(database.url, ["t"]);
+    const notes = async () => [
+      ...(await source.planCapture(tables)).notes,
+      ...(await target.plan([])).notes,
+    ];
+    const told = expect.stringContaining('"everything" is FOR ALL TABLES');
+    expect(await notes()).not.toContainEqual(told);
+    await application.query("CREATE PUBLICATION everything FOR ALL TABLES");
+    expect((await notes()).filter((note) => note.includes("FOR ALL TABLES"))).toEqual([told, told]);
+    for (const each of [source.diagnose(tables), target.diagnose([])]) {
+      expect(await each).toContainEqual(
+        expect.objectContaining({ check: "publication-all-tables", message: told }),
+      );
+    }
+    expect(logger.text()).toBe("");
+    const log = await source.openChangeLog();
+    expect(logger.text()).toEqual(told);
+    await log?.close();
+    const again = await source.openChangeLog();
+    await again?.close();
+    expect(logger.text().match(/FOR ALL TABLES/g)).toHaveLength(1);
   });
 });

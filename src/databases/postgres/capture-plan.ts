@@ -22,6 +22,7 @@ import {
 import { assertLogFits, missingSourceObjects } from "./ours.ts";
 import { partitionStatements, refuseParts } from "./partitions.ts";
 import { loadPins } from "./pins.ts";
+import { publicationNotes } from "./publications.ts";
 import { refuseHidden } from "./row-security.ts";
 import { chooseShapes, type Shape, type ShapeChoice } from "./shape.ts";
 import { lookAtTriggers } from "./trigger-watch.ts";
@@ -61,10 +62,13 @@ export async function planCapture(
   for (const { spec } of captures) await assertFilters(connection, spec);
   return {
     statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
-    notes: captures.map(
-      ({ spec, reason }) =>
-        `${formatTable(spec.table)}: captured by ${SHAPE_NAMES[spec.shape]}, since ${reason}.`,
-    ),
+    notes: [
+      ...captures.map(
+        ({ spec, reason }) =>
+          `${formatTable(spec.table)}: captured by ${SHAPE_NAMES[spec.shape]}, since ${reason}.`,
+      ),
+      ...(ours.length > 0 ? await publicationNotes(connection) : []),
+    ],
   };
 }
 

@@ -23,7 +23,8 @@ import { FORGOTTEN, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { CAPTURE_LOCK, CONTROL_LOCK, RELAY_LOCK } from "./log-insert.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
-import { assertLogFits, createSourceObjects } from "./ours.ts";
+import { assertLogFits, createSourceObjects, missingSourceObjects } from "./ours.ts";
+import { publicationNotes } from "./publications.ts";
 import { LogRotation, type RotationLimits } from "./rotation.ts";
 import { parseSnapshot } from "./snapshot.ts";
 import { PostgresSubscribers } from "./subscribers.ts";
@@ -105,6 +106,9 @@ export class PostgresChangeLog implements ChangeLog {
       control = await Connection.open(options, "relay control");
       await takeFromFenced(control, CONTROL_LOCK);
       await assertLogFits(main);
+      if ((await missingSourceObjects(main)).length > 0) {
+        for (const note of await publicationNotes(main)) options.logger.warn({}, note);
+      }
       await createSourceObjects(main);
       const state = await openTimeline(main);
       const layouts = await loadLayouts(main);

@@ -10,6 +10,7 @@ import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { quoteTable } from "./identifiers.ts";
 import { loadTableStates } from "./layouts.ts";
+import { publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
 import { createFindings, rightsFindings } from "./rights-findings.ts";
 import { hiddenTables } from "./row-security.ts";
@@ -28,6 +29,7 @@ export async function diagnoseSource(
   const findings = [
     ...(await serverFindings(connection)),
     ...(await transactionFindings(connection)),
+    ...(await publicationFindings(connection)),
     ...missingTables(names, found),
     ...(await rightsFindings(connection, [...found.values()], ["SELECT", "TRIGGER"])),
     ...(await tableFindings(connection, [...found.values()])),
@@ -49,6 +51,7 @@ export async function diagnoseTarget(
   return [
     ...(await serverFindings(connection)),
     ...(await createFindings(connection)),
+    ...(await publicationFindings(connection)),
     ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
     ...(await rowSecurityFindings(connection, standing)),
     ...(await targetTriggerFindings(connection, tables, found)),

@@ -41,6 +41,7 @@ import {
 } from "./ours.ts";
 import { PostgresParked } from "./parked.ts";
 import { loadProgress } from "./progress.ts";
+import { publicationNotes } from "./publications.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -78,14 +79,19 @@ export class PostgresTarget implements Target {
       return stands && !ours ? planStanding(table, stands, triggers) : planMissing(table, known);
     });
     const schemas = await this.#missingSchemas(tables);
+    const ours = await missingTargetObjects(this.#connection);
     return {
       statements: [
-        ...(await missingTargetObjects(this.#connection)),
+        ...ours,
         ...schemas.map((schema) => `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)}`),
         ...planned.flatMap((each) => each.statements),
       ],
       mappings: planned.flatMap((each) => each.mappings),
-      notes: [...(await this.#encodingNotes()), ...triggerNotes(triggers)],
+      notes: [
+        ...(await this.#encodingNotes()),
+        ...triggerNotes(triggers),
+        ...(ours.length > 0 ? await publicationNotes(this.#connection) : []),
+      ],
       tables: sortByParents(
         tables.map((table) => toBound(table, standing.get(tableKey(table.name)))),
         standing,
