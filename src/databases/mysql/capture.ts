@@ -33,6 +33,7 @@ import {
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, type Reference } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
+import { replicaNotes } from "./replica.ts";
 import {
   isOwn,
   KEEP_ACCOUNT,
@@ -75,6 +76,7 @@ export async function planCapture(
     ],
     notes: [
       ...captures.map(({ layout }) => noteOn(layout)),
+      ...(await replicaNotes(session)),
       ...(tableIds === null ? [`${unseen.message} ${unseen.fix}`] : []),
       ...passed.map(({ message, fix }) => (fix === undefined ? message : `${message} ${fix}`)),
     ],

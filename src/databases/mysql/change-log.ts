@@ -12,6 +12,7 @@ import { openWriter, Session } from "./connection.ts";
 import { loadLayouts, publicLayout } from "./layouts.ts";
 import { Lease } from "./lease.ts";
 import { createOurs, LAYOUTS, LOG, SOURCE } from "./ours.ts";
+import { replicaNotes } from "./replica.ts";
 import { MysqlSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -63,6 +64,7 @@ export class MysqlChangeLog implements ChangeLog {
       opened.push(side);
       const watch = await Session.open(options, { isolation: "READ COMMITTED" });
       opened.push(watch);
+      for (const note of await replicaNotes(main)) options.logger.warn({}, note);
       await createOurs(main, "source");
       const timeline = await openTimeline(main);
       const records = await loadBatches(main, timeline);

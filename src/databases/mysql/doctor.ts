@@ -9,11 +9,12 @@ import { planCapture } from "./capture.ts";
 import { LOST_MEANWHILE } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { loadFacts } from "./catalog.ts";
-import { accountName, type Cell, type Session } from "./connection.ts";
+import { accountName, type Session } from "./connection.ts";
 import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { assertOursFit, isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
+import { replicaFindings } from "./replica.ts";
 import {
   type FoundTrigger,
   goneTriggers,
@@ -181,24 +182,6 @@ async function truncateFindings(
     const { message, fix } = truncated(layout);
     return failure("truncate", message, fix);
   });
-}
-
-async function replicaFindings(session: Session): Promise<Finding[]> {
-  let rows: Cell[][];
-  try {
-    rows = await session.rows(session.flavour.replicaStatus);
-  } catch (error) {
-    if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return [];
-    throw error;
-  }
-  if (rows.length === 0) return [];
-  return [
-    failure(
-      "replica",
-      "This server replicates from another: changes that arrive so fire no triggers here.",
-      "name the primary server in the URL",
-    ),
-  ];
 }
 
 async function rightFindings(

@@ -131,7 +131,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     checksNameTable: false,
     tableIds: "INNODB_TABLES",
     isolation: "transaction_isolation",
-    replicaStatus: "SHOW REPLICA STATUS",
+    replicaStatus: number < 8_00_22 ? "SHOW SLAVE STATUS" : "SHOW REPLICA STATUS",
   };
 }
 
