@@ -23,11 +23,11 @@ import { Arrivals, readAhead } from "./pieces.ts";
 import { assertNotPutBack } from "./put-back.ts";
 import { Requests } from "./requests.ts";
 import { emptyForResync, mustHave, withdraw } from "./resync.ts";
+import { standBy } from "./standby.ts";
 import { ascertain, confirmTimeline } from "./timeline.ts";
 import { ToldStatus } from "./told-status.ts";
 import { ApplierWork } from "./work.ts";
 
-const STANDBY_POLL_MS = 1_000;
 /** Documents are written again so often: a queue that lost them is whole again soon after that. */
 const RENEW_MS = 4_000;
 /** So long the rest of a chunk is awaited with what was written of it uncommitted. */
@@ -147,7 +147,9 @@ export class Applier {
     try {
       const parked = target.parked === null ? null : parkedTable(target.parked);
       const bound = [...tables, ...(parked === null ? [] : [parked])].map((table) => table.bound);
-      session = await this.#lease(() => target.openApplier(sync, bound), onReady);
+      session = await standBy(() => target.openApplier(sync, bound), {
+        ...{ status: this.#status, logger, onReady, signal: this.#stop.signal },
+      });
       if (session === null) return;
       failpoint("applier-lease-taken");
       watch = await this.#watch(target);
@@ -196,26 +198,10 @@ export class Applier {
   }
 
   async #watch(target: Target): Promise<AddressWatch> {
-    const { to: name, whoAnswers, logger } = this.#options;
+    const { to: name, whoAnswers, lookEveryMs: everyMs, logger } = this.#options;
     const held = await target.identity();
-    return new AddressWatch({ name, held, whoAnswers, logger, onMoved: () => this.#wake() });
-  }
-
-  async #lease(
-    open: () => Promise<ApplierSession | null>,
-    onReady: () => void,
-  ): Promise<ApplierSession | null> {
-    while (!this.#stop.signal.aborted) {
-      const session = await open();
-      if (session !== null) return session;
-      if (this.#status.now.state !== "standby") {
-        this.#options.logger.info({}, "another applier holds this sync: standing by");
-        this.#status.note({ state: "standby" });
-        onReady();
-      }
-      await sleep(STANDBY_POLL_MS, this.#stop.signal);
-    }
-    return null;
+    const onMoved = () => this.#wake();
+    return new AddressWatch({ name, held, whoAnswers, everyMs, logger, onMoved });
   }
 
   /** False when stopped. Throws TM-TIMELINE-CHANGED. */

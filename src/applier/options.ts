@@ -19,6 +19,8 @@ export interface ApplierOptions {
   readonly openTarget: () => Promise<Target>;
   /** As in WatchedAddress (core/address-watch.ts). */
   readonly whoAnswers?: (() => Promise<string | null>) | undefined;
+  /** For tests: how often that is asked. */
+  readonly lookEveryMs?: number | undefined;
   readonly queue: Queue;
   /** Parents before children. */
   readonly tables: readonly SyncTable[];

@@ -14,6 +14,8 @@ export interface WatchedAddress {
   readonly held: string | null;
   /** Identity of what a fresh connection to the same URL reaches. Absent where there is no server. */
   readonly whoAnswers: (() => Promise<string | null>) | undefined;
+  /** For tests; default {@link LOOK_EVERY_MS}. */
+  readonly everyMs?: number | undefined;
   readonly logger: Logger;
   /** {@link AddressWatch.throwIfMoved} has something to throw. */
   readonly onMoved: () => void;
@@ -46,11 +48,11 @@ export class AddressWatch {
   }
 
   async #run(): Promise<void> {
-    const { name, held, whoAnswers, onMoved } = this.#address;
+    const { name, held, whoAnswers, everyMs = LOOK_EVERY_MS, onMoved } = this.#address;
     if (held === null || whoAnswers === undefined) return;
     const { signal } = this.#closing;
     for (;;) {
-      await sleep(LOOK_EVERY_MS, signal);
+      await sleep(everyMs, signal);
       if (signal.aborted) return;
       if (!(await this.#isMoved(held, whoAnswers))) continue;
       this.#moved = movedTo(name);

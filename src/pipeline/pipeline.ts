@@ -29,6 +29,8 @@ export interface PipelineOptions extends ShareOptions {
   readonly logger: Logger;
   /** For tests: see {@link ApplierOptions.runBounds}. */
   readonly runBounds?: RunBounds | undefined;
+  /** For tests: how often it is asked which server answers. */
+  readonly lookEveryMs?: number | undefined;
 }
 
 export interface StopOptions {
@@ -230,6 +232,7 @@ export class Pipeline {
         source: name,
         openSource: () => this.#databases.openSource(name),
         whoAnswers: this.#databases.whoAnswers(name),
+        lookEveryMs: this.#options.lookEveryMs,
         database: this.#databases.placeOf(name),
         queue: this.#queue,
         tables: capture,
@@ -280,6 +283,7 @@ export class Pipeline {
         isApart: !this.#does("relay"),
         openTarget: () => this.#databases.openTarget(to, this.#queue),
         whoAnswers: this.#databases.whoAnswers(to),
+        lookEveryMs: this.#options.lookEveryMs,
         queue: this.#queue,
         tables,
         fingerprint,

@@ -8,6 +8,8 @@ export interface RelayOptions {
   readonly openSource: () => Promise<Source>;
   /** As in WatchedAddress (core/address-watch.ts). */
   readonly whoAnswers?: (() => Promise<string | null>) | undefined;
+  /** For tests: how often that is asked. */
+  readonly lookEveryMs?: number | undefined;
   /** Where the config says that the source is, without a secret. */
   readonly database?: string | null;
   readonly queue: Queue;

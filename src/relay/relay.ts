@@ -122,9 +122,9 @@ export class Relay {
       const { signal } = this.#stop;
       const identity = await source.identity();
       if (!(await this.#claim.take({ timeline: log.timeline, identity }, signal))) return;
-      const { source: name, whoAnswers, logger } = this.#options;
+      const { source: name, whoAnswers, lookEveryMs: everyMs, logger } = this.#options;
       const onMoved = () => this.#bell.ring();
-      watch = new AddressWatch({ name, held: identity, whoAnswers, logger, onMoved });
+      watch = new AddressWatch({ name, held: identity, whoAnswers, everyMs, logger, onMoved });
       const chunkSize = source.capabilities.streamsChunks ? STREAMED_CHUNK : HELD_CHUNK;
       const { told } = leased;
       const own = {

@@ -34,7 +34,8 @@ for (const { kind, start } of KINDS) {
       const source = await bed.sql("source");
       await createTables(source, kinds.source, [CUSTOMERS]);
       await insertRow(source, CUSTOMERS, { id: 1, name: "first", credit: 0 });
-      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const defined = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const definition = { ...defined, retention: { ...defined.retention, keptMs: 60_000 } };
       const before = await bed.start(definition);
       await before.waitFor({ timeoutMs: PATIENCE_MS });
       await bed.stop(before);
@@ -42,7 +43,7 @@ for (const { kind, start } of KINDS) {
       await first.stop();
       const other: Server = stack.use(await start({ copyOf: first.folder }));
       await first.start();
-      const pipeline = await bed.start(definition);
+      const pipeline = await bed.start(definition, { lookEveryMs: 1_500 });
       await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       const move = async () => {
         await bed.dropSql(end);
@@ -83,14 +84,16 @@ for (const { kind, start } of KINDS) {
       },
     );
 
-    test("as target: it is written where the address leads", async () => {
+    test("as target: it is written where the address leads, and gets what the one before was still given", async () => {
       const { stack, bed, pipeline, move, given } = await inStep("target");
       await using _ = stack;
       await move();
+      await given(2);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       await expect
         .poll(() => bed.logger.text(), { timeout: PATIENCE_MS })
         .toContain("leads to another server");
-      await given(2);
+      await given(3);
       await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       await bed.expectSame(CUSTOMERS);
     });

@@ -4,44 +4,20 @@ import { movedTo } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { redactText } from "../../core/secrets.ts";
-import { severWith } from "../../core/sever.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
+import { clientOf, connectError, type PgClient, type PgResult, probe } from "./client.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
 import { identityOf } from "./identity.ts";
 import { lineBlocks } from "./line-blocks.ts";
-import { behindPooler, type OtherSession } from "./pooler.ts";
+import { behindPooler } from "./pooler.ts";
 import { SESSION_SETTINGS } from "./session-settings.ts";
-import { transportSecurity } from "./transport.ts";
-
-/** The slice of `pg` that we use. */
-interface PgClient {
-  pipeline: boolean;
-  readonly processID: number | null;
-  readonly connection: { readonly stream: { cork(): void; uncork(): void; destroy(): void } };
-  connect(): Promise<unknown>;
-  end(): Promise<void>;
-  query(config: PgQuery): Promise<PgResult | readonly PgResult[]>;
-  query<T>(stream: T): T;
-  on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
-  on(event: "notification", listener: (message?: { readonly channel: string }) => void): unknown;
-}
-type Pg = Awaited<typeof import("pg")>["default"];
-interface PgQuery {
-  readonly text: string;
-  readonly rowMode: "array";
-}
-interface PgResult {
-  readonly rows: Row[];
-}
 
 /** Values travel as text in both directions, so that no number or date is ever rounded by JavaScript. */
 export type Row = (string | null)[];
 export type Parameter = string | null;
 
 const MIN_VERSION = 130_000;
-const CONNECT_TIMEOUT_MS = 15_000;
 
 /** One session. Everything thrown is a TidemarkError. Queries given while others run are pipelined. */
 export class Connection {
@@ -333,75 +309,8 @@ function miscounted(given: number, counted: number | null): TidemarkError {
   );
 }
 
-/** One that is not connected yet, and what ends it. */
-function clientOf(
-  pg: Pg,
-  options: DatabaseOptions,
-  role: string,
-): { client: PgClient; end: () => Promise<void> } {
-  let client: PgClient;
-  try {
-    client = new pg.Client({
-      connectionString: options.url,
-      ...transportSecurity(options.url, process.env.PGHOST),
-      application_name: `tidemark ${role}`,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: 10_000,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      types: { getTypeParser: () => (text: string) => text },
-      pipeline: true,
-    } as ConstructorParameters<typeof pg.Client>[0]) as unknown as PgClient;
-  } catch (error) {
-    throw new TidemarkError(
-      "TM-URL-INVALID",
-      `The URL of database "${options.name}" is not valid.`,
-      {
-        cause: new Error(redactText(String(error), [options.url])),
-      },
-    );
-  }
-  // A socket that breaks while connecting is told by connect() and by this event: one is enough.
-  client.on("error", () => {});
-  const release = severWith(options, () => client.connection.stream.destroy());
-  client.on("end", release);
-  const end = async () => {
-    await client.end().catch(() => {});
-    release();
-  };
-  return { client, end };
-}
-
-/** A session that nothing was set in. */
-async function probe(pg: Pg, options: DatabaseOptions): Promise<OtherSession> {
-  const { client, end } = clientOf(pg, options, "probe");
-  try {
-    await client.connect();
-    return Object.assign(client, { leave: () => client.connection.stream.destroy() });
-  } catch (error) {
-    await end();
-    throw error;
-  }
-}
-
 async function configure(client: PgClient): Promise<Row[]> {
   const text = [...SESSION_SETTINGS, "SELECT current_setting('server_version_num')"].join("; ");
   const results = await client.query({ text, rowMode: "array" });
   return (results as readonly PgResult[]).at(-1)?.rows ?? [];
-}
-
-function connectError(error: unknown, options: DatabaseOptions): TidemarkError {
-  if (error instanceof TidemarkError) return error;
-  const known = classify(error, { action: "connect", database: options.name });
-  if (known.code !== "TM-CONNECTION-LOST" && known.code !== "TM-INTERNAL") return known;
-  const message = redactText(error instanceof Error ? error.message : String(error), [options.url]);
-  const aboutTls = /SSL|TLS|certificate|self.signed/i.test(message);
-  return new TidemarkError(
-    "TM-CONNECT-FAILED",
-    `Database "${options.name}" cannot be reached: ${message}`,
-    aboutTls
-      ? {
-          fix: "Give the server a certificate of a known authority (or add &sslrootcert=FILE to the URL); on a network you trust, add ?sslmode=disable.",
-        }
-      : {},
-  );
 }
