@@ -62,12 +62,13 @@ function queueOf(queue: ValidConfig["queue"], folder: string): QueueDefinition {
   };
 }
 
-/** The schema has let only sizes pass. */
+/** The schema has let only durations pass, and nothing, of which `parseDuration` makes none. */
 function keptMs(asked: string | undefined): number {
   if (asked === undefined) return DEFAULT_KEPT_MS;
   return parseDuration(asked) ?? 0;
 }
 
+/** The schema has let only sizes pass. */
 function bytes(size: string | number | undefined): number | null {
   return size === undefined ? null : parseSize(String(size));
 }
