@@ -39,7 +39,8 @@ export interface Identified {
   /**
    * The same text for whoever opens the same database, by whatever URL (another user, another name of the host, a link
    * to the file) and with whatever rights; another one for every other database of this kind, a copy of this one
-   * included. Need not outlast a restart. Null where it cannot be had: never a reason to fail.
+   * included. Need not outlast a restart. Null where it cannot be had: never a reason to fail. Throws
+   * TM-CONNECTION-LOST.
    */
   identity(): Promise<string | null>;
 }
