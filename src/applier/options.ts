@@ -1,3 +1,4 @@
+import type { WhoAnswers } from "../core/address-watch.ts";
 import type { Notice } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
@@ -18,7 +19,7 @@ export interface ApplierOptions {
   readonly isApart?: boolean;
   readonly openTarget: () => Promise<Target>;
   /** As in WatchedAddress (core/address-watch.ts). */
-  readonly whoAnswers?: (() => Promise<string | null>) | undefined;
+  readonly whoAnswers?: WhoAnswers | undefined;
   /** For tests: how often that is asked. */
   readonly lookEveryMs?: number | undefined;
   readonly queue: Queue;

@@ -43,3 +43,16 @@ test("no move: the same server, servers that answer in turn, nobody, one that ca
   expect(await told(new Error("refused"))).toBe(false);
   expect(await told(null)).toBe(false);
 });
+
+test("who is no longer needed does not wait for an address where nobody answers", async () => {
+  const whoAnswers = (signal: AbortSignal) =>
+    new Promise<null>((_, reject) => {
+      signal.addEventListener("abort", () => reject(new Error("severed")));
+    });
+  const onMoved = vi.fn();
+  const logger = new CollectingLogger();
+  const watch = new AddressWatch({ name: "shop", held: "a", whoAnswers, logger, onMoved });
+  await vi.advanceTimersByTimeAsync(20_000);
+  await watch.close();
+  expect(onMoved).not.toHaveBeenCalled();
+});

@@ -7,13 +7,16 @@ const LOOK_EVERY_MS = 15_000;
 /** Servers that answer one address in turn are not a move: so many connections in a row must reach the same other one. */
 const AGREEING = 3;
 
+/** Identity of what a fresh connection reaches, which the signal ends. */
+export type WhoAnswers = (signal: AbortSignal) => Promise<string | null>;
+
 export interface WatchedAddress {
   /** Name of the database. */
   readonly name: string;
   /** `identity()` of what the session was opened with; null: nothing can be compared. */
   readonly held: string | null;
-  /** Identity of what a fresh connection to the same URL reaches. Absent where there is no server. */
-  readonly whoAnswers: (() => Promise<string | null>) | undefined;
+  /** By the same URL. Absent where there is no server. */
+  readonly whoAnswers: WhoAnswers | undefined;
   /** For tests; default {@link LOOK_EVERY_MS}. */
   readonly everyMs?: number | undefined;
   readonly logger: Logger;
@@ -42,6 +45,7 @@ export class AddressWatch {
     if (this.#moved !== null) throw this.#moved;
   }
 
+  /** Ends a question that is under way: at an address where nobody answers the next session would wait for it. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#looking;
@@ -60,12 +64,13 @@ export class AddressWatch {
     }
   }
 
-  async #isMoved(held: string, whoAnswers: () => Promise<string | null>): Promise<boolean> {
+  async #isMoved(held: string, whoAnswers: WhoAnswers): Promise<boolean> {
+    const { signal } = this.#closing;
     try {
-      const found = await whoAnswers();
+      const found = await whoAnswers(signal);
       if (found === null || found === held) return false;
       for (let agreeing = 1; agreeing < AGREEING; agreeing++) {
-        if ((await whoAnswers()) !== found) return false;
+        if ((await whoAnswers(signal)) !== found) return false;
       }
       return true;
     } catch (error) {

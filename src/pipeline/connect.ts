@@ -1,4 +1,5 @@
 import { DeliverTarget } from "../applier/deliver-target.ts";
+import type { WhoAnswers } from "../core/address-watch.ts";
 import type { Catalog, DatabaseAdapter, DatabaseOptions } from "../core/database.ts";
 import type { DatabaseDefinition, PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
@@ -52,10 +53,14 @@ export class Databases {
   }
 
   /** Asks by a connection of its own which server answers for it now; undefined where there is none to ask. */
-  whoAnswers(name: string): (() => Promise<string | null>) | undefined {
+  whoAnswers(name: string): WhoAnswers | undefined {
     const definition = this.#get(name);
     if (!("url" in definition) || !databaseAdapterFor(definition.url).hasAddress) return undefined;
-    return () => using(this.openCatalog(name), (catalog) => catalog.identity());
+    return (asking) => {
+      const { adapter, options } = this.#adapter(name);
+      const signal = AbortSignal.any(this.#signal ? [asking, this.#signal] : [asking]);
+      return using(adapter.openCatalog({ ...options, signal }), (catalog) => catalog.identity());
+    };
   }
 
   openSource(name: string): Promise<Source> {

@@ -1,3 +1,4 @@
+import type { WhoAnswers } from "../core/address-watch.ts";
 import type { SourceStatus, SyncPrint } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
@@ -7,7 +8,7 @@ export interface RelayOptions {
   readonly source: string;
   readonly openSource: () => Promise<Source>;
   /** As in WatchedAddress (core/address-watch.ts). */
-  readonly whoAnswers?: (() => Promise<string | null>) | undefined;
+  readonly whoAnswers?: WhoAnswers | undefined;
   /** For tests: how often that is asked. */
   readonly lookEveryMs?: number | undefined;
   /** Where the config says that the source is, without a secret. */
