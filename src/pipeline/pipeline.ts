@@ -266,8 +266,9 @@ export class Pipeline {
 
   #addAppliers(prepared: Prepared): void {
     if (!this.#does("relay")) {
+      const read = new Set(prepared.syncs.map(({ resolved }) => resolved.definition.from));
       for (const { name, capture } of prepared.sources) {
-        this.#watchNewcomers(name, capture, "applier");
+        if (read.has(name)) this.#watchNewcomers(name, capture, "applier");
       }
     }
     for (const sync of prepared.syncs) {

@@ -43,8 +43,9 @@ const WHOLE_CHARSETS: ReadonlySet<string> = new Set([
   ...["cp850", "cp852", "cp866", "macce", "macroman"],
 ]);
 
-/** Begins what stands for a text without Unicode. None of the other character sets has this one. */
+/** Begins what stands for a text without Unicode: the bytes in hex. Of the other character sets only gb18030 has this one. */
 const NO_UNICODE = "\u{10FFFF}";
+const IN_BYTES = new RegExp(`^${NO_UNICODE}(?:[0-9A-F]{2})+$`, "u");
 /** Not as it is: the catalog shows what a trigger does in three bytes a character. */
 const NO_UNICODE_SQL = `_utf8mb4 X'${Buffer.from(NO_UNICODE).toString("hex")}'`;
 
@@ -73,7 +74,7 @@ function charsetOf(nativeType: string): string | null {
 
 /** As a value that is no text: every target names it, or keeps the bytes. */
 const knownText: Decode = (text) =>
-  text.startsWith(NO_UNICODE) ? ["blob", text.slice(NO_UNICODE.length).toLowerCase()] : text;
+  IN_BYTES.test(text) ? ["blob", text.slice(NO_UNICODE.length).toLowerCase()] : text;
 
 export type Decode = (text: string) => string | Tagged;
 
