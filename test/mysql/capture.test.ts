@@ -131,11 +131,13 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     await target.close();
   });
 
-  // The second has rows of the same keys, which are none of this table.
-  it.skipIf(!available(kind)).each([
+  const EXCHANGE = "RENAME TABLE t TO x, u TO t, x TO u";
+  const RENAMES = [
     ["none", "RENAME TABLE t TO away", "away", "RENAME TABLE away TO t"],
-    ["another", "RENAME TABLE t TO x, u TO t, x TO u", "u", "RENAME TABLE t TO x, u TO t, x TO u"],
-  ])(
+    // It has rows of the same keys, which are none of this table. MySQL is not asked (docs/reference/changes.md).
+    ...(kind === "mariadb" ? [["another", EXCHANGE, "u", EXCHANGE] as const] : []),
+  ] as const;
+  it.skipIf(!available(kind)).each(RENAMES)(
     "lets writes go on, and logs them, where a table was renamed and %s has its name",
     async (_, rename, now, back) => {
       await using bed = await openBed(kind);

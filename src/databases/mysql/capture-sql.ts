@@ -1,6 +1,7 @@
 import { keyColumns, type LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import { captureExpression } from "./captured-text.ts";
+import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
@@ -26,7 +27,11 @@ export function standInName(trigger: string): string {
  * id at a time, at the moment the changed row is locked. Order per row rests on that: an
  * INSERT … SELECT could reserve ids ahead.
  */
-export function triggerBody(layout: StoredLayout, event: Event): string {
+export function triggerBody(
+  layout: StoredLayout,
+  event: Event,
+  { looksUpNames }: Pick<Flavour, "looksUpNames">,
+): string {
   const row = (prefix: string) => layout.columns.map((column) => captured(column, prefix));
   const key = keyColumns(layout).flatMap((index) => {
     const column = layout.columns[index];
@@ -59,7 +64,10 @@ export function triggerBody(layout: StoredLayout, event: Event): string {
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
-  const asked = [isCarriedOut(table, names, doubtful), isNamedOtherwise(table)];
+  const asked = [
+    isCarriedOut(table, names, doubtful),
+    ...(looksUpNames ? [isNamedOtherwise(table)] : []),
+  ];
   const whenDone = ifCarriedOut([isPlain(layout), ...asked], `${insert};`);
   return guarded(whenDone, guarded(unread, unknown));
 }

@@ -214,7 +214,7 @@ async function prepareCaptures(
     const fact = facts.get(layout.table.name);
     const altered =
       isNew && current !== undefined && fact !== undefined && isAltered(current, layout, fact);
-    const all = planTriggers(chosen, triggers);
+    const all = planTriggers(chosen, triggers, session.flavour);
     const plans = stands ? othersTriggers(session, all, triggers) : all;
     planned.push({ layout: chosen, isNew, altered, triggers: plans });
   }

@@ -11,6 +11,7 @@ import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cas
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
 import { primaryKeyOf, type TableFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
+import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs, PREFIX } from "./ours.ts";
@@ -216,7 +217,11 @@ export function ownedBy(account: string): string {
 
 export const KEEP_ACCOUNT = "keep that account (ALTER USER … ACCOUNT LOCK will do)";
 
-export function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[]): TriggerPlan[] {
+export function planTriggers(
+  layout: StoredLayout,
+  found: readonly FoundTrigger[],
+  flavour: Pick<Flavour, "looksUpNames">,
+): TriggerPlan[] {
   const table = layout.table.name;
   return EVENTS.map((event) => {
     const name = triggerName(table, event);
@@ -224,7 +229,7 @@ export function planTriggers(layout: StoredLayout, found: readonly FoundTrigger[
       table,
       name,
       when: `AFTER ${event}`,
-      body: triggerBody(layout, event),
+      body: triggerBody(layout, event, flavour),
       ...whatStands({ name, table }, found),
       order: firstInOrder(table, event, found),
     };
