@@ -75,6 +75,38 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (name, pa
   );
 });
 
+const MANY = sized(400, 1_000);
+/** Those that are on their way at a time. */
+const A_FEW = 5;
+
+describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (name, pair) => {
+  test.skipIf(!available(pair))(
+    `${MANY} rows of 1 MB in one transaction need the memory of a few`,
+    async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const sql = await bed.sql("source");
+      const dialect = dialectOf(pair.source);
+      await sql.run(`CREATE TABLE large (id int NOT NULL PRIMARY KEY, t ${TEXT[dialect]})`);
+      const definition = bed.define([{ from: "source", to: "target", tables: ["large"] }]);
+      await using pipeline = await TwoProcesses.start(bed.folder, definition);
+      await pipeline.waitFor(PATIENCE_MS);
+      const text = dialect === "sqlite" ? "hex(zeroblob(500000))" : "repeat('0123456789', 100000)";
+      const select = Array.from({ length: MANY }, (_, id) => `SELECT ${id}, ${text}`);
+      await sql.run(`INSERT INTO large ${select.join(" UNION ALL ")}`);
+      await pipeline.waitFor(PATIENCE_MS);
+      for (const role of ["relay", "applier"] as const) {
+        const peak = pipeline.peakMegabytes(role);
+        report(`${name}: ${role}: ${peak} MB`);
+        expect(peak, role).toBeLessThan(ALWAYS_MEGABYTES + A_FEW * TIMES_THE_ROW);
+      }
+      const target = await bed.sql("target");
+      const lengths = "SELECT count(*) AS n, min(length(t)) AS l FROM large";
+      expect(await target.rows(lengths)).toEqual(await sql.rows(lengths));
+    },
+    PATIENCE_MS,
+  );
+});
+
 test("a row larger than the queue may be is named, not waited for", async () => {
   await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
   const source = await bed.sql("source");

@@ -86,7 +86,7 @@ export async function* readRuns(
     let rest: readonly Run[] = runs.slice(index, index + MAX_RANGES);
     while (rest.length > 0) {
       const rows = await readPage(session, rest, limit);
-      for (const page of await completePages(session, rows)) yield page;
+      yield* completePages(session, rows);
       if (rows.length < limit) break;
       rest = after(rest, rows.at(-1)?.id ?? 0);
       const bytes = rows.reduce((sum, row) => sum + row.length + 64, 0);
@@ -105,23 +105,24 @@ async function readPage(session: Session, runs: readonly Run[], limit: number): 
   return rows.map(logRow);
 }
 
-/** Splits a page at the rows that came without content, and reads those one by one. */
-async function completePages(session: Session, rows: readonly LogRow[]): Promise<LogRow[][]> {
-  const pages: LogRow[][] = [];
+/** Splits a page at the rows that came without content, each of which is read once the one before it has been taken. */
+async function* completePages(
+  session: Session,
+  rows: readonly LogRow[],
+): AsyncGenerator<readonly LogRow[]> {
   let page: LogRow[] = [];
   for (const row of rows) {
     if (row.rowAfter !== null) {
       page.push(row);
       continue;
     }
-    if (page.length > 0) pages.push(page);
+    if (page.length > 0) yield page;
     page = [];
     const complete = await loadContent(session, row);
-    if (complete === null) return pages;
-    pages.push([complete]);
+    if (complete === null) return;
+    yield [complete];
   }
-  if (page.length > 0) pages.push(page);
-  return pages;
+  if (page.length > 0) yield page;
 }
 
 function after(runs: readonly Run[], id: number): Run[] {
