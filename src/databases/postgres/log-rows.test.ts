@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { isUnread } from "../../core/change.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { LogDecoder } from "./log-rows.ts";
+import { isoTime, LogDecoder } from "./log-rows.ts";
 
 function layout(readUpTo: number | null, key: readonly number[] = [0]): StoredLayout {
   const columns = ["a", "b"];
@@ -108,4 +108,12 @@ describe("rows of a table that was altered", () => {
       expect(isUnread(read(op, 8))).toBe(true);
     }
   });
+});
+
+it.each([
+  ["2026-11-22 22:31:00.12345+00", "2026-11-22T22:31:00.123450Z"],
+  ["2026-11-22 22:31:00.123456+00", "2026-11-22T22:31:00.123456Z"],
+  ["2026-11-22 22:31:01+00:00", "2026-11-22T22:31:01.000000Z"],
+])("tells the time %s so that it sorts as it is", (printed, iso) => {
+  expect(isoTime(printed)).toBe(iso);
 });

@@ -209,7 +209,14 @@ export class RowDecoder {
   }
 }
 
-/** `2026-11-22 22:31:00.123456+00` as ISO 8601. */
+/**
+ * `2026-11-22 22:31:00.123456+00` as ISO 8601, with six digits of the second: the server leaves zeros at the end out, and
+ * such texts would not sort as their times do.
+ */
 export function isoTime(text: string): string {
-  return `${text.replace(" ", "T").replace(/\+00(:00)?$/, "")}Z`;
+  const [time = "", digits = ""] = text
+    .replace(" ", "T")
+    .replace(/\+00(:00)?$/, "")
+    .split(".");
+  return `${time}.${digits.padEnd(6, "0")}Z`;
 }
