@@ -1,4 +1,5 @@
 import { sleep } from "./async.ts";
+import type { DatabaseOptions } from "./database.ts";
 import { TidemarkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 
@@ -81,7 +82,17 @@ export class AddressWatch {
   }
 }
 
-export function movedTo(database: string): TidemarkError {
+/** Throws TM-CONNECTION-LOST where there is one database to work with, and this is another. */
+export async function assertOnly(
+  { name, only }: Pick<DatabaseOptions, "name" | "only">,
+  identity: () => Promise<string | null>,
+): Promise<void> {
+  if (only === undefined) return;
+  const found = await identity();
+  if (found !== null && found !== only) throw movedTo(name);
+}
+
+function movedTo(database: string): TidemarkError {
   return new TidemarkError(
     "TM-CONNECTION-LOST",
     `The address of database "${database}" leads to another server than before: what was held with that one is given up.`,

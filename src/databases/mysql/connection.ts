@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { Connection as CallbackConnection } from "mysql2";
 import type { Connection } from "mysql2/promise";
-import { movedTo } from "../../core/address-watch.ts";
+import { assertOnly } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import type { TidemarkError } from "../../core/errors.ts";
@@ -93,7 +93,7 @@ export class Session {
         account: accountName(user ?? ""),
         foldsNames: folding !== "0",
       });
-      await assertOnly(opened, options);
+      await assertOnly(options, () => identityOf(opened));
       return opened;
     } catch (error) {
       connection.destroy();
@@ -178,12 +178,6 @@ export class Session {
   destroy(): void {
     this.#connection.destroy();
   }
-}
-
-async function assertOnly(session: Session, { name, only }: DatabaseOptions): Promise<void> {
-  if (only === undefined) return;
-  const found = await identityOf(session);
-  if (found !== null && found !== only) throw movedTo(name);
 }
 
 /** `sync@%` to `'sync'@'%'`; a name may hold the sign itself, a host may not. */

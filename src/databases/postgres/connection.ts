@@ -1,6 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
-import { movedTo } from "../../core/address-watch.ts";
+import { assertOnly } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
@@ -77,7 +77,7 @@ export class Connection {
       const flight = flightClass(pg.Query);
       const facts = { database: options.name, role, version, pooled, flight };
       const connection = new Connection(client, facts);
-      await assertOnly(connection, options);
+      await assertOnly(options, () => identityOf(connection));
       return connection;
     } catch (error) {
       await end();
@@ -293,12 +293,6 @@ export class Connection {
     }
     for (const listener of this.#onLost) listener(this.#lost);
   }
-}
-
-async function assertOnly(connection: Connection, { name, only }: DatabaseOptions): Promise<void> {
-  if (only === undefined) return;
-  const found = await identityOf(connection);
-  if (found !== null && found !== only) throw movedTo(name);
 }
 
 /** Never seen; but a row that is lost here would be lost in silence. */
