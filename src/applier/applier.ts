@@ -157,7 +157,7 @@ export class Applier {
       const leased = session;
       notices = await NoticeWriter.open({
         ...{ sync, documents, logger },
-        proveLease: () => leased.load(),
+        proveLease: () => leased.loadPlace(),
         onWritten: () => failpoint("notice-told"),
         onOutdated: () => this.#wake(),
       });

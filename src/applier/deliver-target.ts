@@ -8,6 +8,7 @@ import { formatTable } from "../core/table.ts";
 import type {
   ApplierSession,
   BoundTable,
+  Place,
   Progress,
   Target,
   TargetPlan,
@@ -112,6 +113,10 @@ class DeliverSession implements ApplierSession {
 
   async load(): Promise<Progress> {
     return storedProgress(this.#documents, this.#sync);
+  }
+
+  loadPlace(): Promise<Place> {
+    return this.load();
   }
 
   async begin(expected: Progress): Promise<TargetTransaction> {

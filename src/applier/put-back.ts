@@ -11,7 +11,7 @@ import type { ApplierSession, Progress } from "../core/target.ts";
 export async function assertNotPutBack(session: ApplierSession, progress: Progress): Promise<void> {
   // What is kept apart from the rows tells nothing of them.
   if (session.mayHoldMore === true) return;
-  const { timeline, position, hash } = await session.load();
+  const { timeline, position, hash } = await session.loadPlace();
   const same =
     timeline === progress.timeline &&
     comparePositions(position, progress.position) === 0 &&

@@ -131,12 +131,16 @@ export interface OthersTable extends Pick<TableProgress, "table" | "state" | "co
   readonly sync: string;
 }
 
-/** What a sync has applied; stored in the target. Position 0 and an empty timeline before anything. */
-export interface Progress {
+/** Up to where a sync has applied. Position 0 and an empty timeline before anything. */
+export interface Place {
   readonly timeline: string;
   readonly position: Position;
   /** Hash of `position.batch`. */
   readonly hash: string;
+}
+
+/** What a sync has applied; stored in the target. */
+export interface Progress extends Place {
   readonly tables: readonly TableProgress[];
 }
 
@@ -153,6 +157,8 @@ export interface ApplierSession {
    */
   readonly mayHoldMore?: boolean;
   load(): Promise<Progress>;
+  /** Call between transactions, as often as need be: it costs the same however many tables there are. */
+  loadPlace(): Promise<Place>;
   /**
    * Begins a transaction. The progress row must still be as given; else this, or whatever comes next up to
    * the commit, throws TM-APPLY-FENCED, and nothing is written.

@@ -53,6 +53,8 @@ export function registerProgress(bench: () => Bench): void {
     await session.close();
     const again = await openSession(bench(), target, tables);
     expect(await again.load()).toEqual(next);
+    const { tables: _, ...place } = next;
+    expect(await again.loadPlace()).toMatchObject(place);
     expect(await itemRows(sql)).toEqual([["1", "a", "1"]]);
     const later: Progress = {
       ...after(next),

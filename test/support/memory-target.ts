@@ -62,6 +62,7 @@ export class MemoryTarget implements Target {
   async openApplier(): Promise<ApplierSession> {
     return {
       load: async () => this.progress,
+      loadPlace: async () => this.progress,
       begin: async () => this.#begin(),
       flush: () => this.flush(),
       emptyOf: async (tables) => tables.filter(() => this.rows.size === 0),

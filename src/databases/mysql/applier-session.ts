@@ -6,6 +6,7 @@ import {
   type BeginOptions,
   type BoundTable,
   type OthersTable,
+  type Place,
   type Progress,
   sameTableProgress,
   type TableProgress,
@@ -84,6 +85,18 @@ function missingTable(table: BoundTable): TidemarkError {
   });
 }
 
+async function loadPlace(session: Session, sync: string): Promise<Place> {
+  const [row] = await session.rows(
+    `SELECT timeline, batch, chunk, hash FROM ${PROGRESS} WHERE sync = ?`,
+    [sync],
+  );
+  return {
+    timeline: row?.[0] ?? "",
+    position: { batch: Number(row?.[1] ?? 0), chunk: Number(row?.[2] ?? 0) },
+    hash: row?.[3] ?? "",
+  };
+}
+
 export async function loadCopies(
   session: Session,
   sync: string,
@@ -129,18 +142,16 @@ class MysqlApplierSession implements ApplierSession {
        VALUES (?, '', 0, 0, '', UTC_TIMESTAMP(6))`,
       [this.#sync],
     );
-    const [row] = await this.#session.rows(
-      `SELECT timeline, batch, chunk, hash FROM ${PROGRESS} WHERE sync = ?`,
-      [this.#sync],
-    );
+    const place = await loadPlace(this.#session, this.#sync);
     const tables = await loadCopies(this.#session, this.#sync);
     await this.#session.run("COMMIT");
-    return {
-      timeline: row?.[0] ?? "",
-      position: { batch: Number(row?.[1] ?? 0), chunk: Number(row?.[2] ?? 0) },
-      hash: row?.[3] ?? "",
-      tables,
-    };
+    return { ...place, tables };
+  }
+
+  async loadPlace(): Promise<Place> {
+    const place = await loadPlace(this.#session, this.#sync);
+    await this.#session.run("COMMIT");
+    return place;
   }
 
   async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {

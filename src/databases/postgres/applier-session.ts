@@ -6,6 +6,7 @@ import type {
   BeginOptions,
   BoundTable,
   OthersTable,
+  Place,
   Progress,
   TargetTransaction,
 } from "../../core/target.ts";
@@ -20,6 +21,7 @@ import {
   ensureProgress,
   forgetCopies,
   loadOthers,
+  loadPlace,
   loadProgress,
   progressValues,
 } from "./progress.ts";
@@ -101,6 +103,10 @@ class PostgresApplierSession implements ApplierSession {
   async load(): Promise<Progress> {
     this.#known = await loadProgress(this.#parts.connection, this.#parts.sync);
     return this.#known;
+  }
+
+  loadPlace(): Promise<Place> {
+    return loadPlace(this.#parts.connection, this.#parts.sync);
   }
 
   async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {

@@ -1,5 +1,6 @@
 import {
   type OthersTable,
+  type Place,
   type Progress,
   sameTableProgress,
   type TableProgress,
@@ -17,21 +18,26 @@ export async function ensureProgress(connection: Connection, sync: string): Prom
 }
 
 export async function loadProgress(connection: Connection, sync: string): Promise<Progress> {
-  const [[row], tables] = await Promise.all([
-    connection.rows("SELECT timeline, batch, chunk, hash FROM tidemark.progress WHERE sync = $1", [
-      sync,
-    ]),
+  const [place, tables] = await Promise.all([
+    loadPlace(connection, sync),
     connection.rows(
       "SELECT source_table, state, cursor, copy, has_rows FROM tidemark.progress_tables WHERE sync = $1 ORDER BY 1",
       [sync],
     ),
   ] as const);
+  return { ...place, tables: tables.map(toTableProgress) };
+}
+
+export async function loadPlace(connection: Connection, sync: string): Promise<Place> {
+  const [row] = await connection.rows(
+    "SELECT timeline, batch, chunk, hash FROM tidemark.progress WHERE sync = $1",
+    [sync],
+  );
   const [timeline, batch, chunk, hash] = (row ?? ["", "0", "0", ""]) as string[];
   return {
     timeline: timeline as string,
     position: { batch: Number(batch), chunk: Number(chunk) },
     hash: hash as string,
-    tables: tables.map(toTableProgress),
   };
 }
 

@@ -4,6 +4,7 @@ import {
   type BeginOptions,
   type BoundTable,
   type OthersTable,
+  type Place,
   type Progress,
   sameTableProgress,
   type TableProgress,
@@ -41,6 +42,10 @@ export class SqliteApplierSession implements ApplierSession {
 
   load(): Promise<Progress> {
     return this.#connection.read(() => loadProgress(this.#connection, this.#sync));
+  }
+
+  loadPlace(): Promise<Place> {
+    return this.#connection.read(() => loadPlace(this.#connection, this.#sync));
   }
 
   async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
@@ -237,8 +242,6 @@ function isUndoable(error: unknown): boolean {
   // SQLITE_NOMEM, IOERR, FULL: https://sqlite.org/lang_transaction.html
   return primary !== 7 && primary !== 10 && primary !== 13;
 }
-
-type Place = Omit<Progress, "tables">;
 
 function loadPlace(connection: Connection, sync: string): Place {
   const row = connection.row<{ timeline: string; batch: bigint; chunk: bigint; hash: string }>(

@@ -193,6 +193,7 @@ function later(a: Position, b: Position): Position {
 function copyingOver(session: ApplierSession): ApplierSession {
   return {
     load: () => session.load(),
+    loadPlace: () => session.loadPlace(),
     begin: (...args) => session.begin(...args),
     flush: () => session.flush(),
     emptyOf: (tables) => session.emptyOf(tables),

@@ -8,6 +8,7 @@ import type {
   BeginOptions,
   BoundTable,
   LinesWriter,
+  Place,
   Progress,
   Target,
   TargetPlan,
@@ -219,6 +220,10 @@ class SimulatedApplierSession implements ApplierSession {
 
   load(): Promise<Progress> {
     return this.#session.call(() => this.#server.current.progress);
+  }
+
+  loadPlace(): Promise<Place> {
+    return this.load();
   }
 
   async begin(expected: Progress, options: BeginOptions = {}): Promise<TargetTransaction> {
