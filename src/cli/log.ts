@@ -2,6 +2,7 @@ import pc from "picocolors";
 import { pino } from "pino";
 import type { Logger } from "../core/log.ts";
 import { redactJson, redactText } from "../core/secrets.ts";
+import { MOST_UNREAD_BYTES } from "./stdout.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -28,9 +29,9 @@ const NOT_SHOWN = new Set(["level", "time", "msg", "err"]);
 export class Log {
   readonly logger: Logger;
   #secrets: readonly string[] = [];
-  #write = (line: string): void => {
-    process.stderr.write(line);
-  };
+  #write = (line: string): void => this.#toStderr(line);
+  /** Lines that would have filled the memory, as nobody read those before. */
+  #leftOut = 0;
 
   constructor(options: LogOptions = {}) {
     const level = options.level ?? (process.stderr.isTTY ? "warn" : "info");
@@ -52,6 +53,21 @@ export class Log {
   }
 
   readonly redact = (text: string): string => redactText(text, this.#secrets);
+
+  #toStderr(line: string): void {
+    const { stderr } = process;
+    if (stderr.writableLength < MOST_UNREAD_BYTES) {
+      stderr.write(line);
+      return;
+    }
+    this.#leftOut++;
+    if (this.#leftOut > 1) return;
+    stderr.once("drain", () => {
+      const lines = this.#leftOut;
+      this.#leftOut = 0;
+      this.logger.warn({ lines }, "left out of the log: nobody read what stood before");
+    });
+  }
 
   /** Sends lines through a display that redraws itself in place; undo with the function given back. */
   through(write: (line: string) => void): () => void {

@@ -46,6 +46,16 @@ export class Output {
     );
   }
 
+  /** See {@link Stdout.isBehind}: what will be told anew had better be left out. */
+  get isBehind(): boolean {
+    return this.#stdout.isBehind;
+  }
+
+  /** See {@link Stdout.caughtUp}: for whoever prints without an end what may not be left out. */
+  caughtUp(signal: AbortSignal): Promise<void> {
+    return this.#stdout.caughtUp(signal);
+  }
+
   /** Progress and explanations. */
   line(text = ""): void {
     if (!this.quiet) this.result(text);

@@ -129,6 +129,7 @@ async function runCommand(
 ): Promise<number> {
   const common = options as CommonOptions;
   stdout.whenUnread = module.whenUnread ?? "fail";
+  stdout.isService = module.whenUnread === "work on";
   const output = new Output(module.name, stdout, {
     json: common.json ?? false,
     quiet: common.quiet ?? false,

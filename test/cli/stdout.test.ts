@@ -69,6 +69,44 @@ test("tail takes a closed pipe for enough, not a full disk", async () => {
   if (existsSync(FULL)) expect(full.exitCode).toBe(3);
 });
 
+test.runIf(process.platform === "linux")(
+  "run works on for a reader that does not read, and ends when it is told to",
+  async () => {
+    const ran = await place.shell(
+      `mkfifo pipe; exec 7<>pipe; head -c 65536 /dev/zero >&7; tidemark run ${PAIR.join(" ")} --json >&7 & ` +
+        `tidemark wait ${PAIR.join(" ")} --timeout 30s > waited; run=$(pgrep -P $!); kill -TERM $run; ` +
+        "timeout 20 tail --pid=$run -f /dev/null || kill -KILL $run; wait $!",
+    );
+    expect(ran).toMatchObject({ exitCode: 143, stderr: "" });
+    expect(place.sql("copy.db", ROWS)).toHaveLength(2);
+  },
+);
+
+test.runIf(process.platform === "linux")(
+  "tail reads no further ahead than its reader (G7)",
+  async () => {
+    place.sql("shop.db", "CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT)");
+    const texts = [...ENDS, "--table", "texts"];
+    await place.start(["run", ...texts, "--until-synced"]);
+    place.sql(
+      "shop.db",
+      "WITH RECURSIVE ids(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM ids WHERE id < 200) INSERT INTO texts SELECT id, hex(zeroblob(500000)) FROM ids",
+    );
+    // Nobody confirms them, so the queue keeps them all.
+    const relay = place.start(["run", ...texts, "--role", "relay"]);
+    // The pause decides nothing but how far ahead a tail that does not wait would get.
+    const { stdout } = await place.shell(
+      `mkfifo pipe; tidemark tail ${texts.join(" ")} --from-start --json > pipe & exec 7<pipe; sleep 3; ` +
+        "head -n 200 <&7 | tr -dc '\n' | wc -c; tail=$(pgrep -P $!); grep VmHWM /proc/$tail/status; kill $tail; wait",
+    );
+    relay.kill("SIGTERM");
+    await relay;
+    const [lines, , kilobytes] = stdout.split(/\s+/).map(Number);
+    expect(lines).toBe(200);
+    expect(kilobytes).toBeLessThan(250_000);
+  },
+);
+
 test("the other commands end quietly with 1 where a pipe is closed", async () => {
   const watch = await place.shell(`tidemark status ${ENDS.join(" ")} --watch | head -1`);
   expect(watch).toMatchObject({ exitCode: 1, stderr: "" });

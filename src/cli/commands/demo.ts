@@ -12,6 +12,7 @@ import { createShop } from "../demo/shop.ts";
 import { Shops } from "../demo/shops.ts";
 import type { DemoView } from "../demo/view.ts";
 import { Interrupts } from "../interrupts.ts";
+import type { Output } from "../output.ts";
 import { watchStatus } from "../watch-status.ts";
 
 interface DemoOptions {
@@ -60,7 +61,7 @@ export const demo: CommandModule = {
     const restoreLog = log.through((line) => view.log(line));
     const writer = startWriter(source);
     try {
-      await follow(pipeline, view, writer, interrupts);
+      await follow(pipeline, { view, output }, writer, interrupts);
       return output.end({ folder }, interrupts.exitCode ?? 0);
     } finally {
       view.close();
@@ -84,7 +85,7 @@ async function prepare(folder: string) {
 
 async function follow(
   pipeline: Pipeline,
-  view: DemoView,
+  { view, output }: { readonly view: DemoView; readonly output: Output },
   writer: ChildProcess,
   interrupts: Interrupts,
 ): Promise<void> {
@@ -100,8 +101,10 @@ async function follow(
   try {
     await Promise.race([pipeline.start(), interrupts.requested]);
     if (interrupts.exitCode !== null) return;
-    displays.push(watchStatus(() => pipeline.status(), view, ended.signal, { everyMs: 250 }));
-    displays.push(showNotices(pipeline, view, ended.signal));
+    displays.push(
+      watchStatus(() => pipeline.status(), view, ended.signal, { output, everyMs: 250 }),
+    );
+    displays.push(showNotices(pipeline, { view, output }, ended.signal));
     await Promise.race([interrupts.requested, pipeline.finished, writerFailed, ...displays]);
   } finally {
     ended.abort();
@@ -112,8 +115,12 @@ async function follow(
   }
 }
 
-async function showNotices(pipeline: Pipeline, view: DemoView, signal: AbortSignal): Promise<void> {
-  for await (const notice of pipeline.notices(signal)) view.notice(notice);
+async function showNotices(
+  pipeline: Pipeline,
+  { view, output }: { readonly view: DemoView; readonly output: Output },
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const notice of pipeline.notices(signal)) if (!output.isBehind) view.notice(notice);
 }
 
 function startWriter(source: string): ChildProcess {

@@ -9,6 +9,7 @@ import { addPairOptions, loadDefinition } from "../definition.ts";
 import { Interrupts } from "../interrupts.ts";
 import { boundYoungGeneration, collectLessOften } from "../memory.ts";
 import { openRunView } from "../open-run-view.ts";
+import type { Output } from "../output.ts";
 import type { RunView } from "../run-view.ts";
 import { watchStatus } from "../watch-status.ts";
 
@@ -62,10 +63,10 @@ export const run: CommandModule = {
     });
     const view = await openRunView(invocation);
     try {
-      const { live } = invocation.output;
+      const { output } = invocation;
       const untilSynced = options.untilSynced ?? false;
-      const synced = await follow(pipeline, { view, live }, interrupts, untilSynced);
-      return invocation.output.end({ synced }, synced ? 0 : (interrupts.exitCode ?? 0));
+      const synced = await follow(pipeline, { view, output }, interrupts, untilSynced);
+      return output.end({ synced }, synced ? 0 : (interrupts.exitCode ?? 0));
     } finally {
       view.close();
       interrupts.release();
@@ -95,7 +96,7 @@ function armForTests(): void {
 /** Runs until a signal, the goal of --until-synced, or an error that stopped a sync for good (thrown). True: synced. */
 async function follow(
   pipeline: Pipeline,
-  { view, live }: { readonly view: RunView; readonly live: boolean },
+  { view, output }: { readonly view: RunView; readonly output: Output },
   interrupts: Interrupts,
   untilSynced: boolean,
 ): Promise<boolean> {
@@ -105,7 +106,10 @@ async function follow(
   try {
     await Promise.race([pipeline.start(), interrupts.requested]);
     if (interrupts.exitCode !== null) return false;
-    display = watchStatus(() => pipeline.status(), view, ended.signal, { live });
+    display = watchStatus(() => pipeline.status(), view, ended.signal, {
+      output,
+      live: output.live,
+    });
     const goal = untilSynced
       ? pipeline.waitFor({ sync: pipeline.ownSyncs, signal: interrupts.signal }).then(() => {
           synced = interrupts.exitCode === null;

@@ -57,7 +57,7 @@ async function watch({ output }: Invocation, read: () => Promise<PipelineStatus>
     },
   };
   try {
-    await watchStatus(read, view, interrupts.signal, { everyMs: 1000 });
+    await watchStatus(read, view, interrupts.signal, { output, everyMs: 1000 });
     return output.end(null, interrupts.exitCode ?? 0);
   } finally {
     screen?.done();

@@ -61,6 +61,7 @@ export const tail: CommandModule = {
         if (!isWanted(entry, options.table)) continue;
         output.event("change", entry);
         output.result(describe(entry));
+        await output.caughtUp(interrupts.signal);
       }
       return output.end(null, interrupts.exitCode ?? 0);
     } finally {
