@@ -1,10 +1,17 @@
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+import { isatty } from "node:tty";
 
-/** Ctrl-C and SIGTERM: the first asks for a clean end, the second ends at once. */
+const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/**
+ * Ctrl-C, SIGTERM and the terminal that is closed: the first asks for a clean end, the second ends at once. Where nothing
+ * of it is on a terminal SIGHUP means nothing to it, as for a daemon without a config to read again: Node forgets that
+ * `nohup` had it ignored.
+ */
 export class Interrupts {
   readonly #controller = new AbortController();
+  readonly #isOnTerminal = [0, 1, 2].some((stream) => isatty(stream));
   #exitCode: number | null = null;
-  readonly #listeners = (["SIGINT", "SIGTERM"] as const).map((signal) => {
+  readonly #listeners = (["SIGHUP", "SIGINT", "SIGTERM"] as const).map((signal) => {
     const listener = () => this.#receive(signal);
     process.on(signal, listener);
     return { signal, listener };
@@ -15,7 +22,7 @@ export class Interrupts {
     return this.#controller.signal;
   }
 
-  /** 130 or 143 once a signal has come, else null. */
+  /** 129, 130 or 143 once a signal has come, else null. */
   get exitCode(): number | null {
     return this.#exitCode;
   }
@@ -30,6 +37,8 @@ export class Interrupts {
   }
 
   #receive(signal: keyof typeof EXIT_CODES): void {
+    // The shell of a terminal that is closed sends one, and the system another: nobody is in more of a hurry for it.
+    if (signal === "SIGHUP" && (!this.#isOnTerminal || this.#exitCode !== null)) return;
     if (this.#exitCode !== null) process.exit(EXIT_CODES[signal]);
     this.#exitCode = EXIT_CODES[signal];
     this.#controller.abort();

@@ -1,7 +1,8 @@
 // The commands, as they are typed (G4, G8).
+import { existsSync } from "node:fs";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type Envelope, Running, Workplace } from "./tidemark.ts";
+import { type Envelope, MAIN, Running, Workplace } from "./tidemark.ts";
 
 const PAIR = ["--from", "sqlite:shop.db", "--to", "sqlite:copy.db", "--table", "*"];
 const CUSTOMERS = "SELECT id, name FROM customers ORDER BY id";
@@ -233,3 +234,26 @@ test.each([
   );
   expect(schema).toEqual([{ name: "customers" }, { name: "notes" }]);
 });
+
+test("SIGHUP: run goes on where nothing of it is on a terminal, as under nohup", async () => {
+  const run = await startRun();
+  run.kill("SIGHUP");
+  place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy')");
+  expect((await place.start(["wait", ...PAIR, "--timeout", "30s"])).exitCode).toBe(0);
+  expect((await run.end("SIGTERM")).exitCode).toBe(143);
+});
+
+test.runIf(existsSync("/usr/bin/script"))(
+  "SIGHUP: run ends cleanly with the terminal that is closed, however often it is told",
+  async () => {
+    const script = `script -qefc 'exec "${process.execPath}" "${MAIN}" run ${PAIR.join(" ").replace("*", "customers")}' /dev/null`;
+    const pair = [...PAIR.slice(0, 5), "customers"];
+    const ended = await place.shell(
+      `${script} > shown < /dev/null & tidemark wait ${pair.join(" ")} --timeout 30s > waited; ` +
+        "run=$(pgrep -P $!); kill -HUP $run; kill -HUP $run; wait $!",
+    );
+    expect(ended.exitCode).toBe(129);
+    const { envelope } = await place.json(["status", ...pair]);
+    expect(envelope.result).toMatchObject({ sources: [{ state: "stopped" }] });
+  },
+);

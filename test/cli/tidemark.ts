@@ -6,7 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+export const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 /** A Node and what it is to run. */
 export type Program = readonly [node: string, main: string];
 
@@ -122,6 +122,10 @@ export class Running {
         this.#wake = resolve;
       });
     }
+  }
+
+  kill(signal: "SIGHUP"): void {
+    this.#command.kill(signal);
   }
 
   /** Sends the signal and waits for the end. */

@@ -70,7 +70,7 @@ function end(): void {
   if (process.connected) process.disconnect?.();
 }
 
-// Ctrl-C reaches the whole process group: the one that started us decides when we end.
-process.on("SIGINT", () => {});
+// Ctrl-C, a terminal that is closed and a service manager reach the whole group: the one that started us decides when we end.
+for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) process.on(signal, () => {});
 process.once("message", end);
 process.once("disconnect", end);
