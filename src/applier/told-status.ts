@@ -12,6 +12,8 @@ const BEAT_MS = 1_000;
 export class ToldStatus {
   readonly #writer: LatestWriter<SyncStatus>;
   #now: SyncStatus;
+  /** By this process's own clock, which nobody sets back. */
+  #toldAt = performance.now();
 
   constructor({
     sync: name,
@@ -32,6 +34,7 @@ export class ToldStatus {
   /** Told in the background, as a sign of life. */
   report(change: Partial<SyncStatus>): void {
     this.note({ ...change, heartbeatAt: new Date().toISOString() });
+    this.#toldAt = performance.now();
     this.#writer.put(this.#now);
   }
 
@@ -51,8 +54,7 @@ export class ToldStatus {
     for (;;) {
       await sleep(BEAT_MS, signal);
       if (signal.aborted) return;
-      const silentMs = Date.now() - Date.parse(this.#now.heartbeatAt ?? "");
-      if (silentMs >= Pace.longestMs) this.report({});
+      if (performance.now() - this.#toldAt >= Pace.longestMs) this.report({});
     }
   }
 

@@ -39,3 +39,18 @@ it("goes by the heartbeat where the notice is older, or of another timeline", as
   const other = { timeline: "u", position: { batch: 5, chunk: 0 } };
   expect(await told(other)).toMatchObject({ behindBatches: 1, position: { batch: 4 } });
 });
+
+it.each([
+  ["is heard of no more", -60_000],
+  ["stopped while its clock was ahead", 3_600_000],
+])("believes nobody to be running who %s", async (_, aheadMs) => {
+  const { documents } = new MemoryQueue();
+  const heartbeatAt = new Date(Date.now() + aheadMs).toISOString();
+  const running = { state: "running", heartbeatAt } as const;
+  await documents.put(keys.relay("a"), { ...UNKNOWN_SOURCE, ...running, name: "a" });
+  const sync = { ...UNKNOWN_SYNC, ...running, name: "a->b", from: "a", to: "b" };
+  await documents.put(keys.applier("a->b"), sync);
+  const queue = Object.assign(new MemoryQueue(), { documents });
+  const { sources, syncs } = await readStatus(DEFINITION, queue);
+  expect([...sources, ...syncs].map(({ state }) => state)).toEqual(["unknown", "unknown"]);
+});

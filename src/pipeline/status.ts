@@ -74,8 +74,8 @@ function asNoticed(
   return { ...status, position, appliedAt: at, lagMs };
 }
 
-/** A clean stop is the last word; any other state must be repeated to be believed. */
+/** A clean stop is the last word; any other state must be repeated to be believed, also where a clock was ahead. */
 function silent(status: SourceStatus | SyncStatus, now: number): boolean {
   if (status.state === "stopped" || status.heartbeatAt === null) return false;
-  return now - Date.parse(status.heartbeatAt) > SILENCE_MS;
+  return Math.abs(now - Date.parse(status.heartbeatAt)) > SILENCE_MS;
 }

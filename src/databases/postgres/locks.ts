@@ -17,7 +17,7 @@ export async function withShortLocks<T>(
   what: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  const deadline = Date.now() + GIVE_UP_AFTER_MS;
+  const deadline = performance.now() + GIVE_UP_AFTER_MS;
   await connection.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}`);
   try {
     for (let attempt = 0; ; attempt++) {
@@ -25,7 +25,7 @@ export async function withShortLocks<T>(
         return await work();
       } catch (error) {
         if (![LOCK_NOT_AVAILABLE, DEADLOCK].includes(sqlState(error))) throw error;
-        if (Date.now() > deadline) throw stillLocked(what, error);
+        if (performance.now() > deadline) throw stillLocked(what, error);
         await sleep(Math.min(2_000, 100 * 2 ** Math.min(attempt, 5)));
       }
     }

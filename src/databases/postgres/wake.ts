@@ -52,7 +52,7 @@ export class Waker {
   /** How many looks in a row found nothing. */
   #looks = 0;
   /** Since when nothing was found, for the pauses of a relay that may not hold the lock. */
-  #quietSince = Date.now();
+  #quietSince = performance.now();
 
   constructor(connection: Connection, hasChanges: () => Promise<boolean>, mayHold: boolean) {
     this.#connection = connection;
@@ -113,13 +113,13 @@ export class Waker {
   }
 
   #found(): void {
-    this.#quietSince = Date.now();
+    this.#quietSince = performance.now();
     this.#looks = 0;
   }
 
   #pause(): number {
     if (this.#mayHold) return RESTLESS_MS;
-    const quietMs = Date.now() - this.#quietSince;
+    const quietMs = performance.now() - this.#quietSince;
     if (quietMs > QUIET_AFTER_MS) return QUIET_MS;
     return quietMs > DROWSY_AFTER_MS ? DROWSY_MS : RESTLESS_MS;
   }
