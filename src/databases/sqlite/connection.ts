@@ -108,9 +108,10 @@ export class Connection {
     this.db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     this.db.exec("PRAGMA trusted_schema = OFF");
     this.db.exec("PRAGMA foreign_keys = ON");
-    this.#setSynchronous("FULL");
     if (typeof this.db.enableDefensive === "function") this.db.enableDefensive(true);
-    // The first read of the file: tells a file that is not a database, or locked, from a good one.
+    // The first read of the file, for its schema: outside WAL mode a commit that is under way shuts it out.
+    await this.#untilFree(() => this.#setSynchronous("FULL"));
+    // Tells a file that is not a database from a good one.
     const isEmpty = await this.#untilFree(() => this.value("PRAGMA page_count") === 0n);
     if (isEmpty && create) await this.#untilFree(() => this.db.exec("PRAGMA journal_mode = WAL"));
   }
@@ -190,8 +191,10 @@ export class Connection {
 
   /** Takes the write lock, waiting without blocking the event loop. For callers that own the connection. */
   async begin(durable = true): Promise<void> {
-    this.#setSynchronous(durable ? "FULL" : "NORMAL");
-    await this.#untilFree(() => this.db.exec("BEGIN IMMEDIATE"));
+    await this.#untilFree(() => {
+      this.#setSynchronous(durable ? "FULL" : "NORMAL");
+      this.db.exec("BEGIN IMMEDIATE");
+    });
   }
 
   /** Outside WAL mode a commit waits until readers are gone; the transaction stays open meanwhile. */

@@ -16,6 +16,7 @@ interface Meaning {
 const LOCKED: Meaning = {
   code: "TM-APPLY-RETRY",
   say: "the file is locked by another writer",
+  fix: "If that lasts, end the transaction that holds it: a program that has not committed, or an open sqlite3 shell (fuser -v FILE names them).",
 };
 const UNREADABLE: Meaning = {
   code: "TM-SERVER-UNSUPPORTED",
