@@ -34,6 +34,9 @@ const RUN_BOUNDS: RunBounds = { changes: 10_000, bytes: 512 * 1024 };
 /** Where a rule of the target has objected on the way: the more is applied together, the more holds at its end. */
 const SECOND_BOUNDS: RunBounds = { changes: 50_000, bytes: 8 * 1024 * 1024 };
 
+/** Of a run of so many bytes, one row alone maybe, no second is taken in while the target applies it. */
+const WIDE_BYTES = 4 * 1024 * 1024;
+
 /**
  * The batches being applied in one target transaction. The transaction is begun with the first
  * run of changes, so a small group costs begin, its statements and commit, in a row.
@@ -297,6 +300,7 @@ export class Group {
       // Seen by whoever comes next.
       this.#applying.catch(() => {});
       this.#effect = new NetEffect();
+      if (this.#bytes >= WIDE_BYTES) await this.#applying;
     }
     this.#bytes = 0;
     return this.#transaction;

@@ -1,6 +1,7 @@
 // What remains of many changes of a row (G3).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Row } from "../core/value.ts";
 import type { RowEffect, SyncTable } from "./mapping.ts";
 import { NetEffect, surplus } from "./net-effect.ts";
 
@@ -189,6 +190,24 @@ describe("net effect of a table without a key", () => {
         expect(rows(touched)).toEqual(rows(standing));
       }),
     );
+  });
+
+  it("tells long values apart by their last character, and a blob from the text of its digits", () => {
+    const long = "0".repeat(200_000);
+    const net = new NetEffect();
+    const add = (row: Row, gone: readonly Row[] = []) =>
+      net.add({ ...empty, table: keyless, row, gone });
+    add(["a", `${long}0`]);
+    add(["a", `${long}1`]);
+    add(["a", ["blob", `${long}0`]]);
+    // No valid Unicode: as UTF-8 these two would be one.
+    add(["a", `${long}\ud800`]);
+    add(["a", `${long}\ud801`]);
+    const entry = () => net.tables[0] ?? expect.fail("no effect");
+    expect(entry().balances.size).toBe(5);
+    add(["a", null], [["a", `${long}1`]]);
+    expect(surplus(entry(), "came").map(([, value]) => value)).not.toContain(`${long}1`);
+    expect(surplus(entry(), "went")).toEqual([]);
   });
 
   it("forgets what came before a clear", () => {

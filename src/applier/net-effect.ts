@@ -1,3 +1,4 @@
+import { longTextHash } from "../core/hash.ts";
 import type { BoundColumn } from "../core/target.ts";
 import { isTagged, type Row, type Value } from "../core/value.ts";
 import type { RowEffect, SyncTable } from "./mapping.ts";
@@ -116,7 +117,7 @@ export class NetEffect {
   }
 
   #count({ balances }: TableEffect, row: Row, by: 1 | -1): void {
-    const text = JSON.stringify(row);
+    const text = wholeText(row);
     const known = balances.get(text) ?? { count: 0, taken: 0 };
     const count = known.count + by;
     const taken = Math.max(known.taken, -count);
@@ -140,6 +141,27 @@ export class NetEffect {
     }
     return effect;
   }
+}
+
+/** A value longer than this stands for itself by its hash: the text of a row of megabytes would be held beside the row. */
+const LONG = 1_024;
+
+/** The same text for equal rows, and for no others. */
+function wholeText(row: Row): string {
+  return JSON.stringify(row.some(isLong) ? row.map(shortened) : row);
+}
+
+function isLong(value: Value): boolean {
+  const text = isTagged(value) ? value[1] : value;
+  return typeof text === "string" && text.length > LONG;
+}
+
+function shortened(value: Value): unknown {
+  if (!isLong(value)) return value;
+  // No value is an object of this form.
+  return isTagged(value)
+    ? [value[0], { hash: longTextHash(value[1]) }]
+    : { hash: longTextHash(String(value)) };
 }
 
 /**

@@ -7,6 +7,8 @@ import type { FalseStarts } from "./false-starts.ts";
 /** Read ahead of the target: one or two pieces are enough to keep it busy, and decoded they are large. */
 const READ_AHEAD_PIECES = 16;
 const READ_AHEAD_BYTES = 512 * 1024;
+/** A row of megabytes is held once: as the target takes it, and not while the next one is decoded. */
+const ALONE_BYTES = 4 * 1024 * 1024;
 
 /** The pieces of a stream behind `position`, read ahead of whoever takes them. */
 export function readAhead(
@@ -23,6 +25,7 @@ export function readAhead(
     items: READ_AHEAD_PIECES,
     weight: READ_AHEAD_BYTES,
     weigh: ({ bytes }) => bytes,
+    alone: ALONE_BYTES,
   });
 }
 

@@ -75,6 +75,29 @@ describe("read ahead", () => {
   });
 });
 
+describe("read ahead of an item to be held alone", () => {
+  it("reads the next only when it is asked for", async () => {
+    const made: number[] = [];
+    const weights = async function* () {
+      for (const weight of [1, 10, 1]) {
+        made.push(weight);
+        yield weight;
+      }
+    };
+    const limits = { items: 4, weight: 10, weigh: (weight: number) => weight, alone: 10 };
+    const ahead = new ReadAhead(weights(), limits);
+    await ahead.next();
+    expect(await ahead.next()).toBe(10);
+    // All that could go on without us has.
+    await sleep(0);
+    expect(made).toEqual([1, 10]);
+    expect(await ahead.available(60_000)).toBe(true);
+    expect(made).toEqual([1, 10, 1]);
+    expect(await ahead.next()).toBe(1);
+    expect(await ahead.next()).toBeNull();
+  });
+});
+
 describe("merge", () => {
   async function* objects(count: number, made: WeakRef<object>[] = []) {
     for (let number = 0; number < count; number++) {

@@ -64,6 +64,8 @@ export interface ReadAheadLimits<T> {
   readonly items: number;
   readonly weight: number;
   readonly weigh: (item: T) => number;
+  /** While the consumer has an item of so much weight, none is read: until it asks for the next. */
+  readonly alone?: number;
 }
 
 /**
@@ -74,6 +76,8 @@ export class ReadAhead<T> {
   readonly #buffer: T[] = [];
   readonly #limits: ReadAheadLimits<T>;
   #weight = 0;
+  /** Is the item taken last one to be read alone, and not done with? */
+  #isAlone = false;
   readonly #space = new Bell();
   readonly #items = new Bell();
   #ended = false;
@@ -91,15 +95,19 @@ export class ReadAhead<T> {
   }
 
   get #full(): boolean {
+    if (this.#isAlone) return true;
     return this.#buffer.length >= this.#limits.items || this.#weight >= this.#limits.weight;
   }
 
   /** The next item; null at the end. Throws what the producer threw, after the items before it. */
   async next(): Promise<T | null> {
+    this.#putDown();
     for (;;) {
       const item = this.#buffer.shift();
       if (item !== undefined) {
-        this.#weight -= this.#limits.weigh(item);
+        const weight = this.#limits.weigh(item);
+        this.#weight -= weight;
+        this.#isAlone = weight >= (this.#limits.alone ?? Number.POSITIVE_INFINITY);
         this.#space.ring();
         return item;
       }
@@ -109,8 +117,9 @@ export class ReadAhead<T> {
     }
   }
 
-  /** Waits up to `ms` for something to take: an item, the end, or a failure. */
+  /** Waits up to `ms` for something to take: an item, the end, or a failure. What was taken before is done with. */
   async available(ms: number): Promise<boolean> {
+    this.#putDown();
     if (this.#buffer.length === 0 && !this.#ended) await this.#items.wait(ms);
     return this.#buffer.length > 0 || this.#ended;
   }
@@ -133,6 +142,12 @@ export class ReadAhead<T> {
     } finally {
       await this.close();
     }
+  }
+
+  #putDown(): void {
+    if (!this.#isAlone) return;
+    this.#isAlone = false;
+    this.#space.ring();
   }
 
   async #run(items: AsyncIterable<T>): Promise<void> {

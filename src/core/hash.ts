@@ -5,6 +5,18 @@ export function sha256(...parts: readonly string[]): string {
   return createHash("sha256").update(parts.join("\n")).digest("hex");
 }
 
+/** Characters hashed at a time: of a long text no second copy is made. */
+const HASHED_AT_ONCE = 64 * 1024;
+
+/** As {@link sha256} of one text, but of its UTF-16: what is no valid Unicode, too, has a hash of its own. */
+export function longTextHash(text: string): string {
+  const hash = createHash("sha256");
+  for (let at = 0; at < text.length; at += HASHED_AT_ONCE) {
+    hash.update(text.slice(at, at + HASHED_AT_ONCE), "utf16le");
+  }
+  return hash.digest("hex");
+}
+
 /** The `prevHash` of batch 1: ties the chain to its timeline. */
 export function timelineHash(timeline: string): string {
   return sha256("timeline", timeline);

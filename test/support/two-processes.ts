@@ -14,10 +14,17 @@ export class TwoProcesses implements AsyncDisposable {
   readonly #definition: PipelineDefinition;
   readonly #queue: Queue;
 
-  static async start(folder: string, definition: PipelineDefinition): Promise<TwoProcesses> {
+  static async start(
+    folder: string,
+    definition: PipelineDefinition,
+    env: { readonly [role in Role]?: Record<string, string> } = {},
+  ): Promise<TwoProcesses> {
     const config = writeConfig(folder, definition);
     const processes = new Map(
-      ROLES.map((role) => [role, PipelineProcess.start(config, ["--role", role])]),
+      ROLES.map((role) => [
+        role,
+        PipelineProcess.start(config, ["--role", role], { env: env[role] ?? {} }),
+      ]),
     );
     return new TwoProcesses(processes, definition, await openQueue(definition.queue, silentLogger));
   }
