@@ -26,6 +26,8 @@ export class TableStatements {
   readonly #mayBeBlank: readonly number[];
   readonly #columns: string;
   readonly #rowHash: (alias: string) => string;
+  /** Of the columns that are no texts or blobs of any size; null where these are all, or none. */
+  readonly #narrowHash: ((alias: string) => string) | null;
   readonly #upsertTail: string;
   /** Characters of a statement that is sure to fit: each may need four bytes. */
   readonly #maxLength: number;
@@ -39,7 +41,11 @@ export class TableStatements {
     this.#columns = quoteNames(table.columns.map((column) => column.name));
     const key = table.key.map((index) => table.columns[index]?.name ?? "");
     this.keyless = key.length === 0;
-    this.#rowHash = this.keyless ? rowHash(table, facts) : () => "";
+    const names = table.columns.map(({ name }) => name);
+    const narrow = names.filter((name) => !isWide(name, facts));
+    const isParted = this.keyless && narrow.length > 0 && narrow.length < names.length;
+    this.#rowHash = this.keyless ? rowHash(table, facts, names) : () => "";
+    this.#narrowHash = isParted ? rowHash(table, facts, narrow) : null;
     this.soleKey = facts.uniques.every((index) => isKey(index, key));
     // The key is written too: under a collation that takes 'a' and 'A' for equal it may have changed.
     const tail = table.columns.map(({ name }) => `${quoteName(name)} = VALUES(${quoteName(name)})`);
@@ -122,19 +128,36 @@ export class TableStatements {
     return `INSERT INTO ${gone} (hash, times) SELECT ${this.#rowHash("s")}, COUNT(*) FROM ${staged} AS s GROUP BY 1`;
   }
 
+  /** Fills `narrow` with what the rows of `staged` are without their wide columns; null where it is not needed. */
+  pickNarrow(staged: string, narrow: string): string | null {
+    const hash = this.#narrowHash?.("s") ?? null;
+    return hash && `INSERT INTO ${narrow} (hash) SELECT DISTINCT ${hash} FROM ${staged} AS s`;
+  }
+
   /** Of each row in `gone` that there are more of than are to go: its hash, and how many are to. */
-  countSurplus(gone: string): string {
-    return `SELECT HEX(g.hash), MAX(g.times) FROM ${this.name} AS t JOIN ${gone} AS g ON g.hash = ${this.#rowHash("t")} GROUP BY g.hash HAVING COUNT(*) > MAX(g.times)`;
+  countSurplus(gone: string, narrow: string): string {
+    return `SELECT HEX(g.hash), MAX(g.times) FROM ${this.#joinGone(gone, narrow)} GROUP BY g.hash HAVING COUNT(*) > MAX(g.times)`;
   }
 
   /** Deletes every row that is equal to one in `gone`. */
-  deleteGone(gone: string): string {
-    return `DELETE t FROM ${this.name} AS t JOIN ${gone} AS g ON g.hash = ${this.#rowHash("t")}`;
+  deleteGone(gone: string, narrow: string): string {
+    return `DELETE t FROM ${this.#joinGone(gone, narrow)}`;
   }
 
   /** Deletes so many of the rows of this hash. */
   deleteSome(hash: string, times: number): string {
     return `DELETE FROM ${this.name} WHERE ${this.#rowHash(this.name)} = X'${hash}' LIMIT ${times}`;
+  }
+
+  /**
+   * The rows that stand, `t`, with what is equal in `gone`, `g`. A row of megabytes takes long to hash: only one that may
+   * be meant is, so the tables are joined in this order.
+   */
+  #joinGone(gone: string, narrow: string): string {
+    const equal = `${gone} AS g ON g.hash = ${this.#rowHash("t")}`;
+    const hash = this.#narrowHash?.("t") ?? null;
+    if (hash === null) return `${this.name} AS t JOIN ${equal}`;
+    return `${this.name} AS t STRAIGHT_JOIN ${narrow} AS n ON n.hash = ${hash} STRAIGHT_JOIN ${equal}`;
   }
 
   #join(): string {
@@ -250,15 +273,32 @@ export class TableStatements {
  * A text that is equal for rows that are equal, to the last bit and space, whatever collations say:
  * of each value the text that capture takes of it, which loses nothing.
  */
-function rowHash(table: BoundTable, facts: TableFacts): (alias: string) => string {
-  const columns = table.columns.map(({ name }) => {
+function rowHash(
+  table: BoundTable,
+  facts: TableFacts,
+  names: readonly string[],
+): (alias: string) => string {
+  const columns = names.map((name) => {
     const native = facts.columns.find((each) => each.name === name);
     return native === undefined ? null : columnSchema(native, table.name.name);
   });
   return (alias) => {
-    const values = columns.flatMap((column) =>
-      column === null ? [] : [captureExpression(column, `${alias}.${quoteName(column.name)}`)],
-    );
+    const values = columns.flatMap((column) => {
+      if (column === null) return [];
+      const value = `${alias}.${quoteName(column.name)}`;
+      const text = captureExpression(column, value);
+      if (!isWide(column.name, facts)) return [text];
+      // As JSON it may be larger than a packet: then the hash is NULL, and MariaDB deletes nothing and says nothing. Where
+      // the text alone is, it is no NULL all the same.
+      return [`IF(${value} IS NULL, NULL, COALESCE(SHA2(${text}, 256), ''))`];
+    });
     return `UNHEX(SHA2(JSON_ARRAY(${values.join(", ")}), 256))`;
   };
+}
+
+const WIDE = /blob|text|json|geometry|point|linestring|polygon|geomcollection/;
+
+/** May a value be of megabytes? */
+function isWide(name: string, facts: TableFacts): boolean {
+  return facts.columns.some((each) => each.name === name && WIDE.test(each.dataType));
 }

@@ -23,6 +23,7 @@ export interface TransactionHost {
 const FEW_ROWS = 8;
 const STAGED = quoteName(`${PREFIX}staged`);
 const GONE = quoteName(`${PREFIX}gone`);
+const NARROW = quoteName(`${PREFIX}narrow`);
 const SAVEPOINT = `${PREFIX}attempt`;
 
 export class MysqlTransaction implements TargetTransaction {
@@ -147,15 +148,20 @@ export class MysqlTransaction implements TargetTransaction {
     await this.#stage(statements, rows);
     await this.#create(`${GONE} (hash BINARY(32) PRIMARY KEY, times INT)`, table);
     await this.#run(statements.countStaged(STAGED, GONE), table);
-    const surplus = await this.#session.rows(statements.countSurplus(GONE));
+    const pickNarrow = statements.pickNarrow(STAGED, NARROW);
+    if (pickNarrow !== null) {
+      await this.#create(`${NARROW} (hash BINARY(32) PRIMARY KEY)`, table);
+      await this.#run(pickNarrow, table);
+    }
+    const surplus = await this.#session.rows(statements.countSurplus(GONE, NARROW));
     for (const [hash] of surplus) {
       await this.#run(`DELETE FROM ${GONE} WHERE hash = X'${hash}'`, table);
     }
-    await this.#run(statements.deleteGone(GONE), table);
+    await this.#run(statements.deleteGone(GONE, NARROW), table);
     for (const [hash, times] of surplus) {
       await this.#run(statements.deleteSome(hash ?? "", Number(times)), table);
     }
-    await this.#run(`DROP TEMPORARY TABLE ${STAGED}, ${GONE}`, table);
+    await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${STAGED}, ${GONE}, ${NARROW}`, table);
   }
 
   /** In a temporary table of the same shape: types and collations compare as in the table itself. */
