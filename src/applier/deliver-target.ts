@@ -1,5 +1,5 @@
 import { keyColumns } from "../core/change.ts";
-import type { DeliverFunction, RowChange } from "../core/definition.ts";
+import type { DeliverFunction, RowChange, RowObject } from "../core/definition.ts";
 import { keys } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { START } from "../core/position.ts";
@@ -20,6 +20,8 @@ import { toObject } from "./user-row.ts";
 
 /** Changes kept before they are handed over: memory stays flat in the size of a batch. */
 const DELIVERY_CHANGES = 10_000;
+/** Characters of their values, likewise. One change may have more. */
+const DELIVERY_TEXT = 8 * 1024 * 1024;
 
 const NOTHING: Progress = { timeline: "", position: START, hash: "", tables: [] };
 
@@ -170,6 +172,7 @@ class DeliverTransaction implements TargetTransaction {
   readonly enforcing = false;
   readonly #to: Delivering;
   #changes: RowChange[] = [];
+  #text = 0;
 
   constructor(to: Delivering) {
     this.#to = to;
@@ -210,13 +213,24 @@ class DeliverTransaction implements TargetTransaction {
 
   async rollback(): Promise<void> {
     this.#changes = [];
+    this.#text = 0;
   }
 
   async #add(change: RowChange): Promise<void> {
-    if (this.#changes.length >= this.#to.atOnce) {
+    const text = textOf(change.row) + textOf(change.key);
+    const isFull = this.#changes.length >= this.#to.atOnce || this.#text + text > DELIVERY_TEXT;
+    if (isFull && this.#changes.length > 0) {
       await this.#to.deliver(this.#changes, null);
       this.#changes = [];
+      this.#text = 0;
     }
     this.#changes.push(change);
+    this.#text += text;
   }
+}
+
+function textOf(row: RowObject | null): number {
+  let length = 0;
+  for (const name in row) length += row[name]?.length ?? 0;
+  return length;
 }
