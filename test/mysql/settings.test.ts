@@ -15,8 +15,12 @@ const COMMON = [
   ...["sql_quote_show_create = 0", "group_concat_max_len = 4", "innodb_lock_wait_timeout = 1"],
   ...["innodb_default_row_format = 'compact'", "default_storage_engine = 'MyISAM'"],
   ...["time_zone = '+05:30'", "character_set_server = 'latin1'", "wait_timeout = 1"],
+  ...["character_set_client = 'latin1'", "character_set_results = 'latin1'"],
+  "collation_connection = 'latin1_swedish_ci'",
   "sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH,PIPES_AS_CONCAT'",
 ];
+/** Then the server's own character set holds, whatever one a connection asks for. */
+const AT_START = { "character-set-client-handshake": "OFF" };
 const KINDS = {
   mariadb: {
     start: startMariadb,
@@ -40,11 +44,12 @@ const ALL = [ITEMS, PARTS, BAG];
 
 describe.each(["mariadb", "mysql"] as const)("settings of %s", (kind) => {
   it.skipIf(!canStart(kind))("that are meant for the application do not reach us", async () => {
-    await using server = await KINDS[kind].start();
+    await using server = await KINDS[kind].start({ settings: AT_START });
     const servers = { source: server.url, target: server.url };
     await using bed = await TestBed.make({ source: kind, target: kind }, { servers });
     // As they are before, so that they write what they say.
     const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    for (const client of [source, target]) await client.run("SET NAMES utf8mb4");
     await createTables(source, kind, ALL);
     await write(source, 1, 300);
     for (const setting of [...COMMON, ...KINDS[kind].settings]) {

@@ -40,6 +40,8 @@ interface ServerFacts {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** By its collation's name. */
+const CHARSET = "utf8mb4_bin";
 /** Decoded ahead of whoever takes the rows of a stream. */
 const STREAMED_ROWS = 64;
 /** A server that is out of reach is not waited for: it frees what we held when it misses us. */
@@ -79,8 +81,9 @@ export class Session {
         "close",
         severWith(options, () => stream.destroy()),
       );
+      // In hex: until the settings below are made, texts may come in any character set.
       const [rows] = await connection.query(
-        "SELECT VERSION(), CURRENT_USER(), @@lower_case_table_names",
+        "SELECT VERSION(), HEX(CURRENT_USER()), @@lower_case_table_names",
       );
       const [version, user, folding] = (rows as unknown as Cell[][])[0] ?? [];
       const flavour = flavourOf(String(version));
@@ -90,7 +93,7 @@ export class Session {
       );
       const opened = new Session(connection, address.database, {
         flavour,
-        account: accountName(user ?? ""),
+        account: accountName(Buffer.from(user ?? "", "hex").toString("utf8")),
         foldsNames: folding !== "0",
       });
       await assertOnly(options, () => identityOf(opened));
@@ -196,7 +199,7 @@ async function connect(address: Address): Promise<Connection> {
   try {
     const connection = await driver.createConnection({
       ...address.options,
-      charset: "utf8mb4_bin",
+      charset: CHARSET,
       timezone: "Z",
       rowsAsArray: true,
       // Text of the server, decoded once; see Cell.
@@ -221,6 +224,9 @@ export const SILENT_SECONDS = 10;
 
 function settings(flavour: Flavour, session: SessionOptions): string[] {
   return [
+    // A server may not heed what the connection has asked for (init_connect, character_set_client_handshake): it would read
+    // and give our texts as those of another character set, and say nothing.
+    `NAMES utf8mb4 COLLATE ${CHARSET}`,
     // NO_BACKSLASH_ESCAPES must stay off: quoteText relies on it. Zero dates are allowed because
     // rows that hold them exist and must be copied as they are.
     "sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
