@@ -57,6 +57,9 @@ describe("classify", () => {
   const server = (errno: number, message: string) =>
     Object.assign(new Error(message), { errno, sql: "secret" });
 
+  const running = (option: string) =>
+    `The MySQL server is running with the ${option} option so it cannot execute this statement`;
+
   it("takes names out of the server's message and nothing else", () => {
     const cases: readonly [number, string, string, object][] = [
       [
@@ -81,6 +84,11 @@ describe("classify", () => {
       ],
       [1213, "Deadlock found", "TM-APPLY-RETRY", {}],
       [1205, "Lock wait timeout", "TM-APPLY-RETRY", {}],
+      [1290, running("--read-only"), "TM-READ-ONLY", {}],
+      [1290, running("--super-read-only"), "TM-READ-ONLY", {}],
+      [1290, running("NO_ENGINE_SUBSTITUTION"), "TM-SERVER-UNSUPPORTED", {}],
+      [1290, running("--skip-grant-tables"), "TM-SERVER-UNSUPPORTED", {}],
+      [3748, "Statement violates GTID consistency: …", "TM-SERVER-UNSUPPORTED", {}],
       [1419, "You do not have the SUPER privilege", "TM-GRANT-MISSING", {}],
       [1114, "The table 'secret' is full", "TM-DISK-FULL", {}],
       [

@@ -20,6 +20,7 @@ import { quoteTable } from "./identifiers.ts";
 import { Lease } from "./lease.ts";
 import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
 import { loadPin } from "./pins.ts";
+import { whyNoStaging } from "./staging.ts";
 import { TableStatements } from "./statements.ts";
 import { MysqlTransaction, type TransactionHost } from "./target-transaction.ts";
 import { APPLYING } from "./target-triggers.ts";
@@ -39,6 +40,10 @@ export async function openApplier(
       return null;
     }
     const statements = await prepareStatements(session, tables);
+    // Told before rows come: of a few at a time none is staged.
+    const stages = [...statements.values()].some(({ statements: of }) => of.keyless || !of.soleKey);
+    const refusal = stages ? await whyNoStaging(session) : null;
+    if (refusal !== null) throw refusal;
     await session.run(`SET ${APPLYING} = 1`);
     // From here on every statement is inside a transaction: beginning one costs no round trip.
     await session.run("SET autocommit = 0");

@@ -238,6 +238,8 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
     "sql_big_selects = 1",
     "sql_safe_updates = 0",
     "sql_quote_show_create = 1",
+    // Names are read from the server's errors: see errors.ts.
+    "lc_messages = 'en_US'",
     "foreign_key_checks = 1",
     "unique_checks = 1",
     `wait_timeout = ${IDLE_SECONDS}`,

@@ -25,6 +25,20 @@ const UNKEYED: Rule = {
   fix: "make the table at the target yourself, as tidemark plan prints it, with a key of its own: own BIGINT AUTO_INCREMENT PRIMARY KEY; or give the source's table a primary key",
 };
 
+/** A table that is made may be given another engine by a session without NO_ENGINE_SUBSTITUTION, which ours have. */
+const ANOTHER_ENGINE: Rule = {
+  code: "TM-SERVER-UNSUPPORTED",
+  text: "The server makes tables with another engine than InnoDB (enforce_storage_engine), which ours need.",
+  fix: "SET GLOBAL enforce_storage_engine = NULL, then tidemark run",
+};
+
+/** Rows are staged in one. */
+export const NO_TEMPORARY_TABLE: Rule = {
+  code: "TM-SERVER-UNSUPPORTED",
+  text: "The server makes no temporary table within a transaction (enforce_gtid_consistency with binlog_format = STATEMENT), which tables need that have a unique key beside their own, or none.",
+  fix: "SET GLOBAL binlog_format = 'ROW', then tidemark run",
+};
+
 /**
  * Server error numbers (the same in MariaDB and MySQL unless noted). The server's own message is
  * never passed on: it quotes row values ("Duplicate entry 'x'") and statements.
@@ -38,6 +52,16 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
     "TM-CONNECT-FAILED",
     "The server blocks this host after failed connections.",
     "FLUSH HOSTS",
+  ),
+  1184: rule(
+    "TM-CONNECT-FAILED",
+    "The server ends connections of this account: its init_connect fails for it.",
+    "correct init_connect, as the server's error log says; the account needs the rights for what it does",
+  ),
+  3159: rule(
+    "TM-CONNECT-FAILED",
+    "The server takes only encrypted connections (require_secure_transport).",
+    "add ?ssl-mode=REQUIRED to the URL, or ?ssl-mode=VERIFY_CA&ssl-ca=/path/ca.pem",
   ),
   1152: rule("TM-CONNECTION-LOST", "The connection was aborted by the server."),
   1158: rule("TM-CONNECTION-LOST", "The connection broke while the server read from it."),
@@ -150,6 +174,9 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1792: rule("TM-READ-ONLY", "The transaction is read only."),
   1836: rule("TM-READ-ONLY", "The server takes no writes (read only mode)."),
   1874: rule("TM-READ-ONLY", "InnoDB is in read-only mode."),
+  // settings
+  1787: NO_TEMPORARY_TABLE,
+  3748: NO_TEMPORARY_TABLE,
 };
 
 function rule(code: ErrorCode, text: string, fix?: string): Rule {
@@ -171,8 +198,16 @@ const CONNECTION_CODES = new Set([
 const OF_THE_SYSTEM: ReadonlySet<number> = new Set([1, 2, 3, 20, 1004, 1005, 1026, 1030, 1180]);
 const NO_SPACE = /\b(?:Errcode|errno|error):? 28\b/;
 
+/** Error 1290 is told of any option that forbids a statement, read_only being but one. */
+const BY_OPTION = /^The \S+ server is running with the (\S+) option so it cannot/;
+
 function ruleOf({ errno, message }: DriverError): Rule | undefined {
   if (errno === undefined) return undefined;
+  const option = errno === 1290 ? BY_OPTION.exec(message)?.[1] : undefined;
+  if (option === "NO_ENGINE_SUBSTITUTION") return ANOTHER_ENGINE;
+  if (option !== undefined && !/read[-_]only/i.test(option)) {
+    return rule("TM-SERVER-UNSUPPORTED", `The server's option ${option} forbids a statement.`);
+  }
   const isFull = OF_THE_SYSTEM.has(errno) && NO_SPACE.test(message);
   return BY_NUMBER[isFull ? 1021 : errno];
 }

@@ -7,6 +7,7 @@ import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { durabilityFindings, serverVariables } from "./doctor.ts";
 import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
+import { whyNoStaging } from "./staging.ts";
 import { asStored, planTarget } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 
@@ -40,6 +41,8 @@ async function serverFindings(session: Session): Promise<Finding[]> {
       ),
     );
   }
+  const refusal = await whyNoStaging(session);
+  if (refusal !== null) findings.push(warning("staging", refusal.message, refusal.fix ?? ""));
   const harm = "after a power cut the target may be behind what it has confirmed";
   return [...findings, ...durabilityFindings(await serverVariables(session), harm)];
 }
