@@ -74,13 +74,8 @@ export class Session {
 
   static async open(options: DatabaseOptions, session: SessionOptions): Promise<Session> {
     const address = parseAddress(options.url, options.name);
-    const connection = await connect(address);
+    const connection = await connect(address, options);
     try {
-      const { stream } = (connection as unknown as { readonly connection: Wire }).connection;
-      stream.once(
-        "close",
-        severWith(options, () => stream.destroy()),
-      );
       // In hex: until the settings below are made, texts may come in any character set.
       const [rows] = await connection.query(
         "SELECT VERSION(), HEX(CURRENT_USER()), @@lower_case_table_names",
@@ -194,10 +189,11 @@ function bound(binds: readonly Bind[]): [] | [Bind[]] {
   return binds.length === 0 ? [] : [[...binds]];
 }
 
-async function connect(address: Address): Promise<Connection> {
-  const driver = await loadDriver("mysql2", () => import("mysql2/promise"));
+async function connect(address: Address, options: DatabaseOptions): Promise<Connection> {
+  // The driver's promises show a connection only once it is made.
+  const driver = await loadDriver("mysql2", () => import("mysql2"));
   try {
-    const connection = await driver.createConnection({
+    const connection = driver.createConnection({
       ...address.options,
       charset: CHARSET,
       timezone: "Z",
@@ -211,7 +207,21 @@ async function connect(address: Address): Promise<Connection> {
     });
     // A lost connection is told by the statement that meets it; without a listener Node would exit.
     connection.on("error", () => {});
-    return connection;
+    const { stream } = connection as unknown as Wire;
+    try {
+      stream.once(
+        "close",
+        severWith(options, () => stream.destroy()),
+      );
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+    await new Promise<void>((resolve, reject) => {
+      connection.once("connect", () => resolve());
+      connection.once("error", reject);
+    });
+    return connection.promise();
   } catch (error) {
     throw classifyConnect(error, address.server);
   }

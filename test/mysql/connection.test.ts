@@ -1,0 +1,26 @@
+// A connection ends when all of them are to end, also one that is only being made (G8).
+import { describe, expect, it } from "vitest";
+import { sleep } from "../../src/core/async.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import { mysql } from "../../src/databases/mysql/index.ts";
+import { available, serverUrl } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+
+describe.each(["mariadb", "mysql"] as const)("a connection to %s", (kind) => {
+  it.skipIf(!available(kind))("that is not answered is given up when told", async () => {
+    await using proxy = await TcpProxy.start(serverUrl(kind));
+    proxy.stall();
+    const end = new AbortController();
+    const url = proxy.through(serverUrl(kind));
+    const { signal } = end;
+    const opening = mysql.openTarget({ name: "target", url, logger: silentLogger, signal });
+    const failure = opening.catch((error: unknown) => error);
+    while (proxy.connections === 0) await sleep(5);
+    end.abort();
+    // And not by its own patience (ETIMEDOUT).
+    expect(await failure).toMatchObject({
+      code: "TM-CONNECT-FAILED",
+      message: expect.stringContaining("PROTOCOL_CONNECTION_LOST"),
+    });
+  });
+});
