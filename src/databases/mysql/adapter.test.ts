@@ -88,6 +88,7 @@ describe("classify", () => {
       [1290, running("--super-read-only"), "TM-READ-ONLY", {}],
       [1290, running("NO_ENGINE_SUBSTITUTION"), "TM-SERVER-UNSUPPORTED", {}],
       [1290, running("--skip-grant-tables"), "TM-SERVER-UNSUPPORTED", {}],
+      [1038, "Out of sort memory", "TM-SERVER-UNSUPPORTED", {}],
       [3748, "Statement violates GTID consistency: …", "TM-SERVER-UNSUPPORTED", {}],
       [1419, "You do not have the SUPER privilege", "TM-GRANT-MISSING", {}],
       [1114, "The table 'secret' is full", "TM-DISK-FULL", {}],

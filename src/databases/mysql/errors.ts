@@ -175,6 +175,11 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1836: rule("TM-READ-ONLY", "The server takes no writes (read only mode)."),
   1874: rule("TM-READ-ONLY", "InnoDB is in read-only mode."),
   // settings
+  1038: rule(
+    "TM-SERVER-UNSUPPORTED",
+    "The server has too little memory for a sort (sort_buffer_size).",
+    "SET GLOBAL sort_buffer_size = DEFAULT, then tidemark run",
+  ),
   1787: NO_TEMPORARY_TABLE,
   3748: NO_TEMPORARY_TABLE,
 };
