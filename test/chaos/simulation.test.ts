@@ -6,7 +6,9 @@ import { PLANTS } from "./simulation/plants.ts";
 import { runSeeds } from "./simulation/workers.ts";
 
 const SEEDS = 150;
-/** A run in which these were never reached has shown nothing. */
+/** One range in fifty misses a rare state. */
+const MOST_SEEDS = 6 * SEEDS;
+/** A run in which these were never reached has shown nothing: it goes on until they were. */
 const STATES = [
   "process killed",
   "connection cut",
@@ -42,13 +44,20 @@ const STATES = [
 
 test("a fresh range of seeds breaks no guarantee (G1 to G5, G7, G8)", async () => {
   const first = Number(process.env.TIDEMARK_SEED ?? Math.floor(Math.random() * 1e9));
+  let seeds = 0;
   onTestFailed(() =>
-    console.error(`repeat with npm run chaos -- --seed ${first} --count ${SEEDS}`),
+    console.error(`repeat with npm run chaos -- --seed ${first} --count ${seeds}`),
   );
-  const { seeds, failed, counts } = await runSeeds(first, SEEDS);
-  expect(failed).toEqual([]);
-  expect(seeds).toBe(SEEDS);
-  expect(Object.keys(counts)).toEqual(expect.arrayContaining(STATES));
+  const reached = new Set<string>();
+  const isMissing = (state: string) => !reached.has(state);
+  do {
+    const range = await runSeeds(first + seeds, SEEDS);
+    seeds += SEEDS;
+    expect(range.failed).toEqual([]);
+    expect(range.seeds).toBe(SEEDS);
+    for (const state of Object.keys(range.counts)) reached.add(state);
+  } while (STATES.some(isMissing) && seeds < MOST_SEEDS);
+  expect(STATES.filter(isMissing)).toEqual([]);
 });
 
 test("one seed is one run", async () => {
