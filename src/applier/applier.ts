@@ -5,7 +5,7 @@ import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/er
 import { failpoint } from "../core/failpoint.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
-import type { QueueStream } from "../core/queue.ts";
+import type { Documents, QueueStream } from "../core/queue.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Target } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
@@ -102,7 +102,9 @@ export class Applier {
       const told = await this.#driftOr(error);
       const { altered } = told.details;
       if (this.#status.now.state !== "standby" && Array.isArray(altered)) {
-        await noteAltered(this.#options, altered);
+        const { documents } = this.#options.queue;
+        const withDocuments = (use: (from: Documents) => Promise<void>) => use(documents);
+        await noteAltered({ ...this.#options, withDocuments }, altered);
       }
       throw this.#stopped(told);
     }

@@ -1,11 +1,14 @@
 import { noteAltered } from "../applier/altered.ts";
+import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import type { Documents } from "../core/queue.ts";
 import { formatTable, sameTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
 import { plannedCopies } from "./planned-copies.ts";
 import { type PreparedSync, refuse } from "./prepare.ts";
+import { openQueue } from "./queue.ts";
 
 /**
  * Throws TM-COLUMN-UNFIT. What was copied, and would not be again by what is asked for, is refused for what has become of
@@ -14,7 +17,7 @@ import { type PreparedSync, refuse } from "./prepare.ts";
 export async function refuseAltered(
   prepared: PreparedSync,
   databases: Databases,
-  logger: Logger,
+  { queue, logger }: { readonly queue: PipelineDefinition["queue"]; readonly logger: Logger },
 ): Promise<void> {
   const { resolved, plan, tables } = prepared;
   const { name: sync, to } = resolved.definition;
@@ -31,7 +34,9 @@ export async function refuseAltered(
       .filter((source) => !due.has(source));
     if (copies !== null && altered.length > 0) {
       const openTarget = () => databases.openTarget(to, null);
-      await noteAltered({ sync, openTarget, logger }, altered);
+      const withDocuments = (use: (documents: Documents) => Promise<void>) =>
+        using(openQueue(queue, logger), ({ documents }) => use(documents));
+      await noteAltered({ sync, openTarget, logger, withDocuments }, altered);
     }
     throw error;
   }

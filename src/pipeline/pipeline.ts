@@ -77,7 +77,8 @@ export class Pipeline {
     if (options.role !== "applier") {
       const openCatalog = (source: string) => databases.openCatalog(source);
       const prepared = await prepare(definition, databases, { create: false, openCatalog });
-      for (const sync of prepared.syncs) await refuseAltered(sync, databases, options.logger);
+      for (const sync of prepared.syncs)
+        await refuseAltered(sync, databases, { ...definition, ...options });
       for (const source of prepared.sources) await planCapture(source, databases);
     }
     const queue = await openQueue(definition.queue, options.logger);

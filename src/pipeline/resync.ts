@@ -1,7 +1,8 @@
 import { emptyForResync } from "../applier/resync.ts";
+import { withdrawNotice } from "../applier/withdraw-notice.ts";
 import { matcher } from "../config/patterns.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
-import { keys, type Notice, type ResyncOrder, type SyncStatus } from "../core/documents.ts";
+import { keys, type ResyncOrder, type SyncStatus } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { HEARD_WITHIN_MS } from "../core/pace.ts";
@@ -9,7 +10,6 @@ import { boundParked } from "../core/parked.ts";
 import type { Queue } from "../core/queue.ts";
 import { refusedError } from "../core/status-error.ts";
 import { formatTable, type TableName } from "../core/table.ts";
-import type { ApplierSession } from "../core/target.ts";
 import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
 import { type PreparedSync, prepare } from "./prepare.ts";
@@ -119,7 +119,7 @@ async function empty(
       return true;
     }
     return using(Promise.resolve(session), async () => {
-      await withdraw(session, { queue, sync, tablesPending: asked.length });
+      await withdrawNotice(session, queue.documents, { sync, tablesPending: asked.length });
       await emptyForResync(session, { sync, tables, parked }, new Set(asked));
       return false;
     });
@@ -147,25 +147,6 @@ async function isAtWork(queue: Queue, sync: string): Promise<boolean> {
     known = status?.heartbeatAt ?? null;
   }
   return false;
-}
-
-/** While nobody else may tell what can be read: what was told no longer holds. */
-async function withdraw(
-  session: ApplierSession,
-  {
-    queue: { documents },
-    sync,
-    tablesPending,
-  }: { readonly queue: Queue; readonly sync: string; readonly tablesPending: number },
-): Promise<void> {
-  const key = keys.progress(sync);
-  const { value, revision } = await documents.read(key);
-  if (value === null) return;
-  // What stood while the lease is held is what an earlier holder told, and may be replaced.
-  await session.load();
-  const told = value as Notice;
-  const pending = Math.max(tablesPending, told.tablesPending);
-  await documents.replace(key, { ...told, tablesPending: pending }, revision);
 }
 
 /** By source, the tables that no other sync relies on as they were captured. */
