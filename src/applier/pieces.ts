@@ -29,7 +29,10 @@ export function readAhead(
   });
 }
 
-/** When messages last came: fragments too, of which one piece may have hundreds. */
+/**
+ * When messages last came, fragments too, of which one piece may have hundreds; or were asked for again: what nobody
+ * reads, as the target has a row of megabytes, is no silence.
+ */
 export class Arrivals {
   #at = performance.now();
   #behindSince: number | null = null;
@@ -38,6 +41,7 @@ export class Arrivals {
     for await (const message of messages) {
       this.#at = performance.now();
       yield message;
+      this.#at = performance.now();
     }
   }
 
