@@ -59,7 +59,7 @@ export class Bell {
   }
 }
 
-/** How far to read ahead: so many items, and no more than so much weight, but one item at least. */
+/** How far to read ahead: so many items, and no more than so much weight. */
 export interface ReadAheadLimits<T> {
   readonly items: number;
   readonly weight: number;
@@ -69,8 +69,8 @@ export interface ReadAheadLimits<T> {
 }
 
 /**
- * Reads ahead of its consumer by up to `depth` items, so that producing and consuming overlap.
- * `ready` tells how many can be taken without waiting.
+ * Reads ahead of its consumer as far as the limits let it, so that producing and consuming overlap; one item at least,
+ * unless the consumer is at one that is to be held alone.
  */
 export class ReadAhead<T> {
   readonly #buffer: T[] = [];

@@ -134,9 +134,10 @@ export class TableStatements {
     return hash && `INSERT INTO ${narrow} (hash) SELECT DISTINCT ${hash} FROM ${staged} AS s`;
   }
 
-  /** Of each row in `gone` that there are more of than are to go: its hash, and how many are to. */
+  /** Of each row in `gone` that there are more of than are to go: its hash, how many are to, and its hash in `narrow`. */
   countSurplus(gone: string, narrow: string): string {
-    return `SELECT HEX(g.hash), MAX(g.times) FROM ${this.#joinGone(gone, narrow)} GROUP BY g.hash HAVING COUNT(*) > MAX(g.times)`;
+    const narrowed = this.#narrowHash === null ? "NULL" : "HEX(MAX(n.hash))";
+    return `SELECT HEX(g.hash), MAX(g.times), ${narrowed} FROM ${this.#joinGone(gone, narrow)} GROUP BY g.hash HAVING COUNT(*) > MAX(g.times)`;
   }
 
   /** Deletes every row that is equal to one in `gone`. */
@@ -144,9 +145,13 @@ export class TableStatements {
     return `DELETE t FROM ${this.#joinGone(gone, narrow)}`;
   }
 
-  /** Deletes so many of the rows of this hash. */
-  deleteSome(hash: string, times: number): string {
-    return `DELETE FROM ${this.name} WHERE ${this.#rowHash(this.name)} = X'${hash}' LIMIT ${times}`;
+  /** Deletes so many of the rows of these hashes. */
+  deleteSome(hash: string, times: number, narrow: string | null): string {
+    const equal = `${this.#rowHash(this.name)} = X'${hash}'`;
+    const narrowed = this.#narrowHash?.(this.name) ?? null;
+    // Looked at first: see joinGone.
+    const meant = narrowed && narrow ? `IF(${narrowed} = X'${narrow}', ${equal}, FALSE)` : equal;
+    return `DELETE FROM ${this.name} WHERE ${meant} LIMIT ${times}`;
   }
 
   /**

@@ -158,8 +158,8 @@ export class MysqlTransaction implements TargetTransaction {
       await this.#run(`DELETE FROM ${GONE} WHERE hash = X'${hash}'`, table);
     }
     await this.#run(statements.deleteGone(GONE, NARROW), table);
-    for (const [hash, times] of surplus) {
-      await this.#run(statements.deleteSome(hash ?? "", Number(times)), table);
+    for (const [hash, times, narrow] of surplus) {
+      await this.#run(statements.deleteSome(hash ?? "", Number(times), narrow ?? null), table);
     }
     await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${STAGED}, ${GONE}, ${NARROW}`, table);
   }
