@@ -468,6 +468,19 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     });
   });
 
+  it("has told that a table is copied anew when it says that it works", async () => {
+    await running();
+    await world.stop();
+    world.target.rows.clear();
+    let told: ReturnType<typeof notice> | null = null;
+    world.startRelay();
+    world.startApplier({}, () => {
+      told ??= notice();
+    });
+    await world.until(() => told !== null);
+    expect(await told).toMatchObject({ tablesPending: 1 });
+  });
+
   it("does not let a target made anew pass for the one before", async () => {
     await running();
     await world.stop();

@@ -32,6 +32,8 @@ import { ApplierWork } from "./work.ts";
 const RENEW_MS = 4_000;
 /** So long the rest of a chunk is awaited with what was written of it uncommitted. */
 const CHUNK_SILENCE_MS = 1_000;
+/** So long a start waits until its first notice stands in the queue. */
+const TOLD_WITHIN_MS = 2_000;
 
 /**
  * Queue to target for one sync: takes batches in order, applies them with progress in one
@@ -235,6 +237,10 @@ export class Applier {
     await this.#requests.checkRefusal(work.progress.position);
     const confirmer = new Confirmer(parts.session, hooks.notices);
     this.#afterCommit(work, confirmer, null);
+    // The notice of an earlier run may say that the target has it all: who waits as soon as this one works would believe it.
+    if (work.states.pending > 0) {
+      await Promise.race([confirmer.told(), sleep(TOLD_WITHIN_MS, this.#stop.signal)]);
+    }
     hooks.onReady();
     const reading = new AbortController();
     const stop = () => reading.abort();

@@ -56,6 +56,13 @@ export class Confirmer {
     void flushing.then(() => this.#flushing.delete(flushing));
   }
 
+  /** Resolves when the last notice stands in the queue, or cannot be told. */
+  async told(): Promise<void> {
+    this.flush();
+    await Promise.all(this.#flushing);
+    await this.#notices.written();
+  }
+
   /** The target may have lost what it had committed: only its own progress can tell. */
   throwIfFailed(): void {
     if (this.#failure !== null) throw this.#failure;

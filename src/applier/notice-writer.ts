@@ -86,6 +86,11 @@ export class NoticeWriter {
     this.#writer.renew();
   }
 
+  /** Resolves when the newest notice is written, or another one was found to stand there. Asks the target nothing. */
+  written(): Promise<void> {
+    return this.#writer.settled();
+  }
+
   /** Resolves when the newest notice is written. Call between two transactions; throws as {@link regain}. */
   async settled(): Promise<void> {
     for (let attempt = 0; ; attempt++) {

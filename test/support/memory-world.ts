@@ -51,6 +51,7 @@ export class MemoryWorld {
 
   startApplier(
     knows: Pick<ApplierOptions, "database" | "timelineOfSource" | "isApart"> = {},
+    onReady = () => {},
   ): Applier {
     const table = {
       source: "t",
@@ -73,7 +74,7 @@ export class MemoryWorld {
       checkFit: async () => {},
       logger: silentLogger,
     });
-    return this.#run(applier);
+    return this.#run(applier, onReady);
   }
 
   /** Resolves when it holds; the test's own time limit ends it otherwise. */
@@ -102,8 +103,8 @@ export class MemoryWorld {
     await Promise.all(this.#stops.map((stop) => stop()));
   }
 
-  #run<T extends Relay | Applier>(worker: T): T {
-    const run = worker.run(() => {});
+  #run<T extends Relay | Applier>(worker: T, onReady = () => {}): T {
+    const run = worker.run(onReady);
     this.#ended.set(worker, run);
     const ended = run.catch(() => {});
     this.#stops.push(async () => {
