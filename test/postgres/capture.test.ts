@@ -6,6 +6,7 @@ import { PostgresChangeLog } from "../../src/databases/postgres/change-log.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { captureTables, changesOf, connect, line, optionsOf, SERVERS, SHAPES } from "./support.ts";
 
 /** What of DDL makes each shape of capture. */
@@ -43,6 +44,47 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     };
 
     const lines = async (log: ChangeLog) => (await changesOf(await log.batches.cut())).map(line);
+
+    it("costs few ways to the server, however many tables there are", async () => {
+      const names = Array.from({ length: 40 }, (_, i) => `many_${i}`);
+      const ddl = names.map((name) => `CREATE TABLE ${name} (id int PRIMARY KEY, name text)`);
+      const { database, log: first } = await start(ddl.join("; "));
+      // It has the lease.
+      await first.close();
+      const proxy = await TcpProxy.start(database.url);
+      open.push({ close: () => proxy[Symbol.asyncDispose]() });
+      const source = await postgres.openSource(optionsOf(proxy.through(database.url)));
+      const log = (await source.openChangeLog()) as ChangeLog;
+      open.push(source, log);
+      const tables = await captureTables(database.url, ["t", ...names]);
+      // Else each piece of a long message is a turn of its own, answered before the next one comes.
+      proxy.slow(3);
+      const before = proxy.turns;
+      const layouts = await log.capture(tables);
+      expect(layouts.length).toBe(tables.length);
+      expect(proxy.turns - before).toBeLessThan(2 * names.length);
+    });
+
+    it("waits for a table in use, with those beside it captured and no writer behind it held up", async () => {
+      const { database, owner, log, tables } = await start(
+        "CREATE TABLE busy (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)",
+      );
+      const other = await connect(database.url);
+      open.push({ close: () => other.end() });
+      await other.query("BEGIN; INSERT INTO busy VALUES (1)");
+      const more = await captureTables(database.url, ["busy", "u"]);
+      const captured = log.capture([...tables, ...more]);
+      const triggers = async (table: string) =>
+        (await owner.query("SELECT FROM pg_trigger WHERE tgrelid = $1::regclass", [table]))
+          .rowCount;
+      await expect.poll(() => triggers("u"), { timeout: 30_000 }).toBeGreaterThan(0);
+      expect(await triggers("busy")).toBe(0);
+      await owner.query("INSERT INTO busy VALUES (2)");
+      await other.query("COMMIT");
+      await captured;
+      await owner.query("INSERT INTO busy VALUES (3); INSERT INTO u VALUES (1)");
+      expect(await lines(log)).toHaveLength(2);
+    });
 
     it("is not taken for broken by who looks just while another process installs it", async () => {
       const { database, owner, log } = await start("CREATE TABLE u (id int PRIMARY KEY)");

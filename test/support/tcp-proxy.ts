@@ -19,6 +19,7 @@ export class TcpProxy implements AsyncDisposable {
   /** What is under way passes when it resolves. */
   #gate: PromiseWithResolvers<void> | null = null;
   #delayMs = 0;
+  #turns = 0;
   #marker: { readonly text: string; readonly found: () => void } | null = null;
 
   static async start(url: string): Promise<TcpProxy> {
@@ -48,6 +49,11 @@ export class TcpProxy implements AsyncDisposable {
 
   get connections(): number {
     return this.#links.size;
+  }
+
+  /** How often a process has spoken after its server had: each is a way there and back that it has waited for. */
+  get turns(): number {
+    return this.#turns;
   }
 
   /** From now on new connections lead to this server; those that are established stay with the one before. */
@@ -136,8 +142,15 @@ export class TcpProxy implements AsyncDisposable {
         this.#links.delete(link);
       });
     }
-    this.#carry(client, server, (chunk) => this.#look(link, chunk));
-    this.#carry(server, client, () => !link.isMute);
+    this.#carry(client, server, (chunk) => {
+      if (link.isAnswered) this.#turns++;
+      link.isAnswered = false;
+      return this.#look(link, chunk);
+    });
+    this.#carry(server, client, () => {
+      link.isAnswered = true;
+      return !link.isMute;
+    });
   }
 
   /** `passes`: asked before each piece of data. */
@@ -178,6 +191,8 @@ class Link {
   readonly server: Socket;
   /** Nothing from the server reaches the process any more. */
   isMute = false;
+  /** Has the server spoken since the process last did? */
+  isAnswered = false;
   before = Buffer.alloc(0);
 
   constructor(client: Socket, server: Socket) {

@@ -59,7 +59,7 @@ export async function planCapture(
   const ours = await missingSourceObjects(connection);
   const captures = await prepareCaptures(connection, tables, ours.length === 0);
   assertUnbroken(captures);
-  for (const { spec } of captures) await assertFilters(connection, spec);
+  await Promise.all(captures.map(({ spec }) => assertFilters(connection, spec)));
   return {
     statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
     notes: [

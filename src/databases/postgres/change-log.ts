@@ -8,7 +8,7 @@ import { rewound } from "../../core/rewound.ts";
 import type { Batches, CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { firstTip, PostgresBatches, type Tip } from "./batches.ts";
-import { runCapture } from "./capture.ts";
+import { runCaptures } from "./capture.ts";
 import { assertUnbroken } from "./capture-broken.ts";
 import { prepareCaptures, type TableCapture } from "./capture-plan.ts";
 import { captureTriggers } from "./capture-sql.ts";
@@ -127,11 +127,7 @@ export class PostgresChangeLog implements ChangeLog {
       await takeFromFenced(connection, CAPTURE_LOCK);
       const captures = await prepareCaptures(connection, tables, true);
       assertUnbroken(captures);
-      for (const capture of captures) {
-        // Else its key is gone, and without it nothing can be logged.
-        if (!capture.layout.key.includes(-1)) await runCapture(connection, capture);
-        this.#adopt(capture);
-      }
+      for await (const capture of runCaptures(connection, captures)) this.#adopt(capture);
       assertAsAsked(captures);
       // Those replaced may be readable only up to some batch from now on.
       for (const layout of (await loadLayouts(connection)).values()) this.#learn(layout);

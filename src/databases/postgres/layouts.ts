@@ -123,19 +123,19 @@ export async function loadLayouts(connection: Connection): Promise<Map<number, S
 
 const LAST_BATCH = "(SELECT coalesce(max(n), 0) FROM tidemark.batches)";
 
-/** `pin`: of the table before anything was read of it. `altered`: the layout before, where it holds no more. */
+/** Both statements leave before it returns. `pin`: of the table before anything was read of it. `altered`: the layout before, where it holds no more. */
 export async function insertLayout(
   connection: Connection,
   layout: StoredLayout,
   { pin, altered }: { readonly pin: string; readonly altered: number | null },
 ): Promise<void> {
-  await connection.run(
+  const retired = connection.run(
     `UPDATE tidemark.layouts SET retired_at = coalesce(retired_at, clock_timestamp()),
        read_up_to = coalesce(read_up_to, CASE WHEN id = $2 THEN ${LAST_BATCH} END)
      WHERE table_oid = $1 AND retired_at IS NULL OR id = $2`,
     [layout.oid, altered === null ? null : String(altered)],
   );
-  await connection.run(
+  const inserted = connection.run(
     `INSERT INTO tidemark.layouts
        (id, table_oid, schema_name, table_name, columns, key, filters, shape, signature, pin,
         partitions)
@@ -160,6 +160,7 @@ export async function insertLayout(
       pin,
     ],
   );
+  await Promise.all([retired, inserted]);
 }
 
 /** What comes after the newest batch is unread. Gives up to where these layouts are read now; not while a batch is cut. */

@@ -8,6 +8,8 @@ const GIVE_UP_AFTER_MS = 300_000;
 const LOCK_NOT_AVAILABLE = "55P03";
 const DEADLOCK = "40P01";
 
+export const BEGIN_SHORT_LOCKS = `BEGIN; SET LOCAL lock_timeout TO ${LOCK_TIMEOUT_MS}`;
+
 /**
  * Runs DDL with a short lock_timeout, again and again: a statement that waits for a table's lock
  * makes every later writer wait behind it, so it may wait only for a moment.
@@ -17,20 +19,25 @@ export async function withShortLocks<T>(
   what: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  const deadline = performance.now() + GIVE_UP_AFTER_MS;
   await connection.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}`);
   try {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await work();
-      } catch (error) {
-        if (![LOCK_NOT_AVAILABLE, DEADLOCK].includes(sqlState(error))) throw error;
-        if (performance.now() > deadline) throw stillLocked(what, error);
-        await sleep(Math.min(2_000, 100 * 2 ** Math.min(attempt, 5)));
-      }
-    }
+    return await againWhileLocked(what, work);
   } finally {
     if (!connection.lost) await connection.script("SET lock_timeout TO 0");
+  }
+}
+
+/** As {@link withShortLocks}, of a transaction that begins with {@link BEGIN_SHORT_LOCKS}. */
+export async function againWhileLocked<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + GIVE_UP_AFTER_MS;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (![LOCK_NOT_AVAILABLE, DEADLOCK].includes(sqlState(error))) throw error;
+      if (performance.now() > deadline) throw stillLocked(what, error);
+      await sleep(Math.min(2_000, 100 * 2 ** Math.min(attempt, 5)));
+    }
   }
 }
 

@@ -26,14 +26,16 @@ function noteSql(oid: string): string {
     AND p.pronamespace = to_regnamespace('${OUR_SCHEMA}'))`;
 }
 
-const NOTE = `UPDATE ${OUR_SCHEMA}.layouts l
-  SET signature = (signature::jsonb || jsonb_build_object('triggers', $2::jsonb))::text
-  WHERE table_oid = $1 AND retired_at IS NULL`;
+/** `note` is an SQL expression. */
+function noteStatement(note: string): string {
+  return `UPDATE ${OUR_SCHEMA}.layouts l
+    SET signature = (signature::jsonb || jsonb_build_object('triggers', ${note}::jsonb))::text
+    WHERE table_oid = $1 AND retired_at IS NULL`;
+}
 
 /** Notes the triggers of a table as they now are. In the transaction that has installed them. */
 export async function noteTriggers(connection: Connection, oid: string): Promise<void> {
-  const [row] = await connection.rows(`SELECT ${noteSql("$1::oid")}`, [oid]);
-  await connection.run(NOTE, [oid, row?.[0] ?? null]);
+  await connection.run(noteStatement(noteSql("$1::oid")), [oid]);
 }
 
 /** Triggers of these tables as they were noted, and as they are. */
@@ -80,7 +82,8 @@ export async function storeNoted(
   connection: Connection,
   unnoted: TriggerLook["unnoted"],
 ): Promise<void> {
-  for (const [oid, noted] of unnoted) await connection.run(NOTE, [oid, JSON.stringify(noted)]);
+  for (const [oid, noted] of unnoted)
+    await connection.run(noteStatement("$2"), [oid, JSON.stringify(noted)]);
 }
 
 function isOfTable(key: string, oid: string): boolean {
