@@ -10,6 +10,7 @@ import type {
 import { type Row, UNCHANGED } from "../../src/core/value.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { connect, optionsOf, SERVERS } from "./support.ts";
 
 const INTEGER: ColumnType = { kind: "integer", bits: 32 };
@@ -47,6 +48,29 @@ describe.each(SERVERS)("%s as target", (kind) => {
       timeline: "t",
       position: { batch, chunk: 0 },
       hash: `h${batch}`,
+    });
+
+    it("makes tables in few ways to the server, and names the one that it cannot make", async () => {
+      const table = (name: string): TargetTable => {
+        const types = { type: INTEGER, nativeType: "integer", sourceKind: "postgres" };
+        const columns = [{ name: "id", ...types, nullable: false }];
+        return { name: { schema: "public", name }, columns, key: ["id"] };
+      };
+      const tables = Array.from({ length: 120 }, (_, i) => table(`t${i}`));
+      const { database, reader } = await start([]);
+      const proxy = await TcpProxy.start(database.url);
+      open.push({ close: () => proxy[Symbol.asyncDispose]() });
+      const target = await postgres.openTarget(optionsOf(proxy.through(database.url)));
+      open.push(target);
+      const plan = await target.plan(tables);
+      // A name that something else takes meanwhile.
+      await reader.query("CREATE TYPE t77 AS ENUM ()");
+      await expect(target.prepare(plan)).rejects.toThrow(/t77/);
+      await reader.query("DROP TYPE t77");
+      const before = proxy.turns;
+      await target.prepare(plan);
+      expect(proxy.turns - before).toBeLessThan(40);
+      expect((await target.plan(tables)).statements).toEqual([]);
     });
 
     it("keeps the tables' own triggers on when references are put off, as far as they can be", async () => {

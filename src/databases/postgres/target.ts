@@ -119,8 +119,9 @@ export class PostgresTarget implements Target {
     }
     await creating(this.#connection, async () => {
       await createTargetObjects(this.#connection);
-      for (const statement of plan.statements) {
-        if (!TARGET_DDL.has(statement)) await this.#connection.script(statement);
+      const statements = plan.statements.filter((statement) => !TARGET_DDL.has(statement));
+      for (let from = 0; from < statements.length; from += AT_ONCE) {
+        await this.#connection.script(statements.slice(from, from + AT_ONCE).join(";\n"));
       }
     });
   }
@@ -176,6 +177,9 @@ export class PostgresTarget implements Target {
     return rows.map(([name]) => name as string);
   }
 }
+
+/** Statements in one transaction: each table takes a few locks until its end, and a server has some thousands. */
+const AT_ONCE = 100;
 
 const MAX_COLUMNS = 1_600;
 const MAX_KEY_COLUMNS = 32;
