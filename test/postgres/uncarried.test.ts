@@ -7,7 +7,8 @@ import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
 import { captureTables, changesOf, connect, line, optionsOf, SERVERS, SHAPES } from "./support.ts";
 
-const PATIENCE = { timeout: 10_000, interval: 50 };
+/** A look that takes long, as on a busy machine, is made less often. */
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 describe.each(SERVERS)("a captured table that no sync carries any more, on %s", (kind) => {
   describe.skipIf(!available(kind))("when it is altered", () => {
