@@ -24,9 +24,15 @@ const AT_START = { "character-set-client-handshake": "OFF" };
 const KINDS = {
   mariadb: {
     start: startMariadb,
-    settings: ["max_statement_time = 0.01", "sql_if_exists = 1", "innodb_force_primary_key = 1"],
+    settings: [
+      ...["max_statement_time = 0.01", "sql_if_exists = 1", "innodb_force_primary_key = 1"],
+      "system_versioning_asof = '2001-01-01'",
+    ],
   },
-  mysql: { start: startMysql, settings: ["max_execution_time = 1", "sql_require_primary_key = 1"] },
+  mysql: {
+    start: startMysql,
+    settings: ["max_execution_time = 1", "sql_require_primary_key = 1"],
+  },
 } as const;
 
 const ITEMS: TestTable = {
@@ -51,6 +57,7 @@ describe.each(["mariadb", "mysql"] as const)("settings of %s", (kind) => {
     const [source, target] = [await bed.sql("source"), await bed.sql("target")];
     for (const client of [source, target]) await client.run("SET NAMES utf8mb4");
     await createTables(source, kind, ALL);
+    if (kind === "mariadb") await source.run("ALTER TABLE parts ADD SYSTEM VERSIONING");
     await write(source, 1, 300);
     for (const setting of [...COMMON, ...KINDS[kind].settings]) {
       await source.run(`SET GLOBAL ${setting}`);

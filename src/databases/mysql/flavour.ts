@@ -100,6 +100,8 @@ function mariadbFlavour(version: string, number: number): Flavour {
       "max_statement_time = 0",
       // With it a table that is to be made, or dropped, is passed over or asked for once more.
       "sql_if_exists = 0",
+      // Else tables with system versioning are read as they were then.
+      "system_versioning_asof = DEFAULT",
     ],
     identity: "CONCAT_WS('/', @@server_id, @@port, @@datadir)",
     startedAt: startedAt("information_schema.GLOBAL_STATUS"),
