@@ -26,12 +26,15 @@ const KINDS = {
     start: startMariadb,
     settings: [
       ...["max_statement_time = 0.01", "sql_if_exists = 1", "innodb_force_primary_key = 1"],
-      "system_versioning_asof = '2001-01-01'",
+      ...["enforce_storage_engine = 'InnoDB'", "system_versioning_asof = '2001-01-01'"],
     ],
   },
   mysql: {
     start: startMysql,
-    settings: ["max_execution_time = 1", "sql_require_primary_key = 1"],
+    settings: [
+      ...["max_execution_time = 1", "sql_require_primary_key = 1"],
+      "default_tmp_storage_engine = 'ARCHIVE'",
+    ],
   },
 } as const;
 

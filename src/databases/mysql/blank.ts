@@ -14,7 +14,7 @@ export const BLANK_VALUE = `${BLANK}.${BLANK_COLUMN}`;
 
 /** IGNORE gives a warning for what is wanted here. */
 export const MAKE_BLANK: readonly string[] = [
-  `CREATE TEMPORARY TABLE IF NOT EXISTS ${BLANK} (${BLANK_COLUMN} ENUM('-') PRIMARY KEY)`,
+  `CREATE TEMPORARY TABLE IF NOT EXISTS ${BLANK} (${BLANK_COLUMN} ENUM('-') PRIMARY KEY) ENGINE = InnoDB`,
   `DELETE FROM ${BLANK}`,
   `INSERT IGNORE INTO ${BLANK} VALUES (0)`,
 ];

@@ -146,7 +146,7 @@ export class MysqlTransaction implements TargetTransaction {
     const { table } = statements;
     if (rows.length === 0) return;
     await this.#stage(statements, rows);
-    await this.#create(`${GONE} (hash BINARY(32) PRIMARY KEY, times INT)`, table);
+    await this.#create(`${GONE} (hash BINARY(32) PRIMARY KEY, times INT) ENGINE = InnoDB`, table);
     await this.#run(statements.countStaged(STAGED, GONE), table);
     const pickNarrow = statements.pickNarrow(STAGED, NARROW);
     if (pickNarrow !== null) {
@@ -174,7 +174,7 @@ export class MysqlTransaction implements TargetTransaction {
     }
   }
 
-  /** Creating and dropping a temporary table does not commit. */
+  /** Creating and dropping a temporary table does not commit. Of what engine is said, or is that of the table it is like. */
   async #create(definition: string, table: BoundTable): Promise<void> {
     const [name = ""] = definition.split(" ", 1);
     await this.#run(`DROP TEMPORARY TABLE IF EXISTS ${name}`, table);
