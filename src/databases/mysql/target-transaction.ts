@@ -150,7 +150,7 @@ export class MysqlTransaction implements TargetTransaction {
     await this.#run(statements.countStaged(STAGED, GONE), table);
     const pickNarrow = statements.pickNarrow(STAGED, NARROW);
     if (pickNarrow !== null) {
-      await this.#create(`${NARROW} (hash BINARY(32) PRIMARY KEY)`, table);
+      await this.#create(`${NARROW} (hash BINARY(32) PRIMARY KEY) ENGINE = InnoDB`, table);
       await this.#run(pickNarrow, table);
     }
     const surplus = await this.#session.rows(statements.countSurplus(GONE, NARROW));
