@@ -2,10 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
-import { keys, type Notice, type Order, type RequestDocument } from "../core/documents.ts";
-import { timelineHash } from "../core/hash.ts";
-import { encodePieces } from "../core/message.ts";
-import { START } from "../core/position.ts";
+import { keys, type Order, type RequestDocument } from "../core/documents.ts";
 import type { Progress } from "../core/target.ts";
 
 const FEW_SECONDS = 20_000;
@@ -13,32 +10,13 @@ let world = new MemoryWorld();
 
 afterEach(() => world.stop());
 
-function fill(rows: number): void {
-  for (let i = 0; i < rows; i++) world.source.insert(`r${i}-${Math.random()}`);
-}
-
-const notice = async () => (await world.queue.documents.get(keys.progress(SYNC))) as Notice | null;
 const request = async () =>
   (await world.queue.documents.get(keys.request("a", SYNC))) as RequestDocument | null;
-
-async function running(): Promise<void> {
-  world = new MemoryWorld();
-  fill(1);
-  world.startRelay();
-  world.startApplier();
-  await world.synced();
-}
-
-/** A sync that has copied a table which is not in it any more. */
-function knowingAnother(timeline: string, hash = timelineHash(timeline)): Progress {
-  const copied = { state: "live", cursor: "1", copy: "c:f:gone", hasRows: true } as const;
-  return { timeline, position: START, hash, tables: [{ table: "gone", ...copied }] };
-}
 
 describe("applier", { timeout: FEW_SECONDS }, () => {
   it("takes back what an earlier run asked for and did not live to take back", async () => {
     world = new MemoryWorld();
-    fill(1);
+    world.fill(1);
     const header = world.source.cutNow();
     const position = { batch: 1, chunk: 0 };
     const tables = [
@@ -52,16 +30,18 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
   });
 
   it("tells a position although the queue was away when it was reached", async () => {
-    await running();
+    world = await MemoryWorld.running();
     world.queue.documents.failing = { prefix: "progress/", times: 3 };
-    fill(1);
+    world.fill(1);
     await world.synced();
-    await world.until(async () => (await notice())?.position.batch === world.source.headers.length);
+    await world.until(
+      async () => (await world.notice())?.position.batch === world.source.headers.length,
+    );
   });
 
   it("goes on copying although its request could not be written", async () => {
     world = new MemoryWorld();
-    fill(40);
+    world.fill(40);
     world.queue.documents.failing = { prefix: "request/", times: 3 };
     world.startRelay();
     world.startApplier();
@@ -69,14 +49,16 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
   });
 
   it("writes its notice again into a queue that lost its documents", async () => {
-    await running();
+    world = await MemoryWorld.running();
     world.queue.documents.wipe();
-    await world.until(async () => (await notice())?.position.batch === world.source.headers.length);
+    await world.until(
+      async () => (await world.notice())?.position.batch === world.source.headers.length,
+    );
   });
 
   it("takes chunks from a queue that was emptied in the middle of a copy", async () => {
     world = new MemoryWorld();
-    fill(300);
+    world.fill(300);
     world.source.cutNow();
     const stream = await world.queue.openStream("a");
     let resets = 0;
@@ -91,7 +73,7 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
 
   it("tells how far it has read, although all of that was copied for another", async () => {
     world = new MemoryWorld();
-    fill(3);
+    world.fill(3);
     world.source.cutNow();
     const { documents } = world.queue;
     const copy = { table: "t", copy: "c", attempt: 0, after: null };
@@ -100,13 +82,13 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     documents.failing = { prefix: "request/", times: Number.POSITIVE_INFINITY };
     world.startRelay();
     world.startApplier();
-    await world.until(async () => ((await notice())?.position.chunk ?? 0) >= 3);
-    expect((await notice())?.tablesPending).toBe(1);
+    await world.until(async () => ((await world.notice())?.position.chunk ?? 0) >= 3);
+    expect((await world.notice())?.tablesPending).toBe(1);
   });
 
   it("stops when it was given up and the stream is empty", async () => {
     world = new MemoryWorld();
-    fill(1);
+    world.fill(1);
     world.startRelay();
     const applier = world.startApplier();
     await world.synced();
@@ -121,9 +103,9 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
   describe("with progress that a queue which has lost all does not speak of", () => {
     /** At the third batch; the source has so many. */
     async function restored(batches: number, changed: Partial<Progress> = {}) {
-      await running();
+      world = await MemoryWorld.running();
       for (let i = 0; i < 2; i++) {
-        fill(1);
+        world.fill(1);
         await world.synced();
       }
       await world.stop();
@@ -149,20 +131,20 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
 
     it("goes on with a source that has it", async () => {
       const { applier } = await restored(3);
-      fill(1);
+      world.fill(1);
       await world.synced();
       expect(applier.status.error).toBe(null);
     });
   });
 
   it("passes by what a queue lost after it was applied, and goes on behind it", async () => {
-    await running();
+    world = await MemoryWorld.running();
     const { source, target, queue } = world;
     const stream = await queue.openStream("a");
     // It was read before the queue had it on disk: nobody was told, so the log still has it.
     queue.documents.failing = { prefix: "progress/", times: Number.POSITIVE_INFINITY };
     for (let i = 0; i < 3; i++) {
-      fill(1);
+      world.fill(1);
       await world.synced();
     }
     await world.stop();
@@ -176,13 +158,13 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.until(isThere);
     queue.documents.failing = null;
     world.startApplier();
-    fill(1);
+    world.fill(1);
     await world.synced();
     expect(commits.filter((batch) => batch <= last)).toEqual([]);
   });
 
   it("tells a position only when the target cannot lose it", async () => {
-    await running();
+    world = await MemoryWorld.running();
     const { source, target } = world;
     let release = () => {};
     const durable = new Promise<void>((resolve) => {
@@ -193,17 +175,17 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
       asked++;
       return durable;
     };
-    const before = await notice();
-    fill(1);
+    const before = await world.notice();
+    world.fill(1);
     await world.synced();
     await world.until(() => asked > 0);
-    expect(await notice()).toEqual(before);
+    expect(await world.notice()).toEqual(before);
     release();
-    await world.until(async () => (await notice())?.position.batch === source.headers.length);
+    await world.until(async () => (await world.notice())?.position.batch === source.headers.length);
   });
 
   it("answers who asked about rows set aside only when the target cannot lose what was done", async () => {
-    await running();
+    world = await MemoryWorld.running();
     const { target, queue } = world;
     const { documents } = queue;
     let [committed, durable] = [0, 0];
@@ -227,7 +209,7 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
   });
 
   it("applies again what a target has lost that crashed after a commit", async () => {
-    await running();
+    world = await MemoryWorld.running();
     const { target } = world;
     const before = { progress: target.progress, rows: [...target.rows] };
     let crashes = 0;
@@ -238,10 +220,10 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
       for (const row of before.rows) target.rows.add(row);
       throw connectionLost();
     };
-    fill(1);
+    world.fill(1);
     await world.until(() => crashes > 0);
     await world.synced();
-    await world.until(async () => (await notice())?.position.batch === 2);
+    await world.until(async () => (await world.notice())?.position.batch === 2);
   });
 
   it.each([
@@ -250,16 +232,16 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
   ])("finds out that a target was put back while the source is quiet: %s", async (_, keptMs) => {
     world = new MemoryWorld();
     world.keptMs = keptMs;
-    fill(1);
+    world.fill(1);
     world.startRelay();
     const applier = world.startApplier();
     await world.synced();
     const { target } = world;
     const before = { progress: target.progress, rows: [...target.rows] };
-    fill(1);
+    world.fill(1);
     await world.synced();
     const last = world.source.headers.length;
-    await world.until(async () => (await notice())?.position.batch === last);
+    await world.until(async () => (await world.notice())?.position.batch === last);
     const all = [...target.rows];
     target.progress = before.progress;
     target.rows.clear();
@@ -273,7 +255,7 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
   });
 
   it("does not end because the queue is away while it asks for a resend", async () => {
-    await running();
+    world = await MemoryWorld.running();
     const stream = await world.queue.openStream("a");
     let failed = false;
     const { documents } = world.queue;
@@ -284,16 +266,16 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
       throw connectionLost();
     };
     stream.losing = true;
-    fill(1);
+    world.fill(1);
     await world.until(() => world.source.headers.length === 2);
     stream.losing = false;
-    fill(1);
+    world.fill(1);
     await world.synced();
     expect(failed).toBe(true);
   });
 
   it("holds nothing open at the target while the rest of a batch does not come", async () => {
-    await running();
+    world = await MemoryWorld.running();
     const { source, target, queue } = world;
     const stream = await queue.openStream("a");
     const append = stream.append.bind(stream);
@@ -312,181 +294,5 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     expect(target.progress.position.batch).toBe(1);
     release();
     await world.synced();
-  });
-
-  it("changes nothing at the target for a source that is on another history", async () => {
-    world = new MemoryWorld();
-    fill(1);
-    const before = knowingAnother("another");
-    world.target.progress = before;
-    world.startRelay();
-    const applier = world.startApplier();
-    await world.until(() => applier.status.state === "stopped");
-    expect(applier.status.error?.code).toBe("TM-TIMELINE-CHANGED");
-    expect(world.target.progress).toEqual(before);
-  });
-
-  it("changes nothing at the target before a relay has said which history the source is on", async () => {
-    world = new MemoryWorld();
-    const before = knowingAnother("tl");
-    world.target.progress = before;
-    world.source.confirmed.set(SYNC, 0);
-    const applier = world.startApplier();
-    await world.until(() => applier.status.error !== null);
-    expect(applier.status.error?.message).toContain('Waiting for the relay of "a"');
-    expect(world.target.progress).toEqual(before);
-    fill(1);
-    world.startRelay();
-    await world.until(() => world.target.rows.size === 1);
-    await world.synced();
-    expect(world.target.progress.tables.map(({ table }) => table)).toEqual(["t"]);
-    expect(applier.status.error).toBeNull();
-  });
-
-  it("lets another sync forget what it has copied into a table that it begins to write", async () => {
-    world = new MemoryWorld();
-    fill(1);
-    const copied = { sync: "old", table: "t", state: "live", copy: "id:f:t" } as const;
-    const elsewhere = { ...copied, copy: "id:f:u" };
-    const waiting = { ...copied, sync: "waits", state: "pending" } as const;
-    world.target.others = [copied, elsewhere, waiting];
-    world.startRelay();
-    world.startApplier();
-    await world.synced();
-    expect(world.target.others).toEqual([elsewhere, waiting]);
-    // Only then: what comes to be the other one's again is not taken from it at each start.
-    await world.stop();
-    world.target.others = [copied];
-    world.startRelay();
-    world.startApplier();
-    fill(1);
-    await world.synced();
-    expect(world.target.others).toEqual([copied]);
-  });
-
-  it("joins anew when it has had to forget all its tables: the log need not have kept what it had to read", async () => {
-    world = new MemoryWorld();
-    for (let i = 0; i < 4; i++) {
-      fill(1);
-      world.source.cutNow();
-    }
-    world.source.purgedTo = 3;
-    world.source.confirmed.set(SYNC, 3);
-    const position = { batch: 1, chunk: 0 };
-    world.target.progress = { timeline: "tl", position, hash: "h1", tables: [] };
-    world.startRelay();
-    const applier = world.startApplier();
-    await world.until(() => applier.status.state === "stopped" || world.target.rows.size === 4);
-    expect(applier.status.error).toBeNull();
-    await world.synced();
-  });
-
-  it.each([
-    ["by the word of its source", { timelineOfSource: begun("another") }],
-    ["by a source elsewhere", { isApart: true, timelineOfSource: begun("another") }],
-    ["by one that was never read", { isApart: true, timelineOfSource: async () => null }],
-  ])("does not join the relay of another database, as it knows %s", async (_, knows) => {
-    world = new MemoryWorld();
-    fill(1);
-    const relay = world.startRelay("elsewhere");
-    await world.until(() => relay.status.state === "running");
-    const { documents } = world.queue;
-    const theirs = { sync: SYNC, position: START };
-    await documents.put(keys.progress(SYNC), theirs);
-    const applier = world.startApplier({ database: "here", ...knows });
-    await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-NAME-TAKEN" });
-    expect(world.source.confirmed.has(SYNC)).toBe(false);
-    expect(world.target.rows.size).toBe(0);
-    // The other project may have a sync of that name.
-    expect(await documents.get(keys.progress(SYNC))).toEqual(theirs);
-    expect(await documents.get(keys.applier(SYNC))).toBeNull();
-  });
-
-  it.each([
-    ["whose source has its timeline only then", "here", { timelineOfSource: begun(null, "tl") }],
-    ["that names the source otherwise", "there", { isApart: true, timelineOfSource: begun("tl") }],
-    ["that cannot reach it", "there", { isApart: true, timelineOfSource: unreachable }],
-    ["that names it alike", "here", { isApart: true, timelineOfSource: begun("another") }],
-  ])("joins the relay of one %s", async (_, database, knows) => {
-    world = new MemoryWorld();
-    fill(1);
-    world.startApplier({ database, ...knows });
-    world.startRelay("here");
-    await world.synced();
-  });
-
-  /** What a source says each time that it is asked for its timeline; the last from then on. */
-  function begun(...answers: (string | null)[]): () => Promise<string | null> {
-    return async () => (answers.length > 1 ? answers.shift() : answers[0]) ?? null;
-  }
-
-  async function unreachable(): Promise<null> {
-    throw connectionLost();
-  }
-
-  describe("when the queue holds what another relay has left there", () => {
-    async function leftBy(timeline: string): Promise<void> {
-      world = new MemoryWorld();
-      const copied = { state: "live", cursor: null, copy: "c:f:t", hasRows: false } as const;
-      const followed = { timeline: "tl", position: START, hash: timelineHash("tl") };
-      world.target.progress = { ...followed, tables: [{ table: "t", ...copied }] };
-      world.source.confirmed.set(SYNC, 0);
-      const stream = await world.queue.openStream("a");
-      const prevHash = timelineHash(timeline);
-      const header = { timeline, batch: 1, prevHash, hash: "h", cutAt: "", committedAt: "" };
-      const envelope = { source: "a", header, chunk: 0, copy: null };
-      for await (const messages of encodePieces(envelope, nothing(), 1_000_000)) {
-        await stream.append(await stream.tail(), messages);
-      }
-    }
-
-    async function* nothing(): AsyncGenerator<[]> {}
-
-    it("waits for the relay of its source, and goes on", async () => {
-      await leftBy("another");
-      const applier = world.startApplier();
-      await world.until(() => applier.status.error !== null);
-      expect(applier.status.state).toBe("running");
-      expect(applier.status.error?.message).toContain('Waiting for the relay of "a"');
-      fill(1);
-      world.startRelay();
-      await world.until(() => world.target.rows.size === 1);
-      await world.synced();
-    });
-
-    it("stops when the relay says that its source is on another history", async () => {
-      await leftBy("tl");
-      await (await world.queue.openStream("a")).reset();
-      fill(1);
-      world.target.progress = { ...world.target.progress, timeline: "another" };
-      const applier = world.startApplier();
-      await world.until(() => applier.status.state === "running");
-      world.startRelay();
-      await world.until(() => applier.status.state === "stopped");
-      expect(applier.status.error?.code).toBe("TM-TIMELINE-CHANGED");
-      expect(applier.status.error?.message).toContain("the source now is on tl");
-    });
-  });
-
-  it("has told that a table is copied anew when it says that it works", async () => {
-    await running();
-    await world.stop();
-    world.target.rows.clear();
-    let told: ReturnType<typeof notice> | null = null;
-    world.startRelay();
-    world.startApplier({}, () => {
-      told ??= notice();
-    });
-    await world.until(() => told !== null);
-    expect(await told).toMatchObject({ tablesPending: 1 });
-  });
-
-  it("does not let a target made anew pass for the one before", async () => {
-    await running();
-    await world.stop();
-    const { source, queue } = world;
-    world = Object.assign(new MemoryWorld(), { source, queue });
-    world.startApplier();
-    await world.until(async () => (await notice()) === null);
   });
 });

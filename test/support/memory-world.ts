@@ -1,5 +1,6 @@
 import { Applier } from "../../src/applier/applier.ts";
 import type { ApplierOptions } from "../../src/applier/options.ts";
+import { keys, type Notice } from "../../src/core/documents.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { Relay } from "../../src/relay/relay.ts";
 import { MemoryQueue } from "./memory-queue.ts";
@@ -75,6 +76,24 @@ export class MemoryWorld {
       logger: silentLogger,
     });
     return this.#run(applier, onReady);
+  }
+
+  /** One whose target has what its source had. */
+  static async running(): Promise<MemoryWorld> {
+    const world = new MemoryWorld();
+    world.fill(1);
+    world.startRelay();
+    world.startApplier();
+    await world.synced();
+    return world;
+  }
+
+  fill(rows: number): void {
+    for (let i = 0; i < rows; i++) this.source.insert(`r${i}-${Math.random()}`);
+  }
+
+  async notice(): Promise<Notice | null> {
+    return (await this.queue.documents.get(keys.progress(SYNC))) as Notice | null;
   }
 
   /** Resolves when it holds; the test's own time limit ends it otherwise. */
