@@ -110,8 +110,11 @@ export interface Batches {
   last(): Promise<BatchHeader | null>;
   /** Null when purged or never cut. */
   header(batch: number): Promise<BatchHeader | null>;
-  /** See {@link Cut}. The previous cut's pages and chunk must have been read to the end or returned. */
-  cut(chunk?: ChunkRequest): Promise<Cut>;
+  /**
+   * See {@link Cut}. `chunks`: what is to be read next, in this order, each of another table. The previous cut's pages and
+   * chunks must have been read to the end or returned.
+   */
+  cut(chunks?: readonly ChunkRequest[]): Promise<Cut>;
   /**
    * Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN when a captured table has been altered before this call, also where nothing
    * was written to it since. Absent where each cut sees that.
@@ -129,10 +132,11 @@ export interface Cut {
   /** The new batch's changes; empty when header is null. */
   readonly pages: AsyncIterable<ChangesPage>;
   /**
-   * The chunk asked for, as of exactly the newest batch (the one just cut, or the last). Null, too, when it
-   * cannot be read in this snapshot: ask again.
+   * Of the chunks asked for the first, and as many of those behind it as cost the source little more; none behind one that is not
+   * `done`. As of exactly the newest batch (the one just cut, or the last). To be read in this order. None when the first cannot be
+   * read in this snapshot: ask again.
    */
-  readonly chunk: Chunk | null;
+  readonly chunks: readonly Chunk[];
   /**
    * Transactions that had begun since the cut before and were still in progress, though a later one had ended: how
    * closely the writers stand. Not given where the source cannot tell.

@@ -18,7 +18,7 @@ function chunk(cursor: string, done = false): Chunk {
 /** Sends what is to be sent until the copies hold back; gives "table after" of each. */
 function drain(copies: Copies, most = 20, doneAt = Number.POSITIVE_INFINITY): string[] {
   const sent: string[] = [];
-  for (let next = copies.next(); next !== null && sent.length < most; next = copies.next()) {
+  for (let [next] = copies.next(); next && sent.length < most; [next] = copies.next()) {
     sent.push(`${next.request.table.name} ${next.request.after}`);
     next.job.sent(chunk(`k${sent.length}`, sent.length >= doneAt));
   }
@@ -40,6 +40,25 @@ describe("copies", () => {
     expect(drain(copies, 3, 1)).toEqual(["a null", "b null"]);
   });
 
+  it("asks for the tables behind at once, each from where it stands, and no more than fifty", () => {
+    const many = Array.from({ length: 60 }, (_, i) => `t${i}`);
+    const copies = new Copies(
+      new Map(many.map((name) => [name, { schema: null, name }])),
+      HELD_CHUNK,
+    );
+    const [first = "", ...others] = many;
+    copies.update("s", wants({ table: first, after: "k0" }, ...others.map((table) => ({ table }))));
+    const asked = copies.next().map(({ request }) => `${request.table.name} ${request.after}`);
+    expect(asked).toEqual(["t0 k0", ...others.slice(0, 49).map((name) => `${name} null`)]);
+  });
+
+  it("asks for no table behind one of which enough is under way", () => {
+    const copies = new Copies(names, HELD_CHUNK);
+    copies.update("s", wants({ table: "a" }, { table: "b" }));
+    drain(copies);
+    expect(copies.next()).toEqual([]);
+  });
+
   it("serves syncs beside each other", () => {
     const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }));
@@ -52,7 +71,7 @@ describe("copies", () => {
     copies.update("s", wants({ table: "a" }));
     drain(copies);
     copies.update("s", wants({ table: "a", after: "k1", attempt: 1 }));
-    expect(copies.next()?.request.after).toBe("k1");
+    expect(copies.next()[0]?.request.after).toBe("k1");
   });
 
   it("counts on nothing sent after a loss", () => {
@@ -60,13 +79,13 @@ describe("copies", () => {
     copies.update("s", wants({ table: "a" }));
     drain(copies, 20, 2);
     copies.restart();
-    expect(copies.next()?.request.after).toBe(null);
+    expect(copies.next()[0]?.request.after).toBe(null);
   });
 
   it("drops what is no longer asked for", () => {
     const copies = new Copies(names, HELD_CHUNK);
     copies.update("s", wants({ table: "a" }));
     copies.update("s", null);
-    expect(copies.next()).toBe(null);
+    expect(copies.next()).toEqual([]);
   });
 });

@@ -6,10 +6,14 @@ import type { TableName } from "../core/table.ts";
 
 /** Chunks sent and not yet known applied, per table being copied: bounds what a restart repeats and what the queue holds. */
 const IN_FLIGHT = 4;
+
 export interface ChunkSize {
   readonly maxRows: number;
   readonly maxBytes: number;
 }
+
+/** Tables of which the next chunks are asked for at once: small ones the source may give together. */
+const TABLES_AT_ONCE = 50;
 
 /** Of a chunk that is held in memory whole: decoded it takes many times its size. */
 export const HELD_CHUNK: ChunkSize = { maxRows: 5_000, maxBytes: 1024 * 1024 };
@@ -69,25 +73,40 @@ export class Copies {
     }
   }
 
-  /** The next chunk to read; null when there is none or enough is under way. */
-  next(): { readonly job: CopyJob; readonly request: ChunkRequest } | null {
-    // A sync copies one table at a time, in the order it asks: parents before children.
+  /** The next chunks to read, each of another table of one sync; none when there are none or enough is under way. */
+  next(): readonly NextChunk[] {
     const seen = new Set<string>();
-    for (const job of this.#jobs.values()) {
-      if (job.done || seen.has(job.sync)) continue;
-      seen.add(job.sync);
-      const table = this.#tables.get(job.request.table);
-      if (table === undefined || this.#inFlight(job) >= IN_FLIGHT) continue;
-      const after = job.sent.at(-1) ?? job.request.after;
-      const request = { table, after, ...this.#size };
-      return { job: new CopyJob(job, after), request };
+    for (const { sync } of this.#jobs.values()) {
+      if (seen.has(sync)) continue;
+      seen.add(sync);
+      const next = this.#nextOf(sync);
+      if (next.length > 0) return next;
     }
-    return null;
+    return [];
+  }
+
+  /** A sync copies one table after the other, in the order it asks: parents before children. */
+  #nextOf(sync: string): readonly NextChunk[] {
+    const next: NextChunk[] = [];
+    for (const job of this.#jobs.values()) {
+      if (job.sync !== sync || job.done) continue;
+      const table = this.#tables.get(job.request.table);
+      const isHeldBack = table === undefined || this.#inFlight(job) >= IN_FLIGHT;
+      if (isHeldBack || next.length === TABLES_AT_ONCE) break;
+      const after = job.sent.at(-1) ?? job.request.after;
+      next.push({ job: new CopyJob(job, after), request: { table, after, ...this.#size } });
+    }
+    return next;
   }
 
   #inFlight(job: Job): number {
     return job.sent[0] === job.request.after ? job.sent.length - 1 : job.sent.length;
   }
+}
+
+export interface NextChunk {
+  readonly job: CopyJob;
+  readonly request: ChunkRequest;
 }
 
 /** One chunk's turn of a job. */

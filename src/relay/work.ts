@@ -15,11 +15,11 @@ import { Pace } from "../core/pace.ts";
 import type { BatchHeader, Position } from "../core/position.ts";
 import type { QueueStream } from "../core/queue.ts";
 import { isMeant } from "../core/same-source.ts";
-import type { ChangeLog, LogStats } from "../core/source.ts";
+import type { ChangeLog, Chunk, LogStats } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import { Appender, type Room } from "./appender.ts";
 import type { Claim } from "./claim.ts";
-import { type ChunkSize, Copies } from "./copies.ts";
+import { type ChunkSize, Copies, type NextChunk } from "./copies.ts";
 import { hasBatch } from "./history.ts";
 import type { LeftBehind } from "./left-behind.ts";
 import { Linger } from "./linger.ts";
@@ -206,27 +206,32 @@ export class RelayWork {
     const fences = this.#mailbox.fences();
     this.#told = this.#mailbox.notices();
     const next = this.#copies.next();
-    const cut = await this.#log.batches.cut(next?.request);
+    const cut = await this.#log.batches.cut(next.map(({ request }) => request));
     if (cut.header !== null) {
       failpoint("cut-stored");
       await this.#publisher.publishBatch(cut.header, this.#linger.count(cut.pages));
       this.#last = cut.header;
     }
-    if (next !== null && cut.chunk !== null) {
-      const copy = next.job.describe(cut.chunk);
-      const readTo = next.job.position;
-      await this.#publisher.publishChunk(this.#position(), cut.chunk, { copy, readTo });
-      failpoint("chunk-sent");
-      next.job.sent(cut.chunk);
-    }
+    await this.#publishChunks(next, cut.chunks);
     // Who asks is told that the target has all of it, and what ALTER does to rows is in no batch.
     if ([...fences.values()].some(({ anywhere }) => !anywhere)) await this.#log.batches.look?.();
     await this.#answerFences(fences);
     this.lingerMs = this.#linger.next(cut.overtaken);
     this.#log.observe?.(this.#linger.transactions);
-    const moved = cut.header !== null || cut.chunk !== null;
+    const moved = cut.header !== null || cut.chunks.length > 0;
     if (moved) this.#pace.moved();
-    return moved && (next !== null || this.lingerMs > 0);
+    return moved && (next.length > 0 || this.lingerMs > 0);
+  }
+
+  /** As many as the source gave of those it was asked for. */
+  async #publishChunks(asked: readonly NextChunk[], chunks: readonly Chunk[]): Promise<void> {
+    for (const [i, { job }] of asked.slice(0, chunks.length).entries()) {
+      const chunk = chunks[i] as Chunk;
+      const copy = job.describe(chunk);
+      await this.#publisher.publishChunk(this.#position(), chunk, { copy, readTo: job.position });
+      failpoint("chunk-sent");
+      job.sent(chunk);
+    }
   }
 
   /** Nothing is under way any more when it resolves. */

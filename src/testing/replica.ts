@@ -92,10 +92,16 @@ export interface Copied extends Taken {
 
 /** Cuts together with a chunk, and reads both to their ends. */
 export async function takeChunk(batches: Batches, request: ChunkRequest): Promise<Copied> {
-  const cut = await batches.cut(request);
+  const cut = await batches.cut([request]);
   const changes = await all(cut.pages);
-  if (cut.chunk === null) throw new ReferenceError("no chunk");
-  return { cut, changes, chunk: await readToEnd(cut.chunk) };
+  return { cut, changes, chunk: await readToEnd(onlyChunk(cut)) };
+}
+
+/** Of a cut that was asked for one chunk. */
+export function onlyChunk({ chunks }: Cut): Chunk {
+  const [chunk, ...others] = chunks;
+  if (chunk === undefined || others.length > 0) throw new ReferenceError("not one chunk");
+  return chunk;
 }
 
 /** The rows of a chunk, however they come. */

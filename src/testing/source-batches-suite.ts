@@ -11,7 +11,7 @@ export function registerBatches(bench: () => Bench): void {
   it("makes no batch of nothing", async () => {
     const { log } = await openShop(bench());
     const { cut, changes } = await take(log.batches);
-    expect([cut.header, cut.chunk, changes]).toEqual([null, null, []]);
+    expect([cut.header, cut.chunks, changes]).toEqual([null, [], []]);
     expect(await log.batches.last()).toBeNull();
     expect(await log.batches.header(1)).toBeNull();
   });

@@ -4,6 +4,7 @@ import { type Bench, numbers, refuses } from "./database-bed.ts";
 import {
   all,
   type Copied,
+  onlyChunk,
   Replica,
   readToEnd,
   sorted,
@@ -33,15 +34,14 @@ export function registerChunks(bench: () => Bench): void {
     await log.capture([table]);
     await sql.run("INSERT INTO bag VALUES (7, 'before')");
     const whole = { table: table.schema.name, after: null, maxRows: 10, maxBytes: 1000 };
-    const left = await log.batches.cut(whole);
+    const left = await log.batches.cut([whole]);
     expect(left.header?.batch).toBe(1);
     await all(left.pages);
     // Its rows were left: another look takes its place.
-    const cut = await log.batches.cut(whole);
-    if (cut.chunk === null) throw new ReferenceError("no chunk");
+    const chunk = onlyChunk(await log.batches.cut([whole]));
     await sql.run("DELETE FROM bag WHERE b = 'before'");
     await sql.run("UPDATE bag SET b = 'later' WHERE a IS NULL");
-    const { rows, done } = await readToEnd(cut.chunk);
+    const { rows, done } = await readToEnd(chunk);
     const were = rows.filter(([, b]) => b !== "x");
     expect({ done, rows: rows.length, were: sorted(were) }).toEqual({
       done: true,
@@ -55,7 +55,7 @@ export function registerChunks(bench: () => Bench): void {
     const changes = await takeChanges(log.batches);
     const gone = changes.flatMap(({ keyBefore }) => (keyBefore === null ? [] : [keyBefore]));
     expect(sorted(gone)).toEqual(sorted(were));
-    await refuses(log.batches.cut({ ...whole, after: cut.chunk.cursor }), "TM-SCHEMA-DRIFT");
+    await refuses(log.batches.cut([{ ...whole, after: chunk.cursor }]), "TM-SCHEMA-DRIFT");
   });
 
   it("copies a table in the order of its key, bounded in rows and bytes", async () => {
@@ -79,6 +79,43 @@ export function registerChunks(bench: () => Bench): void {
     expect(chunk.done).toBe(false);
     const least = await takeChunk(log.batches, { ...request(null, 900), maxBytes: 1 });
     expect(least.chunk.rows.length).toBeGreaterThan(0);
+  });
+
+  it("gives tables that are asked for at once in their order, none behind one of which more is left", async () => {
+    const { integer } = bench().dialect;
+    const sql = await bench().sql();
+    const sizes = { few: 3, none: 0, many: 250, one: 1, last: 120 };
+    const names = Object.keys(sizes);
+    for (const [name, rows] of Object.entries(sizes)) {
+      await sql.run(`CREATE TABLE ${name} (id ${integer} PRIMARY KEY, part ${integer})`);
+      await sql.run(`INSERT INTO ${name} SELECT n, 0 FROM ${numbers(250)} WHERE n < ${rows}`);
+    }
+    const log = await bench().log();
+    const captured = await Promise.all(names.map((name) => bench().captureTable(name)));
+    const layouts = await log.capture(captured);
+    const replica = new Replica(layouts);
+    const nameOf = new Map(layouts.map(({ id, table }) => [id, table.name]));
+    let left = names.map((name) => ({ ...request(null, 100), table: bench().name(name) }));
+    while (left.length > 0) {
+      for (const name of names) await sql.run(`UPDATE ${name} SET part = part + 1`);
+      const { pages, chunks } = await log.batches.cut(left);
+      replica.apply(await all(pages));
+      expect(chunks.length).toBeGreaterThan(0);
+      for (const [i, chunk] of chunks.entries()) {
+        const asked = left[i];
+        expect(nameOf.get(chunk.layout)).toBe(asked?.table.name);
+        replica.copy(await readToEnd(chunk));
+        if (!chunk.done) expect(i).toBe(chunks.length - 1);
+      }
+      left = left.flatMap((asked, i) => {
+        const { done = false, cursor = asked.after } = chunks[i] ?? {};
+        return done ? [] : [{ ...asked, after: cursor }];
+      });
+    }
+    replica.apply((await take(log.batches)).changes);
+    for (const name of names) {
+      expect(replica.rows(name)).toEqual(sorted(await sql.rows(`SELECT id, part FROM ${name}`)));
+    }
   });
 
   it("ends at the key that was the last when the copy began", async () => {
@@ -189,6 +226,6 @@ export function registerChunks(bench: () => Bench): void {
   it("refuses a table that is not captured", async () => {
     const { log } = await openShop(bench());
     const other = { ...request(null, 1), table: bench().name("nowhere") };
-    await refuses(log.batches.cut(other), "TM-CAPTURE-MISSING", "TM-TABLE-MISSING");
+    await refuses(log.batches.cut([other]), "TM-CAPTURE-MISSING", "TM-TABLE-MISSING");
   });
 }

@@ -130,13 +130,13 @@ class MemoryLog implements ChangeLog, Batches {
     return kept ? (this.#source.headers[batch - 1] ?? null) : null;
   }
 
-  async cut(request?: ChunkRequest): Promise<Cut> {
+  async cut([request]: readonly ChunkRequest[] = []): Promise<Cut> {
     const failure = this.#source.failNextCut;
     this.#source.failNextCut = null;
     if (failure !== null) throw failure;
     const header = this.#source.cutNow();
     const changes = header === null ? [] : (this.#source.batches.get(header.batch) ?? []);
-    return { header, pages: pagesOf(changes), chunk: request ? this.#chunk(request) : null };
+    return { header, pages: pagesOf(changes), chunks: request ? [this.#chunk(request)] : [] };
   }
 
   async *pages(batch: number): AsyncGenerator<readonly Change[]> {

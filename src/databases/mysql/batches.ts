@@ -117,13 +117,13 @@ export class MysqlBatches implements Batches {
     return this.#records.get(batch)?.header ?? null;
   }
 
-  async cut(chunk?: ChunkRequest): Promise<Cut> {
+  async cut([request]: readonly ChunkRequest[] = []): Promise<Cut> {
     for (;;) {
-      const view = await this.#lookUnlessAltered(chunk);
+      const view = await this.#lookUnlessAltered(request);
       if (view === null) continue;
       const isEmpty = view.unseen.ids.highest === null;
       // Each in a session of its own.
-      const tables = this.#tablesIn(view.unseen, chunk);
+      const tables = this.#tablesIn(view.unseen, request);
       const [isAltered, cutAt] = await Promise.all([
         this.#pins.differ(tables),
         isEmpty ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
@@ -133,14 +133,13 @@ export class MysqlBatches implements Batches {
         const isIdle = isEmpty && view.chunk === null;
         await this.#checkDrift(isIdle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
       }
-      if (isEmpty) {
-        return { header: null, pages: none(), chunk: view.chunk };
-      }
+      const chunks = view.chunk === null ? [] : [view.chunk];
+      if (isEmpty) return { header: null, pages: none(), chunks };
       const { record, rows } = await this.#store(view.unseen, cutAt ?? "");
       return {
         header: record.header,
         pages: this.#cutPages(record, rows),
-        chunk: view.chunk,
+        chunks,
       };
     }
   }

@@ -5,6 +5,7 @@ import type { BatchHeader } from "../../core/position.ts";
 import type { ChangesPage } from "../../core/row-lines.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
+import type { AskedChunk } from "./chunk.ts";
 import type { ChunkReader } from "./chunk-reader.ts";
 import type { Connection, Parameter, Row } from "./connection.ts";
 import { sqlState } from "./errors.ts";
@@ -97,10 +98,10 @@ export class PostgresBatches implements Batches {
     return row?.[0] === "t";
   }
 
-  async cut(chunk?: ChunkRequest): Promise<Cut> {
+  async cut(chunks: readonly ChunkRequest[] = []): Promise<Cut> {
     await this.#context.checkCapture();
     for (;;) {
-      const cut = await this.#tryCut(chunk);
+      const cut = await this.#tryCut(chunks);
       if (cut !== null) return cut;
       await this.#context.lookAgain();
     }
@@ -111,17 +112,17 @@ export class PostgresBatches implements Batches {
   }
 
   /** Null, and nothing is done, when the snapshot shows that a table with changes in it was altered. */
-  async #tryCut(chunk: ChunkRequest | undefined): Promise<Cut | null> {
+  async #tryCut(wanted: readonly ChunkRequest[]): Promise<Cut | null> {
     try {
-      if (chunk === undefined) {
+      if (wanted.length === 0) {
         const startedAt = performance.now();
         const rows = await this.#cutStatement();
         if (isAltered(rows)) return null;
         const cut = this.#accept(rows);
         if (cut.header !== null) this.#noteCommit(performance.now() - startedAt);
-        return { ...cut, chunk: null };
+        return { ...cut, chunks: [] };
       }
-      return await this.#cutWithChunk(chunk);
+      return await this.#cutWithChunks(wanted);
     } catch (error) {
       if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
       throw new TidemarkError("TM-RELAY-FENCED", "Another relay has cut this batch.", {
@@ -174,16 +175,10 @@ export class PostgresBatches implements Batches {
     return this.#context.main.rows(CUT, values, "cut");
   }
 
-  /** Cut and chunk see one snapshot; the batch is committed before the first row of the chunk is read. */
-  async #cutWithChunk(request: ChunkRequest): Promise<Cut | null> {
-    const { main, chunks, currentLayout } = this.#context;
-    const layout = currentLayout(request.table);
-    if (!layout) {
-      throw new TidemarkError(
-        "TM-CAPTURE-MISSING",
-        `Table ${formatTable(request.table)} is not captured.`,
-      );
-    }
+  /** Cut and chunks see one snapshot; the batch is committed before a row of a chunk is published. */
+  async #cutWithChunks(requests: readonly ChunkRequest[]): Promise<Cut | null> {
+    const { main, chunks } = this.#context;
+    const asked = this.#captured(requests);
     const rows = await main.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ", async () => {
       const [cut, [exported]] = await Promise.all([
         this.#cutStatement(),
@@ -193,15 +188,31 @@ export class PostgresBatches implements Batches {
       return cut;
     });
     if (isAltered(rows)) return null;
-    return { ...this.#accept(rows), chunk: await this.#readChunk(layout, request) };
+    return { ...this.#accept(rows), chunks: await this.#readChunks(asked) };
   }
 
-  /** Where the table was altered, that is told; null: it was written anew, and is to be read by a later cut. */
-  async #readChunk(layout: StoredLayout, request: ChunkRequest): Promise<Chunk | null> {
+  /** With their layouts, up to the first table that is not captured. Throws when that is the first of all. */
+  #captured(requests: readonly ChunkRequest[]): readonly AskedChunk[] {
+    const asked: AskedChunk[] = [];
+    for (const request of requests) {
+      const layout = this.#context.currentLayout(request.table);
+      if (layout === null) break;
+      asked.push({ layout, request });
+    }
+    const [first] = requests;
+    if (asked.length === 0 && first !== undefined) {
+      const table = formatTable(first.table);
+      throw new TidemarkError("TM-CAPTURE-MISSING", `Table ${table} is not captured.`);
+    }
+    return asked;
+  }
+
+  /** Where the first table was altered, that is told; none: it was written anew, and is to be read by a later cut. */
+  async #readChunks(asked: readonly AskedChunk[]): Promise<readonly Chunk[]> {
     try {
-      const chunk = await this.#context.chunks.read(layout, request);
-      if (chunk === null) await this.#context.lookAgain();
-      return chunk;
+      const chunks = await this.#context.chunks.read(asked);
+      if (chunks.length === 0) await this.#context.lookAgain();
+      return chunks;
     } catch (error) {
       if (!isTidemarkError(error) || !error.retryable) await this.#context.lookAgain();
       throw error;
@@ -209,7 +220,7 @@ export class PostgresBatches implements Batches {
   }
 
   /** Moves the tip and gives the batch, its first page at hand, the rest streamed. */
-  #accept(rows: readonly Row[]): Omit<Cut, "chunk"> {
+  #accept(rows: readonly Row[]): Omit<Cut, "chunks"> {
     const at = rows.findIndex((row) => row[ID] === null);
     const head = rows[at];
     if (!head) return { header: null, pages: none(), overtaken: 0 };

@@ -1,18 +1,34 @@
 import type { DatabaseOptions } from "../../core/database.ts";
-import type { Chunk, ChunkRequest, LinesBlock, LinesRoom } from "../../core/source.ts";
-import { planChunk } from "./chunk.ts";
+import { parseFilters } from "../../core/row-lines.ts";
+import type { Chunk, LinesBlock, LinesRoom } from "../../core/source.ts";
+import {
+  type AskedChunk,
+  type ChunkLook,
+  type ChunkPlan,
+  lookAtChunk,
+  readSmall,
+  type WantedChunk,
+} from "./chunk.ts";
 import { Connection } from "./connection.ts";
-import type { StoredLayout } from "./layouts.ts";
+import { KeyRanges } from "./key-ranges.ts";
+import { LOCK_TIMEOUT_MS } from "./locks.ts";
+
+const SAVEPOINT = "tidemark_looks";
 
 /**
- * Streams chunks of tables in the snapshot of a cut, on a session of its own: the transaction of the cut
+ * Reads chunks of tables in the snapshot of a cut, on a session of its own: the transaction of the cut
  * must be committed before a row is published (batch rule B1), and its snapshot would end with it.
+ *
+ * A large chunk streams. Small tables are read together, in as many ways to the server as one of them takes: twice as many
+ * as the time before, and one again after a large chunk, behind which nothing is given.
  */
 export class ChunkReader {
   readonly #options: DatabaseOptions;
   #connection: Connection | null = null;
   /** Between begin() and the end of a chunk's rows. */
   #busy = false;
+  /** So many tables are looked at next. */
+  #together = 1;
 
   constructor(options: DatabaseOptions) {
     this.#options = options;
@@ -28,20 +44,27 @@ export class ChunkReader {
     );
   }
 
-  /** The next rows of a table in the snapshot given to begin(). Null when it was altered meanwhile. */
-  async read(layout: StoredLayout, request: ChunkRequest): Promise<Chunk | null> {
+  /**
+   * The next rows of these tables in the snapshot given to begin(), from the first on: of one or more. None when the first was
+   * altered meanwhile.
+   */
+  async read(asked: readonly AskedChunk[]): Promise<readonly Chunk[]> {
     const connection = this.#connection as Connection;
-    const plan = await planChunk(connection, layout, request);
-    if (plan === null) return null;
-    const { chunk, filtered, copySql } = plan;
-    return {
-      ...chunk,
-      content: {
-        kind: "lines",
-        filtered,
-        blocks: (room) => this.#rows(connection, copySql, room),
-      },
-    };
+    const wanted = await Promise.all(
+      asked
+        .slice(0, this.#together)
+        .map(async (one) => ({ ...one, ranges: await KeyRanges.of(connection, one.layout) })),
+    );
+    const looks = await lookAtAll(connection, wanted);
+    const [first] = looks;
+    if (!first) return [];
+    if (first.kind === "large") {
+      this.#together = 1;
+      // A table altered meanwhile waits for all that were looked at, and the rows may take long.
+      if (looks.length > 1) await connection.script(`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`);
+      return [this.#streamed(connection, await first.plan())];
+    }
+    return this.#held(connection, wanted, looks);
   }
 
   async close(): Promise<void> {
@@ -52,13 +75,82 @@ export class ChunkReader {
     this.#busy = false;
   }
 
+  /** The small ones up to the first that is not. */
+  async #held(
+    connection: Connection,
+    wanted: readonly WantedChunk[],
+    looks: readonly (ChunkLook | null)[],
+  ): Promise<readonly Chunk[]> {
+    const chunks: Promise<Chunk>[] = [];
+    for (const [i, look] of looks.entries()) {
+      if (look?.kind !== "small") break;
+      chunks.push(heldChunk(connection, wanted[i] as WantedChunk, look.plan));
+    }
+    this.#together = 2 * chunks.length;
+    const [read] = await Promise.all([Promise.all(chunks), connection.commit()]);
+    this.#busy = false;
+    return read;
+  }
+
+  #streamed(connection: Connection, { chunk, filtered, select }: ChunkPlan): Chunk {
+    const blocks = (room: LinesRoom) => this.#rows(connection, select, room);
+    return { ...chunk, content: { kind: "lines", filtered, blocks } };
+  }
+
   async *#rows(
     connection: Connection,
-    copySql: string | null,
+    select: string | null,
     room: LinesRoom,
   ): AsyncGenerator<LinesBlock> {
-    if (copySql !== null) yield* connection.copyOut(copySql, room);
+    if (select !== null) yield* connection.copyOut(`COPY (${select}) TO STDOUT`, room);
     await connection.commit();
     this.#busy = false;
   }
+}
+
+/** The first, and the others as far as nothing is in their way. */
+async function lookAtAll(
+  connection: Connection,
+  [first, ...others]: readonly WantedChunk[],
+): Promise<readonly (ChunkLook | null)[]> {
+  if (first === undefined) return [];
+  const [look, further] = await Promise.all([
+    lookAtChunk(connection, first),
+    lookFurther(connection, others),
+  ]);
+  return [look, ...further];
+}
+
+/**
+ * Whatever is in the way of one of these is told when it comes first. A table that somebody has locked is not waited for while
+ * others are held: he may want one of them next.
+ */
+async function lookFurther(
+  connection: Connection,
+  wanted: readonly WantedChunk[],
+): Promise<readonly (ChunkLook | null)[]> {
+  if (wanted.length === 0) return [];
+  try {
+    const [, looks] = await Promise.all([
+      connection.script(`SAVEPOINT ${SAVEPOINT}; SET LOCAL lock_timeout TO ${LOCK_TIMEOUT_MS}`),
+      Promise.all(wanted.map((one) => lookAtChunk(connection, one))),
+    ]);
+    return looks;
+  } catch (error) {
+    if (connection.lost) throw error;
+    await connection.script(`ROLLBACK TO SAVEPOINT ${SAVEPOINT}`);
+    return [];
+  }
+}
+
+async function heldChunk(
+  connection: Connection,
+  wanted: WantedChunk,
+  plan: ChunkPlan,
+): Promise<Chunk> {
+  const { chunk, filtered } = plan;
+  const lines = await readSmall(connection, wanted, plan);
+  const rows = filtered ? lines.map(([, ...row]) => row) : lines;
+  const filters = lines.map(([letters]) => parseFilters(filtered ? (letters ?? "") : ""));
+  return { ...chunk, content: { kind: "rows", rows, filters } };
 }

@@ -2,292 +2,135 @@ import { TidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { filterLetters } from "./capture-row.ts";
-import type { Connection, Parameter, Row } from "./connection.ts";
-import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
+import type { Connection, Row } from "./connection.ts";
+import { type CursorState, type KeyRanges, SAMPLE_ROWS } from "./key-ranges.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { pinSql } from "./pins.ts";
-import { formatArrayText, parseRowText } from "./row-text.ts";
-import { isBytes } from "./types.ts";
+import { parseRowText } from "./row-text.ts";
 
-/** What a chunk's cursor holds: keys in PostgreSQL's own text. */
-interface CursorState {
-  readonly after: readonly string[];
-  /** The greatest key when the copy began: rows that come later come as changes. */
-  readonly upper: readonly string[];
+/** What is asked for, of a table with this layout. */
+export interface AskedChunk {
+  readonly layout: StoredLayout;
+  readonly request: ChunkRequest;
 }
 
-/** A chunk without its rows, and the statement that streams them. */
+/** With the statements that read it. */
+export interface WantedChunk extends AskedChunk {
+  readonly ranges: KeyRanges;
+}
+
+/** A chunk without its rows, and the query that gives them. */
 export interface ChunkPlan {
   readonly chunk: Omit<Chunk, "content">;
   readonly filtered: boolean;
   /** Null when there is no row. */
-  readonly copySql: string | null;
+  readonly select: string | null;
 }
 
-/** So many rows from the cursor on tell how wide the next ones are. */
-const SAMPLE_ROWS = 100;
+/** What a look at a table tells of its next chunk. */
+export type ChunkLook =
+  /** It is all that is left of the table, and may be held in memory. */
+  | { readonly kind: "small"; readonly plan: ChunkPlan }
+  /** How far it goes the server is still to be asked. */
+  | { readonly kind: "large"; readonly plan: () => Promise<ChunkPlan> };
+
+/** Of the rows of a small chunk. */
+const SMALL_BYTES = 64 * 1024;
 
 /**
- * Chooses the range of keys of the next chunk, in the snapshot that the session has. Only keys are
- * looked at, in their index; how many rows make so many bytes is estimated from the first of them.
+ * Looks at the next rows of a table, in the snapshot that the session has: what it asks leaves at once. Only keys are looked at,
+ * in their index; how many rows make so many bytes is estimated from the first of them.
  * Null when the table was altered, or written anew by an ALTER since the snapshot, which then shows it empty.
  */
-export async function planChunk(
+export async function lookAtChunk(
   connection: Connection,
-  layout: StoredLayout,
-  request: ChunkRequest,
-): Promise<ChunkPlan | null> {
-  if (layout.key.length === 0) return planWhole(connection, layout, request);
-  const table = new KeyRanges(layout, await loadSchemas(connection, layout));
+  wanted: WantedChunk,
+): Promise<ChunkLook | null> {
+  const { layout, request, ranges } = wanted;
+  if (layout.key.length === 0) return lookAtWhole(connection, wanted);
   const cursor = parseCursor(layout, request.after);
-  const setPath = (path: string) => connection.script(`SET LOCAL search_path TO ${path}`);
   const [, [facts], , [standing]] = await Promise.all([
-    setPath(table.searchPath),
-    connection.rows(...table.facts(cursor)),
+    setPath(connection, ranges.searchPath),
+    connection.rows(...ranges.facts(cursor)),
     // Behind the facts, which lock the table, and by no operator but the server's own.
-    setPath("pg_catalog"),
-    connection.rows(table.standing),
+    setPath(connection, "pg_catalog"),
+    connection.rows(ranges.standing),
   ]);
-  const [width, highest] = facts as Row;
+  const [width, sampled, highest] = facts as Row;
   const [estimate, asCaptured] = standing as Row;
   if (asCaptured !== "t") return null;
   const upper = cursor?.upper ?? keyFields(highest ?? null);
-  const common = {
-    layout: layout.id,
-    estimatedRows: Number(estimate) < 0 ? null : Number(estimate),
-  };
-  const filtered = layout.filters.length > 0;
-  if (upper === null || width === null) {
-    const end = upper === null ? {} : { after: upper, upper };
-    return {
-      chunk: { ...common, cursor: JSON.stringify(end), done: true },
-      filtered,
-      copySql: null,
-    };
-  }
-  const fitting = Math.floor(request.maxBytes / Math.max(1, Number(width)));
-  const rows = Math.max(1, Math.min(Math.floor(request.maxRows), fitting));
-  const [, [bound]] = await Promise.all([
-    setPath(table.searchPath),
-    connection.rows(...table.keyAt(cursor, upper, rows)),
-  ]);
-  const last = keyFields(bound?.[0] ?? null) ?? upper;
-  return {
+  const planned = (state: Partial<CursorState>, select: string | null): ChunkPlan => ({
     chunk: {
-      ...common,
-      cursor: JSON.stringify({ after: last, upper } satisfies CursorState),
+      layout: layout.id,
+      cursor: JSON.stringify(state),
       // No row lies beyond, or the very last one was given: what comes above the upper key is a change.
-      done: JSON.stringify(last) === JSON.stringify(upper),
+      done: JSON.stringify(state.after) === JSON.stringify(state.upper),
+      estimatedRows: estimateOf(estimate),
     },
-    filtered,
-    copySql: table.copySql(cursor, last),
+    filtered: layout.filters.length > 0,
+    select,
+  });
+  if (upper === null) return { kind: "small", plan: planned({}, null) };
+  const planUpTo = (last: readonly string[]) =>
+    planned({ after: last, upper }, ranges.rowsUpTo(cursor, last));
+  const [seen, rowBytes] = [Number(sampled), Math.max(1, Number(width))];
+  if (seen === 0) return { kind: "small", plan: planned({ after: upper, upper }, null) };
+  const rows = Math.floor(Math.min(request.maxRows, request.maxBytes / rowBytes));
+  const isAll = seen < SAMPLE_ROWS && seen <= rows;
+  if (isAll && seen * rowBytes <= SMALL_BYTES) return { kind: "small", plan: planUpTo(upper) };
+  const plan = async () => {
+    const [, [bound]] = await Promise.all([
+      setPath(connection, ranges.searchPath),
+      connection.rows(...ranges.keyAt(cursor, upper, Math.max(1, rows))),
+    ]);
+    return planUpTo(keyFields(bound?.[0] ?? null) ?? upper);
   };
+  return { kind: "large", plan };
 }
 
 /** A table without a key comes as one chunk: COPY streams it, however large it is. */
-async function planWhole(
+async function lookAtWhole(
   connection: Connection,
-  layout: StoredLayout,
-  { after }: ChunkRequest,
-): Promise<ChunkPlan | null> {
-  if (after !== null) throw keyChanged(layout);
-  const table = new KeyRanges(layout, []);
-  const [facts] = await connection.rows(table.wholeFacts);
-  const [rows, , asCaptured] = facts as Row;
+  { layout, request, ranges }: WantedChunk,
+): Promise<ChunkLook | null> {
+  if (request.after !== null) throw keyChanged(layout);
+  const [facts] = await connection.rows(ranges.wholeFacts);
+  const [estimate, , asCaptured] = facts as Row;
   if (asCaptured !== "t") return null;
-  const estimate = Number(rows);
-  return {
-    chunk: {
-      layout: layout.id,
-      cursor: WHOLE,
-      done: true,
-      estimatedRows: estimate < 0 ? null : estimate,
-    },
+  const estimatedRows = estimateOf(estimate);
+  const plan = {
+    chunk: { layout: layout.id, cursor: WHOLE, done: true, estimatedRows },
     filtered: layout.filters.length > 0,
-    copySql: table.wholeSql,
+    select: ranges.allRows,
   };
+  return { kind: "large", plan: async () => plan };
+}
+
+/** The rows of a small chunk, in the order of its key. */
+export async function readSmall(
+  connection: Connection,
+  { ranges }: WantedChunk,
+  { select }: ChunkPlan,
+): Promise<readonly Row[]> {
+  if (select === null) return [];
+  const [, rows] = await Promise.all([
+    setPath(connection, ranges.searchPath),
+    connection.rows(select),
+  ]);
+  return rows;
 }
 
 /** Cursor of a table that was read in one go. */
 const WHOLE = JSON.stringify({ whole: true });
 
-type Query = [text: string, values: readonly Parameter[]];
-
-const ALIAS = "tidemark_row";
-/** Strategy number of the operator `>`: https://www.postgresql.org/docs/current/xindex.html */
-const BTREE_GREATER = 5;
-
-/** The statements over ranges of one table's key. */
-class KeyRanges {
-  readonly #layout: StoredLayout;
-  readonly #alias: string;
-  readonly #from: string;
-  readonly #keys: readonly string[];
-  readonly #schemas: readonly string[];
-
-  /** `schemas`: of the operators that the columns of the key are ordered by, quoted. */
-  constructor(layout: StoredLayout, schemas: readonly string[]) {
-    this.#schemas = schemas;
-    let alias = ALIAS;
-    while (layout.columns.some((column) => column.name === alias)) alias += "_";
-    this.#layout = layout;
-    this.#alias = alias;
-    this.#from = `${layout.only ? "ONLY " : ""}${quoteTable(layout.table)} ${alias}`;
-    this.#keys = layout.key.map((i) =>
-      isOrderedAsText(layout, i) ? `(${this.#column(i)}::text COLLATE "C")` : this.#column(i),
-    );
-  }
-
-  /**
-   * Closed, where one word can name the operators: what else stands in their schema (and who may create there) must not
-   * be taken for one of the server's own. Keys of several schemas are compared by operators of a btree alone, which
-   * only a superuser can make; their statements ask for nothing else that a schema could hide.
-   */
-  get searchPath(): string {
-    return ["pg_catalog", ...(this.#schemas.length > 1 ? this.#schemas : [])].join(", ");
-  }
-
-  /** One row: the width of the next ones, the greatest key. */
-  facts(cursor: CursorState | null): Query {
-    const values = cursor === null ? [] : [...cursor.after, ...cursor.upper];
-    const where = cursor === null ? "" : `WHERE ${this.#range("$", cursor)}`;
-    const descending = this.#keys.map((key) => `${key} DESC`).join(", ");
-    const highest = `(SELECT ROW(${this.#keyList})::text FROM ${this.#from} ORDER BY ${descending} LIMIT 1)`;
-    return [
-      `SELECT (SELECT ceil(avg(octet_length(row))) FROM (
-            SELECT ROW(${this.#columns.join(", ")})::text AS row FROM ${this.#from} ${where}
-            ORDER BY ${this.#keyList} LIMIT ${SAMPLE_ROWS}) sample),
-         ${cursor === null ? highest : "NULL"}`,
-      values,
-    ];
-  }
-
-  /** One row: how many the server believes there are, and whether they stand as they were captured. */
-  get standing(): string {
-    return `SELECT ${this.#estimate}, ${this.#asCaptured}`;
-  }
-
-  /** Of a table without a key: how many rows the server believes there are, whether there is one. */
-  get wholeFacts(): string {
-    return `SELECT ${this.#estimate}, EXISTS (SELECT FROM ${this.#from}), ${this.#asCaptured}`;
-  }
-
-  get #estimate(): string {
-    return `(SELECT reltuples::bigint FROM pg_class WHERE oid = ${Number(this.#layout.oid)})`;
-  }
-
-  /**
-   * Does the snapshot show the table as it was captured, and in the files that it has now? (A table that was
-   * written anew by ALTER is empty to every snapshot from before. The function tells what stands now, the
-   * column what the snapshot shows; who has come so far holds a lock that lets no other ALTER in.)
-   */
-  get #asCaptured(): string {
-    const oid = Number(this.#layout.oid);
-    return `(SELECT l.pin IS NULL OR l.pin = ${pinSql("l.table_oid")} FROM tidemark.layouts l WHERE l.id = ${this.#layout.id})
-         AND NOT EXISTS (SELECT FROM pg_class c
-           WHERE c.oid IN (SELECT ${oid} UNION ALL SELECT relid FROM pg_partition_tree(${oid}))
-             AND c.relfilenode <> 0 AND pg_relation_filenode(c.oid) <> c.relfilenode)`;
-  }
-
-  /** The key of the row that is number `rows` behind the cursor; no row when there are fewer. */
-  keyAt(cursor: CursorState | null, upper: readonly string[], rows: number): Query {
-    const after = cursor?.after ?? null;
-    const values = [...(after ?? []), ...upper];
-    return [
-      // The inner one first: the rows passed over would be printed as well.
-      `SELECT ROW(${this.#keyList})::text FROM (
-         SELECT ${this.#keyList} FROM ${this.#from} WHERE ${this.#range("$", { after, upper })}
-         ORDER BY ${this.#keyList} OFFSET ${rows - 1} LIMIT 1) ${this.#alias}`,
-      values,
-    ];
-  }
-
-  /** COPY takes no parameters. */
-  copySql(cursor: CursorState | null, last: readonly string[]): string {
-    const range = this.#range("literal", { after: cursor?.after ?? null, upper: last });
-    return `COPY (${this.#select} WHERE ${range} ORDER BY ${this.#keyList}) TO STDOUT`;
-  }
-
-  get wholeSql(): string {
-    return `COPY (${this.#select}) TO STDOUT`;
-  }
-
-  get #select(): string {
-    const { filters, oid } = this.#layout;
-    const fields = filters.length === 0 ? [] : [filterLetters(oid, this.#alias)];
-    return `SELECT ${[...fields, ...this.#columns].join(", ")}\nFROM ${this.#from}`;
-  }
-
-  get #keyList(): string {
-    return this.#keys.join(", ");
-  }
-
-  /** Canonical text is PostgreSQL's own, in the session's settings; only bytes differ. */
-  get #columns(): readonly string[] {
-    return this.#layout.columns.map(({ type }, i) =>
-      isBytes(type) ? `encode(${this.#column(i)}, 'hex')` : this.#column(i),
-    );
-  }
-
-  #column(i: number): string {
-    return `${this.#alias}.${quoteIdentifier(this.#layout.columns[i]?.name ?? "")}`;
-  }
-
-  /** Behind `after`, where there is one, up to `upper`; as parameters in that order, or as literals. */
-  #range(
-    as: "$" | "literal",
-    {
-      after,
-      upper,
-    }: { readonly after: readonly string[] | null; readonly upper: readonly string[] },
-  ): string {
-    let parameters = 0;
-    const [schema = "pg_catalog", ...others] = this.#schemas;
-    const compare = (operator: string, key: readonly string[]) => {
-      const values = key.map((text, i) => {
-        const value = as === "$" ? `$${++parameters}` : quoteLiteral(text);
-        const at = this.#layout.key[i] ?? 0;
-        const isText = isOrderedAsText(this.#layout, at);
-        return `${value}::${isText ? "text" : this.#layout.columns[at]?.nativeType}`;
-      });
-      const named = others.length > 0 ? operator : `OPERATOR(${schema}.${operator})`;
-      return `(${this.#keyList}) ${named} (${values.join(", ")})`;
-    };
-    const lower = after === null ? [] : [compare(">", after)];
-    return [...lower, compare("<=", upper)].join(" AND ");
-  }
+function setPath(connection: Connection, path: string): Promise<void> {
+  return connection.script(`SET LOCAL search_path TO ${path}`);
 }
 
-/** `public.citext` is ordered by operators in `public`; built-in types, enums, arrays and composite ones by the server's. */
-async function loadSchemas(
-  connection: Connection,
-  layout: StoredLayout,
-): Promise<readonly string[]> {
-  const types = layout.key.map((at) =>
-    isOrderedAsText(layout, at) ? "text" : (layout.columns[at]?.nativeType ?? ""),
-  );
-  if (!types.some((type) => type.includes("."))) return ["pg_catalog"];
-  const rows = await connection.rows(
-    `SELECT DISTINCT coalesce((
-       SELECT quote_ident(n.nspname)
-       FROM pg_opclass c
-       JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = ${BTREE_GREATER}
-                     AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
-       JOIN pg_operator o ON o.oid = m.amopopr
-       JOIN pg_namespace n ON n.oid = o.oprnamespace
-       WHERE c.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.opcdefault
-         AND c.opcintype = to_regtype(w.type)), 'pg_catalog')
-     FROM unnest($1::text[]) AS w(type)`,
-    [formatArrayText(types)],
-  );
-  return rows.map(([schema]) => schema as string);
-}
-
-/** Comparing operators of hstore have names of their own (`#<=#`), in which rows are not compared. */
-function isOrderedAsText({ columns }: StoredLayout, at: number): boolean {
-  const type = columns[at]?.type;
-  return type?.kind === "native" && /(^|\.)hstore$/.test(type.name);
+/** Negative: never counted. */
+function estimateOf(reltuples: string | null | undefined): number | null {
+  const rows = Number(reltuples);
+  return rows < 0 ? null : rows;
 }
 
 function keyFields(text: string | null): readonly string[] | null {

@@ -3,7 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 
-const LOCK_TIMEOUT_MS = 250;
+export const LOCK_TIMEOUT_MS = 250;
 const GIVE_UP_AFTER_MS = 300_000;
 const LOCK_NOT_AVAILABLE = "55P03";
 const DEADLOCK = "40P01";

@@ -87,18 +87,18 @@ export class SqliteBatches implements Batches {
     return this.#connection.read(() => this.#header(this.#record(batch)));
   }
 
-  async cut(request?: ChunkRequest): Promise<Cut> {
+  async cut([request]: readonly ChunkRequest[] = []): Promise<Cut> {
     this.#connection.checkFile();
     const isWhole = request !== undefined && isKeyless(this.#layouts, request);
     const sight = await (isWhole
       ? this.#lookBeside(request)
       : this.#connection.read(() => this.#look(request)));
-    const { chunk } = sight;
+    const chunks = sight.chunk === null ? [] : [sight.chunk];
     this.#seen = sight.to;
     if (sight.mend) await this.#connection.write(() => this.#guard.mend());
-    if (!sight.changed) return { header: null, pages: none(), chunk };
+    if (!sight.changed) return { header: null, pages: none(), chunks };
     const header = await this.#connection.write(() => this.#recordCut(sight));
-    return { header, pages: this.pages(header.batch), chunk };
+    return { header, pages: this.pages(header.batch), chunks };
   }
 
   async *pages(batch: number): AsyncIterable<readonly Change[]> {

@@ -188,19 +188,19 @@ class SimulatedLog implements ChangeLog, Batches {
     });
   }
 
-  async cut(request?: ChunkRequest): Promise<Cut> {
+  async cut(requests: readonly ChunkRequest[] = []): Promise<Cut> {
     const database = this.#database;
     const { rule = ALL_THAT_IS_SEEN } = this.#hooks;
-    const { header, chunk } = await this.#session.call(() => {
+    const { header, chunks } = await this.#session.call(() => {
       if (database.alteration === "made" || database.alteration === "mended") throw altered();
       const { rows, snapshot } = rule(database);
       const at = new Date().toISOString();
       const batch = rows.length === 0 ? null : database.store(rows, at, snapshot);
       this.#newest = batch ?? this.#newest;
-      const chunk = request === undefined ? null : chunkOf(database, request);
-      return { header: batch?.header ?? null, chunk };
+      const chunks = chunksOf(database, requests);
+      return { header: batch?.header ?? null, chunks };
     });
-    return { header, pages: header === null ? NO_PAGES : this.pages(header.batch), chunk };
+    return { header, pages: header === null ? NO_PAGES : this.pages(header.batch), chunks };
   }
 
   async *pages(batch: number): AsyncGenerator<ChangesPage> {
@@ -270,6 +270,17 @@ function pageOf(run: readonly Change[], least: number): ChangesPage {
 }
 
 /** The next rows by key, up to the greatest key that stood when the copy began; without a key all of them. */
+/** Sometimes one, sometimes as many as may be given. */
+function chunksOf(source: SourceDatabase, requests: readonly ChunkRequest[]): readonly Chunk[] {
+  const chunks: Chunk[] = [];
+  for (const request of source.batches.length % 2 === 0 ? requests : requests.slice(0, 1)) {
+    const chunk = chunkOf(source, request);
+    chunks.push(chunk);
+    if (!chunk.done) break;
+  }
+  return chunks;
+}
+
 function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk {
   const name = table.name as Table;
   const shape = source.shapes[name];
