@@ -9,8 +9,8 @@
  * ```
  */
 export { defineConfig } from "./config/define-config.ts";
-export { definePair } from "./config/define-pair.ts";
-export { loadConfig } from "./config/load-config.ts";
+export { definePair, type Pair } from "./config/define-pair.ts";
+export { type LoadedConfig, type LoadOptions, loadConfig } from "./config/load-config.ts";
 export type { Config } from "./config/schema.ts";
 export type { Operation } from "./core/change.ts";
 export type { ColumnType } from "./core/column-type.ts";
@@ -33,3 +33,4 @@ export { Pipeline, type PipelineOptions, type StopOptions } from "./pipeline/pip
 export type { PipelineStatus } from "./pipeline/status.ts";
 export { type Subscription, subscribe } from "./pipeline/subscribe.ts";
 export type { TailEntry, TailOptions } from "./pipeline/tail.ts";
+export type { WaitOptions } from "./pipeline/wait.ts";

@@ -26,8 +26,8 @@ export interface Pair {
  */
 export function definePair(
   pair: Pair,
-  folder: string,
-  environment: Environment,
+  folder: string = process.cwd(),
+  environment: Environment = process.env,
 ): PipelineDefinition {
   if (pair.tables.length === 0) {
     throw new TidemarkError("TM-USAGE", "No table is named.", {

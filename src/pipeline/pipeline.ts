@@ -144,8 +144,11 @@ export class Pipeline {
     return waitForSync(this.#definition, this.#queue, options);
   }
 
-  /** Completion notices of every sync of the definition, whichever process applies it. */
-  notices(signal: AbortSignal): AsyncGenerator<Notice> {
+  /**
+   * Completion notices of every sync of the definition, whichever process applies it. Ends with the signal and with
+   * stop(); whoever leaves the loop ends it too.
+   */
+  notices(signal: AbortSignal = this.#ending.signal): AsyncGenerator<Notice> {
     const names = this.#definition.syncs.map(({ name }) => name);
     return watchNotices(this.#queue, names, signal);
   }
@@ -164,6 +167,11 @@ export class Pipeline {
     } finally {
       cancel();
     }
+  }
+
+  /** For `await using`: see {@link stop}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
   }
 
   async #start(): Promise<void> {

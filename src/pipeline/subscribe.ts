@@ -3,8 +3,11 @@ import { type Logger, silentLogger } from "../core/log.ts";
 import { openQueue } from "./queue.ts";
 import { sourcesToRead, type TailEntry, type TailOptions, tail } from "./tail.ts";
 
+/** Columns that the caller knows; an interface, too, which has no index signature. */
+export type Columns<R> = { [K in keyof R]: string | null | undefined };
+
 /** A change whose rows are of a type that the caller knows: columns to canonical text. */
-export interface Subscription<R extends RowObject> extends Omit<TailEntry, "key" | "row"> {
+export interface Subscription<R extends Columns<R>> extends Omit<TailEntry, "key" | "row"> {
   readonly key: Partial<R> | null;
   readonly row: R | null;
 }
@@ -18,14 +21,15 @@ export interface Subscription<R extends RowObject> extends Omit<TailEntry, "key"
  * `options.signal`; whoever leaves the loop ends it too. Throws as {@link openQueue}; TM-USAGE for a source that no sync
  * reads; TM-TAIL-GAP where batches went by unread (see `onGap`).
  */
-export async function* subscribe<R extends RowObject = RowObject>(
+export async function* subscribe<R extends Columns<R> = RowObject>(
   definition: PipelineDefinition,
-  options: TailOptions & { readonly logger?: Logger },
+  options: TailOptions & { readonly logger?: Logger } = {},
 ): AsyncGenerator<Subscription<R>> {
   sourcesToRead(definition, options.source);
   const queue = await openQueue(definition.queue, options.logger ?? silentLogger);
   try {
-    for await (const entry of tail(definition, queue, options)) yield entry as Subscription<R>;
+    for await (const entry of tail(definition, queue, options))
+      yield entry as unknown as Subscription<R>;
   } finally {
     await queue.close();
   }

@@ -14,7 +14,8 @@ export interface TailOptions {
   readonly source?: string | undefined;
   /** Source table, as formatTable gives it. */
   readonly table?: string | undefined;
-  readonly signal: AbortSignal;
+  /** Ends it; so does who leaves the loop. */
+  readonly signal?: AbortSignal | undefined;
   /** From the oldest batch the queue still holds; default: from now on. */
   readonly fromStart?: boolean | undefined;
   /**
@@ -50,11 +51,12 @@ export async function* tail(
   const sources = sourcesToRead(definition, options.source);
   // Whoever stops iterating, or meets an error in one source, must not wait for the next change of another.
   const left = new AbortController();
-  const signal = AbortSignal.any([options.signal, left.signal]);
+  const given = options.signal === undefined ? [] : [options.signal];
+  const signal = AbortSignal.any([...given, left.signal]);
   const tails = sources.map((source) => tailSource(source, queue, { ...options, signal }));
   for await (const entry of merge(tails, () => left.abort())) {
     // The next one of each is fetched while the reader is at the last.
-    if (options.signal.aborted) return;
+    if (options.signal?.aborted) return;
     yield entry;
   }
 }
@@ -75,7 +77,7 @@ export function sourcesToRead(
 async function* tailSource(
   source: string,
   queue: Queue,
-  { table, signal, fromStart, onGap = refuse }: TailOptions,
+  { table, signal, fromStart, onGap = refuse }: TailOptions & { readonly signal: AbortSignal },
 ): AsyncGenerator<TailEntry> {
   const stream = await queue.openStream(source);
   const after = fromStart ? null : (await stream.tail()).mark;
