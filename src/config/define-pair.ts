@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { z } from "zod";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { sha256 } from "../core/hash.ts";
@@ -6,6 +7,7 @@ import { redactUrl } from "../core/secrets.ts";
 import type { Environment } from "./environment.ts";
 import { interpolate } from "./environment.ts";
 import { DEFAULT_QUEUE_URL, normalise } from "./normalise.ts";
+import { aText, checkOptions, names } from "./options.ts";
 import { checkTopology } from "./topology.ts";
 import { validate } from "./validate.ts";
 
@@ -20,6 +22,13 @@ export interface Pair {
   readonly queue?: string;
 }
 
+const pairOptions = z.strictObject({
+  from: aText,
+  to: aText,
+  tables: names,
+  queue: aText.optional(),
+});
+
 /**
  * The definition of a pair: the databases are named `source` and `target`, the sync `source->target`. All pairs have
  * these names, so two of them in one folder may not share a queue.
@@ -29,6 +38,7 @@ export function definePair(
   folder: string = process.cwd(),
   environment: Environment = process.env,
 ): PipelineDefinition {
+  checkOptions("definePair", pair, pairOptions);
   if (pair.tables.length === 0) {
     throw new TidemarkError("TM-USAGE", "No table is named.", {
       fix: "Add --table 'public.*' (quoted, so that the shell leaves the star alone), or --table NAME once per table.",

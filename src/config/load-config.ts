@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { z } from "zod";
 import type { PipelineDefinition } from "../core/definition.ts";
 import {
   type ConfigFile,
@@ -9,6 +10,7 @@ import {
 } from "./config-file.ts";
 import { type Environment, interpolate } from "./environment.ts";
 import { normalise } from "./normalise.ts";
+import { aFunction, aText, checkOptions } from "./options.ts";
 import { checkTopology } from "./topology.ts";
 import { validate } from "./validate.ts";
 
@@ -28,11 +30,19 @@ export interface LoadedConfig {
   readonly definition: PipelineDefinition;
 }
 
+const loadOptions = z.strictObject({
+  folder: aText.optional(),
+  file: aText.optional(),
+  environment: z.looseObject({}, "must be an object of texts").optional(),
+  library: aFunction.optional(),
+});
+
 /**
  * Finds, reads and checks a config; connects to nothing. Throws TM-CONFIG-NOT-FOUND,
  * TM-CONFIG-INVALID, TM-CONFIG-ENV-MISSING, TM-CONFIG-OVERLAP, TM-CONFIG-LOOP.
  */
 export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfig> {
+  checkOptions("loadConfig", options, loadOptions);
   const path = findConfig(options.folder ?? process.cwd(), options.file);
   const file = await readConfig(path, options.library);
   return { file: path, definition: define(file, options.environment ?? process.env) };

@@ -149,6 +149,32 @@ export const configSchema = z.strictObject({
     .describe("What is kept in the change log, and how much."),
 });
 
+const sizeInBytes = z.number().positive("must be more than 0");
+
+/** What the engine reads (core/definition.ts), where a program has put it together itself. */
+export const definitionSchema = z.strictObject({
+  databases: z.array(
+    z.union([
+      z.strictObject({ name: text, url: text }),
+      z.strictObject({ name: text, deliver: functionOf<DeliverFunction>() }),
+    ]),
+  ),
+  queue: z.strictObject({
+    url: text,
+    maxStreamBytes: sizeInBytes,
+    isBoundSoft: z.boolean().optional(),
+  }),
+  syncs: z.array(
+    z.strictObject({
+      name: text,
+      from: text,
+      to: text,
+      tables: z.array(tableObject).min(1, "must name at least one table"),
+    }),
+  ),
+  retention: z.strictObject({ maxLogBytes: sizeInBytes, keptMs: z.number().nonnegative() }),
+});
+
 /** A config as people write it: what `defineConfig` takes. */
 export type Config = z.input<typeof configSchema>;
 export type SyncConfig = Config["syncs"][number];
@@ -162,6 +188,17 @@ export function knownKeys(path: readonly PropertyKey[]): readonly string[] {
   if (first === "queue") return Object.keys(queueObject.shape);
   if (first === "retention") return ["log", "applied"];
   return Object.keys(path.includes("tables") ? tableObject.shape : sync.shape);
+}
+
+/** The keys known at a place of a definition, for suggestions. */
+export function knownInDefinition(path: readonly PropertyKey[]): readonly string[] {
+  const { queue, retention, syncs } = definitionSchema.shape;
+  const [first] = path;
+  if (first === undefined) return Object.keys(definitionSchema.shape);
+  if (first === "databases") return ["name", "url", "deliver"];
+  if (first === "queue") return Object.keys(queue.shape);
+  if (first === "retention") return Object.keys(retention.shape);
+  return Object.keys(path.includes("tables") ? tableObject.shape : syncs.element.shape);
 }
 
 /** The JSON Schema that editors use for tidemark.yaml and tidemark.json. */

@@ -3,7 +3,7 @@ import { TidemarkError } from "../core/errors.ts";
 import { nearest } from "../core/suggest.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { formatPath, type Path } from "./path.ts";
-import { configSchema, knownKeys } from "./schema.ts";
+import { configSchema, definitionSchema, knownInDefinition, knownKeys } from "./schema.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -30,17 +30,48 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
 export function validate(file: ConfigFile, value: unknown): z.output<typeof configSchema> {
   const parsed = configSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const all = parsed.error.issues.flatMap((issue) => explain(file, value, issue, []));
+  const checked = { file, value, known: knownKeys, whole: "the config" };
+  throw invalid(checked, parsed.error.issues, "See docs/reference/config.md for every key.");
+}
+
+/**
+ * A definition that a program has put together, and no compiler has looked at: a misspelt `where` or `except` would have
+ * rows and columns travel that must not. Throws TM-CONFIG-INVALID.
+ */
+export function validateDefinition(value: unknown): void {
+  const parsed = definitionSchema.safeParse(value);
+  if (parsed.success) return;
+  const { databases } = Object(value) as { databases?: unknown };
+  if (!Array.isArray(databases)) {
+    throw new TidemarkError("TM-CONFIG-INVALID", "This is not the definition of a pipeline.", {
+      fix: "Give what definePair gives, or `definition` of what loadConfig gives; a config is not one yet.",
+    });
+  }
+  const file = { path: "definition", value, where: () => "definition" };
+  const checked = { file, value, known: knownInDefinition, whole: "a definition" };
+  throw invalid(checked, parsed.error.issues, "See the types PipelineDefinition and TableRule.");
+}
+
+/** What is checked, and against which keys. */
+interface Checked {
+  readonly file: ConfigFile;
+  readonly value: unknown;
+  readonly known: (path: Path) => readonly string[];
+  readonly whole: string;
+}
+
+function invalid(checked: Checked, issues: readonly Issue[], fix: string): TidemarkError {
+  const all = issues.flatMap((issue) => explain(checked, issue, []));
   // A key that is missing because it was misspelt is one mistake, not two.
   const meant = new Set(all.map((each) => each.meant));
   const mistakes = all.filter((each) => each.meant !== undefined || !meant.has(each.key));
   const first = mistakes.find((each) => each.fix !== undefined);
-  throw new TidemarkError(
+  return new TidemarkError(
     "TM-CONFIG-INVALID",
     mistakes.map((mistake) => mistake.message).join("\n"),
     {
-      fix: first?.fix ?? "See docs/reference/config.md for every key.",
-      details: { file: file.path, mistakes },
+      fix: first?.fix ?? fix,
+      details: { file: checked.file.path, mistakes },
     },
   );
 }
@@ -54,15 +85,16 @@ interface Mistake {
   readonly meant?: string;
 }
 
-function explain(file: ConfigFile, root: unknown, issue: Issue, above: Path): Mistake[] {
+function explain(checked: Checked, issue: Issue, above: Path): Mistake[] {
+  const { file, value: root } = checked;
   const path = [...above, ...issue.path];
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownKey(file, path, key));
+      return issue.keys.map((key) => unknownKey(checked, path, key));
     case "invalid_union": {
       if (at(root, path) === undefined) return [missing(file, path)];
       const branch = nearestBranch(issue.errors);
-      if (branch !== null) return branch.flatMap((each) => explain(file, root, each, path));
+      if (branch !== null) return branch.flatMap((each) => explain(checked, each, path));
       return [mistake(file, path, issue.message)];
     }
     case "invalid_key":
@@ -85,13 +117,13 @@ function nearestBranch(branches: readonly (readonly Issue[])[]): readonly Issue[
   return fitting[0] ?? null;
 }
 
-function unknownKey(file: ConfigFile, path: Path, key: string): Mistake {
-  const known = knownKeys(path);
+function unknownKey({ file, known: knownAt, whole }: Checked, path: Path, key: string): Mistake {
+  const known = knownAt(path);
   const other = OTHER_WORDS[key.toLowerCase()];
   const guess = other !== undefined && known.includes(other) ? other : nearest(key, known);
   const full = formatPath([...path, key]);
   return {
-    message: `${file.where(path, { key })}: ${full} is not a key of the config.${
+    message: `${file.where(path, { key })}: ${full} is not a key of ${whole}.${
       guess === null ? "" : ` Did you mean "${guess}"?`
     }`,
     key: full,

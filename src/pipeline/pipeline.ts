@@ -1,7 +1,10 @@
+import { z } from "zod";
 import { Applier } from "../applier/applier.ts";
 import type { RunBounds } from "../applier/group.ts";
 import type { ApplierOptions } from "../applier/options.ts";
+import { aLogger, aSignal, checkOptions, milliseconds, names } from "../config/options.ts";
 import { checkTopology } from "../config/topology.ts";
+import { validateDefinition } from "../config/validate.ts";
 import { after } from "../core/async.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
@@ -38,6 +41,21 @@ export interface StopOptions {
   readonly withinMs?: number | undefined;
 }
 
+const openOptions = z.strictObject({
+  logger: aLogger,
+  role: z.enum(["all", "relay", "applier"], "must be all, relay or applier").optional(),
+  databases: names.optional(),
+  lookEveryMs: milliseconds.optional(),
+  runBounds: z.looseObject({}).optional(),
+});
+const waitOptions = z.strictObject({
+  sync: z.union([z.string(), names], "must be the name of a sync, or a list of names").optional(),
+  timeoutMs: milliseconds.optional(),
+  signal: aSignal.optional(),
+});
+const noticesOptions = z.strictObject({ signal: aSignal });
+const stopOptions = z.strictObject({ withinMs: milliseconds.optional() });
+
 /** A process that is told to end is given half a minute by many that run it. */
 const ANSWER_WITHIN_MS = 10_000;
 /** How long an applier on its own waits for the relay to tell the source's tables. */
@@ -63,11 +81,13 @@ export class Pipeline {
   /**
    * Connects and checks everything; changes nothing in any database, but notes at a target that was altered and no longer
    * fits which tables are to be copied anew. Throws what a user must mend
-   * first: TM-CONFIG-LOOP, TM-CONFIG-OVERLAP, TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …;
+   * first: TM-CONFIG-INVALID, TM-CONFIG-LOOP, TM-CONFIG-OVERLAP, TM-CONNECT-FAILED, TM-GRANT-MISSING, TM-TABLE-*, TM-COLUMN-*, TM-TYPE-UNSUPPORTED …;
    * TM-USAGE where this process would have nothing to do.
    */
   static async open(definition: PipelineDefinition, options: PipelineOptions): Promise<Pipeline> {
     // A program may have put it together itself.
+    validateDefinition(definition);
+    checkOptions("Pipeline.open", options, openOptions);
     checkTopology(definition, "definition");
     const share = shareOf(definition, options);
     const severing = new AbortController();
@@ -140,7 +160,8 @@ export class Pipeline {
   }
 
   /** See {@link waitForSync}. Of a pipeline that is stopped, here and meanwhile, TM-USAGE. */
-  waitFor(options: WaitOptions = {}): Promise<void> {
+  async waitFor(options: WaitOptions = {}): Promise<void> {
+    checkOptions("waitFor", options, waitOptions);
     return waitForSync(this.#definition, this.#queue, options);
   }
 
@@ -149,6 +170,7 @@ export class Pipeline {
    * stop(); whoever leaves the loop ends it too.
    */
   notices(signal: AbortSignal = this.#ending.signal): AsyncGenerator<Notice> {
+    checkOptions("notices", { signal }, noticesOptions);
     const names = this.#definition.syncs.map(({ name }) => name);
     return watchNotices(this.#queue, names, signal);
   }
@@ -159,7 +181,9 @@ export class Pipeline {
    * left: what it was at is rolled back, and done again at the next start. A function that is a target must not wait
    * for it: it waits for the function.
    */
-  async stop({ withinMs = ANSWER_WITHIN_MS }: StopOptions = {}): Promise<void> {
+  async stop(options: StopOptions = {}): Promise<void> {
+    checkOptions("stop", options, stopOptions);
+    const { withinMs = ANSWER_WITHIN_MS } = options;
     const cancel = after(withinMs, () => this.#severing.abort());
     this.#stopped ??= this.#stop();
     try {

@@ -1,5 +1,6 @@
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { nearest } from "../core/suggest.ts";
 
 export interface ShareOptions {
   /** What this process does; default `all`. */
@@ -24,9 +25,23 @@ const WORKS_ON = {
   applier: { verb: "writes to", what: "Targets, of which an applier can be run" },
 } as const;
 
+/** One misspelt name among right ones: its part of the pipeline would be done by nobody, without a word. */
+function refuseUnknown({ databases }: PipelineDefinition, asked: readonly string[]): void {
+  const known = databases.map(({ name }) => name);
+  const unknown = asked.find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  const guess = nearest(unknown, known);
+  throw new TidemarkError("TM-USAGE", `No database of the config is named "${unknown}".`, {
+    fix: guess === null ? `Known: ${known.join(", ")}.` : `Did you mean "${guess}"?`,
+    details: { databases: asked },
+  });
+}
+
 /** Throws TM-USAGE where nothing would be left to do: such a process would stand still for ever, without a word. */
-export function shareOf({ syncs }: PipelineDefinition, options: ShareOptions): Share {
+export function shareOf(definition: PipelineDefinition, options: ShareOptions): Share {
+  const { syncs } = definition;
   const { role = "all", databases } = options;
+  refuseUnknown(definition, databases ?? []);
   const isMine = (name: string) => databases === undefined || databases.includes(name);
   const sources = new Set(role === "applier" ? [] : syncs.map(({ from }) => from));
   const targets = new Set(role === "relay" ? [] : syncs.map(({ to }) => to));
