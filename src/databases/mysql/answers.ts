@@ -1,5 +1,5 @@
+import { MARK } from "./capture-sql.ts";
 import type { Session } from "./connection.ts";
-import { MARK } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import type { LogRow } from "./log-rows.ts";
 import { LOG } from "./ours.ts";

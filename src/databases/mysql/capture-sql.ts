@@ -58,9 +58,11 @@ export function triggerBody(
         );
   const unread = logInsert(layout, op, { keyBefore });
   const unknown = logUnknown(layout);
-  if (event === "INSERT") return guarded(insert, unread);
+  if (event === "INSERT") return guarded(`${TAKE_ID} ${insert}`, unread);
   // A table without a key has nothing either for which the row would have to be looked at again.
-  if (event === "DELETE" || layout.key.length === 0) return guarded(insert, unknown);
+  if (event === "DELETE" || layout.key.length === 0) {
+    return guarded(`${TAKE_ID} ${insert}`, unknown);
+  }
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
@@ -68,9 +70,12 @@ export function triggerBody(
     isCarriedOut(table, names, doubtful),
     ...(looksUpNames ? [isNamedOtherwise(table)] : []),
   ];
-  const whenDone = ifCarriedOut([isPlain(layout), ...asked], `${insert};`);
-  return guarded(whenDone, guarded(unread, unknown));
+  const whenDone = ifCarriedOut([isPlain(layout), ...asked], `${insert};`, ANY_SIZE);
+  return guarded(`${TAKE_ID} ${whenDone}`, guarded(unread, unknown));
 }
+
+/** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
+export const MARK = "-";
 
 /** The operation of a change of which not even the key is known. */
 export const UNKNOWN = "X";
@@ -82,6 +87,20 @@ export const UNKNOWN = "X";
 function guarded(work: string, otherwise: string): string {
   return `BEGIN DECLARE EXIT HANDLER FOR 1054 ${otherwise}; ${work}; END`;
 }
+
+/**
+ * `SET insert_id` gives the next id that is drawn, whichever table draws it (mysqlbinlog writes it, and a replica of
+ * statements sets it). Where that is not the application's table it would be a change's: the write would fail for a
+ * duplicate, or stand before one that it follows. So a mark takes it, if it is not taken. A row pays nothing that can be
+ * measured for the question.
+ */
+export const TAKE_ID = `IF @@insert_id THEN INSERT IGNORE INTO ${quoteName(LOG)} (at, layout, op, row_after, filters) VALUES (UTC_TIMESTAMP(6), 0, '${MARK}', '', ''); END IF;`;
+
+/**
+ * A session may forbid itself to read much (max_join_size, as `mysql --safe-updates` does): what was written is not held to
+ * that, so neither is what we read. The server takes it back by itself where the trigger ends, also by an error.
+ */
+export const ANY_SIZE = "IF NOT @@sql_big_selects THEN SET SESSION sql_big_selects = TRUE; END IF;";
 
 /** Is set where a table that the work reads is gone, which must not make a write of another fail. */
 export const MISSING = "tidemark_missing";
@@ -182,15 +201,16 @@ export function isCarriedOut(
 /**
  * The work, if one of these tells that the update of the row was carried out; each is only looked at where the one before
  * does not. A table that was renamed is not found by the name that it had (1146: no such table). What is written to it
- * must not fail for that, and is taken for carried out: only UPDATE IGNORE would tell otherwise.
+ * must not fail for that, and is taken for carried out: only UPDATE IGNORE would tell otherwise. `before`: what
+ * goes before all conditions but the first.
  */
-export function ifCarriedOut(conditions: readonly string[], work: string): string {
+export function ifCarriedOut(conditions: readonly string[], work: string, before = ""): string {
   // Not one OR: MySQL opens what each part reads before it evaluates the first.
-  const ask = conditions.reduceRight(
-    (further, condition) => `SET tidemark_carried = ${condition};
-${further === "" ? "" : `IF NOT tidemark_carried THEN\n${further}\nEND IF;`}`,
-    "",
-  );
+  const ask = conditions.reduceRight((further, condition, index) => {
+    const rest = index === 0 ? `${before}${further}` : further;
+    return `SET tidemark_carried = ${condition};
+${further === "" ? "" : `IF NOT tidemark_carried THEN\n${rest}\nEND IF;`}`;
+  }, "");
   return `BEGIN
 DECLARE tidemark_carried BOOLEAN DEFAULT FALSE;
 BEGIN

@@ -1,6 +1,7 @@
 import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import {
+  ANY_SIZE,
   filterFlags,
   ifCarriedOut,
   isCarriedOut,
@@ -9,6 +10,7 @@ import {
   MISSING,
   namedColumns,
   sameBytes,
+  TAKE_ID,
   unlessMissing,
 } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
@@ -66,11 +68,10 @@ export function cascadeBody(trigger: CascadeTrigger): string {
 DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
 DECLARE tidemark_acts BOOLEAN DEFAULT @@foreign_key_checks;
 DECLARE ${MISSING} BOOLEAN DEFAULT FALSE;
-DECLARE tidemark_big BOOLEAN DEFAULT @@sql_big_selects;
 DECLARE EXIT HANDLER FOR 1054 BEGIN
 ${unknown.join("\n")}
-${BIG_AS_BEFORE}
 END;
+${TAKE_ID}
 ${ANY_SIZE}
 ${event === "DELETE" ? [forget(trigger), ...forbidden(trigger)].join("\n") : ""}
 IF tidemark_acts THEN
@@ -79,16 +80,8 @@ END IF;
 IF ${MISSING} AND EXISTS (${strangers(trigger)}) THEN
 ${unknown.join("\n")}
 END IF;
-${BIG_AS_BEFORE}
 END`;
 }
-
-/**
- * A session may forbid itself to read much (max_join_size, as `mysql --safe-updates` does): the action is not held to that,
- * so neither is what we read.
- */
-const ANY_SIZE = "IF NOT tidemark_big THEN SET SESSION sql_big_selects = TRUE; END IF;";
-const BIG_AS_BEFORE = "IF NOT tidemark_big THEN SET SESSION sql_big_selects = FALSE; END IF;";
 
 /**
  * Foreign keys of tables that are not known, to one of those that rows go from: a table that was dropped has none

@@ -1,5 +1,5 @@
 import { sha256 } from "../../core/hash.ts";
-import { unlessMissing } from "./capture-sql.ts";
+import { MARK, unlessMissing } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
 import { type CascadeStep, goesOn } from "./cascades.ts";
 import { DELETIONS, LOG, PREFIX } from "./ours.ts";
@@ -18,8 +18,6 @@ import { fromPath } from "./references.ts";
  * of the statement that fired them, and with a binary log that is not all rows wait for whoever writes it.
  */
 
-/** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
-export const MARK = "-";
 /** Those of what the cut logs by itself (latecomers.ts): younger ids than that of which they tell. */
 export const GONE = "d";
 export const STANDING = "u";

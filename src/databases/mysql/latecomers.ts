@@ -1,8 +1,9 @@
 import type { Answer } from "./answers.ts";
 import { captureBroken } from "./capture-broken.ts";
+import { MARK } from "./capture-sql.ts";
 import type { Cell, Session } from "./connection.ts";
 import { type IdSet, joinNear, type Run } from "./id-set.ts";
-import { GONE, MARK, STANDING } from "./latecomers-sql.ts";
+import { GONE, STANDING } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import {
   type LogReader,

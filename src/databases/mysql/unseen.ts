@@ -1,6 +1,6 @@
+import { MARK } from "./capture-sql.ts";
 import type { Cells, Session } from "./connection.ts";
 import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
-import { MARK } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { areLeftAlone } from "./left-alone.ts";
 import {

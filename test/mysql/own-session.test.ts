@@ -1,0 +1,54 @@
+// Triggers run in the application's own session: what that has set for itself neither hides rows from them, nor has them
+// logged out of order, nor makes its writes fail (G1).
+import { describe, expect, it } from "vitest";
+import { take } from "../../src/testing/replica.ts";
+import { available } from "../servers/index.ts";
+import { type Bed, linesOf, openBed, openLog, SERVERS } from "./bed.ts";
+
+describe.each(SERVERS)("an application's own session on %s", (kind) => {
+  const test = it.skipIf(!available(kind));
+
+  const TABLES = `CREATE TABLE a (id INT PRIMARY KEY, v INT, u INT UNIQUE);
+     CREATE TABLE b (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+     CREATE TABLE c (id INT AUTO_INCREMENT PRIMARY KEY, v INT);
+     INSERT INTO a VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3); INSERT INTO b VALUES (11, 1), (12, 2)`;
+
+  async function logged(bed: Bed, statements: string): Promise<readonly string[]> {
+    await using open = await openLog(bed, await bed.capture("a", "b", "c"));
+    await bed.admin.query(statements);
+    const { changes } = await take(open.log.batches);
+    return linesOf(open, changes);
+  }
+
+  test("that chooses the next id chooses it for no change of ours", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(TABLES);
+    const changes = await logged(
+      bed,
+      // One that the log has, those below some that it has, and those that the application's table takes.
+      `UPDATE a SET v = 10 WHERE id = 1; SET insert_id = 1; UPDATE a SET v = 11 WHERE id = 1;
+       SET insert_id = 1000; UPDATE a SET v = 12 WHERE id = 1; UPDATE a SET v = 13 WHERE id = 1;
+       SET insert_id = 500; UPDATE a SET v = 14; SET insert_id = 600; DELETE FROM a WHERE id = 1;
+       SET insert_id = 700; INSERT INTO a VALUES (1, 15, 1); SET insert_id = 77; INSERT INTO c (v) VALUES (1), (2);
+       UPDATE c SET v = 3 WHERE id = 77`,
+    );
+    expect(changes).toEqual([
+      ...[10, 11, 12, 13, 14].map((v) => `a update ["1","${v}","1"]`),
+      ...['a update ["2","14","2"]', 'a update ["3","14","3"]', 'b delete ["11"]'],
+      ...['a delete ["1"]', 'a insert ["1","15","1"]'],
+      ...['c insert ["77","1"]', 'c insert ["78","2"]', 'c update ["77","3"]'],
+    ]);
+  });
+
+  test("that may read little has its writes carried out, and logged", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(TABLES);
+    const changes = await logged(
+      bed,
+      `SET max_join_size = 1; UPDATE IGNORE a SET u = 3 WHERE id = 1;
+       UPDATE IGNORE a SET u = 4 WHERE id = 2; DELETE FROM a WHERE id = 2`,
+    );
+    expect(changes).toEqual(['a update ["2","2","4"]', 'b delete ["12"]', 'a delete ["2"]']);
+    expect((await bed.admin.query("SELECT @@sql_big_selects"))[0]).toEqual([["0"]]);
+  });
+});
