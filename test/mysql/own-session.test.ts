@@ -51,4 +51,39 @@ describe.each(SERVERS)("an application's own session on %s", (kind) => {
     expect(changes).toEqual(['a update ["2","2","4"]', 'b delete ["12"]', 'a delete ["2"]']);
     expect((await bed.admin.query("SELECT @@sql_big_selects"))[0]).toEqual([["0"]]);
   });
+
+  it.skipIf(kind !== "mariadb" || !available(kind))(
+    "has logged what stands in versioned tables, whatever its time zone and the past it reads",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(`${TABLES}; INSERT INTO b VALUES (13, 3)`);
+      await bed.admin.query("ALTER TABLE b ADD SYSTEM VERSIONING");
+      // The server asks in the zone of whoever was the first which rows stand.
+      const changes = await logged(
+        bed,
+        `SET time_zone = '+00:00'; DELETE FROM a WHERE id = 1; SET time_zone = '+05:30'; DELETE FROM a WHERE id = 2;
+         SET system_versioning_asof = '2001-01-01'; DELETE FROM a WHERE id = 3`,
+      );
+      expect(changes).toEqual(
+        [1, 2, 3].flatMap((id) => [`b delete ["${id + 10}"]`, `a delete ["${id}"]`]),
+      );
+    },
+  );
+
+  it.skipIf(kind !== "mariadb" || !available(kind))(
+    "still writes where a versioned table is one no more, and the sync says that it lost sight",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(`${TABLES}; ALTER TABLE b ADD SYSTEM VERSIONING`);
+      await using open = await openLog(bed, await bed.capture("a", "b", "c"));
+      await bed.admin.query("ALTER TABLE b DROP SYSTEM VERSIONING; DELETE FROM a WHERE id = 1");
+      const [rows] = await bed.admin.query(
+        "SELECT op FROM tidemark_change_log WHERE layout > 0 ORDER BY id",
+      );
+      expect(rows).toEqual([["X"], ["D"]]);
+      await expect(take(open.log.batches)).rejects.toMatchObject({
+        code: expect.stringMatching(/^TM-/),
+      });
+    },
+  );
 });

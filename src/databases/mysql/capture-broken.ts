@@ -70,7 +70,10 @@ export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOri
   const acting = (origins: readonly CascadeOrigin[]) =>
     JSON.stringify(origins.filter(({ event }) => event !== "DELETED"));
   if (acting(layout.origins) === acting(now)) return;
-  throw captureBroken(layout, "foreign keys that act on its rows were added, changed or dropped");
+  throw captureBroken(
+    layout,
+    "foreign keys that act on its rows were added, changed or dropped, or one of their tables got or lost system versioning",
+  );
 }
 
 /** Changes may have gone by unseen. `others`: tables of which the same is to be said. */

@@ -31,7 +31,7 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
-import { loadReferences, type Reference } from "./references.ts";
+import { loadReferences, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import { replicaNotes } from "./replica.ts";
 import {
@@ -176,7 +176,7 @@ async function prepareCaptures(
 ): Promise<Preparation> {
   const names = tables.map((table) => table.schema.name.name);
   const facts = await loadFacts(session, names);
-  const references = await loadReferences(session);
+  const references = await withVersions(session, await loadReferences(session));
   const standing = await standingTables(session);
   const layouts = standing.has(LAYOUTS) ? await loadLayouts(session) : [];
   const active = new Map(

@@ -11,7 +11,7 @@ import { noteKeyIndex } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
-import { loadReferences } from "./references.ts";
+import { loadReferences, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import { loadTriggers, originTables, triggeredTables, triggersHash } from "./triggers.ts";
 
@@ -123,7 +123,7 @@ async function checkReferences(
         ?.foreignKeys.some(({ onDelete, onUpdate }) => actsOn(onDelete) || actsOn(onUpdate)),
   );
   if (acting.length === 0) return;
-  const references = await loadReferences(session);
+  const references = await withVersions(session, await loadReferences(session));
   for (const layout of acting) assertSameOrigins(layout, originsOf(layout.table.name, references));
   const others = originTables(acting).filter((name) => !facts.has(name));
   const parents = new Map([...facts, ...(await loadFacts(session, others))]);

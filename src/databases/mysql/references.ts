@@ -12,6 +12,8 @@ export interface Reference {
   readonly pairs: readonly (readonly [child: string, parent: string])[];
   readonly onDelete: string;
   readonly onUpdate: string;
+  /** Has the child system versioning? Known where {@link withVersions} has looked. */
+  readonly versioned?: boolean;
 }
 
 /** Looks at each foreign key of these tables or to them, whole. Throws TM-APPLY-CONSTRAINT. */
@@ -104,18 +106,46 @@ export async function loadReferences(session: Session): Promise<readonly Referen
   return [...found.values()];
 }
 
+/** The same, with which children have system versioning. */
+export async function withVersions(
+  session: Session,
+  references: readonly Reference[],
+): Promise<readonly Reference[]> {
+  if (references.length === 0) return references;
+  const children = [...new Set(references.map(({ child }) => child))];
+  const rows = await session.rows(
+    `SELECT TABLE_NAME FROM information_schema.TABLES
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(children)}) AND TABLE_TYPE = 'SYSTEM VERSIONED'`,
+  );
+  const versioned = new Set(rows.map(([name]) => name));
+  return references.map((each) =>
+    versioned.has(each.child) ? { ...each, versioned: true } : each,
+  );
+}
+
+/**
+ * What stands. Left to itself, MariaDB asks for that in the time zone of the session that was the first to run the trigger,
+ * and in another one finds nothing (10.11); and it asks for what stood when `system_versioning_asof` says.
+ */
+const STANDING = " FOR SYSTEM_TIME AS OF FROM_UNIXTIME(2147483647)";
+/** It is asked of a table that has no system versioning any more. */
+export const NOT_VERSIONED = 4124;
+
 function list(tables: readonly string[]): string {
   return tables.map(quoteText).join(", ");
 }
 
 /** The tables of a path, joined, down from the row that the trigger runs for. */
 export function fromPath(path: readonly Reference[], side: "OLD" | "NEW"): string {
-  const joins = path.map(({ child, pairs }, i) => {
+  const joins = path.map(({ child, pairs, versioned }, i) => {
     const on = pairs.map(
       ([column, referred]) =>
         `t${i + 1}.${quoteName(column)} = ${i === 0 ? side : `t${i}`}.${quoteName(referred)}`,
     );
-    return { table: `${quoteName(child)} AS t${i + 1}`, on: on.join(" AND ") };
+    return {
+      table: `${quoteName(child)}${versioned ? STANDING : ""} AS t${i + 1}`,
+      on: on.join(" AND "),
+    };
   });
   const [first, ...rest] = joins;
   const more = rest.map(({ table, on }) => ` JOIN ${table} ON ${on}`).join("");
