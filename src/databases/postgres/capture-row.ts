@@ -163,6 +163,11 @@ export function functionName(oid: string, event?: string): string {
   return event === undefined ? `capture_${oid}` : `capture_${event}_${oid}`;
 }
 
+/** The oid of the table that a function of ours is for; null where it is for all. */
+export function capturedBy(functionName: string): string | null {
+  return /^capture_(?:[a-z]+_)?(\d+)$/.exec(functionName)?.[1] ?? null;
+}
+
 export function qualified(name: string): string {
   return `${OUR_SCHEMA}.${name}`;
 }

@@ -14,11 +14,11 @@ import { columnsQuery, foreignKeysQuery, uniquesQuery } from "./catalog-query.ts
 import type { Connection, Row } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
-import { uninstall, uninstallStatements } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
 import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { columnTypeOf } from "./types.ts";
+import { uninstall, uninstallStatements } from "./uninstall.ts";
 
 /** A table found in the catalog. */
 export interface FoundTable {

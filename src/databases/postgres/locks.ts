@@ -11,23 +11,22 @@ const DEADLOCK = "40P01";
 export const BEGIN_SHORT_LOCKS = `BEGIN; SET LOCAL lock_timeout TO ${LOCK_TIMEOUT_MS}`;
 
 /**
- * Runs DDL with a short lock_timeout, again and again: a statement that waits for a table's lock
- * makes every later writer wait behind it, so it may wait only for a moment.
+ * Runs `work` with a short lock_timeout, which does each of its DDL statements {@link againWhileLocked}: one that waits
+ * for a table's lock makes every later writer wait behind it, so it may wait only for a moment.
  */
 export async function withShortLocks<T>(
   connection: Connection,
-  what: string,
   work: () => Promise<T>,
 ): Promise<T> {
   await connection.script(`SET lock_timeout TO ${LOCK_TIMEOUT_MS}`);
   try {
-    return await againWhileLocked(what, work);
+    return await work();
   } finally {
     if (!connection.lost) await connection.script("SET lock_timeout TO 0");
   }
 }
 
-/** As {@link withShortLocks}, of a transaction that begins with {@link BEGIN_SHORT_LOCKS}. */
+/** Of a statement within {@link withShortLocks}, or a transaction that begins with {@link BEGIN_SHORT_LOCKS}. */
 export async function againWhileLocked<T>(what: string, work: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + GIVE_UP_AFTER_MS;
   for (let attempt = 0; ; attempt++) {

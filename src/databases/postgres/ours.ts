@@ -2,9 +2,8 @@ import { TidemarkError } from "../../core/errors.ts";
 import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
-import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
+import { OUR_SCHEMA } from "./identifiers.ts";
 import { clonedLog } from "./identity.ts";
-import { withShortLocks } from "./locks.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
@@ -307,7 +306,7 @@ async function missing(
 }
 
 /** A schema of the same name that is somebody else's would go with uninstall. Throws TM-TABLE-UNSUPPORTED. */
-async function refuseForeignSchema(connection: Connection): Promise<void> {
+export async function refuseForeignSchema(connection: Connection): Promise<void> {
   const known = [...SOURCE_OBJECTS, ...TARGET_OBJECTS].map(({ name }) => name);
   const [foreign] = await connection.rows(
     `SELECT w.name FROM (
@@ -322,34 +321,4 @@ async function refuseForeignSchema(connection: Connection): Promise<void> {
     `The schema ${OUR_SCHEMA}, in which Tidemark keeps what is its own, holds ${foreign[0]}, which is not.`,
     { fix: `ALTER SCHEMA ${OUR_SCHEMA} RENAME TO …` },
   );
-}
-
-/**
- * Functions first, each with its triggers and their table's lock for a moment only; then the schema.
- * Dropping the schema with CASCADE alone would lock all captured tables at once. A trigger that
- * goes with its function needs no ownership of its table, which the role may lack.
- */
-export async function uninstallStatements(connection: Connection): Promise<readonly string[]> {
-  await refuseForeignSchema(connection);
-  const functions = await connection.rows(
-    `SELECT p.proname, pg_get_function_identity_arguments(p.oid) FROM pg_proc p
-     WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') ORDER BY 1`,
-  );
-  const [schema] = await connection.rows(
-    `SELECT 1 FROM pg_namespace WHERE nspname = ${quoteLiteral(OUR_SCHEMA)}`,
-  );
-  return [
-    ...(functions as string[][]).map(
-      ([name, given]) =>
-        `DROP FUNCTION ${OUR_SCHEMA}.${quoteIdentifier(name as string)}(${given}) CASCADE`,
-    ),
-    ...(schema ? [`DROP SCHEMA ${OUR_SCHEMA} CASCADE`] : []),
-  ];
-}
-
-export async function uninstall(connection: Connection): Promise<void> {
-  for (const statement of await uninstallStatements(connection)) {
-    // Writers must not queue behind a DROP that waits for a long transaction.
-    await withShortLocks(connection, statement, () => connection.script(statement));
-  }
 }
