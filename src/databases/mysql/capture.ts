@@ -1,9 +1,10 @@
-import { sleep } from "../../core/async.ts";
+import type { DatabaseOptions } from "../../core/database.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
+import { abreast, type InSession } from "./abreast.ts";
 import {
   checkCapturable,
   checkFilters,
@@ -17,7 +18,6 @@ import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
 import { loadFacts } from "./catalog.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
-import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
 import {
   inTransaction,
@@ -27,9 +27,10 @@ import {
   type StoredLayout,
   sameDefinition,
   storeLayout,
-  storeTriggers,
+  storeOfLayouts,
   wantedLayout,
 } from "./layouts.ts";
+import { againWhileHeld, isHeld, withShortLocks } from "./locks.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
@@ -48,14 +49,14 @@ import {
   triggersHash,
   withStrayed,
 } from "./triggers.ts";
-import { loadTableIds, storeTableId, type TableIds, unseenTruncation } from "./truncation.ts";
+import { loadTableIds, type TableIds, unseenTruncation } from "./truncation.ts";
 
 /** What is to be done for one table. */
 interface TableCapture {
   readonly layout: StoredLayout;
   readonly isNew: boolean;
-  /** Does the layout before no longer hold? */
-  readonly altered: boolean;
+  /** What captured the table before; `altered`: does it no longer hold? */
+  readonly replaces: { readonly altered: boolean } | null;
   /** Empty when capture stands as asked. */
   readonly triggers: readonly TriggerPlan[];
 }
@@ -100,38 +101,22 @@ function noteOn({ table, origins }: StoredLayout): string {
 export async function installCapture(
   session: Session,
   tables: readonly CaptureTable[],
-  logger: Logger,
+  options: DatabaseOptions,
 ): Promise<void> {
-  // It locks tables of the application, and our own rows.
-  await session.run(`SET wait_timeout = ${SILENT_SECONDS}`);
-  try {
-    await install(session, tables, logger);
-  } finally {
-    // A session that is lost is told of by what failed in it.
-    await session.run(`SET wait_timeout = ${IDLE_SECONDS}`).catch(() => {});
-  }
-}
-
-async function install(
-  session: Session,
-  tables: readonly CaptureTable[],
-  logger: Logger,
-): Promise<void> {
+  const { logger } = options;
   const { captures, cascades, references } = await prepareCaptures(session, tables);
-  for (const { layout, isNew, altered, triggers } of captures) {
-    if (isNew) await storeLayout(session, layout, altered);
-    for (const plan of triggers.filter(isOwn)) {
-      await installTrigger(session, plan, logger);
-      failpoint("capture-half");
-    }
+  // That the right for it is missing is to be told before triggers stand: to make those anew takes another right.
+  if (captures.some(({ isNew }) => isNew)) {
+    await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE id = 0`);
   }
-  for (const plan of cascades.filter(isOwn)) await installTrigger(session, plan, logger);
-  const all = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
-  await takeOver(
-    session,
-    all.filter((plan) => !isOwn(plan)),
-    logger,
-  );
+  await withShortLocks(session, async () => {
+    await installAll(session, captures, options);
+    const parents = cascades.map((plan) => ({ layout: null, triggers: [plan] }));
+    await installAll(session, parents, options);
+    const all = [...captures, ...parents].flatMap(({ triggers }) => triggers);
+    const others = all.filter((plan) => !isOwn(plan));
+    if (others.length > 0) await endedWhenSilent(session, () => takeOver(session, others, logger));
+  });
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
   const asked = new Set(captures.map(({ layout }) => layout.id));
@@ -144,21 +129,78 @@ async function install(
     if (severity === "warning") logger.warn({ fix }, message);
   }
   const written = new Set(cascades.map(({ name }) => name));
-  // Thousands of tables: one commit.
-  await inTransaction(session, async () => {
-    for (const layout of layouts) {
-      const hash = triggersHash(found, layout);
-      const touched = triggerNames(layout).some((name) => written.has(name));
-      const isOther = layout.triggers !== hash && layout.triggers !== LOST;
-      if (isOther && (asked.has(layout.id) || touched)) {
-        await storeTriggers(session, layout.id, hash);
-      }
-      const tableId = tableIds?.get(layout.table.name);
-      if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
-        await storeTableId(session, layout.id, tableId);
-      }
+  const hashes = new Map<number, string>();
+  const ids = new Map<number, string>();
+  for (const layout of layouts) {
+    const hash = triggersHash(found, layout);
+    const touched = triggerNames(layout).some((name) => written.has(name));
+    const isOther = layout.triggers !== hash && layout.triggers !== LOST;
+    if (isOther && (asked.has(layout.id) || touched)) hashes.set(layout.id, hash);
+    const tableId = tableIds?.get(layout.table.name);
+    if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
+      ids.set(layout.id, tableId);
     }
+  }
+  if (hashes.size + ids.size === 0) return;
+  const store = async () => {
+    await storeOfLayouts(session, "triggers", hashes);
+    await storeOfLayouts(session, "table_id", ids);
+  };
+  await endedWhenSilent(session, () => inTransaction(session, store));
+}
+
+/** `work` locks tables of the application, or our own rows, from one statement to the next. */
+async function endedWhenSilent(session: Session, work: () => Promise<void>): Promise<void> {
+  await session.run(`SET wait_timeout = ${SILENT_SECONDS}`);
+  try {
+    await work();
+  } finally {
+    // A session that is lost is told of by what failed in it.
+    await session.run(`SET wait_timeout = ${IDLE_SECONDS}`).catch(() => {});
+  }
+}
+
+/** What is to be done for one table, or for one trigger of a table that is not captured itself. */
+type Installation = Pick<TableCapture, "triggers"> &
+  ({ readonly layout: null } | Pick<TableCapture, "layout" | "isNew" | "replaces">);
+
+async function installAll(
+  session: Session,
+  all: readonly Installation[],
+  options: DatabaseOptions,
+): Promise<void> {
+  const { logger } = options;
+  const run = async (one: Installation, use: InSession) => {
+    if (one.layout !== null && one.isNew) {
+      const { layout, replaces } = one;
+      await againWhileHeld(LAYOUTS, logger, () =>
+        use((each) => storeLayout(each, layout, replaces)),
+      );
+    }
+    for (const plan of one.triggers.filter(isOwn)) {
+      await againWhileHeld(plan.table, logger, () => use((each) => makeTrigger(each, plan)));
+      if (one.layout !== null) failpoint("capture-half");
+    }
+  };
+  const apart: Installation[] = [];
+  const inTurn: Installation[] = [];
+  for (const one of all) (isApart(session, one) ? apart : inTurn).push(one);
+  await abreast(session, options, apart, run);
+  if (inTurn.length === 0) return;
+  await endedWhenSilent(session, async () => {
+    for (const one of inTurn) await run(one, (step) => step(session));
   });
+}
+
+/**
+ * Does it keep out of the way of those of other tables? LOCK TABLES locks the log too, since standing triggers write it;
+ * and what replaces a layout is a transaction, which must not meet another.
+ */
+function isApart({ flavour }: Session, one: Installation): boolean {
+  if (one.layout !== null && one.isNew && one.replaces !== null) return false;
+  return one.triggers.every(
+    (plan) => triggerStatements(plan, flavour.replacesTriggers).length === 1,
+  );
 }
 
 interface Preparation {
@@ -212,11 +254,13 @@ async function prepareCaptures(
     active.set(layout.table.name, chosen);
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
     const fact = facts.get(layout.table.name);
-    const altered =
-      isNew && current !== undefined && fact !== undefined && isAltered(current, layout, fact);
+    const replaces =
+      current === undefined
+        ? null
+        : { altered: isNew && fact !== undefined && isAltered(current, layout, fact) };
     const all = planTriggers(chosen, triggers, session.flavour);
     const plans = stands ? othersTriggers(session, all, triggers) : all;
-    planned.push({ layout: chosen, isNew, altered, triggers: plans });
+    planned.push({ layout: chosen, isNew, replaces, triggers: plans });
   }
   const parents = await loadFacts(session, originTables([...active.values()]));
   const lost = lostFrom([...active.values()], references, parents);
@@ -238,31 +282,6 @@ async function prepareCaptures(
 function isGuardedAnew(before: StoredLayout, now: StoredLayout): boolean {
   const known = new Set([...before.guarded, ...now.key.map((at) => now.columns[at]?.name)]);
   return before.columns.some(({ name }) => now.guarded.includes(name) && !known.has(name));
-}
-
-const LOCK_SECONDS = 1;
-const LOG_EVERY_MS = 10_000;
-
-/**
- * While CREATE TRIGGER waits for an open transaction, every new statement on the table waits behind
- * it: so it waits a second at most, lets the writers through, and tries again for as long as the
- * transaction is open. No timeout may decide that it has ended.
- */
-async function installTrigger(session: Session, plan: TriggerPlan, logger: Logger): Promise<void> {
-  const { table } = plan;
-  let toldAt = performance.now();
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await makeTrigger(session, plan);
-    } catch (error) {
-      if (!isHeld(error)) throw error;
-      if (performance.now() - toldAt > LOG_EVERY_MS) {
-        toldAt = performance.now();
-        logger.warn({ table }, "waiting for a transaction that has written the table to end");
-      }
-      await sleep(Math.min(5_000, 200 * 1.5 ** attempt));
-    }
-  }
 }
 
 /**
@@ -297,30 +316,19 @@ async function takeOver(
   );
 }
 
-/** One attempt. */
+/** One attempt, in {@link withShortLocks}. */
 async function makeTrigger(session: Session, plan: TriggerPlan): Promise<void> {
   const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);
   try {
-    await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
     for (const statement of statements) {
       await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
     }
   } catch (error) {
     if (statements.length > 1) await session.run("UNLOCK TABLES");
     throw isHeld(error) ? error : withGrant(error, session, table);
-  } finally {
-    await session.run("SET lock_wait_timeout = 60");
   }
 }
-
-/** Does a transaction hold what is asked for? */
-function isHeld(error: unknown): boolean {
-  return [LOCK_TIMEOUT, DEADLOCK].includes(errorNumber(error) ?? 0);
-}
-
-const LOCK_TIMEOUT = 1205;
-const DEADLOCK = 1213;
 
 function withGrant(error: unknown, session: Session, table: string): unknown {
   if (!(error instanceof TidemarkError) || error.code !== "TM-GRANT-MISSING") return error;

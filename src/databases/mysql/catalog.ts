@@ -1,4 +1,4 @@
-import type { Catalog, LogHolder } from "../../core/database.ts";
+import type { Catalog, DatabaseOptions, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { nearest } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
@@ -7,16 +7,19 @@ import type { Cell, Session } from "./connection.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
-import { isOurs, isOurTable, PREFIX, planUninstall } from "./ours.ts";
+import { isOurs, isOurTable, PREFIX } from "./ours.ts";
 import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
+import { planUninstall, uninstall } from "./uninstall.ts";
 
 export class MysqlCatalog implements Catalog {
   readonly #session: Session;
+  readonly #options: DatabaseOptions;
 
-  constructor(session: Session) {
+  constructor(session: Session, options: DatabaseOptions) {
     this.#session = session;
+    this.#options = options;
   }
 
   identity(): Promise<string | null> {
@@ -46,8 +49,8 @@ export class MysqlCatalog implements Catalog {
     return planUninstall(this.#session);
   }
 
-  async uninstall(): Promise<void> {
-    for (const statement of await planUninstall(this.#session)) await this.#session.run(statement);
+  uninstall(): Promise<void> {
+    return uninstall(this.#session, this.#options);
   }
 
   close(): Promise<void> {

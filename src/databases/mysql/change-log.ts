@@ -87,7 +87,7 @@ export class MysqlChangeLog implements ChangeLog {
   }
 
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
-    await installCapture(this.#side, tables, this.#options.logger);
+    await installCapture(this.#side, tables, this.#options);
     const layouts = await loadLayouts(this.#side);
     const asked = new Set(tables.map(({ schema }) => formatTable(schema.name)));
     const captured = layouts.filter((each) => each.active && asked.has(formatTable(each.table)));

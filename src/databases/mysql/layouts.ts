@@ -223,15 +223,25 @@ export async function loadLayouts(session: Session): Promise<readonly StoredLayo
   }));
 }
 
-/** Stores a new layout as the active one of its table. `altered`: the one before holds no more. */
+/** Stores a new layout as the active one of its table. `replaces`: what captured the table before; `altered`: it holds no more. */
 export async function storeLayout(
   session: Session,
   layout: StoredLayout,
-  altered: boolean,
+  replaces: { readonly altered: boolean } | null,
 ): Promise<void> {
   const table = formatTable(layout.table);
+  const insert = () =>
+    session.run(
+      `INSERT INTO ${LAYOUTS} (id, table_name, definition, signature, triggers, active)
+       VALUES (?, ?, ?, ?, NULL, 1)`,
+      [layout.id, table, definitionText(layout), layout.signature],
+    );
+  if (replaces === null) {
+    await insert();
+    return;
+  }
   await inTransaction(session, async () => {
-    if (altered) {
+    if (replaces.altered) {
       await session.run(
         `UPDATE ${LAYOUTS} SET read_up_to = COALESCE(read_up_to, (SELECT COALESCE(MAX(n), 0) FROM ${BATCHES}))
          WHERE table_name = ? AND active = 1`,
@@ -239,11 +249,7 @@ export async function storeLayout(
       );
     }
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
-    await session.run(
-      `INSERT INTO ${LAYOUTS} (id, table_name, definition, signature, triggers, active)
-       VALUES (?, ?, ?, ?, NULL, 1)`,
-      [layout.id, table, definitionText(layout), layout.signature],
-    );
+    await insert();
   });
 }
 
@@ -269,6 +275,21 @@ export function inTransaction<T>(session: Session, work: () => Promise<T>): Prom
   });
 }
 
-export async function storeTriggers(session: Session, layout: number, hash: string): Promise<void> {
-  await session.run(`UPDATE ${LAYOUTS} SET triggers = ? WHERE id = ?`, [hash, layout]);
+/** In few statements, however many there are. `values`: by layout. */
+export async function storeOfLayouts(
+  session: Session,
+  column: "triggers" | "table_id",
+  values: ReadonlyMap<number, string>,
+): Promise<void> {
+  const all = [...values];
+  for (let from = 0; from < all.length; from += STORED_AT_ONCE) {
+    const some = all.slice(from, from + STORED_AT_ONCE);
+    await session.run(
+      `UPDATE ${LAYOUTS} SET ${column} = CASE id ${some.map(() => "WHEN ? THEN ?").join(" ")} END
+       WHERE id IN (${some.map(() => "?").join(", ")})`,
+      [...some.flat(), ...some.map(([id]) => id)],
+    );
+  }
 }
+
+const STORED_AT_ONCE = 200;

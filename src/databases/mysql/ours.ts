@@ -18,6 +18,7 @@ export const PARKED = `${PREFIX}parked`;
 
 const SOURCE_PART = [SOURCE, LAYOUTS, BATCHES, SUBSCRIBERS, DELETIONS, LOG];
 const TARGET_PART = [PROGRESS, PROGRESS_TABLES, PARKED];
+export const ourTables: readonly string[] = [...SOURCE_PART, ...TARGET_PART];
 
 export type Part = "source" | "target";
 
@@ -167,27 +168,11 @@ function create(session: Session, table: string): string {
   return `CREATE TABLE IF NOT EXISTS ${quoteName(table)} (${COLUMNS[table]}\n) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${session.flavour.exactCollation}`;
 }
 
-/** Triggers first: a trigger without its log would make the application's writes fail. */
-export async function planUninstall(session: Session): Promise<readonly string[]> {
-  const triggers = await session.rows(
-    `SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
-     WHERE TRIGGER_SCHEMA = DATABASE() AND LEFT(TRIGGER_NAME, ${PREFIX.length}) = ${quoteText(PREFIX)}
-     ORDER BY TRIGGER_NAME`,
-  );
-  const tables = await standingTables(session);
-  return [
-    ...triggers.map(([name]) => `DROP TRIGGER IF EXISTS ${quoteName(name ?? "")}`),
-    ...[...SOURCE_PART, ...TARGET_PART]
-      .filter((table) => tables.has(table))
-      .map((table) => `DROP TABLE IF EXISTS ${quoteName(table)}`),
-  ];
-}
-
 /** Those of our tables that exist. */
 export async function standingTables(session: Session): Promise<ReadonlySet<string>> {
   const rows = await session.rows(
     `SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
-       AND TABLE_NAME IN (${[...SOURCE_PART, ...TARGET_PART].map(quoteText).join(", ")})`,
+       AND TABLE_NAME IN (${ourTables.map(quoteText).join(", ")})`,
   );
   return new Set(rows.map(([name]) => name ?? ""));
 }

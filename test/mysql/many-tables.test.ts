@@ -1,0 +1,111 @@
+// What is done for each table of many, at a server that is far away or in use.
+import { describe, expect, it } from "vitest";
+import { mysql } from "../../src/databases/mysql/index.ts";
+import { available } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+import { type Bed, openBed, openLog, SERVERS } from "./bed.ts";
+
+const NAMES = Array.from({ length: 40 }, (_, i) => `many_${i}`);
+
+/** A bed of `NAMES`, and the same by way of a network that takes its time. */
+async function openFar(kind: (typeof SERVERS)[number]) {
+  const bed = await openBed(kind);
+  for (const name of NAMES) await bed.admin.query(`CREATE TABLE ${name} (id INT PRIMARY KEY)`);
+  const proxy = await TcpProxy.start(bed.options.url);
+  proxy.slow(3);
+  const far = { ...bed.options, url: proxy.through(bed.options.url) };
+  return {
+    bed,
+    far,
+    proxy,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]();
+      await bed[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function triggersOf(bed: Bed, table: string): Promise<number> {
+  const [rows] = await bed.admin.query(`SHOW TRIGGERS WHERE \`Table\` = '${table}'`);
+  return (rows as unknown[]).length;
+}
+
+describe.each(SERVERS)("many tables on %s", (kind) => {
+  it.skipIf(!available(kind))(
+    "are captured in few ways to the server, several at a time, and freed so too",
+    async () => {
+      await using at = await openFar(kind);
+      const tables = await at.bed.capture(...NAMES);
+      const source = await mysql.openSource(at.far);
+      const log = await source.openChangeLog();
+      const open = at.proxy.connections;
+      const before = at.proxy.turns;
+      const captured = log?.capture(tables);
+      await expect.poll(() => at.proxy.connections).toBeGreaterThan(open + 2);
+      await captured;
+      // A layout and three triggers each.
+      expect(at.proxy.turns - before).toBeLessThan(6 * NAMES.length);
+      expect(at.proxy.connections).toBe(open);
+      await log?.close();
+      await source.close();
+
+      const catalog = await mysql.openCatalog(at.far);
+      const removed = catalog.uninstall();
+      await expect.poll(() => at.proxy.connections).toBe(4);
+      await removed;
+      expect(at.proxy.connections).toBe(1);
+      expect(await catalog.planUninstall()).toEqual([]);
+      await catalog.close();
+    },
+  );
+
+  it.skipIf(!available(kind))(
+    "are freed in one session where the server gives no more",
+    async () => {
+      await using at = await openFar(kind);
+      const { bed } = at;
+      {
+        await using _ = await openLog(bed, await bed.capture(...NAMES));
+      }
+      const user = `lone_${process.pid}`;
+      await bed.admin.query(
+        `DROP USER IF EXISTS '${user}'@'%';
+         CREATE USER '${user}'@'%' IDENTIFIED BY 'one' WITH MAX_USER_CONNECTIONS 1;
+         SET @sql = CONCAT('GRANT ALL ON ', DATABASE(), ".* TO '${user}'@'%'");
+         PREPARE granting FROM @sql; EXECUTE granting`,
+      );
+      // With the binary log on; a MySQL server is told of it by a setting.
+      if (kind === "mariadb") await bed.admin.query(`GRANT SUPER ON *.* TO '${user}'@'%'`);
+      const catalog = await mysql.openCatalog(bed.as(user, "one"));
+      await catalog.uninstall();
+      expect(await catalog.planUninstall()).toEqual([]);
+      await catalog.close();
+      await bed.admin.query(`DROP USER '${user}'@'%'`);
+    },
+  );
+
+  it.skipIf(!available(kind))(
+    "wait for one in use with those beside it freed, and no writer behind it held up",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query("CREATE TABLE busy (id INT PRIMARY KEY)");
+      await bed.admin.query("CREATE TABLE u (id INT PRIMARY KEY)");
+      {
+        await using _ = await openLog(bed, await bed.capture("busy", "u"));
+      }
+      const other = await bed.connect();
+      await other.query("BEGIN");
+      await other.query("INSERT INTO busy VALUES (1)");
+      const catalog = await mysql.openCatalog(bed.options);
+      const removed = catalog.uninstall();
+      await expect.poll(() => triggersOf(bed, "u"), { timeout: 30_000 }).toBe(0);
+      expect(await triggersOf(bed, "busy")).toBe(3);
+      await bed.admin.query("INSERT INTO busy VALUES (2)");
+      await other.query("COMMIT");
+      await removed;
+      expect(await catalog.planUninstall()).toEqual([]);
+      await catalog.close();
+      await bed.admin.query("INSERT INTO busy VALUES (3)");
+    },
+  );
+});
