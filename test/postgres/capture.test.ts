@@ -63,6 +63,11 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       const layouts = await log.capture(tables);
       expect(layouts.length).toBe(tables.length);
       expect(proxy.turns - before).toBeLessThan(2 * names.length);
+
+      // And where all stands.
+      const idle = proxy.turns;
+      expect((await source.planCapture(tables)).statements).toEqual([]);
+      expect(proxy.turns - idle).toBeLessThan(12);
     });
 
     it("waits for a table in use, with those beside it captured and no writer behind it held up", async () => {

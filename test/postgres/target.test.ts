@@ -50,6 +50,26 @@ describe.each(SERVERS)("%s as target", (kind) => {
       hash: `h${batch}`,
     });
 
+    it("plans in few ways to the server, however many types its columns have", async () => {
+      const columns = Array.from({ length: 40 }, (_, i) => {
+        const precision = i + 1;
+        const type = { kind: "decimal", precision, scale: 0 } as const;
+        const nativeType = `numeric(${precision},0)`;
+        return { name: `c${i}`, type, nativeType, sourceKind: "postgres", nullable: false };
+      });
+      const table = { name: { schema: "public", name: "wide" }, columns, key: ["c0"] };
+      const { database } = await start([]);
+      const proxy = await TcpProxy.start(database.url);
+      open.push({ close: () => proxy[Symbol.asyncDispose]() });
+      const target = await postgres.openTarget(optionsOf(proxy.through(database.url)));
+      open.push(target);
+      proxy.slow(3);
+      const before = proxy.turns;
+      const { statements } = await target.plan([table]);
+      expect(statements.join()).toContain("numeric(40,0)");
+      expect(proxy.turns - before).toBeLessThan(8);
+    });
+
     it("makes tables in few ways to the server, and names the one that it cannot make", async () => {
       const table = (name: string): TargetTable => {
         const types = { type: INTEGER, nativeType: "integer", sourceKind: "postgres" };

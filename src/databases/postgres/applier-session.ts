@@ -63,12 +63,16 @@ export async function openApplierSession(
     const writable = await bindTables(connection, tables);
     const sequences = await Sequences.load(connection, tables, options.logger);
     const mayRelax = await maySetReplicationRole(connection);
-    // Our statements name schemas; the target's own triggers may count on what the role is used to.
-    await connection.script("SET search_path TO DEFAULT");
-    // Readers see a commit at once and not only when the disk has it: see flush().
-    await connection.script("SET synchronous_commit TO off");
-    // Else every batch has its statements planned anew, which costs more than running them.
-    await connection.script("SET plan_cache_mode TO force_generic_plan");
+    await connection.together(() =>
+      Promise.all([
+        // Our statements name schemas; the target's own triggers may count on what the role is used to.
+        connection.script("SET search_path TO DEFAULT"),
+        // Readers see a commit at once and not only when the disk has it: see flush().
+        connection.script("SET synchronous_commit TO off"),
+        // Else every batch has its statements planned anew, which costs more than running them.
+        connection.script("SET plan_cache_mode TO force_generic_plan"),
+      ]),
+    );
     return new PostgresApplierSession({
       connection,
       sync,

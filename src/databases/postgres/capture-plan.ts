@@ -102,17 +102,17 @@ async function compareCaptures(
     tables.map((table) => table.schema.name),
   );
   const oids = tables.map((table) => foundTable(found, table).oid);
-  await refuseParts(connection, oids);
-  await refuseHidden(connection, oids);
-  const pins = await loadPins(connection, oids);
-  const [shapes, columns, states, bodies] = await Promise.all([
+  const [, , pins, shapes, columns, states, bodies, layouts, { touched }] = await Promise.all([
+    refuseParts(connection, oids),
+    refuseHidden(connection, oids),
+    loadPins(connection, oids),
     chooseShapes(connection, oids),
     loadColumns(connection, oids),
     loadTableStates(connection, oids),
     installedBodies(connection),
+    ours ? loadLayouts(connection) : new Map<number, StoredLayout>(),
+    ours ? lookAtTriggers(connection, oids) : { touched: NONE_TOUCHED },
   ]);
-  const layouts = ours ? await loadLayouts(connection) : new Map<number, StoredLayout>();
-  const touched = ours ? (await lookAtTriggers(connection, oids)).touched : NONE_TOUCHED;
   const current = new Map(
     [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
   );

@@ -244,13 +244,15 @@ const NEVER_LOST = [
 
 /** Null where all stands, or nothing was begun. */
 async function lostLog(connection: Connection): Promise<TidemarkError | null> {
-  await refuseForeignSchema(connection);
-  const [row] = await connection.rows(
-    `SELECT current_database(), string_agg(name, ',')
-     FROM unnest($1::text[]) name
-     WHERE to_regclass(name) IS NULL AND to_regclass('tidemark.source') IS NOT NULL`,
-    [formatArrayText(NEVER_LOST)],
-  );
+  const [[row]] = await Promise.all([
+    connection.rows(
+      `SELECT current_database(), string_agg(name, ',')
+       FROM unnest($1::text[]) name
+       WHERE to_regclass(name) IS NULL AND to_regclass('tidemark.source') IS NOT NULL`,
+      [formatArrayText(NEVER_LOST)],
+    ),
+    refuseForeignSchema(connection),
+  ]);
   const [database, lost] = row ?? [];
   return lost === null || lost === undefined ? null : logLost(database ?? "", lost.split(","));
 }
@@ -258,9 +260,10 @@ async function lostLog(connection: Connection): Promise<TidemarkError | null> {
 /** What is wrong with the log as a whole; null when nothing is. */
 export async function logFault(connection: Connection): Promise<TidemarkError | null> {
   // Before whatever a copy of the database does to tables and triggers, which would be told as broken capture.
-  return (
-    (await logMisfit(connection)) ?? (await lostLog(connection)) ?? (await clonedLog(connection))
-  );
+  const asked = [logMisfit(connection), lostLog(connection)];
+  // Of another version's the second may fail, or call a table foreign.
+  await Promise.allSettled(asked);
+  return (await asked[0]) ?? (await asked[1]) ?? (await clonedLog(connection));
 }
 
 /** Throws TM-LOG-VERSION, TM-SOURCE-REWOUND, TM-SOURCE-CLONED. */
@@ -289,16 +292,18 @@ async function missing(
   connection: Connection,
   objects: readonly OurObject[],
 ): Promise<readonly string[]> {
-  await refuseForeignSchema(connection);
-  const rows = await connection.rows(
-    `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = '${OUR_SCHEMA}'
-     UNION ALL
-     SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname = '${OUR_SCHEMA}'
-     UNION ALL
-     SELECT n.nspname || '.' || p.proname || '()' FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname = '${OUR_SCHEMA}'`,
-  );
+  const [rows] = await Promise.all([
+    connection.rows(
+      `SELECT n.nspname FROM pg_namespace n WHERE n.nspname = '${OUR_SCHEMA}'
+       UNION ALL
+       SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       WHERE n.nspname = '${OUR_SCHEMA}'
+       UNION ALL
+       SELECT n.nspname || '.' || p.proname || '()' FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+       WHERE n.nspname = '${OUR_SCHEMA}'`,
+    ),
+    refuseForeignSchema(connection),
+  ]);
   const there = new Set(rows.map(([name]) => name));
   const statements = there.has(OUR_SCHEMA) ? [] : [...SCHEMA_DDL];
   for (const object of objects) if (!there.has(object.name)) statements.push(...object.ddl);

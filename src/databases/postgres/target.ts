@@ -71,15 +71,18 @@ export class PostgresTarget implements Target {
       this.#connection,
       tables.map((table) => table.name),
     );
-    const triggers = await targetTriggers(this.#connection, tables, standing);
-    const known = await this.#knownTypes(tables);
+    const [triggers, known, schemas, ours, encoding] = await Promise.all([
+      targetTriggers(this.#connection, tables, standing),
+      this.#knownTypes(tables),
+      this.#missingSchemas(tables),
+      missingTargetObjects(this.#connection),
+      this.#encodingNotes(),
+    ]);
     const planned = tables.map((table) => {
       const stands = standing.get(tableKey(table.name));
       const ours = schemaOf(table.name) === OUR_SCHEMA;
       return stands && !ours ? planStanding(table, stands, triggers) : planMissing(table, known);
     });
-    const schemas = await this.#missingSchemas(tables);
-    const ours = await missingTargetObjects(this.#connection);
     return {
       statements: [
         ...ours,
@@ -88,7 +91,7 @@ export class PostgresTarget implements Target {
       ],
       mappings: planned.flatMap((each) => each.mappings),
       notes: [
-        ...(await this.#encodingNotes()),
+        ...encoding,
         ...triggerNotes(triggers),
         ...(ours.length > 0 ? await publicationNotes(this.#connection) : []),
       ],
@@ -155,17 +158,16 @@ export class PostgresTarget implements Target {
       table.columns.filter((column) => column.sourceKind === KIND),
     );
     const names = new Set(ofOurKind.map((column) => column.nativeType));
-    const known = new Set<string>();
     // Another server's is made as text there.
     if (!printsEveryChar(this.#connection.version)) names.delete('"char"');
-    for (const name of names) {
+    const asked = [...names].map(async (name) => {
       // One by one: for what is no type's syntax older versions raise an error.
       const [row] = await this.#connection
         .rows("SELECT to_regtype($1) IS NOT NULL", [name])
         .catch(() => [["f"]]);
-      if (row?.[0] === "t") known.add(name);
-    }
-    return known;
+      return row?.[0] === "t" ? [name] : [];
+    });
+    return new Set((await Promise.all(asked)).flat());
   }
 
   async #missingSchemas(tables: readonly TargetTable[]): Promise<readonly string[]> {
