@@ -59,6 +59,24 @@ describe.each(SERVERS)("many tables on %s", (kind) => {
     },
   );
 
+  it.skipIf(!available(kind))("are diagnosed together, and each unfit one is named", async () => {
+    await using at = await openFar(kind);
+    const tables = await at.bed.capture(...NAMES);
+    await at.bed.admin.query(
+      "ALTER TABLE many_7 ENGINE = MEMORY; ALTER TABLE many_31 ENGINE = MEMORY",
+    );
+    const source = await mysql.openSource(at.far);
+    const before = at.proxy.turns;
+    const findings = await source.diagnose(tables);
+    const unfit = findings.filter(({ check }) => check === "table-unfit");
+    expect(unfit.map(({ message }) => /many_\d+/.exec(message)?.[0])).toEqual([
+      "many_7",
+      "many_31",
+    ]);
+    expect(at.proxy.turns - before).toBeLessThan(7 * NAMES.length);
+    await source.close();
+  });
+
   it.skipIf(!available(kind))(
     "are freed in one session where the server gives no more",
     async () => {
