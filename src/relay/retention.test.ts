@@ -23,6 +23,14 @@ class KnownHistory extends BatchHistory {
   }
 }
 
+function noticeOf({ headers }: MemorySource, sync: string, batch: number): Notice {
+  const hash = headers[batch - 1]?.hash ?? "";
+  return {
+    ...{ sync, source: "a", timeline: "tl", position: { batch, chunk: 4 }, hash },
+    ...{ at: "", lagMs: 0, tablesPending: 0, fingerprint: "" },
+  };
+}
+
 async function retention(
   confirmed: Record<string, number>,
   halfMinuteAgo: number,
@@ -36,13 +44,14 @@ async function retention(
     source.cutNow();
   }
   source.bytes = bytes;
+  const mailbox = new Mailbox(queue.documents, "a", new Bell());
   const kept = new Retention({
     source: "a",
     syncs: Object.keys(confirmed),
     log: await source.openChangeLog(),
     stream: await queue.openStream("a"),
     documents: queue.documents,
-    mailbox: new Mailbox(queue.documents, "a", new Bell()),
+    mailbox,
     maxLogBytes: 100,
     keptMs: 30_000,
     logger: silentLogger,
@@ -51,7 +60,7 @@ async function retention(
     joined: new Map(),
   });
   await kept.open();
-  return { kept, source, queue };
+  return { kept, source, queue, mailbox };
 }
 
 describe("retention at the bound of the log", () => {
@@ -126,6 +135,29 @@ describe("what all have applied", () => {
   });
 });
 
+describe("a target that is put back while a slower one still needs what it lacks", () => {
+  it.each([
+    ["keeps the log for it, though it asks for nothing", 5, 2, 5],
+    ["keeps nothing for it where that is purged", 1, 3, 8],
+  ])("%s", async (_, batch, slow, purgedTo) => {
+    const { kept, source, queue, mailbox } = await retention({ lost: 8, slow }, 8, { bytes: 1 });
+    await kept.tend(9);
+    expect(source.purgedTo).toBe(slow);
+    const watching = new AbortController();
+    void mailbox.run(["lost", "slow"], silentLogger, watching.signal);
+    const told = async (sync: string, at: number) => {
+      await queue.documents.put(keys.progress(sync), noticeOf(source, sync, at));
+      await vi.waitUntil(() => mailbox.progressOf(sync)?.position.batch === at);
+    };
+    await told("lost", batch);
+    await told("slow", 9);
+    await kept.check(mailbox.notices());
+    await kept.tend(9);
+    watching.abort();
+    expect(source.purgedTo).toBe(purgedTo);
+  });
+});
+
 describe("subscribing", () => {
   it.each([
     ["takes back one that had all from the queue before it heard", 9, ["late"], null],
@@ -134,12 +166,7 @@ describe("subscribing", () => {
     const { kept, source, queue } = await retention({ late: 2 }, 7);
     await kept.tend(9);
     expect(kept.subscribers).toEqual([]);
-    const header = source.headers[batch - 1];
-    const notice: Notice = {
-      ...{ sync: "late", source: "a", timeline: "tl", position: { batch, chunk: 4 } },
-      ...{ hash: header?.hash ?? "", at: "", lagMs: 0, tablesPending: 0, fingerprint: "" },
-    };
-    await kept.check(new Map([["late", notice]]));
+    await kept.check(new Map([["late", noticeOf(source, "late", batch)]]));
     // A relay that finds no room in the queue comes no further than this.
     await kept.begin(9);
     expect(kept.subscribers).toEqual(subscribers);

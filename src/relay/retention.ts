@@ -161,12 +161,27 @@ export class Retention {
   async #takeConfirmations(): Promise<void> {
     const { log } = this.#options;
     for (const [sync, known] of this.#confirmed) {
-      const batch = this.#checked.get(sync)?.position.batch ?? 0;
+      const notice = this.#checked.get(sync);
+      const batch = notice?.position.batch ?? 0;
+      if (batch < known && notice !== undefined && notice === this.#noticeOf(sync))
+        await this.#keepAgain(sync, batch);
       if (batch <= known) continue;
       await log.subscribers.set(sync, batch);
       failpoint("confirmation-stored");
       this.#confirmed.set(sync, batch);
     }
+  }
+
+  /**
+   * A target was put back, as from a backup, and what it lacks still stands in the queue for a slower one: it meets no
+   * hole, so asks for nothing, and all of it would go once the slower one has it. Not where what follows may be purged: what
+   * others ask for would be looked for from there on. The newest header outlives its changes: so this batch's own tells.
+   */
+  async #keepAgain(sync: string, batch: number): Promise<void> {
+    const { log, logger } = this.#options;
+    if ((await log.batches.header(batch)) === null) return;
+    logger.info({ sync, batch }, "target was put back: what it lacks is kept for it");
+    await this.putBack(sync, batch);
   }
 
   /**
