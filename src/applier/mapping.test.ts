@@ -145,6 +145,18 @@ describe("mapping of a layout", () => {
     }
   });
 
+  it("says of rows copied otherwise than they were asked for whether the table or the relay's config is another", () => {
+    const unfiltered = new LayoutMapping(table(["id"], { where: "id > 5" }), layout(["id"]));
+    const error = unfiltered.outdated();
+    expect(error.message).toBe(
+      "t was copied without the condition that this sync has for it (where: id > 5): its relay was started with another config.",
+    );
+    expect(error.fix).toMatch(/the same config, restart the relay/);
+    expect(error.details).toMatchObject({ altered: ["t"] });
+    const retyped = new LayoutMapping({ ...table(["id"]), types: ["integer"] }, layout(["id"]));
+    expect(retyped.outdated().message).toMatch(/t changed at the source/);
+  });
+
   it("stops when the key is another", () => {
     const other = new LayoutMapping(table(["id"]), layout(["other"]));
     expect(() => other.effectOf(change({ row: ["1"] }))).toThrow(/key/);

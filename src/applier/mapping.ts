@@ -106,9 +106,24 @@ export class LayoutMapping {
    * must ask for another copy, and pass these by.
    */
   outdated(): TidemarkError {
+    const { where } = this.table.rule;
+    // A copy is asked for as the sync wants it now, whereas its relay may have been started with another config.
+    if (where !== undefined && this.#filter === -1) return this.#unfiltered(where);
     return this.#drift("its columns are no longer those that this sync was started with", {
       details: { altered: [this.table.source] },
     });
+  }
+
+  #unfiltered(where: string): TidemarkError {
+    const table = formatTable(this.#layout.table);
+    return new TidemarkError(
+      "TM-SCHEMA-DRIFT",
+      `${table} was copied without the condition that this sync has for it (where: ${where}): its relay was started with another config.`,
+      {
+        fix: "Give the relay and the appliers the same config, restart the relay, then this one: the table is copied anew.",
+        details: { table, altered: [this.table.source] },
+      },
+    );
   }
 
   /** Have rows no key, so that a change is a row less and a row more? */
