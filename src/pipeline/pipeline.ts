@@ -96,7 +96,9 @@ export class Pipeline {
     queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
       const openCatalog = (source: string) => databases.openCatalog(source);
-      const prepared = await prepare(definition, databases, { create: false, openCatalog });
+      // It is told at the start.
+      const passBy = options.role === "relay" ? () => {} : undefined;
+      const prepared = await prepare(definition, databases, { create: false, openCatalog, passBy });
       for (const sync of prepared.syncs)
         await refuseAltered(sync, databases, { ...definition, ...options });
       for (const source of prepared.sources) await planCapture(source, databases);
@@ -204,6 +206,7 @@ export class Pipeline {
       const preparing = prepare(this.#definition, this.#databases, {
         create: this.#does("applier"),
         openCatalog: (source) => this.#openCatalog(source),
+        passBy: this.#does("applier") ? undefined : (...told) => this.#tellOfUnreached(...told),
         ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
         signal,
       });
@@ -242,6 +245,13 @@ export class Pipeline {
     } catch (error) {
       logger.debug({ error: String(error) }, "could not look for change logs that nobody reads");
     }
+  }
+
+  #tellOfUnreached(sync: string, error: TidemarkError): void {
+    this.#options.logger.warn(
+      { sync, err: error },
+      "the target cannot be reached from here, so whether the sync fits it is for its applier to find out",
+    );
   }
 
   #does(role: "relay" | "applier"): boolean {

@@ -49,6 +49,11 @@ export interface PrepareOptions {
   /** Only syncs to these targets are planned and created. */
   readonly targets?: ReadonlySet<string>;
   readonly openCatalog: (source: string) => Promise<Catalog>;
+  /**
+   * Told of a sync whose target cannot be reached, which is then passed by: of a process that writes to none. Its own
+   * applier tells what is wrong with it. Without this it is thrown.
+   */
+  readonly passBy?: ((sync: string, error: TidemarkError) => void) | undefined;
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
@@ -91,7 +96,13 @@ export async function prepare(
     for (const sync of resolved.filter((entry) => names.has(entry.definition.name))) {
       if (options.targets?.has(sync.definition.to) === false) continue;
       options.signal?.throwIfAborted();
-      syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
+      try {
+        syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
+      } catch (error) {
+        if (options.passBy === undefined || !isTidemarkError(error, "TM-CONNECT-FAILED"))
+          throw error;
+        options.passBy(sync.definition.name, error);
+      }
     }
   }
   return { sources: sourcesOf(resolved), syncs, deferred };
