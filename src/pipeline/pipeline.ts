@@ -98,7 +98,9 @@ export class Pipeline {
       const openCatalog = (source: string) => databases.openCatalog(source);
       // It is told at the start.
       const passBy = options.role === "relay" ? () => {} : undefined;
-      const prepared = await prepare(definition, databases, { create: false, openCatalog, passBy });
+      const { sources } = share;
+      const asked = { create: false, openCatalog, passBy, sources };
+      const prepared = await prepare(definition, databases, asked);
       for (const sync of prepared.syncs)
         await refuseAltered(sync, databases, { ...definition, ...options });
       for (const source of prepared.sources) await planCapture(source, databases);
@@ -203,9 +205,10 @@ export class Pipeline {
   async #start(): Promise<void> {
     const { signal } = this.#ending;
     try {
-      const preparing = prepare(this.#definition, this.#databases, {
+      const preparing = prepare(this.#toPrepare(), this.#databases, {
         create: this.#does("applier"),
         openCatalog: (source) => this.#openCatalog(source),
+        sources: this.#share.sources,
         passBy: this.#does("applier") ? undefined : (...told) => this.#tellOfUnreached(...told),
         ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
         signal,
@@ -222,6 +225,13 @@ export class Pipeline {
     } catch (error) {
       if (!signal.aborted) throw error;
     }
+  }
+
+  /** An applier apart knows sources by what their relays tell: it must not wait for those that it does not read. */
+  #toPrepare(): PipelineDefinition {
+    if (this.#does("relay")) return this.#definition;
+    const syncs = this.#definition.syncs.filter(({ to }) => this.#share.targets.has(to));
+    return { ...this.#definition, syncs };
   }
 
   async #stop(): Promise<void> {
@@ -250,7 +260,7 @@ export class Pipeline {
   #tellOfUnreached(sync: string, error: TidemarkError): void {
     this.#options.logger.warn(
       { sync, err: error },
-      "the target cannot be reached from here, so whether the sync fits it is for its applier to find out",
+      "an end of this sync cannot be reached from here: whether they fit is for its applier to find out",
     );
   }
 

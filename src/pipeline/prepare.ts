@@ -50,10 +50,12 @@ export interface PrepareOptions {
   readonly targets?: ReadonlySet<string>;
   readonly openCatalog: (source: string) => Promise<Catalog>;
   /**
-   * Told of a sync whose target cannot be reached, which is then passed by: of a process that writes to none. Its own
-   * applier tells what is wrong with it. Without this it is thrown.
+   * Told of a sync that has an end which cannot be reached, and is then passed by: of a process that writes to no target.
+   * Who works there tells what is wrong with it. Without this it is thrown.
    */
   readonly passBy?: ((sync: string, error: TidemarkError) => void) | undefined;
+  /** Those that are read here: not passed by. */
+  readonly sources?: ReadonlySet<string> | undefined;
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
@@ -86,6 +88,10 @@ export async function prepare(
         const isAway =
           isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
+        if (!(mayCome && isAway) && options.sources?.has(sync.from) === false) {
+          passUnreached(sync, error, options);
+          continue;
+        }
         if (!mayCome || !isAway) throw error;
         deferred.push(sync);
         await identify(sync.to, databases, options);
@@ -99,13 +105,16 @@ export async function prepare(
       try {
         syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
       } catch (error) {
-        if (options.passBy === undefined || !isTidemarkError(error, "TM-CONNECT-FAILED"))
-          throw error;
-        options.passBy(sync.definition.name, error);
+        passUnreached(sync.definition, error, options);
       }
     }
   }
   return { sources: sourcesOf(resolved), syncs, deferred };
+}
+
+function passUnreached({ name }: SyncDefinition, error: unknown, { passBy }: PrepareOptions): void {
+  if (passBy === undefined || !isTidemarkError(error, "TM-CONNECT-FAILED")) throw error;
+  passBy(name, error);
 }
 
 /** A column that none of a glob's tables has may be in one that is still to be made. */
