@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { CaptureTable } from "../../src/core/source.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
-import { take } from "../../src/testing/replica.ts";
+import { take, takeChunk } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { asTarget, type Bed, cutOnce, linesOf, openBed, openLog, SERVERS } from "./bed.ts";
 
@@ -235,6 +235,47 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       );
       expect(names).toEqual(["t", "audit"]);
       expect(await checks(bed, tables)).toEqual([]);
+    },
+  );
+
+  it.skipIf(!available(kind))(
+    "takes no filter that reads otherwise in each writer's time zone",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP NULL, `made``at` TIMESTAMP NULL, day DATETIME, name VARCHAR(20))",
+      );
+      const tables = await bed.capture("t");
+      const filtered = (filter: string) => tables.map((table) => ({ ...table, filters: [filter] }));
+      const refused = [
+        "at >= '2024-01-01 00:00:00'",
+        "YEAR(t.`at`) = 2024",
+        "id > 1 AND `made``at` < '2024-01-01'",
+        "UNIX_TIMESTAMP(at) > 1 AND HOUR(at) < 12",
+      ];
+      for (const filter of refused) {
+        await expect(plan(bed, filtered(filter))).rejects.toMatchObject({
+          code: "TM-CONFIG-INVALID",
+          message: expect.stringContaining("TIMESTAMP (at, made`at)"),
+          fix: expect.stringContaining("UNIX_TIMESTAMP(`at`)"),
+        });
+      }
+      const taken = [
+        "at IS NOT NULL AND `made``at` is null",
+        "name <> 'at >= 1' AND day >= '2024-01-01' -- at",
+      ];
+      for (const filter of taken) await plan(bed, filtered(filter));
+      const since2024 = filtered("unix_timestamp( t.at ) >= 1704067200");
+      await using opened = await openLog(bed, since2024);
+      await bed.admin.query(
+        "SET time_zone = '+05:00'; INSERT INTO t (id, at) VALUES (1, '2024-01-01 04:00:00'), (2, '2024-01-01 06:00:00')",
+      );
+      const batch = await cutOnce(opened.log);
+      expect(batch?.changes.map(({ filters }) => filters)).toEqual([[false], [true]]);
+      const table = { schema: null, name: "t" };
+      const request = { table, after: null, maxRows: 10, maxBytes: 1_000 };
+      const { chunk } = await takeChunk(opened.log.batches, request);
+      expect(chunk.filters).toEqual([[false], [true]]);
     },
   );
 

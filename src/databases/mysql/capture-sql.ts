@@ -276,9 +276,18 @@ function filterColumns(layout: StoredLayout): readonly string[] {
 
 /** Fails where a filter would fail inside the trigger, without touching a row. */
 export function filterCheck(layout: StoredLayout): string {
-  const row = filterColumns(layout).map(quoteName).join(", ");
-  const table = quoteName(layout.table.name);
-  return `SELECT ${filterFlags(layout.filters)} FROM (SELECT ${row} FROM ${table} LIMIT 0) AS ${table}`;
+  return filterCheckOver(layout, layout.filters, filterColumns(layout));
+}
+
+/** Fails where one of these would of a row that has these columns alone. */
+export function filterCheckOver(
+  { table: { name } }: StoredLayout,
+  filters: readonly string[],
+  columns: readonly string[],
+): string {
+  const row = columns.length === 0 ? "1" : columns.map(quoteName).join(", ");
+  const table = quoteName(name);
+  return `SELECT ${filterFlags(filters)} FROM (SELECT ${row} FROM ${table} LIMIT 0) AS ${table}`;
 }
 
 export interface TriggerPlan {

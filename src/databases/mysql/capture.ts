@@ -232,7 +232,7 @@ async function prepareCaptures(
     refuseDoubtful(layout);
     await refusePeriod(session, layout);
     await refuseKeysAboveEngine(session, layout);
-    await checkFilters(session, layout);
+    await checkFilters(session, layout, fact);
     wanted.push(layout);
   }
   const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
