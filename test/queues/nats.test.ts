@@ -17,6 +17,7 @@ import { parseLocation } from "../../src/queues/nats/location.ts";
 import { bucketName, streamName, streamSubject } from "../../src/queues/nats/names.ts";
 import { available, canStart, natsUrl, startNats } from "../servers/index.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
@@ -153,6 +154,29 @@ describe.skipIf(!available("nats"))("reading", () => {
     await queue.close();
     cut();
     way.close();
+    await bed.dispose();
+  });
+
+  it("lists all documents from afar while some are written over, and comes to an end", async () => {
+    const bed = natsBed(natsUrl());
+    const near = await bed.open();
+    const keyOf = (n: number) => `layout/a/${n}`;
+    const all = Array.from({ length: 600 }, (_, n) => n);
+    await Promise.all(all.map((n) => near.documents.put(keyOf(n), n)));
+    await using proxy = await TcpProxy.start(natsUrl());
+    proxy.slow(50);
+    const far = await open(proxy.through(`${natsUrl()}?prefix=${bed.prefix}`));
+    for (let round = 0; round < 3; round++) {
+      const listing = far.documents.list("layout/a/");
+      // When some have come and others have not.
+      await sleep(250);
+      for (const n of all.slice(0, 40)) {
+        await near.documents.put(keyOf((n * 37) % all.length), round);
+        await sleep(5);
+      }
+      expect((await listing).size).toBe(all.length);
+    }
+    await Promise.all([far.close(), near.close()]);
     await bed.dispose();
   });
 

@@ -29,33 +29,34 @@ const DOUBTS = new Set([
  * that is one path for every fault, instead of one repair for each.
  */
 export class Delivery {
-  /** Messages that waited when it began. */
-  readonly waiting: number;
   readonly #connection: QueueConnection;
   readonly #stream: string;
   readonly #consumer: string;
   readonly #messages: ConsumerMessages;
+  readonly #untilQuiet: boolean;
 
   private constructor(
     connection: QueueConnection,
-    place: { stream: string; consumer: string; waiting: number },
+    place: { stream: string; consumer: string; untilQuiet: boolean },
     messages: ConsumerMessages,
   ) {
     this.#connection = connection;
     this.#stream = place.stream;
     this.#consumer = place.consumer;
-    this.waiting = place.waiting;
+    this.#untilQuiet = place.untilQuiet;
     this.#messages = messages;
   }
 
   /**
    * `seen`: the stream as the caller knows it, and chose `start` by. Throws TM-CONNECTION-LOST when it was
-   * made anew since: the numbers in `start` would mean other messages, or ones that may never come.
+   * made anew since: the numbers in `start` would mean other messages, or ones that may never come. `untilQuiet`: it ends,
+   * too, when nothing has come for a while.
    */
   static async open(
     connection: QueueConnection,
     seen: StreamInfo,
     start: Partial<ConsumerConfig>,
+    { untilQuiet = false } = {},
   ): Promise<Delivery> {
     const ahead = Math.floor(AHEAD_BYTES / connection.maxPayload);
     const stream = seen.config.name;
@@ -77,7 +78,7 @@ export class Delivery {
         idle_heartbeat: HEARTBEAT_MS,
         abort_on_missing_resource: true,
       });
-      const place = { stream, consumer: info.name, waiting: info.num_pending };
+      const place = { stream, consumer: info.name, untilQuiet };
       return new Delivery(connection, place, messages);
     });
   }
@@ -113,7 +114,7 @@ export class Delivery {
 
   async #stopAtDoubt(): Promise<void> {
     for await (const { type } of this.#messages.status()) {
-      if (DOUBTS.has(type)) this.#messages.stop();
+      if (DOUBTS.has(type) || (this.#untilQuiet && type === "heartbeat")) this.#messages.stop();
     }
   }
 

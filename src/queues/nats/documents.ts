@@ -83,21 +83,29 @@ export class NatsDocuments implements Documents {
     return { value, revision: stored.seq };
   }
 
+  /**
+   * Reads until every key that stands has come, whatever the server counts as pending: of a key that is written over before
+   * it was delivered it goes on counting one that never comes.
+   */
   async list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
     for (let attempt = 0; ; attempt++) {
       const entries = new Map<string, unknown>();
-      const { delivery } = await this.#deliver();
-      if (delivery.waiting === 0) {
+      const { delivery, standing } = await this.#deliver({ untilQuiet: true });
+      const missing = new Set([...standing].filter((key) => key.startsWith(prefix)));
+      if (missing.size === 0) {
         delivery.discard();
         return entries;
       }
       for await (const message of delivery.read(this.#connection.closed)) {
         const { key, value } = this.#entryOf(message);
         if (value === null) this.#sweep(message);
-        else if (key.startsWith(prefix)) entries.set(key, value.json);
-        if (message.info.pending === 0) return entries;
+        if (!key.startsWith(prefix)) continue;
+        if (value === null) entries.delete(key);
+        else entries.set(key, value.json);
+        missing.delete(key);
+        if (missing.size === 0) return entries;
       }
-      // Ended before all had come: from the start, until the connection says what is wrong.
+      // Ended before all had come, or the mark of a removal is gone: from the start, until the connection says what is wrong.
       await sleep(backoff(attempt), this.#connection.closed);
     }
   }
@@ -114,29 +122,19 @@ export class NatsDocuments implements Documents {
         return null;
       });
       if (opened === null) continue;
-      const { delivery, created } = opened;
-      // Keys that do not come before all that waits has come are gone.
-      let missing: Set<string> | null = new Set(told.keys());
-      if (delivery.waiting === 0) {
-        yield* vanished(told, missing);
-        missing = null;
-      }
+      const { delivery, created, standing } = opened;
+      yield* vanished(told, standing);
       for await (const message of delivery.read(ended)) {
         attempt = 0;
         const entry = this.#entryOf(message);
         const { key, value } = entry;
         if (value === null) this.#sweep(message);
         if (key.startsWith(prefix)) {
-          missing?.delete(key);
           const revision = `${created} ${message.seq}`;
           const isNews = value === null ? told.delete(key) : told.get(key) !== revision;
           if (value !== null) told.set(key, revision);
           if (isNews) yield { key, value: value?.json ?? null };
           if (ended.aborted) return;
-        }
-        if (missing !== null && message.info.pending === 0) {
-          yield* vanished(told, missing);
-          missing = null;
         }
       }
     }
@@ -184,19 +182,29 @@ export class NatsDocuments implements Documents {
     return await this.#connection.call(this.#stream, send);
   }
 
-  /** The last value of every key, then what is written. */
-  async #deliver(): Promise<{ delivery: Delivery; created: string }> {
+  /** The last value of every key, then what is written. `standing`: the keys that come, marks of removals among them. */
+  async #deliver({ untilQuiet = false } = {}): Promise<Opened> {
     const info = await ensureStream(this.#connection, this.#settings);
-    const delivery = await Delivery.open(this.#connection, info, {
-      deliver_policy: "last_per_subject",
-      filter_subject: `${this.#subjects}>`,
-    });
-    return { delivery, created: info.created };
+    const all = `${this.#subjects}>`;
+    const [standing, delivery] = await Promise.all([
+      this.#connection.call(this.#stream, ({ manager }) =>
+        manager.streams.info(this.#stream, { subjects_filter: all }),
+      ),
+      Delivery.open(
+        this.#connection,
+        info,
+        { deliver_policy: "last_per_subject", filter_subject: all },
+        { untilQuiet },
+      ),
+    ]);
+    const subjects = Object.keys(standing.state.subjects ?? {});
+    const keys = subjects.map((subject) => this.#keyOf(subject));
+    return { delivery, created: info.created, standing: new Set(keys) };
   }
 
   /** `value` is null for a removal; a document may be JSON's null. */
   #entryOf(message: JsMsg): { key: string; value: { json: unknown } | null } {
-    const key = decodeKey(message.subject.slice(this.#subjects.length));
+    const key = this.#keyOf(message.subject);
     const isRemoval = (message.headers?.get(OPERATION_HEADER) ?? "") !== "";
     return { key, value: isRemoval ? null : { json: JSON.parse(message.string()) } };
   }
@@ -210,9 +218,20 @@ export class NatsDocuments implements Documents {
       .catch(() => {});
   }
 
+  #keyOf(subject: string): string {
+    return decodeKey(subject.slice(this.#subjects.length));
+  }
+
   #subjectOf(key: string): string {
     return this.#subjects + encodeKey(key);
   }
+}
+
+interface Opened {
+  readonly delivery: Delivery;
+  /** When the stream was made. */
+  readonly created: string;
+  readonly standing: ReadonlySet<string>;
 }
 
 interface PublishOptions {
@@ -221,8 +240,13 @@ interface PublishOptions {
   readonly revision?: number;
 }
 
-function* vanished(told: Map<string, string>, missing: Set<string>): Generator<DocumentEntry> {
-  for (const key of missing) {
+/** Those told that stand no more. */
+function* vanished(
+  told: Map<string, string>,
+  standing: ReadonlySet<string>,
+): Generator<DocumentEntry> {
+  for (const key of [...told.keys()]) {
+    if (standing.has(key)) continue;
     told.delete(key);
     yield { key, value: null };
   }
