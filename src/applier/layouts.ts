@@ -5,6 +5,12 @@ import type { Documents } from "../core/queue.ts";
 import { formatTable } from "../core/table.ts";
 import { LayoutMapping, type SyncTable } from "./mapping.ts";
 
+/**
+ * So many layouts are asked for one by one. Who needs more, as in a first copy, needs most of them: then all are asked for
+ * at once, since a queue far away answers each question slowly.
+ */
+const ONE_BY_ONE = 8;
+
 /** Finds how changes of a layout are to be read, once per layout. */
 export class LayoutMappings {
   readonly #documents: Documents;
@@ -12,6 +18,8 @@ export class LayoutMappings {
   readonly #timeline: string;
   readonly #tables: ReadonlyMap<string, SyncTable>;
   readonly #mappings = new Map<number, LayoutMapping | null>();
+  /** By key; what stands of a layout stays as it is. */
+  #listed: ReadonlyMap<string, unknown> = new Map();
 
   constructor(
     documents: Documents,
@@ -39,7 +47,11 @@ export class LayoutMappings {
   }
 
   async #load(id: number): Promise<Layout> {
-    const document = await this.#documents.get(keys.layout(this.#source, this.#timeline, id));
+    if (this.#mappings.size === ONE_BY_ONE) {
+      this.#listed = await this.#documents.list(keys.layouts(this.#source, this.#timeline));
+    }
+    const key = keys.layout(this.#source, this.#timeline, id);
+    const document = this.#listed.get(key) ?? (await this.#documents.get(key));
     if (document !== null) return document as Layout;
     throw new TidemarkError(
       "TM-APPLY-GAP",

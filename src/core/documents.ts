@@ -24,6 +24,7 @@ import type { TableState } from "./target.ts";
 export const keys = {
   layout: (source: string, timeline: string, id: number) =>
     path("layout", source, timeline, String(id)),
+  layouts: (source: string, timeline: string) => `${path("layout", source, timeline)}/`,
   table: (source: string, table: string) => path("table", source, table),
   tables: (source: string) => path("tables", source),
   relay: (source: string) => path("relay", source),

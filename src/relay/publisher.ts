@@ -29,6 +29,12 @@ export interface PublisherOptions {
   readonly onFailure: () => void;
 }
 
+/** With what a reader is to know of the copy that it is of. */
+export interface CopiedChunk {
+  readonly chunk: Chunk;
+  readonly copy: CopyInfo;
+}
+
 /**
  * Keeps the stream equal to the batches of the source: appends what the stream lacks, in order,
  * each append guarded by the tail it believes in. Any doubt about the tail is settled by reading
@@ -114,31 +120,42 @@ export class Publisher {
   async publishBatch(header: BatchHeader, pages: AsyncIterable<ChangesPage>): Promise<void> {
     const { source, queue } = this.#options;
     const envelope: Envelope = { source, header, chunk: 0, copy: null };
-    await this.#publish(envelope, encodePieces(envelope, pages, queue.limits.maxMessageBytes));
+    const what = () => `Batch ${header.batch}, which travels whole,`;
+    await this.#publish(what, encodePieces(envelope, pages, queue.limits.maxMessageBytes));
   }
 
   /**
-   * Publishes a chunk right after the batch it is as of. `readTo`: how far the one it is for has read;
-   * in a stream that was emptied the tail alone would number chunks as others before, already passed.
+   * Publishes chunks right after the batch they are as of, all for one sync. `readTo`: how far that has read; in a
+   * stream that was emptied the tail alone would number chunks as others before, already passed.
    */
-  async publishChunk(
+  async publishChunks(
     header: BatchHeader,
-    chunk: Chunk,
-    { copy, readTo }: { readonly copy: CopyInfo; readonly readTo: Position },
+    chunks: readonly CopiedChunk[],
+    readTo: Position,
   ): Promise<void> {
     await this.settle();
     const before = [this.#mark, readTo].map((place) =>
       place !== null && place.batch === header.batch ? place.chunk : 0,
     );
+    const first = Math.max(...before) + 1;
+    const what = ({ chunk }: Mark) => whatIsCopied(chunks[chunk - first]?.copy);
+    await this.#publish(what, joined(this.#piecesOf(header, chunks, first)));
+  }
+
+  async *#piecesOf(
+    header: BatchHeader,
+    chunks: readonly CopiedChunk[],
+    first: number,
+  ): AsyncGenerator<QueueMessage[]> {
     const { source, queue } = this.#options;
     const { maxMessageBytes } = queue.limits;
-    const envelope: Envelope = { source, header, chunk: Math.max(...before) + 1, copy };
-    const { layout, content } = chunk;
-    const pieces =
-      content.kind === "lines"
+    for (const [i, { chunk, copy }] of chunks.entries()) {
+      const envelope: Envelope = { source, header, chunk: first + i, copy };
+      const { layout, content } = chunk;
+      yield* content.kind === "lines"
         ? encodeLines(envelope, layout, content, maxMessageBytes)
         : encodePieces(envelope, chunkPages(layout, content), maxMessageBytes);
-    await this.#publish(envelope, pieces);
+    }
   }
 
   #nextAfterTail(oldestNeeded: number): number {
@@ -166,20 +183,18 @@ export class Publisher {
     await this.publishBatch(header, log.batches.pages(batch));
   }
 
-  async #publish(envelope: Envelope, pieces: AsyncIterable<QueueMessage[]>): Promise<void> {
+  /** `what`: tells people what it is that begins with a message of this mark. */
+  async #publish(
+    what: (first: Mark) => string,
+    pieces: AsyncIterable<QueueMessage[]>,
+  ): Promise<void> {
     const { appender } = this.#options;
-    const { header, copy } = envelope;
-    const what =
-      copy === null
-        ? `Batch ${header.batch}, which travels whole,`
-        : `A row of ${copy.table}, or all of them where it has no key,`;
-    let isBegun = false;
     // Reading and encoding the next piece overlaps the append of this one.
     for await (const messages of new ReadAhead(pieces, 2)) {
       await this.settle();
-      if (isBegun) failpoint("batch-half-sent");
-      else await appender.begin({ what, batch: header.batch });
-      isBegun = true;
+      const [first] = messages;
+      if (first?.mark.piece !== 0) failpoint("batch-half-sent");
+      else await appender.begin({ what: what(first.mark), batch: first.mark.batch });
       this.#appending = this.#append(messages);
     }
   }
@@ -193,6 +208,30 @@ export class Publisher {
       this.#options.onFailure();
     }
   }
+}
+
+/** Chunks of one piece each in few appends: a queue far away answers each slowly, and one on a disk syncs it. */
+async function* joined(pieces: AsyncIterable<QueueMessage[]>): AsyncGenerator<QueueMessage[]> {
+  let held: QueueMessage[] = [];
+  let bytes = 0;
+  for await (const messages of pieces) {
+    const own = messages.reduce((sum, { body }) => sum + body.length, 0);
+    const isWhole = messages.every(({ mark }) => mark.piece === 0 && mark.last);
+    if (held.length > 0 && (!isWhole || bytes + own > JOINED_BYTES)) {
+      yield held;
+      [held, bytes] = [[], 0];
+    }
+    if (isWhole) [held, bytes] = [[...held, ...messages], bytes + own];
+    else yield messages;
+  }
+  if (held.length > 0) yield held;
+}
+
+/** As much as a piece of other chunks. */
+const JOINED_BYTES = 256 * 1024;
+
+function whatIsCopied(copy: CopyInfo | undefined): string {
+  return `A row of ${copy?.table}, or all of them where it has no key,`;
 }
 
 async function* chunkPages(

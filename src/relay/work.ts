@@ -225,13 +225,15 @@ export class RelayWork {
 
   /** As many as the source gave of those it was asked for. */
   async #publishChunks(asked: readonly NextChunk[], chunks: readonly Chunk[]): Promise<void> {
-    for (const [i, { job }] of asked.slice(0, chunks.length).entries()) {
-      const chunk = chunks[i] as Chunk;
-      const copy = job.describe(chunk);
-      await this.#publisher.publishChunk(this.#position(), chunk, { copy, readTo: job.position });
-      failpoint("chunk-sent");
-      job.sent(chunk);
-    }
+    const given = chunks.flatMap((chunk, i) => {
+      const job = asked[i]?.job;
+      return job === undefined ? [] : [{ chunk, job, copy: job.describe(chunk) }];
+    });
+    const [first] = given;
+    if (first === undefined) return;
+    await this.#publisher.publishChunks(this.#position(), given, first.job.position);
+    failpoint("chunk-sent");
+    for (const { job, chunk } of given) job.sent(chunk);
   }
 
   /** Nothing is under way any more when it resolves. */
