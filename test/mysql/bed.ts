@@ -24,8 +24,9 @@ export interface Bed extends AsyncDisposable {
   capture(...names: string[]): Promise<CaptureTable[]>;
 }
 
-export async function openBed(kind: DatabaseKind): Promise<Bed> {
-  const database = await freshDatabase(kind);
+/** `server`: the address of a server of the test's own. */
+export async function openBed(kind: DatabaseKind, server?: string): Promise<Bed> {
+  const database = await freshDatabase(kind, server === undefined ? {} : { server });
   const connections: Connection[] = [];
   const connect = async () => {
     const connection = await driver.createConnection({

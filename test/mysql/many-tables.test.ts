@@ -1,9 +1,12 @@
 // What is done for each table of many, at a server that is far away or in use.
 import { describe, expect, it } from "vitest";
 import { mysql } from "../../src/databases/mysql/index.ts";
-import { available } from "../servers/index.ts";
+import { available, canStart, startMariadb, startMysql } from "../servers/index.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import { type Bed, openBed, openLog, SERVERS } from "./bed.ts";
+import { type Bed, cutOnce, openBed, openLog, SERVERS } from "./bed.ts";
+
+/** The binary log of statements, into which a session in READ COMMITTED may not write rows. */
+const OF_STATEMENTS = { settings: { "log-bin": "binlog", "binlog-format": "STATEMENT" } };
 
 const NAMES = Array.from({ length: 40 }, (_, i) => `many_${i}`);
 
@@ -56,6 +59,19 @@ describe.each(SERVERS)("many tables on %s", (kind) => {
       expect(at.proxy.connections).toBe(1);
       expect(await catalog.planUninstall()).toEqual([]);
       await catalog.close();
+    },
+  );
+
+  it.skipIf(!canStart(kind as "mariadb" | "mysql"))(
+    "are captured where the binary log is of statements",
+    async () => {
+      const start = kind === "mariadb" ? startMariadb : startMysql;
+      await using server = await start(OF_STATEMENTS);
+      await using bed = await openBed(kind, server.url);
+      for (const name of NAMES) await bed.admin.query(`CREATE TABLE ${name} (id INT PRIMARY KEY)`);
+      await using open = await openLog(bed, await bed.capture(...NAMES));
+      for (const name of NAMES) await bed.admin.query(`INSERT INTO ${name} VALUES (1)`);
+      expect((await cutOnce(open.log))?.changes.length).toBe(NAMES.length);
     },
   );
 

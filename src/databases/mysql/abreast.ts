@@ -34,7 +34,8 @@ export async function abreast<T>(
 
 async function openBesides(options: DatabaseOptions, turns: Turns): Promise<Session | null> {
   try {
-    const settings = { isolation: "READ COMMITTED", tableLockSeconds: LOCK_SECONDS } as const;
+    // Not READ COMMITTED, in which a server whose binary log is of statements refuses to write rows.
+    const settings = { isolation: "REPEATABLE READ", tableLockSeconds: LOCK_SECONDS } as const;
     const session = await Session.open(options, settings);
     turns.free(session);
     return session;
