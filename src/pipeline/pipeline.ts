@@ -216,6 +216,10 @@ export class Pipeline {
       this.#preparing = preparing;
       const prepared = await preparing;
       if (signal.aborted) return;
+      for (const { name } of prepared.deferred) {
+        const yet = "tables that this sync reads are yet to be created by another one";
+        this.#options.logger.warn({ sync: name }, `${yet}: restart this relay when they stand`);
+      }
       if (this.#does("relay")) this.#addRelays(prepared);
       if (this.#does("applier")) {
         this.#addAppliers(prepared);

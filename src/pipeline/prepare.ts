@@ -74,6 +74,8 @@ export async function prepare(
   const resolved: ResolvedSync[] = [];
   const syncs: PreparedSync[] = [];
   const deferred: SyncDefinition[] = [];
+  /** Targets that could not be reached. */
+  const away = new Set<string>();
   const { identities } = databases;
   if (options.create) await identifyTargets(definition, databases, options);
   for (const level of levelsOf(definition.syncs)) {
@@ -84,7 +86,7 @@ export async function prepare(
       } catch (error) {
         // The table, or an SQLite file as a whole, may be made by the link before. A server that
         // really is away has been found out as that link's target.
-        const mayCome = !options.create && written.has(sync.from);
+        const mayCome = !options.create && written.has(sync.from) && !away.has(sync.from);
         const isAway =
           isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
@@ -94,7 +96,9 @@ export async function prepare(
         }
         if (!mayCome || !isAway) throw error;
         deferred.push(sync);
-        await identify(sync.to, databases, options);
+        await identify(sync.to, databases, options).catch((failure) =>
+          passUnreached(sync, failure, options),
+        );
       }
     }
     checkOverlap(resolved, (name) => identities.nameOf(name));
@@ -106,6 +110,7 @@ export async function prepare(
         syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
       } catch (error) {
         passUnreached(sync.definition, error, options);
+        away.add(sync.definition.to);
       }
     }
   }

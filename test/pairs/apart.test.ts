@@ -47,6 +47,25 @@ for (const pair of PAIRS) {
       },
     );
 
+    test("a relay apart tells which link of a chain it cannot serve", async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      await createTables(await bed.sql("source"), pair.source, [CUSTOMERS]);
+      const base = bed.define([
+        { from: "source", to: "mid", tables: ["customers"] },
+        { from: "mid", to: "target", tables: ["customers"] },
+      ]);
+      const start = (url: string) => {
+        const databases = [...base.databases, { name: "mid", url }];
+        return bed.start({ ...base, databases }, { role: "relay" });
+      };
+      for (const { url } of AWAY) {
+        const failure = await start(url).catch((error: unknown) => error);
+        expect(failure).toMatchObject({ code: "TM-CONNECT-FAILED" });
+      }
+      await start(`sqlite:${join(bed.folder, "mid.db")}`);
+      expect(bed.logger.text()).toMatch(/yet to be created.*mid->target|mid->target.*yet to be/s);
+    });
+
     test("each half of one source works while another source is away, and its relay with it", async () => {
       await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
       const source = await bed.sql("source");
