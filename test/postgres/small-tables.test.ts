@@ -17,13 +17,14 @@ describe.each(SERVERS)("small tables on %s", (kind) => {
       for (const each of open.splice(0).reverse()) await each.close();
     });
 
-    async function start() {
+    /** `asking`: the condition of this one asks another table, `asked`. */
+    async function start(asking?: string) {
       const database = await freshDatabase(kind);
       const owner = await connect(database.url);
       open.push({ close: async () => database[Symbol.asyncDispose]() });
       open.push({ close: () => owner.end() });
       const ddl = NAMES.map((name) => `CREATE TABLE ${name} (id int PRIMARY KEY, a bytea, b text)`);
-      await owner.query(ddl.join("; "));
+      await owner.query(["CREATE TABLE asked ()", ...ddl].join("; "));
       for (const name of NAMES) {
         await owner.query(
           `INSERT INTO ${name} VALUES (1, '\\x00ff', E'tab\\tline\\n\\\\N'), (2, NULL, '')`,
@@ -35,7 +36,10 @@ describe.each(SERVERS)("small tables on %s", (kind) => {
       const log = (await source.openChangeLog()) as ChangeLog;
       open.push(source, log);
       const tables = await captureTables(database.url, NAMES, { filters: ["id > 1"] });
-      const layouts = await log.capture(tables);
+      const asks = { filters: ["id > 1 OR EXISTS (SELECT FROM public.asked)"] };
+      const layouts = await log.capture(
+        tables.map((table) => (table.schema.name.name === asking ? { ...table, ...asks } : table)),
+      );
       const nameOf = new Map(layouts.map(({ id, table }) => [id, table.name]));
       /** One cut that asks for these; gives the chunks, by the names of their tables. */
       const cut = async (names: readonly string[]) => {
@@ -84,6 +88,35 @@ describe.each(SERVERS)("small tables on %s", (kind) => {
       await owner.query("LOCK TABLE t1; COMMIT");
       expect([...(await cut(["t2", "t3"])).keys()]).toEqual(["t2", "t3"]);
     });
+
+    it.each(["t1", "t2"])(
+      "wait for what the condition of %s asks, with no other held",
+      async (asking) => {
+        const { owner, cut } = await start(asking);
+        await cut(["t0"]);
+        await owner.query("BEGIN; LOCK TABLE asked");
+        const copying = (async () => {
+          const chunks: (Chunk | undefined)[] = [];
+          for (let left = ["t1", "t2"]; left.length > 0; ) {
+            const given = await cut(left);
+            chunks.push(...given.values());
+            left = left.filter((name) => !given.has(name));
+          }
+          return Promise.all(chunks.map(rowsOf));
+        })();
+        const standing = async () => {
+          const { rows } = await owner.query(
+            `SELECT DISTINCT relation::regclass::text AS held FROM pg_locks
+           WHERE relation IN ('t1'::regclass, 't2'::regclass) AND granted
+             AND EXISTS (SELECT FROM pg_locks WHERE relation = 'asked'::regclass AND NOT granted)`,
+          );
+          return rows.map(({ held }) => held);
+        };
+        await expect.poll(standing, { timeout: 30_000 }).toEqual([asking]);
+        await owner.query("COMMIT");
+        for (const copied of await copying) expect(copied?.filters).toEqual([[false], [true]]);
+      },
+    );
 
     it("are not held while a large one is read before them", async () => {
       const { owner, cut } = await start();
