@@ -118,6 +118,20 @@ describe.each(SERVERS)("small tables on %s", (kind) => {
       },
     );
 
+    it("are not held where the first was written anew meanwhile", async () => {
+      const { owner, cut } = await start();
+      await cut(["t0"]);
+      await owner.query("BEGIN; TRUNCATE t1");
+      const given = cut(["t1", "t2"]);
+      const waiting = async () =>
+        (await owner.query("SELECT FROM pg_locks WHERE relation = 't1'::regclass AND NOT granted"))
+          .rowCount;
+      await expect.poll(waiting, { timeout: 30_000 }).toBe(1);
+      await owner.query("COMMIT");
+      expect([...(await given).keys()]).toEqual([]);
+      await owner.query("SET lock_timeout TO '2s'; LOCK TABLE t1, t2");
+    });
+
     it("are not held while a large one is read before them", async () => {
       const { owner, cut } = await start();
       await owner.query("INSERT INTO t3 SELECT i, NULL, 'x' FROM generate_series(3, 5000) i");

@@ -57,7 +57,12 @@ export class ChunkReader {
     );
     const looks = await lookAtAll(connection, wanted);
     const [first] = looks;
-    if (!first) return [];
+    if (!first) {
+      // Who alters it next, or one of those behind it, must not wait for the next cut.
+      await connection.script("ROLLBACK");
+      this.#busy = false;
+      return [];
+    }
     if (first.kind === "large") {
       this.#together = 1;
       // A table altered meanwhile waits for all that were looked at, and the rows may take long.
