@@ -14,6 +14,8 @@ export interface Reference {
   readonly onUpdate: string;
   /** Has the child system versioning? Known where {@link withVersions} has looked. */
   readonly versioned?: boolean;
+  /** Where that goes by transactions: the column of the one that ended a row. */
+  readonly endedBy?: string;
 }
 
 /** Looks at each foreign key of these tables or to them, whole. Throws TM-APPLY-CONSTRAINT. */
@@ -117,10 +119,19 @@ export async function withVersions(
     `SELECT TABLE_NAME FROM information_schema.TABLES
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(children)}) AND TABLE_TYPE = 'SYSTEM VERSIONED'`,
   );
-  const versioned = new Set(rows.map(([name]) => name));
-  return references.map((each) =>
-    versioned.has(each.child) ? { ...each, versioned: true } : each,
+  const versioned = rows.map(([name]) => name ?? "");
+  if (versioned.length === 0) return references;
+  const ends = await session.rows(
+    `SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(versioned)})
+       AND GENERATION_EXPRESSION = 'ROW END' AND DATA_TYPE = 'bigint'`,
   );
+  const endedBy = new Map(ends.map(([name, column]) => [name, column ?? ""]));
+  return references.map((each) => {
+    if (!versioned.includes(each.child)) return each;
+    const column = endedBy.get(each.child);
+    return { ...each, versioned: true, ...(column === undefined ? {} : { endedBy: column }) };
+  });
 }
 
 /**
@@ -128,6 +139,9 @@ export async function withVersions(
  * and in another one finds nothing (10.11); and it asks for what stood when `system_versioning_asof` says.
  */
 const STANDING = " FOR SYSTEM_TIME AS OF FROM_UNIXTIME(2147483647)";
+/** Of transactions it would look for each that has written a row, and fail for the one that is under way. */
+const EVER = " FOR SYSTEM_TIME ALL";
+const NOT_ENDED = "18446744073709551615";
 /** It is asked of a table that has no system versioning any more. */
 export const NOT_VERSIONED = 4124;
 
@@ -137,15 +151,14 @@ function list(tables: readonly string[]): string {
 
 /** The tables of a path, joined, down from the row that the trigger runs for. */
 export function fromPath(path: readonly Reference[], side: "OLD" | "NEW"): string {
-  const joins = path.map(({ child, pairs, versioned }, i) => {
+  const joins = path.map(({ child, pairs, versioned, endedBy }, i) => {
     const on = pairs.map(
       ([column, referred]) =>
         `t${i + 1}.${quoteName(column)} = ${i === 0 ? side : `t${i}`}.${quoteName(referred)}`,
     );
-    return {
-      table: `${quoteName(child)}${versioned ? STANDING : ""} AS t${i + 1}`,
-      on: on.join(" AND "),
-    };
+    if (endedBy !== undefined) on.push(`t${i + 1}.${quoteName(endedBy)} = ${NOT_ENDED}`);
+    const standing = versioned ? (endedBy === undefined ? STANDING : EVER) : "";
+    return { table: `${quoteName(child)}${standing} AS t${i + 1}`, on: on.join(" AND ") };
   });
   const [first, ...rest] = joins;
   const more = rest.map(({ table, on }) => ` JOIN ${table} ON ${on}`).join("");
