@@ -269,7 +269,6 @@ function pageOf(run: readonly Change[], least: number): ChangesPage {
   return { layout, rows: run.length, filtered: false, bytes, insertedBy };
 }
 
-/** The next rows by key, up to the greatest key that stood when the copy began; without a key all of them. */
 /** Sometimes one, sometimes as many as may be given. */
 function chunksOf(source: SourceDatabase, requests: readonly ChunkRequest[]): readonly Chunk[] {
   const chunks: Chunk[] = [];
@@ -281,6 +280,7 @@ function chunksOf(source: SourceDatabase, requests: readonly ChunkRequest[]): re
   return chunks;
 }
 
+/** The next rows by key, up to the greatest key that stood when the copy began; without a key all of them. */
 function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk {
   const name = table.name as Table;
   const shape = source.shapes[name];
