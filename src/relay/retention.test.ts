@@ -147,7 +147,8 @@ describe("a target that is put back while a slower one still needs what it lacks
     void mailbox.run(["lost", "slow"], silentLogger, watching.signal);
     const told = async (sync: string, at: number) => {
       await queue.documents.put(keys.progress(sync), noticeOf(source, sync, at));
-      await vi.waitUntil(() => mailbox.progressOf(sync)?.position.batch === at);
+      const isKnown = () => mailbox.progressOf(sync)?.position.batch === at;
+      await vi.waitUntil(isKnown, { timeout: 30_000 });
     };
     await told("lost", batch);
     await told("slow", 9);

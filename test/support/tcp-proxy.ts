@@ -19,6 +19,7 @@ export class TcpProxy implements AsyncDisposable {
   /** What is under way passes when it resolves. */
   #gate: PromiseWithResolvers<void> | null = null;
   #delayMs = 0;
+  #accepted = 0;
   #turns = 0;
   #marker: { readonly text: string; readonly found: () => void } | null = null;
 
@@ -49,6 +50,11 @@ export class TcpProxy implements AsyncDisposable {
 
   get connections(): number {
     return this.#links.size;
+  }
+
+  /** How many connections there have been, those that have ended among them. */
+  get accepted(): number {
+    return this.#accepted;
   }
 
   /** How often a process has spoken after its server had: each is a way there and back that it has waited for. */
@@ -130,6 +136,7 @@ export class TcpProxy implements AsyncDisposable {
   }
 
   #accept(client: Socket): void {
+    this.#accepted++;
     const { hostname, port } = this.#target;
     const server = dial({ host: hostname, port: Number(port), allowHalfOpen: true });
     const link = new Link(client, server);
