@@ -27,7 +27,7 @@ import { quoteName, quoteText } from "./identifiers.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
-import { fromPath, NOT_VERSIONED, type Reference } from "./references.ts";
+import { fromPath, type Reference, VERSIONED_OTHERWISE } from "./references.ts";
 
 export function cascadeTriggerName(table: string, event: CascadeEvent): string {
   return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_cascade_${event.toLowerCase()}`;
@@ -68,7 +68,7 @@ export function cascadeBody(trigger: CascadeTrigger): string {
 DECLARE tidemark_found BOOLEAN DEFAULT FALSE;
 DECLARE tidemark_acts BOOLEAN DEFAULT @@foreign_key_checks;
 DECLARE ${MISSING} BOOLEAN DEFAULT FALSE;
-DECLARE EXIT HANDLER FOR 1054, ${NOT_VERSIONED} BEGIN
+DECLARE EXIT HANDLER FOR 1054, ${VERSIONED_OTHERWISE} BEGIN
 ${unknown.join("\n")}
 END;
 ${TAKE_ID}

@@ -142,8 +142,8 @@ const STANDING = " FOR SYSTEM_TIME AS OF FROM_UNIXTIME(2147483647)";
 /** Of transactions it would look for each that has written a row, and fail for the one that is under way. */
 const EVER = " FOR SYSTEM_TIME ALL";
 const NOT_ENDED = "18446744073709551615";
-/** It is asked of a table that has no system versioning any more. */
-export const NOT_VERSIONED = 4124;
+/** It is asked of a table that has no system versioning any more, or one that goes by transactions by now. */
+export const VERSIONED_OTHERWISE = "4124, 4129";
 
 function list(tables: readonly string[]): string {
   return tables.map(quoteText).join(", ");
