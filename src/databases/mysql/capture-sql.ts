@@ -5,6 +5,7 @@ import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
+import { standingIn, VERSIONED_OTHERWISE, type Versions } from "./references.ts";
 
 export const EVENTS = ["INSERT", "UPDATE", "DELETE"] as const;
 export type Event = (typeof EVENTS)[number];
@@ -67,7 +68,7 @@ export function triggerBody(
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
   const asked = [
-    isCarriedOut(table, names, doubtful),
+    isCarriedOut(table, { key: names, columns: doubtful, versions: layout.versions }),
     ...(looksUpNames ? [isNamedOtherwise(table)] : []),
   ];
   const whenDone = ifCarriedOut([isPlain(layout), ...asked], `${insert};`, ANY_SIZE);
@@ -187,20 +188,31 @@ function isPlain({ guarded, stamped, columns }: StoredLayout): string {
  */
 export function isCarriedOut(
   table: string,
-  key: readonly string[],
-  columns: readonly string[],
+  {
+    key,
+    columns,
+    versions = {},
+  }: {
+    readonly key: readonly string[];
+    readonly columns: readonly string[];
+    readonly versions?: Versions | undefined;
+  },
 ): string {
-  const found = key.map((name) => `tidemark_row.${quoteName(name)} = OLD.${quoteName(name)}`);
-  const same = [...new Set([...key, ...columns])].map((name) => {
+  const { from, where } = standingIn(table, "tidemark_row", versions);
+  // What ended the row is asked for with its versions; OLD of a trigger does not tell it as the table does.
+  const own = (names: readonly string[]) => names.filter((name) => name !== versions.endedBy);
+  const found = own(key).map((name) => `tidemark_row.${quoteName(name)} = OLD.${quoteName(name)}`);
+  const same = own([...new Set([...key, ...columns])]).map((name) => {
     const column = quoteName(name);
     return sameValue(`tidemark_row.${column}`, `OLD.${column}`);
   });
-  return `NOT EXISTS (SELECT 1 FROM ${quoteName(table)} AS tidemark_row WHERE ${[...found, ...same].join(" AND ")} LOCK IN SHARE MODE)`;
+  return `NOT EXISTS (SELECT 1 FROM ${from} WHERE ${[...found, ...same, ...where].join(" AND ")} LOCK IN SHARE MODE)`;
 }
 
 /**
  * The work, if one of these tells that the update of the row was carried out; each is only looked at where the one before
- * does not. A table that was renamed is not found by the name that it had (1146: no such table). What is written to it
+ * does not. A table that was renamed is not found by the name that it had (1146: no such table);
+ * nor is what stands in one that has other versions by now. What is written to it
  * must not fail for that, and is taken for carried out: only UPDATE IGNORE would tell otherwise. `before`: what
  * goes before all conditions but the first.
  */
@@ -214,7 +226,7 @@ ${further === "" ? "" : `IF NOT tidemark_carried THEN\n${rest}\nEND IF;`}`;
   return `BEGIN
 DECLARE tidemark_carried BOOLEAN DEFAULT FALSE;
 BEGIN
-DECLARE EXIT HANDLER FOR 1146 SET tidemark_carried = TRUE;
+DECLARE EXIT HANDLER FOR 1146, ${VERSIONED_OTHERWISE} SET tidemark_carried = TRUE;
 ${ask}
 END;
 IF tidemark_carried THEN

@@ -32,7 +32,7 @@ import {
 } from "./layouts.ts";
 import { againWhileHeld, isHeld, withShortLocks } from "./locks.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
-import { loadReferences, type Reference, withVersions } from "./references.ts";
+import { loadReferences, loadVersions, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import { replicaNotes } from "./replica.ts";
 import {
@@ -219,6 +219,7 @@ async function prepareCaptures(
   const names = tables.map((table) => table.schema.name.name);
   const facts = await loadFacts(session, names);
   const references = await withVersions(session, await loadReferences(session));
+  const versions = await loadVersions(session, names);
   const standing = await standingTables(session);
   const layouts = standing.has(LAYOUTS) ? await loadLayouts(session) : [];
   const active = new Map(
@@ -228,7 +229,9 @@ async function prepareCaptures(
   const wanted: StoredLayout[] = [];
   for (const table of tables) {
     const fact = checkCapturable(table, facts);
-    const layout = { ...wantedLayout(table, fact, references), id: nextId++ };
+    const own = versions.get(fact.name);
+    const wantedNow = wantedLayout(table, fact, references);
+    const layout = { ...wantedNow, ...(own && { versions: own }), id: nextId++ };
     refuseDoubtful(layout);
     await refusePeriod(session, layout);
     await refuseKeysAboveEngine(session, layout);

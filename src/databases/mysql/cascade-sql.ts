@@ -113,7 +113,8 @@ function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>)
   const referred = (step.path[0]?.pairs ?? []).map(([, column]) => column);
   const parent = step.path[0]?.parent ?? "";
   // Those columns are unique: see checkReferred in capture.ts.
-  const carriedOut = isCarriedOut(parent, referred, referred);
+  const versions = layouts.get(parent)?.versions;
+  const carriedOut = isCarriedOut(parent, { key: referred, columns: referred, versions });
   return `IF NOT (${sameBytes(referred)}) THEN\n${ifCarriedOut([carriedOut], text)};\nEND IF;`;
 }
 

@@ -7,7 +7,7 @@ import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { columnSchema, keyIndex, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { BATCHES, LAYOUTS } from "./ours.ts";
-import type { Reference } from "./references.ts";
+import type { Reference, Versions } from "./references.ts";
 import { nativeTypeName } from "./types.ts";
 
 /** A layout as stored, with what tells whether the table and the triggers are still as they were. */
@@ -34,6 +34,8 @@ export interface StoredLayout extends Layout {
   readonly stamped: readonly string[];
   /** Tables from which actions of foreign keys reach this one: they have triggers for it. */
   readonly origins: readonly CascadeOrigin[];
+  /** Absent where it has none. */
+  readonly versions?: Versions;
 }
 
 /** In place of the hash: rows have gone of which nobody knows which, while no sync carried the table. */
@@ -50,6 +52,7 @@ interface Definition {
   readonly guarded: readonly string[];
   readonly stamped: readonly string[];
   readonly origins: readonly CascadeOrigin[];
+  readonly versions?: Versions;
 }
 
 /**
@@ -201,9 +204,16 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 function definitionText(layout: StoredLayout): string {
-  const { table, columns, key, filters, filterColumns, known, guarded, stamped, origins } = layout;
+  const { table, columns, key, filters, filterColumns, known } = layout;
+  const { guarded, stamped, origins, versions } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
-  const definition: Definition = { ...shape, guarded, stamped, origins };
+  const definition: Definition = {
+    ...shape,
+    guarded,
+    stamped,
+    origins,
+    ...(versions && { versions }),
+  };
   return JSON.stringify(definition);
 }
 

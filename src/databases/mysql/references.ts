@@ -2,8 +2,15 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { Cell, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 
+/** System versioning of a table; of a reference its child's. Known where {@link loadVersions} or {@link withVersions} has looked. */
+export interface Versions {
+  readonly versioned?: boolean;
+  /** Where that goes by transactions: the column of the one that ended a row. */
+  readonly endedBy?: string;
+}
+
 /** A foreign key with the columns on both sides, in order. */
-export interface Reference {
+export interface Reference extends Versions {
   readonly name: string;
   readonly child: string;
   /** With its database where that is another. */
@@ -12,10 +19,6 @@ export interface Reference {
   readonly pairs: readonly (readonly [child: string, parent: string])[];
   readonly onDelete: string;
   readonly onUpdate: string;
-  /** Has the child system versioning? Known where {@link withVersions} has looked. */
-  readonly versioned?: boolean;
-  /** Where that goes by transactions: the column of the one that ended a row. */
-  readonly endedBy?: string;
 }
 
 /** Looks at each foreign key of these tables or to them, whole. Throws TM-APPLY-CONSTRAINT. */
@@ -108,30 +111,39 @@ export async function loadReferences(session: Session): Promise<readonly Referen
   return [...found.values()];
 }
 
-/** The same, with which children have system versioning. */
-export async function withVersions(
+/** Of those tables that have any. */
+export async function loadVersions(
   session: Session,
-  references: readonly Reference[],
-): Promise<readonly Reference[]> {
-  if (references.length === 0) return references;
-  const children = [...new Set(references.map(({ child }) => child))];
+  tables: readonly string[],
+): Promise<ReadonlyMap<string, Versions>> {
+  if (tables.length === 0) return new Map();
   const rows = await session.rows(
     `SELECT TABLE_NAME FROM information_schema.TABLES
-     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(children)}) AND TABLE_TYPE = 'SYSTEM VERSIONED'`,
+     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(tables)}) AND TABLE_TYPE = 'SYSTEM VERSIONED'`,
   );
   const versioned = rows.map(([name]) => name ?? "");
-  if (versioned.length === 0) return references;
+  if (versioned.length === 0) return new Map();
   const ends = await session.rows(
     `SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(versioned)})
        AND GENERATION_EXPRESSION = 'ROW END' AND DATA_TYPE = 'bigint'`,
   );
-  const endedBy = new Map(ends.map(([name, column]) => [name, column ?? ""]));
-  return references.map((each) => {
-    if (!versioned.includes(each.child)) return each;
-    const column = endedBy.get(each.child);
-    return { ...each, versioned: true, ...(column === undefined ? {} : { endedBy: column }) };
-  });
+  return new Map<string, Versions>([
+    ...versioned.map((name) => [name, { versioned: true }] as const),
+    ...ends.map(
+      ([name, column]) => [name ?? "", { versioned: true, endedBy: column ?? "" }] as const,
+    ),
+  ]);
+}
+
+/** The same, with the versions of the children. */
+export async function withVersions(
+  session: Session,
+  references: readonly Reference[],
+): Promise<readonly Reference[]> {
+  const children = [...new Set(references.map(({ child }) => child))];
+  const versions = await loadVersions(session, children);
+  return references.map((each) => ({ ...each, ...versions.get(each.child) }));
 }
 
 /**
@@ -149,16 +161,26 @@ function list(tables: readonly string[]): string {
   return tables.map(quoteText).join(", ");
 }
 
+/** What stands in a table, for FROM, and the conditions that this needs. */
+export function standingIn(
+  table: string,
+  alias: string,
+  { versioned, endedBy }: Versions,
+): { readonly from: string; readonly where: readonly string[] } {
+  const versions = versioned ? (endedBy === undefined ? STANDING : EVER) : "";
+  const where = endedBy === undefined ? [] : [`${alias}.${quoteName(endedBy)} = ${NOT_ENDED}`];
+  return { from: `${quoteName(table)}${versions} AS ${alias}`, where };
+}
+
 /** The tables of a path, joined, down from the row that the trigger runs for. */
 export function fromPath(path: readonly Reference[], side: "OLD" | "NEW"): string {
-  const joins = path.map(({ child, pairs, versioned, endedBy }, i) => {
-    const on = pairs.map(
+  const joins = path.map((reference, i) => {
+    const { from, where } = standingIn(reference.child, `t${i + 1}`, reference);
+    const on = reference.pairs.map(
       ([column, referred]) =>
         `t${i + 1}.${quoteName(column)} = ${i === 0 ? side : `t${i}`}.${quoteName(referred)}`,
     );
-    if (endedBy !== undefined) on.push(`t${i + 1}.${quoteName(endedBy)} = ${NOT_ENDED}`);
-    const standing = versioned ? (endedBy === undefined ? STANDING : EVER) : "";
-    return { table: `${quoteName(child)}${standing} AS t${i + 1}`, on: on.join(" AND ") };
+    return { table: from, on: [...on, ...where].join(" AND ") };
   });
   const [first, ...rest] = joins;
   const more = rest.map(({ table, on }) => ` JOIN ${table} ON ${on}`).join("");
