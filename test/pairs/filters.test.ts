@@ -35,7 +35,10 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair)
     if (pair.source === "sqlite") registerRefusalTests(pair);
     const failing = FAILING[dialectOf(pair.source)];
     if (failing !== undefined) registerFailingTests(pair, failing);
-    if (pair.source === "postgres") registerShapeTests(pair, FAILING.postgres ?? "");
+    if (pair.source === "postgres") {
+      registerShapeTests(pair, FAILING.postgres ?? "");
+      registerSettingsTests(pair);
+    }
     if (dialectOf(pair.source) === "mariadb") registerCascadeTests(pair);
   });
 });
@@ -244,6 +247,74 @@ function registerShapeTests(pair: TestPair, where: string): void {
     ]);
     // Nothing of ours holds on to the table.
     await source.run("DROP TABLE items");
+  });
+}
+
+/** What a session may be set to, and a condition that holds but where it is read under that. */
+const READ_OTHERWISE: readonly (readonly [setting: string, condition: string])[] = [
+  ["standard_conforming_strings TO off", String.raw`status ~ '^\d+$'`],
+  // Bytes that are no UTF-8, where a backslash is an escape.
+  ["escape_string_warning TO off", String.raw`status <> '\xde\xad'`],
+  ["backslash_quote TO off", String.raw`status <> E'\''`],
+  ["array_nulls TO off", "array_position('{NULL}'::text[], NULL) = 1"],
+  ["transform_null_equals TO on", "(secret = NULL) IS NULL"],
+  [
+    "timezone_abbreviations TO 'India'",
+    "timestamptz '2024-01-01 00:00 IST' = '2023-12-31 22:00+00'",
+  ],
+  ["xmloption TO document", "status::xml IS NOT NULL"],
+  ["xmlbinary TO hex", "xmlelement(name x, 'a'::bytea)::text = '<x>YQ==</x>'"],
+  [
+    "default_text_search_config TO 'english'",
+    "to_tsvector('running') @@ 'running & !run'::tsquery",
+  ],
+  ["TimeZone TO 'Asia/Tokyo'", "timestamptz '2024-01-01 00:00' = '2024-01-01 00:00+00'"],
+  ["DateStyle TO 'SQL, DMY'", "date '01/02/03' = '2001-02-03'"],
+  // By a function of the application, in whose name the condition does not tell what it depends on.
+  ["plpgsql.variable_conflict TO error", "app.nulls() = 1"],
+];
+
+function registerSettingsTests(pair: TestPair): void {
+  test("a condition says the same whatever the writer's session is set to", async () => {
+    const where = READ_OTHERWISE.map(([, condition]) => `(${condition})`).join(" AND ");
+    const { bed, source } = await bedOf(pair, { where });
+    await using _ = bed;
+    await source.run(
+      `CREATE SCHEMA app;
+       CREATE FUNCTION app.nulls() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+         RETURN array_position(('{' || 'NU' || 'LL}')::text[], NULL); END $$;
+       CREATE TABLE logged (LIKE items INCLUDING ALL);
+       CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+       CREATE TRIGGER quiet AFTER UPDATE ON logged FOR EACH ROW EXECUTE FUNCTION quiet()`,
+    );
+    await source.run("INSERT INTO items VALUES (1, '1'); INSERT INTO logged VALUES (1, '1')");
+    for (const i of READ_OTHERWISE.keys()) {
+      await source.run(`CREATE TABLE only_${i} (LIKE items INCLUDING ALL)`);
+      await source.run(`INSERT INTO only_${i} VALUES (1, '1')`);
+    }
+    const rules: readonly TableRule[] = [
+      { table: "items", where },
+      { table: "logged", where },
+      ...READ_OTHERWISE.map(([, condition], i) => ({ table: `only_${i}`, where: condition })),
+    ];
+    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables: rules }]));
+    await synced(pipeline);
+    for (const [setting] of READ_OTHERWISE) await source.run(`SET ${setting}`);
+    const target = await bed.sql("target");
+    for (const { table } of rules) {
+      await source.run(`INSERT INTO ${table} (id, status) VALUES (2, '2')`);
+      await synced(pipeline);
+      const rows = await target.rows(`SELECT id FROM ${table} ORDER BY id`);
+      expect([table, ...rows.map(({ id }) => Number(id))]).toEqual([table, 1, 2]);
+    }
+  });
+
+  test("a condition that names a value which is none is refused before the start", async () => {
+    const { bed, definition } = await bedOf(pair, { where: "status::date > '31.12.2024'" });
+    await using _ = bed;
+    await expect(bed.start(definition)).rejects.toSatisfy((error) =>
+      isTidemarkError(error, "TM-CONFIG-INVALID"),
+    );
   });
 }
 

@@ -25,7 +25,7 @@ import {
 } from "./log-insert.ts";
 import { LOG_TABLES } from "./ours.ts";
 import { partitionFunctionName, truncatingSetting } from "./partitions.ts";
-import { functionSettings, settingsFit, underSettings } from "./settings.ts";
+import { conditionSettings, functionSettings, settingsFit, underSettings } from "./settings.ts";
 import type { Shape } from "./shape.ts";
 
 /** A function of ours: a trigger's, where nothing else is said. */
@@ -76,7 +76,8 @@ function captureFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
  * row comes as a record, since a function of the table's own type would forbid to drop the table. Columns
  * become variables: then a condition is a plain expression, and no query is run for it.
  */
-function filterFunctions({ oid, filters, filterColumns }: CaptureSpec): readonly CaptureFunction[] {
+function filterFunctions(spec: CaptureSpec): readonly CaptureFunction[] {
+  const { oid, filters, filterColumns } = spec;
   if (filters.length === 0) return [];
   const variables = filterColumns.map(
     ({ name, nativeType }) =>
@@ -93,7 +94,9 @@ EXCEPTION WHEN OTHERS THEN
 tidemark_letters := tidemark_letters || 'e';
 END;`,
   );
+  // The settings are those of the trigger that calls it. They stand here too, so that one made without them is replaced.
   const source = `
+-- ${conditionSettings(spec).join(", ")}
 #variable_conflict use_column
 DECLARE
 tidemark_letters pg_catalog.text := '';

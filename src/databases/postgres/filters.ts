@@ -39,8 +39,9 @@ async function virtualColumns(connection: Connection, oid: string): Promise<read
   return rows.map(([name]) => name as string);
 }
 
+/** No row is read: a value that is refused (class 22) is one that the condition itself names. */
 function isInvalid(error: unknown): boolean {
-  return sqlState(error).startsWith("42") && sqlState(error) !== "42501";
+  return /^(22|42)/.test(sqlState(error)) && sqlState(error) !== "42501";
 }
 
 function invalidFilter(

@@ -1,3 +1,5 @@
+import { SET_FOR_CONDITIONS } from "./settings.ts";
+
 /**
  * What every session of ours has, whatever the role or the database is set to (ALTER ROLE … SET).
  * Output formats are part of the canonical text of values, and so is how it is read back; the
@@ -14,13 +16,10 @@ export const SESSION_SETTINGS: readonly string[] = [
   "SET IntervalStyle TO 'iso_8601'",
   "SET bytea_output TO 'hex'",
   "SET extra_float_digits TO 1",
-  // A document is content, too; the other way round it is not.
-  "SET xmloption TO content",
-  // Else NULL in an array is a text of four letters.
-  "SET array_nulls TO on",
+  // Among them: a document is content, too, and not the other way round; NULL in an array is no text of four letters.
+  ...SET_FOR_CONDITIONS,
   "SET lc_monetary TO 'C'",
   "SET quote_all_identifiers TO off",
-  "SET standard_conforming_strings TO on",
   "SET search_path TO pg_catalog",
   "SET row_security TO off",
   "SET default_transaction_isolation TO 'read committed'",
