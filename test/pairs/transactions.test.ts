@@ -89,6 +89,31 @@ function registerTransactionTests(pair: TestPair): void {
     expect(await notes()).toEqual(["one", "two", "three"]);
   });
 
+  if (pair.source === "postgres") {
+    test("one that has a partition for itself holds up no other table", async () => {
+      const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      await using _ = bed;
+      const source = await bed.sql("source");
+      await createTables(source, pair.source, [ROWS]);
+      await source.run(
+        `CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE parts_1 PARTITION OF parts DEFAULT`,
+      );
+      const tables = [ROWS.name, "parts"];
+      const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await using other = await openSql(bed.database("source"));
+      await other.run("BEGIN");
+      await other.run("TRUNCATE parts_1");
+      await insert(source, 1, "beside");
+      // All there is to ask of the tables is asked once more.
+      await source.run(`CREATE UNIQUE INDEX ON ${ROWS.name} (id)`);
+      await insert(source, 2, "after");
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await other.run("ROLLBACK");
+    });
+  }
+
   const phases = TWO_PHASES[dialectOf(pair.source)];
   if (phases === undefined) return;
   test("a prepared transaction holds up nobody, survives its session, and arrives when it is committed", async () => {

@@ -1,6 +1,7 @@
 import type { Layout, LayoutColumn } from "../../core/change.ts";
 import type { TableName } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
+import { partitionTree } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 import type { Shape } from "./shape.ts";
 
@@ -244,9 +245,9 @@ SELECT c.oid::oid,
    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND p.pronamespace = to_regnamespace('tidemark')),
   n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (
-    SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
+    SELECT FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid
     WHERE NOT pg_has_role(p.relowner, 'USAGE')),
   c.relpersistence = 'u' OR c.relkind = 'p' AND EXISTS (
-    SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid
+    SELECT FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid
     WHERE p.relpersistence = 'u')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;

@@ -4,6 +4,7 @@ import { formatTable } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { partitionTree } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** A partition that holds rows itself. */
@@ -82,7 +83,7 @@ SELECT l.id, l.partitions, (
                    SELECT min(a.cmin::text::bigint) FROM pg_attribute a
                    WHERE a.attrelid = c.oid AND a.attnum > 0)
                  FROM pg_attribute made WHERE made.attrelid = c.oid AND made.attnum = -1)) ORDER BY c.oid)
-  FROM pg_partition_tree(l.table_oid) t
+  FROM ${partitionTree("l.table_oid")} t
   JOIN pg_class c ON c.oid = t.relid
   JOIN pg_inherits i ON i.inhrelid = c.oid
   WHERE t.isleaf AND t.relid <> l.table_oid AND c.relkind = 'r')

@@ -14,6 +14,20 @@ export function partitionFunctionName(oid: string): string {
   return `capture_partition_${oid}`;
 }
 
+/**
+ * A table and its partitions, as something to select from: `relid` and `isleaf`. The server's own pg_partition_tree
+ * locks each partition: a relay would wait, with all its tables, until whoever holds one for itself ends (TRUNCATE and
+ * ALTER in a long transaction, VACUUM FULL). `oid` is an SQL expression.
+ */
+export function partitionTree(oid: string): string {
+  return `(WITH RECURSIVE tree(relid) AS (
+    SELECT ${oid}::oid
+    UNION ALL SELECT p.oid FROM tree
+      JOIN pg_catalog.pg_inherits h ON h.inhparent = tree.relid
+      JOIN pg_catalog.pg_class p ON p.oid = h.inhrelid AND p.relispartition
+  ) SELECT tree.relid, k.relkind <> 'p' AS isleaf FROM tree JOIN pg_catalog.pg_class k ON k.oid = tree.relid)`;
+}
+
 /** Marks, until the statement ends, that the table as a whole is being truncated. */
 export function truncatingSetting(oid: string): string {
   return `tidemark.truncating_${oid}`;
@@ -69,7 +83,7 @@ export async function bareLeaves(
   const rows = await connection.rows(
     `SELECT r.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE')
      FROM unnest($1::oid[]) AS r(oid)
-     CROSS JOIN LATERAL pg_partition_tree(r.oid) AS t
+     CROSS JOIN LATERAL ${partitionTree("r.oid")} AS t
      JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE t.isleaf AND t.relid <> r.oid AND c.relkind = 'r'
        AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = $2)

@@ -3,6 +3,7 @@ import { plainlyWrites, type TargetTrigger } from "../../core/trigger-text.ts";
 import { tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { partitionTree } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /**
@@ -21,7 +22,7 @@ export async function targetTriggers(
   const rows = await connection.rows(
     `SELECT w.oid, t.tgname, n.nspname, c.relname, p.prosrc, l.lanname
      FROM unnest($1::oid[]) AS w(oid)
-     CROSS JOIN LATERAL (SELECT w.oid UNION SELECT relid::oid FROM pg_partition_tree(w.oid)) AS part(oid)
+     CROSS JOIN LATERAL ${partitionTree("w.oid")} AS part(oid)
      JOIN pg_trigger t ON t.tgrelid = part.oid
      JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_language l ON l.oid = p.prolang

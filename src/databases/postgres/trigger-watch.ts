@@ -1,5 +1,6 @@
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
+import { partitionTree } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /**
@@ -22,7 +23,7 @@ function noteSql(oid: string): string {
     'timeline', (SELECT s.timeline FROM ${OUR_SCHEMA}.source s),
     'written', json_object_agg(t.tgrelid || '.' || t.tgname, t.xmin::text))
   FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-  WHERE t.tgrelid = ANY (${oid} || ARRAY(SELECT relid::oid FROM pg_partition_tree(${oid})))
+  WHERE t.tgrelid = ANY (${oid} || ARRAY(SELECT relid FROM ${partitionTree(oid)} AS part))
     AND p.pronamespace = to_regnamespace('${OUR_SCHEMA}'))`;
 }
 
