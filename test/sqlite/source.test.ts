@@ -124,6 +124,31 @@ describe("what is captured", () => {
     await expect(log.batches.cut()).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
   });
 
+  it("logs a row that a failing trigger leaves written, also of one that came later", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("CREATE TABLE taken (a TEXT UNIQUE)");
+    await sql.run("INSERT INTO taken VALUES ('x')");
+    await sql.run(
+      "CREATE TRIGGER take AFTER INSERT ON t BEGIN INSERT INTO taken VALUES (NEW.a); END",
+    );
+    await sql.run(
+      "CREATE TRIGGER stay AFTER UPDATE ON t BEGIN SELECT RAISE(FAIL, 'it stays'); END",
+    );
+    expect((await log.batches.cut()).header).toBeNull();
+    await expect(sql.run("INSERT OR FAIL INTO t VALUES (1, 'x')")).rejects.toThrow("UNIQUE");
+    await expect(sql.run("UPDATE t SET a = 'y'")).rejects.toThrow("it stays");
+    expect(await sql.rows("SELECT a FROM t")).toEqual([["y"]]);
+    expect((await takeChanges(log.batches)).map(describeChange)).toEqual([
+      "insert 1,x",
+      "update 1,y",
+    ]);
+    // Once, not at every cut.
+    const version = await sql.rows("PRAGMA schema_version");
+    await sql.run("DELETE FROM t");
+    expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["delete from 1"]);
+    expect(await sql.rows("PRAGMA schema_version")).toEqual(version);
+  });
+
   it("refuses virtual tables", async () => {
     const sql = await bench.sql();
     await sql.run("CREATE VIRTUAL TABLE v USING rtree(id, low, high)").catch(() =>

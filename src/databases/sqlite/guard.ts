@@ -7,7 +7,7 @@ import type { Connection } from "./connection.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
 import type { InstalledLayout, Layouts } from "./layouts.ts";
-import { ignoringTrigger, standingTriggers } from "./standing-triggers.ts";
+import { ignoringTrigger, isNote, isOvertaken, standingTriggers } from "./standing-triggers.ts";
 
 /**
  * Watches that capture stands as it was installed. Costs one pragma per cut: SQLite counts every
@@ -68,7 +68,8 @@ export class Guard {
 /**
  * Compares the triggers of a layout with what should stand.
  * Gives the statements that bring the notes of displaced rows in line with the table's unique
- * indexes, which may come and go. Anything else that differs has let changes pass by.
+ * indexes, which may come and go, and that put ours before the application's again. Anything else that differs has let
+ * changes pass by.
  */
 export function checkCapture(connection: Connection, layout: InstalledLayout): string[] {
   const shape = shapeOfLayout(connection, layout);
@@ -79,7 +80,8 @@ export function checkCapture(connection: Connection, layout: InstalledLayout): s
   if (layout.key.length === 0) requireCountable(connection, shape.facts);
   const standing = standingTriggers(connection, shape.facts.name);
   const expected = triggersOf(shape, layout.id);
-  for (const trigger of expected.filter((candidate) => !isNote(candidate.name))) {
+  const logging = expected.filter(({ name }) => !isNote(name));
+  for (const trigger of logging) {
     const sql = standing.get(trigger.name);
     if (sql === trigger.sql) continue;
     throw broken(
@@ -87,7 +89,11 @@ export function checkCapture(connection: Connection, layout: InstalledLayout): s
       `the trigger ${trigger.name} ${sql === undefined ? "is missing" : "was changed"}`,
     );
   }
-  return noteRepairs(standing, expected);
+  const again = isOvertaken(connection, shape.facts.name) ? logging : [];
+  return [
+    ...again.flatMap(({ name, sql }) => [`DROP TRIGGER ${quoteName(name)}`, sql]),
+    ...noteRepairs(standing, expected),
+  ];
 }
 
 function noteRepairs(
@@ -103,10 +109,6 @@ function noteRepairs(
     ...stale.map(([name]) => `DROP TRIGGER ${quoteName(name)}`),
     ...missing.map(([, sql]) => sql),
   ];
-}
-
-function isNote(trigger: string): boolean {
-  return trigger.endsWith("_displaces");
 }
 
 /** The shape that a layout was captured with, over the table as it is now. Throws TM-SCHEMA-DRIFT. */

@@ -13,7 +13,7 @@ const KNOWN = new WeakMap<
   { readonly version: unknown; readonly byTable: ReadonlyMap<string, readonly StandingTrigger[]> }
 >();
 
-/** The triggers that stand on a table, ours among them. */
+/** The triggers that stand on a table, ours among them, as they came. */
 export function triggersOn(connection: Connection, table: string): readonly StandingTrigger[] {
   return allTriggers(connection).get(foldName(table)) ?? [];
 }
@@ -31,7 +31,7 @@ function allTriggers(connection: Connection): ReadonlyMap<string, readonly Stand
 function readAll(connection: Connection): ReadonlyMap<string, readonly StandingTrigger[]> {
   const byTable = new Map<string, StandingTrigger[]>();
   const rows = connection.rows<StandingTrigger & { tbl_name: string }>(
-    "SELECT name, sql, tbl_name FROM sqlite_schema WHERE type = 'trigger'",
+    "SELECT name, sql, tbl_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid",
   );
   for (const { tbl_name: table, name, sql } of rows) {
     const triggers = byTable.get(foldName(table)) ?? [];
@@ -45,6 +45,21 @@ function readAll(connection: Connection): ReadonlyMap<string, readonly StandingT
 export function standingTriggers(connection: Connection, table: string): Map<string, string> {
   const ours = triggersOn(connection, table).filter(({ name }) => isOurs(name));
   return new Map(ours.map(({ name, sql }) => [name, sql]));
+}
+
+/**
+ * Does an AFTER trigger of the application run before ours? SQLite promises no order, and runs those first that came
+ * last. One that fails under OR FAIL or by RAISE(FAIL) leaves the row written, and ends the triggers that are still to run.
+ */
+export function isOvertaken(connection: Connection, table: string): boolean {
+  const triggers = triggersOn(connection, table);
+  const first = triggers.findIndex(({ name }) => isOurs(name) && !isNote(name));
+  return triggers.slice(first).some(({ name, sql }) => !isOurs(name) && /\bAFTER\b/i.test(sql));
+}
+
+/** Is it one of those that note what may be displaced, before a row is written? */
+export function isNote(trigger: string): boolean {
+  return trigger.endsWith("_displaces");
 }
 
 /**
