@@ -214,7 +214,7 @@ export class LayoutMapping {
       "TM-FILTER-FAILED",
       `The source could not tell whether a row of ${source} passes its filter: "${rule.where}" raised an error.`,
       {
-        fix: "Mend `where` so that it never fails (NULLIF, CASE), then start again: the table is copied anew. To go on without such rows, set onError: park.",
+        fix: "Mend `where` so that it never fails (NULLIF, CASE; in SQLite GLOB in place of LIKE), then start again: the table is copied anew. To go on without such rows, set onError: park.",
         details: { table: source, where: rule.where },
       },
     );

@@ -145,6 +145,30 @@ function registerRefusalTests(pair: TestPair): void {
     });
   });
 
+  test("a row is not told by a LIKE that means another thing to its writer", async () => {
+    const where = "status like 'S%' -- a comment";
+    const { bed, source, definition, insert, atTarget } = await bedOf(pair, {
+      where,
+      onError: "park",
+    });
+    await using _ = bed;
+    const pipeline = await bed.start(definition);
+    await insert(1, "Sent", null, null);
+    await source.run("PRAGMA case_sensitive_like = ON");
+    await insert(2, "sent", null, null);
+    await insert(3, "draft", null, null);
+    await synced(pipeline);
+    const parked = await listParked(definition, silentLogger);
+    expect([await atTarget(), parked.map(({ key }) => Number(JSON.parse(key).id)).sort()]).toEqual([
+      [1],
+      [2, 3],
+    ]);
+    await source.run("PRAGMA case_sensitive_like = OFF");
+    await source.run("UPDATE items SET qty = 1");
+    await synced(pipeline);
+    expect([await atTarget(), await listParked(definition, silentLogger)]).toEqual([[1, 2], []]);
+  });
+
   test("functions that never raise are let in", async () => {
     const where = "lower(status) LIKE 'S%' AND coalesce(qty, 0) BETWEEN 0 AND round(5.5)";
     const { bed, definition, insert, atTarget } = await bedOf(pair, { where });

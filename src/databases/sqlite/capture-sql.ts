@@ -151,6 +151,12 @@ function matches(table: string, part: KeyColumn, row: "NEW" | "OLD"): string {
 /** One letter per filter. */
 export function filterText(filters: readonly string[]): string {
   if (filters.length === 0) return "NULL";
+  return filters.map(letter).join(" || ");
+}
+
+/** It is the writer's connection that says what LIKE means: where not what it means to a copy, the row cannot be told. */
+function letter(filter: string): string {
+  const otherwise = /\blike\b/i.test(filter) ? "WHEN 'a' NOT LIKE 'A' THEN 'e' " : "";
   // The line break ends a comment at the end of a filter.
-  return filters.map((filter) => `CASE WHEN (${filter}\n) THEN 't' ELSE 'f' END`).join(" || ");
+  return `CASE ${otherwise}WHEN (${filter}\n) THEN 't' ELSE 'f' END`;
 }
