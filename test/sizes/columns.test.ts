@@ -99,6 +99,33 @@ test.each(TOO_WIDE)("%s to %s: more than the target can hold is refused", async 
   });
 });
 
+for (const target of ["mariadb", "mysql"] as const) {
+  const pair: TestPair = { source: "sqlite", target, queue: "embedded" };
+  test.skipIf(!available(pair))(
+    `${title(pair)}: texts that a row has no room for together are refused as a table, not as a value`,
+    async () => {
+      await using bed = await TestBed.make({ source: "sqlite", target });
+      const [source, there] = [await bed.sql("source"), await bed.sql("target")];
+      const list = Array.from({ length: 450 }, (_, i) => `c${i} text`);
+      const table = `CREATE TABLE wide (id int NOT NULL PRIMARY KEY, ${list.join(", ")})`;
+      await source.run(table);
+      await source.run("INSERT INTO wide (id, c7) VALUES (1, 'short')");
+      const definition = bed.define([{ from: "source", to: "target", tables: ["wide"] }]);
+      await expect(bed.start(definition)).rejects.toMatchObject({
+        code: "TM-COLUMN-UNFIT",
+        message: expect.stringContaining("Table wide."),
+        fix: expect.stringContaining("innodb_strict_mode"),
+      });
+      // The way out that the error names.
+      await there.run("SET SESSION innodb_strict_mode = OFF");
+      await there.run(`${table.replace("int", "bigint").replaceAll(" text", " longtext")}`);
+      const pipeline = await bed.start(definition);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      expect(await inOrder(there, "wide")).toEqual(await inOrder(source, "wide"));
+    },
+  );
+}
+
 const LONG_KEYS = { postgres: 33, mariadb: 33, mysql: 17 } as const;
 
 for (const [target, columns] of Object.entries(LONG_KEYS) as [DatabaseKind, number][]) {

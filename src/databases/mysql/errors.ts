@@ -6,6 +6,8 @@ import { quoteName, wholeDatabase } from "./identifiers.ts";
 export interface Context {
   /** `orders`, when the statement writes one table. */
   readonly table?: string;
+  /** The statement makes that table. */
+  readonly makes?: boolean;
   readonly database?: string;
   /** The account that the server knows us as, ready for a GRANT. */
   readonly account?: string;
@@ -23,6 +25,13 @@ const UNKEYED: Rule = {
   code: "TM-TABLE-NO-KEY",
   text: "The server makes no table without a primary key (sql_require_primary_key, innodb_force_primary_key).",
   fix: "make the table at the target yourself, as tidemark plan prints it, with a key of its own: own BIGINT AUTO_INCREMENT PRIMARY KEY; or give the source's table a primary key",
+};
+
+/** Of a table that is to be made: no row is meant, but the most that its columns may need of one. */
+const TOO_WIDE: Rule = {
+  code: "TM-COLUMN-UNFIT",
+  text: "The server makes no table whose columns may need more of a row than half a page of InnoDB has (8,126 bytes by default), and each of the table's needs some, long texts included.",
+  fix: "leave columns out with `except`; or make the table at the target yourself, as tidemark plan prints it, with shorter types, or behind SET SESSION innodb_strict_mode = OFF, with which only rows that are too large in fact are refused",
 };
 
 /** A table that is made may be given another engine by a session without NO_ENGINE_SUBSTITUTION, which ours have. */
@@ -232,7 +241,7 @@ interface DriverError {
 export function classify(error: unknown, context: Context = {}): TidemarkError {
   if (error instanceof TidemarkError) return error;
   const raw = asDriverError(error);
-  const known = ruleOf(raw);
+  const known = raw.errno === 1118 && context.makes === true ? TOO_WIDE : ruleOf(raw);
   if (known !== undefined) return build(known, raw, context);
   if (isConnectionError(raw)) {
     return build(rule("TM-CONNECTION-LOST", "The connection to the server is gone."), raw, context);

@@ -50,7 +50,7 @@ export class MysqlTarget implements Target {
     }
     for (const statement of plan.statements) {
       const [, made] = /^CREATE TABLE IF NOT EXISTS `((?:[^`]|``)+)`/.exec(statement) ?? [];
-      const context = made === undefined ? {} : { table: made.replaceAll("``", "`") };
+      const context = made === undefined ? {} : { table: made.replaceAll("``", "`"), makes: true };
       await this.#session.run(statement, [], context);
     }
   }
