@@ -105,6 +105,16 @@ const to = (source: TestPair["source"], target: TestPair["target"]): TestPair =>
 const table = (name: string, columns = "v varchar(20)") =>
   `CREATE TABLE ${name} (id integer PRIMARY KEY, ${columns})`;
 
+/** A table's file has @ and four digits for each of its letters: 50 fit. */
+const longFile = (target: TestPair["target"]): Refusal => ({
+  pair: to("sqlite", target),
+  create: [table("日".repeat(50)), table("日".repeat(51))],
+  rules: [{ table: "日".repeat(50) }, { table: "日".repeat(51) }],
+  code: "TM-COLUMN-UNFIT",
+  words: /would have 255 bytes of at most 251/,
+  instead: [{ table: "日".repeat(50) }, { table: "日".repeat(51), as: "shorter" }],
+});
+
 const REFUSED: Readonly<Record<string, Refusal>> = {
   "two tables that differ in case, at SQLite": {
     pair: to("postgres", "sqlite"),
@@ -154,6 +164,8 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
     words: /does not take the name/,
     instead: [{ table: "smile 😀", as: "smile" }],
   },
+  "a name that is too long for the file of a table in MariaDB": longFile("mariadb"),
+  "a name that is too long for the file of a table in MySQL": longFile("mysql"),
   "the same name in two schemas, where the target has none": {
     pair: to("postgres", "sqlite"),
     create: [table("items"), "CREATE SCHEMA other", table("other.items")],

@@ -114,6 +114,15 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
 const LONGEST_NAME = 64;
 /** Columns that InnoDB keeps for itself, and what of a table's name the server takes for how a file is named. */
 const KEPT = /^DB_(ROW_ID|TRX_ID|ROLL_PTR)$|^#mysql50#/i;
+/** Bytes that a file system gives to a name, less those of the server's ".ibd" or ".frm". */
+const LONGEST_FILE = 251;
+/** Letters that have a short form in the name of a file. Some others of these blocks have none: the server refuses those. */
+const SHORT = /[\u00c0-\u05ff\u1e00-\u1fff\u2160-\u217f\u24b0-\u24ef\uff20-\uff5f]/;
+
+/** What the name of a table has at least as the name of a file: @ and four digits for what is not one of its letters. */
+const fileBytes = (name: string): number =>
+  [...name].reduce((sum, each) => sum + (/[\w$]/.test(each) ? 1 : SHORT.test(each) ? 3 : 5), 0);
+
 /** InnoDB takes it for the number by which it finds texts. */
 const TEXT_NUMBER = "FTS_DOC_ID";
 
@@ -141,6 +150,8 @@ function nameProblem(table: TargetTable, others: readonly TargetTable[]): string
     (each) =>
       each === "" || [...each].length > LONGEST_NAME || BEYOND.test(each) || /\s$/u.test(each),
   );
+  if (odd === undefined && fileBytes(name) > LONGEST_FILE)
+    return `the server keeps a table in a file of its name, in which "${name}" would have ${fileBytes(name)} bytes of at most ${LONGEST_FILE} (each beyond A-Z, a-z, 0-9 and _ takes 3 or 5): use \`as\``;
   if (odd === undefined) return null;
   return `the server does not take the name "${odd}" (1 to ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): ${otherwise(odd)}`;
 }
