@@ -126,6 +126,25 @@ for (const target of ["mariadb", "mysql"] as const) {
   );
 }
 
+const SHORT_TEXTS: TestPair = { source: "postgres", target: "mariadb", queue: "embedded" };
+
+// MariaDB has room for 33 of VARCHAR(60), and for 383 of LONGTEXT.
+test.skipIf(!available(SHORT_TEXTS))("150 short texts arrive in MariaDB", async () => {
+  await using bed = await TestBed.make({ source: "postgres", target: "mariadb" });
+  const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+  const list = Array.from({ length: 150 }, (_, i) => `c${i} varchar(60)`);
+  await source.run(`CREATE TABLE wide (id int NOT NULL PRIMARY KEY, ${list.join(", ")})`);
+  const values = list.map(() => "repeat('é', 60)").join(", ");
+  await source.run(`INSERT INTO wide VALUES (1, ${values})`);
+  const pipeline = await bed.start(
+    bed.define([{ from: "source", to: "target", tables: ["public.wide"] }]),
+  );
+  await source.run(`INSERT INTO wide VALUES (2, ${values})`);
+  await source.run("UPDATE wide SET c7 = 'short' WHERE id = 1");
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  expect(await inOrder(target, "wide")).toEqual(await inOrder(source, "wide"));
+});
+
 const LONG_KEYS = { postgres: 33, mariadb: 33, mysql: 17 } as const;
 
 for (const [target, columns] of Object.entries(LONG_KEYS) as [DatabaseKind, number][]) {

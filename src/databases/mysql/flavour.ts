@@ -23,6 +23,8 @@ export interface Flavour {
   readonly maxDecimalScale: number;
   /** Columns that an index may have. */
   readonly maxKeyColumns: number;
+  /** Texts that can have no more than 255 bytes stay in the row, however large it gets: of those a table can have few. */
+  readonly keepsShortTexts: boolean;
   /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
   readonly replacesTriggers: boolean;
   /** ALTER IGNORE TABLE: a unique key that is added so takes away rows, and no trigger sees that. */
@@ -88,6 +90,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     negativeZero: false,
     maxDecimalScale: 38,
     maxKeyColumns: 32,
+    keepsShortTexts: true,
     replacesTriggers: true,
     altersIgnoring: true,
     looksUpNames: true,
@@ -124,6 +127,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     negativeZero: true,
     maxDecimalScale: 30,
     maxKeyColumns: 16,
+    keepsShortTexts: false,
     replacesTriggers: false,
     altersIgnoring: false,
     looksUpNames: false,

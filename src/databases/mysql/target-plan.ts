@@ -160,7 +160,7 @@ function planNew(
   table: TargetTable,
   flavour: Flavour,
 ): { statement: string; mappings: ColumnMapping[] } {
-  const roomOf = roomsOf(table);
+  const roomOf = roomsOf(table, flavour);
   const lines: string[] = [];
   const mappings: ColumnMapping[] = [];
   for (const column of table.columns) {
@@ -213,7 +213,7 @@ function planStanding(
       return mapping(table, column, nativeTypeName(twin), { fidelity: "refused", note });
     }
     if (standing === undefined) {
-      const chosen = chooseType(column, flavour, roomsOf(table)(column));
+      const chosen = chooseType(column, flavour, roomsOf(table, flavour)(column));
       const ddl = columnDdl(column, chosen, inKey);
       const note = `missing at the target: ALTER TABLE ${quoteTable(table.name)} ADD COLUMN ${ddl}`;
       return mapping(table, column, "", { fidelity: "refused", note });

@@ -33,6 +33,13 @@ const INDEX_BYTES = 3_072;
 /** Bytes of a row that texts may have together: a row holds 65,535, long ones apart. */
 const TEXT_BYTES_IN_ROW = 48_000;
 const LONGEST_IN_ROW = 1_000;
+/** Bytes of a row that a page has for it (of 16 KB, half of it is meant), less those of its head. */
+const PAGE_BYTES = 8_000;
+/** A text or byte string that may be as long is kept apart where a row is too large for its page: then it takes a pointer. */
+const SHORT_BYTES = 256;
+const APART_BYTES = 21;
+/** A text of as many takes no more of a row than a pointer. */
+const APART_CHARACTERS = 5;
 
 /** What the table leaves for one of its columns. */
 export interface Room {
@@ -227,7 +234,10 @@ export function columnDdl(column: TargetColumn, chosen: ChosenType, inKey: boole
 }
 
 /** How much room each column of a table has: the key's bytes shared among its texts, the row's likewise. */
-export function roomsOf(table: TargetTable): (column: TargetColumn) => Room {
+export function roomsOf(
+  table: TargetTable,
+  { keepsShortTexts }: Flavour,
+): (column: TargetColumn) => Room {
   const inKey = new Set(table.key);
   const key = table.columns.filter((column) => inKey.has(column.name));
   const variable = key.filter(({ type }) => isVariable(type));
@@ -236,11 +246,19 @@ export function roomsOf(table: TargetTable): (column: TargetColumn) => Room {
     .reduce((sum, { type }) => sum + fixedBytes(type), 0);
   const share = Math.floor((INDEX_BYTES - taken) / Math.max(1, variable.length));
   const texts = table.columns.filter(({ type }) => type.kind === "text" || type.kind === "bytes");
+  const inPage = table.columns.reduce((sum, { type }) => sum + pageBytes(type), 0);
   const inRow = Math.min(
-    LONGEST_IN_ROW,
+    keepsShortTexts && inPage > PAGE_BYTES ? APART_CHARACTERS : LONGEST_IN_ROW,
     Math.floor(TEXT_BYTES_IN_ROW / 4 / Math.max(1, texts.length)),
   );
   return (column) => ({ key: inKey.has(column.name) ? Math.max(4, share) : null, inRow });
+}
+
+/** What a column may need of its row where short texts are never kept apart. */
+function pageBytes(type: ColumnType): number {
+  if (!isVariable(type)) return fixedBytes(type);
+  const longest = type.kind === "text" ? 4 * (type.maxLength ?? SHORT_BYTES) : SHORT_BYTES;
+  return type.kind === "text" && longest < SHORT_BYTES ? longest + 1 : APART_BYTES;
 }
 
 function isVariable(type: ColumnType): boolean {
