@@ -169,7 +169,10 @@ export const definitionSchema = z.strictObject({
       name: text,
       from: text,
       to: text,
-      tables: z.array(tableObject).min(1, "must name at least one table"),
+      // A program may have found nothing to leave out.
+      tables: z
+        .array(tableObject.extend({ except: z.array(text).optional() }))
+        .min(1, "must name at least one table"),
     }),
   ),
   retention: z.strictObject({ maxLogBytes: sizeInBytes, keptMs: z.number().nonnegative() }),

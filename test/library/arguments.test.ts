@@ -61,6 +61,11 @@ describe("a definition", () => {
   });
 });
 
+test("a definition may say that nothing is left out", async () => {
+  await using pipeline = await Pipeline.open(ruled({ except: [] }), { logger });
+  await pipeline.stop();
+});
+
 describe("options", () => {
   test.each<[Anything, string, string?]>([
     [undefined, "takes its options"],
