@@ -73,6 +73,8 @@ describe.each(ELEVEN_PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_
       return i % 2 === 0 ? { table } : { table, where: `${q(name)} = ${q(name)}` };
     });
     const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables: rules }]));
+    // Else nothing would have to be taken away at the target.
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     for (const table of tables) {
       const [id = "", name = ""] = table.key;
       await insertRow(source, table, row(table, "logged"));

@@ -102,7 +102,10 @@ function logRow({ facts, columns, filters }: CaptureShape, layout: number, op: "
 function logGone({ facts }: CaptureShape, layout: number, op: "d" | "k"): string {
   const keys = facts.key.map((_, i) => `k${i + 1}`).join(", ");
   const values = facts.key.map((part) => `OLD.${quoteName(part.name)}`).join(", ");
-  return `INSERT INTO ${LOG} (at, layout, op, ${keys}) SELECT julianday('now'), ${layout}, '${op}', ${values} WHERE NOT EXISTS (SELECT 1 FROM ${quoteName(facts.name)} WHERE ${sameRow(facts, "OLD")})`;
+  // A table that is itself named `old` would be compared with itself.
+  const isRowsName = /^(old|new)$/i.test(facts.name);
+  const alias = "tidemark_row";
+  return `INSERT INTO ${LOG} (at, layout, op, ${keys}) SELECT julianday('now'), ${layout}, '${op}', ${values} WHERE NOT EXISTS (SELECT 1 FROM ${quoteName(facts.name)}${isRowsName ? ` AS ${alias}` : ""} WHERE ${sameRow(facts, "OLD", isRowsName ? alias : undefined)})`;
 }
 
 /**
@@ -129,8 +132,11 @@ function logDisplaced({ facts }: CaptureShape, layout: number, self: "NEW" | "OL
 }
 
 /** The row with exactly this key: found by the key's index, then told from one that only compares equal. */
-function sameRow(facts: TableFacts, row: "NEW" | "OLD"): string {
-  const table = quoteName(facts.name);
+function sameRow(
+  facts: TableFacts,
+  row: "NEW" | "OLD",
+  table: string = quoteName(facts.name),
+): string {
   return facts.key
     .flatMap((part) => {
       const column = quoteName(part.name);
