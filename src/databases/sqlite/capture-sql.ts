@@ -87,7 +87,7 @@ function logWhole({ columns }: CaptureShape, layout: number, op: "i" | "u" | "d"
 }
 
 function logRow({ facts, columns, filters }: CaptureShape, layout: number, op: "i" | "u"): string {
-  const table = quoteName(facts.name);
+  const { table, from } = standing(facts);
   const targets = columns.map((_, i) => `c${i + 1}`);
   const values = columns.map((column) => `${table}.${quoteName(column)}`);
   if (filters.length > 0) {
@@ -96,16 +96,13 @@ function logRow({ facts, columns, filters }: CaptureShape, layout: number, op: "
   }
   const where =
     facts.rowid === null ? sameRow(facts, "NEW") : `${table}.${facts.rowid} = NEW.${facts.rowid}`;
-  return `INSERT INTO ${LOG} (at, layout, op, ${targets.join(", ")}) SELECT julianday('now'), ${layout}, '${op}', ${values.join(", ")} FROM ${table} WHERE ${where}`;
+  return `INSERT INTO ${LOG} (at, layout, op, ${targets.join(", ")}) SELECT julianday('now'), ${layout}, '${op}', ${values.join(", ")} FROM ${from} WHERE ${where}`;
 }
 
 function logGone({ facts }: CaptureShape, layout: number, op: "d" | "k"): string {
   const keys = facts.key.map((_, i) => `k${i + 1}`).join(", ");
   const values = facts.key.map((part) => `OLD.${quoteName(part.name)}`).join(", ");
-  // A table that is itself named `old` would be compared with itself.
-  const isRowsName = /^(old|new)$/i.test(facts.name);
-  const alias = "tidemark_row";
-  return `INSERT INTO ${LOG} (at, layout, op, ${keys}) SELECT julianday('now'), ${layout}, '${op}', ${values} WHERE NOT EXISTS (SELECT 1 FROM ${quoteName(facts.name)}${isRowsName ? ` AS ${alias}` : ""} WHERE ${sameRow(facts, "OLD", isRowsName ? alias : undefined)})`;
+  return `INSERT INTO ${LOG} (at, layout, op, ${keys}) SELECT julianday('now'), ${layout}, '${op}', ${values} WHERE NOT EXISTS (SELECT 1 FROM ${standing(facts).from} WHERE ${sameRow(facts, "OLD")})`;
 }
 
 /**
@@ -119,7 +116,7 @@ function displacingKeys(facts: TableFacts): readonly (readonly KeyColumn[])[] {
 
 /** See displaced.ts. `self`: the row about to be written is not displaced by itself. */
 function logDisplaced({ facts }: CaptureShape, layout: number, self: "NEW" | "OLD"): string[] {
-  const table = quoteName(facts.name);
+  const { table, from } = standing(facts);
   const targets = facts.key.map((_, i) => `k${i + 1}`).join(", ");
   const keys = facts.key.map((part) => `${table}.${quoteName(part.name)}`);
   const other = facts.key
@@ -127,16 +124,23 @@ function logDisplaced({ facts }: CaptureShape, layout: number, self: "NEW" | "OL
     .join(" OR ");
   return displacingKeys(facts).map((unique) => {
     const same = unique.map((part) => matches(table, part, "NEW")).join(" AND ");
-    return `INSERT INTO ${LOG} (at, layout, op, ${targets}) SELECT julianday('now'), ${layout}, 'x', ${keys.join(", ")} FROM ${table} WHERE ${same} AND (${other})`;
+    return `INSERT INTO ${LOG} (at, layout, op, ${targets}) SELECT julianday('now'), ${layout}, 'x', ${keys.join(", ")} FROM ${from} WHERE ${same} AND (${other})`;
   });
 }
 
+/**
+ * What stands in the table, as a trigger reads it: what to select from, and how its columns are named. One that is itself
+ * called `old` or `new` would be taken for the row of the trigger, and compared with itself.
+ */
+function standing({ name }: TableFacts): { readonly table: string; readonly from: string } {
+  const quoted = quoteName(name);
+  if (!/^(old|new)$/i.test(name)) return { table: quoted, from: quoted };
+  return { table: "tidemark_row", from: `${quoted} AS tidemark_row` };
+}
+
 /** The row with exactly this key: found by the key's index, then told from one that only compares equal. */
-function sameRow(
-  facts: TableFacts,
-  row: "NEW" | "OLD",
-  table: string = quoteName(facts.name),
-): string {
+function sameRow(facts: TableFacts, row: "NEW" | "OLD"): string {
+  const { table } = standing(facts);
   return facts.key
     .flatMap((part) => {
       const column = quoteName(part.name);
