@@ -74,6 +74,8 @@ describe.skipIf(!available("postgres"))("a pooler between", () => {
       expect(session.pooled).toBe(true);
       expect(await session.rows("SHOW search_path")).toEqual([["pg_catalog"]]);
       await session.close();
+      const other = Connection.open({ ...optionsOf(url), only: "another" }, "test");
+      await expect(other).rejects.toMatchObject({ code: "TM-CONNECTION-LOST" });
       const [one, two] = [await connect(url), await connect(url)];
       for (const application of [one, two]) {
         const { rows } = await application.query("SHOW search_path");

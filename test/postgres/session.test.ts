@@ -1,7 +1,10 @@
 // What a role or a database is set to ends no session of ours, and lets none see less than it must (G6).
 import { describe, expect, it } from "vitest";
+import type { DatabaseOptions } from "../../src/core/database.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
+import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { connect, optionsOf, SERVERS } from "./support.ts";
 
 /** What others have set, and what stands in our sessions all the same. */
@@ -44,4 +47,53 @@ describe.each(SERVERS)("a session of ours at %s", (kind) => {
       await session.close();
     }
   });
+
+  it.skipIf(!available(kind))("takes one way to the server once it is let in", async () => {
+    await using database = await freshDatabase(kind);
+    const options = optionsOf(database.url);
+    const only = await identityOf(options);
+    await using proxy = await TcpProxy.start(database.url);
+    proxy.slow(3);
+    const url = proxy.through(database.url);
+    const session = await Connection.open({ ...options, url, only }, "test");
+    // Two of them are the password.
+    expect(proxy.turns).toBeLessThan(4);
+    await session.close();
+    const other = Connection.open({ ...options, url, only: "another" }, "test");
+    await expect(other).rejects.toMatchObject({ code: "TM-CONNECTION-LOST" });
+  });
+
+  it.skipIf(!available(kind))("calls no function or operator of others", async () => {
+    await using database = await freshDatabase(kind);
+    const options = optionsOf(database.url);
+    const only = await identityOf(options);
+    const owner = await connect(database.url);
+    const name = new URL(database.url).pathname.slice(1);
+    await owner.query(`
+      CREATE SCHEMA theirs;
+      CREATE FUNCTION theirs.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT 7';
+      CREATE FUNCTION theirs.set_config(text, text, boolean) RETURNS text LANGUAGE sql AS 'SELECT $1';
+      CREATE FUNCTION theirs.current_setting(text) RETURNS text LANGUAGE sql AS $$SELECT '80000'$$;
+      CREATE FUNCTION theirs.current_setting(text, boolean) RETURNS text LANGUAGE sql AS 'SELECT NULL';
+      CREATE FUNCTION theirs.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()';
+      CREATE FUNCTION theirs.differ(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+      CREATE OPERATOR theirs.= (LEFTARG = int, RIGHTARG = int, FUNCTION = theirs.differ);
+      CREATE FUNCTION theirs.join(text, text) RETURNS text LANGUAGE sql AS $$SELECT ''$$;
+      CREATE OPERATOR theirs.|| (LEFTARG = text, RIGHTARG = text, FUNCTION = theirs.join);
+      CREATE TABLE theirs.pg_database (oid oid, datname name);
+      CREATE DOMAIN theirs.text AS varchar(1);
+      ALTER DATABASE ${name} SET search_path TO theirs, pg_catalog`);
+    await owner.end();
+    const session = await Connection.open({ ...options, only }, "test");
+    expect(session.pooled).toBe(false);
+    expect(await session.rows("SHOW search_path")).toEqual([["pg_catalog"]]);
+    await session.close();
+  });
 });
+
+async function identityOf(options: DatabaseOptions): Promise<string> {
+  const source = await postgres.openSource(options);
+  const identity = await source.identity();
+  await source.close();
+  return identity ?? "";
+}

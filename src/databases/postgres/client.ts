@@ -14,7 +14,7 @@ export interface PgClient {
   readonly connection: { readonly stream: { cork(): void; uncork(): void; destroy(): void } };
   connect(): Promise<unknown>;
   end(): Promise<void>;
-  query(config: PgQuery): Promise<PgResult | readonly PgResult[]>;
+  query(config: PgQuery): Promise<PgResult>;
   query<T>(stream: T): T;
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
   on(event: "notification", listener: (message?: { readonly channel: string }) => void): unknown;

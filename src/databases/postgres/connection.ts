@@ -5,19 +5,21 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
-import { clientOf, connectError, type PgClient, type PgResult, probe } from "./client.ts";
+import { clientOf, connectError, type PgClient, probe } from "./client.ts";
 import { classify, sqlState } from "./errors.ts";
 import { type Flight, flightClass, Prepared, type StatementResult } from "./flight.ts";
 import { identityOf } from "./identity.ts";
 import { lineBlocks } from "./line-blocks.ts";
 import { behindPooler } from "./pooler.ts";
-import { SESSION_SETTINGS } from "./session-settings.ts";
+import { configuring } from "./session-settings.ts";
 
 /** Values travel as text in both directions, so that no number or date is ever rounded by JavaScript. */
 export type Row = (string | null)[];
 export type Parameter = string | null;
 
 const MIN_VERSION = 130_000;
+/** Of a pooler that greets without a number. */
+const NO_PROCESS = 0;
 
 /** One session. Everything thrown is a TidemarkError. Queries given while others run are pipelined. */
 export class Connection {
@@ -64,10 +66,17 @@ export class Connection {
     const { client, end } = clientOf(pg, options, role);
     try {
       await client.connect();
-      const openOther = () => probe(pg, options);
-      const pooled = await behindPooler(client, openOther, options.name);
-      const [row] = await configure(client);
-      const version = Number(row?.[0] ?? 0);
+      // Both leave at once. Where a pooler stands between, neither has counted.
+      const greeting = configure(client, client.processID ?? NO_PROCESS);
+      const identified = identify(client, options);
+      identified.catch(() => {});
+      const { pid, version } = await greeting;
+      let pooled = false;
+      if (pid !== String(client.processID)) {
+        const openOther = () => probe(pg, options);
+        pooled = await behindPooler(client, openOther, options.name);
+        await configure(client, null);
+      }
       if (version < MIN_VERSION) {
         throw new TidemarkError(
           "TM-SERVER-UNSUPPORTED",
@@ -76,9 +85,8 @@ export class Connection {
       }
       const flight = flightClass(pg.Query);
       const facts = { database: options.name, role, version, pooled, flight };
-      const connection = new Connection(client, facts);
-      await assertOnly(options, () => identityOf(connection));
-      return connection;
+      await (pooled ? identify(client, options) : identified);
+      return new Connection(client, facts);
     } catch (error) {
       await end();
       throw connectError(error, options);
@@ -303,8 +311,25 @@ function miscounted(given: number, counted: number | null): TidemarkError {
   );
 }
 
-async function configure(client: PgClient): Promise<Row[]> {
-  const text = [...SESSION_SETTINGS, "SELECT current_setting('server_version_num')"].join("; ");
-  const results = await client.query({ text, rowMode: "array" });
-  return (results as readonly PgResult[]).at(-1)?.rows ?? [];
+/** Sets what every session of ours has; with `only`, in this process of the server alone. */
+async function configure(
+  client: PgClient,
+  only: number | null,
+): Promise<{ readonly pid: string; readonly version: number }> {
+  const { rows } = await client.query({ text: configuring(only), rowMode: "array" });
+  const [pid, version] = rows[0] ?? [];
+  return { pid: pid ?? "", version: Number(version ?? 0) };
+}
+
+/** Throws TM-CONNECTION-LOST where there is one database to work with, and this is another. */
+function identify(client: PgClient, options: DatabaseOptions): Promise<void> {
+  const rows = async (text: string): Promise<Row[]> => {
+    try {
+      return (await client.query({ text, rowMode: "array" })).rows;
+    } catch (error) {
+      const cause = sqlState(error) === "" ? new Error("Connection terminated") : error;
+      throw classify(cause, { action: "tell the server", database: options.name });
+    }
+  };
+  return assertOnly(options, () => identityOf({ rows }));
 }

@@ -12,9 +12,11 @@ export function identityOf(connection: Pick<Connection, "rows">): Promise<string
   return toldIdentity(connection.rows(IDENTITY).then(([row]) => row?.[0] ?? null));
 }
 
+/** Asked before the path is known to be closed, too: see connection.ts. */
 const IDENTITY = `
-SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint || '/' || oid
-FROM pg_database WHERE datname = current_database()`;
+SELECT ((extract(epoch FROM pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8)::pg_catalog.text
+  OPERATOR(pg_catalog.||) '/' OPERATOR(pg_catalog.||) oid::pg_catalog.text
+FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()`;
 
 /** The cluster's own number, where the role may read it. */
 export async function serverIdentity(connection: Connection): Promise<string> {

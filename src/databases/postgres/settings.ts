@@ -38,33 +38,39 @@ const OTHER_SETTINGS = [
  * How the text of a condition is read, and what its functions may depend on beside; `when`: only in such a condition. A
  * function that the user names with its schema may depend on any. The sessions that copy have the same.
  */
-const CONDITION_SETTINGS: readonly { readonly set: string; readonly when: RegExp }[] = [
+const CONDITION_SETTINGS: readonly {
+  readonly name: string;
+  readonly value: string;
+  readonly when: RegExp;
+}[] = [
   // A backslash in a literal; one that makes it unreadable would end the application's statement.
-  { set: "standard_conforming_strings TO on", when: /\\/ },
-  { set: "backslash_quote TO safe_encoding", when: /\\/ },
-  { set: "transform_null_equals TO off", when: /null/i },
+  { name: "standard_conforming_strings", value: "on", when: /\\/ },
+  { name: "backslash_quote", value: "safe_encoding", when: /\\/ },
+  { name: "transform_null_equals", value: "off", when: /null/i },
   // '{NULL}'
-  { set: "array_nulls TO on", when: /null/i },
-  { set: "timezone_abbreviations TO 'Default'", when: /time|\d\s*[a-z]/i },
-  { set: "xmloption TO content", when: /xml|document/i },
-  { set: "xmlbinary TO base64", when: /xml/i },
-  { set: "lc_numeric TO 'C'", when: /to_/i },
-  { set: "lc_time TO 'C'", when: /to_/i },
-  { set: "default_text_search_config TO 'pg_catalog.simple'", when: /ts|@@/i },
+  { name: "array_nulls", value: "on", when: /null/i },
+  { name: "timezone_abbreviations", value: "Default", when: /time|\d\s*[a-z]/i },
+  { name: "xmloption", value: "content", when: /xml|document/i },
+  { name: "xmlbinary", value: "base64", when: /xml/i },
+  { name: "lc_numeric", value: "C", when: /to_/i },
+  { name: "lc_time", value: "C", when: /to_/i },
+  { name: "default_text_search_config", value: "pg_catalog.simple", when: /ts|@@/i },
 ];
 
 /** `app.f(…)` or `::app.type`: a column goes by its name alone. */
 const NAMED_WITH_SCHEMA = /[\p{L}_"]\s*\.\s*["\p{L}_]/u;
 
-/** All of them, as statements. */
-export const SET_FOR_CONDITIONS = CONDITION_SETTINGS.map(({ set }) => `SET ${set}`);
+/** All of them. */
+export const FOR_CONDITIONS = CONDITION_SETTINGS.map(({ name, value }) => [name, value] as const);
 
 /** Those that the table's conditions may depend on. */
 export function conditionSettings({ filters }: CaptureSpec): readonly string[] {
   if (filters.length === 0) return [];
   const text = filters.join("\n");
   const all = NAMED_WITH_SCHEMA.test(text);
-  return CONDITION_SETTINGS.filter(({ when }) => all || when.test(text)).map(({ set }) => set);
+  return CONDITION_SETTINGS.filter(({ when }) => all || when.test(text)).map(
+    ({ name, value }) => `${name} TO '${value}'`,
+  );
 }
 
 /**
