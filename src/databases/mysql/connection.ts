@@ -83,9 +83,6 @@ export class Session {
       const [version, user, folding] = (rows as unknown as Cell[][])[0] ?? [];
       const flavour = flavourOf(String(version));
       await connection.query(`SET ${settings(flavour, session).join(", ")}`);
-      await connection.query(
-        `SET SESSION TRANSACTION ISOLATION LEVEL ${session.isolation}, READ WRITE`,
-      );
       const opened = new Session(connection, address.database, {
         flavour,
         account: accountName(Buffer.from(user ?? "", "hex").toString("utf8")),
@@ -255,6 +252,8 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
     `wait_timeout = ${IDLE_SECONDS}`,
     "net_read_timeout = 600",
     "net_write_timeout = 600",
+    `SESSION ${flavour.isolation} = '${session.isolation.replace(" ", "-")}'`,
+    `SESSION ${flavour.readOnly} = 0`,
     `innodb_lock_wait_timeout = ${session.rowLockSeconds ?? 20}`,
     `lock_wait_timeout = ${session.tableLockSeconds ?? 60}`,
     ...flavour.settings,
@@ -263,8 +262,8 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
 
 /** Which isolation a session that deletes or writes by key takes: no locks on gaps where the binary log allows it. */
 export async function writerIsolation(session: Session): Promise<Isolation> {
-  const format = await session.value("SELECT @@GLOBAL.binlog_format");
-  const logged = await session.value("SELECT @@GLOBAL.log_bin");
+  const [row] = await session.rows("SELECT @@GLOBAL.binlog_format, @@GLOBAL.log_bin");
+  const [format, logged] = row ?? [];
   return format === "STATEMENT" && logged === "1" ? "REPEATABLE READ" : "READ COMMITTED";
 }
 

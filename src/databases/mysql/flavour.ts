@@ -52,6 +52,8 @@ export interface Flavour {
   readonly tableIds: string;
   /** The variable of a session that holds its isolation. */
   readonly isolation: string;
+  /** And the one that tells whether its transactions may write. */
+  readonly readOnly: string;
   /** Statement that tells whether the server replicates from another. */
   readonly replicaStatus: string;
 }
@@ -111,6 +113,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     checksNameTable: true,
     tableIds: "INNODB_SYS_TABLES",
     isolation: "tx_isolation",
+    readOnly: "tx_read_only",
     replicaStatus: "SHOW ALL SLAVES STATUS",
   };
 }
@@ -144,6 +147,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     checksNameTable: false,
     tableIds: "INNODB_TABLES",
     isolation: "transaction_isolation",
+    readOnly: "transaction_read_only",
     replicaStatus: number < 8_00_22 ? "SHOW SLAVE STATUS" : "SHOW REPLICA STATUS",
   };
 }
