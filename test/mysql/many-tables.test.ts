@@ -1,9 +1,10 @@
 // What is done for each table of many, at a server that is far away or in use.
 import { describe, expect, it } from "vitest";
+import type { Progress } from "../../src/core/target.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { available, canStart, startMariadb, startMysql } from "../servers/index.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import { type Bed, cutOnce, openBed, openLog, SERVERS } from "./bed.ts";
+import { asTarget, type Bed, cutOnce, openBed, openLog, SERVERS } from "./bed.ts";
 
 /** The binary log of statements, into which a session in READ COMMITTED may not write rows. */
 const OF_STATEMENTS = { settings: { "log-bin": "binlog", "binlog-format": "STATEMENT" } };
@@ -74,6 +75,27 @@ describe.each(SERVERS)("many tables on %s", (kind) => {
       expect((await cutOnce(open.log))?.changes.length).toBe(NAMES.length);
     },
   );
+
+  it.skipIf(!available(kind))("are looked at by an applier several at a time", async () => {
+    await using at = await openFar(kind);
+    const tables = await at.bed.capture(...NAMES);
+    const target = await mysql.openTarget(at.far);
+    const plan = await target.plan(tables.map((table) => asTarget(table)));
+    await target.prepare(plan);
+    at.proxy.slow(20);
+    const open = at.proxy.connections;
+    const opened = target.openApplier("a->b", plan.tables);
+    await expect.poll(() => at.proxy.connections).toBe(open + 4);
+    const session = await opened;
+    expect(at.proxy.connections).toBe(open + 1);
+    // Each of them may be written.
+    const expected = await session?.load();
+    const transaction = await session?.begin(expected as Progress);
+    for (const table of plan.tables) await transaction?.put(table, [["1"]]);
+    await transaction?.commit({ ...(expected as Progress), hash: "a" });
+    await session?.close();
+    await target.close();
+  });
 
   it.skipIf(!available(kind))("are diagnosed together, and each unfit one is named", async () => {
     await using at = await openFar(kind);

@@ -4,39 +4,46 @@ import { LOCK_SECONDS } from "./locks.ts";
 
 /** More would be many for a server, or an account, that may have few: the application needs its own. */
 const SESSIONS = 4;
-/** Fewer are done before another session is open. */
+/** Fewer are done before another session is open, where each takes a few ways to the server. */
 const EACH = 3;
+
+interface AbreastOptions extends DatabaseOptions {
+  /** At least so many items for each session; default {@link EACH}. */
+  readonly each?: number;
+  /** What those opened besides wait for a table; by default as in withShortLocks. */
+  readonly tableLockSeconds?: number;
+}
 
 /** Runs a step in a session that no other step uses meanwhile. */
 export type InSession = <T>(step: (session: Session) => Promise<T>) => Promise<T>;
 
 /**
  * Works on all items at once, in a few sessions that take turns: the server takes one statement of a session at a time, and
- * where it is far away, most of that time goes into the way. Those opened besides wait for tables as in withShortLocks; where
- * the server gives none, `session` does all. Throws the first failure once what was begun has ended; nothing is begun after it.
+ * where it is far away, most of that time goes into the way. Where the server gives none besides, `session` does all. Throws
+ * the first failure once what was begun has ended; nothing is begun after it.
  */
 export async function abreast<T>(
   session: Session,
-  options: DatabaseOptions,
+  options: AbreastOptions,
   items: readonly T[],
   work: (item: T, use: InSession) => Promise<void>,
 ): Promise<void> {
   const turns = new Turns();
   turns.free(session);
-  const besides = Math.min(SESSIONS, Math.ceil(items.length / EACH)) - 1;
+  const besides = Math.min(SESSIONS, Math.ceil(items.length / (options.each ?? EACH))) - 1;
   const opening = Array.from({ length: besides }, () => openBesides(options, turns));
   const use: InSession = (step) => turns.use(step);
   const done = items.map((item) => work(item, use).catch((error) => turns.fail(error)));
   await Promise.all(done);
-  for (const each of await Promise.all(opening)) await each?.close();
+  await Promise.all(opening.map(async (opened) => (await opened)?.close()));
   turns.assertUnfailed();
 }
 
-async function openBesides(options: DatabaseOptions, turns: Turns): Promise<Session | null> {
+async function openBesides(options: AbreastOptions, turns: Turns): Promise<Session | null> {
+  const { tableLockSeconds = LOCK_SECONDS } = options;
   try {
     // Not READ COMMITTED, in which a server whose binary log is of statements refuses to write rows.
-    const settings = { isolation: "REPEATABLE READ", tableLockSeconds: LOCK_SECONDS } as const;
-    const session = await Session.open(options, settings);
+    const session = await Session.open(options, { isolation: "REPEATABLE READ", tableLockSeconds });
     turns.free(session);
     return session;
   } catch (err) {

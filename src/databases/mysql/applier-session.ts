@@ -13,8 +13,9 @@ import {
   type TableState,
   type TargetTransaction,
 } from "../../core/target.ts";
+import { abreast } from "./abreast.ts";
 import { loadFacts } from "./catalog.ts";
-import { openWriter, type Session } from "./connection.ts";
+import { openWriter, type Session, TABLE_LOCK_SECONDS } from "./connection.ts";
 import { emptyOf } from "./emptiness.ts";
 import { quoteTable } from "./identifiers.ts";
 import { Lease } from "./lease.ts";
@@ -39,7 +40,7 @@ export async function openApplier(
       await session.close();
       return null;
     }
-    const statements = await prepareStatements(session, tables);
+    const statements = await prepareStatements(session, tables, options);
     // Told before rows come: of a few at a time none is staged.
     const stages = [...statements.values()].some(({ statements: of }) => of.keyless || !of.soleKey);
     const refusal = stages ? await whyNoStaging(session) : null;
@@ -55,6 +56,9 @@ export async function openApplier(
   }
 }
 
+/** Of one question each: another session takes as long to be opened. */
+const PINS_EACH = 10;
+
 interface PreparedTable {
   readonly statements: TableStatements;
   /** As it stood before it was looked at; see pins.ts. */
@@ -64,12 +68,16 @@ interface PreparedTable {
 async function prepareStatements(
   session: Session,
   tables: readonly BoundTable[],
+  options: DatabaseOptions,
 ): Promise<ReadonlyMap<string, PreparedTable>> {
   const maxPacket = Number(await session.value("SELECT @@max_allowed_packet"));
   const names = tables.map((table) => session.stored(table.name.name));
   // Before anything else is read of the tables: what is altered in between is seen at the first commit.
   const pins = new Map<string, string>();
-  for (const name of names) pins.set(name, await loadPin(session, name));
+  const besides = { ...options, each: PINS_EACH, tableLockSeconds: TABLE_LOCK_SECONDS };
+  await abreast(session, besides, names, async (name, use) => {
+    pins.set(name, await use((each) => loadPin(each, name)));
+  });
   const facts = await loadFacts(session, names);
   return new Map(
     tables.map((table) => {

@@ -24,7 +24,7 @@ export interface SessionOptions {
   readonly isolation: Isolation;
   /** Seconds to wait for a row lock. */
   readonly rowLockSeconds?: number;
-  /** Seconds to wait for a metadata lock. */
+  /** Seconds to wait for a metadata lock; default {@link TABLE_LOCK_SECONDS}. */
   readonly tableLockSeconds?: number;
 }
 
@@ -224,6 +224,8 @@ async function connect(address: Address, options: DatabaseOptions): Promise<Conn
   }
 }
 
+/** So long a session waits for a table that is being altered. */
+export const TABLE_LOCK_SECONDS = 60;
 /** So long a session that holds nothing may stay silent. */
 export const IDLE_SECONDS = 3_600;
 /** And one that holds what others wait for: the server ends it when its machine has vanished without a word. */
@@ -255,7 +257,7 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
     `SESSION ${flavour.isolation} = '${session.isolation.replace(" ", "-")}'`,
     `SESSION ${flavour.readOnly} = 0`,
     `innodb_lock_wait_timeout = ${session.rowLockSeconds ?? 20}`,
-    `lock_wait_timeout = ${session.tableLockSeconds ?? 60}`,
+    `lock_wait_timeout = ${session.tableLockSeconds ?? TABLE_LOCK_SECONDS}`,
     ...flavour.settings,
   ];
 }
