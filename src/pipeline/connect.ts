@@ -54,30 +54,38 @@ export class Databases {
 
   /** Asks by a connection of its own which server answers for it now; undefined where there is none to ask. */
   whoAnswers(name: string): WhoAnswers | undefined {
-    const definition = this.#get(name);
-    if (!("url" in definition) || !databaseAdapterFor(definition.url).hasAddress) return undefined;
+    if (!this.hasAddress(name)) return undefined;
     return (asking) => {
-      const { adapter, options } = this.#adapter(name);
-      const signal = AbortSignal.any(this.#signal ? [asking, this.#signal] : [asking]);
-      return using(adapter.openCatalog({ ...options, signal }), (catalog) => catalog.identity());
+      const { adapter, options } = this.#adapter(name, asking);
+      return using(adapter.openCatalog(options), (catalog) => catalog.identity());
     };
   }
 
-  openSource(name: string): Promise<Source> {
-    const { adapter, options } = this.#adapter(name);
+  /** Is it a server? */
+  hasAddress(name: string): boolean {
+    const definition = this.#get(name);
+    return "url" in definition && databaseAdapterFor(definition.url).hasAddress;
+  }
+
+  /** `signal` ends it, too. */
+  async openSource(name: string, signal?: AbortSignal): Promise<Source> {
+    const { adapter, options } = this.#adapter(name, signal);
     return adapter.openSource(options);
   }
 
-  /** `queue` is where a function's progress is kept; null to plan only. */
-  async openTarget(name: string, queue: Queue | null): Promise<Target> {
+  /** `queue` is where a function's progress is kept; null to plan only. `signal` ends it, too. */
+  async openTarget(name: string, queue: Queue | null, signal?: AbortSignal): Promise<Target> {
     const definition = this.#get(name);
     if ("deliver" in definition)
       return new DeliverTarget(definition.deliver, queue?.documents ?? null);
-    const { adapter, options } = this.#adapter(name);
+    const { adapter, options } = this.#adapter(name, signal);
     return adapter.openTarget(options);
   }
 
-  #adapter(name: string): { adapter: DatabaseAdapter; options: DatabaseOptions } {
+  #adapter(
+    name: string,
+    ending?: AbortSignal,
+  ): { adapter: DatabaseAdapter; options: DatabaseOptions } {
     const definition = this.#get(name);
     if (!("url" in definition)) {
       throw new TidemarkError(
@@ -86,10 +94,12 @@ export class Databases {
       );
     }
     const { url } = definition;
+    const signals = [ending, this.#signal].filter((signal) => signal !== undefined);
+    const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     const logger = this.#logger.child({ database: name });
     return {
       adapter: databaseAdapterFor(url),
-      options: { name, url, logger, signal: this.#signal },
+      options: { name, url, logger, signal },
     };
   }
 

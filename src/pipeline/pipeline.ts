@@ -14,6 +14,7 @@ import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { CaptureTable } from "../core/source.ts";
 import { Relay } from "../relay/relay.ts";
+import { Ahead } from "./ahead.ts";
 import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { checkFit, refuseAltered } from "./fit.ts";
@@ -99,11 +100,12 @@ export class Pipeline {
       // It is told at the start.
       const passBy = options.role === "relay" ? () => {} : undefined;
       const { sources } = share;
-      const asked = { create: false, openCatalog, passBy, sources };
+      await using ahead = new Ahead(databases);
+      const asked = { create: false, openCatalog, passBy, sources, ahead };
       const prepared = await prepare(definition, databases, asked);
       for (const sync of prepared.syncs)
         await refuseAltered(sync, databases, { ...definition, ...options });
-      for (const source of prepared.sources) await planCapture(source, databases);
+      for (const source of prepared.sources) await planCapture(source, ahead);
     }
     const queue = await openQueue(definition.queue, options.logger);
     return new Pipeline({ definition, options, share, databases, severing, queue });

@@ -2,6 +2,7 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import type { Logger } from "../core/log.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
+import { Ahead } from "./ahead.ts";
 import { Databases } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
 import { notesOnCopies, type PlannedCopies, plannedCopies } from "./planned-copies.ts";
@@ -66,7 +67,8 @@ export async function makePlan(
 ): Promise<PipelinePlan> {
   const databases = new Databases(definition, logger);
   const openCatalog = (source: string) => databases.openCatalog(source);
-  const prepared = await prepare(definition, databases, { create: false, openCatalog });
+  await using ahead = new Ahead(databases);
+  const prepared = await prepare(definition, databases, { create: false, openCatalog, ahead });
   const plans = new Map<string, { statements: string[]; notes: string[] }>();
   const planOf = (name: string) => {
     const plan = plans.get(name) ?? { statements: [], notes: [] };
@@ -74,7 +76,7 @@ export async function makePlan(
     return plan;
   };
   for (const source of prepared.sources) {
-    const { statements, notes, truncate } = await planCapture(source, databases);
+    const { statements, notes, truncate } = await planCapture(source, ahead);
     planOf(source.name).statements.push(...statements);
     const readers = prepared.syncs.map(({ resolved }) => resolved);
     planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));

@@ -10,6 +10,7 @@ import { rulesPrint } from "../core/rules.ts";
 import type { CapturePlan, CaptureTable, SourceCapabilities } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
+import { Ahead } from "./ahead.ts";
 import { type Databases, using } from "./connect.ts";
 import {
   captureTables,
@@ -56,6 +57,8 @@ export interface PrepareOptions {
   readonly passBy?: ((sync: string, error: TidemarkError) => void) | undefined;
   /** Those that are read here: not passed by. */
   readonly sources?: ReadonlySet<string> | undefined;
+  /** Of who plans capture next: a source is opened there once no more is asked of its catalog. */
+  readonly ahead?: Ahead;
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
@@ -70,6 +73,7 @@ export async function prepare(
   databases: Databases,
   options: PrepareOptions,
 ): Promise<Prepared> {
+  await using ahead = new Ahead(databases);
   const written = new Set(definition.syncs.map(({ to }) => to));
   const resolved: ResolvedSync[] = [];
   const syncs: PreparedSync[] = [];
@@ -78,7 +82,10 @@ export async function prepare(
   const away = new Set<string>();
   const { identities } = databases;
   if (options.create) await identifyTargets(definition, databases, options);
+  const isPlanned = ({ to }: SyncDefinition) => options.targets?.has(to) !== false;
   for (const level of levelsOf(definition.syncs)) {
+    const [first] = level.filter(isPlanned);
+    if (first !== undefined) ahead.beginTarget(first.to);
     for (const sync of level) {
       options.signal?.throwIfAborted();
       try {
@@ -102,12 +109,19 @@ export async function prepare(
       }
     }
     checkOverlap(resolved, (name) => identities.nameOf(name));
+    for (const { definition: sync } of resolved.slice(0, 1)) options.ahead?.beginSource(sync.from);
     const names = new Set(level.map(({ name }) => name));
-    for (const sync of resolved.filter((entry) => names.has(entry.definition.name))) {
-      if (options.targets?.has(sync.definition.to) === false) continue;
+    const planned = resolved.filter(
+      ({ definition: sync }) => names.has(sync.name) && isPlanned(sync),
+    );
+    for (const [index, sync] of planned.entries()) {
       options.signal?.throwIfAborted();
       try {
-        syncs.push(await prepareTarget(sync, { databases, create: options.create, all: resolved }));
+        const opening = ahead.openTarget(sync.definition.to);
+        const next = planned[index + 1]?.definition;
+        if (next !== undefined) ahead.beginTarget(next.to);
+        const { create } = options;
+        syncs.push(await prepareTarget(sync, { opening, databases, create, all: resolved }));
       } catch (error) {
         passUnreached(sync.definition, error, options);
         away.add(sync.definition.to);
@@ -135,9 +149,9 @@ function makes({ resolved, plan }: PreparedSync, database: string): boolean {
 /** What capture of a source would still run. Throws what would make it impossible. */
 export function planCapture(
   source: PreparedSource,
-  databases: Databases,
+  ahead: Ahead,
 ): Promise<CapturePlan & Pick<SourceCapabilities, "truncate">> {
-  return using(databases.openSource(source.name), async (opened) => {
+  return using(ahead.openSource(source.name), async (opened) => {
     const { truncate } = opened.capabilities;
     return { ...(await opened.planCapture(source.capture)), truncate };
   });
@@ -179,17 +193,19 @@ async function identify(
 async function prepareTarget(
   resolved: ResolvedSync,
   {
+    opening,
     databases,
     create,
     all,
   }: {
+    readonly opening: Promise<Target>;
     readonly databases: Databases;
     readonly create: boolean;
     readonly all: readonly ResolvedSync[];
   },
 ): Promise<PreparedSync> {
   const asked = resolved.tables.map(({ target }) => target);
-  return using(databases.openTarget(resolved.definition.to, null), async (target) => {
+  return using(opening, async (target) => {
     const { identities } = databases;
     const isAlias = await identities.ask(resolved.definition.to, target);
     if (isAlias) checkOverlap(all, (name) => identities.nameOf(name));

@@ -1,0 +1,73 @@
+// Servers that are far away: one is connected to while another is asked, and what was begun is ended with what failed (G8).
+import { describe, expect, test } from "vitest";
+import { silentLogger } from "../../src/core/log.ts";
+import { makePlan } from "../../src/pipeline/plan.ts";
+import { available, type TestPair, title } from "../support/pairs.ts";
+import { CUSTOMERS } from "../support/shop-tables.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+import { TestBed } from "../support/test-bed.ts";
+import { createTables } from "../support/test-tables.ts";
+
+const PAIRS: readonly TestPair[] = [
+  { source: "postgres", target: "postgres-newest", queue: "embedded" },
+  { source: "mariadb", target: "mysql", queue: "embedded" },
+];
+
+for (const pair of PAIRS) {
+  describe.skipIf(!available(pair))(`${title(pair)}, both far away`, () => {
+    async function far(tables: readonly string[]) {
+      const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const sql = await bed.sql("source");
+      await createTables(sql, pair.source, [CUSTOMERS]);
+      const definition = bed.define([{ from: "source", to: "target", tables }]);
+      const proxies = new Map<string, TcpProxy>();
+      const databases = [];
+      for (const database of definition.databases) {
+        if (!("url" in database)) throw new Error("not a database");
+        const proxy = await TcpProxy.start(database.url);
+        proxies.set(database.name, proxy);
+        databases.push({ ...database, url: proxy.through(database.url) });
+      }
+      return {
+        definition: { ...definition, databases },
+        source: proxies.get("source") as TcpProxy,
+        target: proxies.get("target") as TcpProxy,
+        async [Symbol.asyncDispose]() {
+          for (const proxy of proxies.values()) await proxy[Symbol.asyncDispose]();
+          await bed[Symbol.asyncDispose]();
+        },
+      };
+    }
+
+    test("the target is connected to while the source is asked", async () => {
+      await using at = await far(["customers"]);
+      at.source.stall();
+      const planned = makePlan(at.definition, silentLogger);
+      await expect.poll(() => at.target.connections).toBe(1);
+      at.source.heal();
+      expect((await planned).databases.map(({ name }) => name)).toEqual(["source", "target"]);
+    });
+
+    test("the source is connected to anew while the target is asked", async () => {
+      await using at = await far(["customers"]);
+      at.target.stall();
+      const planned = makePlan(at.definition, silentLogger);
+      await expect.poll(() => at.source.accepted).toBe(2);
+      at.target.heal();
+      await planned;
+      expect(at.source.connections).toBe(0);
+    });
+
+    // Before it would be given up by itself.
+    test("what is wrong with the source is told though the target does not answer", {
+      timeout: 8_000,
+    }, async () => {
+      await using at = await far(["nowhere"]);
+      at.target.stall();
+      const failure = await makePlan(at.definition, silentLogger).catch((error) => error);
+      expect(failure).toMatchObject({ code: "TM-TABLE-MISSING" });
+      at.target.heal();
+      await expect.poll(() => at.target.connections).toBe(0);
+    });
+  });
+}
