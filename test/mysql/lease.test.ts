@@ -28,6 +28,25 @@ describe.concurrent.each(SERVERS)("leases on %s", (kind) => {
     await second.close();
     await first.close().catch(() => {}); // its connections are gone
   });
+
+  test("of a relay opens its other sessions beside each other", async () => {
+    await using bed = await openBed(kind);
+    await using proxy = await TcpProxy.start(bed.options.url);
+    const source = await mysql.openSource({
+      ...bed.options,
+      url: proxy.through(bed.options.url),
+    });
+    proxy.slow(20);
+    const opening = source.openChangeLog();
+    // Its own, and the one with the lease.
+    while (proxy.accepted < 3) await sleep(1);
+    const { turns } = proxy;
+    while (proxy.accepted < 4) await sleep(1);
+    // To be let in takes more.
+    expect(proxy.turns - turns).toBeLessThan(2);
+    await (await opening)?.close();
+    await source.close();
+  });
 });
 
 /** The source and the target of one database, and what is held of their leases. */

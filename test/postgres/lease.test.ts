@@ -5,7 +5,11 @@ import type { ChangeLog } from "../../src/core/source.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { available, freshDatabase } from "../servers/index.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { captureTables, connect, optionsOf, SERVERS } from "./support.ts";
+
+/** Of all sessions, with their passwords. */
+const FEW_WAYS = 28;
 
 describe.each(SERVERS)("the lease on %s", (kind) => {
   it.skipIf(!available(kind))("is free half a minute after its machine vanished", async () => {
@@ -56,6 +60,52 @@ describe.each(SERVERS)("the lease on %s", (kind) => {
       }
     },
   );
+
+  it.skipIf(!available(kind))("is asked for in few ways to the server", async () => {
+    await using database = await freshDatabase(kind);
+    const admin = await connect(database.url);
+    await admin.query("CREATE TABLE t (id int PRIMARY KEY)");
+    await admin.end();
+    const tables = await captureTables(database.url, ["t"]);
+    await using proxy = await TcpProxy.start(database.url);
+    const source = await postgres.openSource(optionsOf(proxy.through(database.url)));
+    const capture = async () => {
+      const log = await source.openChangeLog();
+      await log?.capture(tables);
+      return log;
+    };
+    await (await capture())?.close();
+
+    // With all that is there, and all sessions beside each other: each takes two for its password, and one.
+    proxy.slow(3);
+    const before = { turns: proxy.turns, accepted: proxy.accepted };
+    const log = await capture();
+    expect(proxy.accepted - before.accepted).toBe(3);
+    expect(proxy.turns - before.turns).toBeLessThan(FEW_WAYS);
+    expect(proxy.connections).toBe(3);
+
+    // While it is another's, no more is opened than it takes to ask.
+    const other = await postgres.openSource(optionsOf(proxy.through(database.url)));
+    for (const sessions of [2, 1, 1]) {
+      const { accepted } = proxy;
+      expect(await other.openChangeLog()).toBeNull();
+      expect(proxy.accepted - accepted).toBe(sessions);
+    }
+    await other.close();
+    await log?.close();
+    await source.close();
+    await expect.poll(() => proxy.connections).toBe(0);
+  });
+
+  it.skipIf(!available(kind))("leaves no session that nothing was captured in", async () => {
+    await using database = await freshDatabase(kind);
+    await using proxy = await TcpProxy.start(database.url);
+    const source = await postgres.openSource(optionsOf(proxy.through(database.url)));
+    const log = await source.openChangeLog();
+    await log?.close();
+    await source.close();
+    await expect.poll(() => proxy.connections).toBe(0);
+  });
 });
 
 const open = (url: string) => postgres.openSource(optionsOf(url));

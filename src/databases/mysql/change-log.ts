@@ -60,10 +60,14 @@ export class MysqlChangeLog implements ChangeLog {
         await main.close();
         return null;
       }
-      const side = await openWriter(options);
-      opened.push(side);
-      const watch = await Session.open(options, { isolation: "READ COMMITTED" });
-      opened.push(watch);
+      const opening = [
+        openWriter(options),
+        Session.open(options, { isolation: "READ COMMITTED" }),
+      ] as const;
+      for (const settled of await Promise.allSettled(opening)) {
+        if (settled.status === "fulfilled") opened.push(settled.value);
+      }
+      const [side, watch] = await Promise.all(opening);
       for (const note of await replicaNotes(main)) options.logger.warn({}, note);
       await createOurs(main, "source");
       const timeline = await openTimeline(main);

@@ -14,7 +14,7 @@ import { prepareCaptures, type TableCapture } from "./capture-plan.ts";
 import { captureTriggers } from "./capture-sql.ts";
 import { tableKey } from "./catalog.ts";
 import { ChunkReader } from "./chunk-reader.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type Row } from "./connection.ts";
 import { DriftWatch } from "./drift.ts";
 import { takeFromFenced } from "./fence.ts";
 import { schemaOf } from "./identifiers.ts";
@@ -31,6 +31,11 @@ import { PostgresSubscribers } from "./subscribers.ts";
 import { Uncarried } from "./uncarried.ts";
 import { Waker } from "./wake.ts";
 
+export interface LogOptions extends DatabaseOptions {
+  /** Is the lease likely to be free? Then what is needed besides it is opened at once. */
+  readonly isEager?: boolean;
+}
+
 /**
  * Two sessions: `main` has the lease and cuts; `control` does what may take a lock. Two more come as
  * they are needed: one streams large batches, one the chunks of tables.
@@ -43,6 +48,8 @@ export class PostgresChangeLog implements ChangeLog {
   readonly #options: DatabaseOptions;
   readonly #main: Connection;
   readonly #control: Connection;
+  /** Of the first capture, which comes at once. */
+  #capturing: Promise<Connection> | null;
   readonly #rotation: LogRotation;
   readonly #decoder: LogDecoder;
   readonly #pages: LogPages;
@@ -54,12 +61,13 @@ export class PostgresChangeLog implements ChangeLog {
   readonly #current = new Map<string, StoredLayout>();
 
   private constructor(parts: OpenedParts) {
-    const { options, main, control, state, layouts } = parts;
+    const { options, main, control, capturing, state, layouts } = parts;
     const mutex = new Mutex();
     this.timeline = state.timeline;
     this.#options = options;
     this.#main = main;
     this.#control = control;
+    this.#capturing = capturing;
     this.#layouts = layouts;
     const uncarried = new Uncarried(control, options.logger, (layout) => this.#learn(layout));
     this.#drift = new DriftWatch(control, mutex, uncarried);
@@ -92,37 +100,49 @@ export class PostgresChangeLog implements ChangeLog {
 
   /** Null while another relay holds the lease. */
   static async open(
-    options: DatabaseOptions,
+    options: LogOptions,
     limits?: RotationLimits,
   ): Promise<PostgresChangeLog | null> {
-    const main = await Connection.open(options, "relay");
-    let control: Connection | null = null;
+    const opening: Promise<Connection>[] = [];
+    const open = (role: string): Promise<Connection> => {
+      const opened = Connection.open(options, role);
+      // It is told to who asks.
+      opened.catch(() => {});
+      opening.push(opened);
+      return opened;
+    };
+    const openingMain = open("relay");
+    let openingControl = options.isEager ? open("relay control") : null;
     try {
+      const main = await openingMain;
       const [lease] = await main.rows(`SELECT pg_try_advisory_lock(${RELAY_LOCK})`);
       if (lease?.[0] !== "t") {
-        await main.close();
+        await closeAll(opening);
         return null;
       }
-      control = await Connection.open(options, "relay control");
+      openingControl ??= open("relay control");
+      const capturing = open("relay capture");
+      const control = await openingControl;
       await takeFromFenced(control, CONTROL_LOCK);
       await assertLogFits(main);
       if ((await missingSourceObjects(main)).length > 0) {
         for (const note of await publicationNotes(main)) options.logger.warn({}, note);
+        await createSourceObjects(main);
       }
-      await createSourceObjects(main);
-      const state = await openTimeline(main);
-      const layouts = await loadLayouts(main);
-      return new PostgresChangeLog({ options, main, control, state, layouts, limits });
+      const [state, layouts] = await Promise.all([openTimeline(main), loadLayouts(main)]);
+      const sessions = { main, control, capturing };
+      return new PostgresChangeLog({ options, ...sessions, state, layouts, limits });
     } catch (error) {
-      await control?.close();
-      await main.close();
+      await closeAll(opening);
       throw error;
     }
   }
 
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
     // A session of its own: DDL waits for locks, and cutting goes on meanwhile.
-    const connection = await Connection.open(this.#options, "relay capture");
+    const opening = this.#capturing ?? Connection.open(this.#options, "relay capture");
+    this.#capturing = null;
+    const connection = await opening;
     try {
       await takeFromFenced(connection, CAPTURE_LOCK);
       const captures = await prepareCaptures(connection, tables, true);
@@ -163,6 +183,7 @@ export class PostgresChangeLog implements ChangeLog {
   async close(): Promise<void> {
     await this.#pages.close();
     await this.#chunks.close();
+    if (this.#capturing !== null) await closeAll([this.#capturing]);
     await this.#control.close();
     await this.#main.close();
   }
@@ -176,6 +197,14 @@ export class PostgresChangeLog implements ChangeLog {
     const { layout, spec } = capture;
     this.#current.set(tableKey(layout.table), layout);
     this.#drift.watch({ layout, spec, triggers: [...captureTriggers(spec).keys()] });
+  }
+}
+
+/** The one with the lease last. */
+async function closeAll(opening: readonly Promise<Connection>[]): Promise<void> {
+  for (const opened of [...opening].reverse()) {
+    const [settled] = await Promise.allSettled([opened]);
+    if (settled.status === "fulfilled") await settled.value.close();
   }
 }
 
@@ -194,6 +223,7 @@ interface OpenedParts {
   readonly options: DatabaseOptions;
   readonly main: Connection;
   readonly control: Connection;
+  readonly capturing: Promise<Connection>;
   readonly state: TimelineState;
   readonly layouts: Map<number, StoredLayout>;
   readonly limits: RotationLimits | undefined;
@@ -206,8 +236,19 @@ interface TimelineState {
   readonly mayRing: boolean;
 }
 
-/** Begins the timeline, or goes on with it: that this is the same server and database is known. */
-async function openTimeline(main: Connection): Promise<TimelineState> {
+/** Null where none has begun. */
+async function readTimeline(main: Connection): Promise<Row[] | null> {
+  const rows = await main.rows(
+    `SELECT s.timeline, s.start, s.created_at,
+            b.n, b.hash, b.snapshot, b.cut_at, current_setting('max_prepared_transactions'),
+            COALESCE(pg_snapshot_xmax(b.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), true)
+     FROM tidemark.source s
+     LEFT JOIN LATERAL (SELECT * FROM tidemark.batches ORDER BY n DESC LIMIT 1) b ON true`,
+  );
+  return rows.length === 0 ? null : rows;
+}
+
+async function beginTimeline(main: Connection): Promise<Row[]> {
   const server = await serverIdentity(main);
   await main.run(
     `INSERT INTO tidemark.source (timeline, server, database_oid, start)
@@ -215,13 +256,12 @@ async function openTimeline(main: Connection): Promise<TimelineState> {
      ON CONFLICT DO NOTHING`,
     [randomUUID(), server],
   );
-  const [row] = await main.rows(
-    `SELECT s.timeline, s.start, s.created_at,
-            b.n, b.hash, b.snapshot, b.cut_at, current_setting('max_prepared_transactions'),
-            COALESCE(pg_snapshot_xmax(b.snapshot) <= pg_snapshot_xmax(pg_current_snapshot()), true)
-     FROM tidemark.source s
-     LEFT JOIN LATERAL (SELECT * FROM tidemark.batches ORDER BY n DESC LIMIT 1) b ON true`,
-  );
+  return (await readTimeline(main)) ?? [];
+}
+
+/** Begins the timeline, or goes on with it: that this is the same server and database is known. */
+async function openTimeline(main: Connection): Promise<TimelineState> {
+  const [row] = (await readTimeline(main)) ?? (await beginTimeline(main));
   if (!row) throw new TidemarkError("TM-INTERNAL", "The table tidemark.source is empty.");
   const [timeline, start, createdAt] = row as string[];
   const [batch, hash, snapshot, cutAt, prepared, forward] = row.slice(3);

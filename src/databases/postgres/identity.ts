@@ -1,6 +1,6 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { toldIdentity } from "../../core/told-identity.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Row } from "./connection.ts";
 
 /**
  * The run of the server, to the microsecond, and the database's number in it. Not the cluster's own number
@@ -20,9 +20,12 @@ FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.curr
 
 /** The cluster's own number, where the role may read it. */
 export async function serverIdentity(connection: Connection): Promise<string> {
-  const [may] = await connection.rows(
-    "SELECT has_function_privilege('pg_control_system()', 'execute')",
-  );
+  return readServerIdentity(connection, await connection.rows(MAY_READ));
+}
+
+const MAY_READ = "SELECT has_function_privilege('pg_control_system()', 'execute')";
+
+async function readServerIdentity(connection: Connection, [may]: readonly Row[]): Promise<string> {
   if (may?.[0] !== "t") return "";
   const [row] = await connection.rows("SELECT system_identifier FROM pg_control_system()");
   return row?.[0] ?? "";
@@ -30,15 +33,20 @@ export async function serverIdentity(connection: Connection): Promise<string> {
 
 /** Null where the change log, if there is one, was begun in this database of this server. */
 export async function clonedLog(connection: Connection): Promise<TidemarkError | null> {
-  const [there] = await connection.rows("SELECT to_regclass('tidemark.source') IS NOT NULL");
+  const [[there], may] = await Promise.all([
+    connection.rows("SELECT to_regclass('tidemark.source') IS NOT NULL"),
+    connection.rows(MAY_READ),
+  ]);
   if (there?.[0] !== "t") return null;
-  const [row] = await connection.rows(
-    `SELECT s.server, s.database_oid = d.oid
-     FROM tidemark.source s JOIN pg_database d ON d.datname = current_database()`,
-  );
+  const [[row], server] = await Promise.all([
+    connection.rows(
+      `SELECT s.server, s.database_oid = d.oid
+       FROM tidemark.source s JOIN pg_database d ON d.datname = current_database()`,
+    ),
+    readServerIdentity(connection, may),
+  ]);
   if (row === undefined) return null;
   const [stored, sameDatabase] = row;
-  const server = await serverIdentity(connection);
   const sameServer = stored === server || stored === "" || server === "";
   if (sameDatabase === "t" && sameServer) return null;
   return new TidemarkError(

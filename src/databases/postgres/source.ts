@@ -21,6 +21,8 @@ export class PostgresSource implements Source {
   };
   readonly #options: DatabaseOptions;
   readonly #connection: Connection;
+  /** Was the lease another's when it was last asked for? */
+  #standsBy = false;
 
   private constructor(options: DatabaseOptions, connection: Connection) {
     this.#options = options;
@@ -46,7 +48,10 @@ export class PostgresSource implements Source {
   /** Its sessions come as they are needed: all of them with the server that `identity` tells. */
   async openChangeLog(): Promise<ChangeLog | null> {
     const only = (await this.identity()) ?? undefined;
-    return PostgresChangeLog.open({ ...this.#options, only });
+    const isEager = !this.#standsBy;
+    const log = await PostgresChangeLog.open({ ...this.#options, only, isEager });
+    this.#standsBy = log === null;
+    return log;
   }
 
   close(): Promise<void> {
