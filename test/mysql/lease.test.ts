@@ -47,6 +47,32 @@ describe.concurrent.each(SERVERS)("leases on %s", (kind) => {
     await (await opening)?.close();
     await source.close();
   });
+
+  test("are free when a start that has failed is told", async () => {
+    await using bed = await openBed(kind);
+    const user = `unfit_${process.pid}`;
+    await bed.admin.query(
+      `DROP USER IF EXISTS '${user}'@'%'; CREATE USER '${user}'@'%' IDENTIFIED BY 'one';
+       SET @sql = CONCAT('GRANT SELECT ON ', DATABASE(), ".* TO '${user}'@'%'");
+       PREPARE granting FROM @sql; EXECUTE granting`,
+    );
+    const [source, target] = await Promise.all([
+      mysql.openSource(bed.as(user, "one")),
+      mysql.openTarget(bed.as(user, "one")),
+    ]);
+    const gone = { name: { schema: null, name: "gone" }, columns: [], key: [] };
+    const tables = [{ ...gone, parents: [], cascades: false, followed: false }];
+    for (let attempt = 0; attempt < 50; attempt++) {
+      await expect(source.openChangeLog()).rejects.toMatchObject({ code: "TM-GRANT-MISSING" });
+    }
+    for (let attempt = 0; attempt < 50; attempt++) {
+      await expect(target.openApplier("a->b", tables)).rejects.toMatchObject({
+        code: "TM-TABLE-MISSING",
+      });
+    }
+    await Promise.all([source.close(), target.close()]);
+    await bed.admin.query(`DROP USER '${user}'@'%'`);
+  });
 });
 
 /** The source and the target of one database, and what is held of their leases. */

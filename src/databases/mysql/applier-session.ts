@@ -51,7 +51,8 @@ export async function openApplier(
     return new MysqlApplierSession({ session, lease }, sync, statements);
   } catch (error) {
     lease?.stop();
-    session.destroy();
+    // Who tries again at once must find the lease free.
+    await session.close();
     throw error;
   }
 }

@@ -85,7 +85,8 @@ export class MysqlChangeLog implements ChangeLog {
       return new MysqlChangeLog(options, { main, side, watch }, { lease, timeline, batches });
     } catch (error) {
       lease?.stop();
-      for (const session of opened) session.destroy();
+      // Who tries again at once must find the lease free.
+      await Promise.all(opened.map((session) => session.close()));
       throw error;
     }
   }
