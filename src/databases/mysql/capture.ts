@@ -184,12 +184,17 @@ async function installAll(
   };
   const apart: Installation[] = [];
   const inTurn: Installation[] = [];
-  for (const one of all) (isApart(session, one) ? apart : inTurn).push(one);
+  for (const one of all.filter(isDue)) (isApart(session, one) ? apart : inTurn).push(one);
   await abreast(session, options, apart, run);
   if (inTurn.length === 0) return;
   await endedWhenSilent(session, async () => {
     for (const one of inTurn) await run(one, (step) => step(session));
   });
+}
+
+/** Is anything to be done for it? For what stands no session is opened. */
+function isDue(one: Installation): boolean {
+  return (one.layout !== null && one.isNew) || one.triggers.some(isOwn);
 }
 
 /**
