@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import type { Change } from "../core/change.ts";
+import { armFailpoint } from "../core/failpoint.ts";
 import { timelineHash } from "../core/hash.ts";
 import { changesOf } from "../core/row-lines.ts";
 import { type Bench, numbers, refuses } from "./database-bed.ts";
@@ -107,6 +108,34 @@ export function registerBatches(bench: () => Bench): void {
     const next = await take(log.batches);
     expect(next.changes.map(describeChange)).toEqual(["insert 4,null,null"]);
     expect(next.cut.header).toMatchObject({ batch: 4, prevHash: last?.hash });
+  });
+
+  // Who was put back to what such a purge has taken must hear that it is gone, not find it broken.
+  it.each([1, 2])("has purged what a purge was to take that died half way (%i)", async (times) => {
+    const { sql, source, log } = await openShop(bench());
+    const taken: (readonly Change[])[] = [];
+    for (let n = 1; n <= 3; n++) {
+      await sql.run(`INSERT INTO items (id) VALUES (${n})`);
+      taken.push(await takeChanges(log.batches));
+    }
+    let isDue = true;
+    armFailpoint(`purge-half:kill@${times}`, () => {
+      if (isDue) throw new Error("died");
+    });
+    await log.batches.purge(2).catch(() => {});
+    isDue = false;
+    await log.close();
+    const again = await bench().log(source);
+    expect(await again.batches.header(1)).toBeNull();
+    await refuses(all(again.batches.pages(1)), "TM-BATCH-PURGED");
+    await refuses(all(again.batches.pages(2)), "TM-BATCH-PURGED");
+    expect(await all(again.batches.pages(3))).toEqual(taken[2]);
+    await sql.run("INSERT INTO items (id) VALUES (4)");
+    const next = await take(again.batches);
+    expect(next.changes.map(describeChange)).toEqual(["insert 4,null,null"]);
+    await again.batches.purge(3);
+    await refuses(all(again.batches.pages(3)), "TM-BATCH-PURGED");
+    expect(await all(again.batches.pages(4))).toEqual(next.changes);
   });
 
   it("counts on from the last number when all was purged and it is opened anew", async () => {

@@ -12,8 +12,14 @@ export interface BatchRecord {
   readonly ids: IdSet;
   /** The highest id that this batch or one before it holds. */
   readonly highest: number;
-  readonly purged: boolean;
+  readonly purged: Purged;
 }
+
+/** Its rows stand; may be gone, some or all of them; are gone. */
+export type Purged = "no" | "going" | "gone";
+
+/** As stored: only the newest of those that are purged needs to say so. */
+const PURGED: readonly Purged[] = ["no", "gone", "going"];
 
 export interface NewBatch {
   readonly timeline: string;
@@ -53,29 +59,52 @@ export async function storeBatch(session: Session, batch: NewBatch): Promise<Bat
     throw new TidemarkError("TM-RELAY-FENCED", "Another relay has cut the next batch.");
   }
   const header = { timeline, batch: number, hash, prevHash, cutAt, committedAt };
-  return { header, ids, highest, purged: false };
+  return { header, ids, highest, purged: "no" };
 }
 
 const DUPLICATE = 1062;
+
+/** Before the first of its rows and of those before it is deleted: else who is put back to them would find them broken. */
+export async function markPurged(
+  session: Session,
+  batch: number,
+  purged: Exclude<Purged, "no">,
+): Promise<void> {
+  const mark = PURGED.indexOf(purged);
+  await session.run(`UPDATE ${BATCHES} SET purged = ${mark} WHERE n = ?`, [batch]);
+}
 
 export async function loadBatches(
   session: Session,
   timeline: string,
 ): Promise<readonly BatchRecord[]> {
   const rows = await session.rows(`SELECT ${COLUMNS} FROM ${BATCHES} ORDER BY n`);
-  return rows.map(([n, prevHash, hash, definition, highest, cutAt, committedAt, purged]) => ({
-    header: {
-      timeline,
-      batch: Number(n),
-      hash: hash ?? "",
-      prevHash: prevHash ?? "",
-      cutAt: cutAt ?? "",
-      committedAt: committedAt ?? "",
-    },
-    ids: IdSet.parse((definition ?? "").split(" ")[0] ?? ""),
-    highest: Number(highest),
-    purged: purged === "1",
-  }));
+  const records = rows.map(
+    ([n, prevHash, hash, definition, highest, cutAt, committedAt, purged]) => ({
+      header: {
+        timeline,
+        batch: Number(n),
+        hash: hash ?? "",
+        prevHash: prevHash ?? "",
+        cutAt: cutAt ?? "",
+        committedAt: committedAt ?? "",
+      },
+      ids: IdSet.parse((definition ?? "").split(" ")[0] ?? ""),
+      highest: Number(highest),
+      purged: PURGED[Number(purged)] ?? "no",
+    }),
+  );
+  return withoutPurged(records);
+}
+
+/** A purge that died half way has left records of what may be gone: the newest of them has the rows of all that may be left. */
+function withoutPurged(records: readonly BatchRecord[]): readonly BatchRecord[] {
+  const index = records.findLastIndex(({ purged }) => purged !== "no");
+  const last = records[index];
+  if (last === undefined) return records;
+  const ids = new IdSet();
+  for (const record of records.slice(0, index + 1)) ids.addAll(record.ids.runs);
+  return [{ ...last, ids }, ...records.slice(index + 1)];
 }
 
 /** ISO times of one form sort as text. */

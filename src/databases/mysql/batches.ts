@@ -7,7 +7,7 @@ import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type Answer, logAnswers } from "./answers.ts";
-import { type BatchRecord, storeBatch } from "./batch-records.ts";
+import { type BatchRecord, markPurged, storeBatch } from "./batch-records.ts";
 import { MARK } from "./capture-sql.ts";
 import { readChunk, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
@@ -151,14 +151,14 @@ export class MysqlBatches implements Batches {
 
   async *pages(batch: number): AsyncGenerator<readonly Change[]> {
     const record = this.#records.get(batch);
-    if (record === undefined || record.purged) throw purged(batch);
+    if (record?.purged !== "no") throw purged(batch);
     let left = record.ids.size;
     for await (const rows of readRuns(this.#sessions.main, record.ids.runs)) {
       left -= rows.length;
       yield* this.#pageOf(rows, batch);
     }
     if (left === 0) return;
-    if (this.#records.get(batch)?.purged !== false) throw purged(batch);
+    if (this.#records.get(batch)?.purged !== "no") throw purged(batch);
     throw new TidemarkError(
       "TM-CAPTURE-BROKEN",
       `${left} rows of batch ${batch} are missing from the change log: someone else deleted them.`,
@@ -169,7 +169,7 @@ export class MysqlBatches implements Batches {
   async purge(upTo: number): Promise<void> {
     this.#purgedUpTo = Math.max(this.#purgedUpTo, upTo);
     const confirmed = [...this.#records.values()].filter(({ header }) => header.batch <= upTo);
-    if (confirmed.every((record) => record.purged)) return;
+    if (confirmed.every(isGone)) return;
     const open = await this.#remover.lowestOpen(this.#seen);
     // Triggers may outlive the syncs that they were made for.
     const kept = this.#reached.length === 0 ? Number.POSITIVE_INFINITY : open;
@@ -177,8 +177,11 @@ export class MysqlBatches implements Batches {
     const due = needed === -1 ? confirmed : confirmed.slice(0, needed);
     // Together: a transaction for each of hundreds of batches a second would cost as much as the cuts.
     const ids = new IdSet();
-    for (const record of due) if (!record.purged) ids.addAll(record.ids.runs);
-    if (ids.size > 0) {
+    for (const record of due) if (!isGone(record)) ids.addAll(record.ids.runs);
+    const newest = due.at(-1);
+    if (newest !== undefined && ids.size > 0) {
+      await markPurged(this.#sessions.side, newest.header.batch, "going");
+      failpoint("purge-half");
       await this.#remover.remove(ids.runs);
       failpoint("purge-half");
     }
@@ -327,7 +330,7 @@ export class MysqlBatches implements Batches {
   /** Below the lowest id of what is not purged stands no row that a batch holds. */
   #raiseFloor(): void {
     const lowest = [...this.#records.values()]
-      .filter((record) => !record.purged)
+      .filter((record) => !isGone(record))
       .map(({ ids }) => ids.lowest ?? Number.POSITIVE_INFINITY);
     this.#seen.raiseFloor(Math.min(this.#seen.highest + 1, ...lowest));
   }
@@ -342,10 +345,10 @@ export class MysqlBatches implements Batches {
       await side.run(`DELETE FROM ${BATCHES} WHERE n <= ${some.at(-1)}`);
       for (const batch of some) this.#records.delete(batch);
     }
-    const kept = due.find(({ header, purged }) => header.batch === last && !purged);
+    const kept = due.find((record) => record.header.batch === last && !isGone(record));
     if (kept === undefined) return;
-    await side.run(`UPDATE ${BATCHES} SET purged = 1 WHERE n = ?`, [last]);
-    const marked = { ...kept, purged: true };
+    await markPurged(side, last, "gone");
+    const marked: BatchRecord = { ...kept, purged: "gone" };
     this.#records.set(last, marked);
     // A cut may have made a newer one meanwhile.
     if (this.#last === kept) this.#last = marked;
@@ -384,6 +387,10 @@ export class MysqlBatches implements Batches {
   #noteChecked(): void {
     this.#checked = { highest: this.#seen.highest, batch: this.#last?.header.batch ?? 0 };
   }
+}
+
+function isGone({ purged }: BatchRecord): boolean {
+  return purged === "gone";
 }
 
 async function* none(): AsyncGenerator<readonly Change[]> {}
