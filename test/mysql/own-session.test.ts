@@ -100,6 +100,25 @@ describe.each(SERVERS)("an application's own session on %s", (kind) => {
     },
   );
 
+  it.skipIf(kind !== "mariadb" || !available(kind)).each([
+    ["got", "", "ADD SYSTEM VERSIONING"],
+    ["lost", "ALTER TABLE a ADD SYSTEM VERSIONING", "DROP SYSTEM VERSIONING"],
+  ])(
+    "has no update logged that was passed over, where a table has %s its versions since its capture",
+    async (_, before, alteration) => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(`${TABLES}; ${before}`);
+      await using open = await openLog(bed, await bed.capture("a", "b", "c"));
+      await bed.admin.query(
+        `SET time_zone = '+00:00'; UPDATE IGNORE a SET u = 3 WHERE id = 1; ALTER TABLE a ${alteration};
+         UPDATE IGNORE a SET u = 3 WHERE id = 1; SET time_zone = '-05:30'; UPDATE IGNORE a SET u = 3 WHERE id = 2;
+         SET system_versioning_asof = '2001-01-01'; UPDATE IGNORE a SET u = 1 WHERE id = 3; UPDATE IGNORE a SET u = 4 WHERE id = 3`,
+      );
+      const { changes } = await take(open.log.batches);
+      expect(linesOf(open, changes)).toEqual(['a update ["3","3","4"]']);
+    },
+  );
+
   it.skipIf(kind !== "mariadb" || !available(kind))(
     "has written what it deletes in one transaction, in a table whose versions go by transactions",
     async () => {

@@ -31,7 +31,7 @@ export function standInName(trigger: string): string {
 export function triggerBody(
   layout: StoredLayout,
   event: Event,
-  { looksUpNames }: Pick<Flavour, "looksUpNames">,
+  flavour: Pick<Flavour, "looksUpNames" | "systemVersioning">,
 ): string {
   const row = (prefix: string) => layout.columns.map((column) => captured(column, prefix));
   const key = keyColumns(layout).flatMap((index) => {
@@ -67,11 +67,13 @@ export function triggerBody(
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
-  const asked = [
-    isCarriedOut(table, { key: names, columns: doubtful, versions: layout.versions }),
-    ...(looksUpNames ? [isNamedOtherwise(table)] : []),
+  const { versions } = layout;
+  const questions = [
+    setCarried(isPlain(layout)),
+    askCarriedOut(table, { key: names, columns: doubtful, versions }, flavour),
+    ...(flavour.looksUpNames ? [setCarried(isNamedOtherwise(table))] : []),
   ];
-  const whenDone = ifCarriedOut([isPlain(layout), ...asked], `${insert};`, ANY_SIZE);
+  const whenDone = ifCarriedOut(questions, `${insert};`, ANY_SIZE);
   return guarded(`${TAKE_ID} ${whenDone}`, guarded(unread, unknown));
 }
 
@@ -177,6 +179,12 @@ function isPlain({ guarded, stamped, columns }: StoredLayout): string {
   return `${sameKeys(guarded)} AND (${sameKeys(stamped)} OR NOT (${othersStay}))`;
 }
 
+interface Updated {
+  readonly key: readonly string[];
+  readonly columns: readonly string[];
+  readonly versions?: Versions | undefined;
+}
+
 /**
  * Has the update of the row been carried out? Two kinds have not, and yet fire the trigger, while the row
  * stands as it was. UPDATE IGNORE goes on to the next row when a unique or a foreign key forbids it. And
@@ -186,18 +194,7 @@ function isPlain({ guarded, stamped, columns }: StoredLayout): string {
  * Read with a lock, since a snapshot may be older than the row. To be asked only where some of the columns
  * differ.
  */
-export function isCarriedOut(
-  table: string,
-  {
-    key,
-    columns,
-    versions = {},
-  }: {
-    readonly key: readonly string[];
-    readonly columns: readonly string[];
-    readonly versions?: Versions | undefined;
-  },
-): string {
+function isCarriedOut(table: string, { key, columns, versions = {} }: Updated): string {
   const { from, where } = standingIn(table, "tidemark_row", versions);
   // What ended the row is asked for with its versions; OLD of a trigger does not tell it as the table does.
   const own = (names: readonly string[]) => names.filter((name) => name !== versions.endedBy);
@@ -209,24 +206,53 @@ export function isCarriedOut(
   return `NOT EXISTS (SELECT 1 FROM ${from} WHERE ${[...found, ...same, ...where].join(" AND ")} LOCK IN SHARE MODE)`;
 }
 
+function setCarried(condition: string): string {
+  return `SET tidemark_carried = ${condition};`;
+}
+
+/**
+ * Asks whether the update was carried out, for {@link ifCarriedOut}. A table may have got its versions, or lost them, since
+ * its capture. Where it has none, to ask for them as well is an error, which costs a fifth of the first question.
+ */
+export function askCarriedOut(
+  table: string,
+  updated: Updated,
+  { systemVersioning }: Pick<Flavour, "systemVersioning">,
+): string {
+  const asked = setCarried(isCarriedOut(table, updated));
+  if (!systemVersioning) return asked;
+  const { versioned = false } = updated.versions ?? {};
+  const otherwise = setCarried(
+    isCarriedOut(table, { ...updated, versions: { versioned: !versioned } }),
+  );
+  const handler = `DECLARE EXIT HANDLER FOR ${VERSIONED_OTHERWISE}`;
+  if (versioned) return `BEGIN\n${handler} ${otherwise}\n${asked}\nEND;`;
+  return `${asked}
+IF tidemark_carried THEN
+BEGIN
+${handler} ${setCarried("TRUE")}
+${otherwise}
+END;
+END IF;`;
+}
+
 /**
  * The work, if one of these tells that the update of the row was carried out; each is only looked at where the one before
  * does not. A table that was renamed is not found by the name that it had (1146: no such table);
- * nor is what stands in one that has other versions by now. What is written to it
- * must not fail for that, and is taken for carried out: only UPDATE IGNORE would tell otherwise. `before`: what
- * goes before all conditions but the first.
+ * what is written to it must not fail for that, and is taken for carried out: only UPDATE IGNORE would tell otherwise.
+ * `questions`: each sets `tidemark_carried`. `before`: what goes before all but the first.
  */
-export function ifCarriedOut(conditions: readonly string[], work: string, before = ""): string {
+export function ifCarriedOut(questions: readonly string[], work: string, before = ""): string {
   // Not one OR: MySQL opens what each part reads before it evaluates the first.
-  const ask = conditions.reduceRight((further, condition, index) => {
+  const ask = questions.reduceRight((further, question, index) => {
     const rest = index === 0 ? `${before}${further}` : further;
-    return `SET tidemark_carried = ${condition};
+    return `${question}
 ${further === "" ? "" : `IF NOT tidemark_carried THEN\n${rest}\nEND IF;`}`;
   }, "");
   return `BEGIN
 DECLARE tidemark_carried BOOLEAN DEFAULT FALSE;
 BEGIN
-DECLARE EXIT HANDLER FOR 1146, ${VERSIONED_OTHERWISE} SET tidemark_carried = TRUE;
+DECLARE EXIT HANDLER FOR 1146 SET tidemark_carried = TRUE;
 ${ask}
 END;
 IF tidemark_carried THEN

@@ -2,9 +2,9 @@ import type { LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import {
   ANY_SIZE,
+  askCarriedOut,
   filterFlags,
   ifCarriedOut,
-  isCarriedOut,
   isEqual,
   logUnknown,
   MISSING,
@@ -23,6 +23,7 @@ import {
   stepsFrom,
   unsupported,
 } from "./cascades.ts";
+import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -49,18 +50,19 @@ export interface CascadeTrigger {
   readonly primaryKey: readonly string[];
   /** The captured tables by name. */
   readonly layouts: ReadonlyMap<string, StoredLayout>;
+  readonly flavour: Pick<Flavour, "systemVersioning">;
 }
 
 /** Actions run only while the session has foreign key checks on. */
 export function cascadeBody(trigger: CascadeTrigger): string {
-  const { event, steps, layouts } = trigger;
+  const { event, steps, layouts, flavour } = trigger;
   if (event === "DELETED") return endBody(trigger);
   const nulled = steps.filter(({ effect }) => effect === "nulled");
   // A row may lose its reference by one key and be deleted by another: then it is gone.
   const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
   const work = [
     event === "DELETE" ? begin(trigger) : "",
-    ...ordered.map((step) => stepText(step, layouts)),
+    ...ordered.map((step) => stepText(step, { layouts, flavour })),
   ].join("\n");
   const reachedLayouts = flatten(steps).flatMap((step) => layouts.get(reached(step)) ?? []);
   const unknown = [...new Set(reachedLayouts)].map((layout) => `${logUnknown(layout)};`);
@@ -96,16 +98,17 @@ function strangers({ table, steps, references }: CascadeTrigger): string {
  * Rows further on go first, so that nothing refers to a row that is logged as gone; and they follow,
  * so that they refer to a row that is logged.
  */
-function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>): string {
+function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "flavour">): string {
+  const { layouts, flavour } = known;
   const layout = layouts.get(reached(step));
   const nulled = step.further.filter(({ effect }) => effect === "nulled");
   const others = step.further.filter((each) => !nulled.includes(each));
-  const parts = [...nulled, ...others].map((each) => stepText(each, layouts));
+  const parts = [...nulled, ...others].map((each) => stepText(each, known));
   const own = layout === undefined ? [] : [loop(step, layout)];
   if (step.effect === "rekeyed") parts.unshift(...own);
   else parts.push(...own);
   if (step.again !== null) {
-    const more = stepText(step.again, layouts);
+    const more = stepText(step.again, known);
     parts.push(layout === undefined ? more : `IF tidemark_found THEN\n${more}\nEND IF;`);
   }
   const text = parts.join("\n");
@@ -114,8 +117,8 @@ function stepText(step: CascadeStep, layouts: ReadonlyMap<string, StoredLayout>)
   const parent = step.path[0]?.parent ?? "";
   // Those columns are unique: see checkReferred in capture.ts.
   const versions = layouts.get(parent)?.versions;
-  const carriedOut = isCarriedOut(parent, { key: referred, columns: referred, versions });
-  return `IF NOT (${sameBytes(referred)}) THEN\n${ifCarriedOut([carriedOut], text)};\nEND IF;`;
+  const question = askCarriedOut(parent, { key: referred, columns: referred, versions }, flavour);
+  return `IF NOT (${sameBytes(referred)}) THEN\n${ifCarriedOut([question], text)};\nEND IF;`;
 }
 
 /**

@@ -34,6 +34,8 @@ export interface Flavour {
    * statement that fires it: an UPDATE of one row took a third longer.
    */
   readonly looksUpNames: boolean;
+  /** Can a table keep its rows' versions, and then be read as it was? */
+  readonly systemVersioning: boolean;
   /** A variable that tells whether the engine carries out foreign keys; null where nothing else ever does. */
   readonly engineKeys: string | null;
   /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
@@ -96,6 +98,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     replacesTriggers: true,
     altersIgnoring: true,
     looksUpNames: true,
+    systemVersioning: true,
     engineKeys: null,
     closedSnapshots: false,
     anonymousBlocks: true,
@@ -134,6 +137,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     replacesTriggers: false,
     altersIgnoring: false,
     looksUpNames: false,
+    systemVersioning: false,
     engineKeys: number >= 9_06_00 ? "innodb_native_foreign_keys" : null,
     closedSnapshots: true,
     anonymousBlocks: false,

@@ -220,7 +220,7 @@ export const KEEP_ACCOUNT = "keep that account (ALTER USER … ACCOUNT LOCK will
 export function planTriggers(
   layout: StoredLayout,
   found: readonly FoundTrigger[],
-  flavour: Pick<Flavour, "looksUpNames">,
+  flavour: Pick<Flavour, "looksUpNames" | "systemVersioning">,
 ): TriggerPlan[] {
   const table = layout.table.name;
   return EVENTS.map((event) => {
@@ -258,7 +258,7 @@ function othersOf(table: string, when: string, found: readonly FoundTrigger[]): 
  * `layouts`: of all captured tables; `parents`: at least those that actions set out from. Throws TM-TABLE-UNSUPPORTED.
  */
 export function planCascades(
-  session: Pick<Session, "account">,
+  session: Pick<Session, "account" | "flavour">,
   layouts: readonly StoredLayout[],
   {
     references,
@@ -282,7 +282,8 @@ export function planCascades(
     // Of a table that was dropped: its rows went before.
     if (steps.length === 0) return [];
     const primaryKey = primaryKeyOf(parents.get(table));
-    const trigger = { table, event, steps, references, primaryKey, layouts: byName };
+    const { flavour } = session;
+    const trigger = { table, event, steps, references, primaryKey, layouts: byName, flavour };
     checkSteps(trigger);
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);
