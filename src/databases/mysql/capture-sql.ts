@@ -10,6 +10,9 @@ import { standingIn, VERSIONED_OTHERWISE, type Versions } from "./references.ts"
 export const EVENTS = ["INSERT", "UPDATE", "DELETE"] as const;
 export type Event = (typeof EVENTS)[number];
 
+/** What the triggers' text depends on. */
+export type TriggerFlavour = Pick<Flavour, "looksUpNames" | "systemVersioning" | "takesBackIds">;
+
 /**
  * Short enough for the 64 characters of a trigger name whatever the table is called. Trigger names
  * are unique in a database, and so are table names.
@@ -28,11 +31,7 @@ export function standInName(trigger: string): string {
  * id at a time, at the moment the changed row is locked. Order per row rests on that: an
  * INSERT … SELECT could reserve ids ahead.
  */
-export function triggerBody(
-  layout: StoredLayout,
-  event: Event,
-  flavour: Pick<Flavour, "looksUpNames" | "systemVersioning">,
-): string {
+export function triggerBody(layout: StoredLayout, event: Event, flavour: TriggerFlavour): string {
   const row = (prefix: string) => layout.columns.map((column) => captured(column, prefix));
   const key = keyColumns(layout).flatMap((index) => {
     const column = layout.columns[index];
@@ -59,10 +58,10 @@ export function triggerBody(
         );
   const unread = logInsert(layout, op, { keyBefore });
   const unknown = logUnknown(layout);
-  if (event === "INSERT") return guarded(`${TAKE_ID} ${insert}`, unread);
+  if (event === "INSERT") return withOwnIds(guarded(insert, unread), flavour);
   // A table without a key has nothing either for which the row would have to be looked at again.
   if (event === "DELETE" || layout.key.length === 0) {
-    return guarded(`${TAKE_ID} ${insert}`, unknown);
+    return withOwnIds(guarded(insert, unknown), flavour);
   }
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
@@ -74,7 +73,7 @@ export function triggerBody(
     ...(flavour.looksUpNames ? [setCarried(isNamedOtherwise(table))] : []),
   ];
   const whenDone = ifCarriedOut(questions, `${insert};`, ANY_SIZE);
-  return guarded(`${TAKE_ID} ${whenDone}`, guarded(unread, unknown));
+  return withOwnIds(guarded(whenDone, guarded(unread, unknown)), flavour);
 }
 
 /** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
@@ -94,10 +93,20 @@ function guarded(work: string, otherwise: string): string {
 /**
  * `SET insert_id` gives the next id that is drawn, whichever table draws it (mysqlbinlog writes it, and a replica of
  * statements sets it). Where that is not the application's table it would be a change's: the write would fail for a
- * duplicate, or stand before one that it follows. So a mark takes it, if it is not taken. A row pays nothing that can be
- * measured for the question.
+ * duplicate, or stand before one that it follows; and the log would count on from one that may be beyond all numbers. So
+ * it is taken away while we write, and given back to whoever it is meant for. A row pays nothing that can be measured for
+ * the question.
  */
-export const TAKE_ID = `IF @@insert_id THEN INSERT IGNORE INTO ${quoteName(LOG)} (at, layout, op, row_after, filters) VALUES (UTC_TIMESTAMP(6), 0, '${MARK}', '', ''); END IF;`;
+export function withOwnIds(work: string, { takesBackIds }: Pick<Flavour, "takesBackIds">): string {
+  // The log's first row stands for good.
+  const waste = `INSERT IGNORE INTO ${quoteName(LOG)} (at, layout, op, row_after, filters) VALUES (UTC_TIMESTAMP(6), 0, '${MARK}', '', '');`;
+  return `BEGIN
+DECLARE tidemark_insert_id BIGINT UNSIGNED DEFAULT @@insert_id;
+IF tidemark_insert_id THEN SET insert_id = 0; ${takesBackIds ? "" : waste} END IF;
+${work};
+IF tidemark_insert_id THEN SET insert_id = tidemark_insert_id; END IF;
+END`;
+}
 
 /**
  * A session may forbid itself to read much (max_join_size, as `mysql --safe-updates` does): what was written is not held to

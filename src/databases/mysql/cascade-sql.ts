@@ -10,8 +10,9 @@ import {
   MISSING,
   namedColumns,
   sameBytes,
-  TAKE_ID,
+  type TriggerFlavour,
   unlessMissing,
+  withOwnIds,
 } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
@@ -23,7 +24,6 @@ import {
   stepsFrom,
   unsupported,
 } from "./cascades.ts";
-import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -50,13 +50,17 @@ export interface CascadeTrigger {
   readonly primaryKey: readonly string[];
   /** The captured tables by name. */
   readonly layouts: ReadonlyMap<string, StoredLayout>;
-  readonly flavour: Pick<Flavour, "systemVersioning">;
+  readonly flavour: TriggerFlavour;
 }
 
 /** Actions run only while the session has foreign key checks on. */
 export function cascadeBody(trigger: CascadeTrigger): string {
+  const isEnd = trigger.event === "DELETED";
+  return withOwnIds(isEnd ? endBody(trigger) : actionsBody(trigger), trigger.flavour);
+}
+
+function actionsBody(trigger: CascadeTrigger): string {
   const { event, steps, layouts, flavour } = trigger;
-  if (event === "DELETED") return endBody(trigger);
   const nulled = steps.filter(({ effect }) => effect === "nulled");
   // A row may lose its reference by one key and be deleted by another: then it is gone.
   const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
@@ -73,7 +77,6 @@ DECLARE ${MISSING} BOOLEAN DEFAULT FALSE;
 DECLARE EXIT HANDLER FOR 1054, ${VERSIONED_OTHERWISE} BEGIN
 ${unknown.join("\n")}
 END;
-${TAKE_ID}
 ${ANY_SIZE}
 ${event === "DELETE" ? [forget(trigger), ...forbidden(trigger)].join("\n") : ""}
 IF tidemark_acts THEN

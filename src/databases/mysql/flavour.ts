@@ -36,6 +36,8 @@ export interface Flavour {
   readonly looksUpNames: boolean;
   /** Can a table keep its rows' versions, and then be read as it was? */
   readonly systemVersioning: boolean;
+  /** Does `SET insert_id = 0` mean that none is chosen? MySQL takes 0 for the next id. */
+  readonly takesBackIds: boolean;
   /** A variable that tells whether the engine carries out foreign keys; null where nothing else ever does. */
   readonly engineKeys: string | null;
   /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
@@ -99,6 +101,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     altersIgnoring: true,
     looksUpNames: true,
     systemVersioning: true,
+    takesBackIds: true,
     engineKeys: null,
     closedSnapshots: false,
     anonymousBlocks: true,
@@ -138,6 +141,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     altersIgnoring: false,
     looksUpNames: false,
     systemVersioning: false,
+    takesBackIds: false,
     engineKeys: number >= 9_06_00 ? "innodb_native_foreign_keys" : null,
     closedSnapshots: true,
     anonymousBlocks: false,

@@ -3,6 +3,7 @@ import {
   EVENTS,
   type Event,
   standInName,
+  type TriggerFlavour,
   type TriggerPlan,
   triggerBody,
   triggerName,
@@ -11,7 +12,6 @@ import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cas
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
 import { primaryKeyOf, type TableFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
-import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs, PREFIX } from "./ours.ts";
@@ -220,7 +220,7 @@ export const KEEP_ACCOUNT = "keep that account (ALTER USER … ACCOUNT LOCK will
 export function planTriggers(
   layout: StoredLayout,
   found: readonly FoundTrigger[],
-  flavour: Pick<Flavour, "looksUpNames" | "systemVersioning">,
+  flavour: TriggerFlavour,
 ): TriggerPlan[] {
   const table = layout.table.name;
   return EVENTS.map((event) => {
