@@ -233,7 +233,7 @@ export class Applier {
     const stream = await queue.openStream(from);
     const lessons = { postponeUpTo: this.#postponeUpTo };
     const work = new ApplierWork(this.#options, parts, lessons);
-    if (!(await work.begin(hooks.confirm))) return false;
+    if (!(await work.begin(hooks.confirm, this.#stop.signal))) return false;
     await this.#requests.checkRefusal(work.progress.position);
     const confirmer = new Confirmer(parts.session, hooks.notices);
     this.#afterCommit(work, confirmer, null);

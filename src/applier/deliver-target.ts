@@ -142,6 +142,10 @@ class DeliverSession implements ApplierSession {
     return [];
   }
 
+  async isAtWork(): Promise<boolean> {
+    return false;
+  }
+
   async forget(): Promise<void> {}
 
   async countRows(_table: BoundTable, limit: number): Promise<number> {

@@ -11,6 +11,8 @@ export interface ApplierOptions {
   readonly sync: string;
   readonly from: string;
   readonly to: string;
+  /** All of the config. */
+  readonly syncs: ReadonlySet<string>;
   /** Where the config says that the source is, without a secret. */
   readonly database?: string | null;
   /** Asks the source for its timeline; null while no relay has begun one. */

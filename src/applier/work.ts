@@ -18,6 +18,7 @@ import { LayoutMappings } from "./layouts.ts";
 import type { RowEffect } from "./mapping.ts";
 import type { ApplierOptions, ApplierParts, Lessons } from "./options.ts";
 import type { Parking } from "./parking.ts";
+import { outlastRivals } from "./rivals.ts";
 import { TableStates } from "./tables.ts";
 
 /** Whole batches are joined into one target transaction up to about this many changes. */
@@ -86,9 +87,9 @@ export class ApplierWork {
   /**
    * Stores the states of tables new to this sync, so that their copies keep their identity; before, `confirm` says that
    * the source is the right one: of another, all its tables may be new, and those of the right one gone. False when
-   * that was not to be known.
+   * that was not to be known. Throws TM-CONFIG-OVERLAP.
    */
-  async begin(confirm: () => Promise<boolean>): Promise<boolean> {
+  async begin(confirm: () => Promise<boolean>, signal: AbortSignal): Promise<boolean> {
     await this.#copyEmptied();
     const stored = new Map(this.progress.tables.map(({ table, copy }) => [table, copy]));
     const { all } = this.states;
@@ -96,7 +97,7 @@ export class ApplierWork {
     const isStored = all.every(({ table, copy }) => isSameCopy(stored.get(table), copy));
     if (all.length === stored.size && isStored) return true;
     if (!(await confirm())) return false;
-    await this.#disown();
+    if (!(await this.#disown(signal))) return false;
     await this.#tellStanding();
     await this.#group.commit(this.inbox);
     return true;
@@ -106,13 +107,17 @@ export class ApplierWork {
    * A sync that has copied into a table which this one is to write must not take what stands there for its own any
    * more, should it ever go on. Before this one's states are stored: afterwards they are new to nobody.
    */
-  async #disown(): Promise<void> {
+  async #disown(signal: AbortSignal): Promise<boolean> {
     const fresh = this.#options.tables.filter(({ source }) => this.states.fresh.has(source));
     const names = fresh.map(({ bound }) => bound.name);
-    if (names.length === 0) return;
-    const begun = (await this.#session.others()).filter(({ state }) => state !== "pending");
-    const copies = goneInto(begun, names);
-    if (copies.length === 0) return;
+    if (names.length === 0) return true;
+    const find = async () => {
+      const begun = (await this.#session.others()).filter(({ state }) => state !== "pending");
+      return goneInto(begun, names);
+    };
+    if (!(await outlastRivals(this.#session, find, this.#options, signal))) return false;
+    const copies = await find();
+    if (copies.length === 0) return true;
     await this.#session.forget(copies);
     for (const { sync: other, table } of copies) {
       this.#options.logger.warn(
@@ -120,6 +125,7 @@ export class ApplierWork {
         "another sync has copied into the same table of the target: should it go on, it copies the table anew",
       );
     }
+    return true;
   }
 
   /**

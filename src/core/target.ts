@@ -177,6 +177,8 @@ export interface ApplierSession {
   emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]>;
   /** Call between transactions. What stands of the tables of all other syncs, whether or not an applier is at work for them. */
   others(): Promise<readonly OthersTable[]>;
+  /** Call between transactions. Does an applier hold this sync, which is another one? */
+  isAtWork(sync: string): Promise<boolean>;
   /** Call between transactions. Those syncs forget these copies, as if the tables were not in them; another copy of the same table stays. */
   forget(copies: readonly OthersTable[]): Promise<void>;
   /** Call within a transaction, outside its attempts. How many rows the table now holds, counted up to `limit`. */

@@ -338,6 +338,7 @@ export class Pipeline {
         sync: name,
         from,
         to,
+        syncs: new Set(this.#definition.syncs.map((each) => each.name)),
         database: this.#databases.placeOf(from),
         timelineOfSource: () => using(this.#databases.openCatalog(from), (each) => each.timeline()),
         isApart: !this.#does("relay"),

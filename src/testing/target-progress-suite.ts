@@ -177,6 +177,11 @@ export function registerProgress(bench: () => Bench): void {
     expect((await other.load()).position.batch).toBe(1);
     await store(session, [a, b]);
     await store(other, [a]);
+    expect(await session.isAtWork("else\u00dfwhere->there")).toBe(true);
+    await other.close();
+    expect(await session.isAtWork("else\u00dfwhere->there")).toBe(false);
+    const again = await openSession(bench(), target, tables, "else\u00dfwhere->there");
+    expect((await again.load()).tables).toEqual([a]);
   });
 
   it("leaves nothing of a transaction that is rolled back or whose session ends", async () => {

@@ -67,6 +67,7 @@ export class MemoryTarget implements Target {
       flush: () => this.flush(),
       emptyOf: async (tables) => tables.filter(() => this.rows.size === 0),
       others: async () => this.others,
+      isAtWork: async () => false,
       forget: async (copies) => {
         this.others = this.others.filter((entry) => !copies.includes(entry));
       },

@@ -67,6 +67,7 @@ export class MemoryWorld {
       sync: SYNC,
       from: "a",
       to: "b",
+      syncs: new Set(),
       ...knows,
       openTarget: async () => this.target,
       queue: this.queue,

@@ -35,7 +35,7 @@ export async function openApplier(
   const session = await openWriter(options);
   let lease: Lease | null = null;
   try {
-    lease = await Lease.take(session, options.logger, "apply", sync);
+    lease = await Lease.take(session, options.logger, ...leaseName(sync));
     if (lease === null) {
       await session.close();
       return null;
@@ -129,6 +129,10 @@ export async function loadCopies(
   }));
 }
 
+function leaseName(sync: string): readonly string[] {
+  return ["apply", sync];
+}
+
 class MysqlApplierSession implements ApplierSession {
   readonly #session: Session;
   readonly #lease: Lease;
@@ -205,6 +209,10 @@ class MysqlApplierSession implements ApplierSession {
       state: (state ?? "pending") as TableState,
       copy: copy ?? "",
     }));
+  }
+
+  isAtWork(sync: string): Promise<boolean> {
+    return Lease.isHeld(this.#session, ...leaseName(sync));
   }
 
   async forget(copies: readonly OthersTable[]): Promise<void> {

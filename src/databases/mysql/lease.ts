@@ -18,13 +18,17 @@ export class Lease {
     logger: Logger,
     ...name: readonly string[]
   ): Promise<Lease | null> {
-    const key = `tidemark_${sha256(session.database, ...name).slice(0, 40)}`;
+    const key = keyOf(session, name);
     if ((await session.value("SELECT GET_LOCK(?, 0)", [key])) !== "1") return null;
     // The others are for whoever vanished in the middle of a statement.
     await session.run(
       `SET wait_timeout = ${SILENT_SECONDS}, net_read_timeout = ${SILENT_SECONDS}, net_write_timeout = ${SILENT_SECONDS}`,
     );
     return new Lease(session, logger);
+  }
+
+  static async isHeld(session: Session, ...name: readonly string[]): Promise<boolean> {
+    return (await session.value("SELECT IS_USED_LOCK(?)", [keyOf(session, name)])) !== null;
   }
 
   private constructor(session: Session, logger: Logger) {
@@ -38,4 +42,8 @@ export class Lease {
   stop(): void {
     clearInterval(this.#heartbeat);
   }
+}
+
+function keyOf({ database }: Session, name: readonly string[]): string {
+  return `tidemark_${sha256(database, ...name).slice(0, 40)}`;
 }

@@ -148,6 +148,15 @@ class PostgresApplierSession implements ApplierSession {
     return loadOthers(this.#parts.connection, this.#parts.sync);
   }
 
+  async isAtWork(sync: string): Promise<boolean> {
+    // Given up again with the statement.
+    const [row] = await this.#parts.connection.rows(
+      "SELECT pg_try_advisory_xact_lock(hashtextextended('tidemark sync ' || $1, 0))",
+      [sync],
+    );
+    return row?.[0] !== "t";
+  }
+
   forget(copies: readonly OthersTable[]): Promise<void> {
     return forgetCopies(this.#parts.connection, copies);
   }

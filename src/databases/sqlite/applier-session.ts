@@ -15,10 +15,15 @@ import type { Connection } from "./connection.ts";
 import { countRows } from "./emptiness.ts";
 import { isDriverError } from "./errors.ts";
 import { sameName } from "./identifiers.ts";
-import type { Lease } from "./lease.ts";
+import { type Lease, takeLease } from "./lease.ts";
 import { Pins } from "./pins.ts";
 import { type BrokenReference, brokenReferences } from "./references.ts";
 import { TableWriter } from "./writer.ts";
+
+/** What the lease of a sync's applier is for. */
+export function leaseName(sync: string): string {
+  return `applier ${sync}`;
+}
 
 export class SqliteApplierSession implements ApplierSession {
   readonly #connection: Connection;
@@ -94,6 +99,12 @@ export class SqliteApplierSession implements ApplierSession {
       );
       return rows.map(({ table_name: table, ...entry }) => ({ ...entry, table }));
     });
+  }
+
+  async isAtWork(sync: string): Promise<boolean> {
+    const lease = takeLease(this.#connection.path, leaseName(sync));
+    lease?.release();
+    return lease === null;
   }
 
   forget(copies: readonly OthersTable[]): Promise<void> {

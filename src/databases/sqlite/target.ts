@@ -13,7 +13,7 @@ import type {
   TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
-import { loadCopies, SqliteApplierSession } from "./applier-session.ts";
+import { leaseName, loadCopies, SqliteApplierSession } from "./applier-session.ts";
 import { Connection, parseUrl } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { filledOf } from "./emptiness.ts";
@@ -108,7 +108,7 @@ export class SqliteTarget implements Target {
 
   async openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
     await this.#makeFile();
-    const lease = takeLease(this.#connection.path, `applier ${sync}`);
+    const lease = takeLease(this.#connection.path, leaseName(sync));
     if (lease === null) return null;
     try {
       const connection = await Connection.open(this.#options, { create: true });

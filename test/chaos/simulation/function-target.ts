@@ -198,6 +198,7 @@ function copyingOver(session: ApplierSession): ApplierSession {
     flush: () => session.flush(),
     emptyOf: (tables) => session.emptyOf(tables),
     others: () => session.others(),
+    isAtWork: (sync) => session.isAtWork(sync),
     forget: (copies) => session.forget(copies),
     countRows: (...args) => session.countRows(...args),
     close: () => session.close(),

@@ -269,6 +269,10 @@ class SimulatedApplierSession implements ApplierSession {
     return this.#session.call(() => []);
   }
 
+  isAtWork(): Promise<boolean> {
+    return this.#session.call(() => false);
+  }
+
   forget(): Promise<void> {
     return this.#session.call(() => {});
   }

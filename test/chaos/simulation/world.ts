@@ -346,6 +346,7 @@ export class SimulatedWorld implements World {
       sync,
       from: SOURCE,
       to: "b",
+      syncs: new Set(),
       openTarget: async () => target.open(process, queue),
       queue,
       tables: TABLES.map((table) =>
