@@ -11,7 +11,10 @@ export const EVENTS = ["INSERT", "UPDATE", "DELETE"] as const;
 export type Event = (typeof EVENTS)[number];
 
 /** What the triggers' text depends on. */
-export type TriggerFlavour = Pick<Flavour, "looksUpNames" | "systemVersioning" | "takesBackIds">;
+export type TriggerFlavour = Pick<
+  Flavour,
+  "looksUpNames" | "runsForPassedOver" | "systemVersioning" | "takesBackIds"
+>;
 
 /**
  * Short enough for the 64 characters of a trigger name whatever the table is called. Trigger names
@@ -63,6 +66,8 @@ export function triggerBody(layout: StoredLayout, event: Event, flavour: Trigger
   if (event === "DELETE" || layout.key.length === 0) {
     return withOwnIds(guarded(insert, unknown), flavour);
   }
+  const orUnread = guarded(unread, unknown);
+  if (!flavour.runsForPassedOver) return withOwnIds(guarded(insert, orUnread), flavour);
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
@@ -73,7 +78,7 @@ export function triggerBody(layout: StoredLayout, event: Event, flavour: Trigger
     ...(flavour.looksUpNames ? [setCarried(isNamedOtherwise(table))] : []),
   ];
   const whenDone = ifCarriedOut(questions, `${insert};`, ANY_SIZE);
-  return withOwnIds(guarded(whenDone, guarded(unread, unknown)), flavour);
+  return withOwnIds(guarded(whenDone, orUnread), flavour);
 }
 
 /** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
@@ -195,10 +200,11 @@ interface Updated {
 }
 
 /**
- * Has the update of the row been carried out? Two kinds have not, and yet fire the trigger, while the row
+ * Has the update of the row been carried out? Two kinds have not, and yet fire the trigger in MariaDB, while the row
  * stands as it was. UPDATE IGNORE goes on to the next row when a unique or a foreign key forbids it. And
- * an update that sets what stands already leaves the row alone; but in MariaDB a column with ON UPDATE
- * CURRENT_TIMESTAMP has a time in NEW that it never gets (measured on 10.11; MySQL's NEW is right).
+ * an update that sets what stands already leaves the row alone; but a column with ON UPDATE
+ * CURRENT_TIMESTAMP has a time in NEW that it never gets (measured on 10.11; MySQL's NEW is right, and its triggers do not
+ * run for what was passed over).
  *
  * Read with a lock, since a snapshot may be older than the row. To be asked only where some of the columns
  * differ.

@@ -120,6 +120,7 @@ function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "fl
   const parent = step.path[0]?.parent ?? "";
   // Those columns are unique: see checkReferred in capture.ts.
   const versions = layouts.get(parent)?.versions;
+  if (!flavour.runsForPassedOver) return `IF NOT (${sameBytes(referred)}) THEN\n${text}\nEND IF;`;
   const question = askCarriedOut(parent, { key: referred, columns: referred, versions }, flavour);
   return `IF NOT (${sameBytes(referred)}) THEN\n${ifCarriedOut([question], text)};\nEND IF;`;
 }

@@ -29,6 +29,8 @@ export interface Flavour {
   readonly replacesTriggers: boolean;
   /** ALTER IGNORE TABLE: a unique key that is added so takes away rows, and no trigger sees that. */
   readonly altersIgnoring: boolean;
+  /** Do the triggers of a row run though UPDATE IGNORE has passed it over, or nothing of it was changed but in NEW? */
+  readonly runsForPassedOver: boolean;
   /**
    * May a trigger name information_schema for what it seldom looks up? MySQL opens what a trigger might read before each
    * statement that fires it: an UPDATE of one row took a third longer.
@@ -99,6 +101,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     keepsShortTexts: true,
     replacesTriggers: true,
     altersIgnoring: true,
+    runsForPassedOver: true,
     looksUpNames: true,
     systemVersioning: true,
     takesBackIds: true,
@@ -139,6 +142,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     keepsShortTexts: false,
     replacesTriggers: false,
     altersIgnoring: false,
+    runsForPassedOver: false,
     looksUpNames: false,
     systemVersioning: false,
     takesBackIds: false,
