@@ -9,7 +9,7 @@ import { formatTable } from "../../core/table.ts";
 import { type Answer, logAnswers } from "./answers.ts";
 import { type BatchRecord, markPurged, storeBatch } from "./batch-records.ts";
 import { MARK } from "./capture-sql.ts";
-import { readChunk, readWhole } from "./chunk.ts";
+import { readChunk, readSmall, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import { IdSet } from "./id-set.ts";
@@ -49,6 +49,12 @@ interface Look extends Unseen {
   readonly answers: readonly Answer[];
 }
 
+interface View {
+  readonly unseen: Look;
+  /** Of what was asked for, from the first on. */
+  readonly chunks: readonly Chunk[];
+}
+
 export class MysqlBatches implements Batches {
   readonly #timeline: string;
   readonly #sessions: BatchSessions;
@@ -73,6 +79,8 @@ export class MysqlBatches implements Batches {
   /** Is the floor to be raised before the next look? A look that is under way may still see what was purged. */
   #isFloorDue = false;
   #copier: Session | null = null;
+  /** So many small tables are read together next. */
+  #together = 1;
   readonly #remover: Remover;
 
   constructor(
@@ -117,23 +125,23 @@ export class MysqlBatches implements Batches {
     return this.#records.get(batch)?.header ?? null;
   }
 
-  async cut([request]: readonly ChunkRequest[] = []): Promise<Cut> {
+  async cut(requests: readonly ChunkRequest[] = []): Promise<Cut> {
     for (;;) {
-      const view = await this.#lookUnlessAltered(request);
+      const view = await this.#lookUnlessAltered(requests);
       if (view === null) continue;
       const isEmpty = view.unseen.ids.highest === null;
       // Each in a session of its own.
-      const tables = this.#tablesIn(view.unseen, request);
+      const tables = this.#tablesIn(view.unseen, requests.slice(0, view.chunks.length));
       const [isAltered, cutAt] = await Promise.all([
         this.#pins.differ(tables),
         isEmpty ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
       ]);
       if (isAltered) await this.#pins.renew(() => this.#lookAt(tables));
       else {
-        const isIdle = isEmpty && view.chunk === null;
+        const isIdle = isEmpty && view.chunks.length === 0;
         await this.#checkDrift(isIdle ? DRIFT_WHILE_IDLE_MS : DRIFT_EVERY_MS);
       }
-      const chunks = view.chunk === null ? [] : [view.chunk];
+      const { chunks } = view;
       if (isEmpty) return { header: null, pages: none(), chunks };
       const { record, rows } = await this.#store(view.unseen, cutAt ?? "");
       return {
@@ -192,11 +200,9 @@ export class MysqlBatches implements Batches {
   }
 
   /** A table that was altered is not read any more: what was altered says more than what fails. */
-  async #lookUnlessAltered(
-    request: ChunkRequest | undefined,
-  ): Promise<{ unseen: Look; chunk: Chunk | null } | null> {
+  async #lookUnlessAltered(requests: readonly ChunkRequest[]): Promise<View | null> {
     try {
-      return await this.#look(request);
+      return await this.#look(requests);
     } catch (error) {
       if (!isTidemarkError(error) || !error.retryable) await this.#checkDrift(0);
       throw error;
@@ -204,8 +210,8 @@ export class MysqlBatches implements Batches {
   }
 
   /** Whose rows are seen: where they are many, any. */
-  #tablesIn({ ids, rows, answers }: Look, request: ChunkRequest | undefined): ReadonlySet<string> {
-    const tables = new Set(request === undefined ? [] : [request.table.name]);
+  #tablesIn({ ids, rows, answers }: Look, read: readonly ChunkRequest[]): ReadonlySet<string> {
+    const tables = new Set(read.map(({ table }) => table.name));
     if (ids.highest === null) return tables;
     const layouts =
       rows === null ? null : new Set([...rows, ...answers].map(({ layout }) => layout));
@@ -216,32 +222,58 @@ export class MysqlBatches implements Batches {
   }
 
   /**
-   * One consistent look at the log, and at a table when a chunk is asked for. Null when the
-   * snapshot was not closed.
+   * One consistent look at the log, and at tables when chunks are asked for. Null when the
+   * snapshot was not closed, or is to be taken again.
    */
-  #look(request: ChunkRequest | undefined): Promise<{ unseen: Look; chunk: Chunk | null } | null> {
+  #look(requests: readonly ChunkRequest[]): Promise<View | null> {
     const { main } = this.#sessions;
-    const layout = request === undefined ? null : this.#layoutOf(request);
-    if (request !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, request);
+    const [first] = requests;
+    const layout = first === undefined ? null : this.#layoutOf(first);
+    if (first !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, first);
     return main.exclusive(async () => {
       await this.#beginLook(main);
       try {
         const unseen = await this.#readUnseen(main);
         if (unseen === null) return null;
-        const chunk =
-          request === undefined || layout === null ? null : await readChunk(main, layout, request);
-        return { unseen, chunk };
+        const chunks = await this.#readChunks(requests);
+        return chunks === null ? null : { unseen, chunks };
       } finally {
         await main.run("ROLLBACK");
       }
     });
   }
 
+  /**
+   * Twice as many small tables as the time before, and one again where the first is not small. Null when one is in the way of the
+   * others: in another snapshot the first is read by itself, since whatever it was is told of each when it comes first.
+   */
+  async #readChunks(requests: readonly ChunkRequest[]): Promise<readonly Chunk[] | null> {
+    const { main } = this.#sessions;
+    const [first, ...others] = requests;
+    if (first === undefined) return [];
+    const layout = this.#layoutOf(first);
+    const asked = [{ layout, request: first }];
+    for (const request of others.slice(0, this.#together - 1)) {
+      const next = this.#findLayout(request);
+      if (next === undefined) break;
+      asked.push({ layout: next, request });
+    }
+    try {
+      const small = await readSmall(main, asked);
+      this.#together = 2 * small.length;
+      if (small.length > 0) return small;
+    } catch (error) {
+      if (!isTidemarkError(error) || isTidemarkError(error, "TM-CONNECTION-LOST")) throw error;
+      this.#together = 1;
+      return null;
+    }
+    const chunk = await readChunk(main, layout, first);
+    this.#together = chunk.done ? 2 : 1;
+    return [chunk];
+  }
+
   /** As `#look`, in a session that keeps its snapshot until all rows of the table are read. */
-  async #lookWhole(
-    layout: StoredLayout,
-    request: ChunkRequest,
-  ): Promise<{ unseen: Look; chunk: Chunk } | null> {
+  async #lookWhole(layout: StoredLayout, request: ChunkRequest): Promise<View | null> {
     this.#copier?.destroy();
     this.#copier = await this.#sessions.openCopier();
     const copier = this.#copier;
@@ -252,7 +284,7 @@ export class MysqlBatches implements Batches {
       this.#copier = null;
       await copier.close();
     };
-    return { unseen, chunk: await readWhole(copier, layout, request, end) };
+    return { unseen, chunks: [await readWhole(copier, layout, request, end)] };
   }
 
   async #beginLook(session: Session): Promise<void> {
@@ -354,10 +386,15 @@ export class MysqlBatches implements Batches {
     if (this.#last === kept) this.#last = marked;
   }
 
-  #layoutOf({ table }: ChunkRequest): StoredLayout {
+  #findLayout({ table }: ChunkRequest): StoredLayout | undefined {
     const name = formatTable(table);
-    const layout = this.#captured.find((each) => formatTable(each.table) === name);
+    return this.#captured.find((each) => formatTable(each.table) === name);
+  }
+
+  #layoutOf(request: ChunkRequest): StoredLayout {
+    const layout = this.#findLayout(request);
     if (layout !== undefined) return layout;
+    const name = formatTable(request.table);
     throw new TidemarkError("TM-CAPTURE-MISSING", `Table ${name} is not captured.`, {
       details: { table: name },
     });

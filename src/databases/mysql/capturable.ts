@@ -119,8 +119,11 @@ export async function checkFilters(
   facts: TableFacts,
 ): Promise<void> {
   if (layout.filters.length === 0) return;
+  const check = filterCheck(layout);
   try {
-    await session.rows(filterCheck(layout));
+    // What ends the statement and begins another would be run.
+    if (check.includes(";")) await session.prepare(check);
+    await session.rows(check);
   } catch (error) {
     const number = errorNumber(error);
     if (number === undefined) throw error;

@@ -51,7 +51,7 @@ export class MysqlChangeLog implements ChangeLog {
   /** Null while another relay holds the lease. */
   static async open(options: DatabaseOptions): Promise<MysqlChangeLog | null> {
     // The lease is a lock of the session that cuts: who loses the one loses the other.
-    const main = await Session.open(options, { isolation: "REPEATABLE READ" });
+    const main = await Session.open(options, { isolation: "REPEATABLE READ", flights: true });
     const opened = [main];
     let lease: Lease | null = null;
     try {
@@ -61,7 +61,7 @@ export class MysqlChangeLog implements ChangeLog {
         return null;
       }
       const opening = [
-        openWriter(options),
+        openWriter(options, { flights: true }),
         Session.open(options, { isolation: "READ COMMITTED" }),
       ] as const;
       for (const settled of await Promise.allSettled(opening)) {

@@ -14,9 +14,10 @@ import {
   rowDecoder,
 } from "./captured-text.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
-import type { Cell, Session } from "./connection.ts";
+import { type Cell, type Cells, type Session, TABLE_LOCK_SECONDS } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { LOCK_SECONDS } from "./locks.ts";
 
 /** Where a copy stands, as text of the key's columns in the form of `cursorExpression`. */
 interface Cursor {
@@ -33,6 +34,8 @@ const KEY_INDEXES = new WeakMap<StoredLayout, string | null>();
 export function noteKeyIndex(layout: StoredLayout, facts: TableFacts): void {
   KEY_INDEXES.set(layout, keyIndex(facts)?.name ?? null);
 }
+
+const BEGIN: Cursor = { last: null, upper: null };
 
 /** Rows read at a time: enough to bound memory when the rows turn out wide. */
 const FIRST_ROWS = 256;
@@ -78,6 +81,86 @@ export async function readChunk(
     done,
     estimatedRows: await reader.estimate(),
   };
+}
+
+/** So many rows a small table has at most, and as much text. */
+const SMALL_ROWS = 256;
+const SMALL_BYTES = 64 << 10;
+/** What a flight asks is no longer than this: a server may take no statement of more than 1 MB. */
+const FLIGHT_BYTES = 256 << 10;
+
+/**
+ * Reads small tables whole, in the snapshot that the session has open, with all that is asked in two ways to the server: those
+ * from the first on up to one that is not small. None at all: the first is to be read by itself. When it throws, the snapshot may
+ * have ended: a deadlock ends the transaction.
+ */
+export async function readSmall(
+  session: Session,
+  asked: readonly { readonly layout: StoredLayout; readonly request: ChunkRequest }[],
+): Promise<readonly Chunk[]> {
+  const readers: { readonly reader: TableReader; readonly layout: StoredLayout }[] = [];
+  let length = 0;
+  for (const { layout, request } of asked) {
+    const index = KEY_INDEXES.get(layout);
+    const mayBeSmall = request.after === null && request.maxRows >= SMALL_ROWS;
+    if (!mayBeSmall || index === undefined || layout.key.length === 0) break;
+    const reader = new TableReader(session, layout, index);
+    length += reader.selection(BEGIN, SMALL_ROWS).length + reader.estimation.length;
+    if (length > FLIGHT_BYTES) break;
+    readers.push({ reader, layout });
+  }
+  // One by itself takes no more ways without.
+  if (readers.length < 2) return [];
+  const answers = await notWaiting(session, [
+    ...readers.map(({ reader }) => reader.measure(SMALL_ROWS + 1)),
+    ...readers.map(({ reader }) => reader.estimation),
+  ]);
+  const measured = answers.slice(0, readers.length);
+  const estimated = answers.slice(readers.length);
+  const large = measured.findIndex(([row]) => !isSmall(row));
+  const small = large === -1 ? readers : readers.slice(0, large);
+  if (small.length === 0) return [];
+  const found = await notWaiting(
+    session,
+    small.map(({ reader }) => reader.selection(BEGIN, SMALL_ROWS + 1)),
+  );
+  return small.map(({ reader, layout }, at) => {
+    const rows = reader.readRows(found[at] ?? []);
+    const decode = rowDecoder(layout.columns);
+    // Whoever asks for no more than there is has read up to the highest key.
+    const last = rows.at(-1)?.key ?? null;
+    return {
+      layout: layout.id,
+      content: {
+        kind: "rows",
+        rows: rows.map(({ row }) => decode(row)),
+        filters: rows.map(({ flags }) => parseFilters(flags)),
+      },
+      cursor: JSON.stringify({ last, upper: last } satisfies Cursor),
+      done: true,
+      estimatedRows: estimateOf(estimated[at]?.[0]?.[0]),
+    };
+  });
+}
+
+function isSmall([rows = "0", bytes = "0"]: Cells = []): boolean {
+  return Number(rows) <= SMALL_ROWS && Number(bytes) <= SMALL_BYTES;
+}
+
+/** A flight. A table that somebody has locked is not waited for while others are held: he may want one of them next. */
+async function notWaiting(
+  session: Session,
+  statements: readonly string[],
+): Promise<readonly (readonly Cell[][])[]> {
+  const wait = (seconds: number) => `SET lock_wait_timeout = ${seconds}`;
+  const end = wait(TABLE_LOCK_SECONDS);
+  try {
+    const answers = await session.flight([wait(LOCK_SECONDS), ...statements, end]);
+    return answers.slice(1, -1);
+  } catch (error) {
+    await session.run(end);
+    throw error;
+  }
 }
 
 /** Cursor of a table that was read in one go. */
@@ -156,7 +239,7 @@ class TableReader {
   /** With the index of the key named, so that no plan sorts the table. */
   readonly #from: string;
 
-  private constructor(session: Session, layout: StoredLayout, index: string | null) {
+  constructor(session: Session, layout: StoredLayout, index: string | null) {
     this.#session = session;
     this.#layout = layout;
     this.#key = layout.key.flatMap((each) => layout.columns[each] ?? []);
@@ -192,9 +275,7 @@ class TableReader {
   async fitting(cursor: Cursor, limit: number, bytes: number): Promise<number> {
     const wide = this.#layout.columns.filter(isWide);
     if (wide.length === 0) return limit;
-    const length = wide
-      .map((column) => `COALESCE(LENGTH(${quoteName(column.name)}), 0) * ${factor(column)}`)
-      .join(" + ");
+    const length = wide.map(lengthOf).join(" + ");
     const lengths = await this.#session.rows(
       `SELECT ${length} FROM ${this.#from} WHERE ${this.#range(cursor)}
        ORDER BY ${this.#order("ASC")} LIMIT ${limit}`,
@@ -239,15 +320,33 @@ class TableReader {
   }
 
   async #select(cursor: Cursor, limit: number, flags: string): Promise<ReadRow[]> {
-    const rows = await this.#session.rows(
-      `SELECT ${this.#rowText()}, ${flags}, ${this.#keyText()}
-       FROM ${this.#from} WHERE ${this.#range(cursor)} ORDER BY ${this.#order("ASC")} LIMIT ${limit}`,
-    );
+    return this.readRows(await this.#session.rows(this.selection(cursor, limit, flags)));
+  }
+
+  selection(cursor: Cursor, limit: number, flags = filterFlags(this.#layout.filters)): string {
+    return `SELECT ${this.#rowText()}, ${flags}, ${this.#keyText()}
+       FROM ${this.#from} WHERE ${this.#range(cursor)} ORDER BY ${this.#order("ASC")} LIMIT ${limit}`;
+  }
+
+  /** Answers of `selection`. */
+  readRows(rows: readonly Cell[][]): ReadRow[] {
     const width = this.#layout.columns.length;
     return rows.map((cells) => ({
       ...this.#readRow(cells),
       key: cells.slice(width + 1).map((cell) => cell ?? ""),
     }));
+  }
+
+  /** How many rows the table has, counted up to a limit, and how much text they are. */
+  measure(limit: number): string {
+    const sizes = this.#layout.columns.map((column) => {
+      const { kind } = column.type;
+      const mayBeLong = ["text", "bytes", "json", "native"].includes(kind);
+      return mayBeLong ? lengthOf(column) : `${SHORT_VALUE}`;
+    });
+    return `SELECT COUNT(*), COALESCE(SUM(size), 0) FROM (
+       SELECT ${sizes.join(" + ")} AS size FROM ${this.#from} ORDER BY ${this.#order("ASC")} LIMIT ${limit}
+     ) AS few`;
   }
 
   /** Every row, in no order: of a table without a key, which no condition filters. */
@@ -276,11 +375,12 @@ class TableReader {
   }
 
   async estimate(): Promise<number | null> {
-    const rows = await this.#session.value(
-      `SELECT TABLE_ROWS FROM information_schema.TABLES
-       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${quoteText(this.#layout.table.name)}`,
-    );
-    return rows === null ? null : Number(rows);
+    return estimateOf(await this.#session.value(this.estimation));
+  }
+
+  get estimation(): string {
+    return `SELECT TABLE_ROWS FROM information_schema.TABLES
+       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ${quoteText(this.#layout.table.name)}`;
   }
 
   #keyText(): string {
@@ -328,6 +428,17 @@ function isWide({ type }: LayoutColumn): boolean {
   }
   return type.kind === "json" || (type.kind === "native" && !type.name.startsWith("set("));
 }
+
+function estimateOf(rows: Cell | undefined): number | null {
+  return rows === null || rows === undefined ? null : Number(rows);
+}
+
+function lengthOf(column: LayoutColumn): string {
+  return `COALESCE(LENGTH(${quoteName(column.name)}), 0) * ${factor(column)}`;
+}
+
+/** The text of a number or a time is taken for so long. */
+const SHORT_VALUE = 24;
 
 /** Bytes become twice as many hex digits. */
 function factor({ type }: LayoutColumn): number {

@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly rowLockSeconds?: number;
   /** Seconds to wait for a metadata lock; default {@link TABLE_LOCK_SECONDS}. */
   readonly tableLockSeconds?: number;
+  /** Does it take flights? Else a text of ours in which somebody has put a second statement is refused. */
+  readonly flights?: boolean;
 }
 
 /** What lies below the driver's promises. */
@@ -74,7 +76,7 @@ export class Session {
 
   static async open(options: DatabaseOptions, session: SessionOptions): Promise<Session> {
     const address = parseAddress(options.url, options.name);
-    const connection = await connect(address, options);
+    const connection = await connect(address, options, session.flights ?? false);
     try {
       // In hex: until the settings below are made, texts may come in any character set.
       const [rows] = await connection.query(
@@ -149,6 +151,26 @@ export class Session {
     return (first as unknown as Cell[][] | undefined)?.[0]?.[0] ?? null;
   }
 
+  /**
+   * The rows of each of these statements, which leave together and take one way to the server. The first that fails ends it: those
+   * before it are done. In a session of `flights`.
+   */
+  async flight(statements: readonly string[]): Promise<readonly (readonly Cell[][])[]> {
+    if (statements.length === 0) return [];
+    const answers = await this.rows(statements.join(";\n"));
+    return statements.length === 1 ? [answers] : (answers as unknown as Cell[][][]);
+  }
+
+  /** Fails as the server does that is to run this as one statement: also where it is two. */
+  async prepare(sql: string): Promise<void> {
+    try {
+      const prepared = await this.#connection.prepare(sql);
+      await prepared.close();
+    } catch (error) {
+      throw this.#explain(error, {});
+    }
+  }
+
   /** Runs `work` with no statement of another `exclusive` in between: for what spans several statements. */
   exclusive<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#queue.then(work);
@@ -186,7 +208,11 @@ function bound(binds: readonly Bind[]): [] | [Bind[]] {
   return binds.length === 0 ? [] : [[...binds]];
 }
 
-async function connect(address: Address, options: DatabaseOptions): Promise<Connection> {
+async function connect(
+  address: Address,
+  options: DatabaseOptions,
+  flights: boolean,
+): Promise<Connection> {
   // The driver's promises show a connection only once it is made.
   const driver = await loadDriver("mysql2", () => import("mysql2"));
   try {
@@ -198,6 +224,7 @@ async function connect(address: Address, options: DatabaseOptions): Promise<Conn
       // Text of the server, decoded once; see Cell.
       typeCast: (field) => field.string("utf8"),
       connectTimeout: CONNECT_TIMEOUT_MS,
+      multipleStatements: flights,
       trace: false,
       // A server must not be able to ask us for a file.
       flags: ["-LOCAL_FILES", "-ODBC", "-IGNORE_SPACE"],
@@ -270,8 +297,11 @@ export async function writerIsolation(session: Session): Promise<Isolation> {
 }
 
 /** Opens a session that writes by key. */
-export async function openWriter(options: DatabaseOptions): Promise<Session> {
-  const session = await Session.open(options, { isolation: "READ COMMITTED" });
+export async function openWriter(
+  options: DatabaseOptions,
+  more: Pick<SessionOptions, "flights"> = {},
+): Promise<Session> {
+  const session = await Session.open(options, { ...more, isolation: "READ COMMITTED" });
   const isolation = await writerIsolation(session);
   if (isolation !== "READ COMMITTED") {
     await session.run(`SET SESSION TRANSACTION ISOLATION LEVEL ${isolation}`);

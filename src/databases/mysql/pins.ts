@@ -1,5 +1,5 @@
 import { isTidemarkError } from "../../core/errors.ts";
-import type { Session } from "./connection.ts";
+import type { Cells, Session } from "./connection.ts";
 import { quoteName } from "./identifiers.ts";
 
 /**
@@ -8,7 +8,44 @@ import { quoteName } from "./identifiers.ts";
  * altering the table.
  */
 export async function loadPin(session: Session, table: string): Promise<string> {
-  const [row] = await session.rows(`SHOW CREATE TABLE ${quoteName(table)}`, [], { table });
+  const [row] = await session.rows(pinQuery(table), [], { table });
+  return pinOf(row);
+}
+
+/** So many at a time, so that neither the statement nor its answer is large. */
+const PINS_AT_ONCE = 100;
+
+/** As {@link loadPin}, of many, in a session of flights: empty for a table that is gone. */
+async function loadPins(session: Session, tables: readonly string[]): Promise<string[]> {
+  const pins: string[] = [];
+  for (let at = 0; at < tables.length; at += PINS_AT_ONCE) {
+    const some = tables.slice(at, at + PINS_AT_ONCE);
+    try {
+      const found = await session.flight(some.map(pinQuery));
+      pins.push(...found.map(([row]) => pinOf(row)));
+    } catch (error) {
+      // One is gone, or cannot be had now.
+      if (!isTidemarkError(error)) throw error;
+      for (const table of some) pins.push(await loadPinIfThere(session, table));
+    }
+  }
+  return pins;
+}
+
+async function loadPinIfThere(session: Session, table: string): Promise<string> {
+  try {
+    return await loadPin(session, table);
+  } catch (error) {
+    if (isTidemarkError(error, "TM-TABLE-MISSING")) return "";
+    throw error;
+  }
+}
+
+function pinQuery(table: string): string {
+  return `SHOW CREATE TABLE ${quoteName(table)}`;
+}
+
+function pinOf(row: Cells | undefined): string {
   return (row?.[1] ?? "").replace(/ AUTO_INCREMENT=\d+/, "");
 }
 
@@ -44,31 +81,21 @@ export class Pins {
    */
   async differ(tables: ReadonlySet<string>): Promise<boolean> {
     this.#asked = tables;
-    for (const table of tables) {
-      if ((await this.#load(table)) !== this.#known.get(table)) return true;
-    }
-    return false;
+    const asked = [...tables];
+    // What is not known yet is not as it was, whatever it is.
+    if (asked.some((table) => !this.#known.has(table))) return true;
+    const pins = await loadPins(this.#session, asked);
+    return asked.some((table, at) => pins[at] !== this.#known.get(table));
   }
 
   /** Knows those asked about last as they are, and more that are unknown, if `check` finds that they fit. */
   async renew(check: () => Promise<void>): Promise<void> {
     const unknown = this.#tables.filter((table) => !this.#known.has(table));
-    const taken = new Set([...this.#asked, ...unknown.slice(0, this.#ahead)]);
+    const taken = [...new Set([...this.#asked, ...unknown.slice(0, this.#ahead)])];
     this.#ahead = Math.max(FIRST_AHEAD, this.#ahead * MORE_AHEAD);
     // First: what is altered during the check is found the next time.
-    const pins: [string, string][] = [];
-    for (const table of taken) pins.push([table, await this.#load(table)]);
+    const pins = await loadPins(this.#session, taken);
     await check();
-    for (const [table, pin] of pins) this.#known.set(table, pin);
-  }
-
-  /** Empty for a table that is gone. */
-  async #load(table: string): Promise<string> {
-    try {
-      return await loadPin(this.#session, table);
-    } catch (error) {
-      if (isTidemarkError(error, "TM-TABLE-MISSING")) return "";
-      throw error;
-    }
+    for (const [at, table] of taken.entries()) this.#known.set(table, pins[at] ?? "");
   }
 }
