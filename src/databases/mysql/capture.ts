@@ -329,9 +329,8 @@ async function makeTrigger(session: Session, plan: TriggerPlan): Promise<void> {
   const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);
   try {
-    for (const statement of statements) {
-      await session.run(statement, [], { table, right: "LOCK TABLES, TRIGGER" });
-    }
+    // At once: the lock takes the log with it, so that nobody writes a captured table for as long as it is held.
+    await session.flight(statements, { table, right: "LOCK TABLES, TRIGGER" });
   } catch (error) {
     if (statements.length > 1) await session.run("UNLOCK TABLES");
     throw isHeld(error) ? error : withGrant(error, session, table);

@@ -86,8 +86,6 @@ export async function readChunk(
 /** So many rows a small table has at most, and as much text. */
 const SMALL_ROWS = 256;
 const SMALL_BYTES = 64 << 10;
-/** What a flight asks is no longer than this: a server may take no statement of more than 1 MB. */
-const FLIGHT_BYTES = 256 << 10;
 
 /**
  * Reads small tables whole, in the snapshot that the session has open, with all that is asked in two ways to the server: those
@@ -99,14 +97,11 @@ export async function readSmall(
   asked: readonly { readonly layout: StoredLayout; readonly request: ChunkRequest }[],
 ): Promise<readonly Chunk[]> {
   const readers: { readonly reader: TableReader; readonly layout: StoredLayout }[] = [];
-  let length = 0;
   for (const { layout, request } of asked) {
     const index = KEY_INDEXES.get(layout);
     const mayBeSmall = request.after === null && request.maxRows >= SMALL_ROWS;
     if (!mayBeSmall || index === undefined || layout.key.length === 0) break;
     const reader = new TableReader(session, layout, index);
-    length += reader.selection(BEGIN, SMALL_ROWS).length + reader.estimation.length;
-    if (length > FLIGHT_BYTES) break;
     readers.push({ reader, layout });
   }
   // One by itself takes no more ways without.

@@ -41,6 +41,8 @@ interface ServerFacts {
   readonly foldsNames: boolean;
 }
 
+/** A server may take no text of more than 1 MB, and a character may be four bytes. */
+const FLIGHT_LENGTH = 128 << 10;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** By its collation's name. */
 const CHARSET = "utf8mb4_bin";
@@ -63,10 +65,16 @@ export class Session {
   /** The server's number for this connection. */
   readonly id: number;
   readonly #connection: Connection;
+  readonly #flights: boolean;
   #queue: Promise<unknown> = Promise.resolve();
 
-  private constructor(connection: Connection, database: string, server: ServerFacts) {
+  private constructor(
+    connection: Connection,
+    database: string,
+    server: ServerFacts & { readonly flights: boolean },
+  ) {
     this.#connection = connection;
+    this.#flights = server.flights;
     this.database = database;
     this.flavour = server.flavour;
     this.account = server.account;
@@ -89,6 +97,7 @@ export class Session {
         flavour,
         account: accountName(Buffer.from(user ?? "", "hex").toString("utf8")),
         foldsNames: folding !== "0",
+        flights: session.flights ?? false,
       });
       await assertOnly(options, () => identityOf(opened));
       return opened;
@@ -153,12 +162,18 @@ export class Session {
 
   /**
    * The rows of each of these statements, which leave together and take one way to the server. The first that fails ends it: those
-   * before it are done. In a session of `flights`.
+   * before it are done. In a session without `flights`, or where they are long, they leave in turn.
    */
-  async flight(statements: readonly string[]): Promise<readonly (readonly Cell[][])[]> {
-    if (statements.length === 0) return [];
-    const answers = await this.rows(statements.join(";\n"));
-    return statements.length === 1 ? [answers] : (answers as unknown as Cell[][][]);
+  async flight(
+    statements: readonly string[],
+    context: Context = {},
+  ): Promise<readonly (readonly Cell[][])[]> {
+    const answers: (readonly Cell[][])[] = [];
+    for (const some of this.#flights ? texts(statements) : statements.map((each) => [each])) {
+      const given = await this.rows(some.join(";\n"), [], context);
+      answers.push(...(some.length === 1 ? [given] : (given as unknown as Cell[][][])));
+    }
+    return answers;
   }
 
   /** Fails as the server does that is to run this as one statement: also where it is two. */
@@ -201,6 +216,21 @@ export class Session {
 export function accountName(user: string): string {
   const at = user.lastIndexOf("@");
   return `${quoteText(user.slice(0, at))}@${quoteText(user.slice(at + 1))}`;
+}
+
+/** As few as there can be, none longer than FLIGHT_LENGTH unless it is one statement. */
+function texts(statements: readonly string[]): readonly (readonly string[])[] {
+  const found: string[][] = [];
+  let length = FLIGHT_LENGTH;
+  for (const statement of statements) {
+    length += statement.length;
+    if (length <= FLIGHT_LENGTH) found.at(-1)?.push(statement);
+    else {
+      found.push([statement]);
+      length = statement.length;
+    }
+  }
+  return found;
 }
 
 /** Without binds the driver must not look for `?` at all: a statement may be megabytes of literals. */

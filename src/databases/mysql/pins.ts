@@ -15,7 +15,7 @@ export async function loadPin(session: Session, table: string): Promise<string> 
 /** So many at a time, so that neither the statement nor its answer is large. */
 const PINS_AT_ONCE = 100;
 
-/** As {@link loadPin}, of many, in a session of flights: empty for a table that is gone. */
+/** As {@link loadPin}, of many: empty for a table that is gone. */
 async function loadPins(session: Session, tables: readonly string[]): Promise<string[]> {
   const pins: string[] = [];
   for (let at = 0; at < tables.length; at += PINS_AT_ONCE) {
