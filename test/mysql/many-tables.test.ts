@@ -53,6 +53,14 @@ describe.each(SERVERS)("many tables on %s", (kind) => {
     },
   );
 
+  it.skipIf(!available(kind))("are checked in few ways to the server", async () => {
+    await using at = await openFar(kind);
+    await using open = await openLog({ options: at.far }, await at.bed.capture(...NAMES));
+    const before = at.proxy.turns;
+    await open.log.batches.look?.();
+    expect(at.proxy.turns - before).toBeLessThan(6);
+  });
+
   it.skipIf(!available(kind))(
     "are captured in few ways to the server, several at a time, and freed so too",
     async () => {

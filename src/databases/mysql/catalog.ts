@@ -3,7 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { nearest } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
-import type { Cell, Session } from "./connection.ts";
+import type { Cell, Cells, Session } from "./connection.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
@@ -187,13 +187,19 @@ export async function loadFacts(
 ): Promise<ReadonlyMap<string, TableFacts>> {
   if (names.length === 0) return new Map();
   const list = names.map(quoteText).join(", ");
-  const tables = await session.rows(
-    `SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES
-     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`,
-  );
-  const columns = await loadColumns(session, list);
-  const uniques = await loadUniques(session, list);
-  const foreignKeys = await loadForeignKeys(session, list);
+  const [tables = [], columnRows = [], uniqueRows = [], keyRows = [], checkRows = []] =
+    await session.flight([
+      `SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES
+       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`,
+      columnsOf(list),
+      uniquesOf(list),
+      foreignKeysOf(list),
+      ...(session.flavour.checksNameTable ? [checksOf(list)] : []),
+    ]);
+  const json = jsonColumns(checkRows);
+  const columns = groupBy(columnRows, (row) => nativeColumn(row, json));
+  const uniques = groupUniques(uniqueRows);
+  const foreignKeys = groupForeignKeys(keyRows, session.database);
   return new Map(
     tables.map(([name, type, engine]) => [
       name ?? "",
@@ -209,17 +215,13 @@ export async function loadFacts(
   );
 }
 
-async function loadColumns(session: Session, list: string): Promise<Map<string, NativeColumn[]>> {
-  const rows = await session.rows(
-    `SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE,
+function columnsOf(list: string): string {
+  return `SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE,
        CHARACTER_MAXIMUM_LENGTH, DATETIME_PRECISION, CHARACTER_SET_NAME, COLLATION_NAME,
        IS_NULLABLE, COLUMN_DEFAULT, EXTRA
      FROM information_schema.COLUMNS
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})
-     ORDER BY TABLE_NAME, ORDINAL_POSITION`,
-  );
-  const json = await loadJsonColumns(session, list);
-  return groupBy(rows, (row) => nativeColumn(row, json));
+     ORDER BY TABLE_NAME, ORDINAL_POSITION`;
 }
 
 function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeColumn {
@@ -247,13 +249,13 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
   };
 }
 
+function checksOf(list: string): string {
+  return `SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
+     WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`;
+}
+
 /** MariaDB's JSON is LONGTEXT with the check `json_valid(column)`; MySQL has a type of its own. */
-async function loadJsonColumns(session: Session, list: string): Promise<ReadonlySet<string>> {
-  if (!session.flavour.checksNameTable) return new Set();
-  const rows = await session.rows(
-    `SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS
-     WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})`,
-  );
+function jsonColumns(rows: readonly Cells[]): ReadonlySet<string> {
   return new Set(
     rows.flatMap(([table, clause]) => {
       const column = /^json_valid\(`((?:[^`]|``)+)`\)$/.exec(clause ?? "")?.[1];
@@ -262,12 +264,13 @@ async function loadJsonColumns(session: Session, list: string): Promise<Readonly
   );
 }
 
-async function loadUniques(session: Session, list: string): Promise<Map<string, UniqueIndex[]>> {
-  const rows = await session.rows(
-    `SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
+function uniquesOf(list: string): string {
+  return `SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list}) AND NON_UNIQUE = 0
-     ORDER BY TABLE_NAME, INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX`,
-  );
+     ORDER BY TABLE_NAME, INDEX_NAME = 'PRIMARY' DESC, INDEX_NAME, SEQ_IN_INDEX`;
+}
+
+function groupUniques(rows: readonly Cells[]): Map<string, UniqueIndex[]> {
   const found = new Map<string, Map<string, { columns: string[]; partial: boolean }>>();
   for (const [table, index, column, prefix] of rows) {
     const ofTable = found.get(table ?? "") ?? new Map();
@@ -285,12 +288,8 @@ async function loadUniques(session: Session, list: string): Promise<Map<string, 
   );
 }
 
-async function loadForeignKeys(
-  session: Session,
-  list: string,
-): Promise<Map<string, ForeignKeyFact[]>> {
-  const rows = await session.rows(
-    `SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA,
+function foreignKeysOf(list: string): string {
+  return `SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_SCHEMA,
        k.REFERENCED_TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE
      FROM information_schema.KEY_COLUMN_USAGE k
      JOIN information_schema.REFERENTIAL_CONSTRAINTS r
@@ -298,8 +297,10 @@ async function loadForeignKeys(
       AND r.TABLE_NAME = k.TABLE_NAME
      WHERE k.TABLE_SCHEMA = DATABASE() AND k.TABLE_NAME IN (${list})
        AND k.REFERENCED_TABLE_NAME IS NOT NULL
-     ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION`,
-  );
+     ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION`;
+}
+
+function groupForeignKeys(rows: readonly Cells[], database: string): Map<string, ForeignKeyFact[]> {
   const found = new Map<string, Map<string, ForeignKeyFact & { columns: string[] }>>();
   for (const [table, name, column, schema, referenced, onDelete, onUpdate] of rows) {
     const ofTable = found.get(table ?? "") ?? new Map();
@@ -307,7 +308,7 @@ async function loadForeignKeys(
       name: name ?? "",
       columns: [],
       references: {
-        schema: schema === session.database ? null : (schema ?? null),
+        schema: schema === database ? null : (schema ?? null),
         name: referenced ?? "",
       },
       onDelete: onDelete ?? "",

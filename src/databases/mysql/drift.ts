@@ -138,12 +138,14 @@ async function checkReferences(
  * time. An emptied log has lost its first row, even when the counter has caught up since.
  */
 async function checkLog(session: Session, highestId: number): Promise<void> {
-  const next = await session.value(
+  const [counter, kept] = await session.flight([
     `SELECT AUTO_INCREMENT FROM information_schema.TABLES
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '${LOG}'`,
-  );
-  const first = await session.value(`SELECT id FROM ${LOG} WHERE id = 0`);
-  if (next !== null && Number(next) > highestId && first !== null) return;
+    `SELECT id FROM ${LOG} WHERE id = 0`,
+  ]);
+  const next = counter?.[0]?.[0] ?? null;
+  const isKept = kept?.[0] !== undefined;
+  if (next !== null && Number(next) > highestId && isKept) return;
   throw rewound(
     "The change log was emptied, dropped or put back to an earlier state by someone else.",
   );
