@@ -228,6 +228,43 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       await expect(other.batches.cut()).rejects.toMatchObject({ code: "TM-SCHEMA-DRIFT" });
     });
 
+    it.each([...SHAPES, ["partitions", "CREATE TABLE low PARTITION OF t DEFAULT"] as const])(
+      "captures anew a table that belongs to another role: %s",
+      async (shape, more) => {
+        const database = await freshDatabase(kind);
+        open.push({ close: async () => database[Symbol.asyncDispose]() });
+        const owner = await connect(database.url);
+        open.push({ close: () => owner.end() });
+        const role = `relay_${Date.now()}_${process.pid}`;
+        await owner.query(
+          `CREATE TABLE t (id int PRIMARY KEY, name text) ${shape === "partitions" ? "PARTITION BY RANGE (id)" : ""}; ${more};
+           CREATE ROLE ${role} LOGIN PASSWORD 'x';
+           GRANT SELECT, TRIGGER ON ALL TABLES IN SCHEMA public TO ${role};
+           GRANT CREATE ON DATABASE ${database.url.split("/").at(-1)} TO ${role}`,
+        );
+        open.push({
+          close: () => owner.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`),
+        });
+        const url = Object.assign(new URL(database.url), { username: role, password: "x" });
+        const source = await postgres.openSource(optionsOf(url.href));
+        const log = (await source.openChangeLog()) as ChangeLog;
+        open.push(source, log);
+        const tables = () => captureTables(database.url, ["t"]);
+        await log.capture(await tables());
+        await owner.query("INSERT INTO t VALUES (1, 'a')");
+        await log.forget([{ schema: "public", name: "t" }]);
+        await log.capture(await tables());
+        await owner.query("INSERT INTO t VALUES (2, 'b'); DELETE FROM t WHERE id = 1; TRUNCATE t");
+        expect(await lines(log)).toEqual([...["insert 1,a", "insert 2,b", "delete 1", "truncate"]]);
+        await owner.query("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (id, name)");
+        await log.forget([{ schema: "public", name: "t" }]);
+        await log.capture(await tables());
+        await owner.query("INSERT INTO t VALUES (3, 'c'); UPDATE t SET name = 'd' WHERE id = 3");
+        expect(await lines(log)).toEqual(["insert 3,c", "update 3,c", "update 3,d"]);
+        expect((await source.planCapture(await tables())).statements).toEqual([]);
+      },
+    );
+
     it.each(SHAPES)(
       "tells that another column has the name of one in the key: %s",
       async (_, more) => {

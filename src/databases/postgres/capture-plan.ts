@@ -5,7 +5,7 @@ import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { addKey } from "./add-key.ts";
 import { assertUnbroken, type Broken, whatBroke } from "./capture-broken.ts";
-import { type CaptureSpec, isWholeRow } from "./capture-row.ts";
+import { type CaptureSpec, isWholeRow, qualified } from "./capture-row.ts";
 import { captureTriggers, functionBodies, functionStatements } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -243,8 +243,6 @@ function prepareCapture(
   const isSpent = current !== null && (current.readUpTo !== null || current.kept !== null);
   const isNewLayout = current === null || isSpent || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };
-  const bodies = [...functionBodies(spec)];
-  const functionsStand = bodies.every(([name, body]) => facts.bodies.get(name) === body);
   return {
     table: target,
     spec,
@@ -253,8 +251,7 @@ function prepareCapture(
     isNewLayout,
     pin: facts.pin,
     live,
-    functions: functionsStand ? [] : functionStatements(spec),
-    triggers: triggersToRun(spec, facts),
+    ...statementsToRun(spec, facts),
     reason: choice.reason,
     subscribed: choice.subscribed,
     owned: facts.state.owned,
@@ -296,34 +293,59 @@ function keylessChoice({ schema }: CaptureTable, choice: ShapeChoice): ShapeChoi
   );
 }
 
+interface CaptureStatements {
+  readonly functions: readonly string[];
+  readonly triggers: readonly string[];
+}
+
 /** Triggers name no layout: they are left alone while shape, key and function stay. */
-function triggersToRun(spec: CaptureSpec, facts: TableFacts): readonly string[] {
-  const wanted = captureTriggers(spec);
-  const { triggers, owned } = facts.state;
-  const before = facts.current;
+function statementsToRun(spec: CaptureSpec, facts: TableFacts): CaptureStatements {
+  const { bodies, current, state } = facts;
+  const { triggers, owned } = state;
+  const wanted = [...captureTriggers(spec)];
   const sameKeyAndShape =
-    before?.shape === spec.shape &&
-    JSON.stringify(before.key.map((i) => before.columns[i]?.name)) === JSON.stringify(spec.key);
-  const drop = (name: string) =>
-    `DROP TRIGGER ${quoteIdentifier(name)} ON ${quoteTable(spec.table)}`;
+    current?.shape === spec.shape &&
+    JSON.stringify(current.key.map((i) => current.columns[i]?.name)) === JSON.stringify(spec.key);
+  const stays = (name: string, runs: string | undefined) =>
+    sameKeyAndShape && triggers.get(name)?.runs === runs;
+  const runs = new Map(wanted.map(([name, trigger]) => [name, trigger.runs]));
+  const toDrop = [...triggers.keys()].filter((name) => !stays(name, runs.get(name)));
+  const toEnable = wanted.filter(([name, trigger]) => {
+    const found = triggers.get(name);
+    if (found === undefined || !stays(name, trigger.runs)) return false;
+    return !(owned ? found.always : found.enabled);
+  });
+  if (!owned && toDrop.length + toEnable.length > 0) {
+    return {
+      functions: [...dropWithTriggers(state), ...functionStatements(spec)],
+      triggers: wanted.map(([, { create }]) => create),
+    };
+  }
   // Sessions that take themselves for replication write what the targets need as well (loaders do so, to be spared
   // foreign keys; a subscription). Only the owner can have triggers fire for them.
   const enable = (name: string) =>
     `ALTER TABLE ${quoteTable(spec.table)} ENABLE ${owned ? "ALWAYS " : ""}TRIGGER ${quoteIdentifier(name)}`;
-  const add = (name: string, create: string) => (owned ? [create, enable(name)] : [create]);
-  if (!sameKeyAndShape) {
-    const added = [...wanted].flatMap(([name, { create }]) => add(name, create));
-    return [...[...triggers.keys()].map(drop), ...added];
-  }
-  return [
-    ...[...triggers.keys()].filter((name) => !wanted.has(name)).map(drop),
-    ...[...wanted].flatMap(([name, { runs, create }]) => {
-      const found = triggers.get(name);
-      if (found === undefined) return add(name, create);
-      if (found.runs !== runs) return [drop(name), ...add(name, create)];
-      return (owned ? found.always : found.enabled) ? [] : [enable(name)];
-    }),
-  ];
+  const toCreate = wanted.filter(([name, trigger]) => !stays(name, trigger.runs));
+  const functionsStand = [...functionBodies(spec)].every(
+    ([name, body]) => bodies.get(name) === body,
+  );
+  return {
+    functions: functionsStand ? [] : functionStatements(spec),
+    triggers: [
+      ...toDrop.map((name) => `DROP TRIGGER ${quoteIdentifier(name)} ON ${quoteTable(spec.table)}`),
+      ...toCreate.flatMap(([name, { create }]) => (owned ? [create, enable(name)] : [create])),
+      ...toEnable.map(([name]) => enable(name)),
+    ],
+  };
+}
+
+/**
+ * Only the table's owner may drop or enable a trigger. But the functions are ours, and a trigger goes with its function,
+ * whoever the table belongs to.
+ */
+function dropWithTriggers({ triggers }: TableState): string[] {
+  const names = new Set([...triggers.values()].map(({ runs }) => runs));
+  return [...names].map((name) => `DROP FUNCTION ${qualified(name)}() CASCADE`);
 }
 
 function toLayoutColumn(column: FoundColumn): LayoutColumn {
