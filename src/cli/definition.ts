@@ -46,7 +46,8 @@ export async function loadDefinition(
         process.env,
       )
     : (await loadFromFile(invocation)).definition;
-  invocation.log.hide(urlsOf(definition));
+  const names = definition.databases.map(({ name }) => name);
+  invocation.log.hide(urlsOf(definition), names);
   return definition;
 }
 

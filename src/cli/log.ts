@@ -29,6 +29,7 @@ const NOT_SHOWN = new Set(["level", "time", "msg", "err"]);
 export class Log {
   readonly logger: Logger;
   #secrets: readonly string[] = [];
+  #names: readonly string[] = [];
   #write = (line: string): void => this.#toStderr(line);
   /** Lines that would have filled the memory, as nobody read those before. */
   #leftOut = 0;
@@ -47,12 +48,13 @@ export class Log {
     );
   }
 
-  /** Connection URLs whose passwords must never be seen. */
-  hide(urls: readonly string[]): void {
+  /** Connection URLs whose passwords must never be seen, and names that are told even where they are a password as well. */
+  hide(urls: readonly string[], names: readonly string[]): void {
     this.#secrets = urls;
+    this.#names = names;
   }
 
-  readonly redact = (text: string): string => redactText(text, this.#secrets);
+  readonly redact = (text: string): string => redactText(text, this.#secrets, this.#names);
 
   #toStderr(line: string): void {
     const { stderr } = process;

@@ -39,6 +39,23 @@ test("a token stands nowhere that a driver may have put it", () => {
   expect(redactText("refused: s%cret", ["tls://s%25cret@h:4222"])).toBe("refused: ***");
 });
 
+test.each([
+  // It is no part of another word, and is hidden where it stands as one.
+  ["test", "the latest test", "the latest ***"],
+  ["relation", 'the "relation" relations.a and relation_b', 'the "***" relations.a and relation_b'],
+  // Names that all see: of the config, the user, the host, the database, and ours.
+  ["orders", "sync=orders->copy", "sync=orders->copy"],
+  ["postgres", 'the user "postgres"', 'the user "postgres"'],
+  ["tidemark", "tidemark status", "tidemark status"],
+  // Not in a URL, whatever it is.
+  ["postgres", "mysql://postgres:postgres@h/x", "mysql://postgres:***@h/x"],
+  // One that is no mere word stands nowhere.
+  ["t3st", "lat3sts", "la***s"],
+])("a password that is an ordinary word (%s) spoils no message: %s", (password, text, hidden) => {
+  const url = `postgres://postgres:${password}@h/db`;
+  expect(redactText(text, [url], ["orders"])).toBe(hidden);
+});
+
 test("a JSON text stays one, with its numbers as they were", () => {
   const json = `{"a":"mysql://h:5432","b":"ada@h","big":12345678901234567890,"url":"mysql://u:se\\"cret@h"}`;
   const hidden = `{"a":"mysql://h:5432","b":"ada@h","big":12345678901234567890,"url":"mysql://u:***@h"}`;

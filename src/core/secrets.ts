@@ -51,16 +51,43 @@ const PARAMETER = /(?<=:\/\S*[?&][\w.-]*(?:pass|pwd|secret|token|key|cred)[\w.-]
 
 /**
  * Replaces each secret wherever it stands in a text: those of these URLs, which a driver's message may quote in any
- * form, and the password of whatever else looks like a URL.
+ * form, and the password of whatever else looks like a URL. A password that is a mere word is not taken for a part of
+ * another one; and where it is a name that is told anyway, of a user, a database or one of `names`, it stays in sight
+ * outside of URLs: to hide it would spoil each message, and tell what the password is.
  */
-export function redactText(text: string, urls: readonly string[] = []): string {
+export function redactText(
+  text: string,
+  urls: readonly string[] = [],
+  names: readonly string[] = [],
+): string {
+  const told = new Set([...names, "tidemark", ...urls.flatMap(namesIn)]);
   let redacted = text;
   for (const url of urls) {
     const password = passwordOf(url);
     redacted = redacted.replaceAll(url, redactUrl(url));
-    if (password !== null && password.length > 2) redacted = redacted.replaceAll(password, "***");
+    if (password === null || password.length <= 2 || told.has(password)) continue;
+    redacted = redacted.replaceAll(isWord(password) ? wholeWord(password) : password, "***");
   }
   return redacted.replace(PASSWORD, "$1:***@").replace(TOKEN, "$1***@").replace(PARAMETER, "***");
+}
+
+function isWord(password: string): boolean {
+  return /^\p{L}+$/u.test(password);
+}
+
+function wholeWord(word: string): RegExp {
+  return new RegExp(`(?<![\\p{L}\\p{N}_])${word}(?![\\p{L}\\p{N}_])`, "gu");
+}
+
+/** What stands in a URL for all to see. */
+function namesIn(text: string): string[] {
+  try {
+    const url = new URL(text);
+    const path = decodeURIComponent(url.pathname).slice(1);
+    return [isToken(url) ? "" : decodeURIComponent(url.username), url.hostname, path];
+  } catch {
+    return [];
+  }
 }
 
 /** The same in every string of a JSON text, which stays one: a secret may hold what JSON escapes. */
