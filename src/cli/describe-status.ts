@@ -1,6 +1,7 @@
 import pc from "picocolors";
 import type { SourceStatus, StatusError, SyncStatus } from "../core/documents.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
+import { shownState } from "./describe-sync.ts";
 import {
   formatAge,
   formatBytes,
@@ -21,6 +22,12 @@ export function describeStatus(status: PipelineStatus): string {
   const errors = [...status.sources, ...status.syncs].flatMap(({ name, error }) =>
     error === null ? [] : [describeError(name, error)],
   );
+  const hasStopped = [...status.sources, ...status.syncs].some(
+    ({ state, error }) => state === "stopped" && error !== null,
+  );
+  if (hasStopped) errors.push("What has stopped goes on once tidemark run is started again.");
+  const silent = [...status.sources, ...status.syncs].filter(({ state }) => state === "unknown");
+  if (silent.length > 0) errors.push(describeSilence(silent, now));
   const parked = status.syncs.filter((sync) => sync.parked > 0).map(describeParked);
   const newcomers = status.sources.filter(({ newcomers = [] }) => newcomers.length > 0);
   return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
@@ -33,7 +40,7 @@ export function describeStatus(status: PipelineStatus): string {
 function sourceRow(source: SourceStatus, now: number): string[] {
   return [
     source.name,
-    source.state,
+    shownState(source),
     formatCount(source.batch),
     formatAge(source.lastBatchAt, now),
     `${formatCounted(source.logRows, "row")}, ${formatBytes(source.logBytes)}`,
@@ -44,7 +51,7 @@ function sourceRow(source: SourceStatus, now: number): string[] {
 function syncRow(sync: SyncStatus, now: number): string[] {
   return [
     sync.name,
-    sync.state,
+    shownState(sync),
     formatCount(sync.position.batch),
     sync.behindBatches === 0 ? "-" : formatCounted(sync.behindBatches, "batch"),
     sync.lagMs === null ? "-" : formatDuration(sync.lagMs),
@@ -67,6 +74,13 @@ function describeNewcomers({ name, newcomers }: SourceStatus): string {
 function describeParked({ name, parked }: SyncStatus): string {
   const rows = `${formatCounted(parked, "row")} ${parked === 1 ? "is" : "are"}`;
   return `${name}: ${pc.yellow(`${rows} parked`)}\n${pc.bold("fix:")} tidemark parked list`;
+}
+
+function describeSilence(silent: readonly (SourceStatus | SyncStatus)[], now: number): string {
+  const heard = silent.flatMap(({ heartbeatAt }) => heartbeatAt ?? []).sort();
+  const since = heard.length === 0 ? "yet" : `for ${formatAge(heard.at(-1) ?? null, now)}`;
+  const names = silent.map(({ name }) => name).join(", ");
+  return `${names}: ${pc.yellow("not heard of")} ${since.replace(/ ago$/, "")}\n${pc.bold("fix:")} start tidemark run; if it works, see whether it reaches the queue`;
 }
 
 function describeError(name: string, error: StatusError): string {

@@ -1,11 +1,16 @@
-import type { SyncStatus } from "../core/documents.ts";
+import type { SourceStatus, SyncStatus } from "../core/documents.ts";
 import { formatCount, formatCounted, formatDuration } from "./format.ts";
+
+/** One that works and meets an error time and again is not said to be running. */
+export function shownState({ state, error }: SourceStatus | SyncStatus): string {
+  return error !== null && (state === "running" || state === "copying") ? "retrying" : state;
+}
 
 /** `shop->reports  running  batch 43  1,204 changes (12/s)  lag 8 ms`. */
 export function describeSync(sync: SyncStatus, changesPerSecond: number): string {
   const behind = sync.behindBatches > 0 ? ` (${formatCount(sync.behindBatches)} behind)` : "";
   const lag = sync.lagMs === null ? "" : `  lag ${formatDuration(sync.lagMs)}`;
-  const head = `${sync.name}  ${sync.state}  batch ${formatCount(sync.position.batch)}${behind}`;
+  const head = `${sync.name}  ${shownState(sync)}  batch ${formatCount(sync.position.batch)}${behind}`;
   const parked = sync.parked > 0 ? `  ${formatCount(sync.parked)} parked` : "";
   return `${head}  ${formatCounted(sync.changesApplied, "change")} (${formatCount(changesPerSecond)}/s)${lag}${parked}`;
 }

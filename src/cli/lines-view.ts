@@ -1,6 +1,6 @@
 import type { SyncStatus } from "../core/documents.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
-import { describeCopies, describeSync } from "./describe-sync.ts";
+import { describeCopies, describeSync, shownState } from "./describe-sync.ts";
 import type { Output } from "./output.ts";
 import { Rates } from "./rate.ts";
 import type { RunView } from "./run-view.ts";
@@ -26,7 +26,7 @@ export class LinesView implements RunView {
     const known = status.syncs.filter(({ state }) => state !== "unknown");
     this.#lines = new Map(known.map((sync) => [sync.name, this.#describe(sync, now)]));
     // A change of state is told at once, the rest at leisure.
-    const states = known.map((sync) => `${sync.name} ${sync.state}`).join("\n");
+    const states = known.map((sync) => `${sync.name} ${shownState(sync)}`).join("\n");
     if (now - this.#printedAt < LINES_EVERY_MS && states === this.#states) return;
     this.#printedAt = now;
     this.#states = states;

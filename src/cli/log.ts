@@ -1,5 +1,6 @@
 import pc from "picocolors";
 import { pino } from "pino";
+import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { redactJson, redactText } from "../core/secrets.ts";
 import { MOST_UNREAD_BYTES } from "./stdout.ts";
@@ -38,7 +39,7 @@ export class Log {
     const level = options.level ?? (process.stderr.isTTY ? "warn" : "info");
     const json = process.env.LOG_FORMAT === "json";
     this.logger = pino(
-      { level, base: null },
+      { level, base: null, serializers: { err: serializeError } },
       {
         write: (line: string) => {
           const redacted = redactJson(line, this.redact);
@@ -81,14 +82,35 @@ export class Log {
   }
 }
 
+/** As pino does; but what a driver said stands behind a message of ours only where it says more. */
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof TidemarkError)) return pino.stdSerializers.err(error as Error);
+  let { message } = error;
+  for (let { cause } = error as { cause?: unknown }; cause instanceof Error; { cause } = cause) {
+    const said = cause.message.replace(/\.$/, "");
+    if (!message.includes(said)) message = `${message.replace(/\.$/, "")}: ${cause.message}`;
+  }
+  return Object.assign(pino.stdSerializers.err(error), { message });
+}
+
+interface LoggedError {
+  readonly message?: string;
+  readonly code?: string;
+  readonly fix?: string;
+}
+
 function plain(line: string): string {
   const entry = JSON.parse(line) as Record<string, unknown>;
   const time = new Date(Number(entry.time)).toISOString().slice(11, 23);
-  const fields = Object.entries(entry)
+  const { message: why, code, fix } = (entry.err ?? {}) as LoggedError;
+  const isOurs = code?.startsWith("TM-") === true;
+  // What is tried again tells its fix by `tidemark status`.
+  const more = isOurs && fix !== undefined && Number(entry.level) >= 50 ? { ...entry, fix } : entry;
+  const fields = Object.entries(more)
     .filter(([key]) => !NOT_SHOWN.has(key))
     .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  const cause = entry.err as { readonly message?: string } | undefined;
-  const message = [entry.msg, cause?.message].filter(Boolean).join(": ");
+  const reason = isOurs ? `${code} ${why}` : why;
+  const message = [entry.msg, reason].filter(Boolean).join(": ");
   const label = LABELS[Number(entry.level)] ?? "";
   return `${pc.dim(time)} ${label} ${message}${fields.length > 0 ? pc.dim(`  ${fields.join(" ")}`) : ""}\n`;
 }

@@ -2,7 +2,13 @@
 import { expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
-import { keys, type Notice, UNKNOWN_SOURCE, UNKNOWN_SYNC } from "../core/documents.ts";
+import {
+  keys,
+  type Notice,
+  type SourceStatus,
+  UNKNOWN_SOURCE,
+  UNKNOWN_SYNC,
+} from "../core/documents.ts";
 import { readStatus } from "./status.ts";
 
 const DEFINITION: PipelineDefinition = {
@@ -12,11 +18,11 @@ const DEFINITION: PipelineDefinition = {
   syncs: [{ name: "a->b", from: "a", to: "b", tables: [] }],
 };
 
-async function told(notice: Partial<Notice>) {
+async function told(notice: Partial<Notice>, relay: Partial<SourceStatus> = {}) {
   const { documents } = new MemoryQueue();
   const heartbeatAt = new Date().toISOString();
   const running = { state: "running", heartbeatAt } as const;
-  const source = { ...UNKNOWN_SOURCE, ...running, name: "a", timeline: "t", batch: 5 };
+  const source = { ...UNKNOWN_SOURCE, ...running, name: "a", timeline: "t", batch: 5, ...relay };
   await documents.put(keys.relay("a"), source);
   const position = { batch: 4, chunk: 0 };
   const sync = { ...UNKNOWN_SYNC, ...running, name: "a->b", from: "a", to: "b", position };
@@ -32,6 +38,13 @@ it("knows of a batch that a notice has told of, and the applier's heartbeat not 
   const sync = await told({ position: { batch: 5, chunk: 0 } });
   expect(sync).toMatchObject({ behindBatches: 0, position: { batch: 5 }, lagMs: 0 });
   expect(sync?.appliedAt).not.toBeNull();
+});
+
+it.each([
+  ["cannot be reached", { error: { code: "TM-CONNECT-FAILED", message: "", fix: null } }],
+  ["has no relay at work", { state: "stopped" } as const],
+])("does not say that there is no lag behind a source that %s", async (_, relay) => {
+  expect(await told({ position: { batch: 5, chunk: 0 } }, relay)).toMatchObject({ lagMs: 7 });
 });
 
 it("goes by the heartbeat where the notice is older, or of another timeline", async () => {

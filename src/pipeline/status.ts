@@ -56,7 +56,10 @@ async function readSync(
   const notice = (await queue.documents.get(keys.progress(name))) as Notice | null;
   const status = asNoticed(told ?? { ...UNKNOWN_SYNC, name, from, to }, notice, source);
   const behindBatches = Math.max(0, (source?.batch ?? 0) - status.position.batch);
-  const idle = behindBatches === 0 && status.state === "running";
+  const works = ({ state, error }: SourceStatus | SyncStatus) =>
+    state === "running" && error === null;
+  // Of a source that cannot be looked at nobody knows what it has beyond.
+  const idle = behindBatches === 0 && works(status) && source !== undefined && works(source);
   const lagMs = idle ? 0 : status.lagMs;
   const state = silent(status, now) ? "unknown" : status.state;
   return { ...status, state, behindBatches, lagMs };

@@ -69,7 +69,8 @@ export class Workers {
 
   #onFailure(failed: Entry, error: unknown): void {
     this.#failure ??= { error };
-    this.#logger.error({ err: error, worker: failed.name }, "stopped for good");
+    const told = "stopped for good, until it is mended and started again";
+    this.#logger.error({ err: error, worker: failed.name }, told);
     for (const [{ role, source, worker }] of this.#running) {
       const dependent = failed.role === "relay" && role === "applier" && source === failed.source;
       if (dependent) worker.stop();

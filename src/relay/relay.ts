@@ -104,7 +104,7 @@ export class Relay {
       }
       throw error;
     }
-    logger.warn({ code: error.code, err: error }, "relay interrupted: trying again");
+    logger.warn({ err: error }, "relay interrupted: trying again");
     await this.#report({ error: statusError(error) });
   }
 

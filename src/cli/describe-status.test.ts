@@ -1,0 +1,46 @@
+// What whoever looks at `status` reads of what does not work (G8).
+import { stripVTControlCharacters } from "node:util";
+import { expect, test } from "vitest";
+import { type StatusError, UNKNOWN_SOURCE, UNKNOWN_SYNC } from "../core/documents.ts";
+import { describeStatus } from "./describe-status.ts";
+
+const AT = "2026-01-01T00:00:20.000Z";
+const HEARD = "2026-01-01T00:00:00.000Z";
+const ERROR: StatusError = { code: "TM-CONNECT-FAILED", message: "No way.", fix: "Mend it." };
+
+function told(
+  state: "running" | "stopped" | "unknown",
+  error: StatusError | null,
+  heartbeatAt: string | null = HEARD,
+): string {
+  const common = { state, error, heartbeatAt };
+  const text = describeStatus({
+    at: AT,
+    sources: [{ ...UNKNOWN_SOURCE, name: "a", ...common }],
+    syncs: [{ ...UNKNOWN_SYNC, name: "a->b", from: "a", to: "b", ...common }],
+    queue: { kind: "sqlite" },
+  });
+  return stripVTControlCharacters(text);
+}
+
+test("does not say of one that meets an error time and again that it is running", () => {
+  expect(told("running", null)).not.toMatch(/retrying|fix/);
+  const text = told("running", ERROR);
+  expect(text).toMatch(/^a +retrying/m);
+  expect(text).toMatch(/^a->b +retrying/m);
+  expect(text).not.toMatch(/running/);
+});
+
+test("says that what has stopped with an error is to be started again, and nothing of a clean end", () => {
+  expect(told("stopped", ERROR)).toMatch(
+    /fix: Mend it\.\n\n.*once tidemark run is started again\.$/,
+  );
+  expect(told("stopped", null)).not.toMatch(/again/);
+});
+
+test("says how long nobody was heard of", () => {
+  expect(told("unknown", null)).toMatch(
+    /a, a->b: not heard of for 20\.0 s\nfix: start tidemark run/,
+  );
+  expect(told("unknown", null, null)).toMatch(/a, a->b: not heard of yet\nfix: start tidemark run/);
+});
