@@ -81,6 +81,14 @@ const USUAL_FIX: Partial<Record<ErrorCode, string>> = {
     "Correct the value at the source, or leave the column out with `except`, or map it with `transform`. Then start again.",
 };
 
+const OURS_GONE =
+  "Somebody has run `tidemark uninstall` while this was at work, or dropped what is Tidemark's. Start again: the tables are copied anew, or the start says how to go on.";
+
+function usualFix(code: ErrorCode, message: string): string | undefined {
+  if (code === "TM-TABLE-MISSING" && /\btidemark[._]\w/.test(message)) return OURS_GONE;
+  return USUAL_FIX[code];
+}
+
 export interface ErrorOptions {
   /** What to do about it: a command, a statement, a setting. Shown on a line of its own. */
   readonly fix?: string;
@@ -99,7 +107,7 @@ export class TidemarkError extends Error {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.name = "TidemarkError";
     this.code = code;
-    this.fix = options.fix ?? USUAL_FIX[code];
+    this.fix = options.fix ?? usualFix(code, message);
     this.details = options.details ?? {};
   }
 

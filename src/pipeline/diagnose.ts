@@ -2,9 +2,10 @@ import type { Finding } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { isTidemarkError, toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { formatTable } from "../core/table.ts";
 import { Databases, using } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
-import { prepare } from "./prepare.ts";
+import { misfit, prepare } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
 
 export interface Diagnosis {
@@ -90,11 +91,11 @@ async function diagnoseSyncs(
           return [
             ...(await target.diagnose(asked)),
             ...refused.map(
-              ({ column, sourceType, targetType, note }): Finding => ({
+              (mapping): Finding => ({
                 check: "column-unfit",
                 severity: "error",
-                message: `${resolved.definition.name}: column "${column}": ${sourceType} does not fit ${targetType}.`,
-                ...(note === undefined ? {} : { fix: note }),
+                message: `${resolved.definition.name}: ${formatTable(mapping.table)}.${mapping.column}: ${misfit(mapping)}.`,
+                ...(mapping.note === undefined ? {} : { fix: mapping.note }),
               }),
             ),
           ];

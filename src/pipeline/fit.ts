@@ -51,10 +51,10 @@ export async function checkFit(
   const asked = resolved.tables.map(({ target }) => target);
   const now = await using(databases.openTarget(to, null), (target) => target.plan(asked));
   if (now.statements.length > 0) {
-    const missing = now.statements.map((statement) => statement.split("\n")[0]).join("; ");
+    const missing = now.statements.map((statement) => /^[^(\n]*/.exec(statement)?.[0].trim());
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
-      `${name}: tables have gone at the target; still to run are: ${missing}.`,
+      `${name}: tables have gone at the target; still to run are: ${missing.join("; ")}.`,
       {
         fix: "Renamed: give the table its name back, then start again. Dropped: start again; it is created and copied anew. Where only tables of Tidemark have gone, first tidemark resync for all tables: else what the source has lost since stays.",
         details: { sync: name },

@@ -256,13 +256,20 @@ async function refuseTwins(
   refuse(definition, plan.mappings);
 }
 
+/** Why a column is refused. There may be none at the target. */
+export function misfit({ sourceType, targetType }: ColumnMapping): string {
+  return targetType === ""
+    ? `no column for ${sourceType}`
+    : `${sourceType} does not fit ${targetType}`;
+}
+
 /** Throws TM-COLUMN-UNFIT with every refused column of the sync. */
 export function refuse(sync: SyncDefinition, mappings: readonly ColumnMapping[]): void {
   const refused = mappings.filter(({ fidelity }) => fidelity === "refused");
   if (refused.length === 0) return;
   const lines = refused.map(
-    ({ table, column, sourceType, targetType, note }) =>
-      `${formatTable(table)}.${column}: ${sourceType} does not fit ${targetType}${note === undefined ? "" : ` (${note})`}`,
+    (mapping) =>
+      `${formatTable(mapping.table)}.${mapping.column}: ${misfit(mapping)}${mapping.note === undefined ? "" : ` (${mapping.note})`}`,
   );
   throw new TidemarkError("TM-COLUMN-UNFIT", `${sync.name}: ${lines.join("; ")}.`, {
     fix: "Do at the target what stands in brackets, or leave the column out of the sync with `except`.",

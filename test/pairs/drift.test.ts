@@ -1,6 +1,7 @@
 // Tables that are altered, dropped or exchanged where nothing runs, or nothing is written that would tell (G1, G8).
 import { describe, expect, test } from "vitest";
 import { triggerName } from "../../src/databases/mysql/capture-sql.ts";
+import { uninstall } from "../../src/pipeline/uninstall.ts";
 import { anotherKey, DRIFT, ITEMS, OTHERS, stopOf, toTidemark } from "../support/drift.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
 import { resync } from "../support/resync.ts";
@@ -25,7 +26,10 @@ describe.each(FOUR_PAIRS)("a column dropped at the target while nothing ran", (p
     await first.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.stop(first);
     await target.run("ALTER TABLE items DROP COLUMN a");
-    await expect(bed.start(definition)).rejects.toMatchObject({ code: "TM-COLUMN-UNFIT" });
+    await expect(bed.start(definition)).rejects.toMatchObject({
+      code: "TM-COLUMN-UNFIT",
+      message: expect.stringMatching(/items\.a: no column for \w/),
+    });
     const type = target.dialect === "mariadb" ? "varchar(200)" : "text";
     await target.run(`ALTER TABLE items ADD COLUMN a ${type}`);
     const second = await bed.start(definition);
@@ -53,6 +57,27 @@ describe.each(FOUR_PAIRS.filter(({ source }) => source !== "sqlite"))("another k
     const second = await bed.start(definition);
     await second.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.expectSame({ ...ITEMS, key: ["n"] });
+    await bed.expectSame(OTHERS);
+  });
+});
+
+describe.each(FOUR_PAIRS)("an uninstall while it works", (pair) => {
+  test.skipIf(!available(pair))(`is named, and a start heals it: ${title(pair)}`, async () => {
+    await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+    const source = await bed.sql("source");
+    await createTables(source, pair.source, [OTHERS]);
+    await insertRow(source, OTHERS, { id: 1, v: "before" });
+    const definition = bed.define([{ from: "source", to: "target", tables: ["others"] }]);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    const stopped = stopOf(first);
+    await uninstall(definition, bed.logger);
+    const { fix } = await stopped;
+    expect(fix).toMatch(/tidemark uninstall.*[Ss]tart again/);
+    await bed.stop(first);
+    await insertRow(source, OTHERS, { id: 2, v: "unseen" });
+    const second = await bed.start(definition);
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.expectSame(OTHERS);
   });
 });

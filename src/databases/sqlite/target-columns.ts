@@ -106,7 +106,7 @@ export function isUnsigned64(type: ColumnType): boolean {
 export function mapNew(table: TargetTable): ColumnMapping[] {
   return table.columns.map((column) => {
     const targetType = declaredTypeFor(column);
-    return mapping(table, column, targetType, fitOf(column, affinityOf(targetType)));
+    return mapping(table, column, targetType || "no type", fitOf(column, affinityOf(targetType)));
   });
 }
 
@@ -116,7 +116,7 @@ export function mapStanding(table: TargetTable, facts: TableFacts): ColumnMappin
     const there = facts.columns.find((candidate) => sameName(candidate.name, column.name));
     if (there === undefined) {
       const ddl = `ALTER TABLE ${quoteName(facts.name)} ADD COLUMN ${quoteName(column.name)} ${declaredTypeFor(column)}`;
-      return mapping(table, column, "nothing", refused(`there is no such column: ${ddl}`));
+      return mapping(table, column, "", refused(`there is no such column: ${ddl}`));
     }
     return mapping(table, column, there.declared || "no type", standingFit(column, there, facts));
   });
@@ -146,7 +146,7 @@ export function mapping(
     table: table.name,
     column: column.name,
     sourceType: column.nativeType || describeType(column.type),
-    targetType: targetType || "no type",
+    targetType,
     fidelity: fit.fidelity,
     ...(fit.note === undefined ? {} : { note: fit.note }),
   };
