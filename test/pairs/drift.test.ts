@@ -1,6 +1,7 @@
 // Tables that are altered, dropped or exchanged where nothing runs, or nothing is written that would tell (G1, G8).
 import { describe, expect, test } from "vitest";
 import { triggerName } from "../../src/databases/mysql/capture-sql.ts";
+import { diagnose } from "../../src/pipeline/diagnose.ts";
 import { uninstall } from "../../src/pipeline/uninstall.ts";
 import { anotherKey, DRIFT, ITEMS, OTHERS, stopOf, toTidemark } from "../support/drift.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
@@ -75,6 +76,9 @@ describe.each(FOUR_PAIRS)("an uninstall while it works", (pair) => {
     const { fix } = await stopped;
     expect(fix).toMatch(/tidemark uninstall.*[Ss]tart again/);
     await bed.stop(first);
+    const [{ findings: [, told] = [] } = {}] = await diagnose(definition, bed.logger);
+    expect(told).toMatchObject({ check: "stopped", severity: "warning" });
+    expect(told?.fix).toMatch(/start tidemark run again/);
     await insertRow(source, OTHERS, { id: 2, v: "unseen" });
     const second = await bed.start(definition);
     await second.waitFor({ timeoutMs: PATIENCE_MS });

@@ -131,7 +131,7 @@ function missing(connection: Connection, name: string): TidemarkError {
   );
   // Nobody but the connection that has them can tell of what is temporary, or stands in another file.
   const elsewhere =
-    "A table that is temporary, or in a file that was attached (ATTACH), is seen by its own connection alone: make it a table of this file, or name the other file as a database of its own.";
+    "Look whether the name is right, and the path of the file. A table that is temporary, or in a file that was attached (ATTACH), is seen by its own connection alone: make it a table of this file, or name the other file as a database of its own.";
   return new TidemarkError(
     "TM-TABLE-MISSING",
     `${connection.name}: there is no table ${name} in this file.`,
