@@ -2,6 +2,7 @@ import { sleep } from "../core/async.ts";
 import type { Catalog } from "../core/database.ts";
 import { keys } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
 import type { Documents } from "../core/queue.ts";
 import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
 
@@ -16,10 +17,14 @@ export class DocumentCatalog implements Catalog {
   static async open(
     documents: Documents,
     source: string,
-    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal },
+    {
+      timeoutMs,
+      signal,
+      logger,
+    }: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly logger: Logger },
   ): Promise<DocumentCatalog> {
     const until = performance.now() + timeoutMs;
-    for (;;) {
+    for (let looks = 0; ; looks++) {
       const schemas = await readSchemas(documents, source);
       if (schemas !== null) return new DocumentCatalog(schemas);
       if (performance.now() > until || signal.aborted) {
@@ -27,6 +32,12 @@ export class DocumentCatalog implements Catalog {
           "TM-WAIT-TIMEOUT",
           `The relay of "${source}" has not written its tables to the queue.`,
           { fix: `Start it: tidemark run --role relay --database ${source}` },
+        );
+      }
+      if (looks === 0) {
+        logger.warn(
+          { source, timeoutMs },
+          "waiting for the relay to write its tables to the queue",
         );
       }
       await sleep(200, signal);

@@ -280,6 +280,7 @@ export class Pipeline {
     return DocumentCatalog.open(this.#queue.documents, source, {
       timeoutMs: TABLES_TIMEOUT_MS,
       signal: this.#ending.signal,
+      logger: this.#options.logger,
     });
   }
 

@@ -52,3 +52,17 @@ test("relays alone wait for targets that another process applies to", async () =
   appliers.kill("SIGTERM");
   expect((await appliers).exitCode).toBe(143);
 });
+
+test("an applier started before its relay says what it waits for, and goes on", async () => {
+  const applier = place.start(["run", "--role", "applier"]);
+  let told = "";
+  for await (const line of applier.readable({ from: "stderr" })) {
+    told += line;
+    if (told.includes("source=shop")) break;
+  }
+  expect(told).toMatch(/waiting for the relay to write its tables to the queue.*source=shop/);
+  const relay = await place.start(["run", "--role", "relay", "--until-synced"]);
+  expect(relay.exitCode).toBe(0);
+  applier.kill("SIGTERM");
+  expect((await applier).exitCode).toBe(143);
+});
