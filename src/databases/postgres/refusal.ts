@@ -38,6 +38,7 @@ export async function findRefused(
   rows: readonly Row[],
   cause: TidemarkError,
 ): Promise<TidemarkError> {
+  if (sqlState(cause) === TOO_LARGE) return tooLarge(table.bound, cause);
   const { columns } = table.bound;
   for (let i = 0; i < columns.length; i++) {
     const { name, type } = columns[i] as (typeof columns)[number];
@@ -64,6 +65,20 @@ export async function findRefused(
     }
   }
   return refusal(table.bound, null, "does not fit its column", cause);
+}
+
+/** program_limit_exceeded: all values fit their columns, and the row no page, or no page of an index. */
+const TOO_LARGE = "54000";
+
+/** The server's words name sizes, and an index; no value. */
+function tooLarge({ name }: BoundTable, cause: TidemarkError): TidemarkError {
+  const said = cause.cause instanceof Error ? cause.cause.message : cause.message;
+  const table = formatTable(name);
+  return new TidemarkError("TM-VALUE-REFUSED", `A row of ${table} is too large: ${said}.`, {
+    fix: "Of an index: drop it at the target, or make it over a hash of the column. Of the row: leave columns out of the sync with `except`, or make the row smaller at the source. Then start again.",
+    details: { table, ...cause.details },
+    cause,
+  });
 }
 
 function refusal(
