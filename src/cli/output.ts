@@ -39,11 +39,11 @@ export class Output {
     this.#debug = options.debug ?? false;
   }
 
-  /** May the text be redrawn in place? */
+  /** May the text be redrawn in place? Not in a terminal that nobody gave a size: nothing would be seen of it. */
   get live(): boolean {
-    return (
-      !this.json && !this.quiet && process.stdout.isTTY === true && process.env.TERM !== "dumb"
-    );
+    const { isTTY, columns } = process.stdout;
+    const isLive = isTTY === true && columns > 0 && process.env.TERM !== "dumb";
+    return !this.json && !this.quiet && isLive;
   }
 
   /** See {@link Stdout.isBehind}: what will be told anew had better be left out. */
