@@ -84,6 +84,23 @@ describe.skipIf(!available("nats"))("an existing stream", () => {
   });
 });
 
+describe.skipIf(!available("nats"))("appending", () => {
+  it("gets what is large through a slow connection, and answers beside it", async () => {
+    const bed = natsBed(natsUrl());
+    await using proxy = await TcpProxy.start(natsUrl());
+    const far = await open(proxy.through(`${natsUrl()}?prefix=${bed.prefix}`));
+    const stream = await far.openStream("shop");
+    proxy.narrow(1_000_000);
+    const large = Array.from({ length: 8 }, (_, index) => message(index + 1, 1_000_000));
+    const appended = stream.append(await stream.tail(), large);
+    await far.documents.put("status", 1);
+    expect(await appended).toMatchObject({ sequence: large.length });
+    expect(proxy.accepted).toBe(1);
+    await far.close();
+    await bed.dispose();
+  });
+});
+
 describe.skipIf(!available("nats"))("reading", () => {
   it("loses nothing of what was on its way when a connection broke", async () => {
     const bed = natsBed(natsUrl());
@@ -176,6 +193,31 @@ describe.skipIf(!available("nats"))("reading", () => {
       }
       expect((await listing).size).toBe(all.length);
     }
+    await Promise.all([far.close(), near.close()]);
+    await bed.dispose();
+  });
+
+  it("gets what is large through a slow connection, and answers beside it", async () => {
+    const bed = natsBed(natsUrl());
+    const near = await bed.open();
+    const nearStream = await near.openStream("shop");
+    // Several times what such a connection carries while an answer is waited for.
+    const large = Array.from({ length: 10 }, (_, index) => message(index + 1, 1_000_000));
+    await nearStream.append(await nearStream.tail(), large);
+    await using proxy = await TcpProxy.start(natsUrl());
+    const far = await open(proxy.through(`${natsUrl()}?prefix=${bed.prefix}`));
+    const stream = await far.openStream("shop");
+    proxy.narrow(1_000_000);
+    const abort = new AbortController();
+    const batches: number[] = [];
+    for await (const { mark } of stream.read(START, abort.signal)) {
+      batches.push(mark.batch);
+      await far.documents.put("progress", mark.batch);
+      if (mark.batch === large.length) break;
+    }
+    expect(batches).toEqual(large.map(({ mark }) => mark.batch));
+    expect(proxy.accepted).toBe(1);
+    abort.abort();
     await Promise.all([far.close(), near.close()]);
     await bed.dispose();
   });

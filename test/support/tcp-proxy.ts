@@ -19,6 +19,7 @@ export class TcpProxy implements AsyncDisposable {
   /** What is under way passes when it resolves. */
   #gate: PromiseWithResolvers<void> | null = null;
   #delayMs = 0;
+  #bytesInMs = Number.POSITIVE_INFINITY;
   #accepted = 0;
   #turns = 0;
   #marker: { readonly text: string; readonly found: () => void } | null = null;
@@ -101,9 +102,16 @@ export class TcpProxy implements AsyncDisposable {
     return this.#links.size;
   }
 
-  /** Ends stall and slow: what was held back arrives. */
+  /** From now on no more than so many bytes a second pass, of each connection in each direction. */
+  narrow(bytesInSecond: number): number {
+    this.#bytesInMs = bytesInSecond / 1_000;
+    return this.#links.size;
+  }
+
+  /** Ends stall, slow and narrow: what was held back arrives. */
   heal(): void {
     this.#delayMs = 0;
+    this.#bytesInMs = Number.POSITIVE_INFINITY;
     this.#gate?.resolve();
     this.#gate = null;
   }
@@ -163,9 +171,12 @@ export class TcpProxy implements AsyncDisposable {
   /** `passes`: asked before each piece of data. */
   #carry(from: Socket, to: Socket, passes: (chunk: Buffer) => boolean): void {
     let under = Promise.resolve();
+    /** When what has passed would have arrived. */
+    let arrivedAt = 0;
     from.on("data", (chunk: Buffer) => {
       from.pause();
-      under = this.#wait().then(() => {
+      arrivedAt = Math.max(arrivedAt, performance.now()) + chunk.length / this.#bytesInMs;
+      under = this.#wait(arrivedAt).then(() => {
         if (!passes(chunk) || to.write(chunk)) from.resume();
         else to.once("drain", () => from.resume());
       });
@@ -173,8 +184,10 @@ export class TcpProxy implements AsyncDisposable {
     from.on("end", () => void under.then(() => to.end()));
   }
 
-  async #wait(): Promise<void> {
+  async #wait(until: number): Promise<void> {
     if (this.#delayMs > 0) await sleep(this.#delayMs);
+    const early = until - performance.now();
+    if (early > 1) await sleep(early);
     while (this.#gate !== null) await this.#gate.promise;
   }
 

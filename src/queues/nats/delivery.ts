@@ -1,4 +1,10 @@
-import type { ConsumerConfig, ConsumerMessages, JsMsg, StreamInfo } from "@nats-io/jetstream";
+import type {
+  Consumer,
+  ConsumerConfig,
+  ConsumerMessages,
+  JsMsg,
+  StreamInfo,
+} from "@nats-io/jetstream";
 import { TidemarkError } from "../../core/errors.ts";
 import type { QueueConnection } from "./connection.ts";
 
@@ -8,9 +14,11 @@ const HEARTBEAT_MS = 1_500;
 const PULL_EXPIRES_MS = 30_000;
 /** A reader that takes nothing for so long loses its place at the server, not in the stream. */
 const INACTIVE_MS = 60_000;
-/** Bound of what is read ahead: this many messages, and about this many bytes of the largest kind. */
-const AHEAD_MESSAGES = 64;
-const AHEAD_BYTES = 32 * 1024 * 1024;
+/** Bound of what is asked for at once: this many messages. */
+const MOST_MESSAGES = 32;
+/** What is asked for at once is twice as much next time when it came sooner than this, half as much when later. */
+const SOON_MS = 250;
+const LATE_MS = 1_000;
 
 /** What the driver reports when the place we read from may not be what it was. It goes on by itself; we look. */
 const DOUBTS = new Set([
@@ -31,34 +39,37 @@ const DOUBTS = new Set([
 export class Delivery {
   readonly #connection: QueueConnection;
   readonly #stream: string;
-  readonly #consumer: string;
-  readonly #messages: ConsumerMessages;
+  readonly #name: string;
+  readonly #consumer: Consumer;
   readonly #untilQuiet: boolean;
+  readonly #doubt = new AbortController();
+  /** So many messages are asked for at a time. */
+  #size: number;
 
   private constructor(
     connection: QueueConnection,
-    place: { stream: string; consumer: string; untilQuiet: boolean },
-    messages: ConsumerMessages,
+    place: { stream: string; name: string; untilQuiet: boolean; areSmall: boolean },
+    consumer: Consumer,
   ) {
     this.#connection = connection;
     this.#stream = place.stream;
-    this.#consumer = place.consumer;
+    this.#name = place.name;
     this.#untilQuiet = place.untilQuiet;
-    this.#messages = messages;
+    this.#size = place.areSmall ? MOST_MESSAGES : 1;
+    this.#consumer = consumer;
   }
 
   /**
    * `seen`: the stream as the caller knows it, and chose `start` by. Throws TM-CONNECTION-LOST when it was
    * made anew since: the numbers in `start` would mean other messages, or ones that may never come. `untilQuiet`: it ends,
-   * too, when nothing has come for a while.
+   * too, when nothing has come for a while. `areSmall`: of these messages many are soon there, however slow the connection.
    */
   static async open(
     connection: QueueConnection,
     seen: StreamInfo,
     start: Partial<ConsumerConfig>,
-    { untilQuiet = false } = {},
+    { untilQuiet = false, areSmall = false } = {},
   ): Promise<Delivery> {
-    const ahead = Math.floor(AHEAD_BYTES / connection.maxPayload);
     const stream = seen.config.name;
     return connection.call(stream, async ({ manager, jetstream }) => {
       const info = await manager.consumers.add(stream, {
@@ -72,49 +83,69 @@ export class Delivery {
       const { created } = await manager.streams.info(stream);
       if (created !== seen.created) throw madeAnew(stream);
       const consumer = jetstream.consumers.getConsumerFromInfo(info);
-      const messages = await consumer.consume({
-        max_messages: Math.max(4, Math.min(AHEAD_MESSAGES, ahead)),
-        expires: PULL_EXPIRES_MS,
-        idle_heartbeat: HEARTBEAT_MS,
-        abort_on_missing_resource: true,
-      });
-      const place = { stream, consumer: info.name, untilQuiet };
-      return new Delivery(connection, place, messages);
+      return new Delivery(connection, { stream, name: info.name, untilQuiet, areSmall }, consumer);
     });
   }
 
+  /**
+   * Asks for a few at a time: as many as come within a second. What is on its way holds up answers and pings behind
+   * it, and of a slow connection that it fills for longer than they are waited for nothing would ever come whole.
+   */
   async *read(signal: AbortSignal): AsyncGenerator<JsMsg> {
-    const link = this.#connection.link;
-    const stop = () => this.#messages.stop();
-    for (const each of [signal, link]) each.addEventListener("abort", stop, { once: true });
-    if (signal.aborted || link.aborted) stop();
-    this.#stopAtDoubt().catch(stop);
+    const stop = AbortSignal.any([signal, this.#connection.link, this.#doubt.signal]);
     let delivered = 0;
+    let isBehind = false;
     try {
-      for await (const message of this.#messages) {
-        if (signal.aborted) return;
-        // What was sent into a dying connection is not sent again by itself.
-        if (message.info.deliverySequence !== ++delivered) return;
-        yield message;
+      while (!stop.aborted) {
+        const askedAt = performance.now();
+        const messages = await this.#ask(stop);
+        let left = this.#size;
+        for await (const message of messages) {
+          if (signal.aborted) return;
+          const { deliverySequence, pending } = message.info;
+          // What was sent into a dying connection is not sent again by itself.
+          if (deliverySequence !== ++delivered) return;
+          left--;
+          if (left === 0) {
+            // However long the reader is at it: there is nothing more to be missed.
+            messages.stop();
+            if (isBehind) this.#size = nextSize(this.#size, performance.now() - askedAt);
+          }
+          isBehind = pending > 0;
+          yield message;
+        }
       }
     } catch {
       // The driver's reasons to stop (stream gone, request refused) are doubts like the others.
     } finally {
-      for (const each of [signal, link]) each.removeEventListener("abort", stop);
-      stop();
+      this.#doubt.abort();
       this.#forget();
     }
   }
 
   /** For a delivery that is not read after all. */
   discard(): void {
-    this.#messages.stop();
     this.#forget();
   }
 
-  async #stopAtDoubt(): Promise<void> {
-    for await (const { type } of this.#messages.status()) {
-      if (DOUBTS.has(type) || (this.#untilQuiet && type === "heartbeat")) this.#messages.stop();
+  async #ask(signal: AbortSignal): Promise<ConsumerMessages> {
+    const messages = await this.#consumer.fetch({
+      max_messages: this.#size,
+      expires: PULL_EXPIRES_MS,
+      idle_heartbeat: HEARTBEAT_MS,
+    });
+    const stop = () => messages.stop();
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    this.#lookForDoubts(messages)
+      .catch(() => this.#doubt.abort())
+      .finally(() => signal.removeEventListener("abort", stop));
+    return messages;
+  }
+
+  async #lookForDoubts(messages: ConsumerMessages): Promise<void> {
+    for await (const { type } of messages.status()) {
+      if (DOUBTS.has(type) || (this.#untilQuiet && type === "heartbeat")) this.#doubt.abort();
     }
   }
 
@@ -122,9 +153,15 @@ export class Delivery {
   #forget(): void {
     if (this.#connection.closed.aborted) return;
     this.#connection
-      .call(this.#stream, ({ manager }) => manager.consumers.delete(this.#stream, this.#consumer))
+      .call(this.#stream, ({ manager }) => manager.consumers.delete(this.#stream, this.#name))
       .catch(() => {});
   }
+}
+
+/** Of how many messages to ask next, when so many that were there took so long. */
+function nextSize(size: number, tookMs: number): number {
+  if (tookMs < SOON_MS) return Math.min(MOST_MESSAGES, size * 2);
+  return tookMs > LATE_MS ? Math.max(1, Math.floor(size / 2)) : size;
 }
 
 function madeAnew(stream: string): TidemarkError {

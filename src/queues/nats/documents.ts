@@ -194,7 +194,7 @@ export class NatsDocuments implements Documents {
         this.#connection,
         info,
         { deliver_policy: "last_per_subject", filter_subject: all },
-        { untilQuiet },
+        { untilQuiet, areSmall: true },
       ),
     ]);
     const subjects = Object.keys(standing.state.subjects ?? {});

@@ -21,12 +21,20 @@ import {
 
 /** Of the largest message the server takes, what the mark and the server's own headers may need. */
 const HEADER_ROOM_BYTES = 4096;
-/** On their way at once, of one append. */
+/** NATS's own default, whatever the server takes: what is on its way holds up all that is behind it. */
+const MOST_BYTES = 1024 * 1024;
+/** On their way at once, of one append: at most so much, at first as much as one message may be. */
 const WINDOW_MESSAGES = 64;
 const WINDOW_BYTES = 8 * 1024 * 1024;
+/** The window is twice as large when all of it was answered sooner than this, half as large when later. */
+const SOON_MS = 250;
+const LATE_MS = 1_000;
+/** The slowest connection that is waited for, and the longest: as long as until a dead one is found out. */
+const SLOWEST_BYTES_IN_MS = 100;
+const LONGEST_TIMEOUT_MS = 15_000;
 
 export function maxMessageBytes(connection: QueueConnection): number {
-  return connection.maxPayload - HEADER_ROOM_BYTES;
+  return Math.min(connection.maxPayload, MOST_BYTES) - HEADER_ROOM_BYTES;
 }
 
 export class NatsStream implements QueueStream {
@@ -37,6 +45,8 @@ export class NatsStream implements QueueStream {
   readonly #settings: StreamSettings;
   readonly #maxBytes: number;
   readonly #ends = new BatchEnds();
+  /** What this connection has shown to carry in less than a second. */
+  #windowBytes = MOST_BYTES;
   #allowedBytes = 0;
   /** Is the bound what it should be, as far as we know? */
   #isBoundRight = true;
@@ -98,7 +108,7 @@ export class NatsStream implements QueueStream {
     let { sequence, mark } = after;
     const chain = new Chain();
     for (let rest = messages; rest.length > 0; ) {
-      const window = takeWindow(rest);
+      const window = takeWindow(rest, this.#windowBytes);
       rest = rest.slice(window.length);
       await this.#publish(sequence, window, chain);
       sequence += window.length;
@@ -176,6 +186,9 @@ export class NatsStream implements QueueStream {
 
   /** All on their way at once; the server takes them in order, and none behind one that it refused. */
   async #publish(sequence: number, window: readonly QueueMessage[], chain: Chain): Promise<void> {
+    const bytes = bytesOf(window);
+    const timeout = Math.min(LONGEST_TIMEOUT_MS, REQUEST_TIMEOUT_MS + bytes / SLOWEST_BYTES_IN_MS);
+    const begunAt = performance.now();
     const outcomes = await this.#connection.call(this.#name, async ({ jetstream, headers }) => {
       return Promise.allSettled(
         window.map(({ mark, body }, index) => {
@@ -184,7 +197,7 @@ export class NatsStream implements QueueStream {
           const { msgID, lastMsgID } = chain.next();
           return jetstream.publish(this.#subject, body, {
             headers: header,
-            timeout: REQUEST_TIMEOUT_MS,
+            timeout,
             msgID,
             expect: {
               streamName: this.#name,
@@ -200,6 +213,14 @@ export class NatsStream implements QueueStream {
       if (outcome.status === "rejected") await this.#explain(outcome.reason, body.length);
       else this.#ends.add(mark.batch, outcome.value.seq);
     }
+    this.#fitWindow(bytes, performance.now() - begunAt);
+  }
+
+  /** One that was hardly used tells nothing of what fits into it. */
+  #fitWindow(bytes: number, tookMs: number): void {
+    if (tookMs > LATE_MS) this.#windowBytes = Math.max(MOST_BYTES, this.#windowBytes / 2);
+    else if (tookMs < SOON_MS && bytes > this.#windowBytes / 2)
+      this.#windowBytes = Math.min(WINDOW_BYTES, this.#windowBytes * 2);
   }
 
   /** Why a message of so many bytes was refused. */
@@ -262,11 +283,15 @@ class Chain {
 }
 
 /** At least one message, if there is one. */
-function takeWindow(messages: readonly QueueMessage[]): readonly QueueMessage[] {
+function takeWindow(messages: readonly QueueMessage[], most: number): readonly QueueMessage[] {
   let bytes = 0;
   const end = messages.findIndex(({ body }, index) => {
     bytes += body.length;
-    return index > 0 && (index >= WINDOW_MESSAGES || bytes > WINDOW_BYTES);
+    return index > 0 && (index >= WINDOW_MESSAGES || bytes > most);
   });
   return end < 0 ? messages : messages.slice(0, end);
+}
+
+function bytesOf(messages: readonly QueueMessage[]): number {
+  return messages.reduce((sum, { body }) => sum + body.length, 0);
 }
