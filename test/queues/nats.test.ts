@@ -222,6 +222,24 @@ describe.skipIf(!available("nats"))("reading", () => {
     await bed.dispose();
   });
 
+  it("fetches a large message at the end of a stream once to tell that end", async () => {
+    const bed = natsBed(natsUrl());
+    const near = await bed.open();
+    const writer = await near.openStream("shop");
+    const first = await writer.append(await writer.tail(), [message(1, 500_000)]);
+    await using proxy = await TcpProxy.start(natsUrl());
+    const far = await open(proxy.through(`${natsUrl()}?prefix=${bed.prefix}`));
+    const stream = await far.openStream("shop");
+    for (let n = 0; n < 5; n++) expect(await stream.tail()).toEqual(first);
+    expect(proxy.bytesOut).toBeLessThan(1_000_000);
+    const second = await writer.append(first, [message(2, 500_000)]);
+    expect(await stream.tail()).toEqual(second);
+    await writer.reset();
+    expect(await stream.tail()).toMatchObject({ mark: null });
+    await Promise.all([far.close(), near.close()]);
+    await bed.dispose();
+  });
+
   it("begins only on the stream that its start was chosen by", async () => {
     const bed = natsBed(natsUrl());
     const queue = await bed.open();

@@ -22,6 +22,7 @@ export class TcpProxy implements AsyncDisposable {
   #bytesInMs = Number.POSITIVE_INFINITY;
   #accepted = 0;
   #turns = 0;
+  #bytesOut = 0;
   #marker: { readonly text: string; readonly found: () => void } | null = null;
 
   static async start(url: string): Promise<TcpProxy> {
@@ -61,6 +62,11 @@ export class TcpProxy implements AsyncDisposable {
   /** How often a process has spoken after its server had: each is a way there and back that it has waited for. */
   get turns(): number {
     return this.#turns;
+  }
+
+  /** How many bytes servers have sent. */
+  get bytesOut(): number {
+    return this.#bytesOut;
   }
 
   /** From now on new connections lead to this server; those that are established stay with the one before. */
@@ -162,8 +168,9 @@ export class TcpProxy implements AsyncDisposable {
       link.isAnswered = false;
       return this.#look(link, chunk);
     });
-    this.#carry(server, client, () => {
+    this.#carry(server, client, (chunk) => {
       link.isAnswered = true;
+      this.#bytesOut += chunk.length;
       return !link.isMute;
     });
   }

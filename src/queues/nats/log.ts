@@ -1,4 +1,4 @@
-import type { StreamInfo } from "@nats-io/jetstream";
+import type { StoredMsg, StreamInfo } from "@nats-io/jetstream";
 import { comparePositions, type Position } from "../../core/position.ts";
 import type { QueueConnection } from "./connection.ts";
 import { decodeMark, MARK_HEADER } from "./marks.ts";
@@ -32,9 +32,18 @@ export async function markTextAt(
   stream: string,
   sequence: number,
 ): Promise<string | null> {
+  const stored = await storedAt(connection, stream, sequence);
+  return stored === null ? null : stored.header.get(MARK_HEADER);
+}
+
+/** Null when there is no such message. */
+export function storedAt(
+  connection: QueueConnection,
+  stream: string,
+  sequence: number,
+): Promise<StoredMsg | null> {
   // Asked of the leader: a follower may not have it yet, and "not there" would be taken for trimmed.
-  const stored = await connection.call(stream, ({ manager }) =>
+  return connection.call(stream, ({ manager }) =>
     manager.streams.getMessage(stream, { seq: sequence }),
   );
-  return stored === null ? null : stored.header.get(MARK_HEADER);
 }

@@ -7,7 +7,7 @@ import { BatchEnds } from "./batch-ends.ts";
 import { REQUEST_TIMEOUT_MS } from "./client.ts";
 import type { QueueConnection } from "./connection.ts";
 import { isStoreFailed, toQueueError } from "./errors.ts";
-import { markTextAt, sequenceAfter } from "./log.ts";
+import { sequenceAfter, storedAt } from "./log.ts";
 import { decodeMark, encodeMark, MARK_HEADER, RESET_HEADER } from "./marks.ts";
 import { streamName, streamSubject } from "./names.ts";
 import { readStream } from "./reader.ts";
@@ -33,6 +33,9 @@ const LATE_MS = 1_000;
 const SLOWEST_BYTES_IN_MS = 100;
 const LONGEST_TIMEOUT_MS = 15_000;
 
+/** The server gives a message whole, though only its mark is wanted: those of so many bytes are not asked for again. */
+const LARGE_BYTES = 64 * 1024;
+
 export function maxMessageBytes(connection: QueueConnection): number {
   return Math.min(connection.maxPayload, MOST_BYTES) - HEADER_ROOM_BYTES;
 }
@@ -48,6 +51,8 @@ export class NatsStream implements QueueStream {
   /** What this connection has shown to carry in less than a second. */
   #windowBytes = MOST_BYTES;
   #allowedBytes = 0;
+  /** The end as it was last told, where that took a large message. */
+  #lastLarge: { readonly id: string; readonly tail: StreamTail } | null = null;
   /** Is the bound what it should be, as far as we know? */
   #isBoundRight = true;
 
@@ -91,13 +96,21 @@ export class NatsStream implements QueueStream {
 
   async tail(): Promise<StreamTail> {
     for (let missing = 0; ; ) {
-      const { state } = await this.#inspect();
-      if (state.messages === 0) return { sequence: state.last_seq, mark: null };
-      const text = await markTextAt(this.#connection, this.#name, state.last_seq);
-      if (text !== null) return { sequence: state.last_seq, mark: decodeMark(text) };
+      const { state, created } = await this.#inspect();
+      const sequence = state.last_seq;
+      if (state.messages === 0) return { sequence, mark: null };
+      // The time tells it from another one of this number, in a stream that was restored or made anew.
+      const id = `${created} ${sequence} ${state.last_ts}`;
+      if (id === this.#lastLarge?.id) return this.#lastLarge.tail;
+      const stored = await storedAt(this.#connection, this.#name, sequence);
+      if (stored !== null) {
+        const tail = { sequence, mark: decodeMark(stored.header.get(MARK_HEADER)) };
+        this.#lastLarge = stored.data.length >= LARGE_BYTES ? { id, tail } : null;
+        return tail;
+      }
       // Not there: emptied between the two questions. But once more, with the same end, it is lost.
-      if (state.last_seq === missing) await removeBroken(this.#connection, this.#name);
-      missing = state.last_seq;
+      if (sequence === missing) await removeBroken(this.#connection, this.#name);
+      missing = sequence;
     }
   }
 
