@@ -90,6 +90,13 @@ const UNESCAPES: Readonly<Record<string, string>> = {
   v: "\v",
 };
 
+const TAB = 0x09;
+const BACKSLASH = 0x5c;
+const UPPER_N = 0x4e;
+const UNESCAPED_BYTES = new Map(
+  Object.entries(UNESCAPES).map(([letter, is]) => [letter.charCodeAt(0), is.charCodeAt(0)]),
+);
+
 /** The fields of one line; a writer escapes every tab and newline in a value. */
 export function parseLine(line: string): (string | null)[] {
   const fields: (string | null)[] = line.split("\t");
@@ -100,6 +107,33 @@ export function parseLine(line: string): (string | null)[] {
     else if (field.includes("\\")) {
       fields[i] = inPieces(field, "\\", unescapeField);
     }
+  }
+  return fields;
+}
+
+/**
+ * As {@link parseLine}, of one line without its newline, which may have megabytes: unescaped within its own bytes, which
+ * mean nothing afterwards, so that no other copy of it is made than the fields.
+ */
+export function parseLongLine(bytes: Buffer): (string | null)[] {
+  const fields: (string | null)[] = [];
+  let begun = 0;
+  let end = 0;
+  let isNull = false;
+  for (let at = 0; at <= bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === undefined || byte === TAB) {
+      fields.push(isNull ? null : bytes.toString("utf8", begun, end));
+      begun = at + 1;
+      end = begun;
+      isNull = false;
+    } else if (byte === BACKSLASH) {
+      const after = bytes[at + 2];
+      const isWhole = at === begun && (after === undefined || after === TAB);
+      const letter = bytes[++at] as number;
+      isNull = isWhole && letter === UPPER_N;
+      bytes[end++] = UNESCAPED_BYTES.get(letter) ?? letter;
+    } else bytes[end++] = byte;
   }
   return fields;
 }

@@ -1,6 +1,8 @@
 import type { Change } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
-import { type ChangesPage, parseLine } from "../../core/row-lines.ts";
+import { freeMemory } from "../../core/free-memory.ts";
+import { type ChangesPage, parseLine, parseLongLine } from "../../core/row-lines.ts";
+import type { LinesBlock } from "../../core/source.ts";
 import { Connection } from "./connection.ts";
 import { InsertLines } from "./insert-lines.ts";
 import type { LogDecoder } from "./log-rows.ts";
@@ -52,16 +54,12 @@ export class LogPages {
           yield before;
         }
         if (taken) continue;
-        const lines = block.bytes.toString("utf8").split("\n");
-        lines.pop(); // what follows the last newline
-        for (const line of lines) {
-          page.push(this.#decoder.change(parseLine(line), batch));
-          characters += line.length;
-          if (page.length < PAGE_ROWS && characters < PAGE_CHARACTERS) continue;
-          yield page;
-          page = [];
-          characters = 0;
-        }
+        characters += block.bytes.length;
+        this.#decode(block, batch, page);
+        if (page.length < PAGE_ROWS && characters < PAGE_CHARACTERS) continue;
+        yield page;
+        page = [];
+        characters = 0;
       }
       if (page.length > 0) yield page;
       const rest = inserts.finish();
@@ -71,6 +69,19 @@ export class LogPages {
       // A reader that leaves early has already closed the session (see copyOut).
       if (this.#idle !== connection) await connection.close();
     }
+  }
+
+  /** Apart, so that neither the bytes nor their text are held while the changes are on their way: a row may have megabytes. */
+  #decode({ bytes, rows }: LinesBlock, batch: number, into: Change[]): void {
+    if (rows === 1 && bytes.length > BLOCKS.size) {
+      const fields = parseLongLine(bytes.subarray(0, -1));
+      freeMemory(bytes);
+      into.push(this.#decoder.change(fields, batch));
+      return;
+    }
+    const lines = bytes.toString("utf8").split("\n");
+    lines.pop(); // what follows the last newline
+    for (const line of lines) into.push(this.#decoder.change(parseLine(line), batch));
   }
 
   async close(): Promise<void> {
