@@ -70,6 +70,27 @@ describe.each(SERVERS)("an application's own session on %s", (kind) => {
     expect(Number(highest)).toBeLessThan(50);
   });
 
+  test("that chooses the next id chooses it for no row that triggers of its own write", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `${TABLES}; CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, c INT);
+       INSERT INTO notes (c) VALUES (0), (0), (0);
+       CREATE TRIGGER noted AFTER INSERT ON c FOR EACH ROW INSERT INTO notes (c) VALUES (NEW.id)`,
+    );
+    const changes = await logged(
+      bed,
+      "SET insert_id = 3; INSERT INTO c (v) VALUES (1), (2); SET insert_id = 7; INSERT INTO c VALUES (20, 3)",
+    );
+    expect(changes).toEqual(['c insert ["3","1"]', 'c insert ["4","2"]', 'c insert ["20","3"]']);
+    // As without us: the third was not taken by the row itself.
+    const [notes] = await bed.admin.query("SELECT id, c FROM notes WHERE c > 0 ORDER BY id");
+    expect(notes).toEqual([
+      [4, 3],
+      [5, 4],
+      [7, 20],
+    ]);
+  });
+
   test("that may read little has its writes carried out, and logged", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(TABLES);

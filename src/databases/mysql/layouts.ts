@@ -36,6 +36,8 @@ export interface StoredLayout extends Layout {
   readonly origins: readonly CascadeOrigin[];
   /** Absent where it has none. */
   readonly versions?: Versions;
+  /** The column that the server numbers, captured or not. Absent where there is none. */
+  readonly numbered?: string;
 }
 
 /** In place of the hash: rows have gone of which nobody knows which, while no sync carried the table. */
@@ -53,6 +55,7 @@ interface Definition {
   readonly stamped: readonly string[];
   readonly origins: readonly CascadeOrigin[];
   readonly versions?: Versions;
+  readonly numbered?: string;
 }
 
 /**
@@ -75,6 +78,7 @@ export function wantedLayout(
   const native = facts.columns.filter((column) => wanted.has(column.name));
   const columns = native.map((column) => layoutColumn(columnSchema(column, name)));
   const key = table.schema.key.map((each) => columns.findIndex((column) => column.name === each));
+  const numbered = facts.columns.find(({ identity }) => identity)?.name;
   const layout = {
     id: 0,
     table: table.schema.name,
@@ -86,6 +90,7 @@ export function wantedLayout(
     guarded: guardedColumns(facts, references),
     stamped: native.filter(({ stamped }) => stamped).map((column) => column.name),
     origins: originsOf(facts.name, references),
+    ...(numbered !== undefined && { numbered }),
     triggers: null,
     tableId: null,
     active: true,
@@ -205,7 +210,7 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 
 function definitionText(layout: StoredLayout): string {
   const { table, columns, key, filters, filterColumns, known } = layout;
-  const { guarded, stamped, origins, versions } = layout;
+  const { guarded, stamped, origins, versions, numbered } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
   const definition: Definition = {
     ...shape,
@@ -213,6 +218,7 @@ function definitionText(layout: StoredLayout): string {
     stamped,
     origins,
     ...(versions && { versions }),
+    ...(numbered !== undefined && { numbered }),
   };
   return JSON.stringify(definition);
 }
