@@ -138,6 +138,25 @@ export function registerBatches(bench: () => Bench): void {
     expect(await all(again.batches.pages(4))).toEqual(next.changes);
   });
 
+  it("has purged what a purge that failed half way was to take", async () => {
+    const { sql, log } = await openShop(bench());
+    for (let n = 1; n <= 3; n++) {
+      await sql.run(`INSERT INTO items (id) VALUES (${n})`);
+      await takeChanges(log.batches);
+    }
+    let isDue = true;
+    armFailpoint("purge-half:kill@2", () => {
+      if (isDue) throw new Error("failed");
+    });
+    await log.batches.purge(2).catch(() => {});
+    isDue = false;
+    for (const batch of [1, 2]) await refuses(all(log.batches.pages(batch)), "TM-BATCH-PURGED");
+    await log.batches.purge(3);
+    await refuses(all(log.batches.pages(3)), "TM-BATCH-PURGED");
+    await sql.run("INSERT INTO items (id) VALUES (4)");
+    expect((await take(log.batches)).changes.map(describeChange)).toEqual(["insert 4,null,null"]);
+  });
+
   it("counts on from the last number when all was purged and it is opened anew", async () => {
     const { sql, source, log } = await openShop(bench());
     await sql.run("INSERT INTO items (id) VALUES (1)");

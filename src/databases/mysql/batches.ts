@@ -7,7 +7,7 @@ import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type Answer, logAnswers } from "./answers.ts";
-import { type BatchRecord, markPurged, storeBatch } from "./batch-records.ts";
+import { type BatchRecord, markPurged, type Purged, storeBatch } from "./batch-records.ts";
 import { MARK } from "./capture-sql.ts";
 import { readChunk, readSmall, readWhole } from "./chunk.ts";
 import type { Session } from "./connection.ts";
@@ -189,6 +189,8 @@ export class MysqlBatches implements Batches {
     const newest = due.at(-1);
     if (newest !== undefined && ids.size > 0) {
       await markPurged(this.#sessions.side, newest.header.batch, "going");
+      // Also where it fails half way, and this one is still asked for them.
+      for (const record of due) this.#note(record, isGone(record) ? "gone" : "going");
       failpoint("purge-half");
       await this.#remover.remove(ids.runs);
       failpoint("purge-half");
@@ -380,10 +382,16 @@ export class MysqlBatches implements Batches {
     const kept = due.find((record) => record.header.batch === last && !isGone(record));
     if (kept === undefined) return;
     await markPurged(side, last, "gone");
-    const marked: BatchRecord = { ...kept, purged: "gone" };
-    this.#records.set(last, marked);
+    this.#note(kept, "gone");
+  }
+
+  #note({ header }: BatchRecord, purged: Purged): void {
+    const record = this.#records.get(header.batch);
+    if (record === undefined) return;
+    const marked: BatchRecord = { ...record, purged };
+    this.#records.set(header.batch, marked);
     // A cut may have made a newer one meanwhile.
-    if (this.#last === kept) this.#last = marked;
+    if (this.#last === record) this.#last = marked;
   }
 
   #findLayout({ table }: ChunkRequest): StoredLayout | undefined {
