@@ -1,3 +1,4 @@
+import { COPY_ANEW } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { batchHash, timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
@@ -17,6 +18,10 @@ export interface BatchRecord {
 
 /** Its rows stand; may be gone, some or all of them; are gone. */
 export type Purged = "no" | "going" | "gone";
+
+export function isGone({ purged }: BatchRecord): boolean {
+  return purged === "gone";
+}
 
 /** As stored: only the newest of those that are purged needs to say so. */
 const PURGED: readonly Purged[] = ["no", "gone", "going"];
@@ -115,4 +120,19 @@ function later(a: string, b: string): string {
 /** `2026-11-22 23:00:00.000000` to `2026-11-22T23:00:00.000000Z`. */
 export function isoTime(text: string): string {
   return text === "" ? "" : `${text.replace(" ", "T")}Z`;
+}
+
+export function batchPurged(batch: number): TidemarkError {
+  return new TidemarkError(
+    "TM-BATCH-PURGED",
+    `Batch ${batch} has been purged from the change log.`,
+  );
+}
+
+export function rowsMissing(batch: number, count: number): TidemarkError {
+  return new TidemarkError(
+    "TM-CAPTURE-BROKEN",
+    `${count} rows of batch ${batch} are missing from the change log: someone else deleted them.`,
+    { fix: COPY_ANEW },
+  );
 }

@@ -1,4 +1,3 @@
-import { COPY_ANEW } from "../../core/altered.ts";
 import type { Change } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
@@ -7,9 +6,18 @@ import type { BatchHeader } from "../../core/position.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type Answer, logAnswers } from "./answers.ts";
-import { type BatchRecord, markPurged, type Purged, storeBatch } from "./batch-records.ts";
+import {
+  type BatchRecord,
+  batchPurged,
+  isGone,
+  markPurged,
+  type Purged,
+  rowsMissing,
+  storeBatch,
+} from "./batch-records.ts";
 import { MARK } from "./capture-sql.ts";
-import { readChunk, readSmall, readWhole } from "./chunk.ts";
+import { readWhole } from "./chunk.ts";
+import { ChunkReader } from "./chunk-reader.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import { IdSet } from "./id-set.ts";
@@ -17,6 +25,7 @@ import { latecomers, reachedLayouts } from "./latecomers.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES } from "./ours.ts";
+import { Pace } from "./pace.ts";
 import { Pins } from "./pins.ts";
 import { Remover } from "./remover.ts";
 import { TruncationWatch } from "./truncation.ts";
@@ -71,16 +80,14 @@ export class MysqlBatches implements Batches {
   #late: ReadonlySet<number> = new Set();
   readonly #truncation: TruncationWatch;
   readonly #pins: Pins;
-  #driftCheckedAt = Number.NEGATIVE_INFINITY;
-  #driftTookMs = 0;
-  /** Where the log stood at that time. */
+  readonly #driftPace = new Pace();
+  /** Where the log stood when drift was last looked for. */
   #checked = { highest: 0, batch: 0 };
   #purgedUpTo = 0;
   /** Is the floor to be raised before the next look? A look that is under way may still see what was purged. */
   #isFloorDue = false;
   #copier: Session | null = null;
-  /** So many small tables are read together next. */
-  #together = 1;
+  readonly #chunks: ChunkReader;
   readonly #remover: Remover;
 
   constructor(
@@ -93,6 +100,7 @@ export class MysqlBatches implements Batches {
     this.#uncarried = new Uncarried(sessions.side, logger);
     this.#truncation = new TruncationWatch(sessions.side);
     this.#pins = new Pins(sessions.side);
+    this.#chunks = new ChunkReader(sessions.main, (request) => this.#findLayout(request));
     this.#remover = new Remover(sessions.openRemover);
     for (const record of records) this.#remember(record);
     this.#raiseFloor();
@@ -159,19 +167,15 @@ export class MysqlBatches implements Batches {
 
   async *pages(batch: number): AsyncGenerator<readonly Change[]> {
     const record = this.#records.get(batch);
-    if (record?.purged !== "no") throw purged(batch);
+    if (record?.purged !== "no") throw batchPurged(batch);
     let left = record.ids.size;
     for await (const rows of readRuns(this.#sessions.main, record.ids.runs)) {
       left -= rows.length;
       yield* this.#pageOf(rows, batch);
     }
     if (left === 0) return;
-    if (this.#records.get(batch)?.purged !== "no") throw purged(batch);
-    throw new TidemarkError(
-      "TM-CAPTURE-BROKEN",
-      `${left} rows of batch ${batch} are missing from the change log: someone else deleted them.`,
-      { fix: COPY_ANEW },
-    );
+    if (this.#records.get(batch)?.purged !== "no") throw batchPurged(batch);
+    throw rowsMissing(batch, left);
   }
 
   async purge(upTo: number): Promise<void> {
@@ -237,41 +241,12 @@ export class MysqlBatches implements Batches {
       try {
         const unseen = await this.#readUnseen(main);
         if (unseen === null) return null;
-        const chunks = await this.#readChunks(requests);
+        const chunks = await this.#chunks.read(requests);
         return chunks === null ? null : { unseen, chunks };
       } finally {
         await main.run("ROLLBACK");
       }
     });
-  }
-
-  /**
-   * Twice as many small tables as the time before, and one again where the first is not small. Null when one is in the way of the
-   * others: in another snapshot the first is read by itself, since whatever it was is told of each when it comes first.
-   */
-  async #readChunks(requests: readonly ChunkRequest[]): Promise<readonly Chunk[] | null> {
-    const { main } = this.#sessions;
-    const [first, ...others] = requests;
-    if (first === undefined) return [];
-    const layout = this.#layoutOf(first);
-    const asked = [{ layout, request: first }];
-    for (const request of others.slice(0, this.#together - 1)) {
-      const next = this.#findLayout(request);
-      if (next === undefined) break;
-      asked.push({ layout: next, request });
-    }
-    try {
-      const small = await readSmall(main, asked);
-      this.#together = 2 * small.length;
-      if (small.length > 0) return small;
-    } catch (error) {
-      if (!isTidemarkError(error) || isTidemarkError(error, "TM-CONNECTION-LOST")) throw error;
-      this.#together = 1;
-      return null;
-    }
-    const chunk = await readChunk(main, layout, first);
-    this.#together = chunk.done ? 2 : 1;
-    return [chunk];
   }
 
   /** As `#look`, in a session that keeps its snapshot until all rows of the table are read. */
@@ -416,17 +391,13 @@ export class MysqlBatches implements Batches {
   }
 
   /** Before anything of a cut is stored or given out. */
-  async #checkDrift(everyMs: number): Promise<void> {
-    const startedAt = performance.now();
-    // With thousands of tables the catalog is slow: never more than a sixth of the time.
-    const pauseMs = everyMs === 0 ? 0 : Math.max(everyMs, this.#driftTookMs * 5);
-    if (startedAt - this.#driftCheckedAt < pauseMs) return;
-    await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
-    const { highest, batch } = this.#checked;
-    await this.#truncation.check({ highest, purged: this.#purgedUpTo > batch });
-    this.#noteChecked();
-    this.#driftCheckedAt = performance.now();
-    this.#driftTookMs = this.#driftCheckedAt - startedAt;
+  #checkDrift(everyMs: number): Promise<void> {
+    return this.#driftPace.every(everyMs, async () => {
+      await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
+      const { highest, batch } = this.#checked;
+      await this.#truncation.check({ highest, purged: this.#purgedUpTo > batch });
+      this.#noteChecked();
+    });
   }
 
   #noteChecked(): void {
@@ -434,15 +405,4 @@ export class MysqlBatches implements Batches {
   }
 }
 
-function isGone({ purged }: BatchRecord): boolean {
-  return purged === "gone";
-}
-
 async function* none(): AsyncGenerator<readonly Change[]> {}
-
-function purged(batch: number): TidemarkError {
-  return new TidemarkError(
-    "TM-BATCH-PURGED",
-    `Batch ${batch} has been purged from the change log.`,
-  );
-}

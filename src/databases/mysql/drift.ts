@@ -7,12 +7,12 @@ import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture-
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
-import { noteKeyIndex } from "./chunk.ts";
 import type { Session } from "./connection.ts";
 import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
+import { noteKeyIndex } from "./table-reader.ts";
 import { loadTriggers, originTables, triggeredTables, triggersHash } from "./triggers.ts";
 
 /**
