@@ -61,7 +61,7 @@ function overlap(
     "TM-CONFIG-OVERLAP",
     `The sync "${other}", which is not in this config, is at work and writes ${table} into the table of "${to}" that "${sync}" is to write: each would undo what the other has written.`,
     {
-      fix: `Give the table another name at the target (as: other_name), or end the process that works for "${other}", then run again: this one copies the table anew.`,
+      fix: `Give the table another name at the target (as: other_name), or end the process that works for "${other}", then run again: this one copies the table anew. Where its machine has vanished there is none to end: the target notices within a minute.`,
       details: { table, target: to, syncs: [other, sync] },
     },
   );
