@@ -32,6 +32,27 @@ function later<T>(work: () => Promise<T>): Promise<T> {
 }
 
 describe.each(SERVERS)("capture on %s", (kind) => {
+  it.skipIf(!available(kind))("replaces what another version has made, once", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, w INT)");
+    const tables = (await bed.capture("t")).map((table) => ({ ...table, filters: ["w > 1"] }));
+    const planned = async () => (await plan(bed, tables)).statements;
+    const captured = async () => {
+      await using open = await openLog(bed, tables);
+      return linesOf(open, (await take(open.log.batches)).changes);
+    };
+    await captured();
+    expect(await planned()).toEqual([]);
+    await bed.admin.query(
+      `UPDATE tidemark_layouts SET definition = REGEXP_REPLACE(definition, '"work":"[0-9a-f]+"', '"work":"another"')`,
+    );
+    expect((await planned()).length).toBeGreaterThan(0);
+    await captured();
+    expect(await planned()).toEqual([]);
+    await bed.admin.query("INSERT INTO t VALUES (1, 2)");
+    expect(await captured()).toEqual(['t insert ["1","2"]']);
+  });
+
   it.skipIf(!available(kind))("goes on where its set-up was cut off", async () => {
     for (let done = 0; ; done++) {
       await using bed = await openBed(kind);

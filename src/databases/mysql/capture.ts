@@ -48,6 +48,7 @@ import {
   triggerNames,
   triggersHash,
   withStrayed,
+  workOf,
 } from "./triggers.ts";
 import { loadTableIds, type TableIds, unseenTruncation } from "./truncation.ts";
 
@@ -236,7 +237,8 @@ async function prepareCaptures(
     const fact = checkCapturable(table, facts);
     const own = versions.get(fact.name);
     const wantedNow = wantedLayout(table, fact, references);
-    const layout = { ...wantedNow, ...(own && { versions: own }), id: nextId++ };
+    const unnumbered = { ...wantedNow, ...(own && { versions: own }) };
+    const layout = { ...unnumbered, id: nextId++, work: workOf(unnumbered, session.flavour) };
     refuseDoubtful(layout);
     await refusePeriod(session, layout);
     await refuseKeysAboveEngine(session, layout);

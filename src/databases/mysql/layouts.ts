@@ -38,6 +38,8 @@ export interface StoredLayout extends Layout {
   readonly versions?: Versions;
   /** The column that the server numbers, captured or not. Absent where there is none. */
   readonly numbered?: string;
+  /** Hash over what its triggers do: another version of this program may have made them otherwise. */
+  readonly work?: string;
 }
 
 /** In place of the hash: rows have gone of which nobody knows which, while no sync carried the table. */
@@ -56,6 +58,7 @@ interface Definition {
   readonly origins: readonly CascadeOrigin[];
   readonly versions?: Versions;
   readonly numbered?: string;
+  readonly work?: string;
 }
 
 /**
@@ -210,7 +213,7 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 
 function definitionText(layout: StoredLayout): string {
   const { table, columns, key, filters, filterColumns, known } = layout;
-  const { guarded, stamped, origins, versions, numbered } = layout;
+  const { guarded, stamped, origins, versions, numbered, work } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
   const definition: Definition = {
     ...shape,
@@ -219,6 +222,7 @@ function definitionText(layout: StoredLayout): string {
     origins,
     ...(versions && { versions }),
     ...(numbered !== undefined && { numbered }),
+    ...(work !== undefined && { work }),
   };
   return JSON.stringify(definition);
 }

@@ -217,6 +217,17 @@ export function ownedBy(account: string): string {
 
 export const KEEP_ACCOUNT = "keep that account (ALTER USER … ACCOUNT LOCK will do)";
 
+/**
+ * Hash over what the triggers of a layout do, whatever its number. By what stands it cannot be told: the server gives the
+ * text of a trigger in three bytes a character at most.
+ */
+export function workOf(layout: StoredLayout, flavour: TriggerFlavour): string {
+  return sha256(
+    "work",
+    ...EVENTS.map((event) => triggerBody({ ...layout, id: 0 }, event, flavour)),
+  );
+}
+
 export function planTriggers(
   layout: StoredLayout,
   found: readonly FoundTrigger[],
