@@ -144,7 +144,10 @@ export function only(tables: readonly BoundTable[]): BoundTable {
 }
 
 /** Each with its table, its operation, the key before and the row, as one line. */
-export function linesOf({ layouts }: OpenLog, changes: readonly Change[]): string[] {
+export function linesOf(
+  { layouts }: Pick<OpenLog, "layouts">,
+  changes: readonly Change[],
+): string[] {
   return changes.map(({ layout, op, keyBefore, row }) => {
     const values = [keyBefore, row].flatMap((each) => (each === null ? [] : JSON.stringify(each)));
     return [layouts.get(layout)?.table.name, op, ...values].join(" ");

@@ -24,6 +24,7 @@ import {
   isAltered,
   LOST,
   loadLayouts,
+  type Replaced,
   type StoredLayout,
   sameDefinition,
   storeLayout,
@@ -56,8 +57,8 @@ import { loadTableIds, type TableIds, unseenTruncation } from "./truncation.ts";
 interface TableCapture {
   readonly layout: StoredLayout;
   readonly isNew: boolean;
-  /** What captured the table before; `altered`: does it no longer hold? */
-  readonly replaces: { readonly altered: boolean } | null;
+  /** What captured the table before. */
+  readonly replaces: Replaced | null;
   /** Empty when capture stands as asked. */
   readonly triggers: readonly TriggerPlan[];
 }
@@ -174,6 +175,7 @@ async function installAll(
   const run = async (one: Installation, use: InSession) => {
     if (one.layout !== null && one.isNew) {
       const { layout, replaces } = one;
+      if (replaces !== null && replaces.doubted.length > 0) logger.warn(...doubtOf(layout));
       await againWhileHeld(LAYOUTS, logger, () =>
         use((each) => storeLayout(each, layout, replaces)),
       );
@@ -191,6 +193,13 @@ async function installAll(
   await endedWhenSilent(session, async () => {
     for (const one of inTurn) await run(one, (step) => step(session));
   });
+}
+
+function doubtOf({ table }: StoredLayout): [object, string] {
+  return [
+    { table: formatTable(table) },
+    "a unique or foreign key came after the capture of this table: whether it has refused an update (UPDATE IGNORE) is not known of those that are still to be told, so where there are any the table is copied anew",
+  ];
 }
 
 /** Is anything to be done for it? For what stands no session is opened. */
@@ -257,7 +266,11 @@ async function prepareCaptures(
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
     const chosen = isNew ? layout : current;
     if (current !== undefined) {
-      const mayLackRows = session.flavour.altersIgnoring && isGuardedAnew(current, layout);
+      const key = layout.key.map((at) => layout.columns[at]?.name ?? "");
+      // Not the key that rows are found by: a target that has it has no two rows of which one can have gone.
+      const mayLackRows =
+        session.flavour.altersIgnoring &&
+        guardedAnew(current, layout).some((column) => !key.includes(column));
       const others = isNew && !mayLackRows ? known : null;
       await assertNotTruncated(session, current, { tableIds, layouts: others });
     }
@@ -267,7 +280,11 @@ async function prepareCaptures(
     const replaces =
       current === undefined
         ? null
-        : { altered: isNew && fact !== undefined && isAltered(current, layout, fact) };
+        : {
+            layout: current,
+            altered: isNew && fact !== undefined && isAltered(current, layout, fact),
+            doubted: session.flavour.runsForPassedOver ? guardedAnew(current, layout) : [],
+          };
     const all = planTriggers(chosen, triggers, session.flavour);
     const plans = stands ? othersTriggers(session, all, triggers) : all;
     planned.push({ layout: chosen, isNew, replaces, triggers: plans });
@@ -285,13 +302,12 @@ async function prepareCaptures(
   return { captures, cascades, references, tableIds };
 }
 
-/**
- * Has a unique or a foreign key come to columns that were captured before? Not the key that rows are found by: a target
- * that has it has no two rows of which one can have gone.
- */
-function isGuardedAnew(before: StoredLayout, now: StoredLayout): boolean {
-  const known = new Set([...before.guarded, ...now.key.map((at) => now.columns[at]?.name)]);
-  return before.columns.some(({ name }) => now.guarded.includes(name) && !known.has(name));
+/** Columns captured before to which a unique or a foreign key has come. */
+function guardedAnew(before: StoredLayout, now: StoredLayout): readonly string[] {
+  const known = new Set(before.guarded);
+  return before.columns
+    .map(({ name }) => name)
+    .filter((name) => now.guarded.includes(name) && !known.has(name));
 }
 
 /**

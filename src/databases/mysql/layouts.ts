@@ -40,6 +40,19 @@ export interface StoredLayout extends Layout {
   readonly numbered?: string;
   /** Hash over what its triggers do: another version of this program may have made them otherwise. */
   readonly work?: string;
+  /** Absent where its triggers knew all keys. */
+  readonly doubted?: Doubt;
+}
+
+/**
+ * A unique or foreign key came that the triggers did not know: updates that it has refused may be logged as carried out
+ * (UPDATE IGNORE, see isCarriedOut in capture-sql.ts).
+ */
+interface Doubt {
+  /** The last batch that holds none of them. */
+  readonly after: number;
+  /** Of that key, as far as the triggers did not ask for them. */
+  readonly columns: readonly string[];
 }
 
 /** In place of the hash: rows have gone of which nobody knows which, while no sync carried the table. */
@@ -59,6 +72,7 @@ interface Definition {
   readonly versions?: Versions;
   readonly numbered?: string;
   readonly work?: string;
+  readonly doubted?: Doubt;
 }
 
 /**
@@ -213,7 +227,7 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 
 function definitionText(layout: StoredLayout): string {
   const { table, columns, key, filters, filterColumns, known } = layout;
-  const { guarded, stamped, origins, versions, numbered, work } = layout;
+  const { guarded, stamped, origins, versions, numbered, work, doubted } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
   const definition: Definition = {
     ...shape,
@@ -223,6 +237,7 @@ function definitionText(layout: StoredLayout): string {
     ...(versions && { versions }),
     ...(numbered !== undefined && { numbered }),
     ...(work !== undefined && { work }),
+    ...(doubted && { doubted }),
   };
   return JSON.stringify(definition);
 }
@@ -243,11 +258,20 @@ export async function loadLayouts(session: Session): Promise<readonly StoredLayo
   }));
 }
 
-/** Stores a new layout as the active one of its table. `replaces`: what captured the table before; `altered`: it holds no more. */
+/** A layout that captured the table before. */
+export interface Replaced {
+  readonly layout: StoredLayout;
+  /** Does it hold no more? */
+  readonly altered: boolean;
+  /** Empty where nothing is; see {@link StoredLayout.doubted}. */
+  readonly doubted: readonly string[];
+}
+
+/** Stores a new layout as the active one of its table. */
 export async function storeLayout(
   session: Session,
   layout: StoredLayout,
-  replaces: { readonly altered: boolean } | null,
+  replaces: Replaced | null,
 ): Promise<void> {
   const table = formatTable(layout.table);
   const insert = () =>
@@ -267,6 +291,14 @@ export async function storeLayout(
          WHERE table_name = ? AND active = 1`,
         [table],
       );
+    }
+    if (replaces.doubted.length > 0) {
+      const after = Number(await session.value(`SELECT COALESCE(MAX(n), 0) FROM ${BATCHES}`));
+      const doubted: Doubt = { after, columns: replaces.doubted };
+      await session.run(`UPDATE ${LAYOUTS} SET definition = ? WHERE id = ?`, [
+        definitionText({ ...replaces.layout, doubted }),
+        replaces.layout.id,
+      ]);
     }
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
     await insert();

@@ -163,7 +163,7 @@ export class LogReader {
     const { readUpTo } = layout;
     // Logged before the table was altered, or after: nothing tells.
     if (readUpTo !== null && batch > readUpTo) return unread(change, layout);
-    return change;
+    return isDoubtful(layout, change, batch) ? unread(change, layout) : change;
   }
 
   /** Throws TM-CAPTURE-BROKEN for one that is not recorded. */
@@ -204,6 +204,21 @@ export class LogReader {
     }
     return decoder;
   }
+}
+
+/** May the update have been refused by a key that its trigger did not know? */
+function isDoubtful(
+  { doubted, columns, key }: StoredLayout,
+  { op, keyBefore, row }: Change,
+  batch: number,
+): boolean {
+  if (doubted === undefined || batch <= doubted.after || op !== "update") return false;
+  // The triggers have asked whether a row that got another key still stands under the one before.
+  if (key.length > 0) return keyBefore === null;
+  // The whole row: it shows what was changed.
+  return columns.some(
+    ({ name }, at) => doubted.columns.includes(name) && keyBefore?.[at] !== row?.[at],
+  );
 }
 
 function unknownKey({ table }: StoredLayout): TidemarkError {
