@@ -1,7 +1,8 @@
 // What foreign keys do below the triggers is logged all the same, and what cannot be is refused (G1).
 import { describe, expect, it } from "vitest";
+import type { Row } from "../../src/core/value.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
-import { take } from "../../src/testing/replica.ts";
+import { take, takeChunk } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { CollectingLogger } from "../support/test-bed.ts";
 import { type Bed, linesOf, type OpenLog, openBed, openLog, SERVERS, untilItWaits } from "./bed.ts";
@@ -228,6 +229,69 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
       'a update ["3"] ["5","3"]',
       'a update ["5","7"]',
     ]);
+  });
+
+  test("an alteration below lets them go on, whatever type the keys are of", async () => {
+    await using bed = await openBed(kind);
+    const types: readonly (readonly [type: string, ...values: string[]])[] = [
+      ["INT", "1", "2", "3", "4"],
+      ["BIGINT UNSIGNED", "18446744073709551612", "18446744073709551613", "3", "4"],
+      ["DECIMAL(30,10)", "0.0000000001", "99999999999999999999.0000000001", "3", "-0.5"],
+      ["BIT(40)", "b'1'", "b'10'", "b'11'", `b'${"1".repeat(40)}'`],
+      ["BINARY(4)", "X'00000000'", "X'00000001'", "X'61000000'", "X'FF000041'"],
+      ["VARBINARY(4)", "''", "X'00'", "X'61'", "X'FF'"],
+      ["VARCHAR(9) CHARACTER SET latin1 COLLATE latin1_german2_ci", "'ß'", "'é'", "'A'", "'b '"],
+      ["VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "'ß'", "'😀'", "'A'", "'a'"],
+      ["ENUM('a', 'b', 'c', 'd')", "'a'", "'b'", "'c'", "'d'"],
+      ["DATETIME(6)", ...["1", "2", "3", "4"].map((at) => `'2024-10-27 02:30:00.00000${at}'`)],
+      ["TIMESTAMP(6)", ...["1", "2", "3", "4"].map((at) => `'2024-06-27 02:30:00.00000${at}'`)],
+      ["TIME(3)", "'-838:59:58.999'", "'00:00:00.001'", "'00:00:00'", "'1:00'"],
+      ["DATE", "'1000-01-01'", "'2024-02-29'", "'2024-03-01'", "'9999-12-31'"],
+      ["YEAR", "1999", "2000", "2001", "2155"],
+    ];
+    for (const [i, [type, ...values]] of types.entries()) {
+      const rows = values.slice(0, 3).map((value, at) => `(${at + 1}, ${value})`);
+      await bed.admin.query(
+        `CREATE TABLE a${i} (id INT PRIMARY KEY, k ${type} NOT NULL, UNIQUE (k)); INSERT INTO a${i} VALUES ${rows};
+         CREATE TABLE b${i} (id INT, k ${type} NOT NULL, PRIMARY KEY (id, k),
+           FOREIGN KEY (k) REFERENCES a${i} (k) ON DELETE CASCADE ON UPDATE CASCADE);
+         INSERT INTO b${i} VALUES ${rows}`,
+      );
+    }
+    const names = types.map((_, i) => `b${i}`);
+    await using open = await openLog(bed, await bed.capture(...names));
+    const lastRows = async () => {
+      const last: Row[] = [];
+      for (const name of names) {
+        const request = { table: { schema: null, name }, after: null, maxRows: 10, maxBytes: 1_000 };
+        last.push((await takeChunk(open.log.batches, request)).chunk.rows.at(-1) ?? []);
+      }
+      return last;
+    };
+    const before = await lastRows();
+    for (const [i, [, ...values]] of types.entries()) {
+      // The server keeps what a trigger is made of for as long as nobody alters a table that it reads.
+      await bed.admin.query(
+        `DELETE FROM a${i} WHERE id = 1; ALTER TABLE b${i} ADD KEY more (k, id); DELETE FROM a${i} WHERE id = 2;
+         UPDATE a${i} SET k = ${values[3]} WHERE id = 3`,
+      );
+    }
+    const { changes } = await take(open.log.batches);
+    const after = await lastRows();
+    expect(
+      changes.map(({ layout, op, keyBefore, row }) => [
+        open.layouts.get(layout)?.table.name,
+        op,
+        op === "delete" ? keyBefore?.[0] : keyBefore,
+        row,
+      ]),
+    ).toEqual(
+      names.flatMap((name, i) => [
+        [name, "delete", "1", null],
+        [name, "delete", "2", null],
+        [name, "update", before[i], after[i]],
+      ]),
+    );
   });
 
   test("a trigger that comes later and writes after ours is noticed", async () => {

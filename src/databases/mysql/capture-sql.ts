@@ -13,7 +13,7 @@ export type Event = (typeof EVENTS)[number];
 /** What the triggers' text depends on. */
 export type TriggerFlavour = Pick<
   Flavour,
-  "looksUpNames" | "runsForPassedOver" | "systemVersioning" | "takesBackIds"
+  "cursorsKnowRow" | "looksUpNames" | "runsForPassedOver" | "systemVersioning" | "takesBackIds"
 >;
 
 /**

@@ -28,7 +28,7 @@ import { quoteName, quoteText } from "./identifiers.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
-import { fromPath, type Reference, VERSIONED_OTHERWISE } from "./references.ts";
+import { fromPath, type Hold, type Reference, VERSIONED_OTHERWISE } from "./references.ts";
 
 export function cascadeTriggerName(table: string, event: CascadeEvent): string {
   return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_cascade_${event.toLowerCase()}`;
@@ -107,7 +107,7 @@ function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "fl
   const nulled = step.further.filter(({ effect }) => effect === "nulled");
   const others = step.further.filter((each) => !nulled.includes(each));
   const parts = [...nulled, ...others].map((each) => stepText(each, known));
-  const own = layout === undefined ? [] : [loop(step, layout)];
+  const own = layout === undefined ? [] : [loop(step, layout, flavour)];
   if (step.effect === "rekeyed") parts.unshift(...own);
   else parts.push(...own);
   if (step.again !== null) {
@@ -129,19 +129,32 @@ function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "fl
  * One plain INSERT for each row: see triggerBody. The rows are locked when the cursor is opened, so that no one
  * changes them between here and the action.
  */
-function loop(step: CascadeStep, layout: StoredLayout): string {
+function loop(
+  step: CascadeStep,
+  layout: StoredLayout,
+  { cursorsKnowRow }: Pick<TriggerFlavour, "cursorsKnowRow">,
+): string {
+  const held = new Map<string, string>();
+  const hold: Hold = (value) => {
+    if (cursorsKnowRow) return value;
+    const name = `@${PREFIX}held_${sha256("held", step.path[0]?.parent ?? "", value).slice(0, 16)}`;
+    held.set(name, `SET ${name} = ${value};`);
+    return name;
+  };
   const op = step.effect === "deleted" ? "D" : "U";
   const filtered = step.effect !== "deleted" && layout.filters.length > 0;
   const flags = filtered ? filterFlags(layout.filters) : "''";
   const unknown = `'${"e".repeat(layout.filters.length)}'`;
+  const query = (answers: string) => rowsQuery(step, layout, { flags: answers, hold });
+  const cursors = `DECLARE tidemark_rows CURSOR FOR ${query(flags)};
+${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${query(unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;`;
   return `BEGIN
 DECLARE tidemark_key LONGTEXT CHARACTER SET utf8mb4;
 DECLARE tidemark_row LONGTEXT CHARACTER SET utf8mb4;
 DECLARE tidemark_filters VARCHAR(255) CHARACTER SET utf8mb4;
 DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
-${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}DECLARE tidemark_rows CURSOR FOR ${rowsQuery(step, layout, flags)};
-${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${rowsQuery(step, layout, unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;
-SET tidemark_found = FALSE;
+${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}${cursors}
+${[...held.values(), "SET tidemark_found = FALSE;"].join("\n")}
 ${unlessMissing(filtered ? OPEN_EITHER : "OPEN tidemark_rows;", ", tidemark_done = TRUE")}
 IF NOT tidemark_done THEN
 tidemark_each: LOOP
@@ -173,7 +186,11 @@ IF tidemark_blind THEN OPEN tidemark_blind_rows; END IF;`;
 const ALL_ROWS = "18446744073709551615";
 
 /** Key before, row after and filters of each row that the action meets, as the row then is. */
-function rowsQuery(step: CascadeStep, layout: StoredLayout, flags: string): string {
+function rowsQuery(
+  step: CascadeStep,
+  layout: StoredLayout,
+  { flags, hold }: { readonly flags: string; readonly hold: Hold },
+): string {
   const { effect, path } = step;
   const last = `t${path.length}`;
   const lost = new Set(effect === "nulled" ? path.at(-1)?.pairs.map(([column]) => column) : []);
@@ -186,21 +203,24 @@ function rowsQuery(step: CascadeStep, layout: StoredLayout, flags: string): stri
     captured(column, `${table}.${quoteName(column.name)}`),
   );
   const gone = effect === "deleted";
-  const columns = [keyBefore(step, layout), gone ? "''" : `JSON_ARRAY(${row.join(", ")})`, flags];
+  const columns = [
+    keyBefore(step, layout, hold),
+    gone ? "''" : `JSON_ARRAY(${row.join(", ")})`,
+    flags,
+  ];
   const side = effect === "rekeyed" ? "NEW" : "OLD";
-  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side)} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
+  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side, hold)} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
 }
 
-function keyBefore(step: CascadeStep, layout: StoredLayout): string {
+function keyBefore(step: CascadeStep, layout: StoredLayout, hold: Hold): string {
   const table = quoteName(layout.table.name);
   const origins = step.effect === "rekeyed" ? originColumns(step) : new Map<string, string>();
   const key = layout.key.flatMap((index) => layout.columns[index] ?? []);
   if (step.effect !== "deleted" && !key.some(({ name }) => origins.has(name))) return "NULL";
   const parts = key.map((column) => {
     const origin = origins.get(column.name);
-    const value =
-      origin === undefined ? `${table}.${quoteName(column.name)}` : `OLD.${quoteName(origin)}`;
-    return captured(column, value);
+    if (origin !== undefined) return hold(captured(column, `OLD.${quoteName(origin)}`));
+    return captured(column, `${table}.${quoteName(column.name)}`);
   });
   return `JSON_ARRAY(${parts.join(", ")})`;
 }

@@ -36,6 +36,11 @@ export interface Flavour {
    * statement that fires it: an UPDATE of one row took a third longer.
    */
   readonly looksUpNames: boolean;
+  /**
+   * Does a cursor of a trigger know OLD and NEW at any time? MariaDB parses it anew once a table that it reads was altered,
+   * and by then knows neither: the write fails with error 1363, and the next one ends the server (11.8.9; not 10.11).
+   */
+  readonly cursorsKnowRow: boolean;
   /** Can a table keep its rows' versions, and then be read as it was? */
   readonly systemVersioning: boolean;
   /** Does `SET insert_id = 0` mean that none is chosen? MySQL takes 0 for the next id. */
@@ -103,6 +108,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     altersIgnoring: true,
     runsForPassedOver: true,
     looksUpNames: true,
+    cursorsKnowRow: false,
     systemVersioning: true,
     takesBackIds: true,
     engineKeys: null,
@@ -144,6 +150,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     altersIgnoring: false,
     runsForPassedOver: false,
     looksUpNames: false,
+    cursorsKnowRow: true,
     systemVersioning: false,
     takesBackIds: false,
     engineKeys: number >= 9_06_00 ? "innodb_native_foreign_keys" : null,
