@@ -117,9 +117,9 @@ export interface Batches {
   cut(chunks?: readonly ChunkRequest[]): Promise<Cut>;
   /**
    * Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN when a captured table has been altered before this call, also where nothing
-   * was written to it since. Absent where each cut sees that.
+   * was written to it since. False where it cannot be told now, and is to be asked again. Absent where each cut sees that.
    */
-  look?(): Promise<void>;
+  look?(): Promise<boolean>;
   /** The changes of a batch in order, in pages of bounded size. Throws TM-BATCH-PURGED. */
   pages(batch: number): AsyncIterable<ChangesPage>;
   /** Deletes the changes of batches up to and including this one; keeps the newest header. Never blocks writers. */

@@ -214,8 +214,11 @@ export class RelayWork {
     }
     await this.#publishChunks(next, cut.chunks);
     // Who asks is told that the target has all of it, and what ALTER does to rows is in no batch.
-    if ([...fences.values()].some(({ anywhere }) => !anywhere)) await this.#log.batches.look?.();
-    await this.#answerFences(fences);
+    const here = [...fences.values()].some(({ anywhere }) => !anywhere);
+    const isKnown = !here || (await this.#log.batches.look?.()) !== false;
+    // The others stay, and are looked at with the next step.
+    const now = isKnown ? fences : new Map([...fences].filter(([, { anywhere }]) => anywhere));
+    await this.#answerFences(now);
     this.lingerMs = this.#linger.next(cut.overtaken);
     this.#log.observe?.(this.#linger.transactions);
     const moved = cut.header !== null || cut.chunks.length > 0;

@@ -1,5 +1,6 @@
 // TRUNCATE fires no trigger: it is found out all the same, and told from a mere rebuild (G8).
 import { describe, expect, it } from "vitest";
+import { sleep } from "../../src/core/async.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
@@ -89,6 +90,31 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     await bed.admin.query(`INSERT INTO \`t-ü\` VALUES (3), (4); ${REBUILD}`);
     await using open = await openLog(bed, await bed.capture("t-ü"));
     expect((await take(open.log.batches)).changes).toHaveLength(2);
+  });
+
+  test("is found once it can be, and all else goes on, while a transaction keeps an ALTER waiting", async () => {
+    await using bed = await bedWith("CREATE TABLE `t-ü` (id INT PRIMARY KEY, n INT)");
+    await bed.admin.query("CREATE TABLE other (id INT PRIMARY KEY); INSERT INTO other VALUES (1)");
+    const tables = await bed.capture("t-ü", "other");
+    await using open = await openLog(bed, tables);
+    const [reader, altering] = [await bed.connect(), await bed.connect()];
+    await reader.query("BEGIN; SELECT * FROM other");
+    const altered = altering.query("ALTER TABLE other COMMENT 'x'");
+    for (;;) {
+      const [rows] = await bed.admin.query(
+        `SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = ${altering.threadId} AND STATE LIKE '%metadata lock%'`,
+      );
+      if ((rows as unknown[]).length > 0) break;
+      await sleep(20);
+    }
+    await bed.admin.query("INSERT INTO `t-ü` VALUES (8, 8)");
+    expect((await take(open.log.batches)).changes).toHaveLength(1);
+    await bed.admin.query("TRUNCATE `t-ü`");
+    // MariaDB waits for none, and tells at once.
+    if (kind === "mysql") expect(await open.log.batches.look?.()).toBe(false);
+    await reader.query("COMMIT");
+    await altered;
+    await expect(open.log.batches.look?.()).rejects.toMatchObject(UNSEEN);
   });
 
   test("a rebuild is none", async () => {

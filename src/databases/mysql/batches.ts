@@ -161,7 +161,7 @@ export class MysqlBatches implements Batches {
   }
 
   /** Looks at all that is captured: neither TRUNCATE nor most of ALTER is seen by a cut in which nothing is. */
-  look(): Promise<void> {
+  look(): Promise<boolean> {
     return this.#checkDrift(0);
   }
 
@@ -390,14 +390,16 @@ export class MysqlBatches implements Batches {
     this.#reader.setLayouts(ended);
   }
 
-  /** Before anything of a cut is stored or given out. */
-  #checkDrift(everyMs: number): Promise<void> {
-    return this.#driftPace.every(everyMs, async () => {
+  /** Before anything of a cut is stored or given out. False where it cannot be told whether a table was truncated. */
+  async #checkDrift(everyMs: number): Promise<boolean> {
+    let isKnown = true;
+    await this.#driftPace.every(everyMs, async () => {
       await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
       const { highest, batch } = this.#checked;
-      await this.#truncation.check({ highest, purged: this.#purgedUpTo > batch });
-      this.#noteChecked();
+      isKnown = await this.#truncation.check({ highest, purged: this.#purgedUpTo > batch });
+      if (isKnown) this.#noteChecked();
     });
+    return isKnown;
   }
 
   #noteChecked(): void {

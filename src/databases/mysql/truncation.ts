@@ -5,6 +5,7 @@ import type { Session } from "./connection.ts";
 import { likeness, likenessOfFile } from "./file-names.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { isHeld, LOCK_SECONDS } from "./locks.ts";
 import { LAYOUTS, LOG } from "./ours.ts";
 
 /** The numbers of tables, by the name of each. */
@@ -20,11 +21,11 @@ export interface TableIds {
  * Null without the right to read them. Tables that the engine's names do not tell apart share theirs:
  * a TRUNCATE of one is then taken for one of all, which stops too much rather than too little.
  */
-export async function loadTableIds(session: Session): Promise<TableIds | null> {
+export async function loadTableIds(session: Session, hint = ""): Promise<TableIds | null> {
   const { database, flavour } = session;
   try {
     const rows = await session.rows(
-      `SELECT NAME, TABLE_ID FROM information_schema.${flavour.tableIds}
+      `SELECT ${hint} NAME, TABLE_ID FROM information_schema.${flavour.tableIds}
        WHERE NAME LIKE ? ORDER BY TABLE_ID`,
       [`${database.replace(/[^a-z0-9]+/giu, "%")}/%`],
     );
@@ -61,6 +62,10 @@ export interface LogSince {
   readonly purged: boolean;
 }
 
+/** To MariaDB, which waits for none, a comment. */
+const SHORT_WAIT = `/*+ SET_VAR(lock_wait_timeout = ${LOCK_SECONDS}) */`;
+const HELD = "held";
+
 /** Finds out that a captured table has been truncated. */
 export class TruncationWatch {
   readonly #session: Session;
@@ -77,10 +82,14 @@ export class TruncationWatch {
     for (const { id, tableId } of layouts) if (tableId !== null) this.#known.set(id, tableId);
   }
 
-  /** Throws TM-TRUNCATE-UNSEEN. */
-  async check(since: LogSince): Promise<void> {
-    if (this.#known.size === 0) return;
-    const tableIds = await loadTableIds(this.#session);
+  /**
+   * False where nobody can tell now: MySQL looks at the tables of all databases, one by one, and waits for each that is being
+   * altered, as does that ALTER for whoever has the table in a transaction. Throws TM-TRUNCATE-UNSEEN.
+   */
+  async check(since: LogSince): Promise<boolean> {
+    if (this.#known.size === 0) return true;
+    const tableIds = await this.#load();
+    if (tableIds === HELD) return false;
     for (const layout of this.#layouts) {
       const now = tableIds?.get(layout.table.name);
       const known = this.#known.get(layout.id);
@@ -90,6 +99,16 @@ export class TruncationWatch {
       if (!(await isRebuilt(this.#session, layout, { ids, inserts }))) throw truncated(layout);
       await storeTableId(this.#session, layout.id, now);
       this.#known.set(layout.id, now);
+    }
+    return true;
+  }
+
+  async #load(): Promise<TableIds | null | typeof HELD> {
+    try {
+      return await loadTableIds(this.#session, SHORT_WAIT);
+    } catch (error) {
+      if (isHeld(error)) return HELD;
+      throw error;
     }
   }
 }

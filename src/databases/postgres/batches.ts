@@ -107,8 +107,9 @@ export class PostgresBatches implements Batches {
     }
   }
 
-  look(): Promise<void> {
-    return this.#context.lookIfAltered();
+  async look(): Promise<boolean> {
+    await this.#context.lookIfAltered();
+    return true;
   }
 
   /** Null, and nothing is done, when the snapshot shows that a table with changes in it was altered. */
