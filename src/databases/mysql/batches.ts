@@ -25,9 +25,9 @@ import { latecomers, reachedLayouts } from "./latecomers.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
 import { BATCHES } from "./ours.ts";
-import { Pace } from "./pace.ts";
 import { Pins } from "./pins.ts";
 import { Remover } from "./remover.ts";
+import { Throttle } from "./throttle.ts";
 import { TruncationWatch } from "./truncation.ts";
 import { Uncarried } from "./uncarried.ts";
 import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
@@ -80,7 +80,7 @@ export class MysqlBatches implements Batches {
   #late: ReadonlySet<number> = new Set();
   readonly #truncation: TruncationWatch;
   readonly #pins: Pins;
-  readonly #driftPace = new Pace();
+  readonly #driftThrottle = new Throttle();
   /** Where the log stood when drift was last looked for. */
   #checked = { highest: 0, batch: 0 };
   #purgedUpTo = 0;
@@ -393,7 +393,7 @@ export class MysqlBatches implements Batches {
   /** Before anything of a cut is stored or given out. False where it cannot be told whether a table was truncated. */
   async #checkDrift(everyMs: number): Promise<boolean> {
     let isKnown = true;
-    await this.#driftPace.every(everyMs, async () => {
+    await this.#driftThrottle.every(everyMs, async () => {
       await checkDrift(this.#sessions.side, this.#captured, this.#seen.highest);
       const { highest, batch } = this.#checked;
       isKnown = await this.#truncation.check({ highest, purged: this.#purgedUpTo > batch });

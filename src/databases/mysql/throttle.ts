@@ -2,7 +2,7 @@
 const PAUSES = 5;
 
 /** Does something now and then that takes long where much is to be looked at: with thousands of tables the catalog is slow. */
-export class Pace {
+export class Throttle {
   #doneAt = Number.NEGATIVE_INFINITY;
   #tookMs = 0;
 
