@@ -6,6 +6,7 @@ import { failpoint } from "../core/failpoint.ts";
 import type { Piece } from "../core/message.ts";
 import { Pace } from "../core/pace.ts";
 import type { Documents, QueueStream } from "../core/queue.ts";
+import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Target } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
@@ -50,6 +51,8 @@ export class Applier {
   #postponeUpTo = 0;
   /** Lets the session that works look whether something is due, though nothing has come. */
   #wake = () => {};
+  /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
+  #hasWorked = false;
   /** Was the target looked at before this session? Then it may have been altered since. */
   #sessions = 0;
 
@@ -83,6 +86,7 @@ export class Applier {
           if (found === null) break;
           await this.#recover(found);
           logger.warn({ err: found }, "applier interrupted: trying again");
+          if (isOfRights(found)) await this.#waitForRights();
         }
         await sleep(backoff(attempt), this.#stop.signal);
       }
@@ -100,7 +104,7 @@ export class Applier {
   }
 
   async #recover(error: TidemarkError): Promise<void> {
-    if (!error.retryable) {
+    if (!error.retryable && !(this.#hasWorked && isOfRights(error))) {
       const told = await this.#driftOr(error);
       const { altered } = told.details;
       if (this.#status.now.state !== "standby" && Array.isArray(altered)) {
@@ -124,6 +128,14 @@ export class Applier {
       // The gap is met again, and then asked about again.
       this.#options.logger.warn({ err: second }, "a resend could not be asked for");
     }
+  }
+
+  #waitForRights(): Promise<void> {
+    const { slowRetryMs = SLOW_RETRY_MS } = this.#options;
+    return sleepAlive(slowRetryMs, this.#stop.signal, () => {
+      // A standby says nothing of the one that works.
+      if (this.#status.now.state !== "standby") this.#status.report({});
+    });
   }
 
   /** A target that was altered under the applier refuses rows in many words: what was altered says more than any of them. */
@@ -242,6 +254,7 @@ export class Applier {
       await Promise.race([confirmer.told(), sleep(TOLD_WITHIN_MS, this.#stop.signal)]);
     }
     hooks.onReady();
+    this.#hasWorked = true;
     const reading = new AbortController();
     const stop = () => reading.abort();
     this.#stop.signal.addEventListener("abort", stop, { once: true });

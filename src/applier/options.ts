@@ -24,6 +24,8 @@ export interface ApplierOptions {
   readonly whoAnswers?: WhoAnswers | undefined;
   /** For tests: how often that is asked. */
   readonly lookEveryMs?: number | undefined;
+  /** For tests: see SLOW_RETRY_MS. */
+  readonly slowRetryMs?: number | undefined;
   readonly queue: Queue;
   /** Parents before children. */
   readonly tables: readonly SyncTable[];

@@ -35,6 +35,8 @@ export interface PipelineOptions extends ShareOptions {
   readonly runBounds?: RunBounds | undefined;
   /** For tests: how often it is asked which server answers. */
   readonly lookEveryMs?: number | undefined;
+  /** For tests: how long after an error of rights it is tried again. */
+  readonly slowRetryMs?: number | undefined;
 }
 
 export interface StopOptions {
@@ -47,6 +49,7 @@ const openOptions = z.strictObject({
   role: z.enum(["all", "relay", "applier"], "must be all, relay or applier").optional(),
   databases: names.optional(),
   lookEveryMs: milliseconds.optional(),
+  slowRetryMs: milliseconds.optional(),
   runBounds: z.looseObject({}).optional(),
 });
 const waitOptions = z.strictObject({
@@ -293,6 +296,7 @@ export class Pipeline {
         openSource: () => this.#databases.openSource(name),
         whoAnswers: this.#databases.whoAnswers(name),
         lookEveryMs: this.#options.lookEveryMs,
+        slowRetryMs: this.#options.slowRetryMs,
         database: this.#databases.placeOf(name),
         queue: this.#queue,
         tables: capture,
@@ -346,6 +350,7 @@ export class Pipeline {
         openTarget: () => this.#databases.openTarget(to, this.#queue),
         whoAnswers: this.#databases.whoAnswers(to),
         lookEveryMs: this.#options.lookEveryMs,
+        slowRetryMs: this.#options.slowRetryMs,
         queue: this.#queue,
         tables,
         fingerprint,

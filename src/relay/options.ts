@@ -11,6 +11,8 @@ export interface RelayOptions {
   readonly whoAnswers?: WhoAnswers | undefined;
   /** For tests: how often that is asked. */
   readonly lookEveryMs?: number | undefined;
+  /** For tests: see SLOW_RETRY_MS. */
+  readonly slowRetryMs?: number | undefined;
   /** Where the config says that the source is, without a secret. */
   readonly database?: string | null;
   readonly queue: Queue;

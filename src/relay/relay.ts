@@ -3,6 +3,7 @@ import { Bell, backoff, sleep } from "../core/async.ts";
 import { keys, type Notice, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
+import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import { Claim } from "./claim.ts";
@@ -36,6 +37,8 @@ export class Relay {
     readonly resent: Map<string, string>;
   };
   #status: SourceStatus;
+  /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
+  #hasWorked = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -75,7 +78,9 @@ export class Relay {
             attempt = 0;
           });
         } catch (error) {
-          await this.#recover(toTidemarkError(error));
+          const found = toTidemarkError(error);
+          await this.#recover(found);
+          if (isOfRights(found)) await this.#waitForRights();
         }
         await sleep(backoff(attempt), this.#stop.signal);
       }
@@ -97,7 +102,7 @@ export class Relay {
   async #recover(error: TidemarkError): Promise<void> {
     const { logger } = this.#options;
     if (this.#stop.signal.aborted) return;
-    if (!error.retryable) {
+    if (!error.retryable && !(this.#hasWorked && isOfRights(error))) {
       // A standby that cannot go on says nothing of the relay that works, nor does who may not have the name.
       if (this.#status.state !== "standby" && error.code !== "TM-NAME-TAKEN") {
         await this.#report({ state: "stopped", error: statusError(error) });
@@ -106,6 +111,11 @@ export class Relay {
     }
     logger.warn({ err: error }, "relay interrupted: trying again");
     await this.#report({ error: statusError(error) });
+  }
+
+  #waitForRights(): Promise<void> {
+    const { slowRetryMs = SLOW_RETRY_MS } = this.#options;
+    return sleepAlive(slowRetryMs, this.#stop.signal, () => this.#report({}));
   }
 
   /** One connection to the source, from lease to loss. */
@@ -138,6 +148,7 @@ export class Relay {
       // What an earlier run told last (that it had stopped, and why) must not be taken for now.
       if (this.#status.state !== "running") await this.#report(work.started());
       onReady();
+      this.#hasWorked = true;
       while (!signal.aborted) {
         this.#claim.throwIfLost();
         watch.throwIfMoved();
