@@ -52,7 +52,8 @@ export async function noteAltered(
   }
 }
 
-async function leased(target: Target, sync: string): Promise<ApplierSession | null> {
+/** Null where an applier is at work. */
+export async function leased(target: Target, sync: string): Promise<ApplierSession | null> {
   const until = performance.now() + LEASE_PATIENCE_MS;
   for (;;) {
     const session = await target.openApplier(sync, []);

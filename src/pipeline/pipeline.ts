@@ -7,9 +7,9 @@ import { checkTopology } from "../config/topology.ts";
 import { validateDefinition } from "../config/validate.ts";
 import { after } from "../core/async.ts";
 import type { Catalog } from "../core/database.ts";
-import type { PipelineDefinition } from "../core/definition.ts";
+import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
-import { TidemarkError } from "../core/errors.ts";
+import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { CaptureTable } from "../core/source.ts";
@@ -18,19 +18,26 @@ import { Ahead } from "./ahead.ts";
 import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { checkFit, refuseAltered } from "./fit.ts";
+import { Latecomer } from "./latecomer.ts";
 import { logFindings } from "./log-findings.ts";
 import { Newcomers } from "./newcomers.ts";
 import { watchNotices } from "./notices.ts";
-import { type Prepared, planCapture, prepare } from "./prepare.ts";
+import { type Passed, Passing, refuseIfNoneIsLeft } from "./passing.ts";
+import { type Prepared, type PreparedSync, planCapture, prepare } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
 import { queueAdapterFor } from "./registry.ts";
 import { type Share, type ShareOptions, shareOf } from "./share.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 import { type WaitOptions, waitForSync } from "./wait.ts";
-import { Workers } from "./workers.ts";
+import { type Worker, Workers } from "./workers.ts";
 
 export interface PipelineOptions extends ShareOptions {
   readonly logger: Logger;
+  /**
+   * Refuses the start where a target cannot be opened which has been at work before, and so would be waited for while the
+   * other syncs go on: of a program that ends when all is synced.
+   */
+  readonly mustOpenAll?: boolean | undefined;
   /** For tests: see {@link ApplierOptions.runBounds}. */
   readonly runBounds?: RunBounds | undefined;
   /** For tests: how often it is asked which server answers. */
@@ -49,6 +56,7 @@ const openOptions = z.strictObject({
   role: z.enum(["all", "relay", "applier"], "must be all, relay or applier").optional(),
   databases: names.optional(),
   lookEveryMs: milliseconds.optional(),
+  mustOpenAll: z.boolean().optional(),
   slowRetryMs: milliseconds.optional(),
   runBounds: z.looseObject({}).optional(),
 });
@@ -71,6 +79,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #share: Share;
   readonly #databases: Databases;
+  readonly #passing: Passing;
   /** Ends all connections of {@link #databases}. */
   readonly #severing: AbortController;
   readonly #queue: Queue;
@@ -96,22 +105,32 @@ export class Pipeline {
     const share = shareOf(definition, options);
     const severing = new AbortController();
     const databases = new Databases(definition, options.logger, severing.signal);
+    const passing = new Passing(definition, databases, options);
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
       const openCatalog = (source: string) => databases.openCatalog(source);
-      // It is told at the start.
-      const passBy = options.role === "relay" ? () => {} : undefined;
       const { sources } = share;
       await using ahead = new Ahead(databases);
-      const asked = { create: false, openCatalog, passBy, sources, ahead };
+      const asked = { create: false, openCatalog, passBy: passing.ask, sources, ahead };
       const prepared = await prepare(definition, databases, asked);
-      for (const sync of prepared.syncs)
-        await refuseAltered(sync, databases, { ...definition, ...options });
+      const passed: Passed[] = [...prepared.passed];
+      for (const sync of prepared.syncs) {
+        const { definition: of } = sync.resolved;
+        try {
+          await refuseAltered(sync, databases, { ...definition, ...options });
+        } catch (failure) {
+          const error = toTidemarkError(failure);
+          if (!(await passing.ask(of, error, "target"))) throw failure;
+          passed.push({ definition: of, error });
+        }
+      }
+      refuseIfNoneIsLeft(share, prepared.syncs, passed);
       for (const source of prepared.sources) await planCapture(source, ahead);
     }
     const queue = await openQueue(definition.queue, options.logger);
-    return new Pipeline({ definition, options, share, databases, severing, queue });
+    passing.queue = queue;
+    return new Pipeline({ definition, options, share, databases, passing, severing, queue });
   }
 
   private constructor(parts: {
@@ -119,6 +138,7 @@ export class Pipeline {
     options: PipelineOptions;
     share: Share;
     databases: Databases;
+    passing: Passing;
     severing: AbortController;
     queue: Queue;
   }) {
@@ -126,6 +146,7 @@ export class Pipeline {
     this.#options = parts.options;
     this.#share = parts.share;
     this.#databases = parts.databases;
+    this.#passing = parts.passing;
     this.#severing = parts.severing;
     this.#queue = parts.queue;
     this.#workers = new Workers(parts.options.logger);
@@ -214,13 +235,14 @@ export class Pipeline {
         create: this.#does("applier"),
         openCatalog: (source) => this.#openCatalog(source),
         sources: this.#share.sources,
-        passBy: this.#does("applier") ? undefined : (...told) => this.#tellOfUnreached(...told),
+        passBy: this.#passing.ask,
         ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
         signal,
       });
       this.#preparing = preparing;
       const prepared = await preparing;
       if (signal.aborted) return;
+      refuseIfNoneIsLeft(this.#share, prepared.syncs, prepared.passed);
       for (const { name } of prepared.deferred) {
         const yet = "tables that this sync reads are yet to be created by another one";
         this.#options.logger.warn({ sync: name }, `${yet}: restart this relay when they stand`);
@@ -264,13 +286,6 @@ export class Pipeline {
     } catch (error) {
       logger.debug({ error: String(error) }, "could not look for change logs that nobody reads");
     }
-  }
-
-  #tellOfUnreached(sync: string, error: TidemarkError): void {
-    this.#options.logger.warn(
-      { sync, err: error },
-      "an end of this sync cannot be reached from here: whether they fit is for its applier to find out",
-    );
   }
 
   #does(role: "relay" | "applier"): boolean {
@@ -335,31 +350,46 @@ export class Pipeline {
         if (read.has(name)) this.#watchNewcomers(name, capture, "applier");
       }
     }
-    for (const sync of prepared.syncs) {
-      const { resolved, plan, tables, fingerprint } = sync;
-      const { name, from, to } = resolved.definition;
-      for (const note of plan.notes) this.#options.logger.warn({ sync: name }, note);
-      const applier = new Applier({
-        sync: name,
-        from,
-        to,
-        syncs: new Set(this.#definition.syncs.map((each) => each.name)),
-        database: this.#databases.placeOf(from),
-        timelineOfSource: () => using(this.#databases.openCatalog(from), (each) => each.timeline()),
-        isApart: !this.#does("relay"),
-        openTarget: () => this.#databases.openTarget(to, this.#queue),
-        whoAnswers: this.#databases.whoAnswers(to),
-        lookEveryMs: this.#options.lookEveryMs,
-        slowRetryMs: this.#options.slowRetryMs,
+    const add = ({ name, from: source }: SyncDefinition, worker: Worker) =>
+      this.#workers.add({ name, role: "applier", source, worker });
+    for (const sync of prepared.syncs) add(sync.resolved.definition, this.#applierOf(sync));
+    for (const passed of prepared.passed) {
+      const latecomer = new Latecomer({
+        passed,
+        databases: this.#databases,
+        definition: this.#definition,
         queue: this.#queue,
-        tables,
-        fingerprint,
-        checkFit: () => checkFit(sync, this.#databases),
-        runBounds: this.#options.runBounds,
-        logger: this.#options.logger.child({ sync: name }),
+        slowRetryMs: this.#options.slowRetryMs,
+        logger: this.#options.logger.child({ sync: passed.definition.name }),
+        applierOf: (sync) => this.#applierOf(sync),
       });
-      this.#workers.add({ name, role: "applier", source: from, worker: applier });
+      add(passed.definition, latecomer);
     }
+  }
+
+  #applierOf(sync: PreparedSync): Applier {
+    const { resolved, plan, tables, fingerprint } = sync;
+    const { name, from, to } = resolved.definition;
+    for (const note of plan.notes) this.#options.logger.warn({ sync: name }, note);
+    return new Applier({
+      sync: name,
+      from,
+      to,
+      syncs: new Set(this.#definition.syncs.map((each) => each.name)),
+      database: this.#databases.placeOf(from),
+      timelineOfSource: () => using(this.#databases.openCatalog(from), (each) => each.timeline()),
+      isApart: !this.#does("relay"),
+      openTarget: () => this.#databases.openTarget(to, this.#queue),
+      whoAnswers: this.#databases.whoAnswers(to),
+      lookEveryMs: this.#options.lookEveryMs,
+      slowRetryMs: this.#options.slowRetryMs,
+      queue: this.#queue,
+      tables,
+      fingerprint,
+      checkFit: () => checkFit(sync, this.#databases),
+      runBounds: this.#options.runBounds,
+      logger: this.#options.logger.child({ sync: name }),
+    });
   }
 }
 

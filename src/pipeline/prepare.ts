@@ -27,6 +27,15 @@ export interface Prepared {
   readonly syncs: readonly PreparedSync[];
   /** Syncs that read tables which another sync has yet to create. */
   readonly deferred: readonly SyncDefinition[];
+  /** Those whose target was passed by. Their sources are captured all the same. */
+  readonly passed: readonly PassedSync[];
+}
+
+export interface PassedSync {
+  readonly definition: SyncDefinition;
+  readonly error: TidemarkError;
+  /** Looks at the target again: throws as before, or gives what was to be prepared. */
+  readonly prepare: (options: Pick<PrepareOptions, "create">) => Promise<PreparedSync>;
 }
 
 export interface PreparedSource {
@@ -51,10 +60,10 @@ export interface PrepareOptions {
   readonly targets?: ReadonlySet<string>;
   readonly openCatalog: (source: string) => Promise<Catalog>;
   /**
-   * Told of a sync that has an end which cannot be reached, and is then passed by: of a process that writes to no target.
-   * Who works there tells what is wrong with it. Without this it is thrown.
+   * Asked of a sync that has an end which cannot be used as it is: may it be passed by? Else, and without this, the error
+   * is thrown.
    */
-  readonly passBy?: ((sync: string, error: TidemarkError) => void) | undefined;
+  readonly passBy?: PassBy | undefined;
   /** Those that are read here: not passed by. */
   readonly sources?: ReadonlySet<string> | undefined;
   /** Of who plans capture next: a source is opened there once no more is asked of its catalog. */
@@ -62,6 +71,12 @@ export interface PrepareOptions {
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
+
+export type PassBy = (
+  sync: SyncDefinition,
+  error: TidemarkError,
+  end: "source" | "target",
+) => Promise<boolean>;
 
 /**
  * Resolves and checks everything, source by source in the order of a chain; also that two names which
@@ -78,6 +93,7 @@ export async function prepare(
   const resolved: ResolvedSync[] = [];
   const syncs: PreparedSync[] = [];
   const deferred: SyncDefinition[] = [];
+  const passed: PassedSync[] = [];
   /** Targets that could not be reached. */
   const away = new Set<string>();
   const { identities } = databases;
@@ -98,13 +114,13 @@ export async function prepare(
           isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
         if (!(mayCome && isAway) && options.sources?.has(sync.from) === false) {
-          passUnreached(sync, error, options);
+          await passBy(sync, error, options, "source");
           continue;
         }
         if (!mayCome || !isAway) throw error;
         deferred.push(sync);
         await identify(sync.to, databases, options).catch((failure) =>
-          passUnreached(sync, failure, options),
+          passBy(sync, failure, options, "target"),
         );
       }
     }
@@ -116,24 +132,36 @@ export async function prepare(
     );
     for (const [index, sync] of planned.entries()) {
       options.signal?.throwIfAborted();
+      const common = { databases, all: resolved };
+      const { definition } = sync;
       try {
-        const opening = ahead.openTarget(sync.definition.to);
+        const opening = ahead.openTarget(definition.to);
         const next = planned[index + 1]?.definition;
         if (next !== undefined) ahead.beginTarget(next.to);
         const { create } = options;
-        syncs.push(await prepareTarget(sync, { opening, databases, create, all: resolved }));
-      } catch (error) {
-        passUnreached(sync.definition, error, options);
-        away.add(sync.definition.to);
+        syncs.push(await prepareTarget(sync, { ...common, opening, create }));
+      } catch (failure) {
+        const error = await passBy(definition, failure, options, "target");
+        away.add(definition.to);
+        const again = ({ create }: Pick<PrepareOptions, "create">) => {
+          const opening = databases.openTarget(definition.to, null);
+          return prepareTarget(sync, { ...common, opening, create });
+        };
+        passed.push({ definition, error, prepare: again });
       }
     }
   }
-  return { sources: sourcesOf(resolved), syncs, deferred };
+  return { sources: sourcesOf(resolved), syncs, deferred, passed };
 }
 
-function passUnreached({ name }: SyncDefinition, error: unknown, { passBy }: PrepareOptions): void {
-  if (passBy === undefined || !isTidemarkError(error, "TM-CONNECT-FAILED")) throw error;
-  passBy(name, error);
+async function passBy(
+  sync: SyncDefinition,
+  error: unknown,
+  options: PrepareOptions,
+  end: "source" | "target",
+): Promise<TidemarkError> {
+  if (isTidemarkError(error) && (await options.passBy?.(sync, error, end))) return error;
+  throw error;
 }
 
 /** A column that none of a glob's tables has may be in one that is still to be made. */
@@ -176,7 +204,14 @@ async function identifyTargets(
 ): Promise<void> {
   const names = new Set(syncs.map(({ to }) => to));
   // One alone is asked when it is planned.
-  if (names.size > 1) for (const name of names) await identify(name, databases, options);
+  if (names.size < 2) return;
+  for (const name of names) {
+    try {
+      await identify(name, databases, options);
+    } catch (error) {
+      for (const sync of syncs) if (sync.to === name) await passBy(sync, error, options, "target");
+    }
+  }
 }
 
 async function identify(

@@ -60,6 +60,7 @@ export const run: CommandModule = {
       logger: invocation.log.logger,
       ...(options.role && { role: options.role }),
       ...(options.database && { databases: options.database }),
+      ...(options.untilSynced && { mustOpenAll: true }),
     });
     const view = await openRunView(invocation);
     try {

@@ -1,0 +1,125 @@
+import { leased } from "../applier/altered.ts";
+import type { Applier } from "../applier/applier.ts";
+import { backoff } from "../core/async.ts";
+import type { PipelineDefinition } from "../core/definition.ts";
+import { keys, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
+import { toTidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
+import { statusError } from "../core/status-error.ts";
+import { type Databases, using } from "./connect.ts";
+import { refuseAltered } from "./fit.ts";
+import type { PassedSync, PreparedSync } from "./prepare.ts";
+import type { Worker } from "./workers.ts";
+
+interface LatecomerOptions {
+  readonly passed: PassedSync;
+  readonly databases: Databases;
+  readonly definition: PipelineDefinition;
+  readonly queue: Queue;
+  readonly slowRetryMs: number | undefined;
+  readonly logger: Logger;
+  readonly applierOf: (sync: PreparedSync) => Applier;
+}
+
+/**
+ * In place of the applier of a sync that the start has passed by. What may pass is waited out, and the applier begun then;
+ * of all else it tells that the sync has stopped and why, as if it had stopped while it ran.
+ */
+export class Latecomer implements Worker {
+  readonly #options: LatecomerOptions;
+  readonly #stop = new AbortController();
+  #applier: Applier | null = null;
+  /** The last sign of life that was found, or given. Another one is of somebody else, who is at work. */
+  #heardAt: string | null | undefined;
+
+  constructor(options: LatecomerOptions) {
+    this.#options = options;
+  }
+
+  stop(): void {
+    this.#stop.abort();
+    this.#applier?.stop();
+  }
+
+  async run(onReady: () => void): Promise<void> {
+    const { passed, logger, slowRetryMs = SLOW_RETRY_MS } = this.#options;
+    const { signal } = this.#stop;
+    let { error } = passed;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      const status = { error: statusError(error) };
+      if (!error.retryable && !isOfRights(error)) {
+        if (await this.#isFree()) await this.#tell({ ...status, state: "stopped" });
+        onReady();
+        throw error;
+      }
+      const ms = error.retryable ? backoff(attempt) : slowRetryMs;
+      logger.warn({ err: error }, "this sync cannot start yet: trying again");
+      const beat = () => this.#tellUnlessOther({ ...status, state: "running" });
+      await beat();
+      onReady();
+      await sleepAlive(ms, signal, beat);
+      if (signal.aborted) break;
+      try {
+        this.#applier = this.#options.applierOf(await this.#prepare());
+      } catch (failure) {
+        error = toTidemarkError(failure);
+        continue;
+      }
+      if (!signal.aborted) await this.#applier.run(onReady);
+      return;
+    }
+    await this.#tellUnlessOther({ state: "stopped", error: statusError(error) });
+  }
+
+  async #prepare(): Promise<PreparedSync> {
+    const { passed, databases, definition, logger } = this.#options;
+    const found = await passed.prepare({ create: false });
+    await refuseAltered(found, databases, { ...definition, logger });
+    return passed.prepare({ create: true });
+  }
+
+  /** Is nobody else at work? */
+  async #isFree(): Promise<boolean> {
+    const { databases, passed, queue } = this.#options;
+    const { name, to } = passed.definition;
+    try {
+      return await using(databases.openTarget(to, queue), async (target) => {
+        const session = await leased(target, name);
+        await session?.close();
+        return session !== null;
+      });
+    } catch {
+      // Nobody can be at work at what cannot be opened.
+      return true;
+    }
+  }
+
+  async #tellUnlessOther(change: Partial<SyncStatus>): Promise<void> {
+    const told = await this.#told().catch(() => null);
+    const heardAt = told?.heartbeatAt ?? null;
+    const isOther = heardAt !== this.#heardAt && heardAt !== null;
+    this.#heardAt = heardAt;
+    if (!isOther) await this.#tell(change);
+  }
+
+  async #tell(change: Partial<SyncStatus>): Promise<void> {
+    const { passed, queue, logger } = this.#options;
+    const { name, from, to } = passed.definition;
+    const heartbeatAt = new Date().toISOString();
+    try {
+      const told = (await this.#told()) ?? UNKNOWN_SYNC;
+      const status = { ...told, name, from, to, ...change, heartbeatAt };
+      await queue.documents.put(keys.applier(name), status);
+      this.#heardAt = heartbeatAt;
+    } catch (failure) {
+      logger.warn({ err: failure }, "status could not be published");
+    }
+  }
+
+  async #told(): Promise<SyncStatus | null> {
+    const { passed, queue } = this.#options;
+    return (await queue.documents.get(keys.applier(passed.definition.name))) as SyncStatus | null;
+  }
+}
