@@ -6,6 +6,9 @@ import type { ColumnSchema } from "./table.ts";
 export const COPY_ANEW =
   "Copy anew, with every tidemark run ended: tidemark uninstall, then tidemark resync '*' (which empties the tables at the targets), then tidemark run.";
 
+export const DROPPED =
+  "Start again: what goes by a glob is then left out by itself. Named outright, take it out of the config before. Its rows at the targets stay.";
+
 export const KEY_ALIKE = `Give the table its key back, or the target the same key; then start again. If changes by the old key still wait: ${COPY_ANEW}`;
 
 /** Columns of a captured table are no longer what they were; `what`, for people, tells of each. */

@@ -3,6 +3,7 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import { isTidemarkError, toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { formatTable } from "../core/table.ts";
+import type { TargetPlan } from "../core/target.ts";
 import { Databases, using } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
 import { misfit, prepare } from "./prepare.ts";
@@ -66,6 +67,19 @@ function failuresIn({ sources, syncs }: PipelineStatus): Finding[] {
   });
 }
 
+/** A sync that has never copied anything lacks its tables by right. */
+function goneFindings(sync: string, plan: TargetPlan, copies: readonly unknown[]): Finding[] {
+  if (copies.length === 0 || plan.statements.length === 0) return [];
+  const lacks = plan.statements.map((statement) => /^[^(\n]*/.exec(statement)?.[0].trim());
+  return [
+    {
+      ...{ check: "tables-gone", severity: "warning" },
+      message: `${sync}: tables have gone at the target. The next start runs: ${lacks.join("; ")}, and copies anew what it finds empty.`,
+      fix: "Renamed: give the table its name back before. Dropped: start tidemark run again.",
+    },
+  ];
+}
+
 /** A database that is source and target, or several syncs' target, is told of once. */
 function byDatabase(diagnoses: readonly Diagnosis[]): Diagnosis[] {
   const names = new Set(diagnoses.map(({ database }) => database));
@@ -111,8 +125,10 @@ async function diagnoseSyncs(
         using(databases.openTarget(resolved.definition.to, null), async (target) => {
           const asked = resolved.tables.map((table) => table.target);
           const refused = plan.mappings.filter(({ fidelity }) => fidelity === "refused");
+          const { name } = resolved.definition;
           return [
             ...(await target.diagnose(asked)),
+            ...goneFindings(name, plan, (await target.copiesOf(name)) ?? []),
             ...refused.map(
               (mapping): Finding => ({
                 check: "column-unfit",

@@ -168,7 +168,7 @@ export class Pipeline {
   }
 
   /**
-   * Resolves after stop(). Rejects with the first error that stopped a sync for good, once nothing
+   * Resolves after stop(). Rejects with the last error that stopped a sync for good, once nothing
    * is left that could work on; other syncs go on meanwhile, and status() tells.
    */
   get finished(): Promise<void> {

@@ -12,7 +12,7 @@ import { refusedError } from "../core/status-error.ts";
 import { formatTable, type TableName } from "../core/table.ts";
 import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
-import { type PreparedSync, prepare } from "./prepare.ts";
+import { type PreparedSync, prepare, refuse } from "./prepare.ts";
 
 /** What is, or was, emptied. */
 export interface Resynced {
@@ -46,7 +46,7 @@ interface Chosen {
   readonly names: readonly TableName[];
 }
 
-/** Looks up what is meant; changes nothing. Throws TM-USAGE, TM-TABLE-MISSING, TM-CONNECT-FAILED. */
+/** Looks up what is meant; changes nothing. Throws TM-USAGE, TM-TABLE-MISSING, TM-COLUMN-UNFIT, TM-CONNECT-FAILED. */
 export async function planResync(
   definition: PipelineDefinition,
   { tables, sync, logger }: ResyncOptions,
@@ -61,6 +61,14 @@ export async function planResync(
       names.length > 0 && (sync === undefined || prepared.resolved.definition.name === sync),
   );
   for (const table of tables) mustMatch(table, chosen);
+  // What cannot be written cannot be emptied either.
+  for (const { prepared } of chosen) {
+    const { resolved, plan } = prepared;
+    refuse(
+      resolved.definition,
+      plan.mappings.filter(({ targetType }) => targetType === ""),
+    );
+  }
   return {
     syncs: chosen.map(({ prepared, names }) => ({
       sync: prepared.resolved.definition.name,

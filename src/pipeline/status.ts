@@ -43,7 +43,7 @@ export async function readStatus(
 async function readSource(name: string, queue: Queue, now: number): Promise<SourceStatus> {
   const told = (await queue.documents.get(keys.relay(name))) as SourceStatus | null;
   if (told === null) return { ...UNKNOWN_SOURCE, name };
-  return silent(told, now) ? { ...told, state: "unknown" } : told;
+  return isSilent(told, now) ? { ...told, state: "unknown" } : told;
 }
 
 async function readSync(
@@ -61,7 +61,7 @@ async function readSync(
   // Of a source that cannot be looked at nobody knows what it has beyond.
   const idle = behindBatches === 0 && works(status) && source !== undefined && works(source);
   const lagMs = idle ? 0 : status.lagMs;
-  const state = silent(status, now) ? "unknown" : status.state;
+  const state = isSilent(status, now) ? "unknown" : status.state;
   return { ...status, state, behindBatches, lagMs };
 }
 
@@ -78,7 +78,7 @@ function asNoticed(
 }
 
 /** A clean stop is the last word; any other state must be repeated to be believed, also where a clock was ahead. */
-function silent(status: SourceStatus | SyncStatus, now: number): boolean {
+export function isSilent(status: SourceStatus | SyncStatus, now: number): boolean {
   if (status.state === "stopped" || status.heartbeatAt === null) return false;
   return Math.abs(now - Date.parse(status.heartbeatAt)) > SILENCE_MS;
 }

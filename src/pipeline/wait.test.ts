@@ -70,6 +70,32 @@ describe("an applier that had stopped before", () => {
   });
 });
 
+describe("when its time is over", () => {
+  const error = { code: "TM-DISK-FULL", message: "b has no room", fix: "Make room." };
+  const retrying = { ...UNKNOWN_SYNC, name: "a->b", from: "a", to: "b", state: "running", error };
+  const wait = (queue: MemoryQueue) => waitForSync(DEFINITION, queue, { timeoutMs: 20 });
+
+  it("tells what a sync tries again and again for", async () => {
+    const queue = new MemoryQueue();
+    const heartbeatAt = new Date().toISOString();
+    await queue.documents.put(keys.applier("a->b"), { ...retrying, heartbeatAt });
+    await expect(wait(queue)).rejects.toMatchObject({
+      code: "TM-WAIT-TIMEOUT",
+      message: expect.stringContaining("TM-DISK-FULL b has no room") as string,
+      fix: "Make room.",
+    });
+  });
+
+  it("does not tell what somebody has met who is not heard of any more", async () => {
+    const queue = new MemoryQueue();
+    const heartbeatAt = new Date(Date.now() - 60_000).toISOString();
+    await queue.documents.put(keys.applier("a->b"), { ...retrying, heartbeatAt });
+    await expect(wait(queue)).rejects.toMatchObject({
+      message: expect.not.stringContaining("TM-DISK-FULL") as string,
+    });
+  });
+});
+
 describe("a target that is ahead of the fence", () => {
   const NOTICE: Notice = {
     ...{ sync: "a->b", source: "a", timeline: "tl", position: { batch: 8, chunk: 0 }, hash: "h8" },

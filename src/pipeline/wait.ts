@@ -13,6 +13,7 @@ import { askFence, heldOf } from "../core/fence.ts";
 import type { Queue } from "../core/queue.ts";
 import { rulesPrint } from "../core/rules.ts";
 import { stoppedError } from "../core/status-error.ts";
+import { isSilent } from "./status.ts";
 import { levelsOf } from "./topology.ts";
 
 /** A process at work that was started with another config has so long to be restarted. */
@@ -119,7 +120,10 @@ async function waitForLevel(
     // Time may be over before one that has stopped could be started anew: that says more than that it is over.
     const ends = await Promise.allSettled(failures);
     const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
-    throw reasons.find((reason) => isTidemarkError(reason, "TM-SYNC-STOPPED")) ?? error;
+    const stopped = reasons.find((reason) => isTidemarkError(reason, "TM-SYNC-STOPPED"));
+    if (stopped !== undefined) throw stopped;
+    const names = [...level.map(({ name }) => keys.applier(name)), ...sources.map(keys.relay)];
+    throw (await retryingInstead(error, queue, names)) ?? error;
   } finally {
     done.abort();
     await Promise.allSettled([...reachedBy, ...failures]);
@@ -229,6 +233,29 @@ async function watchStopped<T extends SourceStatus | SyncStatus>(
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+/** Who tries again and again says best why it was not done in time. */
+async function retryingInstead(
+  error: unknown,
+  { documents }: Queue,
+  names: readonly string[],
+): Promise<TidemarkError | null> {
+  if (!isTidemarkError(error, "TM-WAIT-TIMEOUT")) return null;
+  for (const key of names) {
+    // The time is over, and the queue may be what is away.
+    const status = (await documents.get(key).catch(() => null)) as SourceStatus | SyncStatus | null;
+    if (status === null || status.error === null || status.state === "stopped") continue;
+    if (isSilent(status, Date.now())) continue;
+    const { name } = status;
+    const { code, message, fix } = status.error;
+    const why = `${name} tries again and again: ${code} ${message}`;
+    return new TidemarkError("TM-WAIT-TIMEOUT", `${error.message} ${why}`, {
+      fix: fix ?? SEE_STATUS,
+      details: { ...error.details, code },
+    });
+  }
+  return null;
 }
 
 function hasStopped<T extends SourceStatus | SyncStatus>(

@@ -15,7 +15,7 @@ interface Entry {
 
 /**
  * Runs the workers of a process side by side. One that fails for good takes along only those that
- * cannot work without it; when none is left, `finished` rejects with the first failure.
+ * cannot work without it; when none is left, `finished` rejects with the last failure: the one that ended it all.
  */
 export class Workers {
   readonly #logger: Logger;
@@ -68,7 +68,8 @@ export class Workers {
   }
 
   #onFailure(failed: Entry, error: unknown): void {
-    this.#failure ??= { error };
+    if (!this.#stopping) this.#failure = { error };
+    else this.#failure ??= { error };
     const told = "stopped for good, until it is mended and started again";
     this.#logger.error({ err: error, worker: failed.name }, told);
     for (const [{ role, source, worker }] of this.#running) {

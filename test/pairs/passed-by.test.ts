@@ -1,7 +1,10 @@
 // A target that has come to be unfit, or away, keeps its own sync alone from starting; of that nothing is lost (G1, G8).
 import { describe, expect, test } from "vitest";
 import type { SyncStatus } from "../../src/core/documents.ts";
+import { silentLogger } from "../../src/core/log.ts";
+import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { planResync } from "../../src/pipeline/resync.ts";
 import { available, type DatabaseKind } from "../servers/index.ts";
 import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
 import { transaction } from "../support/sql-client.ts";
@@ -105,6 +108,29 @@ function registerShape({ kinds: [a, b, c], queue }: Shape): void {
     await (await bed.sql("b")).run(MEND);
     await runOnce(bed, both);
     for (const table of TABLES) await bed.expectSame(table, { from: "a", to: "b" });
+  });
+
+  test("doctor and resync tell of a target that has lost a column, or a table, what mends it", async () => {
+    const { bed, both } = await make();
+    await using _ = bed;
+    const found = async (check: string) => {
+      const all = await diagnose(both, silentLogger);
+      return all.flatMap(({ findings }) => findings).filter((each) => each.check === check);
+    };
+    expect(await found("tables-gone")).toEqual([]);
+    await runOnce(bed, both);
+    await (await bed.sql("b")).run(DROP);
+    expect(await found("column-unfit")).toHaveLength(1);
+    const asked = { tables: ["*customers"], sync: "a->b", logger: silentLogger };
+    const refused = await planResync(both, asked).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: "TM-COLUMN-UNFIT",
+      message: expect.stringMatching(/^a->b: .*customers\.credit: no column/),
+    });
+    for (const { name } of TABLES.toReversed())
+      await (await bed.sql("b")).run(`DROP TABLE ${name}`);
+    const gone = await found("tables-gone");
+    expect(gone.map(({ message }) => message).join()).toMatch(/a->b: .*customers.*orders/);
   });
 
   test("a relay apart starts beside a target that has come to be unfit, and keeps what it has yet to get", async () => {

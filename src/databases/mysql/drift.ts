@@ -1,4 +1,4 @@
-import { columnsAltered, KEY_ALIKE } from "../../core/altered.ts";
+import { columnsAltered, DROPPED, KEY_ALIKE } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { rewound } from "../../core/rewound.ts";
 import { resyncCommand } from "../../core/shell.ts";
@@ -80,10 +80,7 @@ async function goneOrRenamed(session: Session, layout: StoredLayout): Promise<Ti
   );
   const [what, fix] =
     now === null
-      ? [
-          "was dropped",
-          "Take it out of the config, then start again; its rows at the targets stay.",
-        ]
+      ? ["was dropped", DROPPED]
       : [
           `was renamed to ${now}`,
           `Give it its name back, then start again: nothing is lost. Or put ${now} into the config, with its table at the targets empty: it is copied anew.`,

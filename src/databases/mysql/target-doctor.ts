@@ -1,6 +1,5 @@
 import type { Finding } from "../../core/database.ts";
 import { failure, ok, warning } from "../../core/findings.ts";
-import { formatTable } from "../../core/table.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { loadFacts } from "./catalog.ts";
@@ -8,7 +7,7 @@ import type { Session } from "./connection.ts";
 import { durabilityFindings, serverVariables } from "./doctor.ts";
 import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
 import { whyNoStaging } from "./staging.ts";
-import { asStored, planTarget } from "./target-plan.ts";
+import { asStored } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 
 const SMALL_PACKET = 16 << 20;
@@ -21,7 +20,6 @@ export async function diagnoseTarget(
   return [
     ...(await serverFindings(session)),
     ...(await rightFindings(session)),
-    ...(await mappingFindings(session, tables)),
     ...(await tableFindings(session, asStored(session, tables))),
   ];
 }
@@ -66,21 +64,6 @@ async function rightFindings(session: Session): Promise<Finding[]> {
       `GRANT ${NEEDED.join(", ")} ON ${wholeDatabase(session.database)} TO ${session.account}`,
     ),
   ];
-}
-
-async function mappingFindings(
-  session: Session,
-  tables: readonly TargetTable[],
-): Promise<Finding[]> {
-  const plan = await planTarget(session, tables);
-  return plan.mappings
-    .filter((mapping) => mapping.fidelity === "refused")
-    .map((mapping) =>
-      failure(
-        "column-unfit",
-        `Column ${mapping.column} of ${formatTable(mapping.table)}: ${mapping.note ?? "refused"}`,
-      ),
-    );
 }
 
 async function tableFindings(session: Session, tables: readonly TargetTable[]): Promise<Finding[]> {

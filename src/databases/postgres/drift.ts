@@ -1,4 +1,4 @@
-import { columnsAltered, KEY_ALIKE } from "../../core/altered.ts";
+import { columnsAltered, DROPPED, KEY_ALIKE } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Mutex } from "../../core/mutex.ts";
 import { resyncCommand } from "../../core/shell.ts";
@@ -331,7 +331,7 @@ async function goneOrRenamed(
   return new TidemarkError("TM-SCHEMA-DRIFT", `${table} ${what}.`, {
     fix:
       now === null
-        ? "Take it out of the config, then start again; its rows at the targets stay."
+        ? DROPPED
         : `Give it its name back, then start again: nothing is lost. Or put ${formatTable(now)} into the config, with its table at the targets empty: it is copied anew.`,
     details: { table },
   });

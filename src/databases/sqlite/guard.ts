@@ -1,4 +1,4 @@
-import { KEY_ALIKE } from "../../core/altered.ts";
+import { DROPPED, KEY_ALIKE } from "../../core/altered.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { type CaptureShape, requireCountable } from "./capture.ts";
@@ -184,11 +184,7 @@ function goneOrRenamed(connection: Connection, table: string): TidemarkError {
     `tidemark_${table}_insert`,
   );
   if (now === undefined) {
-    return drift(
-      table,
-      `${table} was dropped.`,
-      "Take it out of the config, then start again; its rows at the targets stay.",
-    );
+    return drift(table, `${table} was dropped.`, DROPPED);
   }
   return drift(
     table,
