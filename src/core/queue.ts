@@ -43,6 +43,8 @@ export interface QueueAdapter {
   readonly schemes: readonly string[];
   /** Throws TM-CONNECT-FAILED, TM-AUTH-FAILED, TM-DRIVER-MISSING, TM-QUEUE-UNSAFE (settings that break the contract). */
   open(options: QueueOptions): Promise<Queue>;
+  /** False of a file that opening would make. */
+  exists?(url: string): boolean;
 }
 
 export interface QueueOptions {

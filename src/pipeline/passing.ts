@@ -6,7 +6,7 @@ import type { Queue } from "../core/queue.ts";
 import { isOfRights } from "../core/slow-retry.ts";
 import { type Databases, using } from "./connect.ts";
 import type { PassBy, PassedSync, PreparedSync } from "./prepare.ts";
-import { openQueue } from "./queue.ts";
+import { openStanding } from "./queue.ts";
 import type { Share, ShareOptions } from "./share.ts";
 
 /** What a target can come to be though the config is right: what is wrong with the config is never passed by. */
@@ -85,14 +85,18 @@ export class Passing {
     } catch {
       // The very reason for being asked, mostly: the queue knows, too.
     }
-    return this.#withQueue(async ({ documents }) => {
-      return (await documents.get(keys.progress(name))) !== null;
-    });
+    return (
+      (await this.withQueue(
+        async ({ documents }) => (await documents.get(keys.progress(name))) !== null,
+      )) ?? false
+    );
   }
 
-  #withQueue<R>(use: (queue: Queue) => Promise<R>): Promise<R> {
+  /** Null where there is none yet. */
+  async withQueue<R>(use: (queue: Queue) => Promise<R>): Promise<R | null> {
     if (this.queue !== null) return use(this.queue);
-    return using(openQueue(this.#definition.queue, this.#options.logger), use);
+    const opened = await openStanding(this.#definition.queue, this.#options.logger);
+    return opened === null ? null : using(Promise.resolve(opened), use);
   }
 }
 

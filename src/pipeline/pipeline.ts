@@ -25,6 +25,7 @@ import { watchNotices } from "./notices.ts";
 import { type Passed, Passing, refuseIfNoneIsLeft } from "./passing.ts";
 import { type Prepared, type PreparedSync, planCapture, prepare } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
+import { tellRefused } from "./refused.ts";
 import { queueAdapterFor } from "./registry.ts";
 import { type Share, type ShareOptions, shareOf } from "./share.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
@@ -109,28 +110,49 @@ export class Pipeline {
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
-      const openCatalog = (source: string) => databases.openCatalog(source);
-      const { sources } = share;
-      await using ahead = new Ahead(databases);
-      const asked = { create: false, openCatalog, passBy: passing.ask, sources, ahead };
-      const prepared = await prepare(definition, databases, asked);
-      const passed: Passed[] = [...prepared.passed];
-      for (const sync of prepared.syncs) {
-        const { definition: of } = sync.resolved;
-        try {
-          await refuseAltered(sync, databases, { ...definition, ...options });
-        } catch (failure) {
-          const error = toTidemarkError(failure);
-          if (!(await passing.ask(of, error, "target"))) throw failure;
-          passed.push({ definition: of, error });
-        }
+      try {
+        await Pipeline.#check(definition, options, { share, databases, passing });
+      } catch (error) {
+        const { logger } = options;
+        const tell = (queue: Queue) => tellRefused(error, share, { queue, logger });
+        // What refused the start is to be told, whatever the queue is at.
+        await passing.withQueue(tell).catch(() => {});
+        throw error;
       }
-      refuseIfNoneIsLeft(share, prepared.syncs, passed);
-      for (const source of prepared.sources) await planCapture(source, ahead);
     }
     const queue = await openQueue(definition.queue, options.logger);
     passing.queue = queue;
     return new Pipeline({ definition, options, share, databases, passing, severing, queue });
+  }
+
+  /** Looks whether all fits, as far as this process is to know. */
+  static async #check(
+    definition: PipelineDefinition,
+    options: PipelineOptions,
+    {
+      share,
+      databases,
+      passing,
+    }: { readonly share: Share; readonly databases: Databases; readonly passing: Passing },
+  ): Promise<void> {
+    const openCatalog = (source: string) => databases.openCatalog(source);
+    const { sources } = share;
+    await using ahead = new Ahead(databases);
+    const asked = { create: false, openCatalog, passBy: passing.ask, sources, ahead };
+    const prepared = await prepare(definition, databases, asked);
+    const passed: Passed[] = [...prepared.passed];
+    for (const sync of prepared.syncs) {
+      const { definition: of } = sync.resolved;
+      try {
+        await refuseAltered(sync, databases, { ...definition, ...options });
+      } catch (failure) {
+        const error = toTidemarkError(failure);
+        if (!(await passing.ask(of, error, "target"))) throw failure;
+        passed.push({ definition: of, error });
+      }
+    }
+    refuseIfNoneIsLeft(share, prepared.syncs, passed);
+    for (const source of prepared.sources) await planCapture(source, ahead);
   }
 
   private constructor(parts: {
@@ -240,9 +262,8 @@ export class Pipeline {
         signal,
       });
       this.#preparing = preparing;
-      const prepared = await preparing;
+      const prepared = await this.#toldIfRefused(preparing);
       if (signal.aborted) return;
-      refuseIfNoneIsLeft(this.#share, prepared.syncs, prepared.passed);
       for (const { name } of prepared.deferred) {
         const yet = "tables that this sync reads are yet to be created by another one";
         this.#options.logger.warn({ sync: name }, `${yet}: restart this relay when they stand`);
@@ -255,6 +276,19 @@ export class Pipeline {
       await this.#workers.ready;
     } catch (error) {
       if (!signal.aborted) throw error;
+    }
+  }
+
+  async #toldIfRefused(preparing: Promise<Prepared>): Promise<Prepared> {
+    try {
+      const prepared = await preparing;
+      refuseIfNoneIsLeft(this.#share, prepared.syncs, prepared.passed);
+      return prepared;
+    } catch (error) {
+      const { logger } = this.#options;
+      if (!this.#ending.signal.aborted)
+        await tellRefused(error, this.#share, { queue: this.#queue, logger });
+      throw error;
     }
   }
 

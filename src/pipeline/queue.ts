@@ -8,3 +8,12 @@ export function openQueue(definition: QueueDefinition, logger: Logger): Promise<
   const { url, maxStreamBytes } = definition;
   return queueAdapterFor(url).open({ url, maxStreamBytes, logger });
 }
+
+/** Null where there is none yet: who only looks makes none. */
+export async function openStanding(
+  definition: QueueDefinition,
+  logger: Logger,
+): Promise<Queue | null> {
+  const isThere = queueAdapterFor(definition.url).exists?.(definition.url) ?? true;
+  return isThere ? openQueue(definition, logger) : null;
+}

@@ -4,7 +4,9 @@ import type { SyncStatus } from "../../src/core/documents.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { openQueue } from "../../src/pipeline/queue.ts";
 import { planResync } from "../../src/pipeline/resync.ts";
+import { readStatus } from "../../src/pipeline/status.ts";
 import { available, type DatabaseKind } from "../servers/index.ts";
 import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
 import { transaction } from "../support/sql-client.ts";
@@ -166,6 +168,13 @@ function registerShape({ kinds: [a, b, c], queue }: Shape): void {
     for (const to of ["b", "c"]) await (await bed.sql(to)).run(DROP);
     const none = await bed.start(both).catch((error: unknown) => error);
     expect(none).toMatchObject({ code: "TM-COLUMN-UNFIT" });
+    const queue = await openQueue(both.queue, silentLogger);
+    try {
+      const { sources } = await readStatus(both, queue);
+      expect(sources).toMatchObject([{ name: "a", state: "stopped", error: unfit }]);
+    } finally {
+      await queue.close();
+    }
   });
 
   test("a chain goes on behind a link whose target has come to be unfit", async () => {

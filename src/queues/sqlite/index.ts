@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { Documents, Queue, QueueAdapter, QueueLimits, QueueStream } from "../../core/queue.ts";
 import { QueueConnection } from "./connection.ts";
 import { SqliteDocuments } from "./documents.ts";
@@ -8,6 +9,7 @@ import { MAX_MESSAGE_BYTES, SqliteStream } from "./stream.ts";
 export const sqliteQueue: QueueAdapter = {
   kind: "sqlite",
   schemes: ["sqlite"],
+  exists: (url) => existsSync(fileOf(url)),
   async open({ url, logger, maxStreamBytes }) {
     const connection = new QueueConnection(fileOf(url));
     logger.debug({ path: connection.path }, "queue file opened");
