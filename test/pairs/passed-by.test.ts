@@ -7,6 +7,7 @@ import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { openQueue } from "../../src/pipeline/queue.ts";
 import { planResync } from "../../src/pipeline/resync.ts";
 import { readStatus } from "../../src/pipeline/status.ts";
+import { refuseAtWork } from "../../src/pipeline/uninstall.ts";
 import { available, type DatabaseKind } from "../servers/index.ts";
 import { CUSTOMERS, ORDERS } from "../support/shop-tables.ts";
 import { transaction } from "../support/sql-client.ts";
@@ -133,6 +134,20 @@ function registerShape({ kinds: [a, b, c], queue }: Shape): void {
       await (await bed.sql("b")).run(`DROP TABLE ${name}`);
     const gone = await found("tables-gone");
     expect(gone.map(({ message }) => message).join()).toMatch(/a->b: .*customers.*orders/);
+  });
+
+  test("uninstall is refused while a run is at work, and not when it has ended", async () => {
+    const { bed, both } = await make();
+    await using _ = bed;
+    const pipeline = await bed.start(both);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const refused = await refuseAtWork(both, silentLogger).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: "TM-USAGE",
+      message: expect.stringMatching(/at work with a/),
+    });
+    await bed.stop(pipeline);
+    await refuseAtWork(both, silentLogger);
   });
 
   test("a relay apart starts beside a target that has come to be unfit, and keeps what it has yet to get", async () => {

@@ -48,6 +48,7 @@ export const uninstall: CommandModule = {
     show(invocation, planned);
     const nothing = planned.every(({ statements }) => statements.length === 0);
     if (dryRun || nothing) return output.end({ databases: planned, removed: false });
+    await engine.refuseAtWork(definition, log.logger);
     if (!yes) await mustConfirm(invocation, "Run these statements?");
     const databases = await engine.uninstall(definition, log.logger);
     output.line("Removed.");
