@@ -75,6 +75,69 @@ describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (name, pa
   );
 });
 
+/** The heap that is promised to be enough for a row, whatever it holds (docs/reference/limits.md). */
+const TIMES_THE_ROW_IN_HEAP = 13;
+const HEAVY_MEGABYTES = sized(10, 20);
+/** What is written as two characters by some formats, or as six, or has more bytes than characters. */
+const HEAVY = ['"', "\\", "\u0001", "漢"];
+
+describe.each(PAIRS.map((pair) => [title(pair), pair] as const))("%s", (_, pair) => {
+  test.skipIf(!available(pair))(
+    `rows of ${HEAVY_MEGABYTES} MB pass in a heap of ${TIMES_THE_ROW_IN_HEAP} times as much, whatever they hold`,
+    async () => {
+      await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
+      const dialect = dialectOf(pair.source);
+      if (dialect === "mariadb") {
+        await (await bed.sql("source")).run("SET GLOBAL max_allowed_packet = 1073741824");
+        await bed.dropSql("source");
+      }
+      const sql = await bed.sql("source");
+      await sql.run(
+        `CREATE TABLE large (id int NOT NULL PRIMARY KEY, t ${TEXT[dialect]}, b ${BLOB[dialect]})`,
+      );
+      const definition = bed.define([{ from: "source", to: "target", tables: ["large"] }]);
+      const heap = {
+        NODE_OPTIONS: `--max-old-space-size=${TIMES_THE_ROW_IN_HEAP * HEAVY_MEGABYTES}`,
+      };
+      await using pipeline = await TwoProcesses.start(bed.folder, definition, {
+        ...{ relay: heap, applier: heap },
+      });
+      await pipeline.waitFor(PATIENCE_MS);
+      const values = [
+        ...HEAVY.map((text) => `${repeated(dialect, text)}, NULL`),
+        `NULL, ${repeated(dialect, "\\", true)}`,
+      ];
+      for (const [id, value] of values.entries()) {
+        await sql.run(`INSERT INTO large SELECT ${id}, ${value}`);
+        await pipeline.waitFor(PATIENCE_MS);
+        await sql.run(`UPDATE large SET id = id + 1000 WHERE id = ${id}`);
+        await pipeline.waitFor(PATIENCE_MS);
+        expect(await digests(await bed.sql("target"))).toEqual(await digests(sql));
+        await sql.run("DELETE FROM large");
+      }
+    },
+    PATIENCE_MS,
+  );
+});
+
+/** An expression of so many megabytes: this text again and again, be it as bytes. */
+function repeated(dialect: keyof typeof TEXT, text: string, asBytes = false): string {
+  const unit = Buffer.from(text);
+  const times = Math.floor((HEAVY_MEGABYTES * 1_000_000) / unit.length);
+  const hex = unit.toString("hex");
+  if (dialect === "sqlite") {
+    const repeat = `replace(hex(zeroblob(${times})), '00', CAST(x'${hex}' AS TEXT))`;
+    return asBytes ? `CAST(${repeat} AS BLOB)` : repeat;
+  }
+  if (dialect === "mariadb") {
+    const repeat = `repeat(x'${hex}', ${times})`;
+    return asBytes ? repeat : `CONVERT(${repeat} USING utf8mb4)`;
+  }
+  return asBytes
+    ? `decode(repeat('${hex}', ${times}), 'hex')`
+    : `repeat(convert_from('\\x${hex}', 'UTF8'), ${times})`;
+}
+
 const KEYLESS: TestPair = { source: "mariadb", target: "mariadb", queue: "nats" };
 
 // The heap tells what is held: garbage has no room in it. A change of a row without a key holds it twice, in hex.

@@ -39,8 +39,13 @@ export class TwoProcesses implements AsyncDisposable {
     this.#queue = queue;
   }
 
-  waitFor(timeoutMs: number): Promise<void> {
-    return waitForSync(this.#definition, this.#queue, { timeoutMs });
+  /** Throws at once where one of them ends by itself: nothing would come of waiting. */
+  async waitFor(timeoutMs: number): Promise<void> {
+    const ends = [...this.#processes].map(async ([role, process]) => {
+      await process.ended();
+      throw new Error(`The ${role} has ended: ${process.output.slice(-1_000)}`);
+    });
+    await Promise.race([waitForSync(this.#definition, this.#queue, { timeoutMs }), ...ends]);
   }
 
   /** The most memory that either has had since it began, in megabytes; 0 where the system does not tell. */

@@ -47,7 +47,7 @@ function closingQuote(text: string, from: number): number {
 
 function unquote(body: string): string {
   const plain = body.includes('"')
-    ? inPieces(body, '"', (piece) => piece.replaceAll('""', '"'))
+    ? inPieces(body, '"', (piece) => piece.split('""').join('"'))
     : body;
   if (!plain.includes("\\")) return plain;
   return inPieces(plain, "\\", (piece) => piece.replace(/\\(.)/gs, "$1"));
