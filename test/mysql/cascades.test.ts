@@ -263,7 +263,12 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     const lastRows = async () => {
       const last: Row[] = [];
       for (const name of names) {
-        const request = { table: { schema: null, name }, after: null, maxRows: 10, maxBytes: 1_000 };
+        const request = {
+          table: { schema: null, name },
+          after: null,
+          maxRows: 10,
+          maxBytes: 1_000,
+        };
         last.push((await takeChunk(open.log.batches, request)).chunk.rows.at(-1) ?? []);
       }
       return last;
