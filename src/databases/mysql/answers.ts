@@ -1,8 +1,7 @@
-import { MARK } from "./capture-sql.ts";
 import type { Session } from "./connection.ts";
 import type { StoredLayout } from "./layouts.ts";
 import type { LogRow } from "./log-rows.ts";
-import { LOG } from "./ours.ts";
+import { LOG, MARK } from "./ours.ts";
 
 /** A log row to be written: what became of a latecomer. */
 export type Answer = Pick<LogRow, "layout" | "op" | "keyBefore" | "rowAfter" | "filters">;

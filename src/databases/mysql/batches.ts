@@ -15,7 +15,6 @@ import {
   rowsMissing,
   storeBatch,
 } from "./batch-records.ts";
-import { MARK } from "./capture-sql.ts";
 import { readWhole } from "./chunk.ts";
 import { ChunkReader } from "./chunk-reader.ts";
 import type { Session } from "./connection.ts";
@@ -24,7 +23,7 @@ import { IdSet } from "./id-set.ts";
 import { latecomers, reachedLayouts } from "./latecomers.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
-import { BATCHES } from "./ours.ts";
+import { BATCHES, MARK } from "./ours.ts";
 import { Pins } from "./pins.ts";
 import { Remover } from "./remover.ts";
 import { Throttle } from "./throttle.ts";

@@ -3,6 +3,8 @@ import { sha256 } from "../../core/hash.ts";
 import { captureExpression } from "./captured-text.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
+import { withOwnIds } from "./insert-id.ts";
+import { holdsTooLong, type Prefix, unlessSo } from "./json-room.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
 import { standingIn, VERSIONED_OTHERWISE, type Versions } from "./references.ts";
@@ -13,7 +15,12 @@ export type Event = (typeof EVENTS)[number];
 /** What the triggers' text depends on. */
 export type TriggerFlavour = Pick<
   Flavour,
-  "cursorsKnowRow" | "looksUpNames" | "runsForPassedOver" | "systemVersioning" | "takesBackIds"
+  | "cursorsKnowRow"
+  | "longestInJson"
+  | "looksUpNames"
+  | "runsForPassedOver"
+  | "systemVersioning"
+  | "takesBackIds"
 >;
 
 /**
@@ -61,14 +68,26 @@ export function triggerBody(layout: StoredLayout, event: Event, flavour: Trigger
         );
   const unread = logInsert(layout, op, { keyBefore });
   const unknown = logUnknown(layout);
-  if (event === "INSERT")
-    return withOwnIds(guarded(insert, unread), flavour, layout.numbered ?? null);
+  const isTooLong = (prefixes: readonly Prefix[]) => holdsTooLong(layout, prefixes, flavour);
+  if (event === "INSERT") {
+    const work = unlessSo(isTooLong(["NEW"]), insert, unread);
+    return withOwnIds(guarded(work, unread), flavour, layout.numbered ?? null);
+  }
   // A table without a key has nothing either for which the row would have to be looked at again.
   if (event === "DELETE" || layout.key.length === 0) {
-    return withOwnIds(guarded(insert, unknown), flavour);
+    const isLong =
+      layout.key.length > 0 ? null : isTooLong(event === "DELETE" ? ["OLD"] : ["OLD", "NEW"]);
+    return withOwnIds(guarded(unlessSo(isLong, insert, unknown), unknown), flavour);
   }
+  // Of an unread row no more than its table is known: the one under the key before goes by itself.
+  const update = unlessSo(
+    isTooLong(["NEW"]),
+    insert,
+    `IF NOT (${sameBytes(key.map(({ name }) => name))}) THEN ${logInsert(layout, "D", { keyBefore: oldKey })}; END IF;
+${logInsert(layout, op, { keyBefore: "NULL" })}`,
+  );
   const orUnread = guarded(unread, unknown);
-  if (!flavour.runsForPassedOver) return withOwnIds(guarded(insert, orUnread), flavour);
+  if (!flavour.runsForPassedOver) return withOwnIds(guarded(update, orUnread), flavour);
   const table = layout.table.name;
   const names = key.map(({ name }) => name);
   const doubtful = [...layout.guarded, ...layout.stamped];
@@ -78,12 +97,9 @@ export function triggerBody(layout: StoredLayout, event: Event, flavour: Trigger
     askCarriedOut(table, { key: names, columns: doubtful, versions }, flavour),
     ...(flavour.looksUpNames ? [setCarried(isNamedOtherwise(table))] : []),
   ];
-  const whenDone = ifCarriedOut(questions, `${insert};`, ANY_SIZE);
+  const whenDone = ifCarriedOut(questions, `${update};`, ANY_SIZE);
   return withOwnIds(guarded(whenDone, orUnread), flavour);
 }
-
-/** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
-export const MARK = "-";
 
 /** The operation of a change of which not even the key is known. */
 export const UNKNOWN = "X";
@@ -94,36 +110,6 @@ export const UNKNOWN = "X";
  */
 function guarded(work: string, otherwise: string): string {
   return `BEGIN DECLARE EXIT HANDLER FOR 1054 ${otherwise}; ${work}; END`;
-}
-
-/**
- * `SET insert_id` gives the next id that is drawn, whichever table draws it (mysqlbinlog writes it, and a replica of
- * statements sets it). Where that is not the application's table it would be a change's: the write would fail for a
- * duplicate, or stand before one that it follows; and the log would count on from one that may be beyond all numbers. So
- * it is taken away while we write, and given back to whoever it is meant for. The session shows it until the statement
- * ends, also where the inserted row has it by now: `numbered`, the column that would, tells. Given back then, the next
- * trigger of the application that writes a numbered table would take it for that one. A row pays nothing that can be
- * measured for the question.
- */
-export function withOwnIds(
-  work: string,
-  { takesBackIds }: Pick<Flavour, "takesBackIds">,
-  numbered: string | null = null,
-): string {
-  // The log's first row stands for good.
-  const waste = `INSERT IGNORE INTO ${quoteName(LOG)} (at, layout, op, row_after, filters) VALUES (UTC_TIMESTAMP(6), 0, '${MARK}', '', '');`;
-  return `BEGIN
-DECLARE tidemark_insert_id BIGINT UNSIGNED DEFAULT @@insert_id;
-IF tidemark_insert_id THEN SET insert_id = 0; ${takesBackIds ? "" : waste} ${numbered === null ? "" : unlessTaken(numbered)} END IF;
-${work};
-IF tidemark_insert_id THEN SET insert_id = tidemark_insert_id; END IF;
-END`;
-}
-
-/** A column that has been dropped since has taken nothing. */
-function unlessTaken(numbered: string): string {
-  return `BEGIN DECLARE EXIT HANDLER FOR 1054 BEGIN END;
-IF NEW.${quoteName(numbered)} = tidemark_insert_id THEN SET tidemark_insert_id = 0; END IF; END;`;
 }
 
 /**

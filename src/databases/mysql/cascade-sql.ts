@@ -12,7 +12,6 @@ import {
   sameBytes,
   type TriggerFlavour,
   unlessMissing,
-  withOwnIds,
 } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
@@ -25,6 +24,7 @@ import {
   unsupported,
 } from "./cascades.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
+import { withOwnIds } from "./insert-id.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
@@ -205,7 +205,8 @@ function rowsQuery(
   const gone = effect === "deleted";
   const columns = [
     keyBefore(step, layout, hold),
-    gone ? "''" : `JSON_ARRAY(${row.join(", ")})`,
+    // Empty where there is none (see json-room.ts): as what could not be read.
+    gone ? "''" : `COALESCE(JSON_ARRAY(${row.join(", ")}), '')`,
     flags,
   ];
   const side = effect === "rekeyed" ? "NEW" : "OLD";

@@ -1,8 +1,8 @@
 import { sha256 } from "../../core/hash.ts";
-import { MARK, unlessMissing } from "./capture-sql.ts";
+import { unlessMissing } from "./capture-sql.ts";
 import type { CascadeTrigger } from "./cascade-sql.ts";
 import { type CascadeStep, goesOn } from "./cascades.ts";
-import { DELETIONS, LOG, PREFIX } from "./ours.ts";
+import { DELETIONS, LOG, MARK, PREFIX } from "./ours.ts";
 import { fromPath } from "./references.ts";
 
 /**

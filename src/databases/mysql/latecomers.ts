@@ -1,6 +1,5 @@
 import type { Answer } from "./answers.ts";
 import { captureBroken } from "./capture-broken.ts";
-import { MARK } from "./capture-sql.ts";
 import type { Cell, Session } from "./connection.ts";
 import { type IdSet, joinNear, type Run } from "./id-set.ts";
 import { GONE, STANDING } from "./latecomers-sql.ts";
@@ -14,7 +13,7 @@ import {
   within,
 } from "./log-rows.ts";
 import { mentions, nameOf } from "./mentions.ts";
-import { LOG } from "./ours.ts";
+import { LOG, MARK } from "./ours.ts";
 import { findStanding, type Key, keyOf, type Standing, sameKey, standsAs } from "./standing.ts";
 import type { Unseen } from "./unseen.ts";
 

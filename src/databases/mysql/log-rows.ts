@@ -4,13 +4,13 @@ import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row } from "../../core/value.ts";
-import { MARK, UNKNOWN } from "./capture-sql.ts";
+import { UNKNOWN } from "./capture-sql.ts";
 import { rowDecoder } from "./captured-text.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import type { Run } from "./id-set.ts";
 import { GONE, STANDING } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { LOG } from "./ours.ts";
+import { LOG, MARK } from "./ours.ts";
 
 /** A row of the change log, as read. */
 export interface LogRow {

@@ -176,3 +176,6 @@ export async function standingTables(session: Session): Promise<ReadonlySet<stri
   );
   return new Set(rows.map(([name]) => name ?? ""));
 }
+
+/** The operation of a log row that is no change. With a layout: from here on what went before is forgotten (resync). */
+export const MARK = "-";

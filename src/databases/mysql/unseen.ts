@@ -1,4 +1,3 @@
-import { MARK } from "./capture-sql.ts";
 import type { Cells, Session } from "./connection.ts";
 import { IdSet, joinNear, type Run, subtract } from "./id-set.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -11,7 +10,7 @@ import {
   logRow,
   within,
 } from "./log-rows.ts";
-import { LOG } from "./ours.ts";
+import { LOG, MARK } from "./ours.ts";
 
 /** What one snapshot sees of the log and no batch holds. */
 export interface Unseen {
