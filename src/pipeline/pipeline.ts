@@ -258,6 +258,9 @@ export class Pipeline {
         openCatalog: (source) => this.#openCatalog(source),
         sources: this.#share.sources,
         passBy: this.#passing.ask,
+        // What checks all before it starts has noted it then; an applier apart looks here first.
+        onUnfit: (sync) =>
+          refuseAltered(sync, this.#databases, { ...this.#definition, ...this.#options }),
         ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
         signal,
       });

@@ -64,6 +64,8 @@ export interface PrepareOptions {
    * is thrown.
    */
   readonly passBy?: PassBy | undefined;
+  /** Told of a sync whose columns are refused, before {@link passBy} is asked: what was altered is to be noted. */
+  readonly onUnfit?: ((sync: PreparedSync) => Promise<void>) | undefined;
   /** Those that are read here: not passed by. */
   readonly sources?: ReadonlySet<string> | undefined;
   /** Of who plans capture next: a source is opened there once no more is asked of its catalog. */
@@ -141,12 +143,17 @@ export async function prepare(
         const { create } = options;
         syncs.push(await prepareTarget(sync, { ...common, opening, create }));
       } catch (failure) {
-        const error = await passBy(definition, failure, options, "target");
-        away.add(definition.to);
         const again = ({ create }: Pick<PrepareOptions, "create">) => {
           const opening = databases.openTarget(definition.to, null);
           return prepareTarget(sync, { ...common, opening, create });
         };
+        // The refusal is what is told, whatever becomes of this.
+        if (isTidemarkError(failure, "TM-COLUMN-UNFIT") && options.onUnfit !== undefined)
+          await again({ create: false })
+            .then(options.onUnfit)
+            .catch(() => {});
+        const error = await passBy(definition, failure, options, "target");
+        away.add(definition.to);
         passed.push({ definition, error, prepare: again });
       }
     }

@@ -168,6 +168,23 @@ function registerShape({ kinds: [a, b, c], queue }: Shape): void {
     for (const table of TABLES) await bed.expectSame(table, { from: "a", to: "b" });
   });
 
+  test("an applier apart notes at its start what became of its target meanwhile: mended, it is copied anew", async () => {
+    const { bed, both } = await make();
+    await using _ = bed;
+    await runOnce(bed, both);
+    const relay = await bed.start(both, { role: "relay" });
+    await (await bed.sql("b")).run(DROP);
+    const applier = await bed.start(both, { role: "applier" });
+    await statusWith(applier, "a->b", ({ state }) => state === "stopped");
+    await bed.stop(applier);
+    await (await bed.sql("b")).run(MEND);
+    const again = await bed.start(both, { role: "applier" });
+    await again.waitFor({ timeoutMs: PATIENCE_MS });
+    for (const table of TABLES) await bed.expectSame(table, { from: "a", to: "b" });
+    await bed.stop(again);
+    await bed.stop(relay);
+  });
+
   test("refused as a whole: one that has never worked, and where none is left to work on", async () => {
     const { bed, both } = await make();
     await using _ = bed;
