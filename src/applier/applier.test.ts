@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
-import { keys, type Order, type RequestDocument } from "../core/documents.ts";
+import { keys, type Order, type RequestDocument, type SyncStatus } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
 import type { Progress } from "../core/target.ts";
 
 const FEW_SECONDS = 20_000;
@@ -37,6 +38,23 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.until(
       async () => (await world.notice())?.position.batch === world.source.headers.length,
     );
+  });
+
+  it("leaves the status to the one that took its lease while it was refused", async () => {
+    world = await MemoryWorld.running();
+    const refused = new TidemarkError("TM-AUTH-FAILED", "no");
+    world.target.openApplier = () => Promise.reject(refused);
+    world.target.failNextCommit = refused;
+    world.fill(1);
+    const { documents } = world.queue;
+    const key = keys.applier(SYNC);
+    const told = async () => (await documents.get(key)) as SyncStatus;
+    await world.until(async () => (await told()).error !== null);
+    const heartbeatAt = new Date(Date.now() + 1).toISOString();
+    const other = { ...(await told()), error: null, heartbeatAt };
+    await documents.put(key, other);
+    await world.stop();
+    expect(await told()).toEqual(other);
   });
 
   it("goes on copying although its request could not be written", async () => {

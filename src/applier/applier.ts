@@ -70,7 +70,7 @@ export class Applier {
   async run(onReady: () => void): Promise<void> {
     const { logger, queue, sync } = this.#options;
     try {
-      let forgotten = false;
+      let [forgotten, mayHaveLease] = [false, true];
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
         try {
           if (!forgotten) await forgetStop(queue.documents, keys.applier(sync));
@@ -78,7 +78,9 @@ export class Applier {
           await this.#session(onReady, () => {
             attempt = 0;
           });
+          mayHaveLease = true;
         } catch (error) {
+          mayHaveLease = false;
           if (this.#stop.signal.aborted) break;
           const found = await ascertain(toTidemarkError(error), (followed) =>
             this.#confirm(followed),
@@ -92,7 +94,10 @@ export class Applier {
       }
       // Only the applier that worked may say that work has stopped.
       const { state } = this.#status.now;
-      if (state === "running" || state === "copying") this.#status.report({ state: "stopped" });
+      if (state === "running" || state === "copying") {
+        if (mayHaveLease) this.#status.report({ state: "stopped" });
+        else await this.#status.reportUnlessOther({ state: "stopped" });
+      }
     } finally {
       this.stop();
       await Promise.all([this.#requests.close(), this.#status.close()]);
@@ -112,9 +117,9 @@ export class Applier {
         const withDocuments = (use: (from: Documents) => Promise<void>) => use(documents);
         await noteAltered({ ...this.#options, withDocuments }, altered);
       }
-      throw this.#stopped(told);
+      throw await this.#stopped(told);
     }
-    this.#status.report({ error: statusError(error) });
+    await this.#status.reportUnlessOther({ error: statusError(error) });
     const { beganAnew, postponeUpTo } = error.details;
     if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
     if (typeof beganAnew === "number") this.#falseStarts.note(beganAnew);
@@ -124,7 +129,7 @@ export class Applier {
       await this.#requests.askResend(this.#status.now.position);
     } catch (failure) {
       const second = toTidemarkError(failure);
-      if (!second.retryable) throw this.#stopped(second);
+      if (!second.retryable) throw await this.#stopped(second);
       // The gap is met again, and then asked about again.
       this.#options.logger.warn({ err: second }, "a resend could not be asked for");
     }
@@ -132,10 +137,7 @@ export class Applier {
 
   #waitForRights(): Promise<void> {
     const { slowRetryMs = SLOW_RETRY_MS } = this.#options;
-    return sleepAlive(slowRetryMs, this.#stop.signal, () => {
-      // A standby says nothing of the one that works.
-      if (this.#status.now.state !== "standby") this.#status.report({});
-    });
+    return sleepAlive(slowRetryMs, this.#stop.signal, () => this.#status.reportUnlessOther({}));
   }
 
   /** A target that was altered under the applier refuses rows in many words: what was altered says more than any of them. */
@@ -148,8 +150,8 @@ export class Applier {
     return error;
   }
 
-  #stopped(error: TidemarkError): TidemarkError {
-    this.#status.reportStopped(error);
+  async #stopped(error: TidemarkError): Promise<TidemarkError> {
+    await this.#status.reportStopped(error);
     return error;
   }
 

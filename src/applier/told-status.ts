@@ -1,6 +1,7 @@
 import { sleep } from "../core/async.ts";
 import { keys, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
 import type { TidemarkError } from "../core/errors.ts";
+import { Hearing } from "../core/hearing.ts";
 import { Pace } from "../core/pace.ts";
 import { statusError } from "../core/status-error.ts";
 import { LatestWriter } from "./latest-writer.ts";
@@ -11,6 +12,7 @@ const BEAT_MS = 1_000;
 /** How the applier of a sync is, and what of it is told on the queue. */
 export class ToldStatus {
   readonly #writer: LatestWriter<SyncStatus>;
+  readonly #hearing: Hearing;
   #now: SyncStatus;
   /** By this process's own clock, which nobody sets back. */
   #toldAt = performance.now();
@@ -24,6 +26,7 @@ export class ToldStatus {
   }: Pick<ApplierOptions, "sync" | "from" | "to" | "queue" | "logger">) {
     const key = keys.applier(name);
     this.#writer = new LatestWriter((status) => documents.put(key, status), key, logger);
+    this.#hearing = new Hearing(documents, key);
     this.#now = { ...UNKNOWN_SYNC, name, from, to };
   }
 
@@ -33,9 +36,17 @@ export class ToldStatus {
 
   /** Told in the background, as a sign of life. */
   report(change: Partial<SyncStatus>): void {
-    this.note({ ...change, heartbeatAt: new Date().toISOString() });
+    const heartbeatAt = new Date().toISOString();
+    this.note({ ...change, heartbeatAt });
+    this.#hearing.told(heartbeatAt);
     this.#toldAt = performance.now();
     this.#writer.put(this.#now);
+  }
+
+  /** For who may have lost the lease: whoever has it by now tells how the sync is. */
+  async reportUnlessOther(change: Partial<SyncStatus>): Promise<void> {
+    if (await this.#hearing.isOther()) this.note(change);
+    else this.report(change);
   }
 
   /** Is told with the next report. */
@@ -44,8 +55,9 @@ export class ToldStatus {
   }
 
   /** A standby that cannot go on says nothing of the applier that works, nor of another project's that has its name. */
-  reportStopped(error: TidemarkError): void {
+  async reportStopped(error: TidemarkError): Promise<void> {
     if (this.#now.state === "standby" || error.code === "TM-NAME-TAKEN") return;
+    if (this.#hearing.hasTold && (await this.#hearing.isOther())) return;
     this.report({ state: "stopped", error: statusError(error) });
   }
 

@@ -4,6 +4,7 @@ import { backoff } from "../core/async.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { keys, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
 import { toTidemarkError } from "../core/errors.ts";
+import { Hearing } from "../core/hearing.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
@@ -31,11 +32,12 @@ export class Latecomer implements Worker {
   readonly #options: LatecomerOptions;
   readonly #stop = new AbortController();
   #applier: Applier | null = null;
-  /** The last sign of life that was found, or given. Another one is of somebody else, who is at work. */
-  #heardAt: string | null | undefined;
+  readonly #hearing: Hearing;
 
   constructor(options: LatecomerOptions) {
     this.#options = options;
+    const { queue, passed } = options;
+    this.#hearing = new Hearing(queue.documents, keys.applier(passed.definition.name));
   }
 
   stop(): void {
@@ -67,7 +69,8 @@ export class Latecomer implements Worker {
         error = toTidemarkError(failure);
         continue;
       }
-      if (!signal.aborted) await this.#applier.run(onReady);
+      if (signal.aborted) break;
+      await this.#applier.run(onReady);
       return;
     }
     await this.#tellUnlessOther({ state: "stopped", error: statusError(error) });
@@ -97,11 +100,7 @@ export class Latecomer implements Worker {
   }
 
   async #tellUnlessOther(change: Partial<SyncStatus>): Promise<void> {
-    const told = await this.#told().catch(() => null);
-    const heardAt = told?.heartbeatAt ?? null;
-    const isOther = heardAt !== this.#heardAt && heardAt !== null;
-    this.#heardAt = heardAt;
-    if (!isOther) await this.#tell(change);
+    if (!(await this.#hearing.isOther())) await this.#tell(change);
   }
 
   async #tell(change: Partial<SyncStatus>): Promise<void> {
@@ -111,8 +110,8 @@ export class Latecomer implements Worker {
     try {
       const told = (await this.#told()) ?? UNKNOWN_SYNC;
       const status = { ...told, name, from, to, ...change, heartbeatAt };
+      this.#hearing.told(heartbeatAt);
       await queue.documents.put(keys.applier(name), status);
-      this.#heardAt = heartbeatAt;
     } catch (failure) {
       logger.warn({ err: failure }, "status could not be published");
     }

@@ -3,6 +3,7 @@ import { Bell, backoff, sleep } from "../core/async.ts";
 import { keys, type Notice, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
+import { Hearing } from "../core/hearing.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
@@ -36,6 +37,7 @@ export class Relay {
     readonly joined: Joined;
     readonly resent: Map<string, string>;
   };
+  readonly #hearing: Hearing;
   #status: SourceStatus;
   /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
   #hasWorked = false;
@@ -50,6 +52,7 @@ export class Relay {
       resent: new Map(),
     };
     const { documents } = options.queue;
+    this.#hearing = new Hearing(documents, keys.relay(source));
     this.#mailbox = new Mailbox(documents, source, this.#bell);
     const onLost = () => this.#bell.ring();
     this.#claim = new Claim({ source, syncs, database, documents, logger, onLost });
@@ -85,7 +88,7 @@ export class Relay {
         await sleep(backoff(attempt), this.#stop.signal);
       }
       // Only the relay that worked may say that work has stopped.
-      if (this.#status.state === "running") await this.#report({ state: "stopped" });
+      if (this.#status.state === "running") await this.#reportUnlessOther({ state: "stopped" });
     } finally {
       this.stop();
       await mail;
@@ -105,17 +108,19 @@ export class Relay {
     if (!error.retryable && !(this.#hasWorked && isOfRights(error))) {
       // A standby that cannot go on says nothing of the relay that works, nor does who may not have the name.
       if (this.#status.state !== "standby" && error.code !== "TM-NAME-TAKEN") {
-        await this.#report({ state: "stopped", error: statusError(error) });
+        const stopped = { state: "stopped", error: statusError(error) } as const;
+        if (this.#hearing.hasTold) await this.#reportUnlessOther(stopped);
+        else await this.#report(stopped);
       }
       throw error;
     }
     logger.warn({ err: error }, "relay interrupted: trying again");
-    await this.#report({ error: statusError(error) });
+    await this.#reportUnlessOther({ error: statusError(error) });
   }
 
   #waitForRights(): Promise<void> {
     const { slowRetryMs = SLOW_RETRY_MS } = this.#options;
-    return sleepAlive(slowRetryMs, this.#stop.signal, () => this.#report({}));
+    return sleepAlive(slowRetryMs, this.#stop.signal, () => this.#reportUnlessOther({}));
   }
 
   /** One connection to the source, from lease to loss. */
@@ -224,12 +229,19 @@ export class Relay {
     }
   }
 
+  /** For who may have lost the lease: whoever has it by now tells how the source is. */
+  async #reportUnlessOther(change: Partial<SourceStatus>): Promise<void> {
+    if (await this.#hearing.isOther()) this.#status = { ...this.#status, ...change };
+    else await this.#report(change);
+  }
+
   async #report(change: Partial<SourceStatus>): Promise<void> {
     const heartbeatAt = new Date().toISOString();
     const newcomers = this.#options.newcomers?.().slice(0, TOLD_NEWCOMERS) ?? [];
     this.#status = { ...this.#status, newcomers, ...change, heartbeatAt };
     // A standby must not overwrite what the working relay reports.
     if (this.#status.state === "standby" || this.#status.state === "unknown") return;
+    this.#hearing.told(heartbeatAt);
     try {
       await this.#options.queue.documents.put(keys.relay(this.#options.source), this.#status);
     } catch (error) {
