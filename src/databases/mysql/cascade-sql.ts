@@ -107,7 +107,7 @@ function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "fl
   const nulled = step.further.filter(({ effect }) => effect === "nulled");
   const others = step.further.filter((each) => !nulled.includes(each));
   const parts = [...nulled, ...others].map((each) => stepText(each, known));
-  const own = layout === undefined ? [] : [loop(step, layout, flavour)];
+  const own = layout === undefined ? [] : [loop(step, layout, known)];
   if (step.effect === "rekeyed") parts.unshift(...own);
   else parts.push(...own);
   if (step.again !== null) {
@@ -132,12 +132,16 @@ function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "fl
 function loop(
   step: CascadeStep,
   layout: StoredLayout,
-  { cursorsKnowRow }: Pick<TriggerFlavour, "cursorsKnowRow">,
+  { layouts, flavour }: Pick<CascadeTrigger, "layouts" | "flavour">,
 ): string {
   const held = new Map<string, string>();
-  const hold: Hold = (value) => {
-    if (cursorsKnowRow) return value;
-    const name = `@${PREFIX}held_${sha256("held", step.path[0]?.parent ?? "", value).slice(0, 16)}`;
+  const instants = new Set<string>();
+  const hold: Hold = (value, table = "", column = "") => {
+    if (flavour.cursorsKnowRow) return value;
+    const hash = sha256("held", step.path[0]?.parent ?? "", value).slice(0, 16);
+    const isInstant = typeOf(layouts.get(table), column) === "timestamptz";
+    const name = `${isInstant ? "" : "@"}${PREFIX}held_${hash}`;
+    if (isInstant) instants.add(name);
     held.set(name, `SET ${name} = ${value};`);
     return name;
   };
@@ -153,7 +157,7 @@ DECLARE tidemark_key LONGTEXT CHARACTER SET utf8mb4;
 DECLARE tidemark_row LONGTEXT CHARACTER SET utf8mb4;
 DECLARE tidemark_filters VARCHAR(255) CHARACTER SET utf8mb4;
 DECLARE tidemark_done BOOLEAN DEFAULT FALSE;
-${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}${cursors}
+${[...instants].map((name) => `DECLARE ${name} TIMESTAMP(6);\n`).join("")}${filtered ? "DECLARE tidemark_blind BOOLEAN DEFAULT FALSE;\n" : ""}${cursors}
 ${[...held.values(), "SET tidemark_found = FALSE;"].join("\n")}
 ${unlessMissing(filtered ? OPEN_EITHER : "OPEN tidemark_rows;", ", tidemark_done = TRUE")}
 IF NOT tidemark_done THEN
@@ -168,6 +172,10 @@ ${filtered ? "IF tidemark_blind THEN CLOSE tidemark_blind_rows; ELSE CLOSE tidem
 END IF;
 END;`;
 }
+
+/** In a user variable a TIMESTAMP would be the text of the session's time zone, which an hour each year has twice. */
+const typeOf = (layout: StoredLayout | undefined, column: string) =>
+  layout?.columns.find(({ name }) => name === column)?.type.kind;
 
 const fetch = (cursor: string) =>
   `FETCH ${cursor} INTO tidemark_key, tidemark_row, tidemark_filters;`;

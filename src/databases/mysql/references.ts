@@ -172,8 +172,8 @@ export function standingIn(
   return { from: `${quoteName(table)}${versions} AS ${alias}`, where };
 }
 
-/** What SQL is to be put for an expression of the row that a trigger runs for. */
-export type Hold = (expression: string) => string;
+/** What SQL is to be put for an expression of the row that a trigger runs for, which is compared to this column. */
+export type Hold = (expression: string, table?: string, column?: string) => string;
 
 /** The tables of a path, joined, down from the row that the trigger runs for. */
 export function fromPath(
@@ -185,7 +185,7 @@ export function fromPath(
     const { from, where } = standingIn(reference.child, `t${i + 1}`, reference);
     const on = reference.pairs.map(
       ([column, referred]) =>
-        `t${i + 1}.${quoteName(column)} = ${i === 0 ? hold(`${side}.${quoteName(referred)}`) : `t${i}.${quoteName(referred)}`}`,
+        `t${i + 1}.${quoteName(column)} = ${i === 0 ? hold(`${side}.${quoteName(referred)}`, reference.child, column) : `t${i}.${quoteName(referred)}`}`,
     );
     return { table: from, on: [...on, ...where].join(" AND ") };
   });
