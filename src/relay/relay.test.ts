@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { MemoryStream } from "../../test/support/memory-queue.ts";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
-import { keys, type Notice, type RefusalDocument } from "../core/documents.ts";
+import { keys, type Notice, type RefusalDocument, type SourceStatus } from "../core/documents.ts";
+import { TidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 import { timelineHash } from "../core/hash.ts";
 
@@ -55,6 +56,22 @@ async function fullQueue(): Promise<MemoryStream> {
 }
 
 describe("relay", { timeout: FEW_SECONDS }, () => {
+  it("leaves the status to the one that took its lease while it was refused", async () => {
+    world = await MemoryWorld.running();
+    const refused = new TidemarkError("TM-AUTH-FAILED", "no");
+    world.source.openChangeLog = () => Promise.reject(refused);
+    world.source.failNextCut = refused;
+    fill(1);
+    const { documents } = world.queue;
+    const told = async () => (await documents.get(keys.relay("a"))) as SourceStatus;
+    await world.until(async () => (await told()).error !== null);
+    const heartbeatAt = new Date(Date.now() + 1).toISOString();
+    const other = { ...(await told()), error: null, heartbeatAt };
+    await documents.put(keys.relay("a"), other);
+    await world.stop();
+    expect(await told()).toEqual(other);
+  });
+
   it("goes on with a copy when its session ended before a chunk was read", async () => {
     world = new MemoryWorld();
     fill(3);
