@@ -5,9 +5,9 @@ import type { StoredLayout } from "./layouts.ts";
 
 export type Prefix = "OLD" | "NEW";
 
-/** The types whose values may be so long; the others' hold at most 16 MB, which in hex are 34. */
+/** The types whose values may be so long: the others hold at most 64 KB, or in hex 34 MB. */
 const LONG_TYPES =
-  /^(long(text|blob)|json|geometry|point|linestring|polygon|multi\w+|geometrycollection)\b/i;
+  /^(longblob|(long|medium)text|json|geometry|point|linestring|polygon|multi\w+|geometrycollection)\b/i;
 /** Three bytes of Unicode for one of a column's own, at most: what is shorter need not be counted as it will be. */
 const MOST_BYTES_OF_ONE = 3;
 
