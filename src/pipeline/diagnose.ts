@@ -6,7 +6,8 @@ import { formatTable } from "../core/table.ts";
 import type { TargetPlan } from "../core/target.ts";
 import { Databases, using } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
-import { misfit, prepare } from "./prepare.ts";
+import { prepare } from "./prepare.ts";
+import { misfit } from "./prepare-target.ts";
 import { openQueue } from "./queue.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 

@@ -7,7 +7,7 @@ import { formatTable, sameTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { type Databases, using } from "./connect.ts";
 import { plannedCopies } from "./planned-copies.ts";
-import { type PreparedSync, refuse } from "./prepare.ts";
+import { type PreparedSync, refuse } from "./prepare-target.ts";
 import { openQueue } from "./queue.ts";
 
 /**

@@ -11,7 +11,8 @@ import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import { statusError } from "../core/status-error.ts";
 import { type Databases, using } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
-import type { PassedSync, PreparedSync } from "./prepare.ts";
+import type { PassedSync } from "./prepare.ts";
+import type { PreparedSync } from "./prepare-target.ts";
 import type { Worker } from "./workers.ts";
 
 interface LatecomerOptions {

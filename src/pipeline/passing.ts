@@ -5,7 +5,8 @@ import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { isOfRights } from "../core/slow-retry.ts";
 import { type Databases, using } from "./connect.ts";
-import type { PassBy, PassedSync, PreparedSync } from "./prepare.ts";
+import type { PassBy, PassedSync } from "./prepare.ts";
+import type { PreparedSync } from "./prepare-target.ts";
 import { openStanding } from "./queue.ts";
 import type { Share, ShareOptions } from "./share.ts";
 

@@ -9,12 +9,12 @@ import { after } from "../core/async.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
-import { TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { CaptureTable } from "../core/source.ts";
 import { Relay } from "../relay/relay.ts";
-import { Ahead } from "./ahead.ts";
+import { checkStart } from "./check-start.ts";
 import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { checkFit, refuseAltered } from "./fit.ts";
@@ -22,8 +22,9 @@ import { Latecomer } from "./latecomer.ts";
 import { logFindings } from "./log-findings.ts";
 import { Newcomers } from "./newcomers.ts";
 import { watchNotices } from "./notices.ts";
-import { type Passed, Passing, refuseIfNoneIsLeft } from "./passing.ts";
-import { type Prepared, type PreparedSync, planCapture, prepare } from "./prepare.ts";
+import { Passing, refuseIfNoneIsLeft } from "./passing.ts";
+import { type Prepared, prepare } from "./prepare.ts";
+import type { PreparedSync } from "./prepare-target.ts";
 import { openQueue } from "./queue.ts";
 import { tellRefused } from "./refused.ts";
 import { queueAdapterFor } from "./registry.ts";
@@ -111,7 +112,7 @@ export class Pipeline {
     queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
       try {
-        await Pipeline.#check(definition, options, { share, databases, passing });
+        await checkStart(definition, { share, databases, passing, logger: options.logger });
       } catch (error) {
         const { logger } = options;
         const tell = (queue: Queue) => tellRefused(error, share, { queue, logger });
@@ -123,36 +124,6 @@ export class Pipeline {
     const queue = await openQueue(definition.queue, options.logger);
     passing.queue = queue;
     return new Pipeline({ definition, options, share, databases, passing, severing, queue });
-  }
-
-  /** Looks whether all fits, as far as this process is to know. */
-  static async #check(
-    definition: PipelineDefinition,
-    options: PipelineOptions,
-    {
-      share,
-      databases,
-      passing,
-    }: { readonly share: Share; readonly databases: Databases; readonly passing: Passing },
-  ): Promise<void> {
-    const openCatalog = (source: string) => databases.openCatalog(source);
-    const { sources } = share;
-    await using ahead = new Ahead(databases);
-    const asked = { create: false, openCatalog, passBy: passing.ask, sources, ahead };
-    const prepared = await prepare(definition, databases, asked);
-    const passed: Passed[] = [...prepared.passed];
-    for (const sync of prepared.syncs) {
-      const { definition: of } = sync.resolved;
-      try {
-        await refuseAltered(sync, databases, { ...definition, ...options });
-      } catch (failure) {
-        const error = toTidemarkError(failure);
-        if (!(await passing.ask(of, error, "target"))) throw failure;
-        passed.push({ definition: of, error });
-      }
-    }
-    refuseIfNoneIsLeft(share, prepared.syncs, passed);
-    for (const source of prepared.sources) await planCapture(source, ahead);
   }
 
   private constructor(parts: {

@@ -1,7 +1,7 @@
 import { type CopyReason, type DueCopy, dueCopies, tablesLeft } from "../applier/due-copies.ts";
 import { resyncCommand } from "../core/shell.ts";
 import { type Databases, using } from "./connect.ts";
-import type { PreparedSync } from "./prepare.ts";
+import type { PreparedSync } from "./prepare-target.ts";
 
 /** What `run` would copy for a sync. */
 export interface PlannedCopies {

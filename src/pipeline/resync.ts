@@ -12,7 +12,8 @@ import { refusedError } from "../core/status-error.ts";
 import { formatTable, type TableName } from "../core/table.ts";
 import { askApplier } from "./ask-applier.ts";
 import { Databases, using } from "./connect.ts";
-import { type PreparedSync, prepare, refuse } from "./prepare.ts";
+import { prepare } from "./prepare.ts";
+import { type PreparedSync, refuse } from "./prepare-target.ts";
 
 /** What is, or was, emptied. */
 export interface Resynced {

@@ -1,0 +1,41 @@
+import type { PipelineDefinition } from "../core/definition.ts";
+import { toTidemarkError } from "../core/errors.ts";
+import type { Logger } from "../core/log.ts";
+import { Ahead } from "./ahead.ts";
+import type { Databases } from "./connect.ts";
+import { refuseAltered } from "./fit.ts";
+import { type Passed, type Passing, refuseIfNoneIsLeft } from "./passing.ts";
+import { planCapture, prepare } from "./prepare.ts";
+import type { Share } from "./share.ts";
+
+interface StartParts {
+  readonly share: Share;
+  readonly databases: Databases;
+  readonly passing: Passing;
+  readonly logger: Logger;
+}
+
+/** Looks whether all fits, as far as this process is to know. Throws what keeps it from starting; changes nothing. */
+export async function checkStart(
+  definition: PipelineDefinition,
+  { share, databases, passing, logger }: StartParts,
+): Promise<void> {
+  const openCatalog = (source: string) => databases.openCatalog(source);
+  const { sources } = share;
+  await using ahead = new Ahead(databases);
+  const asked = { create: false, openCatalog, passBy: passing.ask, sources, ahead };
+  const prepared = await prepare(definition, databases, asked);
+  const passed: Passed[] = [...prepared.passed];
+  for (const sync of prepared.syncs) {
+    const { definition: of } = sync.resolved;
+    try {
+      await refuseAltered(sync, databases, { ...definition, logger });
+    } catch (failure) {
+      const error = toTidemarkError(failure);
+      if (!(await passing.ask(of, error, "target"))) throw failure;
+      passed.push({ definition: of, error });
+    }
+  }
+  refuseIfNoneIsLeft(share, prepared.syncs, passed);
+  for (const source of prepared.sources) await planCapture(source, ahead);
+}
