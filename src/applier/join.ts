@@ -8,8 +8,9 @@ import type { ApplierSession, Progress } from "../core/target.ts";
 import type { NoticeWriter } from "./notice-writer.ts";
 import type { ApplierOptions } from "./options.ts";
 
-/** A source that was never read gets its timeline when its relay begins. */
-const TIMELINE_POLL_MS = 200;
+/** A source that was never read gets its timeline when its relay begins: at a first start of both, in a moment. */
+const FIRST_POLL_MS = 15;
+const MOST_POLL_MS = 200;
 /** The timeline of a source that has none: no relay's. */
 const NEVER_READ = "";
 
@@ -80,10 +81,15 @@ async function begunTimeline(
   { timelineOfSource }: ApplierOptions,
   signal: AbortSignal,
 ): Promise<string | null> {
-  while (timelineOfSource !== undefined && !signal.aborted) {
+  if (timelineOfSource === undefined) return null;
+  for (
+    let pauseMs = FIRST_POLL_MS;
+    !signal.aborted;
+    pauseMs = Math.min(MOST_POLL_MS, pauseMs * 2)
+  ) {
     const timeline = await timelineOfSource();
     if (timeline !== null) return timeline;
-    await sleep(TIMELINE_POLL_MS, signal);
+    await sleep(pauseMs, signal);
   }
   return null;
 }
