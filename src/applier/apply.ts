@@ -13,17 +13,23 @@ import { type NetEffect, type RowOutcome, surplus, type TableEffect } from "./ne
  *    source too, row by row;
  * 3. anew: every row touched is deleted, then those that stand are inserted. Legal wherever the end is.
  *
- * `tables`: all of the sync, parents before children.
+ * `tables`: all of the sync, parents before children. `before`: what is being applied, and comes first; the first way is
+ * sent behind it, if the target can, before it is done. Throws what that throws.
  */
 export async function applyEffect(
   transaction: TargetTransaction,
   effect: NetEffect,
   tables: readonly SyncTable[],
+  before: Promise<void> = Promise.resolve(),
 ): Promise<void> {
+  const sent = transaction.attemptBehind?.(() => applySets(transaction, effect, tables));
+  // Whatever comes of it, it is over before anything else is sent.
+  const [first] = await Promise.allSettled([before, sent]);
+  if (first.status === "rejected") throw first.reason;
   let objection: unknown;
-  for (const way of waysToApply(transaction, effect, tables)) {
+  for (const apply of waysToApply(transaction, effect, tables, sent)) {
     try {
-      return await transaction.attempt(way);
+      return await apply();
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       objection = error;
@@ -32,15 +38,21 @@ export async function applyEffect(
   throw objection;
 }
 
-/** One after the other, since the first nearly always does. */
+/** One after the other, since the first nearly always does. `sent`: was it done behind the one before? */
 function* waysToApply(
   transaction: TargetTransaction,
   effect: NetEffect,
   tables: readonly SyncTable[],
+  sent: Promise<boolean> | undefined,
 ): Generator<() => Promise<void>> {
-  yield () => applySets(transaction, effect, tables);
-  if (mayStepThrough(transaction, effect, tables)) yield () => applyOrdered(transaction, effect);
-  if (mayWriteAnew(transaction, effect)) yield () => applyAnew(transaction, effect, tables);
+  yield async () => {
+    if (await sent) return;
+    await transaction.attempt(() => applySets(transaction, effect, tables));
+  };
+  if (mayStepThrough(transaction, effect, tables))
+    yield () => transaction.attempt(() => applyOrdered(transaction, effect));
+  if (mayWriteAnew(transaction, effect))
+    yield () => transaction.attempt(() => applyAnew(transaction, effect, tables));
 }
 
 /** Are there keys given up whose deletion a foreign key of the target would carry on to other rows? */

@@ -64,8 +64,9 @@ export class Group {
   #run: LinesRun | null = null;
   /** Does the target take such? Found out with the first of them. */
   #opensLines = true;
-  /** The run before this one, which the target applies while this one is taken in. */
+  /** The runs before this one, which the target applies while it is taken in: the last, and the one before that. */
   #applying: Promise<void> = Promise.resolve();
+  #applyingBefore: Promise<void> = Promise.resolve();
   #changes = 0;
   /** Of the pieces in the effect, and of all since the last commit. */
   #bytes = 0;
@@ -287,15 +288,17 @@ export class Group {
   }
 
   /**
-   * Hands the run to the target, when that is done with the one before. `whole`: nothing more of the
+   * Hands the run to the target, behind the one that it is at, if it takes one there. `whole`: nothing more of the
    * batches in it is to come.
    */
   async #flush(whole: boolean): Promise<TargetTransaction> {
     await this.#endRun();
     this.#transaction ??= await this.#begin();
-    await this.#applying;
+    // Not one that would only wait there.
+    await (this.#transaction.attemptBehind ? this.#applyingBefore : this.#applying);
     if (this.#effect.size > 0) {
       this.#standing.note(this.#effect);
+      this.#applyingBefore = this.#applying;
       this.#applying = this.#apply(this.#transaction, this.#effect, whole);
       // Seen by whoever comes next.
       this.#applying.catch(() => {});
@@ -340,14 +343,18 @@ export class Group {
 
   async #apply(transaction: TargetTransaction, effect: NetEffect, whole: boolean): Promise<void> {
     const batch = this.#batch;
+    const before = this.#applyingBefore;
     for (const { table } of effect.tables) this.#touched.add(table.bound);
     try {
       // What still refers to the keys given up, or is to follow, may be among the changes to come.
       const carriesOn = (!whole && this.#carriesOn(effect)) || this.#tookAlong(effect);
-      if (transaction.enforcing && carriesOn) throw tooLarge();
-      await applyEffect(transaction, effect, this.#tables);
       if (whole) this.#gone.clear();
       else if (transaction.enforcing) this.#gone.note(effect, this.#tables);
+      if (transaction.enforcing && carriesOn) {
+        await before;
+        throw tooLarge();
+      }
+      await applyEffect(transaction, effect, this.#tables, before);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       if (this.#postponing || !transaction.enforcing) throw error;

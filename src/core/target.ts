@@ -208,6 +208,12 @@ export interface TargetTransaction {
   /** Runs `work` under a savepoint: when it throws TM-APPLY-CONSTRAINT its effects are undone before the error passes on. */
   attempt<T>(work: () => Promise<T>): Promise<T>;
   /**
+   * As `attempt`, sent behind the one under way before its outcome is known, so that the target need not wait for what comes
+   * next. False: nothing of it was done, since something of the transaction has failed before; it is to be attempted again
+   * when that is done by other means. At most one may be behind another. Absent: each waits for the one before.
+   */
+  attemptBehind?(work: () => Promise<void>): Promise<boolean>;
+  /**
    * Deletes the rows with these keys (order of `BoundTable.key`); absent ones are no error. Where the
    * table has no key these are whole rows, and each deletes one of those equal to it, NULL to NULL.
    */

@@ -17,11 +17,13 @@ import {
   upsertSql,
   type WritableTable,
 } from "./apply-sql.ts";
+import { Attempt } from "./attempt.ts";
 import { tableKey } from "./catalog.ts";
 import type { Parameter } from "./connection.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable } from "./identifiers.ts";
 import { PostgresLines } from "./lines-writer.ts";
+import { type Failure, firstFailure, PendingStatements, type Put } from "./pending.ts";
 import { ALTERED, altered, pinValues } from "./pins.ts";
 import {
   ADVANCE_PROGRESS,
@@ -36,7 +38,7 @@ import { verifyReferences } from "./references.ts";
 import { assertUntagged, findRefused } from "./refusal.ts";
 import { isBytes } from "./types.ts";
 
-const SLICE_ROWS = 2_000;
+const SLICE_ROWS = 500;
 const SLICE_CHARACTERS = 500_000;
 /** So much may be under way without an answer. */
 const MAX_PENDING_CHARACTERS = 1_000_000;
@@ -44,16 +46,10 @@ const MAX_PENDING_CHARACTERS = 1_000_000;
 const COPY_ROWS = 200;
 const COPY_CHUNK_CHARACTERS = 64_000;
 const UNIQUE_VIOLATION = "23505";
+const TRANSACTION_FAILED = "25P02";
 const RELAX = "SET LOCAL session_replication_role TO replica";
 const DEFER = "SET CONSTRAINTS ALL DEFERRED";
 const CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE";
-
-/** A statement that was sent and whose answer is not read yet. */
-interface Pending {
-  /** Its error, once answered. */
-  readonly failure: Promise<TidemarkError | null>;
-  readonly put: { readonly table: WritableTable; readonly rows: readonly Row[] } | null;
-}
 
 /**
  * Statements are sent without waiting for the answers of those before, so that a small transaction
@@ -69,15 +65,16 @@ export class PostgresTransaction implements TargetTransaction {
   readonly #expected: Progress;
   readonly #onCommitted: (next: Progress) => void;
   #begun = false;
-  #pending: Pending[] = [];
-  #pendingCharacters = 0;
+  readonly #pending: PendingStatements;
   #attempts = 0;
+  /** The one sent last. */
+  #last = new Attempt();
+  /** Has an attempt failed? Then none is sent behind another any more. */
+  #stumbled = false;
   #lines: PostgresLines | null = null;
   readonly #touched = new Set<WritableTable>();
   /** Does the server put constraints off now? */
   #deferred = true;
-  /** Lets go what is held back for one network write. */
-  #release: (() => void) | null = null;
 
   constructor(
     parts: SessionParts,
@@ -88,8 +85,10 @@ export class PostgresTransaction implements TargetTransaction {
     this.enforcing = modes.enforcing;
     this.#deferring = modes.deferring;
     this.#parts = parts;
+    this.#pending = new PendingStatements(parts.connection);
     this.#expected = expected;
     this.#onCommitted = onCommitted;
+    this.#last.end();
   }
 
   /** Also done by whatever comes first. */
@@ -98,7 +97,7 @@ export class PostgresTransaction implements TargetTransaction {
     this.#open();
     const { connection, sync } = this.#parts;
     const values = [sync, ...progressValues(this.#expected)];
-    this.#send(connection.rows(LOCK_PROGRESS, values, "lock_progress"));
+    this.#pending.add(connection.rows(LOCK_PROGRESS, values, "lock_progress"));
   }
 
   async finish(work: () => Promise<void>, next: Progress): Promise<void> {
@@ -120,25 +119,75 @@ export class PostgresTransaction implements TargetTransaction {
   }
 
   async attempt<T>(work: () => Promise<T>): Promise<T> {
-    const { connection } = this.#parts;
+    const outcome = await this.#attempt(work, new Attempt());
+    if ("result" in outcome) return outcome.result;
+    throw outcome.passedOver;
+  }
+
+  async attemptBehind(work: () => Promise<void>): Promise<boolean> {
+    const { sent } = this.#last;
+    const mine = new Attempt();
+    this.#last = mine;
+    await sent;
+    // What is done by other means comes first, and may be just about to begin.
+    if (!this.#stumbled) return "result" in (await this.#attempt(work, mine));
+    mine.end();
+    return false;
+  }
+
+  /** `passedOver`: nothing was done, since the transaction had failed before. */
+  async #attempt<T>(
+    work: () => Promise<T>,
+    mine: Attempt,
+  ): Promise<{ readonly result: T } | { readonly passedOver: unknown }> {
+    this.#last = mine;
     this.begin();
     const savepoint = `tidemark_${++this.#attempts}`;
-    this.#hold();
+    this.#pending.hold();
     this.#order(`SAVEPOINT ${savepoint}`, DEFER);
+    let error: unknown;
     try {
       const result = await work();
       // Checked here, so that a broken rule is this attempt's and not the commit's.
       this.#order(...this.#checkDeferred(), `RELEASE SAVEPOINT ${savepoint}`);
-      await this.settle();
-      return result;
+      const pending = this.#pending.take();
+      mine.markSent();
+      const failure = await firstFailure(pending);
+      if (failure === null) {
+        this.#end(mine);
+        return { result };
+      }
+      await this.#stumble(mine);
+      error = await this.#explain(failure);
     } catch (thrown) {
-      const error = (await this.#firstFailure()) ?? thrown;
-      if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
-      await connection.script(`ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`);
+      error = (await this.#firstFailure()) ?? thrown;
+      await this.#stumble(mine);
+    }
+    try {
+      if (sqlState(error) === TRANSACTION_FAILED) return { passedOver: error };
+      if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) await this.#undo(savepoint);
       throw error;
     } finally {
-      this.#attempts--;
+      this.#end(mine);
     }
+  }
+
+  #end(mine: Attempt): void {
+    this.#attempts--;
+    mine.end();
+  }
+
+  /** Returns when nothing more is sent behind a failed attempt: behind what undoes that, it would be done. */
+  async #stumble(mine: Attempt): Promise<void> {
+    this.#stumbled = true;
+    mine.markSent();
+    if (this.#last !== mine) await this.#last.ended;
+  }
+
+  #undo(savepoint: string): Promise<void> {
+    return this.#parts.connection.script(
+      `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`,
+    );
   }
 
   async remove(bound: BoundTable, keys: readonly Row[]): Promise<void> {
@@ -205,21 +254,21 @@ export class PostgresTransaction implements TargetTransaction {
     const { connection, sync } = this.#parts;
     const { put, drop } = changedTables(this.#expected, next);
     this.begin();
-    this.#hold();
+    this.#pending.hold();
     for (const statement of this.#parts.sequences.takeDue(next)) {
-      this.#send(connection.rows(statement));
+      this.#pending.add(connection.rows(statement));
     }
     for (const { table, state, cursor, copy, hasRows } of put) {
       const values = [sync, table, state, cursor, copy, String(hasRows)];
-      this.#send(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
+      this.#pending.add(connection.run(PUT_TABLE_PROGRESS, values, "put_table_progress"));
     }
-    for (const table of drop) this.#send(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
+    for (const table of drop) this.#pending.add(connection.run(DROP_TABLE_PROGRESS, [sync, table]));
     // Whoever alters a table that we have written waits for our end. So one that is as it was now was so
     // at every write.
     const pins = pinValues(this.#touched);
     const values = [sync, ...progressValues(this.#expected), ...progressValues(next), ...pins];
-    this.#send(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
-    this.#send(connection.commit());
+    this.#pending.add(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
+    this.#pending.add(connection.commit());
     await this.settle();
     this.#onCommitted(next);
   }
@@ -246,29 +295,17 @@ export class PostgresTransaction implements TargetTransaction {
 
   #open(): void {
     this.#begun = true;
-    this.#hold();
+    this.#pending.hold();
     this.#order("BEGIN", ...(this.enforcing ? [] : [RELAX]), DEFER);
   }
 
-  #hold(): void {
-    this.#release ??= this.#parts.connection.hold();
-  }
-
+  /** Waits for the answers to all that was sent; gives the first error. */
   async #firstFailure(): Promise<TidemarkError | null> {
-    this.#release?.();
-    this.#release = null;
-    const pending = this.#pending;
-    this.#pending = [];
-    this.#pendingCharacters = 0;
-    let first: TidemarkError | null = null;
-    for (const { failure, put } of pending) {
-      const error = await failure;
-      if (first === null && error !== null) first = await this.#explain(error, put);
-    }
-    return first;
+    const failure = await firstFailure(this.#pending.take());
+    return failure === null ? null : this.#explain(failure);
   }
 
-  async #explain(error: TidemarkError, put: Pending["put"]): Promise<TidemarkError> {
+  async #explain({ error, put }: Failure): Promise<TidemarkError> {
     if (sqlState(error) === ALTERED && put === null) {
       return altered(this.#parts.connection.database, error);
     }
@@ -289,16 +326,8 @@ export class PostgresTransaction implements TargetTransaction {
   /** Commands without values, each a prepared statement of its own name. */
   #order(...commands: readonly string[]): void {
     for (const command of commands) {
-      this.#send(this.#parts.connection.run(command, [], command));
+      this.#pending.add(this.#parts.connection.run(command, [], command));
     }
-  }
-
-  #send(answer: Promise<unknown>, put: Pending["put"] = null): void {
-    const failure = answer.then(
-      () => null,
-      (error: unknown) => error as TidemarkError,
-    );
-    this.#pending.push({ failure, put });
   }
 
   /** Inside an attempt the answer is awaited at its end, as long as little is under way. */
@@ -306,12 +335,13 @@ export class PostgresTransaction implements TargetTransaction {
     sql: string,
     values: readonly Parameter[],
     name: string | undefined,
-    put: Pending["put"],
+    put: Put | null,
   ): Promise<void> {
     this.begin();
-    this.#send(this.#parts.connection.run(sql, values, name), put);
-    for (const value of values) this.#pendingCharacters += value?.length ?? 0;
-    if (this.#attempts === 0 || this.#pendingCharacters > MAX_PENDING_CHARACTERS)
+    const characters = values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
+    const answer = this.#parts.connection.run(sql, values, name);
+    this.#pending.addLong(answer, put, characters);
+    if (this.#attempts === 0 || this.#pending.characters > MAX_PENDING_CHARACTERS)
       await this.settle();
   }
 
@@ -359,7 +389,7 @@ export class PostgresTransaction implements TargetTransaction {
       return true;
     } catch (error) {
       if (sqlState(error) !== UNIQUE_VIOLATION) {
-        throw await this.#explain(error as TidemarkError, { table, rows });
+        throw await this.#explain({ error: error as TidemarkError, put: { table, rows } });
       }
       await connection.script(
         "ROLLBACK TO SAVEPOINT tidemark_copy; RELEASE SAVEPOINT tidemark_copy",

@@ -290,9 +290,13 @@ class SimulatedTransaction implements TargetTransaction {
   readonly enforcing: boolean;
   readonly finish?: NonNullable<TargetTransaction["finish"]>;
   readonly openLines?: NonNullable<TargetTransaction["openLines"]>;
+  readonly attemptBehind?: NonNullable<TargetTransaction["attemptBehind"]>;
   readonly #session: Session;
   readonly #server: TargetServer;
   #tables = new Map<string, Map<string, string>>();
+  /** The last attempt behind another. */
+  #behind: Promise<unknown> = Promise.resolve();
+  #hasFailed = false;
 
   constructor(session: Session, server: TargetServer, { relaxed, postponed }: BeginOptions) {
     this.#session = session;
@@ -301,7 +305,10 @@ class SimulatedTransaction implements TargetTransaction {
     const { random, counters } = session.process.world;
     if (postponed) counters.add("foreign keys put off");
     // Some take rows as they came, others do not.
-    if (random.chance(0.5)) this.openLines = (table) => this.#openLines(table);
+    if (random.chance(0.5)) {
+      this.openLines = (table) => this.#openLines(table);
+      this.attemptBehind = (work) => this.#attemptBehind(work);
+    }
     // Some databases can commit a group at once, others cannot.
     if (random.chance(0.5)) {
       this.finish = async (work, next) => {
@@ -328,11 +335,23 @@ class SimulatedTransaction implements TargetTransaction {
     return this.#rows(table).size;
   }
 
+  async #attemptBehind(work: () => Promise<void>): Promise<boolean> {
+    const { counters } = this.#session.process.world;
+    const done = this.#behind.then(async () => {
+      if (this.#hasFailed) counters.add("passed over behind a failure");
+      else await this.attempt(work);
+      return !this.#hasFailed;
+    });
+    this.#behind = done.catch(() => {});
+    return done;
+  }
+
   async attempt<T>(work: () => Promise<T>): Promise<T> {
     const before = copyOf(this.#tables);
     try {
       return await work();
     } catch (error) {
+      this.#hasFailed = true;
       if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) this.#tables = before;
       throw error;
     }
