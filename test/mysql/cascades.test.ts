@@ -454,6 +454,63 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     const tables = await bed.capture("t");
     await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
   });
+
+  test("triggers are made anew where they do something else, whatever text the server gives", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE p (id INT PRIMARY KEY);
+       CREATE TABLE c (id INT PRIMARY KEY, p INT, n VARCHAR(20) CHARACTER SET utf8mb4, FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE ON UPDATE CASCADE)`,
+    );
+    const tables = (await bed.capture("p", "c")).map((table) =>
+      table.schema.name.name === "c" ? { ...table, filters: ["n <> 'a\\\\b😀'"] } : table,
+    );
+    const planned = async () => {
+      const source = await mysql.openSource(bed.options);
+      const { statements } = await source.planCapture(tables);
+      await source.close();
+      return statements.filter((statement) => statement.startsWith("CREATE")).length;
+    };
+    const made = async () => {
+      const [rows] = await bed.admin.query(
+        "SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY 1",
+      );
+      return rows;
+    };
+    const start = async () => {
+      await using open = await openLog(bed, tables);
+      return await changesOf(open);
+    };
+    await start();
+    const first = await made();
+    expect(await planned()).toBe(0);
+    await bed.admin.query(
+      "INSERT INTO p VALUES (1), (2); INSERT INTO c VALUES (11, 1, 'a\\\\b😀'), (12, 2, '😀'); UPDATE p SET id = id + 10; DELETE FROM p",
+    );
+    expect((await start()).slice(-8)).toEqual([
+      ...['p update ["1"] ["11"]', 'c update ["11","11","a\\\\b😀"]'],
+      ...['p update ["2"] ["12"]', 'c update ["12","12","😀"]'],
+      ...['c delete ["11"]', 'p delete ["11"]', 'c delete ["12"]', 'p delete ["12"]'],
+    ]);
+    expect(await made()).toEqual(first);
+
+    // As a version left it that knew no hash of them.
+    await bed.admin.query(
+      `UPDATE tidemark_layouts SET definition = REGEXP_REPLACE(definition, ',"cascades":[{][^}]*[}]', '')`,
+    );
+    expect(await planned()).toBeGreaterThan(0);
+    await start();
+    expect(await made()).not.toEqual(first);
+    expect(await planned()).toBe(0);
+
+    await using open = await openLog(bed, tables);
+    const names = (await made()) as unknown as string[][];
+    const name = names.flat().find((each) => each.endsWith("_cascade_update"));
+    await bed.admin.query(
+      `DROP TRIGGER ${name}; CREATE TRIGGER ${name} AFTER UPDATE ON p FOR EACH ROW SET @n = 1`,
+    );
+    expect(await planned()).toBeGreaterThan(0);
+    await expect(take(open.log.batches)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+  });
 });
 
 describe.each(SERVERS)("doctor on %s", (kind) => {

@@ -20,6 +20,7 @@ import { loadFacts } from "./catalog.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
 import { quoteName } from "./identifiers.ts";
 import {
+  definitionText,
   inTransaction,
   isAltered,
   LOST,
@@ -48,6 +49,7 @@ import {
   triggeredTables,
   triggerNames,
   triggersHash,
+  withCascades,
   withStrayed,
   workOf,
 } from "./triggers.ts";
@@ -143,10 +145,13 @@ export async function installCapture(
       ids.set(layout.id, tableId);
     }
   }
-  if (hashes.size + ids.size === 0) return;
+  const told = withCascades(cascades, layouts, found);
+  const definitions = new Map(told.map((layout) => [layout.id, definitionText(layout)]));
+  if (hashes.size + ids.size + definitions.size === 0) return;
   const store = async () => {
     await storeOfLayouts(session, "triggers", hashes);
     await storeOfLayouts(session, "table_id", ids);
+    await storeOfLayouts(session, "definition", definitions);
   };
   await endedWhenSilent(session, () => inTransaction(session, store));
 }

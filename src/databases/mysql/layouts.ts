@@ -40,6 +40,8 @@ export interface StoredLayout extends Layout {
   readonly numbered?: string;
   /** Hash over what its triggers do: another version of this program may have made them otherwise. */
   readonly work?: string;
+  /** For triggers of tables from which actions reach it, by name: hash over what each does, as cascadeDone has it. */
+  readonly cascades?: Readonly<Record<string, string>>;
   /** Absent where its triggers knew all keys. */
   readonly doubted?: Doubt;
 }
@@ -72,6 +74,7 @@ interface Definition {
   readonly versions?: Versions;
   readonly numbered?: string;
   readonly work?: string;
+  readonly cascades?: Readonly<Record<string, string>>;
   readonly doubted?: Doubt;
 }
 
@@ -222,14 +225,21 @@ export function differences(layout: StoredLayout, facts: TableFacts): string {
 
 /** Same shape, so that rows logged under one read as rows of the other? */
 export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
-  return definitionText(a) === definitionText(b) && a.signature === b.signature;
+  const text = (layout: StoredLayout) => JSON.stringify(shapeOf(layout));
+  return text(a) === text(b) && a.signature === b.signature;
 }
 
-function definitionText(layout: StoredLayout): string {
+export function definitionText(layout: StoredLayout): string {
+  const { cascades } = layout;
+  const definition: Definition = { ...shapeOf(layout), ...(cascades && { cascades }) };
+  return JSON.stringify(definition);
+}
+
+function shapeOf(layout: StoredLayout): Omit<Definition, "cascades"> {
   const { table, columns, key, filters, filterColumns, known } = layout;
   const { guarded, stamped, origins, versions, numbered, work, doubted } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
-  const definition: Definition = {
+  return {
     ...shape,
     guarded,
     stamped,
@@ -239,7 +249,6 @@ function definitionText(layout: StoredLayout): string {
     ...(work !== undefined && { work }),
     ...(doubted && { doubted }),
   };
-  return JSON.stringify(definition);
 }
 
 export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {
@@ -327,21 +336,36 @@ export function inTransaction<T>(session: Session, work: () => Promise<T>): Prom
   });
 }
 
-/** In few statements, however many there are. `values`: by layout. */
+/**
+ * In few statements, however many there are. `values`: by layout. One that another process has replaced meanwhile is left
+ * as that one has it.
+ */
 export async function storeOfLayouts(
   session: Session,
-  column: "triggers" | "table_id",
+  column: "triggers" | "table_id" | "definition",
   values: ReadonlyMap<number, string>,
 ): Promise<void> {
-  const all = [...values];
-  for (let from = 0; from < all.length; from += STORED_AT_ONCE) {
-    const some = all.slice(from, from + STORED_AT_ONCE);
+  const all: [number, string][][] = [];
+  let length = STORED_LENGTH;
+  for (const [id, value] of values) {
+    length += value.length;
+    const last = all.at(-1);
+    if (last !== undefined && length < STORED_LENGTH && last.length < STORED_AT_ONCE) {
+      last.push([id, value]);
+      continue;
+    }
+    all.push([[id, value]]);
+    length = value.length;
+  }
+  for (const some of all) {
     await session.run(
       `UPDATE ${LAYOUTS} SET ${column} = CASE id ${some.map(() => "WHEN ? THEN ?").join(" ")} END
-       WHERE id IN (${some.map(() => "?").join(", ")})`,
+       WHERE id IN (${some.map(() => "?").join(", ")}) AND active = 1`,
       [...some.flat(), ...some.map(([id]) => id)],
     );
   }
 }
 
 const STORED_AT_ONCE = 200;
+/** A server may take no text of more than 1 MB, and a character may be four bytes. */
+const STORED_LENGTH = 128 << 10;

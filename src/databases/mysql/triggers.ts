@@ -228,6 +228,46 @@ export function workOf(layout: StoredLayout, flavour: TriggerFlavour): string {
   );
 }
 
+/**
+ * Hash over what such a trigger does, and what the server says of it: see {@link workOf}. Of one that another has altered
+ * it is another. Null where it does not stand alone.
+ */
+function cascadeDone(
+  { name, table, body }: Pick<TriggerPlan, "name" | "table" | "body">,
+  found: readonly FoundTrigger[],
+): string | null {
+  const [standing, ...more] = standingAs({ name, table }, found);
+  if (standing === undefined || more.length > 0) return null;
+  const { event, timing, statement } = standing;
+  return sha256("cascade", body, event, timing, statement);
+}
+
+/**
+ * The layouts that are to tell of these triggers, each with what it tells. One for each trigger will do: what it does is
+ * another where one of its layouts is.
+ */
+export function withCascades(
+  plans: readonly TriggerPlan[],
+  layouts: readonly StoredLayout[],
+  found: readonly FoundTrigger[],
+): StoredLayout[] {
+  const tellers = new Map<string, StoredLayout>();
+  for (const layout of layouts) {
+    for (const { table, event } of layout.origins) {
+      tellers.set(cascadeTriggerName(table, event), layout);
+    }
+  }
+  const told = new Map<number, StoredLayout>();
+  for (const plan of plans) {
+    const done = cascadeDone(plan, found);
+    const layout = tellers.get(plan.name);
+    if (done === null || layout === undefined) continue;
+    const { cascades } = told.get(layout.id) ?? layout;
+    told.set(layout.id, { ...layout, cascades: { ...cascades, [plan.name]: done } });
+  }
+  return [...told.values()];
+}
+
 export function planTriggers(
   layout: StoredLayout,
   found: readonly FoundTrigger[],
@@ -298,11 +338,11 @@ export function planCascades(
     checkSteps(trigger);
     const name = cascadeTriggerName(table, event);
     const body = cascadeBody(trigger);
-    const [standing, ...more] = standingAs({ name, table }, found);
     const when = CASCADE_WHEN[event];
     const order = lastInOrder(table, event, found);
     const plan = { table, name, when, body, ...whatStands({ name, table }, found), order };
-    const stands = more.length === 0 && standing?.statement.trim() === body;
+    const done = cascadeDone(plan, found);
+    const stands = done !== null && layouts.some(({ cascades }) => cascades?.[name] === done);
     return stands ? othersTriggers(session, [plan], found) : [plan];
   });
 }
