@@ -30,6 +30,7 @@ const TABLE = {
   "TM-TABLE-MISSING": { exit: 2, reaction: "stop" },
   "TM-TABLE-NO-KEY": { exit: 2, reaction: "stop" },
   "TM-TABLE-UNSUPPORTED": { exit: 2, reaction: "stop" },
+  "TM-TABLE-HELD": { exit: 1, reaction: "retry" },
   "TM-COLUMN-MISSING": { exit: 2, reaction: "stop" },
   "TM-COLUMN-UNFIT": { exit: 2, reaction: "stop" },
   "TM-TYPE-UNSUPPORTED": { exit: 2, reaction: "stop" },

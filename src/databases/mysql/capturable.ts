@@ -1,6 +1,6 @@
 // What of a table triggers cannot tell, so that its capture is refused before the start.
 import { keyColumns } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { newKeyColumn } from "../../core/new-key.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -119,15 +119,16 @@ export async function checkFilters(
   facts: TableFacts,
 ): Promise<void> {
   if (layout.filters.length === 0) return;
+  const table = formatTable(layout.table);
   const check = filterCheck(layout);
   try {
     // What ends the statement and begins another would be run.
     if (check.includes(";")) await session.prepare(check);
-    await session.rows(check);
+    await session.rows(check, [], { table });
   } catch (error) {
     const number = errorNumber(error);
-    if (number === undefined) throw error;
-    const table = formatTable(layout.table);
+    // What passes by itself is no fault of the filter: a table that is being altered, a server that goes down.
+    if (number === undefined || (isTidemarkError(error) && error.retryable)) throw error;
     throw new TidemarkError(
       "TM-CONFIG-INVALID",
       `The server does not take a row filter of ${table} (server error ${number}).`,

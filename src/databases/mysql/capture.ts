@@ -18,6 +18,7 @@ import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
 import { loadFacts } from "./catalog.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
+import { LOOK_SECONDS, tellWhoHolds } from "./held.ts";
 import { quoteName } from "./identifiers.ts";
 import {
   definitionText,
@@ -108,7 +109,9 @@ export async function installCapture(
   options: DatabaseOptions,
 ): Promise<void> {
   const { logger } = options;
-  const { captures, cascades, references } = await prepareCaptures(session, tables);
+  const { captures, cascades, references } = await looking(session, () =>
+    prepareCaptures(session, tables),
+  );
   // That the right for it is missing is to be told before triggers stand: to make those anew takes another right.
   if (captures.some(({ isNew }) => isNew)) {
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE id = 0`);
@@ -124,7 +127,7 @@ export async function installCapture(
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
   const asked = new Set(captures.map(({ layout }) => layout.id));
-  const tableIds = await loadTableIds(session);
+  const tableIds = await looking(session, () => loadTableIds(session));
   if (tableIds === null) {
     const { message, fix } = unseenTruncation(session);
     logger.warn({ fix }, message);
@@ -154,6 +157,11 @@ export async function installCapture(
     await storeOfLayouts(session, "definition", definitions);
   };
   await endedWhenSilent(session, () => inTransaction(session, store));
+}
+
+/** Throws TM-TABLE-HELD. */
+function looking<T>(session: Session, look: () => Promise<T>): Promise<T> {
+  return tellWhoHolds(session, () => withShortLocks(session, look, LOOK_SECONDS));
 }
 
 /** `work` locks tables of the application, or our own rows, from one statement to the next. */

@@ -10,6 +10,7 @@ import { LOST_MEANWHILE } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { loadFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
+import { tellWhoHolds } from "./held.ts";
 import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { assertOursFit, isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
@@ -52,12 +53,18 @@ async function captureFindings(
     if (!isTidemarkError(error, "TM-LOG-VERSION")) throw error;
     return [failure("log-version", error.message, error.fix)];
   }
-  return [
-    ...(await tableFindings(session, tables)),
-    ...(await cascadeFindings(session, tables, await loadReferences(session))),
-    ...(await truncateFindings(session, tables)),
-    ...(await triggerFindings(session, tables)),
-  ];
+  try {
+    return await tellWhoHolds(session, async () => [
+      ...(await tableFindings(session, tables)),
+      ...(await cascadeFindings(session, tables, await loadReferences(session))),
+      ...(await truncateFindings(session, tables)),
+      ...(await triggerFindings(session, tables)),
+    ]);
+  } catch (error) {
+    // To wait for the same once more for each of them would tell no more.
+    if (!isTidemarkError(error, "TM-TABLE-HELD")) throw error;
+    return [failure("table-held", error.message, error.fix)];
+  }
 }
 
 type Variables = ReadonlyMap<string, string>;

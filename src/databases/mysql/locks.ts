@@ -7,9 +7,13 @@ import { errorNumber } from "./errors.ts";
 export const LOCK_SECONDS = 1;
 const LOG_EVERY_MS = 10_000;
 
-/** `work`: triggers are made or dropped, each of them in {@link againWhileHeld}. */
-export async function withShortLocks<T>(session: Session, work: () => Promise<T>): Promise<T> {
-  await session.run(`SET lock_wait_timeout = ${LOCK_SECONDS}`);
+/** `work`: triggers are made or dropped, each of them in {@link againWhileHeld}; or tables are looked at, for so many seconds. */
+export async function withShortLocks<T>(
+  session: Session,
+  work: () => Promise<T>,
+  seconds: number = LOCK_SECONDS,
+): Promise<T> {
+  await session.run(`SET lock_wait_timeout = ${seconds}`);
   try {
     return await work();
   } finally {
@@ -48,5 +52,5 @@ export function isHeld(error: unknown): boolean {
   return [LOCK_TIMEOUT, DEADLOCK].includes(errorNumber(error) ?? 0);
 }
 
-const LOCK_TIMEOUT = 1205;
+export const LOCK_TIMEOUT = 1205;
 const DEADLOCK = 1213;

@@ -4,6 +4,7 @@ import { planCapture } from "./capture.ts";
 import { MysqlChangeLog } from "./change-log.ts";
 import { Session } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
+import { LOOK_SECONDS, tellWhoHolds } from "./held.ts";
 import { identityOf } from "./identity.ts";
 
 export class MysqlSource implements Source {
@@ -22,7 +23,8 @@ export class MysqlSource implements Source {
   }
 
   static async open(options: DatabaseOptions): Promise<MysqlSource> {
-    return new MysqlSource(options, await Session.open(options, { isolation: "READ COMMITTED" }));
+    const session = { isolation: "READ COMMITTED", tableLockSeconds: LOOK_SECONDS } as const;
+    return new MysqlSource(options, await Session.open(options, session));
   }
 
   identity(): Promise<string | null> {
@@ -30,7 +32,7 @@ export class MysqlSource implements Source {
   }
 
   planCapture(tables: readonly CaptureTable[]): Promise<CapturePlan> {
-    return planCapture(this.#session, tables);
+    return tellWhoHolds(this.#session, () => planCapture(this.#session, tables));
   }
 
   diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]> {
