@@ -63,6 +63,25 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     expect(await captured()).toEqual(['t insert ["1","2"]']);
   });
 
+  it.skipIf(!available(kind))("takes a filter with any character in its comments", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      "CREATE TABLE `täble` (id INT PRIMARY KEY, `naïve``é``` VARCHAR(20) CHARACTER SET utf8mb4)",
+    );
+    const filters = [
+      "`naïve``é``` <> '/* 😀' /* it's 😀 */ AND # \"😀\n`naïve``é``` <> 'it\\'s -- 😀' -- 😀",
+      "`naïve``é``` IN (/*! '# 😀', */ \"-- 😀\")",
+    ];
+    const tables = (await bed.capture("täble")).map((table) => ({ ...table, filters }));
+    await using open = await openLog(bed, tables);
+    await bed.admin.query(
+      "INSERT INTO `täble` VALUES (1, '/* 😀'), (2, 'it\\'s -- 😀'), (3, 'it\\'s -- ?'), (4, '# 😀'), (5, '-- 😀')",
+    );
+    const [rows] = await bed.admin.query("SELECT filters FROM tidemark_change_log WHERE id > 0");
+    expect(rows).toEqual([["ff"], ["ff"], ["tf"], ["tt"], ["tt"]]);
+    expect((await cutOnce(open.log))?.changes.length).toBe(5);
+  });
+
   it.skipIf(!available(kind))("goes on where its set-up was cut off", async () => {
     for (let done = 0; ; done++) {
       await using bed = await openBed(kind);
