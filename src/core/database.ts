@@ -60,8 +60,8 @@ export interface Catalog extends Identified {
   logHolders(): Promise<readonly LogHolder[] | null>;
   /** The statements that remove every trigger, function, table and schema of ours; empty when there is nothing. */
   planUninstall(): Promise<readonly string[]>;
-  /** Runs them. */
-  uninstall(): Promise<void>;
+  /** Runs them, and gives them. Whatever of them fails, what stands can go on, and this can be called again. */
+  uninstall(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 

@@ -84,7 +84,9 @@ export class DocumentCatalog implements Catalog {
     return [];
   }
 
-  async uninstall(): Promise<void> {}
+  async uninstall(): Promise<readonly string[]> {
+    return [];
+  }
 
   async close(): Promise<void> {}
 }

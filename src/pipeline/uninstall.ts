@@ -1,7 +1,9 @@
 import { sleep } from "../core/async.ts";
+import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { Mutex } from "../core/mutex.ts";
 import { HEARD_WITHIN_MS } from "../core/pace.ts";
 import { shellWord } from "../core/shell.ts";
 import { Databases, using } from "./connect.ts";
@@ -72,30 +74,40 @@ function atWork(name: string): TidemarkError {
   );
 }
 
+/** All databases at once: each waits for nothing but the way to its own server. What was begun is ended with what failed. */
 async function removals(
   definition: PipelineDefinition,
   logger: Logger,
   run: boolean,
 ): Promise<Removal[]> {
   const databases = new Databases(definition, logger);
-  const done: Removal[] = [];
-  for (const entry of definition.databases) {
-    if (!("url" in entry)) continue;
-    const { name } = entry;
-    try {
-      const statements = await using(databases.openCatalog(name), async (catalog) => {
-        const planned = await catalog.planUninstall();
-        if (run && planned.length > 0) await catalog.uninstall();
-        return planned;
-      });
-      done.push({ name, statements });
-    } catch (error) {
-      throw isTidemarkError(error, "TM-CONNECT-FAILED")
-        ? outOfReach(error, definition, name)
-        : error;
-    }
-  }
-  return done;
+  const turns = new Map<string | null, Mutex>();
+  const names = definition.databases.filter((entry) => "url" in entry).map(({ name }) => name);
+  const removed = names.map(async (name): Promise<Removal> => {
+    const statements = await using(databases.openCatalog(name), (catalog) =>
+      run ? inTurn(turns, catalog) : catalog.planUninstall(),
+    );
+    return { name, statements };
+  });
+  const results = await Promise.allSettled(removed);
+  return results.map((result, at) => {
+    if (result.status === "fulfilled") return result.value;
+    const { reason } = result;
+    throw isTidemarkError(reason, "TM-CONNECT-FAILED")
+      ? outOfReach(reason, definition, names[at] ?? "")
+      : reason;
+  });
+}
+
+/** Two names may be one database: what the first of them removes, the second has to find removed. */
+async function inTurn(
+  turns: Map<string | null, Mutex>,
+  catalog: Catalog,
+): Promise<readonly string[]> {
+  const identity = await catalog.identity();
+  const turn = turns.get(identity) ?? new Mutex();
+  turns.set(identity, turn);
+  return turn.run(() => catalog.uninstall());
 }
 
 /** One that is gone for good must not keep the others. */

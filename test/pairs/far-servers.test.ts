@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import { makePlan } from "../../src/pipeline/plan.ts";
+import { planUninstall, uninstall } from "../../src/pipeline/uninstall.ts";
 import { available, type TestPair, title } from "../support/pairs.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
@@ -29,6 +30,7 @@ for (const pair of PAIRS) {
         databases.push({ ...database, url: proxy.through(database.url) });
       }
       return {
+        bed,
         definition: { ...definition, databases },
         source: proxies.get("source") as TcpProxy,
         target: proxies.get("target") as TcpProxy,
@@ -56,6 +58,18 @@ for (const pair of PAIRS) {
       at.target.heal();
       await planned;
       expect(at.source.connections).toBe(0);
+    });
+
+    test("the target is freed while the source does not answer", async () => {
+      await using at = await far(["customers"]);
+      await at.bed.stop(await at.bed.start(at.definition));
+      at.source.stall();
+      const removed = uninstall(at.definition, silentLogger);
+      const target = at.definition.databases.filter(({ name }) => name === "target");
+      const left = () => planUninstall({ ...at.definition, databases: target }, silentLogger);
+      await expect.poll(left).toEqual([{ name: "target", statements: [] }]);
+      at.source.heal();
+      for (const { statements } of await removed) expect(statements.length).toBeGreaterThan(0);
     });
 
     // Before it would be given up by itself.

@@ -154,18 +154,29 @@ test("what two names may be is not refused: the links of a chain, other tables o
   await bed.open(define(bed, { again }, others));
 });
 
-test("uninstall takes away what such a config has left", async () => {
-  await using bed = await TestBed.make({ a: "sqlite", b: "sqlite" });
-  await fill(bed, "a");
-  const fine = define(bed, {}, [toTarget("a", "b")]);
-  await bed.stop(await bed.start(fine));
-  const again = `${bed.database("a").url}?mode=rw`;
-  const mistaken = define(bed, { again }, [toTarget("a", "again")]);
-  await uninstall(mistaken, bed.logger);
-  expect(String(await inventory(await bed.sql("a")))).not.toContain("tidemark");
-  const left = await planUninstall(mistaken, bed.logger);
-  expect(left.flatMap(({ statements }) => statements)).toEqual([]);
-});
+for (const [kind, respelt] of [
+  ["sqlite", "mode=rw"],
+  ["postgres", "application_name=other"],
+  ["mariadb", "ssl-mode=DISABLED"],
+] as const) {
+  test.skipIf(!available(kind))(
+    `uninstall takes away what such a config has left in ${kind}`,
+    async () => {
+      await using bed = await TestBed.make({ a: kind, b: kind });
+      await fill(bed, "a");
+      const fine = define(bed, {}, [toTarget("a", "b")]);
+      await bed.stop(await bed.start(fine));
+      const again = `${bed.database("a").url}?${respelt}`;
+      const mistaken = define(bed, { again }, [toTarget("a", "again")]);
+      const removed = await uninstall(mistaken, bed.logger);
+      const twice = removed.filter(({ name }) => name !== "b");
+      expect(twice.filter(({ statements }) => statements.length > 0).length).toBe(1);
+      expect(String(await inventory(await bed.sql("a")))).not.toContain("tidemark");
+      const left = await planUninstall(mistaken, bed.logger);
+      expect(left.flatMap(({ statements }) => statements)).toEqual([]);
+    },
+  );
+}
 
 function toTarget(from: string, to: string, tables: Rules["tables"] = ["customers"]): Rules {
   return { from, to, tables };

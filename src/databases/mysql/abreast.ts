@@ -12,6 +12,8 @@ interface AbreastOptions extends DatabaseOptions {
   readonly each?: number;
   /** What those opened besides wait for a table; by default as in withShortLocks. */
   readonly tableLockSeconds?: number;
+  /** Do those take flights? */
+  readonly flights?: boolean;
 }
 
 /** Runs a step in a session that no other step uses meanwhile. */
@@ -40,10 +42,11 @@ export async function abreast<T>(
 }
 
 async function openBesides(options: AbreastOptions, turns: Turns): Promise<Session | null> {
-  const { tableLockSeconds = LOCK_SECONDS } = options;
+  const { tableLockSeconds = LOCK_SECONDS, flights = false } = options;
   try {
     // Not READ COMMITTED, in which a server whose binary log is of statements refuses to write rows.
-    const session = await Session.open(options, { isolation: "REPEATABLE READ", tableLockSeconds });
+    const settings = { isolation: "REPEATABLE READ", tableLockSeconds, flights } as const;
+    const session = await Session.open(options, settings);
     turns.free(session);
     return session;
   } catch (err) {

@@ -49,7 +49,7 @@ export class MysqlCatalog implements Catalog {
     return planUninstall(this.#session);
   }
 
-  uninstall(): Promise<void> {
+  uninstall(): Promise<readonly string[]> {
     return uninstall(this.#session, this.#options);
   }
 

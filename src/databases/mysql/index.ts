@@ -10,7 +10,8 @@ export const mysql: DatabaseAdapter = {
   async openCatalog(options) {
     const { MysqlCatalog } = await import("./catalog.ts");
     const { Session } = await import("./connection.ts");
-    return new MysqlCatalog(await Session.open(options, { isolation: "READ COMMITTED" }), options);
+    const settings = { isolation: "READ COMMITTED", flights: true } as const;
+    return new MysqlCatalog(await Session.open(options, settings), options);
   },
   openSource: async (options) => (await import("./source.ts")).MysqlSource.open(options),
   openTarget: async (options) => (await import("./target.ts")).MysqlTarget.open(options),

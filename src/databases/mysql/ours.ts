@@ -1,6 +1,6 @@
 import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
-import type { Session } from "./connection.ts";
+import type { Cells, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 
 /** Everything of ours begins with this. */
@@ -168,12 +168,16 @@ function create(session: Session, table: string): string {
   return `CREATE TABLE IF NOT EXISTS ${quoteName(table)} (${COLUMNS[table]}\n) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${session.flavour.exactCollation}`;
 }
 
+export const STANDING_TABLES = `SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
+  AND TABLE_NAME IN (${ourTables.map(quoteText).join(", ")})`;
+
 /** Those of our tables that exist. */
 export async function standingTables(session: Session): Promise<ReadonlySet<string>> {
-  const rows = await session.rows(
-    `SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()
-       AND TABLE_NAME IN (${ourTables.map(quoteText).join(", ")})`,
-  );
+  return namesOf(await session.rows(STANDING_TABLES));
+}
+
+/** The names in an answer of one column. */
+export function namesOf(rows: readonly Cells[]): ReadonlySet<string> {
   return new Set(rows.map(([name]) => name ?? ""));
 }
 

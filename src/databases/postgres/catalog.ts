@@ -88,7 +88,7 @@ export class PostgresCatalog implements Catalog {
     return uninstallStatements(this.#connection);
   }
 
-  uninstall(): Promise<void> {
+  uninstall(): Promise<readonly string[]> {
     return uninstall(this.#connection);
   }
 

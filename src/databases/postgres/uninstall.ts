@@ -8,13 +8,18 @@ import { refuseForeignSchema } from "./ours.ts";
 interface Removal {
   /** Of one table each: none waits for another. */
   readonly captures: readonly string[];
-  /** Behind all of those: what triggers call, and the schema. */
-  readonly rest: readonly string[];
+  /** What those call; neither do these wait for each other. */
+  readonly others: readonly string[];
+  /** Behind all of those. */
+  readonly schema: readonly string[];
 }
 
 export async function uninstallStatements(connection: Connection): Promise<readonly string[]> {
-  const { captures, rest } = await planRemoval(connection);
-  return [...captures, ...rest];
+  return statementsOf(await planRemoval(connection));
+}
+
+function statementsOf({ captures, others, schema }: Removal): readonly string[] {
+  return [...captures, ...others, ...schema];
 }
 
 /**
@@ -42,10 +47,8 @@ async function planRemoval(connection: Connection): Promise<Removal> {
   const drop = (signatures: readonly string[]) => `DROP FUNCTION ${signatures.join(", ")} CASCADE`;
   return {
     captures: [...byTable.values()].map(drop),
-    rest: [
-      ...others.map((each) => drop([each])),
-      ...(schema ? [`DROP SCHEMA ${OUR_SCHEMA} CASCADE`] : []),
-    ],
+    others: others.map((each) => drop([each])),
+    schema: schema ? [`DROP SCHEMA ${OUR_SCHEMA} CASCADE`] : [],
   };
 }
 
@@ -53,14 +56,18 @@ async function planRemoval(connection: Connection): Promise<Removal> {
  * All tables leave at once: the server takes one after the other, and where one is in use it alone is tried again, so
  * that it delays neither those behind it nor its writers, who must not queue behind a DROP that waits for a long transaction.
  */
-export async function uninstall(connection: Connection): Promise<void> {
-  const { captures, rest } = await planRemoval(connection);
+export async function uninstall(connection: Connection): Promise<readonly string[]> {
+  const removal = await planRemoval(connection);
+  const statements = statementsOf(removal);
+  if (statements.length === 0) return [];
   const again = (statement: string) =>
     againWhileLocked(statement, () => connection.script(statement));
   await withShortLocks(connection, async () => {
-    const results = await connection.together(() => Promise.allSettled(captures.map(again)));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed) throw failed.reason;
-    for (const statement of rest) await again(statement);
+    for (const some of [removal.captures, removal.others, removal.schema]) {
+      const results = await connection.together(() => Promise.allSettled(some.map(again)));
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed) throw failed.reason;
+    }
   });
+  return statements;
 }

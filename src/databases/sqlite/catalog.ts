@@ -42,16 +42,21 @@ export class SqliteCatalog implements Catalog {
     return this.#connection.read(() => uninstallStatements(this.#connection));
   }
 
-  async uninstall(): Promise<void> {
+  async uninstall(): Promise<readonly string[]> {
     const connection = this.#connection;
-    for (let left = true; left; ) {
+    const done: string[] = [];
+    // Where nothing of ours is, nothing is written: the file may be one that may not be.
+    for (let left = (await this.planUninstall()).length > 0; left; ) {
       // Nobody else can write meanwhile; and triggers come first, so that no write meets a missing log.
       await connection.write(() => {
         const statements = uninstallStatements(connection);
-        for (const sql of statements.slice(0, STATEMENTS_AT_A_TIME)) connection.db.exec(sql);
-        left = statements.length > STATEMENTS_AT_A_TIME;
+        const some = statements.slice(0, STATEMENTS_AT_A_TIME);
+        for (const sql of some) connection.db.exec(sql);
+        done.push(...some);
+        left = statements.length > some.length;
       });
     }
+    return done;
   }
 
   close(): Promise<void> {
