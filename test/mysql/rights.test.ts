@@ -192,6 +192,27 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     expect(applied.join()).toContain("CREATE TEMPORARY TABLES");
   });
 
+  it("without which triggers are hidden keep what those write to, and are named", async () => {
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    await capture(other.options, await other.capture("t"));
+    await using user = await makeUser(other, "SELECT", "DROP");
+    const uninstall = async () => {
+      const catalog = await mysql.openCatalog(user.options);
+      try {
+        await catalog.uninstall();
+        expect(await catalog.planUninstall()).toEqual([]);
+      } finally {
+        await catalog.close();
+      }
+    };
+    await expect(uninstall()).rejects.toMatchObject({ code: "TM-GRANT-MISSING" });
+    await other.admin.query("INSERT INTO t VALUES (1)");
+    expect((await followFixes(other, uninstall)).join()).toContain("TRIGGER");
+    await other.admin.query("INSERT INTO t VALUES (2)");
+    await trust(other, false);
+  });
+
   it("do not help where the password has expired, which is told", async () => {
     await using user = await makeUser(bed, ...SOURCE);
     await bed.admin.query(`ALTER USER ${new URL(user.options.url).username} PASSWORD EXPIRE`);
