@@ -57,7 +57,7 @@ for (const pair of PAIRS) {
       await expect.poll(() => at.source.accepted).toBe(2);
       at.target.heal();
       await planned;
-      expect(at.source.connections).toBe(0);
+      await expect.poll(() => at.source.connections).toBe(0);
     });
 
     test("the target is freed while the source does not answer", async () => {
