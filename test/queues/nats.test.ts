@@ -197,6 +197,32 @@ describe.skipIf(!available("nats"))("reading", () => {
     await bed.dispose();
   });
 
+  it("lists and watches documents from afar in few ways to the server", async () => {
+    const bed = natsBed(natsUrl());
+    const near = await bed.open();
+    await near.documents.put("one", 1);
+    await using proxy = await TcpProxy.start(natsUrl());
+    const far = await open(proxy.through(`${natsUrl()}?prefix=${bed.prefix}`));
+    proxy.slow(10);
+    const turnsOf = async (work: () => Promise<unknown>) => {
+      const before = proxy.turns;
+      await work();
+      return proxy.turns - before;
+    };
+    const watchOne = async () => {
+      for await (const _ of far.documents.watch("one", new AbortController().signal)) break;
+    };
+    // The reader's place is made; then it is asked what stands, and for it.
+    expect(await turnsOf(watchOne)).toBe(2);
+    expect(await turnsOf(() => far.documents.list(""))).toBeLessThanOrEqual(3);
+    const all = Array.from({ length: 250 }, (_, n) => n);
+    await Promise.all(all.map((n) => near.documents.put(`layout/${n}`, n)));
+    // Of 32, 64 and 128 documents, and the rest.
+    expect(await turnsOf(() => far.documents.list("layout/"))).toBeLessThanOrEqual(7);
+    await Promise.all([far.close(), near.close()]);
+    await bed.dispose();
+  });
+
   it("gets what is large through a slow connection, and answers beside it", async () => {
     const bed = natsBed(natsUrl());
     const near = await bed.open();

@@ -16,6 +16,8 @@ const PULL_EXPIRES_MS = 30_000;
 const INACTIVE_MS = 60_000;
 /** Bound of what is asked for at once: this many messages. */
 const MOST_MESSAGES = 32;
+/** And of small ones, which begin with the bound above. */
+const MOST_SMALL_MESSAGES = 256;
 /** What is asked for at once is twice as much next time when it came sooner than this, half as much when later. */
 const SOON_MS = 250;
 const LATE_MS = 1_000;
@@ -30,6 +32,25 @@ const DOUBTS = new Set([
   "exceeded_limits",
 ]);
 
+interface Options {
+  /** Does it end, too, when nothing has come for a while? */
+  readonly untilQuiet?: boolean;
+  /** Are these messages such that many are soon there, however slow the connection? */
+  readonly areSmall?: boolean;
+  /** Are the first asked for before it is known that the stream is the one that was seen? They are read only when it is. */
+  readonly asksAhead?: boolean;
+  /** Of these the stream tells which it has. */
+  readonly subjects?: string;
+}
+
+/** What is asked for at once. */
+interface Asked {
+  readonly messages: ConsumerMessages;
+  readonly iterator: AsyncIterator<JsMsg>;
+  readonly first: Promise<IteratorResult<JsMsg>>;
+  readonly at: number;
+}
+
 /**
  * Messages of one stream from one place on, for as long as there is no doubt that they are all of
  * them and in order. It *ends* (without error) at the first doubt: connection lost, heartbeat missed,
@@ -42,9 +63,13 @@ export class Delivery {
   readonly #name: string;
   readonly #consumer: Consumer;
   readonly #untilQuiet: boolean;
+  readonly #link: AbortSignal;
   readonly #doubt = new AbortController();
+  /** What was asked for ahead. */
+  #asked: Promise<Asked> | null = null;
   /** So many messages are asked for at a time. */
   #size: number;
+  readonly #mostMessages: number;
 
   private constructor(
     connection: QueueConnection,
@@ -56,34 +81,48 @@ export class Delivery {
     this.#name = place.name;
     this.#untilQuiet = place.untilQuiet;
     this.#size = place.areSmall ? MOST_MESSAGES : 1;
+    this.#mostMessages = place.areSmall ? MOST_SMALL_MESSAGES : MOST_MESSAGES;
     this.#consumer = consumer;
+    this.#link = connection.link;
   }
 
   /**
    * `seen`: the stream as the caller knows it, and chose `start` by. Throws TM-CONNECTION-LOST when it was
-   * made anew since: the numbers in `start` would mean other messages, or ones that may never come. `untilQuiet`: it ends,
-   * too, when nothing has come for a while. `areSmall`: of these messages many are soon there, however slow the connection.
+   * made anew since: the numbers in `start` would mean other messages, or ones that may never come. Gives, too, the stream as
+   * it stood when everything that was written to it later was sure to be delivered.
    */
   static async open(
     connection: QueueConnection,
     seen: StreamInfo,
     start: Partial<ConsumerConfig>,
-    { untilQuiet = false, areSmall = false } = {},
-  ): Promise<Delivery> {
+    { untilQuiet = false, areSmall = false, asksAhead = false, subjects }: Options = {},
+  ): Promise<{ readonly delivery: Delivery; readonly info: StreamInfo }> {
     const stream = seen.config.name;
     return connection.call(stream, async ({ manager, jetstream }) => {
-      const info = await manager.consumers.add(stream, {
+      const made = await manager.consumers.add(stream, {
         ...start,
         ack_policy: "none",
         mem_storage: true,
         num_replicas: 1,
         inactive_threshold: INACTIVE_MS * NANOSECONDS_IN_MS,
       });
-      // Only now: a stream deleted from here on takes the consumer with it, and that is noticed.
-      const { created } = await manager.streams.info(stream);
-      if (created !== seen.created) throw madeAnew(stream);
-      const consumer = jetstream.consumers.getConsumerFromInfo(info);
-      return new Delivery(connection, { stream, name: info.name, untilQuiet, areSmall }, consumer);
+      const consumer = jetstream.consumers.getConsumerFromInfo(made);
+      const place = { stream, name: made.name, untilQuiet, areSmall };
+      const delivery = new Delivery(connection, place, consumer);
+      try {
+        // Only now: a stream deleted from here on takes the consumer with it, and that is noticed.
+        const asking = manager.streams.info(
+          stream,
+          subjects === undefined ? {} : { subjects_filter: subjects },
+        );
+        if (asksAhead) delivery.#askAhead();
+        const info = await asking;
+        if (info.created !== seen.created) throw madeAnew(stream);
+        return { delivery, info };
+      } catch (error) {
+        delivery.discard();
+        throw error;
+      }
     });
   }
 
@@ -92,15 +131,16 @@ export class Delivery {
    * it, and of a slow connection that it fills for longer than they are waited for nothing would ever come whole.
    */
   async *read(signal: AbortSignal): AsyncGenerator<JsMsg> {
-    const stop = AbortSignal.any([signal, this.#connection.link, this.#doubt.signal]);
+    const stop = AbortSignal.any([signal, this.#link, this.#doubt.signal]);
     let delivered = 0;
     let isBehind = false;
     try {
       while (!stop.aborted) {
-        const askedAt = performance.now();
-        const messages = await this.#ask(stop);
+        const asked = await (this.#asked ?? this.#ask());
+        this.#asked = null;
+        const { messages, at } = asked;
         let left = this.#size;
-        for await (const message of messages) {
+        for await (const message of messagesOf(asked, stop)) {
           if (signal.aborted) return;
           const { deliverySequence, pending } = message.info;
           // What was sent into a dying connection is not sent again by itself.
@@ -109,7 +149,7 @@ export class Delivery {
           if (left === 0) {
             // However long the reader is at it: there is nothing more to be missed.
             messages.stop();
-            if (isBehind) this.#size = nextSize(this.#size, performance.now() - askedAt);
+            if (isBehind) this.#size = this.#nextSize(performance.now() - at);
           }
           isBehind = pending > 0;
           yield message;
@@ -119,28 +159,41 @@ export class Delivery {
       // The driver's reasons to stop (stream gone, request refused) are doubts like the others.
     } finally {
       this.#doubt.abort();
-      this.#forget();
+      this.discard();
     }
   }
 
-  /** For a delivery that is not read after all. */
+  /** For a delivery that is not read after all, or no longer. */
   discard(): void {
+    this.#asked?.then(({ messages }) => messages.stop()).catch(() => {});
+    this.#asked = null;
     this.#forget();
   }
 
-  async #ask(signal: AbortSignal): Promise<ConsumerMessages> {
+  /** Of how many messages to ask next, when those that were there took so long. */
+  #nextSize(tookMs: number): number {
+    if (tookMs < SOON_MS) return Math.min(this.#mostMessages, this.#size * 2);
+    return tookMs > LATE_MS ? Math.max(1, Math.floor(this.#size / 2)) : this.#size;
+  }
+
+  #askAhead(): void {
+    this.#asked = this.#ask();
+    this.#asked.catch(() => this.#doubt.abort());
+  }
+
+  async #ask(): Promise<Asked> {
+    const at = performance.now();
     const messages = await this.#consumer.fetch({
       max_messages: this.#size,
       expires: PULL_EXPIRES_MS,
       idle_heartbeat: HEARTBEAT_MS,
     });
-    const stop = () => messages.stop();
-    signal.addEventListener("abort", stop, { once: true });
-    if (signal.aborted) stop();
-    this.#lookForDoubts(messages)
-      .catch(() => this.#doubt.abort())
-      .finally(() => signal.removeEventListener("abort", stop));
-    return messages;
+    this.#lookForDoubts(messages).catch(() => this.#doubt.abort());
+    // The driver sends what it is asked when the first message is waited for.
+    const iterator = messages[Symbol.asyncIterator]();
+    const first = iterator.next();
+    first.catch(() => {});
+    return { messages, iterator, first, at };
   }
 
   async #lookForDoubts(messages: ConsumerMessages): Promise<void> {
@@ -158,10 +211,19 @@ export class Delivery {
   }
 }
 
-/** Of how many messages to ask next, when so many that were there took so long. */
-function nextSize(size: number, tookMs: number): number {
-  if (tookMs < SOON_MS) return Math.min(MOST_MESSAGES, size * 2);
-  return tookMs > LATE_MS ? Math.max(1, Math.floor(size / 2)) : size;
+async function* messagesOf(
+  { messages, iterator, first }: Asked,
+  stop: AbortSignal,
+): AsyncGenerator<JsMsg> {
+  const halt = () => messages.stop();
+  stop.addEventListener("abort", halt, { once: true });
+  if (stop.aborted) halt();
+  try {
+    for (let next = await first; next.done !== true; next = await iterator.next()) yield next.value;
+  } finally {
+    stop.removeEventListener("abort", halt);
+    halt();
+  }
 }
 
 function madeAnew(stream: string): TidemarkError {

@@ -1,4 +1,4 @@
-import type { JsMsg } from "@nats-io/jetstream";
+import type { JsMsg, StreamInfo } from "@nats-io/jetstream";
 import { backoff, sleep } from "../../core/async.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import type { DocumentEntry, Documents, StandingDocument } from "../../core/queue.ts";
@@ -7,7 +7,13 @@ import type { QueueConnection } from "./connection.ts";
 import { Delivery } from "./delivery.ts";
 import { isNobodyThere, isStoreFailed, isStreamNotFound } from "./errors.ts";
 import { bucketName, decodeKey, encodeKey } from "./names.ts";
-import { ensureStream, isBroken, removeBroken, type StreamSettings } from "./settings.ts";
+import {
+  assertSafe,
+  ensureStream,
+  isBroken,
+  removeBroken,
+  type StreamSettings,
+} from "./settings.ts";
 
 /** How NATS buckets mark a key that was removed. */
 const OPERATION_HEADER = "KV-Operation";
@@ -23,6 +29,8 @@ export class NatsDocuments implements Documents {
   readonly #stream: string;
   readonly #subjects: string;
   readonly #settings: StreamSettings;
+  /** The bucket as it was last looked at. */
+  #seen: StreamInfo | null = null;
 
   constructor(connection: QueueConnection) {
     const bucket = bucketName(connection.location.prefix);
@@ -43,7 +51,7 @@ export class NatsDocuments implements Documents {
   }
 
   async open(): Promise<void> {
-    await ensureStream(this.#connection, this.#settings);
+    await this.#ensure();
   }
 
   async put(key: string, value: unknown): Promise<void> {
@@ -90,7 +98,7 @@ export class NatsDocuments implements Documents {
   async list(prefix: string): Promise<ReadonlyMap<string, unknown>> {
     for (let attempt = 0; ; attempt++) {
       const entries = new Map<string, unknown>();
-      const { delivery, standing } = await this.#deliver({ untilQuiet: true });
+      const { delivery, standing } = await this.#deliver(attempt, { untilQuiet: true });
       const missing = new Set([...standing].filter((key) => key.startsWith(prefix)));
       if (missing.size === 0) {
         delivery.discard();
@@ -115,7 +123,7 @@ export class NatsDocuments implements Documents {
     /** Revision of each key told with a value. A bucket made anew counts from 1: its date belongs to it. */
     const told = new Map<string, string>();
     for (let attempt = 0; !ended.aborted; attempt++) {
-      const opened = await this.#deliver().catch(async (error: unknown) => {
+      const opened = await this.#deliver(attempt).catch(async (error: unknown) => {
         const coded = toTidemarkError(error);
         if (!ended.aborted && !coded.retryable) throw coded;
         await sleep(backoff(attempt), ended);
@@ -182,24 +190,46 @@ export class NatsDocuments implements Documents {
     return await this.#connection.call(this.#stream, send);
   }
 
-  /** The last value of every key, then what is written. `standing`: the keys that come, marks of removals among them. */
-  async #deliver({ untilQuiet = false } = {}): Promise<Opened> {
-    const info = await ensureStream(this.#connection, this.#settings);
+  /**
+   * The last value of every key, then what is written. `standing`: the keys that come, marks of removals among them. The first
+   * attempt begins with the bucket as it was last looked at, and asks ahead: both come right by being tried again.
+   */
+  async #deliver(attempt: number, { untilQuiet = false } = {}): Promise<Opened> {
+    if (this.#seen !== null && attempt === 0) {
+      try {
+        return await this.#deliverFrom(this.#seen, { untilQuiet, asksAhead: true });
+      } catch {
+        // Deleted since, or made anew; what else there may be is met with again.
+      }
+    }
+    return this.#deliverFrom(await this.#ensure(), { untilQuiet });
+  }
+
+  async #deliverFrom(
+    seen: StreamInfo,
+    options: { readonly untilQuiet: boolean; readonly asksAhead?: boolean },
+  ): Promise<Opened> {
     const all = `${this.#subjects}>`;
-    const [standing, delivery] = await Promise.all([
-      this.#connection.call(this.#stream, ({ manager }) =>
-        manager.streams.info(this.#stream, { subjects_filter: all }),
-      ),
-      Delivery.open(
-        this.#connection,
-        info,
-        { deliver_policy: "last_per_subject", filter_subject: all },
-        { untilQuiet, areSmall: true },
-      ),
-    ]);
-    const subjects = Object.keys(standing.state.subjects ?? {});
+    const { delivery, info } = await Delivery.open(
+      this.#connection,
+      seen,
+      { deliver_policy: "last_per_subject", filter_subject: all },
+      { ...options, areSmall: true, subjects: all },
+    );
+    try {
+      assertSafe(info);
+    } catch (error) {
+      delivery.discard();
+      throw error;
+    }
+    const subjects = Object.keys(info.state.subjects ?? {});
     const keys = subjects.map((subject) => this.#keyOf(subject));
     return { delivery, created: info.created, standing: new Set(keys) };
+  }
+
+  async #ensure(): Promise<StreamInfo> {
+    this.#seen = await ensureStream(this.#connection, this.#settings);
+    return this.#seen;
   }
 
   /** `value` is null for a removal; a document may be JSON's null. */

@@ -73,7 +73,7 @@ async function attemptDelivery(
     place === null
       ? await sequenceAfter(connection, info, after)
       : await sequenceBehind(connection, info, place);
-  const messages = await Delivery.open(connection, info, {
+  const { delivery: messages } = await Delivery.open(connection, info, {
     deliver_policy: "by_start_sequence",
     opt_start_seq: Math.max(1, start),
   });

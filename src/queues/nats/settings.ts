@@ -28,7 +28,7 @@ export async function ensureStream(
     }
   });
   connection.granted.add(name);
-  refuseUnsafe(info);
+  assertSafe(info);
   return info;
 }
 
@@ -72,8 +72,11 @@ export async function isBroken(
   return config.max_bytes <= 0 || state.bytes + bytes < config.max_bytes / 2;
 }
 
-/** Settings that lose messages in silence, or keep us from trimming. Ours has none; one made by hand may. */
-function refuseUnsafe({ config }: StreamInfo): void {
+/**
+ * Throws TM-QUEUE-UNSAFE for settings that lose messages in silence, or keep us from trimming. Ours has none; one made by
+ * hand may.
+ */
+export function assertSafe({ config }: StreamInfo): void {
   const reasons: string[] = [];
   const bounded = config.max_bytes > 0 || config.max_msgs > 0;
   if (config.storage !== "file") reasons.push("storage is not file");
