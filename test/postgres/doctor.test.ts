@@ -128,6 +128,36 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(sequence?.message).toContain("public.c_id_seq");
     await admin.query(sequence?.fix ?? "");
     expect(await behind()).toEqual([]);
+
+    // Nor make a table in a schema that it may not even look into, or the schema itself.
+    await admin.query(
+      `CREATE SCHEMA closed; CREATE TABLE closed.t (id int PRIMARY KEY);
+       GRANT SELECT, TRIGGER, INSERT, UPDATE, DELETE ON closed.t TO ${role};
+       REVOKE CREATE ON DATABASE ${url.pathname.slice(1)} FROM ${role}`,
+    );
+    const lacks = async (...tables: string[]) => {
+      const names = tables.map((table) => {
+        const [schema = "", name = ""] = table.split(".");
+        return { name: { schema, name }, columns: [], key: ["id"] };
+      });
+      const findings = await target.diagnose(names);
+      return findings.filter(({ severity }) => severity === "error").map(({ fix }) => fix);
+    };
+    const usage = `GRANT USAGE ON SCHEMA "closed" TO "${role}";`;
+    expect(await lacks("closed.t")).toEqual([usage]);
+    const enclosed = tables.map((table) => ({
+      ...table,
+      schema: { ...table.schema, name: { schema: "closed", name: "t" } },
+    }));
+    const refused = (await source.diagnose(enclosed)).filter(({ fix }) => fix === usage);
+    expect(refused).toHaveLength(1);
+    const both = `GRANT USAGE, CREATE ON SCHEMA "closed" TO "${role}";`;
+    expect(await lacks("closed.t", "closed.new")).toEqual([both]);
+    await admin.query(both);
+    const schema = `GRANT CREATE ON DATABASE "${url.pathname.slice(1)}" TO "${role}";`;
+    expect(await lacks("closed.new", "another.t", "another.u")).toEqual([schema]);
+    await admin.query(schema);
+    expect(await lacks("closed.new", "another.t")).toEqual([]);
   });
 
   it("says of a publication FOR ALL TABLES that ours are published, too, before they are made", async () => {

@@ -12,7 +12,7 @@ import { quoteTable } from "./identifiers.ts";
 import { loadTableStates } from "./layouts.ts";
 import { publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
-import { createFindings, rightsFindings } from "./rights-findings.ts";
+import { createFindings, rightsFindings, schemaFindings } from "./rights-findings.ts";
 import { hiddenTables } from "./row-security.ts";
 import { sequenceFindings } from "./sequences.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -31,6 +31,10 @@ export async function diagnoseSource(
     ...(await transactionFindings(connection)),
     ...(await publicationFindings(connection)),
     ...missingTables(names, found),
+    ...(await schemaFindings(
+      connection,
+      [...found.values()].map(({ name }) => name),
+    )),
     ...(await rightsFindings(connection, [...found.values()], ["SELECT", "TRIGGER"])),
     ...(await tableFindings(connection, [...found.values()])),
   ];
@@ -43,15 +47,19 @@ export async function diagnoseTarget(
   connection: Connection,
   tables: readonly TargetTable[],
 ): Promise<readonly Finding[]> {
-  const found = await findTables(
-    connection,
-    tables.map((table) => table.name),
-  );
+  const names = tables.map((table) => table.name);
+  const found = await findTables(connection, names);
   const standing = [...found.values()];
+  const lacking = names.filter((name) => !found.has(tableKey(name)));
   return [
     ...(await serverFindings(connection)),
     ...(await createFindings(connection)),
     ...(await publicationFindings(connection)),
+    ...(await schemaFindings(
+      connection,
+      standing.map(({ name }) => name),
+      lacking,
+    )),
     ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
     ...(await rowSecurityFindings(connection, standing)),
     ...(await targetTriggerFindings(connection, tables, found)),

@@ -1,8 +1,8 @@
 import type { Finding } from "../../core/database.ts";
-import { formatTable } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import type { FoundTable } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
-import { quoteIdentifier, quoteTable } from "./identifiers.ts";
+import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** Of what the role is to do with these tables. */
@@ -29,6 +29,42 @@ export async function rightsFindings(
     });
   }
   return findings;
+}
+
+/** Of the schemas in which these tables stand, or are to be made: rights on a table are nothing without. */
+export async function schemaFindings(
+  connection: Connection,
+  standing: readonly TableName[],
+  lacking: readonly TableName[] = [],
+): Promise<Finding[]> {
+  const used = [...new Set([...standing, ...lacking].map(schemaOf))];
+  const rows = await connection.rows(
+    `SELECT u.name, has_schema_privilege(n.oid, 'USAGE'),
+            u.name <> ALL ($2::text[]) OR has_schema_privilege(n.oid, 'CREATE'),
+            has_database_privilege(current_database(), 'CREATE'), current_user, current_database()
+     FROM unnest($1::text[]) u(name) LEFT JOIN pg_namespace n ON n.nspname = u.name`,
+    [formatArrayText(used), formatArrayText(lacking.map(schemaOf))],
+  );
+  return rows.flatMap(([name, uses, creates, makes, role, database]): Finding[] => {
+    const [schema, to] = [quoteIdentifier(name ?? ""), quoteIdentifier(role ?? "")];
+    const finding = (message: string, fix: string): Finding[] => [
+      { check: "grant-missing", severity: "error", message, fix },
+    ];
+    if (uses === null) {
+      if (makes === "t") return [];
+      const fix = `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${to};`;
+      return finding(`There is no schema ${name}, and the role may not create it.`, fix);
+    }
+    const missing = [uses === "t" ? [] : "USAGE", creates === "t" ? [] : "CREATE"]
+      .flat()
+      .join(", ");
+    if (missing === "") return [];
+    const why = creates === "t" ? "" : ", in which tables are to be created";
+    return finding(
+      `The role lacks ${missing} on the schema ${name}${why}.`,
+      `GRANT ${missing} ON SCHEMA ${schema} TO ${to};`,
+    );
+  });
 }
 
 /** Of our own tables, which are to be made. */
