@@ -86,7 +86,11 @@ function byDatabase(diagnoses: readonly Diagnosis[]): Diagnosis[] {
   const names = new Set(diagnoses.map(({ database }) => database));
   return [...names].map((name) => {
     const all = diagnoses.filter(({ database }) => database === name);
-    return { database: name, findings: all.flatMap(({ findings }) => findings) };
+    // What holds for the server is found by each of them in the same words.
+    const findings = new Map(
+      all.flatMap((each) => each.findings).map((found) => [JSON.stringify(found), found]),
+    );
+    return { database: name, findings: [...findings.values()] };
   });
 }
 

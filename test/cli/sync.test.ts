@@ -144,6 +144,19 @@ test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards
   expect(ill.stdout).toMatch(/fix: /);
 });
 
+test("doctor tells of a database once, whatever number of syncs it is in", async () => {
+  place.sql("south.db", "CREATE TABLE sales (id INTEGER PRIMARY KEY)");
+  await writeFile(
+    place.path("tidemark.yaml"),
+    `databases: { shop: 'sqlite:shop.db', south: 'sqlite:south.db', copy: 'sqlite:copy.db' }
+syncs: [{ from: shop, to: copy, tables: [customers] }, { from: south, to: copy, tables: [sales] }]\n`,
+  );
+  const { envelope } = await place.json(["doctor"]);
+  expect(envelope.result).toMatchObject({
+    databases: [{}, {}, {}, { database: "copy", findings: [{ check: "journal-mode" }] }],
+  });
+});
+
 test("doctor and run name what keeps a change log: a sync that is gone, and a source that is none any more", async () => {
   const databases =
     "databases: { shop: 'sqlite:shop.db', copy: 'sqlite:copy.db', old: 'sqlite:old.db' }";

@@ -15,7 +15,7 @@ export const doctor: CommandModule = {
   summary: "check every precondition; print the exact fix of each finding",
   description:
     "Checks rights, settings, tables and capture of every database, and prints the exact statement or " +
-    "setting that mends each finding; changes nothing. Exit code 1 when there is an error.",
+    "setting that mends each finding; changes nothing in them. Exit code 1 when there is an error.",
   examples: [
     "tidemark doctor",
     "tidemark doctor --from env:SHOP_URL --to sqlite:copy.db --table 'public.*'",
