@@ -326,6 +326,18 @@ describe.skipIf(!canStart("nats"))("a server", () => {
     });
   });
 
+  it("that is in no cluster is not asked for several copies again and again", async () => {
+    const bed = natsBed(natsUrl());
+    const url = `${natsUrl()}?prefix=${bed.prefix}&replicas=3`;
+    const refused = { code: "TM-QUEUE-LIMIT", fix: expect.stringContaining("`replicas`") };
+    await expect(open(url)).rejects.toMatchObject(refused);
+    await (await bed.open()).close();
+    const queue = await open(url);
+    await expect(queue.openStream("shop")).rejects.toMatchObject(refused);
+    await queue.close();
+    await bed.dispose();
+  });
+
   it("with no room at present for a stream that it has lost is waited for", async () => {
     const config = 'jetstream: {store_dir: "$FOLDER", max_file_store: 8MB}';
     await withConfiguredNats(config, async (address) => {

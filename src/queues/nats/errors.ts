@@ -10,6 +10,7 @@ const NAME_IN_USE = 10058;
 const STREAM_NOT_FOUND = 10059;
 const WRONG_LAST_MESSAGE_ID = 10070;
 const WRONG_LAST_SEQUENCE = 10071;
+const NO_REPLICAS = 10074;
 const NOT_ENABLED = 10076;
 const STORE_FAILED = 10077;
 const WRONG_LAST_SEQUENCE_UNKNOWN = 10164;
@@ -79,6 +80,15 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
         `NATS refuses a message for ${what} as too large.`,
         {
           fix: `Remove max_msg_size from the stream.`,
+          ...options,
+        },
+      );
+    case NO_REPLICAS:
+      return new TidemarkError(
+        "TM-QUEUE-LIMIT",
+        `NATS keeps one copy of ${what}, not several: its server is in no cluster.`,
+        {
+          fix: "Take `replicas` out of the queue's URL, or name servers of a cluster.",
           ...options,
         },
       );
