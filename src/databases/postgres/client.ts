@@ -5,7 +5,7 @@ import { severWith } from "../../core/sever.ts";
 import type { Row } from "./connection.ts";
 import { classify } from "./errors.ts";
 import type { OtherSession } from "./pooler.ts";
-import { transportSecurity } from "./transport.ts";
+import { driverUrl, transportSecurity } from "./transport.ts";
 
 /** The slice of `pg` that we use. */
 export interface PgClient {
@@ -39,7 +39,7 @@ export function clientOf(
   let client: PgClient;
   try {
     client = new pg.Client({
-      connectionString: options.url,
+      connectionString: driverUrl(options.url, options.name),
       ...transportSecurity(options.url, process.env.PGHOST),
       application_name: `tidemark ${role}`,
       keepAlive: true,
@@ -49,6 +49,7 @@ export function clientOf(
       pipeline: true,
     } as ConstructorParameters<typeof pg.Client>[0]) as unknown as PgClient;
   } catch (error) {
+    if (error instanceof TidemarkError) throw error;
     throw new TidemarkError(
       "TM-URL-INVALID",
       `The URL of database "${options.name}" is not valid.`,

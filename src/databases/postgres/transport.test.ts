@@ -1,6 +1,6 @@
 // What goes to another machine is encrypted unless the URL says otherwise (G8).
 import { expect, test } from "vitest";
-import { transportSecurity } from "./transport.ts";
+import { driverUrl, transportSecurity } from "./transport.ts";
 
 const CHECKED = { ssl: { rejectUnauthorized: true } };
 
@@ -29,4 +29,29 @@ test("the host of the environment counts where the URL names none", () => {
 
 test("an empty word, which the driver takes for none, is refused", () => {
   expect(() => transportSecurity("postgres://db.example/d?sslmode=")).toThrow("sslmode is empty");
+});
+
+test.each([
+  "postgres://u:canary@h/d?sslmoed=verify-full",
+  "postgres://u:canary@h/d?sslmode=verify-al",
+  "postgres://u:canary@h/d?query_timeout=1",
+  "postgres://u:canary@/d?channel_binding=require",
+])("a word that would be passed over is refused: %s", (url) => {
+  expect(() => driverUrl(url, "shop")).toThrow(
+    expect.objectContaining({ code: "TM-URL-INVALID", message: expect.stringContaining("shop") }),
+  );
+  expect(() => driverUrl(url, "shop")).not.toThrow(/canary/);
+});
+
+test.each([
+  ["postgres://h/d?sslmode=require&host=/run", "postgres://h/d?sslmode=verify-full&host=/run"],
+  ["postgres://h/d?sslrootcert=a&sslmode=verify-ca", undefined],
+  ["postgres://h/d?sslmode=no-verify", "postgres://h/d?sslmode=no-verify"],
+  ["postgres://h/d?sslmode=disable", "postgres://h/d?sslmode=disable"],
+  [
+    "postgres://u:p%40@/d?host=/run&options=-c%20a%3Db",
+    "postgres://u:p%40@/d?host=/run&options=-c%20a%3Db",
+  ],
+])("of %s the driver is told what it means, in words of which it does not warn", (url, told) => {
+  expect(driverUrl(url, "shop")).toBe(told ?? url.replace("verify-ca", "verify-full"));
 });

@@ -1,4 +1,10 @@
+import { TidemarkError } from "../../core/errors.ts";
+
 const PARAMETERS = ["sslmode", "ssl", "sslrootcert", "sslnegotiation"];
+const OTHERS = ["sslcert", "sslkey", "uselibpqcompat", "host", "port", "user", "password"];
+const OF_SESSION = ["options", "application_name"];
+const KNOWN = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host"];
+const MODES = ["disable", "no-verify", "verify-full", "require", "verify-ca", "prefer", "allow"];
 const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
 
 /**
@@ -7,14 +13,41 @@ const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
  * Throws where a word is empty, which the driver would take for none at all.
  */
 export function transportSecurity(text: string, otherwise = ""): object {
-  // A login without a host, which only the driver knows how to read.
-  const [url, named] = URL.canParse(text)
-    ? [new URL(text), true]
-    : [new URL(text.replace("@/", "@localhost/")), false];
-  const { hostname, searchParams } = url;
+  const [{ hostname, searchParams }, named] = read(text);
   const said = PARAMETERS.filter((key) => searchParams.has(key));
   const empty = said.find((key) => searchParams.get(key) === "");
   if (empty !== undefined) throw new Error(`The parameter ${empty} is empty.`);
   const host = searchParams.get("host") || (named && decodeURIComponent(hostname)) || otherwise;
   return LOCAL.test(host) || said.length > 0 ? {} : { ssl: { rejectUnauthorized: true } };
+}
+
+/**
+ * The URL as the driver is to have it. The driver passes over a word that it does not know, sets what is ours by some that
+ * it does (`query_timeout`), and takes a mode that is misspelt for `verify-full`. Throws TM-URL-INVALID, never quoting the URL.
+ */
+export function driverUrl(text: string, name: string): string {
+  const [{ searchParams }] = read(text);
+  const known = [...PARAMETERS, ...OTHERS, ...OF_SESSION];
+  const unknown = [...searchParams.keys()].find((key) => !known.includes(key));
+  if (unknown !== undefined) throw invalid(name, `has the unknown parameter "${unknown}"`, KNOWN);
+  const mode = searchParams.get("sslmode");
+  if (mode && !MODES.includes(mode))
+    throw invalid(name, "has an unknown sslmode", MODES.slice(0, 5));
+  // By its own name: of the others the driver warns that they are to mean less one day.
+  return mode === null || searchParams.has("uselibpqcompat")
+    ? text
+    : text.replace(/([?&]sslmode=)(require|verify-ca|prefer|allow)(?=&|$)/g, "$1verify-full");
+}
+
+function invalid(name: string, what: string, known: readonly string[]): TidemarkError {
+  return new TidemarkError("TM-URL-INVALID", `The URL of database "${name}" ${what}.`, {
+    fix: `use one of: ${known.join(", ")}`,
+  });
+}
+
+/** And whether it names a host: a login without one only the driver knows how to read. */
+function read(text: string): [URL, boolean] {
+  return URL.canParse(text)
+    ? [new URL(text), true]
+    : [new URL(text.replace("@/", "@localhost/")), false];
 }
