@@ -8,6 +8,7 @@ test.each([
   ["postgres://u:p@db.example/d", CHECKED],
   ["postgres://127.db.example/d", CHECKED],
   ["postgres://localhost/d?host=db.example", CHECKED],
+  ["postgres://db.example/d?sslnegotiation=postgres", CHECKED],
   ["postgres://localhost/d", {}],
   ["postgres://127.0.0.1:5432/d", {}],
   ["postgres://[::1]/d", {}],

@@ -1,9 +1,9 @@
 import { TidemarkError } from "../../core/errors.ts";
 
-const PARAMETERS = ["sslmode", "ssl", "sslrootcert", "sslnegotiation"];
+const PARAMETERS = ["sslmode", "ssl", "sslrootcert"];
 const OTHERS = ["sslcert", "sslkey", "uselibpqcompat", "host", "port", "user", "password"];
-const OF_SESSION = ["options", "application_name"];
-const KNOWN = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host"];
+const OF_SESSION = ["sslnegotiation", "options", "application_name"];
+const KNOWN = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "sslnegotiation", "options"];
 const MODES = ["disable", "no-verify", "verify-full", "require", "verify-ca", "prefer", "allow"];
 const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
 
