@@ -82,7 +82,7 @@ function makeProgram(stdout: Stdout): Command {
     .addHelpText(
       "after",
       "\nTry it:  tidemark demo\nSync:    tidemark run --from URL --to URL --table 'public.*'\n\n" +
-        "Exit codes: 0 ok, 1 failed or timed out, 2 usage or config, 3 environment, 130/143 on signals.",
+        "Exit codes: 0 ok, 1 failed or timed out, 2 usage or config, 3 environment, 129/130/143 on signals.",
     );
 }
 

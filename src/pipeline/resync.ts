@@ -101,7 +101,7 @@ function mustMatch(pattern: string, chosen: readonly Chosen[]): void {
   const matches = matcher(pattern);
   if (chosen.some(({ names }) => names.some(matches))) return;
   throw new TidemarkError("TM-USAGE", `No table of these syncs is named "${pattern}".`, {
-    fix: "Name tables as they are named at the source; tidemark status lists them.",
+    fix: "Name tables as they are named at the source; tidemark status --json lists them.",
   });
 }
 
