@@ -104,6 +104,20 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     await admin.query("INSERT INTO t VALUES (1)");
     expect((await log?.batches.cut())?.header?.batch).toBe(1);
     await log?.close();
+    // What capturing alone takes may be revoked then; not what the triggers need.
+    const after = async () => {
+      const findings = await source.diagnose(tables);
+      return findings.filter(({ severity }) => severity === "error").map(({ fix }) => fix);
+    };
+    await admin.query(
+      `REVOKE TRIGGER ON t FROM ${role}; REVOKE CREATE ON DATABASE ${url.pathname.slice(1)} FROM ${role}`,
+    );
+    expect(await after()).toEqual([]);
+    await admin.query(`REVOKE SELECT ON t FROM ${role}`);
+    expect(await after()).toEqual([`GRANT SELECT ON "public"."t" TO "${role}";`]);
+    await admin.query("ALTER TABLE t ADD COLUMN v int");
+    expect(await after()).toContain(`GRANT SELECT, TRIGGER ON "public"."t" TO "${role}";`);
+    await admin.query(`GRANT CREATE ON DATABASE ${url.pathname.slice(1)} TO ${role}`);
 
     // Nor may a poor role put off the foreign keys of a target.
     const target = await postgres.openTarget(optionsOf(url.href));

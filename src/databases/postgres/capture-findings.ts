@@ -22,23 +22,37 @@ const CHECKS_OF_LOG: Readonly<Record<string, string>> = {
   "TM-SOURCE-CLONED": "log-cloned",
 };
 
+interface CaptureState {
+  readonly findings: readonly Finding[];
+  /** Of the tables whose capture stands as it should, the oids: nothing is to be done on them. */
+  readonly intact: ReadonlySet<string>;
+}
+
 /** What stands of the capture, against what should. */
 export async function captureFindings(
   connection: Connection,
   tables: readonly CaptureTable[],
-): Promise<Finding[]> {
+): Promise<CaptureState> {
+  const intact = new Set<string>();
   const fault = await logFault(connection);
   if (fault !== null) {
     const { code, message, fix } = fault;
     const check = CHECKS_OF_LOG[code] ?? "log";
-    return [{ check, severity: "error", message, ...(fix !== undefined && { fix }) }];
+    const finding: Finding = {
+      check,
+      severity: "error",
+      message,
+      ...(fix !== undefined && { fix }),
+    };
+    return { findings: [finding], intact };
   }
   const installed = (await missingSourceObjects(connection)).length === 0;
   if (!installed) {
-    return [
-      ...(await createFindings(connection)),
-      ok("capture-installed", "The change log is not installed yet; the first run installs it."),
-    ];
+    const message = "The change log is not installed yet; the first run installs it.";
+    return {
+      findings: [...(await createFindings(connection)), ok("capture-installed", message)],
+      intact,
+    };
   }
   const findings: Finding[] = [];
   const [cache] = await connection.rows(
@@ -58,14 +72,17 @@ export async function captureFindings(
   const captures = await prepareCaptures(connection, tables, true);
   for (const capture of captures) {
     const layout = captured.get(capture.spec.oid);
-    findings.push(...tableCaptureFindings(capture, layout?.shape ?? null));
+    const shape = layout?.shape ?? null;
+    findings.push(...tableCaptureFindings(capture, shape));
+    if (shape !== null && isIntact(capture)) intact.add(capture.spec.oid);
   }
   findings.push(...replicaFindings(captures));
   const carried = new Set(captures.map(({ spec }) => spec.oid));
   findings.push(
     ...(await uncarriedFindings(connection, uncarriedLayouts(layouts.values(), carried))),
   );
-  return [...findings, ...(await orderFindings(connection, captures))];
+  findings.push(...(await orderFindings(connection, captures)));
+  return { findings, intact };
 }
 
 /** Of tables that are captured all the same: nobody else would tell. */
@@ -114,6 +131,10 @@ function replicaFindings(captures: readonly TableCapture[]): Finding[] {
   ];
 }
 
+function isIntact({ broken, functions, isNewLayout }: TableCapture): boolean {
+  return broken === null && functions.length === 0 && !isNewLayout;
+}
+
 function tableCaptureFindings(capture: TableCapture, shape: string | null): Finding[] {
   const name = formatTable(capture.spec.table);
   if (capture.broken !== null) {
@@ -127,7 +148,7 @@ function tableCaptureFindings(capture: TableCapture, shape: string | null): Find
   if (shape === null) {
     return [ok("capture-installed", `${name} is not captured yet; the next run begins.`)];
   }
-  if (capture.functions.length > 0 || capture.isNewLayout) {
+  if (!isIntact(capture)) {
     return [
       {
         check: "capture-outdated",

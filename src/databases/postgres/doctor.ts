@@ -26,6 +26,9 @@ export async function diagnoseSource(
 ): Promise<readonly Finding[]> {
   const names = tables.map((table) => table.schema.name);
   const found = await findTables(connection, names);
+  const standing = tables.filter((table) => found.has(tableKey(table.schema.name)));
+  const capture = await captureFindings(connection, standing);
+  const parted = Map.groupBy(found.values(), ({ oid }) => capture.intact.has(oid));
   const findings = [
     ...(await serverFindings(connection)),
     ...(await transactionFindings(connection)),
@@ -35,12 +38,12 @@ export async function diagnoseSource(
       connection,
       [...found.values()].map(({ name }) => name),
     )),
-    ...(await rightsFindings(connection, [...found.values()], ["SELECT", "TRIGGER"])),
+    ...(await rightsFindings(connection, parted.get(false) ?? [], ["SELECT", "TRIGGER"])),
+    ...(await rightsFindings(connection, parted.get(true) ?? [], ["SELECT"])),
     ...(await tableFindings(connection, [...found.values()])),
   ];
-  const standing = tables.filter((table) => found.has(tableKey(table.schema.name)));
   for (const table of tables) if (table.schema.key.length === 0) findings.push(noKey(table));
-  return [...findings, ...(await captureFindings(connection, standing))];
+  return [...findings, ...capture.findings];
 }
 
 export async function diagnoseTarget(
