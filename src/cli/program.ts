@@ -99,7 +99,7 @@ function addCommand(
   command
     .option("--config <file>", "config file (default: tidemark.yaml, .json, .ts … in this folder)")
     .option("--json", "print JSON for programs")
-    .option("--quiet", "print only errors and results")
+    .option("--quiet", "print only warnings, errors and results")
     .addOption(
       new Option("--log-level <level>", "least level of the log on stderr")
         .env("LOG_LEVEL")
@@ -135,7 +135,7 @@ async function runCommand(
     quiet: common.quiet ?? false,
     debug: common.logLevel === "debug",
   });
-  const level = common.logLevel ?? module.logLevel;
+  const level = common.logLevel ?? module.logLevel ?? (common.quiet ? "warn" : undefined);
   const log = new Log({ ...(level && { level }) });
   guardArguments(module.name, args, output);
   try {

@@ -120,6 +120,15 @@ test("plan names a column that is refused, and says by its code that run would n
   expect(run.envelope.error).toMatchObject({ code: "TM-COLUMN-UNFIT" });
 });
 
+test("run --quiet says nothing while all is well, nor does its log unless it is asked for more", async () => {
+  const run = `tidemark run --quiet --until-synced ${PAIR.map((word) => `'${word}'`).join(" ")}`;
+  const quiet = await place.shell(`unset LOG_LEVEL; ${run}`);
+  expect(quiet).toMatchObject({ exitCode: 0, stdout: "", stderr: "" });
+  expect(await place.shell(`${run} --log-level debug`)).toMatchObject({
+    stderr: expect.stringContaining("debug"),
+  });
+});
+
 test("doctor finds nothing wrong before the first run, which makes the target's file", async () => {
   const { envelope, exitCode } = await place.json(["doctor", ...PAIR]);
   expect(envelope.result).toMatchObject({ errors: 0 });
