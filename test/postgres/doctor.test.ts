@@ -1,6 +1,11 @@
 // What doctor finds, and the statement that mends it (G8).
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { postgres } from "../../src/databases/postgres/index.ts";
+import { definePair } from "../../src/index.ts";
+import { diagnose } from "../../src/pipeline/diagnose.ts";
 import { available, freshDatabase } from "../servers/index.ts";
 import { CollectingLogger } from "../support/test-bed.ts";
 import { captureTables, connect, optionsOf } from "./support.ts";
@@ -172,6 +177,55 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(await lacks("closed.new", "another.t", "another.u")).toEqual([schema]);
     await admin.query(schema);
     expect(await lacks("closed.new", "another.t")).toEqual([]);
+
+    // Nor use what the role of the other end has made here.
+    await admin.query("DROP SCHEMA tidemark CASCADE; CREATE SCHEMA tidemark");
+    const ours = `GRANT USAGE, CREATE ON SCHEMA tidemark TO "${role}";`;
+    expect(await lacks("closed.new")).toEqual([ours]);
+    const refusal = {
+      code: "TM-GRANT-MISSING",
+      fix: expect.stringMatching(/^GRANT USAGE, CREATE/),
+    };
+    await expect(target.copiesOf("s")).rejects.toMatchObject(refusal);
+    await admin.query(ours);
+    expect(await lacks("closed.new")).toEqual([]);
+  });
+
+  it("leaves the log of another role to whoever reads it", async () => {
+    const [hub, other] = [await freshDatabase("postgres"), await freshDatabase("postgres")];
+    for (const database of [hub, other]) {
+      open.push({ close: async () => database[Symbol.asyncDispose]() });
+      const sql = await connect(database.url);
+      await sql.query("CREATE TABLE t (id int PRIMARY KEY)");
+      await sql.end();
+    }
+    const source = await postgres.openSource(optionsOf(hub.url));
+    open.push(source);
+    const log = await source.openChangeLog();
+    await log?.capture(await captureTables(hub.url, ["t"]));
+    await log?.close();
+
+    const admin = await connect(hub.url);
+    const role = `poor_${hub.url.split("_").at(-1)}`;
+    await admin.query(
+      `CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT USAGE, CREATE ON SCHEMA tidemark, public TO ${role}`,
+    );
+    open.push({
+      close: async () => {
+        await admin.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
+        await admin.end();
+      },
+    });
+    const url = new URL(hub.url);
+    [url.username, url.password] = [role, "x"];
+    const folder = await mkdtemp(join(tmpdir(), "tidemark-doctor-"));
+    open.push({ close: () => rm(folder, { recursive: true }) });
+    const ends = { from: other.url, to: url.href, tables: ["public.t"], queue: "sqlite:queue.db" };
+    await admin.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON t TO ${role}`);
+    const told = await diagnose(definePair(ends, folder, {}), new CollectingLogger());
+    expect(told.flatMap(({ findings }) => findings.filter((f) => f.severity === "error"))).toEqual(
+      [],
+    );
   });
 
   it("says of a publication FOR ALL TABLES that ours are published, too, before they are made", async () => {

@@ -50,7 +50,7 @@ export async function captureFindings(
   if (!installed) {
     const message = "The change log is not installed yet; the first run installs it.";
     return {
-      findings: [...(await createFindings(connection)), ok("capture-installed", message)],
+      findings: [...(await createFindings(connection, "source")), ok("capture-installed", message)],
       intact,
     };
   }

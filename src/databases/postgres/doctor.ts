@@ -56,7 +56,7 @@ export async function diagnoseTarget(
   const lacking = names.filter((name) => !found.has(tableKey(name)));
   return [
     ...(await serverFindings(connection)),
-    ...(await createFindings(connection)),
+    ...(await createFindings(connection, "progress")),
     ...(await publicationFindings(connection)),
     ...(await schemaFindings(
       connection,

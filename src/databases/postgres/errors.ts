@@ -178,6 +178,9 @@ function fixFor(
       if (/row-level security/.test(error.message)) {
         return "ALTER ROLE <the role of this URL> BYPASSRLS;";
       }
+      if (/ for schema tidemark$/.test(error.message)) {
+        return "GRANT USAGE, CREATE ON SCHEMA tidemark TO <the role of this URL>; -- it is another role's";
+      }
       return table
         ? `GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ${table} TO <the role of this URL>;`
         : `Grant the role of this URL what the message names (tidemark doctor prints the statements).`;

@@ -67,20 +67,31 @@ export async function schemaFindings(
   });
 }
 
-/** Of our own tables, which are to be made. */
-export async function createFindings(connection: Connection): Promise<Finding[]> {
+/** Of our own tables, which are to be made unless this one stands. The schema may be another role's: of the other end here. */
+export async function createFindings(
+  connection: Connection,
+  standing: "progress" | "source",
+): Promise<Finding[]> {
   const [row] = await connection.rows(
-    `SELECT to_regnamespace('tidemark') IS NOT NULL
-         OR has_database_privilege(current_database(), 'CREATE'), current_user, current_database()`,
+    `SELECT n.oid IS NOT NULL, current_user, current_database(),
+            CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+              ELSE has_schema_privilege(n.oid, 'USAGE') AND (has_schema_privilege(n.oid, 'CREATE')
+                OR EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = $1)) END
+     FROM (VALUES ('tidemark')) ours(name) LEFT JOIN pg_namespace n ON n.nspname = ours.name`,
+    [standing],
   );
-  if (row?.[0] === "t") return [];
-  const [, role, database] = row as string[];
-  return [
-    {
-      check: "grant-missing",
-      severity: "error",
-      message: "The role may not create the schema tidemark.",
-      fix: `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${quoteIdentifier(role ?? "")};`,
-    },
-  ];
+  const [isThere, role, database, may] = row ?? [];
+  if (may === "t") return [];
+  const to = quoteIdentifier(role ?? "");
+  const [message, fix] =
+    isThere === "t"
+      ? [
+          "The role may not make tables in the schema tidemark, which is another role's.",
+          `GRANT USAGE, CREATE ON SCHEMA tidemark TO ${to};`,
+        ]
+      : [
+          "The role may not create the schema tidemark.",
+          `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${to};`,
+        ];
+  return [{ check: "grant-missing", severity: "error", message, fix }];
 }
