@@ -37,6 +37,8 @@ test.each([
   "postgres://u:canary@h/d?sslmode=verify-al",
   "postgres://u:canary@h/d?query_timeout=1",
   "postgres://u:canary@/d?channel_binding=require",
+  "postgres://u:canary@h/d?channel_binding=required",
+  "postgres://u:canary@h/d?connect_timeout=5",
 ])("a word that would be passed over is refused: %s", (url) => {
   expect(() => driverUrl(url, "shop")).toThrow(
     expect.objectContaining({ code: "TM-URL-INVALID", message: expect.stringContaining("shop") }),
@@ -49,6 +51,7 @@ test.each([
   ["postgres://h/d?sslrootcert=a&sslmode=verify-ca", undefined],
   ["postgres://h/d?sslmode=no-verify", "postgres://h/d?sslmode=no-verify"],
   ["postgres://h/d?sslmode=disable", "postgres://h/d?sslmode=disable"],
+  ["postgres://h/d?channel_binding=prefer", "postgres://h/d?channel_binding=prefer"],
   [
     "postgres://u:p%40@/d?host=/run&options=-c%20a%3Db",
     "postgres://u:p%40@/d?host=/run&options=-c%20a%3Db",

@@ -2,7 +2,7 @@ import { TidemarkError } from "../../core/errors.ts";
 
 const PARAMETERS = ["sslmode", "ssl", "sslrootcert"];
 const OTHERS = ["sslcert", "sslkey", "uselibpqcompat", "host", "port", "user", "password"];
-const OF_SESSION = ["sslnegotiation", "options", "application_name"];
+const OF_SESSION = ["sslnegotiation", "channel_binding", "options", "application_name"];
 const KNOWN = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "sslnegotiation", "options"];
 const MODES = ["disable", "no-verify", "verify-full", "require", "verify-ca", "prefer", "allow"];
 const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
@@ -29,20 +29,28 @@ export function driverUrl(text: string, name: string): string {
   const [{ searchParams }] = read(text);
   const known = [...PARAMETERS, ...OTHERS, ...OF_SESSION];
   const unknown = [...searchParams.keys()].find((key) => !known.includes(key));
-  if (unknown !== undefined) throw invalid(name, `has the unknown parameter "${unknown}"`, KNOWN);
+  if (unknown !== undefined) {
+    const fix = `Remove it, or use one of: ${KNOWN.join(", ")}.`;
+    throw invalid(name, `has the unknown parameter "${unknown}"`, fix);
+  }
   const mode = searchParams.get("sslmode");
-  if (mode && !MODES.includes(mode))
-    throw invalid(name, "has an unknown sslmode", MODES.slice(0, 5));
+  if (mode && !MODES.includes(mode)) {
+    throw invalid(name, "has an unknown sslmode", `Use one of: ${MODES.slice(0, 5).join(", ")}.`);
+  }
+  // The driver takes a login that is not bound to the channel where the server offers no other.
+  if (!["prefer", "disable", null].includes(searchParams.get("channel_binding"))) {
+    const fix =
+      "Write channel_binding=prefer, and sslmode=verify-full, which tells the server by its certificate.";
+    throw invalid(name, "asks for channel_binding, which cannot be promised", fix);
+  }
   // By its own name: of the others the driver warns that they are to mean less one day.
   return mode === null || searchParams.has("uselibpqcompat")
     ? text
     : text.replace(/([?&]sslmode=)(require|verify-ca|prefer|allow)(?=&|$)/g, "$1verify-full");
 }
 
-function invalid(name: string, what: string, known: readonly string[]): TidemarkError {
-  return new TidemarkError("TM-URL-INVALID", `The URL of database "${name}" ${what}.`, {
-    fix: `use one of: ${known.join(", ")}`,
-  });
+function invalid(name: string, what: string, fix: string): TidemarkError {
+  return new TidemarkError("TM-URL-INVALID", `The URL of database "${name}" ${what}.`, { fix });
 }
 
 /** And whether it names a host: a login without one only the driver knows how to read. */
