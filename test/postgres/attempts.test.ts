@@ -3,7 +3,7 @@ import type pg from "pg";
 import { describe, expect, it } from "vitest";
 import { isTidemarkError } from "../../src/core/errors.ts";
 import { START } from "../../src/core/position.ts";
-import type { ApplierSession, BoundTable, Target } from "../../src/core/target.ts";
+import type { ApplierSession, BoundTable, Progress, Target } from "../../src/core/target.ts";
 import type { Row } from "../../src/core/value.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import type { PostgresTransaction } from "../../src/databases/postgres/target-transaction.ts";
@@ -68,6 +68,28 @@ describe.skipIf(!canStart("postgres"))("attempts behind each other", () => {
     expect(await second).toBe(false);
     await open.rollback();
     expect(await site.rows()).toEqual([]);
+  });
+
+  it("writes nothing when the transaction could not be begun", async () => {
+    await using site = await Site.open();
+    await site.loseBegin();
+    const many = Array.from({ length: 3_000 }, (_, id): Row => [`${id}`, `n${id}`]);
+    const whole = await site.begin();
+    const done = whole.finish(() => site.put(whole, ...many), site.next(2));
+    await expect(done).rejects.toMatchObject({ details: { sqlState: "26000" } });
+    await whole.rollback();
+    expect((await site.progress()).position.batch).toBe(1);
+    expect(await site.rows()).toEqual(["-1 before"]);
+
+    await site.loseBegin();
+    const open = await site.begin();
+    const first = open.attempt(() => site.put(open, ...many.slice(0, 1_500)));
+    const second = open.attemptBehind(() => site.put(open, ...many.slice(1_500)));
+    const outcomes = await Promise.allSettled([first, second]);
+    expect(outcomes[0]).toMatchObject({ reason: { details: { sqlState: "26000" } } });
+    expect(outcomes[1]).not.toEqual({ status: "fulfilled", value: true });
+    await open.rollback();
+    expect(await site.rows()).toEqual(["-1 before"]);
   });
 
   it("finds the row that breaks a rule among many slices", async () => {
@@ -146,7 +168,28 @@ class Site {
   }
 
   commit(open: PostgresTransaction): Promise<void> {
-    return open.commit({ timeline: "t", position: { ...START, batch: 1 }, hash: "h", tables: [] });
+    return open.commit(this.next(1));
+  }
+
+  next(batch: number): Progress {
+    return { timeline: "t", position: { ...START, batch }, hash: "h", tables: [] };
+  }
+
+  progress(): Promise<Progress> {
+    return this.#session.load();
+  }
+
+  /** As a cancellation in that moment does: the next BEGIN of the session is an error. */
+  async loseBegin(): Promise<void> {
+    await this.application.query(
+      `CREATE OR REPLACE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN DEALLOCATE "BEGIN"; RETURN NULL; END $$;
+       CREATE OR REPLACE TRIGGER lose AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION lose()`,
+    );
+    const open = await this.begin();
+    await open.attempt(() => this.put(open, ["-1", "before"]));
+    await this.commit(open);
+    await this.application.query("DROP TRIGGER lose ON t");
   }
 
   async rows(): Promise<string[]> {

@@ -6,6 +6,12 @@ import type { Connection } from "./connection.ts";
 /** So much is held back for one network write: behind it the target works while the rest is put together. */
 const HELD_CHARACTERS = 16_000;
 
+/**
+ * An error outside of a transaction, and behind it nothing of the same network write is done. Where BEGIN was refused (a
+ * cancellation meets any statement) each further write would otherwise be committed by itself.
+ */
+const ONLY_WITHIN = ["SAVEPOINT tidemark_within", "RELEASE SAVEPOINT tidemark_within"];
+
 /** A statement that was sent and whose answer is not read yet. */
 interface Pending {
   /** Its error, once answered. */
@@ -32,6 +38,8 @@ export class PendingStatements {
   #heldCharacters = 0;
   /** Lets go what is held back. */
   #release: (() => void) | null = null;
+  /** Is it known that the server is in a transaction? */
+  #isWithin = false;
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -45,6 +53,15 @@ export class PendingStatements {
   /** Holds back what follows, until much of it has come together or the answers are asked for. */
   hold(): void {
     this.#release ??= this.#connection.hold();
+  }
+
+  /** Adds what opens the transaction. */
+  open(answer: Promise<unknown>): void {
+    this.add(
+      answer.then(() => {
+        this.#isWithin = true;
+      }),
+    );
   }
 
   add(answer: Promise<unknown>, put: Put | null = null): void {
@@ -63,6 +80,8 @@ export class PendingStatements {
     if (this.#release === null || this.#heldCharacters < HELD_CHARACTERS) return;
     this.#letGo();
     this.hold();
+    if (this.#isWithin) return;
+    for (const text of ONLY_WITHIN) this.add(this.#connection.run(text, [], text));
   }
 
   /** Lets everything go; gives all that was added since the last time. */

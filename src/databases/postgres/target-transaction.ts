@@ -296,7 +296,8 @@ export class PostgresTransaction implements TargetTransaction {
   #open(): void {
     this.#begun = true;
     this.#pending.hold();
-    this.#order("BEGIN", ...(this.enforcing ? [] : [RELAX]), DEFER);
+    this.#pending.open(this.#parts.connection.run("BEGIN", [], "BEGIN"));
+    this.#order(...(this.enforcing ? [] : [RELAX]), DEFER);
   }
 
   /** Waits for the answers to all that was sent; gives the first error. */
