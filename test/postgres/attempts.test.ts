@@ -92,6 +92,28 @@ describe.skipIf(!canStart("postgres"))("attempts behind each other", () => {
     expect(await site.rows()).toEqual(["-1 before"]);
   });
 
+  it.each([
+    [
+      "an attempt",
+      async (open: PostgresTransaction, write: () => Promise<void>) => open.attempt(write),
+    ],
+    [
+      "a whole transaction",
+      async (open: PostgresTransaction, write: () => Promise<void>, next: Progress) =>
+        open.finish(write, next),
+    ],
+  ])("takes an error of a trigger that fires at the end of %s for what it is", async (_, apply) => {
+    await using site = await Site.open();
+    await site.application.query(
+      `CREATE FUNCTION share() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 / (NEW.id - 1); RETURN NULL; END $$;
+       CREATE CONSTRAINT TRIGGER share AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION share()`,
+    );
+    const open = await site.begin();
+    const done = apply(open, () => site.put(open, ["1", "a"]), site.next(1));
+    await expect(done).rejects.toMatchObject({ code: "TM-VALUE-REFUSED" });
+    await open.rollback();
+  });
+
   it("finds the row that breaks a rule among many slices", async () => {
     await using site = await Site.open();
     const many = Array.from({ length: 3_000 }, (_, id): Row => [`${id}`, `n${id}`]);

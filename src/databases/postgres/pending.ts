@@ -16,8 +16,11 @@ const ONLY_WITHIN = ["SAVEPOINT tidemark_within", "RELEASE SAVEPOINT tidemark_wi
 interface Pending {
   /** Its error, once answered. */
   readonly failure: Promise<TidemarkError | null>;
-  readonly put: Put | null;
+  readonly about: About;
 }
+
+/** The rows that a statement was to write, or that it looks whether the transaction may go on. */
+export type About = Put | "standing" | null;
 
 /** Rows that a statement was to write. */
 export interface Put {
@@ -27,7 +30,7 @@ export interface Put {
 
 export interface Failure {
   readonly error: TidemarkError;
-  readonly put: Put | null;
+  readonly about: About;
 }
 
 /** What a transaction has sent and knows no answer to. Small statements leave in one network write. */
@@ -64,12 +67,12 @@ export class PendingStatements {
     );
   }
 
-  add(answer: Promise<unknown>, put: Put | null = null): void {
+  add(answer: Promise<unknown>, about: About = null): void {
     const failure = answer.then(
       () => null,
       (error: unknown) => error as TidemarkError,
     );
-    this.#pending.push({ failure, put });
+    this.#pending.push({ failure, about });
   }
 
   /** As {@link add}, of a statement with so many characters of values. */
@@ -103,9 +106,9 @@ export class PendingStatements {
 /** Waits for all answers; gives the first error. */
 export async function firstFailure(pending: readonly Pending[]): Promise<Failure | null> {
   let first: Failure | null = null;
-  for (const { failure, put } of pending) {
+  for (const { failure, about } of pending) {
     const error = await failure;
-    if (first === null && error !== null) first = { error, put };
+    if (first === null && error !== null) first = { error, about };
   }
   return first;
 }

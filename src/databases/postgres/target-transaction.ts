@@ -97,7 +97,7 @@ export class PostgresTransaction implements TargetTransaction {
     this.#open();
     const { connection, sync } = this.#parts;
     const values = [sync, ...progressValues(this.#expected)];
-    this.#pending.add(connection.rows(LOCK_PROGRESS, values, "lock_progress"));
+    this.#pending.add(connection.rows(LOCK_PROGRESS, values, "lock_progress"), "standing");
   }
 
   async finish(work: () => Promise<void>, next: Progress): Promise<void> {
@@ -267,7 +267,7 @@ export class PostgresTransaction implements TargetTransaction {
     // at every write.
     const pins = pinValues(this.#touched);
     const values = [sync, ...progressValues(this.#expected), ...progressValues(next), ...pins];
-    this.#pending.add(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"));
+    this.#pending.add(connection.rows(ADVANCE_PROGRESS, values, "advance_progress"), "standing");
     this.#pending.add(connection.commit());
     await this.settle();
     this.#onCommitted(next);
@@ -306,22 +306,23 @@ export class PostgresTransaction implements TargetTransaction {
     return failure === null ? null : this.#explain(failure);
   }
 
-  async #explain({ error, put }: Failure): Promise<TidemarkError> {
-    if (sqlState(error) === ALTERED && put === null) {
+  async #explain({ error, about }: Failure): Promise<TidemarkError> {
+    // Of another statement these are errors of a trigger.
+    if (sqlState(error) === ALTERED && about === "standing") {
       return altered(this.#parts.connection.database, error);
     }
-    if (sqlState(error) === DIVISION_BY_ZERO && put === null) {
+    if (sqlState(error) === DIVISION_BY_ZERO && about === "standing") {
       return new TidemarkError(
         "TM-APPLY-FENCED",
         `Progress of sync "${this.#parts.sync}" was moved on by another applier.`,
         { cause: error },
       );
     }
-    if (error.code !== "TM-VALUE-REFUSED" || put === null || this.#parts.connection.lost)
-      return error;
+    const isOfRows = about !== null && about !== "standing";
+    if (error.code !== "TM-VALUE-REFUSED" || !isOfRows || this.#parts.connection.lost) return error;
     // The transaction is lost anyway, and the session will be closed: it may find out what it was.
     await this.#parts.connection.script("ROLLBACK");
-    return findRefused(this.#parts.connection, put.table, put.rows, error);
+    return findRefused(this.#parts.connection, about.table, about.rows, error);
   }
 
   /** Commands without values, each a prepared statement of its own name. */
@@ -390,7 +391,7 @@ export class PostgresTransaction implements TargetTransaction {
       return true;
     } catch (error) {
       if (sqlState(error) !== UNIQUE_VIOLATION) {
-        throw await this.#explain({ error: error as TidemarkError, put: { table, rows } });
+        throw await this.#explain({ error: error as TidemarkError, about: { table, rows } });
       }
       await connection.script(
         "ROLLBACK TO SAVEPOINT tidemark_copy; RELEASE SAVEPOINT tidemark_copy",
