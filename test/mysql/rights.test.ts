@@ -213,6 +213,29 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     await trust(other, false);
   });
 
+  it("on a table that is captured do not show the trigger of one from which actions reach it", async () => {
+    await using other = await openBed(kind);
+    await other.admin.query(PARENT_AND_CHILD);
+    await capture(other.options, await other.capture("c"));
+    await using user = await makeUser(other, "SELECT", "DROP");
+    const name = new URL(user.options.url).username;
+    await other.admin.query(`GRANT TRIGGER ON c TO ${name}`);
+    await trust(other, true);
+    const uninstall = async () => {
+      const catalog = await mysql.openCatalog(user.options);
+      await catalog.uninstall().finally(() => catalog.close());
+    };
+    await expect(uninstall()).rejects.toMatchObject({ code: "TM-GRANT-MISSING" });
+    await other.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET id = 2; DELETE FROM t");
+    await other.admin.query(`GRANT TRIGGER ON t TO ${name}`);
+    await uninstall();
+    await other.admin.query("INSERT INTO t VALUES (1, 1); UPDATE t SET id = 2; DELETE FROM t");
+    const catalog = await mysql.openCatalog(other.options);
+    expect(await catalog.planUninstall()).toEqual([]);
+    await catalog.close();
+    await trust(other, false);
+  });
+
   it("do not help where the password has expired, which is told", async () => {
     await using user = await makeUser(bed, ...SOURCE);
     await bed.admin.query(`ALTER USER ${new URL(user.options.url).username} PASSWORD EXPIRE`);

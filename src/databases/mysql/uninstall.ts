@@ -1,6 +1,8 @@
 import type { DatabaseOptions } from "../../core/database.ts";
 import { abreast, type InSession } from "./abreast.ts";
 import { EVENTS, triggerName } from "./capture-sql.ts";
+import { cascadeTriggerName } from "./cascade-sql.ts";
+import type { CascadeOrigin } from "./cascades.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { againWhileHeld, isHeld, withShortLocks } from "./locks.ts";
@@ -45,9 +47,7 @@ async function planRemoval(session: Session): Promise<Removal> {
   if (standing.has(LAYOUTS)) {
     // The server hides triggers from an account without the right TRIGGER: to drop one by its name is refused, not passed over.
     const shown = new Set(rows.map(([, name]) => name));
-    const captured = await session.rows(`SELECT DISTINCT table_name FROM ${LAYOUTS}`);
-    for (const table of namesOf(captured)) {
-      const names = EVENTS.map((event) => triggerName(table, event));
+    for (const [table, names] of await namesMade(session)) {
       if (names.some((name) => shown.has(name))) continue;
       triggers.set(table, [...(triggers.get(table) ?? []), ...names.map(dropOf)]);
     }
@@ -56,6 +56,23 @@ async function planRemoval(session: Session): Promise<Removal> {
     .filter((table) => standing.has(table))
     .map((table) => `DROP TABLE IF EXISTS ${quoteName(table)}`);
   return { triggers, tables };
+}
+
+/** Of the triggers that have ever been made for a layout, by the table on which they were: captured, or one from which actions reach it. */
+async function namesMade(session: Session): Promise<ReadonlyMap<string, readonly string[]>> {
+  const layouts = await session.rows(
+    `SELECT DISTINCT table_name, CAST(JSON_EXTRACT(definition, '$.origins') AS CHAR) FROM ${LAYOUTS}`,
+  );
+  const made = new Map<string, Set<string>>();
+  const add = (table: string, name: string) =>
+    made.set(table, (made.get(table) ?? new Set()).add(name));
+  for (const [table, origins] of layouts) {
+    for (const event of EVENTS) add(table ?? "", triggerName(table ?? "", event));
+    for (const origin of JSON.parse(origins ?? "[]") as readonly CascadeOrigin[]) {
+      add(origin.table, cascadeTriggerName(origin.table, origin.event));
+    }
+  }
+  return new Map([...made].map(([table, names]) => [table, [...names]]));
 }
 
 function dropOf(trigger: string): string {
