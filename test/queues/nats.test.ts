@@ -223,6 +223,35 @@ describe.skipIf(!available("nats"))("reading", () => {
     await bed.dispose();
   });
 
+  it("asks for fewer documents at a time when a watch has broken off", async () => {
+    const bed = natsBed(natsUrl());
+    const near = await bed.open();
+    const all = Array.from({ length: 250 }, (_, n) => n);
+    await Promise.all(all.map((n) => near.documents.put(`layout/${n}`, n)));
+    const listener = await connect({ servers: natsUrl() });
+    const asked: number[] = [];
+    const subject = `$JS.API.CONSUMER.MSG.NEXT.KV_${bucketName(bed.prefix)}.>`;
+    listener.subscribe(subject, {
+      callback: (_, msg) => void asked.push(msg.json<{ batch: number }>().batch),
+    });
+    await listener.flush();
+    await using proxy = await TcpProxy.start(natsUrl());
+    const far = await open(proxy.through(`${natsUrl()}?prefix=${bed.prefix}`));
+    const abort = new AbortController();
+    const told = far.documents.watch("layout/", abort.signal)[Symbol.asyncIterator]();
+    for (const _ of all) await told.next();
+    expect(Math.max(...asked)).toBeGreaterThan(32);
+    proxy.cut();
+    await near.documents.put("layout/more", 1);
+    expect(await told.next()).toMatchObject({ value: { key: "layout/more" } });
+    // So many it takes to ask for all of them by 32.
+    const sinceMore = () => asked.length - 1 - asked.findLastIndex((batch) => batch > 32);
+    await expect.poll(sinceMore).toBeGreaterThanOrEqual(8);
+    abort.abort();
+    await Promise.all([far.close(), near.close(), listener.close()]);
+    await bed.dispose();
+  });
+
   it("gets what is large through a slow connection, and answers beside it", async () => {
     const bed = natsBed(natsUrl());
     const near = await bed.open();

@@ -32,11 +32,13 @@ const DOUBTS = new Set([
   "exceeded_limits",
 ]);
 
-interface Options {
+export interface DeliveryOptions {
   /** Does it end, too, when nothing has come for a while? */
   readonly untilQuiet?: boolean;
   /** Are these messages such that many are soon there, however slow the connection? */
   readonly areSmall?: boolean;
+  /** Did a delivery of the same end in doubt? Large ones behind small ones may fill a slow connection for too long. */
+  readonly isAgain?: boolean;
   /** Are the first asked for before it is known that the stream is the one that was seen? They are read only when it is. */
   readonly asksAhead?: boolean;
   /** Of these the stream tells which it has. */
@@ -73,15 +75,16 @@ export class Delivery {
 
   private constructor(
     connection: QueueConnection,
-    place: { stream: string; name: string; untilQuiet: boolean; areSmall: boolean },
+    place: { stream: string; name: string },
+    { untilQuiet = false, areSmall = false, isAgain = false }: DeliveryOptions,
     consumer: Consumer,
   ) {
     this.#connection = connection;
     this.#stream = place.stream;
     this.#name = place.name;
-    this.#untilQuiet = place.untilQuiet;
-    this.#size = place.areSmall ? MOST_MESSAGES : 1;
-    this.#mostMessages = place.areSmall ? MOST_SMALL_MESSAGES : MOST_MESSAGES;
+    this.#untilQuiet = untilQuiet;
+    this.#size = areSmall ? MOST_MESSAGES : 1;
+    this.#mostMessages = areSmall && !isAgain ? MOST_SMALL_MESSAGES : MOST_MESSAGES;
     this.#consumer = consumer;
     this.#link = connection.link;
   }
@@ -95,8 +98,9 @@ export class Delivery {
     connection: QueueConnection,
     seen: StreamInfo,
     start: Partial<ConsumerConfig>,
-    { untilQuiet = false, areSmall = false, asksAhead = false, subjects }: Options = {},
+    options: DeliveryOptions = {},
   ): Promise<{ readonly delivery: Delivery; readonly info: StreamInfo }> {
+    const { asksAhead = false, subjects } = options;
     const stream = seen.config.name;
     return connection.call(stream, async ({ manager, jetstream }) => {
       const made = await manager.consumers.add(stream, {
@@ -107,8 +111,7 @@ export class Delivery {
         inactive_threshold: INACTIVE_MS * NANOSECONDS_IN_MS,
       });
       const consumer = jetstream.consumers.getConsumerFromInfo(made);
-      const place = { stream, name: made.name, untilQuiet, areSmall };
-      const delivery = new Delivery(connection, place, consumer);
+      const delivery = new Delivery(connection, { stream, name: made.name }, options, consumer);
       try {
         // Only now: a stream deleted from here on takes the consumer with it, and that is noticed.
         const asking = manager.streams.info(

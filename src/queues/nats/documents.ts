@@ -4,7 +4,7 @@ import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/erro
 import type { DocumentEntry, Documents, StandingDocument } from "../../core/queue.ts";
 import type { NatsClient } from "./client.ts";
 import type { QueueConnection } from "./connection.ts";
-import { Delivery } from "./delivery.ts";
+import { Delivery, type DeliveryOptions } from "./delivery.ts";
 import { isNobodyThere, isStoreFailed, isStreamNotFound } from "./errors.ts";
 import { bucketName, decodeKey, encodeKey } from "./names.ts";
 import {
@@ -202,12 +202,12 @@ export class NatsDocuments implements Documents {
         // Deleted since, or made anew; what else there may be is met with again.
       }
     }
-    return this.#deliverFrom(await this.#ensure(), { untilQuiet });
+    return this.#deliverFrom(await this.#ensure(), { untilQuiet, isAgain: attempt > 0 });
   }
 
   async #deliverFrom(
     seen: StreamInfo,
-    options: { readonly untilQuiet: boolean; readonly asksAhead?: boolean },
+    options: Pick<DeliveryOptions, "untilQuiet" | "asksAhead" | "isAgain">,
   ): Promise<Opened> {
     const all = `${this.#subjects}>`;
     const { delivery, info } = await Delivery.open(
