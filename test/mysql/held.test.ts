@@ -4,14 +4,15 @@ import { mysql } from "../../src/databases/mysql/index.ts";
 import { available, canStart, startMysql } from "../servers/index.ts";
 import { type Bed, openBed, openLog, SERVERS } from "./bed.ts";
 
-/** Runs `work` while the table t waits to be altered; gives the sessions that hold it and wait for it. */
+/** Runs `work` while the table waits to be altered; gives the sessions that hold it and wait for it. */
 async function whileHeld(
   bed: Bed,
   work: (holder: number, waits: number) => Promise<void>,
+  table = "t",
 ): Promise<void> {
   const [holder, altering] = [await bed.connect(), await bed.connect()];
-  await holder.query("START TRANSACTION; SELECT * FROM t");
-  const altered = altering.query("ALTER TABLE t ADD KEY (w)");
+  await holder.query(`START TRANSACTION; SELECT * FROM ${table}`);
+  const altered = altering.query(`ALTER TABLE ${table} ADD KEY (w)`);
   await expect
     .poll(async () => {
       const [rows] = await bed.admin.query(
@@ -26,9 +27,9 @@ async function whileHeld(
 }
 
 /** A filter is tried on the table itself, in MariaDB as well. */
-async function captured(bed: Bed) {
-  await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, w INT)");
-  const tables = (await bed.capture("t")).map((table) => ({ ...table, filters: ["w <> 1"] }));
+async function captured(bed: Bed, name = "t") {
+  await bed.admin.query(`CREATE TABLE ${name} (id INT PRIMARY KEY, w INT)`);
+  const tables = (await bed.capture(name)).map((table) => ({ ...table, filters: ["w <> 1"] }));
   await (await openLog(bed, tables))[Symbol.asyncDispose]();
   return tables;
 }
@@ -59,6 +60,31 @@ describe.each(SERVERS)("a table that waits to be altered, on %s", (kind) => {
     await source.close();
   });
 });
+
+it.skipIf(!available("mariadb"))(
+  "names the table that was looked at, of two that wait",
+  async () => {
+    await using bed = await openBed("mariadb");
+    const names = ["t", "other"];
+    const tables = [await captured(bed, "t"), await captured(bed, "other")];
+    const sources = await Promise.all(names.map(() => mysql.openSource(bed.options)));
+    const told = (waits: readonly number[]) =>
+      Promise.all(
+        sources.map((source, at) =>
+          expect(source.planCapture(tables[at] ?? [])).rejects.toMatchObject({
+            code: "TM-TABLE-HELD",
+            message: expect.stringMatching(
+              new RegExp(`\\.${names[at]} is locked.*session ${waits[at]} waits`),
+            ),
+          }),
+        ),
+      );
+    await whileHeld(bed, async (_, first) => {
+      await whileHeld(bed, async (__, second) => void (await told([first, second])), "other");
+    });
+    for (const source of sources) await source.close();
+  },
+);
 
 it.skipIf(!canStart("mysql"))(
   "MySQL tells which session holds a table that waits to be altered, and which has it locked",

@@ -15,9 +15,10 @@ export async function tellWhoHolds<T>(session: Session, work: () => Promise<T>):
     return await work();
   } catch (error) {
     if (errorNumber(error) !== LOCK_TIMEOUT || isTidemarkError(error, "TM-TABLE-HELD")) throw error;
-    const held = (await byLocks(session)) ?? (await byProcesses(session));
-    const asked = isTidemarkError(error) ? error.details.table : undefined;
-    const { table = typeof asked === "string" ? `${session.database}.${asked}` : undefined } = held;
+    const { table: name } = isTidemarkError(error) ? error.details : {};
+    const asked = typeof name === "string" ? name : null;
+    const held = (await byLocks(session, asked)) ?? (await byProcesses(session, asked));
+    const { table = asked === null ? undefined : `${session.database}.${asked}` } = held;
     throw tableHeld({ ...held, table });
   }
 }
@@ -67,8 +68,11 @@ function heldHow(waits: string | undefined, guessed: boolean): string {
 
 const SHUTS_OUT = "('EXCLUSIVE', 'SHARED_NO_READ_WRITE')";
 
-/** Null where the server does not tell, or not us. */
-async function byLocks(session: Session): Promise<Held | null> {
+/**
+ * Null where the server does not tell, or not us. `asked`: the table that was looked at, if it is known: others may be held as
+ * well.
+ */
+async function byLocks(session: Session, asked: string | null): Promise<Held | null> {
   const rows = await readable(
     session,
     `SELECT h.OBJECT_SCHEMA, h.OBJECT_NAME, ht.PROCESSLIST_ID, wt.PROCESSLIST_ID
@@ -80,7 +84,8 @@ async function byLocks(session: Session): Promise<Held | null> {
      LEFT JOIN performance_schema.threads AS wt ON wt.THREAD_ID = w.OWNER_THREAD_ID
      WHERE h.OBJECT_TYPE = 'TABLE' AND h.LOCK_STATUS = 'GRANTED' AND ht.PROCESSLIST_ID <> CONNECTION_ID()
        AND (h.LOCK_TYPE IN ${SHUTS_OUT} OR w.OWNER_THREAD_ID IS NOT NULL)
-     ORDER BY h.OBJECT_SCHEMA <> DATABASE(), ht.PROCESSLIST_TIME DESC LIMIT 100`,
+     ORDER BY h.OBJECT_SCHEMA <> DATABASE(), h.OBJECT_NAME <=> ? DESC, ht.PROCESSLIST_TIME DESC LIMIT 100`,
+    [asked],
   );
   const [first] = rows;
   if (first === undefined) return null;
@@ -96,16 +101,20 @@ const ALTERS = "^[[:space:]]*(ALTER|CREATE|DROP|LOCK|OPTIMIZE|RENAME|REPAIR|TRUN
 const ALTERED =
   /^\s*(?:ALTER|DROP|OPTIMIZE|RENAME|REPAIR|TRUNCATE)\s+TABLE\s+((?:`[^`]+`|[\w$.])+)/i;
 
-async function byProcesses(session: Session): Promise<Held> {
-  const [process] = await readable(
+async function byProcesses(session: Session, asked: string | null): Promise<Held> {
+  const found = await readable(
     session,
     `SELECT ID, INFO, DB FROM information_schema.PROCESSLIST
      WHERE STATE = 'Waiting for table metadata lock' AND INFO REGEXP '${ALTERS}' AND ID <> CONNECTION_ID()
-     ORDER BY DB <=> DATABASE() DESC, TIME DESC LIMIT 1`,
+     ORDER BY DB <=> DATABASE() DESC, TIME DESC LIMIT 100`,
   );
-  const [waits, text, database] = process ?? [];
-  const named = ALTERED.exec(text ?? "")?.[1]?.replaceAll("`", "");
-  const table = named === undefined || named.includes(".") ? named : `${database}.${named}`;
+  const altering = found.map(([id, text, database]) => {
+    const named = ALTERED.exec(text ?? "")?.[1]?.replaceAll("`", "");
+    const table = named === undefined || named.includes(".") ? named : `${database}.${named}`;
+    return { waits: id, table };
+  });
+  const ofAsked = altering.find(({ table }) => table === `${session.database}.${asked}`);
+  const { waits, table } = ofAsked ?? altering[0] ?? {};
   const open = await readable(
     session,
     `SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX
@@ -116,9 +125,13 @@ async function byProcesses(session: Session): Promise<Held> {
 }
 
 /** Empty where the account may not read it, or the server has no such table. */
-async function readable(session: Session, sql: string): Promise<readonly Cells[]> {
+async function readable(
+  session: Session,
+  sql: string,
+  values: readonly (string | null)[] = [],
+): Promise<readonly Cells[]> {
   try {
-    return await session.rows(sql);
+    return await session.rows(sql, values);
   } catch (error) {
     if (isTidemarkError(error, "TM-CONNECTION-LOST")) throw error;
     return [];
