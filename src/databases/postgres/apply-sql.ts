@@ -1,4 +1,3 @@
-import { formatField } from "../../core/row-lines.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED } from "../../core/value.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
@@ -107,17 +106,6 @@ export function columnArrays(
       rows.map((row) => (type ? toNative(row[position] ?? null, type) : null)),
     );
   });
-}
-
-/** A row in COPY's text format, newline included. */
-export function copyLine(table: BoundTable, row: Row): string {
-  let line = "";
-  for (let i = 0; i < table.columns.length; i++) {
-    const type = table.columns[i]?.type;
-    if (i > 0) line += "\t";
-    line += formatField(type ? toNative(row[i] ?? null, type) : null);
-  }
-  return `${line}\n`;
 }
 
 /** Rows by their set of unknown columns; most often one group without any. */

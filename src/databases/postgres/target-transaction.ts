@@ -1,5 +1,3 @@
-import { once } from "node:events";
-import type { Writable } from "node:stream";
 import { keyColumns } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
@@ -8,7 +6,6 @@ import type { Row } from "../../core/value.ts";
 import type { SessionParts } from "./applier-session.ts";
 import {
   columnArrays,
-  copyLine,
   copySql,
   deleteSql,
   groupByUnchanged,
@@ -20,6 +17,7 @@ import {
 import { Attempt } from "./attempt.ts";
 import { tableKey } from "./catalog.ts";
 import type { Parameter } from "./connection.ts";
+import { writeRows } from "./copy-rows.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable } from "./identifiers.ts";
 import { PostgresLines } from "./lines-writer.ts";
@@ -44,7 +42,6 @@ const SLICE_CHARACTERS = 500_000;
 const MAX_PENDING_CHARACTERS = 1_000_000;
 /** From so many fresh rows on COPY is worth the savepoint it needs. */
 const COPY_ROWS = 200;
-const COPY_CHUNK_CHARACTERS = 64_000;
 const UNIQUE_VIOLATION = "23505";
 const TRANSACTION_FAILED = "25P02";
 const RELAX = "SET LOCAL session_replication_role TO replica";
@@ -418,14 +415,3 @@ export class PostgresTransaction implements TargetTransaction {
 }
 
 const MISSING = { name: "", type: { kind: "text" } } as const;
-
-async function writeRows(stream: Writable, table: BoundTable, rows: readonly Row[]): Promise<void> {
-  let text = "";
-  for (const row of rows) {
-    text += copyLine(table, row);
-    if (text.length < COPY_CHUNK_CHARACTERS) continue;
-    if (!stream.write(text)) await once(stream, "drain");
-    text = "";
-  }
-  if (text !== "") stream.write(text);
-}
