@@ -38,6 +38,12 @@ test("says that what has stopped with an error is to be started again, and nothi
   expect(told("stopped", null)).not.toMatch(/again/);
 });
 
+test("says once what several meet alike", () => {
+  expect(told("running", ERROR)).toMatch(
+    /^a, a->b: TM-CONNECT-FAILED {2}No way\.\nfix: Mend it\.$/m,
+  );
+});
+
 test("says how long nobody was heard of", () => {
   expect(told("unknown", null)).toMatch(
     /a, a->b: not heard of for 20\.0 s\nfix: start tidemark run/,

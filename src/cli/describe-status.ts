@@ -19,9 +19,14 @@ export function describeStatus(status: PipelineStatus): string {
   const now = Date.parse(status.at);
   const sources = status.sources.map((source) => sourceRow(source, now));
   const syncs = status.syncs.map((sync) => syncRow(sync, now));
-  const errors = [...status.sources, ...status.syncs].flatMap(({ name, error }) =>
-    error === null ? [] : [describeError(name, error)],
+  // Of a source that is away at a start, all its syncs tell the same.
+  const failing = Map.groupBy([...status.sources, ...status.syncs], ({ error }) =>
+    JSON.stringify(error),
   );
+  const errors = [...failing.values()].flatMap((alike) => {
+    const error = alike[0]?.error ?? null;
+    return error === null ? [] : [describeError(alike.map(({ name }) => name).join(", "), error)];
+  });
   const hasStopped = [...status.sources, ...status.syncs].some(
     ({ state, error }) => state === "stopped" && error !== null,
   );
