@@ -5,11 +5,12 @@ import { Ahead } from "./ahead.ts";
 import type { Databases } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
 import { type Passed, type Passing, refuseIfNoneIsLeft } from "./passing.ts";
-import { planCapture, prepare } from "./prepare.ts";
+import { type PrepareOptions, planCapture, prepare } from "./prepare.ts";
 import type { Share } from "./share.ts";
 
-interface StartParts {
-  readonly share: Share;
+interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signal"> {
+  /** Null where others have started already, and may be what is left to work on. */
+  readonly share: Share | null;
   readonly databases: Databases;
   readonly passing: Passing;
   readonly logger: Logger;
@@ -18,12 +19,11 @@ interface StartParts {
 /** Looks whether all fits, as far as this process is to know. Throws what keeps it from starting; changes nothing. */
 export async function checkStart(
   definition: PipelineDefinition,
-  { share, databases, passing, logger }: StartParts,
+  { share, databases, passing, logger, ...options }: StartParts,
 ): Promise<void> {
   const openCatalog = (source: string) => databases.openCatalog(source);
-  const { sources } = share;
   await using ahead = new Ahead(databases);
-  const asked = { create: false, openCatalog, passBy: passing.ask, sources, ahead };
+  const asked = { create: false, openCatalog, passBy: passing.ask, ahead, ...options };
   const prepared = await prepare(definition, databases, asked);
   const passed: Passed[] = [...prepared.passed];
   for (const sync of prepared.syncs) {
@@ -36,6 +36,6 @@ export async function checkStart(
       passed.push({ definition: of, error });
     }
   }
-  refuseIfNoneIsLeft(share, prepared.syncs, passed);
+  if (share !== null) refuseIfNoneIsLeft(share, prepared, passed);
   for (const source of prepared.sources) await planCapture(source, ahead);
 }

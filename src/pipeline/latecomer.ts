@@ -1,16 +1,15 @@
 import { leased } from "../applier/altered.ts";
 import type { Applier } from "../applier/applier.ts";
 import { backoff } from "../core/async.ts";
-import type { PipelineDefinition } from "../core/definition.ts";
-import { keys, type SyncStatus, UNKNOWN_SYNC } from "../core/documents.ts";
+import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
+import { keys, UNKNOWN_SYNC } from "../core/documents.ts";
 import { toTidemarkError } from "../core/errors.ts";
-import { Hearing } from "../core/hearing.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
-import { statusError } from "../core/status-error.ts";
 import { type Databases, using } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
+import { LateStatus } from "./late-status.ts";
 import type { PassedSync } from "./prepare.ts";
 import type { PreparedSync } from "./prepare-target.ts";
 import type { Worker } from "./workers.ts";
@@ -33,12 +32,12 @@ export class Latecomer implements Worker {
   readonly #options: LatecomerOptions;
   readonly #stop = new AbortController();
   #applier: Applier | null = null;
-  readonly #hearing: Hearing;
+  readonly #status: LateStatus;
 
   constructor(options: LatecomerOptions) {
     this.#options = options;
-    const { queue, passed } = options;
-    this.#hearing = new Hearing(queue.documents, keys.applier(passed.definition.name));
+    const { queue, passed, logger } = options;
+    this.#status = lateSync(passed.definition, queue, logger);
   }
 
   stop(): void {
@@ -51,15 +50,15 @@ export class Latecomer implements Worker {
     const { signal } = this.#stop;
     let { error } = passed;
     for (let attempt = 0; !signal.aborted; attempt++) {
-      const status = { error: statusError(error) };
       if (!error.retryable && !isOfRights(error)) {
-        if (await this.#isFree()) await this.#tell({ ...status, state: "stopped" });
+        if (await this.#isFree()) await this.#status.tell("stopped", error);
         onReady();
         throw error;
       }
       const ms = error.retryable ? backoff(attempt) : slowRetryMs;
       logger.warn({ err: error }, "this sync cannot start yet: trying again");
-      const beat = () => this.#tellUnlessOther({ ...status, state: "running" });
+      const why = error;
+      const beat = () => this.#status.tellUnlessOther("running", why);
       await beat();
       onReady();
       await sleepAlive(ms, signal, beat);
@@ -74,7 +73,7 @@ export class Latecomer implements Worker {
       await this.#applier.run(onReady);
       return;
     }
-    await this.#tellUnlessOther({ state: "stopped", error: statusError(error) });
+    await this.#status.tellUnlessOther("stopped", error);
   }
 
   async #prepare(): Promise<PreparedSync> {
@@ -99,27 +98,9 @@ export class Latecomer implements Worker {
       return true;
     }
   }
+}
 
-  async #tellUnlessOther(change: Partial<SyncStatus>): Promise<void> {
-    if (!(await this.#hearing.isOther())) await this.#tell(change);
-  }
-
-  async #tell(change: Partial<SyncStatus>): Promise<void> {
-    const { passed, queue, logger } = this.#options;
-    const { name, from, to } = passed.definition;
-    const heartbeatAt = new Date().toISOString();
-    try {
-      const told = (await this.#told()) ?? UNKNOWN_SYNC;
-      const status = { ...told, name, from, to, ...change, heartbeatAt };
-      this.#hearing.told(heartbeatAt);
-      await queue.documents.put(keys.applier(name), status);
-    } catch (failure) {
-      logger.warn({ err: failure }, "status could not be published");
-    }
-  }
-
-  async #told(): Promise<SyncStatus | null> {
-    const { passed, queue } = this.#options;
-    return (await queue.documents.get(keys.applier(passed.definition.name))) as SyncStatus | null;
-  }
+export function lateSync(sync: SyncDefinition, queue: Queue, logger: Logger): LateStatus {
+  const { name, from, to } = sync;
+  return new LateStatus(keys.applier(name), { ...UNKNOWN_SYNC, name, from, to }, queue, logger);
 }

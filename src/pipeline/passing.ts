@@ -5,8 +5,7 @@ import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { isOfRights } from "../core/slow-retry.ts";
 import { type Databases, using } from "./connect.ts";
-import type { PassBy, PassedSync } from "./prepare.ts";
-import type { PreparedSync } from "./prepare-target.ts";
+import type { PassBy, PassedSync, Prepared } from "./prepare.ts";
 import { openStanding } from "./queue.ts";
 import type { Share, ShareOptions } from "./share.ts";
 
@@ -26,14 +25,24 @@ const AT_TARGET: readonly ErrorCode[] = [
   "TM-READ-ONLY",
 ];
 
+/** Which a relay that had begun would wait out. What is wrong with its tables decides what is captured, and is refused. */
+const AT_SOURCE: readonly ErrorCode[] = [
+  "TM-CONNECT-FAILED",
+  "TM-CONNECTION-LOST",
+  "TM-AUTH-FAILED",
+  // Of an applier apart: the relay has not told of the tables.
+  "TM-WAIT-TIMEOUT",
+];
+
 export type Passed = Pick<PassedSync, "definition" | "error">;
 
-interface PassingOptions extends ShareOptions {
+interface PassingOptions extends Pick<ShareOptions, "role"> {
+  readonly share: Share;
   readonly logger: Logger;
   readonly mustOpenAll?: boolean | undefined;
 }
 
-/** Which syncs a start passes by, so that one target does not keep the others from starting. */
+/** Which syncs a start passes by, so that one database does not keep the others from starting. */
 export class Passing {
   readonly #definition: PipelineDefinition;
   readonly #databases: Databases;
@@ -54,18 +63,24 @@ export class Passing {
    */
   readonly ask: PassBy = async (sync, error, end) => {
     if (!(await this.#mayPass(sync, error, end))) return false;
-    // Whoever works for a target tells of it with the sync's status.
-    const isTold = this.#options.role !== "relay" && end === "target";
-    if (!isTold && !this.#told.has(sync.name)) this.#tell(sync, error);
+    // Whoever works for an end tells of it with a status.
+    const isForOthers = this.#options.role === "relay" && this.#isElsewhere(sync, end);
+    if (isForOthers && !this.#told.has(sync.name)) this.#tell(sync, error);
     return true;
   };
 
   async #mayPass(...[sync, error, end]: Parameters<PassBy>): Promise<boolean> {
     const { role, mustOpenAll = false } = this.#options;
-    if (role === "relay" && error.code === "TM-CONNECT-FAILED") return true;
-    if (end === "source" || !isTidemarkError(error, ...AT_TARGET)) return false;
-    if (mustOpenAll && (error.retryable || isOfRights(error))) return false;
+    const isUnreached = error.code === "TM-CONNECT-FAILED";
+    if (role === "relay" && isUnreached && this.#isElsewhere(sync, end)) return true;
+    if (!isTidemarkError(error, ...(end === "source" ? AT_SOURCE : AT_TARGET))) return false;
+    const isWaitedFor = end === "source" || error.retryable || isOfRights(error);
+    if (mustOpenAll && isWaitedFor) return false;
     return this.#hasWorked(sync);
+  }
+
+  #isElsewhere({ from }: SyncDefinition, end: "source" | "target"): boolean {
+    return end === "target" || !this.#options.share.sources.has(from);
   }
 
   #tell({ name: sync }: SyncDefinition, error: TidemarkError): void {
@@ -103,10 +118,23 @@ export class Passing {
 
 /** A process that could work on nothing is to say so at once: throws what keeps its first sync from starting. */
 export function refuseIfNoneIsLeft(
-  { targets }: Share,
-  syncs: readonly PreparedSync[],
-  passed: readonly Passed[],
+  share: Share,
+  { sources, syncs, away }: Pick<Prepared, "sources" | "syncs" | "away">,
+  targetsPassed: readonly Passed[],
 ): void {
+  const { targets } = share;
+  const passed = [
+    ...targetsPassed,
+    ...away.flatMap(({ syncs: readers, error }) =>
+      readers.map((definition) => ({ definition, error })),
+    ),
+  ];
+  if (targets.size === 0) {
+    const [mine] = away.filter(({ name }) => share.sources.has(name));
+    if (mine !== undefined && !sources.some(({ name }) => share.sources.has(name)))
+      throw mine.error;
+    return;
+  }
   const names = new Set(passed.map(({ definition }) => definition.name));
   const [first] = passed.filter(({ definition }) => targets.has(definition.to));
   const isLeft = syncs.some(

@@ -8,7 +8,7 @@ import { validateDefinition } from "../config/validate.ts";
 import { after } from "../core/async.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
-import type { Notice } from "../core/documents.ts";
+import { keys, type Notice, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
@@ -18,16 +18,28 @@ import { checkStart } from "./check-start.ts";
 import { Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { checkFit, refuseAltered } from "./fit.ts";
-import { Latecomer } from "./latecomer.ts";
+import { LateSource, LateWorker } from "./late-source.ts";
+import { LateStatus } from "./late-status.ts";
+import { Latecomer, lateSync } from "./latecomer.ts";
 import { logFindings } from "./log-findings.ts";
 import { Newcomers } from "./newcomers.ts";
 import { watchNotices } from "./notices.ts";
-import { Passing, refuseIfNoneIsLeft } from "./passing.ts";
-import { type Prepared, prepare } from "./prepare.ts";
+import { type Passed, Passing, refuseIfNoneIsLeft } from "./passing.ts";
+import {
+  type AwaySource,
+  type PassBy,
+  type PassedSync,
+  type Prepared,
+  type PreparedSource,
+  type PrepareOptions,
+  prepare,
+  type Standing,
+} from "./prepare.ts";
 import type { PreparedSync } from "./prepare-target.ts";
 import { openQueue } from "./queue.ts";
 import { tellRefused } from "./refused.ts";
 import { queueAdapterFor } from "./registry.ts";
+import type { ResolvedSync } from "./resolve.ts";
 import { type Share, type ShareOptions, shareOf } from "./share.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 import { type WaitOptions, waitForSync } from "./wait.ts";
@@ -36,7 +48,7 @@ import { type Worker, Workers } from "./workers.ts";
 export interface PipelineOptions extends ShareOptions {
   readonly logger: Logger;
   /**
-   * Refuses the start where a target cannot be opened which has been at work before, and so would be waited for while the
+   * Refuses the start where a source or target cannot be opened which has been at work before, and so would be waited for while the
    * other syncs go on: of a program that ends when all is synced.
    */
   readonly mustOpenAll?: boolean | undefined;
@@ -46,6 +58,8 @@ export interface PipelineOptions extends ShareOptions {
   readonly lookEveryMs?: number | undefined;
   /** For tests: how long after an error of rights it is tried again. */
   readonly slowRetryMs?: number | undefined;
+  /** For tests: how long an applier on its own waits for the relay to tell the source's tables. */
+  readonly tablesWithinMs?: number | undefined;
 }
 
 export interface StopOptions {
@@ -60,6 +74,7 @@ const openOptions = z.strictObject({
   lookEveryMs: milliseconds.optional(),
   mustOpenAll: z.boolean().optional(),
   slowRetryMs: milliseconds.optional(),
+  tablesWithinMs: milliseconds.optional(),
   runBounds: z.looseObject({}).optional(),
 });
 const waitOptions = z.strictObject({
@@ -107,7 +122,7 @@ export class Pipeline {
     const share = shareOf(definition, options);
     const severing = new AbortController();
     const databases = new Databases(definition, options.logger, severing.signal);
-    const passing = new Passing(definition, databases, options);
+    const passing = new Passing(definition, databases, { ...options, share });
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
     if (options.role !== "applier") {
@@ -224,17 +239,7 @@ export class Pipeline {
   async #start(): Promise<void> {
     const { signal } = this.#ending;
     try {
-      const preparing = prepare(this.#toPrepare(), this.#databases, {
-        create: this.#does("applier"),
-        openCatalog: (source) => this.#openCatalog(source),
-        sources: this.#share.sources,
-        passBy: this.#passing.ask,
-        // What checks all before it starts has noted it then; an applier apart looks here first.
-        onUnfit: (sync) =>
-          refuseAltered(sync, this.#databases, { ...this.#definition, ...this.#options }),
-        ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
-        signal,
-      });
+      const preparing = this.#prepare(this.#toPrepare(), { passBy: this.#passing.ask });
       this.#preparing = preparing;
       const prepared = await this.#toldIfRefused(preparing);
       if (signal.aborted) return;
@@ -247,16 +252,33 @@ export class Pipeline {
         this.#addAppliers(prepared);
         this.#looking.push(this.#tellOfUnreadLogs(prepared));
       }
+      for (const away of prepared.away) this.#addLate(away, prepared.standing);
       await this.#workers.ready;
     } catch (error) {
       if (!signal.aborted) throw error;
     }
   }
 
+  #prepare(
+    definition: PipelineDefinition,
+    options: Pick<PrepareOptions, "passBy" | "standing">,
+  ): Promise<Prepared> {
+    return prepare(definition, this.#databases, {
+      create: this.#does("applier"),
+      openCatalog: (source) => this.#openCatalog(source),
+      // What checks all before it starts has noted it then; an applier apart looks here first.
+      onUnfit: (sync) =>
+        refuseAltered(sync, this.#databases, { ...this.#definition, ...this.#options }),
+      ...(this.#options.databases ? { targets: new Set(this.#options.databases) } : {}),
+      signal: this.#ending.signal,
+      ...options,
+    });
+  }
+
   async #toldIfRefused(preparing: Promise<Prepared>): Promise<Prepared> {
     try {
       const prepared = await preparing;
-      refuseIfNoneIsLeft(this.#share, prepared.syncs, prepared.passed);
+      refuseIfNoneIsLeft(this.#share, prepared, prepared.passed);
       return prepared;
     } catch (error) {
       const { logger } = this.#options;
@@ -304,34 +326,92 @@ export class Pipeline {
   #openCatalog(source: string): Promise<Catalog> {
     if (this.#does("relay")) return this.#databases.openCatalog(source);
     return DocumentCatalog.open(this.#queue.documents, source, {
-      timeoutMs: TABLES_TIMEOUT_MS,
+      timeoutMs: this.#options.tablesWithinMs ?? TABLES_TIMEOUT_MS,
       signal: this.#ending.signal,
       logger: this.#options.logger,
     });
   }
 
   #addRelays(prepared: Prepared): void {
-    const mine = prepared.sources.filter(({ name }) => this.#share.sources.has(name));
-    for (const { name, capture, syncs } of mine) {
-      const newcomers = this.#watchNewcomers(name, capture, "relay");
-      const relay = new Relay({
-        source: name,
-        openSource: () => this.#databases.openSource(name),
-        whoAnswers: this.#databases.whoAnswers(name),
-        lookEveryMs: this.#options.lookEveryMs,
-        slowRetryMs: this.#options.slowRetryMs,
-        database: this.#databases.placeOf(name),
-        queue: this.#queue,
-        tables: capture,
-        syncs,
-        maxLogBytes: this.#definition.retention.maxLogBytes,
-        maxStreamBytes: this.#definition.queue.maxStreamBytes,
-        isBoundSoft: this.#definition.queue.isBoundSoft === true,
-        keptMs: this.#definition.retention.keptMs,
-        newcomers: () => newcomers.names,
-        logger: this.#options.logger.child({ relay: name }),
-      });
-      this.#workers.add({ name: `relay ${name}`, role: "relay", source: name, worker: relay });
+    for (const source of prepared.sources) {
+      if (this.#share.sources.has(source.name)) this.#addRelay(source.name, this.#relayOf(source));
+    }
+  }
+
+  #addRelay(name: string, worker: Worker): void {
+    this.#workers.add({ name: `relay ${name}`, role: "relay", source: name, worker });
+  }
+
+  #relayOf({ name, capture, syncs }: PreparedSource): Relay {
+    const newcomers = this.#watchNewcomers(name, capture, "relay");
+    return new Relay({
+      source: name,
+      openSource: () => this.#databases.openSource(name),
+      whoAnswers: this.#databases.whoAnswers(name),
+      lookEveryMs: this.#options.lookEveryMs,
+      slowRetryMs: this.#options.slowRetryMs,
+      database: this.#databases.placeOf(name),
+      queue: this.#queue,
+      tables: capture,
+      syncs,
+      maxLogBytes: this.#definition.retention.maxLogBytes,
+      maxStreamBytes: this.#definition.queue.maxStreamBytes,
+      isBoundSoft: this.#definition.queue.isBoundSoft === true,
+      keptMs: this.#definition.retention.keptMs,
+      newcomers: () => newcomers.names,
+      logger: this.#options.logger.child({ relay: name }),
+    });
+  }
+
+  /** Relay and appliers of a source that the start has passed by. */
+  #addLate({ name, syncs, error }: AwaySource, standing: Standing): void {
+    const runsRelay = this.#does("relay") && this.#share.sources.has(name);
+    const appliers = this.#does("applier")
+      ? syncs.filter(({ to }) => this.#share.targets.has(to))
+      : [];
+    if (!runsRelay && appliers.length === 0) return;
+    const logger = this.#options.logger.child({ source: name });
+    const late = new LateSource({
+      error,
+      prepare: () => this.#prepareLate({ ...this.#definition, syncs }, standing),
+      slowRetryMs: this.#options.slowRetryMs,
+      signal: this.#ending.signal,
+      logger,
+    });
+    this.#looking.push(late.found.then(() => {}).catch(() => {}));
+    if (runsRelay) {
+      const unknown = { ...UNKNOWN_SOURCE, name };
+      const status = new LateStatus(keys.relay(name), unknown, this.#queue, logger);
+      const relayOf = ({ sources }: Prepared) => this.#relayOf(must(sources[0]));
+      this.#addRelay(name, new LateWorker(late, status, relayOf));
+    }
+    for (const sync of appliers) {
+      const status = lateSync(sync, this.#queue, logger);
+      const applierOf = (found: Prepared) => {
+        const isIt = ({ definition }: Passed | ResolvedSync) => definition.name === sync.name;
+        const prepared = found.syncs.find(({ resolved }) => isIt(resolved));
+        if (prepared !== undefined) return this.#applierOf(prepared);
+        return this.#latecomerOf(must(found.passed.find(isIt)));
+      };
+      this.#addApplier(sync, new LateWorker(late, status, applierOf));
+    }
+  }
+
+  /** As at any start: nothing is made before all was looked at. */
+  async #prepareLate(definition: PipelineDefinition, standing: Standing): Promise<Prepared> {
+    const { signal } = this.#ending;
+    const passBy: PassBy = async (sync, error, end) =>
+      end === "target" && (await this.#passing.ask(sync, error, end));
+    const options = { passBy, standing, signal };
+    const { logger } = this.#options;
+    const parts = { share: null, databases: this.#databases, passing: this.#passing, logger };
+    try {
+      if (this.#does("relay")) await checkStart(definition, { ...parts, ...options });
+      return await this.#prepare(definition, options);
+    } catch (error) {
+      // What is not begun is in nobody's way.
+      for (const { from } of definition.syncs) standing.delete(from);
+      throw error;
     }
   }
 
@@ -358,21 +438,26 @@ export class Pipeline {
         if (read.has(name)) this.#watchNewcomers(name, capture, "applier");
       }
     }
-    const add = ({ name, from: source }: SyncDefinition, worker: Worker) =>
-      this.#workers.add({ name, role: "applier", source, worker });
-    for (const sync of prepared.syncs) add(sync.resolved.definition, this.#applierOf(sync));
-    for (const passed of prepared.passed) {
-      const latecomer = new Latecomer({
-        passed,
-        databases: this.#databases,
-        definition: this.#definition,
-        queue: this.#queue,
-        slowRetryMs: this.#options.slowRetryMs,
-        logger: this.#options.logger.child({ sync: passed.definition.name }),
-        applierOf: (sync) => this.#applierOf(sync),
-      });
-      add(passed.definition, latecomer);
-    }
+    for (const sync of prepared.syncs)
+      this.#addApplier(sync.resolved.definition, this.#applierOf(sync));
+    for (const passed of prepared.passed)
+      this.#addApplier(passed.definition, this.#latecomerOf(passed));
+  }
+
+  #addApplier({ name, from: source }: SyncDefinition, worker: Worker): void {
+    this.#workers.add({ name, role: "applier", source, worker });
+  }
+
+  #latecomerOf(passed: PassedSync): Latecomer {
+    return new Latecomer({
+      passed,
+      databases: this.#databases,
+      definition: this.#definition,
+      queue: this.#queue,
+      slowRetryMs: this.#options.slowRetryMs,
+      logger: this.#options.logger.child({ sync: passed.definition.name }),
+      applierOf: (sync) => this.#applierOf(sync),
+    });
   }
 
   #applierOf(sync: PreparedSync): Applier {
@@ -399,6 +484,12 @@ export class Pipeline {
       logger: this.#options.logger.child({ sync: name }),
     });
   }
+}
+
+/** Of a source that was prepared, whatever its syncs name is there. */
+function must<T>(found: T | undefined): T {
+  if (found === undefined) throw new TidemarkError("TM-INTERNAL", "A sync was not prepared.");
+  return found;
 }
 
 function stoppedBefore(): TidemarkError {

@@ -2,7 +2,7 @@ import { isGlob } from "../config/patterns.ts";
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import type { SyncPrint } from "../core/documents.ts";
-import { isTidemarkError, type TidemarkError } from "../core/errors.ts";
+import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { rulesPrint } from "../core/rules.ts";
 import type { CapturePlan, CaptureTable, SourceCapabilities } from "../core/source.ts";
 import { Ahead } from "./ahead.ts";
@@ -20,6 +20,19 @@ export interface Prepared {
   readonly deferred: readonly SyncDefinition[];
   /** Those whose target was passed by. Their sources are captured all the same. */
   readonly passed: readonly PassedSync[];
+  /** Sources that were passed by, each with all its syncs. */
+  readonly away: readonly AwaySource[];
+  readonly standing: Standing;
+}
+
+/** Syncs as they are resolved, by source: no two may write one table, whichever is prepared first. */
+export type Standing = Map<string, readonly ResolvedSync[]>;
+
+export interface AwaySource {
+  readonly name: string;
+  /** All that read it: only together do they say what is to be captured. */
+  readonly syncs: readonly SyncDefinition[];
+  readonly error: TidemarkError;
 }
 
 export interface PassedSync {
@@ -44,15 +57,15 @@ export interface PrepareOptions {
   readonly openCatalog: (source: string) => Promise<Catalog>;
   /**
    * Asked of a sync that has an end which cannot be used as it is: may it be passed by? Else, and without this, the error
-   * is thrown.
+   * is thrown. A source is passed by where all that read it may be.
    */
   readonly passBy?: PassBy | undefined;
   /** Told of a sync whose columns are refused, before {@link passBy} is asked: what was altered is to be noted. */
   readonly onUnfit?: ((sync: PreparedSync) => Promise<void>) | undefined;
-  /** Those that are read here: not passed by. */
-  readonly sources?: ReadonlySet<string> | undefined;
   /** Of who plans capture next: a source is opened there once no more is asked of its catalog. */
   readonly ahead?: Ahead;
+  /** What was prepared before: of a source that comes after the others, whose syncs alone the definition then holds. */
+  readonly standing?: Standing;
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
@@ -81,16 +94,21 @@ export async function prepare(
   const passed: PassedSync[] = [];
   /** Targets that could not be reached. */
   const away = new Set<string>();
+  const awaySources = new Map<string, AwaySource>();
+  const { standing = new Map() } = options;
+  const all = () => [...standing.values()].flat();
   const { identities } = databases;
   if (options.create) await identifyTargets(definition, databases, options);
   const isPlanned = ({ to }: SyncDefinition) => options.targets?.has(to) !== false;
   for (const level of levelsOf(definition.syncs)) {
     const [first] = level.filter(isPlanned);
     if (first !== undefined) ahead.beginTarget(first.to);
+    const found: ResolvedSync[] = [];
     for (const sync of level) {
       options.signal?.throwIfAborted();
+      if (awaySources.has(sync.from)) continue;
       try {
-        resolved.push(await resolveOne(sync, databases, options));
+        found.push(await resolveOne(sync, databases, options));
       } catch (error) {
         // The table, or an SQLite file as a whole, may be made by the link before. A server that
         // really is away has been found out as that link's target.
@@ -98,18 +116,24 @@ export async function prepare(
         const isAway =
           isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
-        if (!(mayCome && isAway) && options.sources?.has(sync.from) === false) {
-          await passBy(sync, error, options, "source");
+        if (!mayCome || !isAway) {
+          const readers = level.filter(({ from }) => from === sync.from);
+          const reason = await passBySource(readers, error, options);
+          awaySources.set(sync.from, { name: sync.from, syncs: readers, error: reason });
           continue;
         }
-        if (!mayCome || !isAway) throw error;
         deferred.push(sync);
         await identify(sync.to, databases, options).catch((failure) =>
           passBy(sync, failure, options, "target"),
         );
       }
     }
-    checkOverlap(resolved, (name) => identities.nameOf(name));
+    // One of a source's syncs may have been resolved before it went.
+    const present = found.filter(({ definition: { from } }) => !awaySources.has(from));
+    resolved.push(...present);
+    for (const [from, own] of Map.groupBy(present, ({ definition }) => definition.from))
+      standing.set(from, own);
+    checkOverlap(all(), (name) => identities.nameOf(name));
     for (const { definition: sync } of resolved.slice(0, 1)) options.ahead?.beginSource(sync.from);
     const names = new Set(level.map(({ name }) => name));
     const planned = resolved.filter(
@@ -117,18 +141,17 @@ export async function prepare(
     );
     for (const [index, sync] of planned.entries()) {
       options.signal?.throwIfAborted();
-      const common = { databases, all: resolved };
       const { definition } = sync;
       try {
         const opening = ahead.openTarget(definition.to);
         const next = planned[index + 1]?.definition;
         if (next !== undefined) ahead.beginTarget(next.to);
         const { create } = options;
-        syncs.push(await prepareTarget(sync, { ...common, opening, create }));
+        syncs.push(await prepareTarget(sync, { databases, all: all(), opening, create }));
       } catch (failure) {
         const again = ({ create }: Pick<PrepareOptions, "create">) => {
           const opening = databases.openTarget(definition.to, null);
-          return prepareTarget(sync, { ...common, opening, create });
+          return prepareTarget(sync, { databases, all: all(), opening, create });
         };
         // The refusal is what is told, whatever becomes of this.
         if (isTidemarkError(failure, "TM-COLUMN-UNFIT") && options.onUnfit !== undefined)
@@ -141,7 +164,18 @@ export async function prepare(
       }
     }
   }
-  return { sources: sourcesOf(resolved), syncs, deferred, passed };
+  const sources = sourcesOf(resolved);
+  return { sources, syncs, deferred, passed, away: [...awaySources.values()], standing };
+}
+
+/** Without one of them it would not be known what is to be captured for it. */
+async function passBySource(
+  readers: readonly SyncDefinition[],
+  error: unknown,
+  options: PrepareOptions,
+): Promise<TidemarkError> {
+  for (const sync of readers) await passBy(sync, error, options, "source");
+  return toTidemarkError(error);
 }
 
 async function passBy(

@@ -1,0 +1,42 @@
+import type { SourceStatus, SyncStatus } from "../core/documents.ts";
+import type { TidemarkError } from "../core/errors.ts";
+import { Hearing } from "../core/hearing.ts";
+import type { Logger } from "../core/log.ts";
+import type { Queue } from "../core/queue.ts";
+import { statusError } from "../core/status-error.ts";
+
+type Status = SourceStatus | SyncStatus;
+
+/** The status of a relay or an applier that cannot begin yet, told over what the one before it has told. */
+export class LateStatus {
+  readonly #key: string;
+  readonly #unknown: Status;
+  readonly #queue: Queue;
+  readonly #logger: Logger;
+  readonly #hearing: Hearing;
+
+  /** `unknown`: of one that nobody has told of. */
+  constructor(key: string, unknown: Status, queue: Queue, logger: Logger) {
+    this.#key = key;
+    this.#unknown = unknown;
+    this.#queue = queue;
+    this.#logger = logger;
+    this.#hearing = new Hearing(queue.documents, key);
+  }
+
+  async tellUnlessOther(state: "running" | "stopped", error: TidemarkError): Promise<void> {
+    if (!(await this.#hearing.isOther())) await this.tell(state, error);
+  }
+
+  async tell(state: "running" | "stopped", error: TidemarkError): Promise<void> {
+    const { documents } = this.#queue;
+    const heartbeatAt = new Date().toISOString();
+    try {
+      const told = ((await documents.get(this.#key)) as Status | null) ?? this.#unknown;
+      this.#hearing.told(heartbeatAt);
+      await documents.put(this.#key, { ...told, state, error: statusError(error), heartbeatAt });
+    } catch (failure) {
+      this.#logger.warn({ err: failure }, "status could not be published");
+    }
+  }
+}
