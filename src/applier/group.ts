@@ -357,7 +357,8 @@ export class Group {
       await applyEffect(transaction, effect, this.#tables, before);
     } catch (error) {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
-      if (this.#postponing || !transaction.enforcing) throw error;
+      // A chunk stands by itself: more together would not help.
+      if (this.#isSecond || batch <= this.#progress.position.batch) throw error;
       throw postponed(batch, error);
     }
   }
@@ -378,12 +379,13 @@ function inPlace(effect: RowEffect): RowEffect {
 /**
  * A transaction of the source may keep its foreign keys only at its end: a child before its parent,
  * further ahead than what is applied at a time; rows that exchange unique values while others refer
- * to them. So the group is begun again, with foreign keys checked when all of it stands.
+ * to them. So the group is begun again, with foreign keys checked when all of it stands; and, as while a table is being
+ * copied, when nobody checks them anyway, with more applied together.
  */
 function postponed(batch: number, cause: TidemarkError): TidemarkError {
   return new TidemarkError(
     "TM-APPLY-RETRY",
-    `Batch ${batch} breaks a rule of the target on its way: it is applied again, with foreign keys checked at its end.`,
+    `Batch ${batch} breaks a rule of the target on its way: it is applied again, more of it together and with foreign keys put off.`,
     { cause, details: { postponeUpTo: batch } },
   );
 }

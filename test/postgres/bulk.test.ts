@@ -173,6 +173,26 @@ test.skipIf(!available(TO_POSTGRES))(
   },
 );
 
+test.skipIf(!available(TO_POSTGRES))(
+  "unique values of many rows change hands before another table is copied",
+  async () => {
+    const { bed, source } = await began(TO_POSTGRES);
+    await using _ = bed;
+    await source.run("ALTER TABLE wide ADD UNIQUE (parent) DEFERRABLE INITIALLY DEFERRED");
+    await source.run(insert(1, 12_000));
+    await source.run("UPDATE wide SET parent = id");
+    const define = (...tables: string[]) => bed.define([{ from: "source", to: "target", tables }]);
+    const first = await bed.start(define("wide"));
+    await settled(bed, first, source);
+    await bed.stop(first);
+    await (await bed.sql("target")).run("ALTER TABLE wide ADD UNIQUE (parent)");
+    await source.run("UPDATE wide SET parent = 12001 - id");
+    await source.run("CREATE TABLE later (id int PRIMARY KEY)");
+    const second = await bed.start(define("wide", "later"));
+    await settled(bed, second, source);
+  },
+);
+
 for (const rule of [
   { where: "id % 2 = 0" },
   { onError: "park" as const },
