@@ -116,7 +116,9 @@ export class PostgresTransaction implements TargetTransaction {
   }
 
   async attempt<T>(work: () => Promise<T>): Promise<T> {
-    const outcome = await this.#attempt(work, new Attempt());
+    const mine = new Attempt();
+    this.#last = mine;
+    const outcome = await this.#attempt(work, mine);
     if ("result" in outcome) return outcome.result;
     throw outcome.passedOver;
   }
@@ -137,12 +139,10 @@ export class PostgresTransaction implements TargetTransaction {
     work: () => Promise<T>,
     mine: Attempt,
   ): Promise<{ readonly result: T } | { readonly passedOver: unknown }> {
-    this.#last = mine;
     this.begin();
     const savepoint = `tidemark_${++this.#attempts}`;
     this.#pending.hold();
     this.#order(`SAVEPOINT ${savepoint}`, DEFER);
-    let error: unknown;
     try {
       const result = await work();
       // Checked here, so that a broken rule is this attempt's and not the commit's.
@@ -150,28 +150,19 @@ export class PostgresTransaction implements TargetTransaction {
       const pending = this.#pending.take();
       mine.markSent();
       const failure = await firstFailure(pending);
-      if (failure === null) {
-        this.#end(mine);
-        return { result };
-      }
+      if (failure === null) return { result };
       await this.#stumble(mine);
-      error = await this.#explain(failure);
+      throw await this.#explain(failure);
     } catch (thrown) {
-      error = (await this.#firstFailure()) ?? thrown;
+      const error = (await this.#firstFailure()) ?? thrown;
       await this.#stumble(mine);
-    }
-    try {
       if (sqlState(error) === TRANSACTION_FAILED) return { passedOver: error };
       if (isTidemarkError(error, "TM-APPLY-CONSTRAINT")) await this.#undo(savepoint);
       throw error;
     } finally {
-      this.#end(mine);
+      this.#attempts--;
+      mine.end();
     }
-  }
-
-  #end(mine: Attempt): void {
-    this.#attempts--;
-    mine.end();
   }
 
   /** Returns when nothing more is sent behind a failed attempt: behind what undoes that, it would be done. */
