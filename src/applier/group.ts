@@ -27,12 +27,15 @@ export interface RunBounds {
   readonly changes: number;
   /** Of messages: rows may be large, and decoded they take five times that. */
   readonly bytes: number;
+  /** In place of these where a rule of the target has objected on the way; without them the same. */
+  readonly second?: RunBounds;
 }
 
-/** More would not make the statements quicker. */
-const RUN_BOUNDS: RunBounds = { changes: 10_000, bytes: 512 * 1024 };
 /** Where a rule of the target has objected on the way: the more is applied together, the more holds at its end. */
-const SECOND_BOUNDS: RunBounds = { changes: 50_000, bytes: 8 * 1024 * 1024 };
+export const SECOND_BOUNDS: RunBounds = { changes: 50_000, bytes: 8 * 1024 * 1024 };
+
+/** More would not make the statements quicker. */
+const BOUNDS: RunBounds = { changes: 10_000, bytes: 512 * 1024, second: SECOND_BOUNDS };
 
 /** Of a run of so many bytes, one row alone maybe, no second is taken in while the target applies it. */
 const WIDE_BYTES = 4 * 1024 * 1024;
@@ -252,7 +255,8 @@ export class Group {
   }
 
   get #bounds(): RunBounds {
-    return this.#runBounds ?? (this.#isSecond ? SECOND_BOUNDS : RUN_BOUNDS);
+    const bounds = this.#runBounds ?? BOUNDS;
+    return (this.#isSecond ? bounds.second : undefined) ?? bounds;
   }
 
   #next({ position, hash }: Inbox): Progress {
