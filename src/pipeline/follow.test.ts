@@ -3,7 +3,7 @@ import { afterEach, expect, it } from "vitest";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { sleep } from "../core/async.ts";
 import { type Position, START } from "../core/position.ts";
-import { isSameMark, type QueueMessage, type QueueStream } from "../core/queue.ts";
+import { isSameMark, type Mark, type QueueMessage, type QueueStream } from "../core/queue.ts";
 import { follow, type Gap } from "./follow.ts";
 
 const PATIENCE_MS = 60;
@@ -16,12 +16,12 @@ afterEach(() => {
 });
 
 /** A reader who is at work on each change for as long as it is told to. */
-async function reader(from?: QueueStream) {
+async function reader(from?: QueueStream, after: Mark | null = null) {
   const stream = from ?? (await world.queue.openStream("a"));
   const [seen, gaps]: [string[], Gap[]] = [[], []];
   let atWork = Promise.resolve();
   const options = {
-    ...{ source: "a", after: null, signal: ended.signal, patienceMs: PATIENCE_MS },
+    ...{ source: "a", after, signal: ended.signal, patienceMs: PATIENCE_MS },
     onGap: (gap: Gap) => gaps.push(gap),
   };
   void (async () => {
@@ -65,6 +65,50 @@ it("tells of batches that were trimmed while the reader was away, also when none
   await applied("last");
   await world.until(() => seen.includes("last"));
   expect(gaps).toHaveLength(1);
+});
+
+/** A world whose stream ends with the batch of "first", and that end. */
+async function worldWithAnEnd() {
+  world = new MemoryWorld();
+  ended = new AbortController();
+  world.startRelay();
+  world.startApplier();
+  await applied("first");
+  const stream = await world.queue.openStream("a");
+  const { mark } = await stream.tail();
+  return { stream, end: mark as Mark };
+}
+
+it("tells a reader that begins at the end of nothing that came and went before it was given anything", async () => {
+  const { stream, end } = await worldWithAnEnd();
+  for (let i = 0; i < 3; i++) await applied(`row ${i}`);
+  await stream.trim((await stream.tail()).mark?.batch ?? 0);
+  const { seen, gaps } = await reader(stream, end);
+  await applied("next");
+  await applied("last");
+  await world.until(() => seen.includes("last"));
+  expect(seen).toEqual(["next", "last"]);
+  expect(gaps).toEqual([]);
+});
+
+it("tells it of what has gone since it found nothing behind the end", async () => {
+  const { stream, end } = await worldWithAnEnd();
+  let looked = 0;
+  const unread = {
+    tail: async () => {
+      const found = await stream.tail();
+      looked++;
+      return found;
+    },
+    read: (_: Position, signal: AbortSignal) => give([], signal),
+  } as unknown as QueueStream;
+  const { seen, gaps } = await reader(unread, end);
+  // The first has been answered to the reader when it asks again.
+  await world.until(() => looked > 1);
+  await applied("missed");
+  await world.until(() => gaps.length === 1);
+  expect(gaps[0]?.from).toBe(end.batch + 1);
+  expect(seen).toEqual([]);
 });
 
 it("waits for what is sent again, and then tells of nothing", async () => {

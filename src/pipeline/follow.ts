@@ -18,7 +18,7 @@ const AHEAD_PIECES = 4;
 
 export interface FollowOptions {
   readonly source: string;
-  /** The end of the stream, to be given only what follows it; null: from what it still holds. */
+  /** The end of the stream a moment ago, to be given only what comes from now on; null: from what it still holds. */
   readonly after: Mark | null;
   readonly signal: AbortSignal;
   /** May throw. */
@@ -33,9 +33,20 @@ export async function* follow(
   { source, after, signal, onGap, patienceMs = PATIENCE_MS }: FollowOptions,
 ): AsyncGenerator<Fresh & { readonly piece: Piece }> {
   const unrepeated = new Unrepeated(after);
+  /**
+   * Between asking for the end and being given what follows it batches come and go: those went before "from now on".
+   * It begins with the first piece, or where nothing follows the end.
+   */
+  let hasBegun = after === null;
   const passTo = (next: Pick<Mark, "timeline" | "batch">) => {
     const from = unrepeated.passTo(next);
-    if (from !== null) onGap({ source, from, to: next.batch - 1 });
+    if (from !== null && hasBegun) onGap({ source, from, to: next.batch - 1 });
+  };
+  const begin = (mark: Mark) => {
+    if (unrepeated.isAhead(mark)) passTo(mark);
+    // A chunk follows its batch.
+    else if (mark.chunk > 0 && unrepeated.lacks(mark)) passTo({ ...mark, batch: mark.batch + 1 });
+    hasBegun = true;
   };
   /** Was what is missing awaited already, and looked for? */
   let isAwaited = false;
@@ -48,8 +59,10 @@ export async function* follow(
       for (;;) {
         if (!(await pieces.available(patienceMs / 3))) {
           const { mark } = await stream.tail();
-          if (!unrepeated.lacks(mark)) quietSince = performance.now();
-          else if (performance.now() - quietSince >= patienceMs) {
+          if (!unrepeated.lacks(mark)) {
+            hasBegun = true;
+            quietSince = performance.now();
+          } else if (performance.now() - quietSince >= patienceMs) {
             if (!isAwaited) break;
             const { timeline, batch } = mark as Mark;
             passTo({ timeline, batch: batch + 1 });
@@ -61,6 +74,7 @@ export async function* follow(
         if (piece === null) return;
         if (piece === DAMAGED) unrepeated.lose();
         else {
+          if (!hasBegun) begin(piece.mark);
           if (unrepeated.isAhead(piece.mark)) {
             if (!isAwaited) break;
             passTo(piece.mark);
