@@ -18,7 +18,7 @@ function told(
     at: AT,
     sources: [{ ...UNKNOWN_SOURCE, name: "a", ...common }],
     syncs: [{ ...UNKNOWN_SYNC, name: "a->b", from: "a", to: "b", ...common }],
-    queue: { kind: "sqlite" },
+    queue: { kind: "sqlite", exists: true },
   });
   return stripVTControlCharacters(text);
 }

@@ -34,10 +34,16 @@ export function describeStatus(status: PipelineStatus): string {
   const silent = [...status.sources, ...status.syncs].filter(({ state }) => state === "unknown");
   if (silent.length > 0) errors.push(describeSilence(silent, now));
   const parked = status.syncs.filter((sync) => sync.parked > 0).map(describeParked);
+  const absent = status.queue.exists
+    ? []
+    : ["There is no queue yet: the first tidemark run makes it."];
   const newcomers = status.sources.filter(({ newcomers = [] }) => newcomers.length > 0);
   return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
     .concat(
-      [...newcomers.map(describeNewcomers), ...parked, ...errors].flatMap((error) => ["", error]),
+      [...newcomers.map(describeNewcomers), ...parked, ...absent, ...errors].flatMap((error) => [
+        "",
+        error,
+      ]),
     )
     .join("\n");
 }

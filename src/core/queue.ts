@@ -45,6 +45,8 @@ export interface QueueAdapter {
   open(options: QueueOptions): Promise<Queue>;
   /** False of a file that opening would make. */
   exists?(url: string): boolean;
+  /** Of one that does not exist: throws where opening could not make it either. */
+  checkMakeable?(url: string): void;
 }
 
 export interface QueueOptions {

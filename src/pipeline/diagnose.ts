@@ -8,7 +8,7 @@ import { Databases, using } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
 import { prepare } from "./prepare.ts";
 import { misfit } from "./prepare-target.ts";
-import { openQueue } from "./queue.ts";
+import { checkMakeable, openStanding } from "./queue.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 
 export interface Diagnosis {
@@ -23,13 +23,7 @@ export async function diagnose(
   logger: Logger,
 ): Promise<Diagnosis[]> {
   const databases = new Databases(definition, logger);
-  const queue = await findingsOf("queue", async () => {
-    const answers = { check: "queue-reachable", message: "The queue answers." } as const;
-    const failures = await using(openQueue(definition.queue, logger), async (opened) =>
-      failuresIn(await readStatus(definition, opened)),
-    );
-    return [{ ...answers, severity: "ok" }, ...failures];
-  });
+  const queue = await findingsOf("queue", () => queueFindings(definition, logger));
   const reached = await reach(definition, databases);
   if (reached.some(({ findings }) => findings.some(({ severity }) => severity === "error"))) {
     return [queue, ...reached];
@@ -50,6 +44,20 @@ export async function diagnose(
     ),
   );
   return [queue, ...byDatabase([...(await diagnoseSyncs(definition, databases)), ...logs])];
+}
+
+async function queueFindings(definition: PipelineDefinition, logger: Logger): Promise<Finding[]> {
+  const queue = await openStanding(definition.queue, logger);
+  if (queue === null) {
+    checkMakeable(definition.queue);
+    const message = "There is no queue yet: the first tidemark run makes it.";
+    return [{ check: "queue-to-come", severity: "ok", message }];
+  }
+  const answers = { check: "queue-reachable", message: "The queue answers." } as const;
+  const failures = await using(Promise.resolve(queue), async (opened) =>
+    failuresIn(await readStatus(definition, opened)),
+  );
+  return [{ ...answers, severity: "ok" }, ...failures];
 }
 
 /**

@@ -9,6 +9,11 @@ export function openQueue(definition: QueueDefinition, logger: Logger): Promise<
   return queueAdapterFor(url).open({ url, maxStreamBytes, logger });
 }
 
+/** Throws where {@link openQueue} could not make a queue that is not there yet. */
+export function checkMakeable({ url }: QueueDefinition): void {
+  queueAdapterFor(url).checkMakeable?.(url);
+}
+
 /** Null where there is none yet: who only looks makes none. */
 export async function openStanding(
   definition: QueueDefinition,

@@ -8,7 +8,7 @@ import {
   UNKNOWN_SYNC,
 } from "../core/documents.ts";
 import { comparePositions } from "../core/position.ts";
-import type { Queue } from "../core/queue.ts";
+import type { Documents, Queue } from "../core/queue.ts";
 import { queueAdapterFor } from "./registry.ts";
 
 /** How a pipeline stands, as its processes last told the queue. */
@@ -16,44 +16,55 @@ export interface PipelineStatus {
   readonly at: string;
   readonly sources: readonly SourceStatus[];
   readonly syncs: readonly SyncStatus[];
-  readonly queue: { readonly kind: string };
+  /** `exists`: false of an embedded one that no run has made yet. */
+  readonly queue: { readonly kind: string; readonly exists: boolean };
 }
 
 /** Whoever has not been heard of for this long is not said to be running. */
 const SILENCE_MS = 10_000;
 
-/** Reads it from the queue alone, in any process. */
+/** Reads it from the queue alone, in any process. `queue`: null where there is none yet. */
 export async function readStatus(
   definition: PipelineDefinition,
-  queue: Queue,
+  queue: Queue | null,
 ): Promise<PipelineStatus> {
   const now = Date.now();
+  const told = queue?.documents ?? NOTHING_TOLD;
   const names = [...new Set(definition.syncs.map(({ from }) => from))];
-  const sources = await Promise.all(names.map((name) => readSource(name, queue, now)));
+  const sources = await Promise.all(names.map((name) => readSource(name, told, now)));
   const syncs = await Promise.all(
     definition.syncs.map(async (sync) => {
       const source = sources.find(({ name }) => name === sync.from);
-      return readSync(sync, queue, { source, now });
+      return readSync(sync, told, { source, now });
     }),
   );
   const kind = queueAdapterFor(definition.queue.url).kind;
-  return { at: new Date(now).toISOString(), sources, syncs, queue: { kind } };
+  return {
+    at: new Date(now).toISOString(),
+    sources,
+    syncs,
+    queue: { kind, exists: queue !== null },
+  };
 }
 
-async function readSource(name: string, queue: Queue, now: number): Promise<SourceStatus> {
-  const told = (await queue.documents.get(keys.relay(name))) as SourceStatus | null;
+type Told = Pick<Documents, "get">;
+
+const NOTHING_TOLD: Told = { get: async () => null };
+
+async function readSource(name: string, documents: Told, now: number): Promise<SourceStatus> {
+  const told = (await documents.get(keys.relay(name))) as SourceStatus | null;
   if (told === null) return { ...UNKNOWN_SOURCE, name };
   return isSilent(told, now) ? { ...told, state: "unknown" } : told;
 }
 
 async function readSync(
   sync: SyncDefinition,
-  queue: Queue,
+  documents: Told,
   { source, now }: { source: SourceStatus | undefined; now: number },
 ): Promise<SyncStatus> {
   const { name, from, to } = sync;
-  const told = (await queue.documents.get(keys.applier(name))) as SyncStatus | null;
-  const notice = (await queue.documents.get(keys.progress(name))) as Notice | null;
+  const told = (await documents.get(keys.applier(name))) as SyncStatus | null;
+  const notice = (await documents.get(keys.progress(name))) as Notice | null;
   const status = asNoticed(told ?? { ...UNKNOWN_SYNC, name, from, to }, notice, source);
   const behindBatches = Math.max(0, (source?.batch ?? 0) - status.position.batch);
   const works = ({ state, error }: SourceStatus | SyncStatus) =>

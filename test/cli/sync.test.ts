@@ -133,9 +133,33 @@ test("doctor finds nothing wrong before the first run, which makes the target's 
   const { envelope, exitCode } = await place.json(["doctor", ...PAIR]);
   expect(envelope.result).toMatchObject({ errors: 0 });
   expect(exitCode).toBe(0);
-  await expect(stat(place.path("copy.db"))).rejects.toMatchObject({ code: "ENOENT" });
+  const text = JSON.stringify(envelope.result);
+  expect(text).toContain("There is no queue yet");
+  expect(text).toContain("The target has no file yet");
+  expect(text).not.toMatch(/is in WAL mode/);
+  for (const name of ["copy.db", ".tidemark"]) expect(existsSync(place.path(name))).toBe(false);
   const astray = await place.start(["doctor", ...PAIR.with(3, "sqlite:missing/copy.db")]);
   expect(astray.stdout).toMatch(/✗ TM-CONNECT-FAILED/);
+  const nowhere = await place.start(["doctor", ...PAIR, "--queue", "sqlite:shop.db/q/queue.db"]);
+  expect(nowhere.stdout).toMatch(/✗ TM-CONNECT-FAILED: The queue file/);
+});
+
+test("status before the first run says that there is no queue, makes none, and finds the one that a run makes", async () => {
+  const { envelope, exitCode } = await place.json(["status", ...PAIR]);
+  expect(exitCode).toBe(0);
+  expect(envelope.result).toMatchObject({
+    queue: { exists: false },
+    syncs: [{ state: "unknown" }],
+  });
+  expect((await place.start(["status", ...PAIR])).stdout).toContain("There is no queue yet");
+  const watching = new Running(place.start(["status", ...PAIR, "--watch", "--json"]));
+  type Shown = { status?: { queue: { exists: boolean }; syncs: { state: string }[] } };
+  await watching.until<Shown>(({ status }) => status?.queue.exists === false);
+  expect(existsSync(place.path(".tidemark"))).toBe(false);
+  const run = await startRun();
+  await watching.until<Shown>(({ status }) => status?.syncs[0]?.state === "running");
+  expect((await watching.end("SIGINT")).exitCode).toBe(130);
+  expect((await run.end("SIGTERM")).exitCode).toBe(143);
 });
 
 test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards", async () => {

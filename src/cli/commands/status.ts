@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import type { Queue } from "../../core/queue.ts";
 import type { PipelineStatus } from "../../pipeline/status.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, loadDefinition } from "../definition.ts";
@@ -28,18 +29,20 @@ export const status: CommandModule = {
   async run(invocation: Invocation): Promise<number> {
     const { output, log } = invocation;
     const definition = await loadDefinition(invocation, { tables: "any" });
-    const { openQueue } = await import("../../pipeline/queue.ts");
+    const { openStanding } = await import("../../pipeline/queue.ts");
     const { readStatus } = await import("../../pipeline/status.ts");
-    const queue = await openQueue(definition.queue, log.logger);
+    let queue: Queue | null = null;
+    const read = async () => {
+      queue ??= await openStanding(definition.queue, log.logger);
+      return readStatus(definition, queue);
+    };
     try {
-      if ((invocation.options as StatusOptions).watch) {
-        return await watch(invocation, () => readStatus(definition, queue));
-      }
-      const now = await readStatus(definition, queue);
+      if ((invocation.options as StatusOptions).watch) return await watch(invocation, read);
+      const now = await read();
       output.result(describeStatus(now));
       return output.end(now);
     } finally {
-      await queue.close();
+      await (queue as Queue | null)?.close();
     }
   },
 };

@@ -17,6 +17,8 @@ const LOCK_PAUSE_MAX_MS = 25;
  */
 const BUSY_TIMEOUT_MS = 5;
 
+const NOWHERE = ":memory:";
+
 export interface Location {
   /** Absolute. */
   readonly path: string;
@@ -101,7 +103,12 @@ export class Connection {
   /** An empty database that is nowhere: the catalog of a file that is still to be made. */
   static openNothing(name: string): Connection {
     const { DatabaseSync } = loadSqlite();
-    return new Connection(name, ":memory:", new DatabaseSync(":memory:"));
+    return new Connection(name, NOWHERE, new DatabaseSync(NOWHERE));
+  }
+
+  /** See {@link Connection.openNothing}. */
+  get isNothing(): boolean {
+    return this.path === NOWHERE;
   }
 
   async #configure(create: boolean): Promise<void> {

@@ -116,8 +116,12 @@ export function diagnoseTarget(connection: Connection, tables: readonly TargetTa
 }
 
 function journalMode(connection: Connection, part: "source" | "target"): Finding[] {
+  if (connection.isNothing) {
+    const message = `The ${part} has no file yet: the first tidemark run makes it, in WAL mode.`;
+    return [{ check: "journal-mode", severity: "ok", message }];
+  }
   const mode = String(connection.value("PRAGMA journal_mode"));
-  if (mode === "wal" || mode === "memory") {
+  if (mode === "wal") {
     return [{ check: "journal-mode", severity: "ok", message: `The ${part} is in WAL mode.` }];
   }
   const why =

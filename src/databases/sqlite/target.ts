@@ -126,7 +126,7 @@ export class SqliteTarget implements Target {
   }
 
   async #makeFile(): Promise<void> {
-    if (this.#connection.path !== ":memory:") return;
+    if (!this.#connection.isNothing) return;
     await this.#connection.close();
     this.#connection = await Connection.open(this.#options, { create: true });
   }

@@ -1,7 +1,9 @@
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Documents, Queue, QueueAdapter, QueueLimits, QueueStream } from "../../core/queue.ts";
 import { QueueConnection } from "./connection.ts";
 import { SqliteDocuments } from "./documents.ts";
+import { toQueueError } from "./errors.ts";
 import { fileOf } from "./location.ts";
 import { MAX_MESSAGE_BYTES, SqliteStream } from "./stream.ts";
 
@@ -10,6 +12,17 @@ export const sqliteQueue: QueueAdapter = {
   kind: "sqlite",
   schemes: ["sqlite"],
   exists: (url) => existsSync(fileOf(url)),
+  checkMakeable(url) {
+    const file = fileOf(url);
+    let folder = dirname(file);
+    while (!existsSync(folder)) folder = dirname(folder);
+    try {
+      // What is in it, so that a file is not taken for a folder.
+      accessSync(`${folder}/.`, constants.W_OK | constants.X_OK);
+    } catch (error) {
+      throw toQueueError(error, file);
+    }
+  },
   async open({ url, logger, maxStreamBytes }) {
     const connection = new QueueConnection(fileOf(url));
     logger.debug({ path: connection.path }, "queue file opened");
