@@ -1,5 +1,5 @@
 // What a role or a database is set to ends no session of ours, and lets none see less than it must (G6).
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { DatabaseOptions } from "../../src/core/database.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
@@ -45,6 +45,30 @@ describe.each(SERVERS)("a session of ours at %s", (kind) => {
       expect(found).toEqual(settings.map(([setting, , ours]) => [setting, ours]));
     } finally {
       await session.close();
+    }
+  });
+
+  it.skipIf(!available(kind))("is where the URL says, whatever the environment names", async () => {
+    await using database = await freshDatabase(kind);
+    const wrong = {
+      ...{ PGHOST: "192.0.2.1", PGPORT: "1", PGUSER: "nobody", PGDATABASE: "nothing" },
+      ...{ PGSSLMODE: "require", PGSSLNEGOTIATION: "direct", PGPASSWORD: "wrong" },
+    };
+    for (const [name, value] of Object.entries(wrong)) vi.stubEnv(name, value);
+    try {
+      const session = await Connection.open(optionsOf(database.url), "test");
+      const [row] = await session.rows("SELECT current_database()");
+      await session.close();
+      expect(row).toEqual([new URL(database.url).pathname.slice(1)]);
+      vi.stubEnv("PGPASSWORD", undefined);
+      const without = new URL(database.url);
+      without.password = "";
+      await expect(Connection.open(optionsOf(without.href), "test")).rejects.toMatchObject({
+        code: "TM-AUTH-FAILED",
+        message: 'Database "shop" asks for a password, and its URL has none.',
+      });
+    } finally {
+      vi.unstubAllEnvs();
     }
   });
 

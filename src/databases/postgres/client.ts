@@ -41,6 +41,8 @@ export function clientOf(
     client = new pg.Client({
       connectionString: driverUrl(options.url, options.name),
       ...transportSecurity(options.url, process.env.PGHOST),
+      // Unless the URL says otherwise; else the driver looks for PGSSLNEGOTIATION.
+      sslnegotiation: "postgres",
       application_name: `tidemark ${role}`,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
@@ -87,6 +89,14 @@ export function connectError(error: unknown, options: DatabaseOptions): Tidemark
   const known = classify(error, { action: "connect", database: options.name });
   if (known.code !== "TM-CONNECTION-LOST" && known.code !== "TM-INTERNAL") return known;
   const message = redactText(error instanceof Error ? error.message : String(error), [options.url]);
+  // The driver's own words for a login that needs one.
+  if (/client password must be a/.test(message)) {
+    return new TidemarkError(
+      "TM-AUTH-FAILED",
+      `Database "${options.name}" asks for a password, and its URL has none.`,
+      { fix: "Write it into the URL, as ${VARIABLE} of the environment, or set PGPASSWORD." },
+    );
+  }
   const aboutTls = /SSL|TLS|certificate|self.signed/i.test(message);
   return new TidemarkError(
     "TM-CONNECT-FAILED",

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { driverUrl, transportSecurity } from "./transport.ts";
 
+const PLAIN = { ssl: false };
 const CHECKED = { ssl: { rejectUnauthorized: true } };
 
 test.each([
@@ -9,12 +10,12 @@ test.each([
   ["postgres://127.db.example/d", CHECKED],
   ["postgres://localhost/d?host=db.example", CHECKED],
   ["postgres://db.example/d?sslnegotiation=postgres", CHECKED],
-  ["postgres://localhost/d", {}],
-  ["postgres://127.0.0.1:5432/d", {}],
-  ["postgres://[::1]/d", {}],
-  ["postgres://%2Frun%2Fpostgresql/d", {}],
-  ["postgres://u:p@/d?host=/run/postgresql", {}],
-  ["postgres:///d", {}],
+  ["postgres://localhost/d", PLAIN],
+  ["postgres://127.0.0.1:5432/d", PLAIN],
+  ["postgres://[::1]/d", PLAIN],
+  ["postgres://%2Frun%2Fpostgresql/d", PLAIN],
+  ["postgres://u:p@/d?host=/run/postgresql", PLAIN],
+  ["postgres:///d", PLAIN],
   ["postgres://db.example/d?sslmode=disable", {}],
 ])("%s", (url, expected) => {
   expect(transportSecurity(url)).toEqual(expected);
@@ -23,9 +24,9 @@ test.each([
 test("the host of the environment counts where the URL names none", () => {
   for (const url of ["postgres:///d", "postgres://u:p@/d"]) {
     expect(transportSecurity(url, "db.example")).toEqual(CHECKED);
-    expect(transportSecurity(url, "/run/postgresql")).toEqual({});
+    expect(transportSecurity(url, "/run/postgresql")).toEqual(PLAIN);
   }
-  expect(transportSecurity("postgres://localhost/d", "db.example")).toEqual({});
+  expect(transportSecurity("postgres://localhost/d", "db.example")).toEqual(PLAIN);
 });
 
 test("an empty word, which the driver takes for none, is refused", () => {

@@ -18,7 +18,9 @@ export function transportSecurity(text: string, otherwise = ""): object {
   const empty = said.find((key) => searchParams.get(key) === "");
   if (empty !== undefined) throw new Error(`The parameter ${empty} is empty.`);
   const host = searchParams.get("host") || (named && decodeURIComponent(hostname)) || otherwise;
-  return LOCAL.test(host) || said.length > 0 ? {} : { ssl: { rejectUnauthorized: true } };
+  if (said.length > 0) return {};
+  // Said in any case: else the driver looks for PGSSLMODE.
+  return { ssl: LOCAL.test(host) ? false : { rejectUnauthorized: true } };
 }
 
 /**
