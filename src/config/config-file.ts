@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
 import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
@@ -25,6 +25,11 @@ export interface ConfigFile {
 export function findConfig(folder: string, given?: string): string {
   if (given !== undefined) {
     const path = resolve(folder, given);
+    if (existsSync(path) && statSync(path).isDirectory()) {
+      throw new TidemarkError("TM-CONFIG-NOT-FOUND", `${path} is a folder, not a config.`, {
+        fix: `Name the file in it, as --config ${join(given, "tidemark.yaml")}`,
+      });
+    }
     if (existsSync(path)) return path;
     throw new TidemarkError("TM-CONFIG-NOT-FOUND", `There is no file ${path}.`, {
       fix: "Give the path of an existing config with --config, or write one: tidemark init",
@@ -79,8 +84,14 @@ export function parseConfig(path: string, text: string): ConfigFile {
   const [error] = document.errors;
   if (error !== undefined) {
     const { line, col } = lines.linePos(error.pos[0]);
-    throw new TidemarkError("TM-CONFIG-INVALID", `${file}:${line}:${col}: ${error.message}`, {
-      fix: "Correct the YAML: mind the indentation, and quote a value that begins with * or holds ': '.",
+    // Of several documents it speaks to programmers.
+    const problem =
+      error.code === "MULTIPLE_DOCS" ? "a second document begins here." : error.message;
+    throw new TidemarkError("TM-CONFIG-INVALID", `${file}:${line}:${col}: ${problem}`, {
+      fix:
+        extname(path).toLowerCase() === ".json"
+          ? "Correct the JSON: mind commas, quotes and brackets."
+          : "Correct the YAML: mind the indentation, and quote a value that begins with * or holds ': '.",
       details: { file, line, column: col },
     });
   }

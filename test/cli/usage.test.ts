@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Workplace } from "./tidemark.ts";
+import { MAIN, Workplace } from "./tidemark.ts";
 
 const VERBS = [
   "demo",
@@ -51,6 +51,11 @@ test.each([
   [["wait", "--timeout", "30"], /"30" is not a duration/],
   [["init", "--from", "sqlite:a.db"], /--from, --to and --table are needed/],
   [["run", "extra"], /too many arguments/i],
+  [["init", "--config", ".", "--force"], /is a folder/],
+  [["init", "--config", "missing/shop.yaml"], /There is no folder/],
+  // A config that no other command would take.
+  [["init", "--config", "shop.txt"], /another ending/],
+  [["demo", "--folder", MAIN], /The demo cannot have/],
 ])("wrong usage %j: exit 2, a code and a way out", async (args, message) => {
   const { stderr, stdout, exitCode } = await place.start(args);
   expect(exitCode).toBe(2);
@@ -59,6 +64,22 @@ test.each([
   expect(stderr).toMatch(message);
   expect(stderr).toMatch(/^fix: /m);
   expect(stderr).not.toMatch(/^\s+at /m);
+});
+
+test("a folder given as the config is told as one, and a broken JSON as JSON", async () => {
+  const folder = await place.json(["plan", "--config", "."]);
+  expect(folder.exitCode).toBe(2);
+  expect(folder.envelope.error).toMatchObject({
+    code: "TM-CONFIG-NOT-FOUND",
+    message: expect.stringContaining("is a folder"),
+  });
+  await writeFile(place.path("tidemark.json"), '{"databases":');
+  const broken = await place.json(["plan"]);
+  expect(broken.exitCode).toBe(2);
+  expect(broken.envelope.error).toMatchObject({
+    code: "TM-CONFIG-INVALID",
+    fix: expect.stringContaining("JSON"),
+  });
 });
 
 test("a failpoint that there is not: exit 2, and the names of those that there are", async () => {

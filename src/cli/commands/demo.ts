@@ -75,7 +75,11 @@ export const demo: CommandModule = {
 
 /** The demo's files; what is there already is kept. */
 async function prepare(folder: string) {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: Error) => {
+    throw new TidemarkError("TM-USAGE", `The demo cannot have ${folder}: ${error.message}`, {
+      fix: "Name a folder that may be made or written, with --folder.",
+    });
+  });
   const config = join(folder, "tidemark.yaml");
   const source = join(folder, "shop.db");
   createShop(source);

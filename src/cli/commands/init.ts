@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { basename, dirname, extname, resolve } from "node:path";
 import type { Command } from "commander";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { shellWord } from "../../core/shell.ts";
@@ -38,6 +38,7 @@ export const init: CommandModule = {
     const { output } = invocation;
     const options = invocation.options as InitOptions;
     const file = resolve(invocation.configFile ?? "tidemark.yaml");
+    mustBeFit(file);
     mustBeFree(file, options.force ?? false);
     const answers = await answersOf(invocation, options);
     const text = renderConfig(answers);
@@ -62,6 +63,23 @@ export const init: CommandModule = {
     return output.end({ file, holdsPassword: secret });
   },
 };
+
+/** Before anything is asked. Under another ending no command would take it. */
+function mustBeFit(file: string): void {
+  const refuse = (message: string, fix: string) => {
+    throw new TidemarkError("TM-USAGE", message, { fix, details: { file } });
+  };
+  if (isFolder(file)) refuse(`${file} is a folder.`, "Name a file in it: --config …/tidemark.yaml");
+  if (![".yaml", ".yml"].includes(extname(file).toLowerCase())) {
+    refuse(`init writes YAML, and ${basename(file)} has another ending.`, "Name it .yaml or .yml.");
+  }
+  const folder = dirname(file);
+  if (!isFolder(folder)) refuse(`There is no folder ${folder}.`, `mkdir -p ${shellWord(folder)}`);
+}
+
+function isFolder(path: string): boolean {
+  return existsSync(path) && statSync(path).isDirectory();
+}
 
 function mustBeFree(file: string, force: boolean): void {
   if (force || !existsSync(file)) return;
