@@ -32,7 +32,7 @@ export interface SessionOptions {
 
 /** What lies below the driver's promises. */
 interface Wire {
-  readonly stream: Socket;
+  readonly stream: Socket & { _host?: string };
 }
 
 interface ServerFacts {
@@ -262,6 +262,10 @@ async function connect(
     // A lost connection is told by the statement that meets it; without a listener Node would exit.
     connection.on("error", () => {});
     const { stream } = connection as unknown as Wire;
+    // Of a server that is given by its address the driver tells Node no name, and Node looks in the certificate for the one
+    // that the socket was made with, which it keeps only where it has looked it up: without it for "localhost".
+    const { host } = address.options;
+    if (host !== undefined) stream._host = host;
     try {
       stream.once(
         "close",
