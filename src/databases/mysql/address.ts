@@ -58,6 +58,9 @@ function tls(url: URL, isLocal: boolean, name: string): ConnectionOptions["ssl"]
   if (!MODES.includes(mode as (typeof MODES)[number])) {
     throw invalid(name, "has an unknown ssl-mode", `use one of: ${MODES.join(", ")}`);
   }
+  if (url.searchParams.has("ssl-cert") !== url.searchParams.has("ssl-key")) {
+    throw invalid(name, "names one of ssl-cert and ssl-key, not both", "name both");
+  }
   if (mode === "DISABLED") return undefined;
   return {
     rejectUnauthorized: mode !== "REQUIRED",

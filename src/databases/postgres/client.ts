@@ -5,7 +5,7 @@ import { severWith } from "../../core/sever.ts";
 import type { Row } from "./connection.ts";
 import { classify } from "./errors.ts";
 import type { OtherSession } from "./pooler.ts";
-import { driverUrl, transportSecurity } from "./transport.ts";
+import { checkFiles, driverUrl, transportSecurity } from "./transport.ts";
 
 /** The slice of `pg` that we use. */
 export interface PgClient {
@@ -38,6 +38,7 @@ export function clientOf(
 ): { client: PgClient; end: () => Promise<void> } {
   let client: PgClient;
   try {
+    checkFiles(options.url, options.name);
     client = new pg.Client({
       connectionString: driverUrl(options.url, options.name),
       ...transportSecurity(options.url, process.env.PGHOST),

@@ -40,6 +40,8 @@ test.each([
   "postgres://u:canary@/d?channel_binding=require",
   "postgres://u:canary@h/d?channel_binding=required",
   "postgres://u:canary@h/d?connect_timeout=5",
+  "postgres://u:canary@h/d?ssl=false",
+  "postgres://u:canary@h/d?host=localhost&host=db.example",
 ])("a word that would be passed over is refused: %s", (url) => {
   expect(() => driverUrl(url, "shop")).toThrow(
     expect.objectContaining({ code: "TM-URL-INVALID", message: expect.stringContaining("shop") }),

@@ -1,3 +1,4 @@
+import { accessSync, constants } from "node:fs";
 import { TidemarkError } from "../../core/errors.ts";
 
 const PARAMETERS = ["sslmode", "ssl", "sslrootcert"];
@@ -5,6 +6,9 @@ const OTHERS = ["sslcert", "sslkey", "uselibpqcompat", "host", "port", "user", "
 const OF_SESSION = ["sslnegotiation", "channel_binding", "options", "application_name"];
 const KNOWN = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "sslnegotiation", "options"];
 const MODES = ["disable", "no-verify", "verify-full", "require", "verify-ca", "prefer", "allow"];
+/** Of any other word of `ssl` the driver makes neither a yes nor a no, and fails outside of our reach. */
+const SSL = ["true", "1", "0", "no-verify"];
+const FILES = ["sslrootcert", "sslcert", "sslkey"];
 const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
 
 /**
@@ -35,6 +39,13 @@ export function driverUrl(text: string, name: string): string {
     const fix = `Remove it, or use one of: ${KNOWN.join(", ")}.`;
     throw invalid(name, `has the unknown parameter "${unknown}"`, fix);
   }
+  // Of two the driver takes the last; which one we looked at would be left to chance.
+  const twice = [...searchParams.keys()].find((key) => searchParams.getAll(key).length > 1);
+  if (twice !== undefined) throw invalid(name, `says ${twice} twice`, "Leave one of them out.");
+  const ssl = searchParams.get("ssl");
+  if (ssl !== null && !SSL.includes(ssl)) {
+    throw invalid(name, "has an unknown word for ssl", "Write sslmode=disable or verify-full.");
+  }
   const mode = searchParams.get("sslmode");
   if (mode && !MODES.includes(mode)) {
     throw invalid(name, "has an unknown sslmode", `Use one of: ${MODES.slice(0, 5).join(", ")}.`);
@@ -49,6 +60,24 @@ export function driverUrl(text: string, name: string): string {
   return mode === null || searchParams.has("uselibpqcompat")
     ? text
     : text.replace(/([?&]sslmode=)(require|verify-ca|prefer|allow)(?=&|$)/g, "$1verify-full");
+}
+
+/** The driver tells no more than that a file is not there, and takes a certificate without its key for none. */
+export function checkFiles(text: string, name: string): void {
+  const [{ searchParams }] = read(text);
+  for (const key of FILES) {
+    const path = searchParams.get(key);
+    if (!path) continue;
+    try {
+      accessSync(path, constants.R_OK);
+    } catch {
+      throw invalid(name, `names a file in ${key} that cannot be read`, `Check ${path}.`);
+    }
+  }
+  if (searchParams.has("sslcert") !== searchParams.has("sslkey")) {
+    const fix = "Name both, the certificate and its key.";
+    throw invalid(name, "names one of sslcert and sslkey, not both", fix);
+  }
 }
 
 function invalid(name: string, what: string, fix: string): TidemarkError {

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { access, constants, readFile } from "node:fs/promises";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { ConnectionOptions, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { loadDriver } from "../../core/driver.ts";
@@ -58,6 +58,8 @@ async function connectionOptions(
 ): Promise<ConnectionOptions> {
   const { user, password, token, credentials, caFile, certFile, keyFile } = location;
   const tls = location.tls || caFile !== null || certFile !== null;
+  // The driver reads them at each attempt, so that one that was renewed holds; of one that is not there it tells nothing of use.
+  for (const path of [caFile, certFile, keyFile]) if (path !== null) await mustBeReadable(path);
   return {
     name: "tidemark",
     servers: [...location.servers],
@@ -107,6 +109,18 @@ function reconnectDelay(servers: number): () => number {
     untried--;
     return -back - SET_BACK_MS;
   };
+}
+
+async function mustBeReadable(path: string): Promise<void> {
+  await access(path, constants.R_OK).catch(() => {
+    throw new TidemarkError(
+      "TM-URL-INVALID",
+      `The queue's URL names a file that cannot be read: ${path}.`,
+      {
+        fix: "Check the parameters ca, cert and key of the queue's URL.",
+      },
+    );
+  });
 }
 
 async function readCredentials(path: string): Promise<Uint8Array> {

@@ -29,6 +29,10 @@ export function parseLocation(url: string): NatsLocation {
       throw invalid(`has the unknown parameter "${name}"; known are ${PARAMETERS.join(", ")}`);
     }
   }
+  // The driver takes one without the other for neither, and says nothing.
+  if (parameters.has("cert") !== parameters.has("key")) {
+    throw invalid("names one of cert and key, not both");
+  }
   return {
     servers: hosts.split(",").map(hostAndPort),
     tls: scheme === "tls",
