@@ -1,5 +1,6 @@
 import type { ErrorCode, ErrorOptions } from "../../core/errors.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { tlsFix, tlsReason } from "../../core/tls-fix.ts";
 import { quoteName, wholeDatabase } from "./identifiers.ts";
 
 /** What stands around a failed statement, for the message: never its values. */
@@ -89,7 +90,12 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   3024: rule("TM-APPLY-RETRY", "The statement ran longer than max_execution_time allows."),
   3169: rule("TM-CONNECTION-LOST", "The connection was killed by the server's administrator."),
   4031: rule("TM-CONNECTION-LOST", "The server closed the idle connection."),
-  1045: rule("TM-AUTH-FAILED", "The server refused the user name or the password."),
+  1045: rule(
+    "TM-AUTH-FAILED",
+    "The server refused the user name or the password.",
+    // One error for all of them: which it was the server does not tell.
+    "check both; where the server or the account takes encrypted connections only (MariaDB's require_secure_transport, REQUIRE SSL), add ?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE; where the account needs a certificate (REQUIRE X509), &ssl-cert=FILE&ssl-key=FILE",
+  ),
   1049: rule(
     "TM-CONNECT-FAILED",
     "The database named in the URL does not exist.",
@@ -262,14 +268,27 @@ export function classifyConnect(error: unknown, server: string): TidemarkError {
     return build({ ...known, code, text: where + known.text }, raw, {});
   }
   if (/SSL|TLS|CERT/i.test(raw.code ?? "")) {
-    const text = `${where}the encrypted connection could not be made (${raw.code}).`;
-    return build(rule("TM-CONNECT-FAILED", text, TLS_FIX), raw, {});
+    // Of Node or OpenSSL, about certificates: it holds nothing of ours.
+    const reason = tlsReason(raw.message);
+    const text = `${where}the encrypted connection could not be made: ${reason} (${raw.code}).`;
+    const fix = raw.code === "HANDSHAKE_NO_SSL_SUPPORT" ? NO_TLS_FIX : tlsFix(reason, TLS_WORDS);
+    return build(rule("TM-CONNECT-FAILED", text, fix ?? TLS_FIX), raw, {});
   }
   const text = `${where}the server cannot be reached (${raw.code ?? "no reason given"}).`;
   return build(rule("TM-CONNECT-FAILED", text, REACH_FIX), raw, {});
 }
 
 const REACH_FIX = "Is the server running, and are the host and port of the URL right?";
+
+const TLS_WORDS = {
+  authority: "?ssl-ca=FILE",
+  own: "&ssl-cert=FILE&ssl-key=FILE",
+  unchecked: "?ssl-mode=REQUIRED",
+  nameless: "?ssl-mode=VERIFY_CA&ssl-ca=FILE",
+} as const;
+
+const NO_TLS_FIX =
+  "Give the server a certificate (ssl_cert, ssl_key); or, on a network that you trust, add ?ssl-mode=DISABLED.";
 
 const TLS_FIX =
   "name the server's certificate authority with ?ssl-ca=/path/ca.pem, or give up the check with ?ssl-mode=REQUIRED, or encryption with ?ssl-mode=DISABLED";

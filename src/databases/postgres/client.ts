@@ -2,6 +2,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
 import { severWith } from "../../core/sever.ts";
+import { tlsFix, tlsReason } from "../../core/tls-fix.ts";
 import type { Row } from "./connection.ts";
 import { classify } from "./errors.ts";
 import type { OtherSession } from "./pooler.ts";
@@ -89,7 +90,8 @@ export function connectError(error: unknown, options: DatabaseOptions): Tidemark
   if (error instanceof TidemarkError) return error;
   const known = classify(error, { action: "connect", database: options.name });
   if (known.code !== "TM-CONNECTION-LOST" && known.code !== "TM-INTERNAL") return known;
-  const message = redactText(error instanceof Error ? error.message : String(error), [options.url]);
+  const said = tlsReason(error instanceof Error ? error.message : String(error));
+  const message = redactText(said, [options.url]);
   // The driver's own words for a login that needs one.
   if (/client password must be a/.test(message)) {
     return new TidemarkError(
@@ -98,14 +100,24 @@ export function connectError(error: unknown, options: DatabaseOptions): Tidemark
       { fix: "Write it into the URL, as ${VARIABLE} of the environment, or set PGPASSWORD." },
     );
   }
-  const aboutTls = /SSL|TLS|certificate|self.signed/i.test(message);
+  const fix = connectFix(message);
   return new TidemarkError(
     "TM-CONNECT-FAILED",
     `Database "${options.name}" cannot be reached: ${message}`,
-    aboutTls
-      ? {
-          fix: "Give the server a certificate of a known authority (or add &sslrootcert=FILE to the URL); on a network you trust, add ?sslmode=disable.",
-        }
-      : {},
+    fix === undefined ? {} : { fix },
   );
+}
+
+function connectFix(message: string): string | undefined {
+  if (/disconnected before secure TLS/.test(message)) {
+    return "Is this PostgreSQL, with ssl = on? sslnegotiation=direct needs 17 or later: leave it out with an older one.";
+  }
+  if (/does not support SSL/.test(message)) {
+    return "Turn ssl on at the server; or, on a network that you trust, add ?sslmode=disable.";
+  }
+  return tlsFix(message, {
+    authority: "&sslrootcert=FILE",
+    own: "&sslcert=FILE&sslkey=FILE",
+    unchecked: "?sslmode=no-verify",
+  });
 }

@@ -185,6 +185,12 @@ function fixFor(
         ? `GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON ${table} TO <the role of this URL>;`
         : `Grant the role of this URL what the message names (tidemark doctor prints the statements).`;
     case "TM-AUTH-FAILED":
+      if (/no encryption$|SSL off$/.test(error.message)) {
+        return "Add ?sslmode=verify-full to the URL, with &sslrootcert=FILE where the authority is the server's own; or let the user in without TLS, in pg_hba.conf.";
+      }
+      if (/client certificate|certificate authentication/.test(error.message)) {
+        return "Add &sslcert=FILE&sslkey=FILE to the URL: a certificate for this user, of an authority in the server's ssl_ca_file.";
+      }
       return "Check user and password in the URL, and pg_hba.conf.";
     case "TM-DISK-FULL":
       return "Free space on the server's disk; Tidemark goes on by itself.";

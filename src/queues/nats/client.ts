@@ -36,7 +36,7 @@ export async function connectClient(location: NatsLocation): Promise<NatsClient>
   const address = location.servers.join(",");
   const options = await connectionOptions(location, transport.credsAuthenticator);
   const connection = await transport.connect(options).catch((error: unknown) => {
-    throw toConnectError(error, address);
+    throw toConnectError(error, address, options.tls != null);
   });
   try {
     refuseOldServer(connection);

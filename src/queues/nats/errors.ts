@@ -1,5 +1,6 @@
 import { TidemarkError } from "../../core/errors.ts";
 import { redactText } from "../../core/secrets.ts";
+import { tlsFix } from "../../core/tls-fix.ts";
 
 // Error codes of the JetStream API (the server's errors.json).
 const INSUFFICIENT_RESOURCES = 10023;
@@ -32,6 +33,17 @@ const CONNECTION_ERRORS = new Set([
 const SILENT_FIX =
   "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when files of a stream are damaged, as after a power cut.";
 
+const REACH_FIX = "Check that nats-server runs there and that the port is open.";
+/** TLS begins after the server's first line, which one that begins with it never sends. */
+const WORDLESS_FIX =
+  "The server ended the connection before it said a word: is it NATS? In its tls, write handshake_first: auto where it is true.";
+/** It ends the connection of a client without a certificate that it knows, of which the driver tells a wait in vain. */
+const SILENT_TLS_FIX = `${REACH_FIX} If it demands a certificate of its clients (tls: verify), name one of an authority that it knows, with its key: &cert=FILE&key=FILE.`;
+
+/** It began in plain text, and the server asked for TLS: of one that is given by its address the driver then asks for "localhost". */
+const BY_NATS_FIX =
+  "Write tls:// in place of nats://; its certificate is then looked at for what stands in the URL, be it a name or an address.";
+const TLS_WORDS = { authority: "?ca=FILE", own: "&cert=FILE&key=FILE" } as const;
 const TLS_FIX =
   "Name who signed the server's certificate: ?ca=FILE; or write nats:// in place of tls:// where the server has no TLS, on a network that you trust.";
 
@@ -129,7 +141,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
 }
 
 /** Why the first connection failed. The message names the address without user and password. */
-export function toConnectError(error: unknown, address: string): TidemarkError {
+export function toConnectError(error: unknown, address: string, byTls = false): TidemarkError {
   if (error instanceof TidemarkError) return error;
   const name = nameOf(error);
   if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
@@ -139,16 +151,22 @@ export function toConnectError(error: unknown, address: string): TidemarkError {
   if (/\btls\b|certificate|altnames/i.test(reason)) {
     const message = `NATS at ${address} cannot be reached by TLS: ${redactText(reason)}.`;
     return new TidemarkError("TM-CONNECT-FAILED", message, {
-      fix: TLS_FIX,
+      fix: (!byTls && /altnames/.test(reason) ? BY_NATS_FIX : tlsFix(reason, TLS_WORDS)) ?? TLS_FIX,
       cause: error,
       details: { address },
     });
   }
   return new TidemarkError("TM-CONNECT-FAILED", `NATS cannot be reached at ${address}.`, {
-    fix: "Check that nats-server runs there and that the port is open.",
+    fix: reachFix(name, reason, byTls),
     cause: error,
     details: { address },
   });
+}
+
+function reachFix(name: string, reason: string, byTls: boolean): string {
+  if (byTls && name === TIMEOUT) return SILENT_TLS_FIX;
+  // The driver's words for an end without an error.
+  return /an undefined error/.test(reason) ? WORDLESS_FIX : REACH_FIX;
 }
 
 /** Why a connection that stands is of no use. */
