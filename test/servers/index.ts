@@ -2,6 +2,7 @@
 import type { DatabaseKind } from "./databases.ts";
 import { SERVERS, type ServerName, whyMissing } from "./set.ts";
 
+export { Authority, type Certificate, whyNoCertificates } from "./certificates.ts";
 export {
   type DatabaseKind,
   type FreshDatabase,

@@ -52,7 +52,7 @@ export function startNatsContainer(): Promise<Server> {
   });
 }
 
-/** The first line of a NATS server says what it can do; a PING after it is answered. */
+/** The first line of a NATS server says what it can do; a PING after it is answered, except by one that takes TLS alone. */
 function ping(url: string): Promise<void> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname).setEncoding("utf8").setTimeout(5_000);
@@ -64,7 +64,7 @@ function ping(url: string): Promise<void> {
     socket.on("connect", () => socket.write('CONNECT {"verbose":false}\r\nPING\r\n'));
     socket.on("data", (chunk) => {
       received += chunk;
-      if (received.includes("PONG")) resolve();
+      if (received.includes("PONG") || received.includes('"tls_required":true')) resolve();
     });
   }).finally(() => socket.destroy());
 }
