@@ -122,12 +122,8 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
       );
   }
   const name = nameOf(error);
-  if (name === "PermissionViolationError") {
-    return new TidemarkError("TM-GRANT-MISSING", `NATS does not permit what ${what} needs.`, {
-      fix: "Allow the user to publish to $JS.API.>, $KV.> and its own subjects, and to subscribe to _INBOX.>.",
-      ...options,
-    });
-  }
+  const forbidden = violationOf(error);
+  if (forbidden !== null) return notPermitted(what, forbidden);
   if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
     return authFailed(what, error);
   }
@@ -147,6 +143,8 @@ export function toConnectError(error: unknown, address: string, byTls = false): 
   if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
     return authFailed(address, error);
   }
+  const forbidden = violationOf(error);
+  if (forbidden !== null) return notPermitted(address, forbidden);
   const reason = (error as Error | null)?.message ?? "";
   if (/\btls\b|certificate|altnames/i.test(reason)) {
     const message = `NATS at ${address} cannot be reached by TLS: ${redactText(reason)}.`;
@@ -176,6 +174,25 @@ export function toJetStreamError(error: unknown, address: string): TidemarkError
     "TM-CONNECT-FAILED",
     `NATS answers at ${address}, but its JetStream does not.`,
     { fix: SILENT_FIX, cause: error, details: { address } },
+  );
+}
+
+/** Of a question and of a message that is sent the driver says that it failed, and that this was why. */
+function violationOf(error: unknown): Error | null {
+  if (!(error instanceof Error)) return null;
+  return nameOf(error) === "PermissionViolationError" ? error : violationOf(error.cause);
+}
+
+/** The server names the subject: nothing in it is a secret. */
+function notPermitted(what: string, cause: Error): TidemarkError {
+  return new TidemarkError(
+    "TM-GRANT-MISSING",
+    `NATS does not permit what ${what} needs: ${cause.message}.`,
+    {
+      fix: "Allow the user to publish to $JS.API.>, $JS.ACK.>, $KV.> and its own subjects (docs/reference/grants.md#nats), and to subscribe to _INBOX.>.",
+      cause,
+      details: { queue: what },
+    },
   );
 }
 

@@ -1,0 +1,43 @@
+// A user of NATS that loses a right and gets it back while the pipeline runs: it is told as that, and nothing need be
+// restarted (G8).
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { canStart, startNats } from "../servers/index.ts";
+import { CUSTOMERS } from "../support/shop-tables.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow } from "../support/test-tables.ts";
+
+const configOf = (publish: string) =>
+  `authorization { users: [ { user: app, password: canary, permissions: { publish: ${publish} } }, { user: who, password: asks } ] }\nno_auth_user: who\n`;
+const ALL = '">"';
+
+test.skipIf(!canStart("nats")).each([
+  ["to send", '{ deny: ["tidemark.>"] }'],
+  ["to ask", '{ deny: ["$JS.API.>"] }'],
+])("a user that has the right %s again works on by itself", async (_, fewer) => {
+  await using server = await startNats({ config: configOf(ALL) });
+  const reload = (publish: string) => {
+    // A server that reads its configuration again forgets what its command line said of JetStream.
+    const jetstream = `jetstream { store_dir: "${join(server.folder, "data")}" }\n`;
+    writeFileSync(join(server.folder, "nats.conf"), jetstream + configOf(publish), { flush: true });
+    process.kill(server.pid, "SIGHUP");
+  };
+  const queueUrl = `nats://app:canary@127.0.0.1:${server.port}`;
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" }, { queueUrl });
+  const source = await bed.sql("source");
+  await createTables(source, "sqlite", [CUSTOMERS]);
+  await createTables(await bed.sql("target"), "sqlite", [CUSTOMERS]);
+  const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+  const pipeline = await bed.start(definition, { slowRetryMs: 100 });
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  reload(fewer);
+  await insertRow(source, CUSTOMERS, { id: 7, name: "again", credit: 0 });
+  await expect
+    .poll(() => bed.logger.text(), { timeout: PATIENCE_MS, interval: 50 })
+    .toMatch(/relay interrupted.*TM-GRANT-MISSING.*Permissions Violation/s);
+  reload(ALL);
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.expectSame(CUSTOMERS);
+  await bed.stop(pipeline);
+});
