@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/servers/longest-first.ts";
 import { MissingReporter } from "./test/servers/missing-reporter.ts";
 
 /** Tests that need no server and end in seconds. */
@@ -9,6 +10,7 @@ export default defineConfig({
     // Each worker of the server tests keeps several connections and a pipeline busy; one more than the
     // two cores of a small machine, as each also waits for disks.
     maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     reporters: [
       "default",
       new MissingReporter(),

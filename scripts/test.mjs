@@ -9,6 +9,7 @@ import { installMysql } from "./lib/mysql-install.mjs";
 import { installOldest } from "./lib/oldest-install.mjs";
 import { endAs, projectEnvironment, projectNode, ROOT, run } from "./lib/project-node.mjs";
 import { installServers } from "./lib/servers-install.mjs";
+import { withTemporaryFolder } from "./lib/temporary-folder.mjs";
 
 const isUnit = process.argv.includes("--unit");
 const forVitest = process.argv.slice(2).filter((each) => each !== "--unit");
@@ -20,7 +21,9 @@ await orExplain(async () => {
   if (!isUnit) installMysql();
   if (!isUnit) installOldest();
   const node = projectNode();
-  const env = projectEnvironment(node);
+  // The large tests of sizes fill a disk.
+  const isLarge = Boolean(process.env.TIDEMARK_TEST_LARGE);
+  const env = isLarge ? projectEnvironment(node) : withTemporaryFolder(projectEnvironment(node));
   const steps = [];
   if (forVitest.length === 0) {
     steps.push(["lint", join(MODULES, "@biomejs/biome/bin/biome"), "check", "."]);
