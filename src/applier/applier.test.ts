@@ -260,6 +260,8 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.synced();
     const last = world.source.headers.length;
     await world.until(async () => (await world.notice())?.position.batch === last);
+    // Else the queue has it still.
+    await world.until(() => world.queue.streams.get("a")?.messages.length === 0);
     const all = [...target.rows];
     target.progress = before.progress;
     target.rows.clear();

@@ -63,6 +63,21 @@ async function retention(
   return { kept, source, queue, mailbox };
 }
 
+/** Has these syncs tell where they stand. */
+async function told(
+  { source, queue, mailbox }: { source: MemorySource; queue: MemoryQueue; mailbox: Mailbox },
+  batches: Readonly<Record<string, number>>,
+): Promise<void> {
+  const watching = new AbortController();
+  void mailbox.run(Object.keys(batches), silentLogger, watching.signal);
+  for (const [sync, batch] of Object.entries(batches)) {
+    await queue.documents.put(keys.progress(sync), noticeOf(source, sync, batch));
+    const isKnown = () => mailbox.progressOf(sync)?.position.batch === batch;
+    await vi.waitUntil(isKnown, { timeout: 30_000 });
+  }
+  watching.abort();
+}
+
 describe("retention at the bound of the log", () => {
   it("gives up the sync that holds the log, and tells it", async () => {
     const { kept, source, queue } = await retention({ late: 2, good: 8 }, 7);
@@ -135,6 +150,37 @@ describe("what all have applied", () => {
   });
 });
 
+describe("what all have read of the queue", () => {
+  async function filled() {
+    const parts = await retention({ good: 8 }, 4);
+    const stream = await parts.queue.openStream("a");
+    for (let batch = 1; batch <= 9; batch++) {
+      const mark = { timeline: "tl", batch, chunk: 0, piece: 0, fragment: 0, fragments: 1 };
+      const message = { mark: { ...mark, last: true, checksum: 0 }, body: new Uint8Array() };
+      await stream.append(await stream.tail(), [message]);
+    }
+    await told(parts, { good: 8 });
+    const left = () =>
+      parts.queue.streams.get("a")?.messages.map(({ message }) => message.mark.batch);
+    return { ...parts, left };
+  }
+
+  it("stays until the next look, for who reads beside them", async () => {
+    const { kept, left } = await filled();
+    await kept.tend(9);
+    expect(left()).toHaveLength(9);
+    await kept.tend(9);
+    expect(left()).toEqual([9]);
+  });
+
+  it("goes at once where the queue is full", async () => {
+    const { kept, left } = await filled();
+    await kept.tend(9);
+    await kept.makeRoom({ batch: 9, chunk: 0 });
+    expect(left()).toEqual([9]);
+  });
+});
+
 describe("a target that is put back while a slower one still needs what it lacks", () => {
   it.each([
     ["keeps the log for it, though it asks for nothing", 5, 2, 5],
@@ -143,18 +189,9 @@ describe("a target that is put back while a slower one still needs what it lacks
     const { kept, source, queue, mailbox } = await retention({ lost: 8, slow }, 8, { bytes: 1 });
     await kept.tend(9);
     expect(source.purgedTo).toBe(slow);
-    const watching = new AbortController();
-    void mailbox.run(["lost", "slow"], silentLogger, watching.signal);
-    const told = async (sync: string, at: number) => {
-      await queue.documents.put(keys.progress(sync), noticeOf(source, sync, at));
-      const isKnown = () => mailbox.progressOf(sync)?.position.batch === at;
-      await vi.waitUntil(isKnown, { timeout: 30_000 });
-    };
-    await told("lost", batch);
-    await told("slow", 9);
+    await told({ source, queue, mailbox }, { lost: batch, slow: 9 });
     await kept.check(mailbox.notices());
     await kept.tend(9);
-    watching.abort();
     expect(source.purgedTo).toBe(purgedTo);
   });
 });

@@ -48,6 +48,8 @@ export class Retention {
   /** One who is given up and joins anew at that moment has either kept its place or lost it. */
   readonly #subscribing = new Mutex();
   #trimmed: Position = START;
+  /** What all had read at the last call of {@link tend}. */
+  #readBefore: Position = START;
   /** What a sync is being told that was given up. */
   #telling: Promise<void> = Promise.resolve();
 
@@ -127,7 +129,7 @@ export class Retention {
     for (const { sync, place } of this.#readers()) {
       if (place.batch >= last) this.#options.leftBehind.caughtUp(sync);
     }
-    await this.#trim(this.#allRead(last));
+    await this.#trim(this.#spared(this.#allRead(last)));
     return stats;
   }
 
@@ -231,6 +233,16 @@ export class Retention {
       this.#telling = documents.put(key, refusal);
       await this.#telling;
     }
+  }
+
+  /**
+   * Nothing is kept for who reads beside the appliers (`tail`), and a busy machine holds it up for longer than them: so batches
+   * stay until the next call, which needs no bound, since a full queue makes room by itself. Not what copies, which is large.
+   */
+  #spared(read: Position): Position {
+    const before = this.#readBefore;
+    this.#readBefore = read;
+    return read.chunk === ALL_CHUNKS && comparePositions(before, read) < 0 ? before : read;
   }
 
   async #trim(upTo: Position): Promise<void> {
