@@ -1,5 +1,5 @@
 import type { PipelineDefinition } from "../core/definition.ts";
-import { toTidemarkError } from "../core/errors.ts";
+import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { Ahead } from "./ahead.ts";
 import type { Databases } from "./connect.ts";
@@ -16,11 +16,14 @@ interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signa
   readonly logger: Logger;
 }
 
-/** Looks whether all fits, as far as this process is to know. Throws what keeps it from starting; changes nothing. */
+/**
+ * Looks whether all fits, as far as this process is to know. Throws what keeps it from starting; changes nothing. Gives
+ * the sources that are passed by, and why.
+ */
 export async function checkStart(
   definition: PipelineDefinition,
   { share, databases, passing, logger, ...options }: StartParts,
-): Promise<void> {
+): Promise<ReadonlyMap<string, TidemarkError>> {
   const openCatalog = (source: string) => databases.openCatalog(source);
   await using ahead = new Ahead(databases);
   const asked = { create: false, openCatalog, passBy: passing.ask, ahead, ...options };
@@ -38,4 +41,5 @@ export async function checkStart(
   }
   if (share !== null) refuseIfNoneIsLeft(share, prepared, passed);
   for (const source of prepared.sources) await planCapture(source, ahead);
+  return new Map(prepared.away.map(({ name, error }) => [name, error]));
 }

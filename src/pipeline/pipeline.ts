@@ -97,6 +97,8 @@ export class Pipeline {
   readonly #share: Share;
   readonly #databases: Databases;
   readonly #passing: Passing;
+  /** Sources that the check has passed by: nothing is begun with one that it has not looked at. */
+  readonly #away: ReadonlyMap<string, TidemarkError>;
   /** Ends all connections of {@link #databases}. */
   readonly #severing: AbortController;
   readonly #queue: Queue;
@@ -125,9 +127,10 @@ export class Pipeline {
     const passing = new Passing(definition, databases, { ...options, share });
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
+    let away: ReadonlyMap<string, TidemarkError> = new Map();
     if (options.role !== "applier") {
       try {
-        await checkStart(definition, { share, databases, passing, logger: options.logger });
+        away = await checkStart(definition, { share, databases, passing, logger: options.logger });
       } catch (error) {
         const { logger } = options;
         const tell = (queue: Queue) => tellRefused(error, share, { queue, logger });
@@ -138,7 +141,7 @@ export class Pipeline {
     }
     const queue = await openQueue(definition.queue, options.logger);
     passing.queue = queue;
-    return new Pipeline({ definition, options, share, databases, passing, severing, queue });
+    return new Pipeline({ definition, options, share, databases, passing, away, severing, queue });
   }
 
   private constructor(parts: {
@@ -147,6 +150,7 @@ export class Pipeline {
     share: Share;
     databases: Databases;
     passing: Passing;
+    away: ReadonlyMap<string, TidemarkError>;
     severing: AbortController;
     queue: Queue;
   }) {
@@ -155,6 +159,7 @@ export class Pipeline {
     this.#share = parts.share;
     this.#databases = parts.databases;
     this.#passing = parts.passing;
+    this.#away = parts.away;
     this.#severing = parts.severing;
     this.#queue = parts.queue;
     this.#workers = new Workers(parts.options.logger);
@@ -239,7 +244,10 @@ export class Pipeline {
   async #start(): Promise<void> {
     const { signal } = this.#ending;
     try {
-      const preparing = this.#prepare(this.#toPrepare(), { passBy: this.#passing.ask });
+      const preparing = this.#prepare(this.#toPrepare(), {
+        passBy: this.#passing.ask,
+        away: this.#away,
+      });
       this.#preparing = preparing;
       const prepared = await this.#toldIfRefused(preparing);
       if (signal.aborted) return;
@@ -261,7 +269,7 @@ export class Pipeline {
 
   #prepare(
     definition: PipelineDefinition,
-    options: Pick<PrepareOptions, "passBy" | "standing">,
+    options: Pick<PrepareOptions, "passBy" | "standing" | "away">,
   ): Promise<Prepared> {
     return prepare(definition, this.#databases, {
       create: this.#does("applier"),

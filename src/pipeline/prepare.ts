@@ -66,6 +66,8 @@ export interface PrepareOptions {
   readonly ahead?: Ahead;
   /** What was prepared before: of a source that comes after the others, whose syncs alone the definition then holds. */
   readonly standing?: Standing;
+  /** Sources that were passed by just before, and why: a server that does not answer is not waited for twice. */
+  readonly away?: ReadonlyMap<string, TidemarkError>;
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
@@ -107,6 +109,12 @@ export async function prepare(
     for (const sync of level) {
       options.signal?.throwIfAborted();
       if (awaySources.has(sync.from)) continue;
+      const readers = level.filter(({ from }) => from === sync.from);
+      const known = options.away?.get(sync.from);
+      if (known !== undefined) {
+        awaySources.set(sync.from, { name: sync.from, syncs: readers, error: known });
+        continue;
+      }
       try {
         found.push(await resolveOne(sync, databases, options));
       } catch (error) {
@@ -117,7 +125,6 @@ export async function prepare(
           isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
         if (!mayCome || !isAway) {
-          const readers = level.filter(({ from }) => from === sync.from);
           const reason = await passBySource(readers, error, options);
           awaySources.set(sync.from, { name: sync.from, syncs: readers, error: reason });
           continue;

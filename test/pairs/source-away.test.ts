@@ -308,6 +308,39 @@ function registerShape({ kinds: [app, shop, near, far], queue }: Shape): void {
   );
 }
 
+describe.skipIf(!available("postgres"))("a source that does not answer", () => {
+  test("is tried once: what the check has found out holds for the start", async () => {
+    await using bed = await TestBed.make({ app: "sqlite", shop: "postgres", far: "sqlite" });
+    await createTables(await bed.sql("app"), "sqlite", [CUSTOMERS]);
+    await createTables(await bed.sql("shop"), "postgres", [CUSTOMERS, ORDERS]);
+    await using proxy = await TcpProxy.start(bed.database("shop").url);
+    const base = bed.define([
+      { from: "app", to: "far", tables: ["customers"] },
+      { from: "shop", to: "far", tables: ["orders"] },
+    ]);
+    const databases = base.databases.map((each) =>
+      each.name === "shop" ? { name: "shop", url: proxy.through(bed.database("shop").url) } : each,
+    );
+    const definition = { ...base, databases };
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    await fill(bed, "app", 0);
+    proxy.repoint("tcp://127.0.0.1:1");
+    const pipeline = await bed.open(definition);
+    proxy.repoint(bed.database("shop").url);
+    proxy.stall();
+    await pipeline.start();
+    await pipeline.waitFor({ sync: "app->far", timeoutMs: PATIENCE_MS });
+    // Nobody has waited since for what does not answer, and given it up.
+    const { sources } = await pipeline.status();
+    expect(sources[1]?.error?.message).toMatch(/terminated unexpectedly|ECONN/);
+    proxy.heal();
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ORDERS, { from: "shop", to: "far" });
+  });
+});
+
 describe.skipIf(!available("postgres"))("a role of PostgreSQL", () => {
   test("that may not log in at a start is waited for at its source", async () => {
     await using bed = await TestBed.make({ app: "sqlite", shop: "postgres", far: "sqlite" });
