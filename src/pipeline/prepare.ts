@@ -121,8 +121,13 @@ export async function prepare(
         // The table, or an SQLite file as a whole, may be made by the link before. A server that
         // really is away has been found out as that link's target.
         const mayCome = !options.create && written.has(sync.from) && !away.has(sync.from);
+        // Nor has anybody looked at it where the link before waits for a source of its own.
+        const isUnseen = definition.syncs.some(
+          ({ from, to }) => to === sync.from && awaySources.has(from),
+        );
         const isAway =
-          isTidemarkError(error, "TM-TABLE-MISSING", "TM-CONNECT-FAILED") ||
+          isTidemarkError(error, "TM-TABLE-MISSING") ||
+          (isTidemarkError(error, "TM-CONNECT-FAILED") && !isUnseen) ||
           (isLackOfGlob(error) && syncs.some((before) => makes(before, sync.from)));
         if (!mayCome || !isAway) {
           const reason = await passBySource(readers, error, options);

@@ -306,6 +306,44 @@ function registerShape({ kinds: [app, shop, near, far], queue }: Shape): void {
       await bed.expectSame(CUSTOMERS, { from: "app", to: "far", as: "clients" });
     },
   );
+
+  // As above: a file that has gone.
+  test.skipIf(shop === "sqlite")(
+    "a relay alone of a chain whose first two are away waits for both",
+    async () => {
+      await using made = await make();
+      const { bed, through, cut, mend } = made;
+      await createTables(await bed.sql("near"), near, [CUSTOMERS]);
+      await using first = await wayTo(bed.database("app").url);
+      const chain = through(
+        bed.define([
+          { from: "app", to: "shop", tables: [{ table: "customers", as: "clients" }] },
+          { from: "shop", to: "far", tables: ["clients"] },
+          { from: "near", to: "far", tables: ["customers"] },
+        ]),
+      );
+      const definition = {
+        ...chain,
+        databases: chain.databases.map((each) =>
+          each.name === "app" ? { name: "app", url: first.url } : each,
+        ),
+      };
+      await runOnce(bed, definition);
+      await fill(bed, "app", 100);
+      await bed.dropSql("app");
+      first.cut();
+      await cut();
+      const relay = await bed.start(definition, { role: "relay" });
+      const told = await statusesOf(relay);
+      for (const name of ["app", "shop"])
+        expect(told.get(name)).toMatchObject({ state: "running", error: awayError });
+      mend();
+      first.mend();
+      await bed.start(definition, { role: "applier" });
+      await relay.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS, { from: "app", to: "far", as: "clients" });
+    },
+  );
 }
 
 describe.skipIf(!available("postgres"))("a source that does not answer", () => {
