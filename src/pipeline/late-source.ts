@@ -11,6 +11,8 @@ interface LateSourceOptions {
   readonly error: TidemarkError;
   /** Looks at the source and at the targets of its syncs as a start does. */
   readonly prepare: () => Promise<Prepared>;
+  /** By another sync, which may have come to it no sooner, and has tables to make there. */
+  readonly isWritten: boolean;
   readonly slowRetryMs: number | undefined;
   readonly signal: AbortSignal;
   readonly logger: Logger;
@@ -43,14 +45,18 @@ export class LateSource {
       } catch (failure) {
         if (signal.aborted) break;
         this.error = toTidemarkError(failure);
-        if (!mayPass(this.error)) throw this.error;
+        if (!mayPass(this.error, this.#options)) throw this.error;
       }
     }
     return null;
   }
 }
 
-function mayPass(error: TidemarkError): boolean {
+function mayPass(
+  error: TidemarkError,
+  { isWritten }: Pick<LateSourceOptions, "isWritten">,
+): boolean {
+  if (isWritten && isTidemarkError(error, "TM-TABLE-MISSING")) return true;
   // An applier apart waits for what the relay tells of the source.
   return error.retryable || isOfRights(error) || isTidemarkError(error, "TM-WAIT-TIMEOUT");
 }

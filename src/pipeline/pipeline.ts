@@ -382,6 +382,7 @@ export class Pipeline {
     const late = new LateSource({
       error,
       prepare: () => this.#prepareLate({ ...this.#definition, syncs }, standing),
+      isWritten: this.#definition.syncs.some(({ to }) => to === name),
       slowRetryMs: this.#options.slowRetryMs,
       signal: this.#ending.signal,
       logger,

@@ -344,6 +344,45 @@ function registerShape({ kinds: [app, shop, near, far], queue }: Shape): void {
       await bed.expectSame(CUSTOMERS, { from: "app", to: "far", as: "clients" });
     },
   );
+
+  // As above: a file that has gone.
+  test.skipIf(shop === "sqlite")(
+    "a table of it that the link before has yet to make is waited for",
+    async () => {
+      await using made = await make();
+      const { bed, through, cut, mend } = made;
+      await createTables(await bed.sql("app"), app, [ORDERS]);
+      const renamed = (table: string, as: string) => ({ table, as });
+      const chain = (more: boolean) => {
+        const tables = [renamed("customers", "clients"), renamed("orders", "sales")];
+        const first = { from: "app", to: "shop", tables: more ? tables : tables.slice(0, 1) };
+        const second = {
+          from: "shop",
+          to: "far",
+          tables: more ? ["clients", "sales"] : ["clients"],
+        };
+        return through(
+          bed.define([first, second, { from: "app", to: "near", tables: ["customers"] }]),
+        );
+      };
+      await runOnce(bed, chain(false));
+      await insertRow(await bed.sql("app"), ORDERS, {
+        id: 1,
+        customer_id: 1,
+        total: "1.5",
+        status: "new",
+      });
+      await cut();
+      const relay = await bed.start(chain(true), { role: "relay" });
+      mend();
+      await expect
+        .poll(async () => (await statusesOf(relay)).get("shop"), { timeout: PATIENCE_MS })
+        .toMatchObject({ state: "running", error: { code: "TM-TABLE-MISSING" } });
+      await bed.start(chain(true));
+      await relay.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(ORDERS, { from: "app", to: "far", as: "sales" });
+    },
+  );
 }
 
 describe.skipIf(!available("postgres"))("a source that does not answer", () => {
