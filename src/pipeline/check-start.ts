@@ -24,7 +24,8 @@ export async function checkStart(
   definition: PipelineDefinition,
   { share, databases, passing, logger, ...options }: StartParts,
 ): Promise<ReadonlyMap<string, TidemarkError>> {
-  const openCatalog = (source: string) => databases.openCatalog(source);
+  // Who ends has nothing to wait for at one that does not answer.
+  const openCatalog = (source: string) => databases.openCatalog(source, options.signal);
   await using ahead = new Ahead(databases);
   const asked = { create: false, openCatalog, passBy: passing.ask, ahead, ...options };
   const prepared = await prepare(definition, databases, asked);

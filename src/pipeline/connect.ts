@@ -47,8 +47,9 @@ export class Databases {
     return "url" in definition ? placeOfUrl(definition.url) : null;
   }
 
-  openCatalog(name: string): Promise<Catalog> {
-    const { adapter, options } = this.#adapter(name);
+  /** `signal` ends it, too. */
+  openCatalog(name: string, signal?: AbortSignal): Promise<Catalog> {
+    const { adapter, options } = this.#adapter(name, signal);
     return adapter.openCatalog(options);
   }
 

@@ -386,17 +386,18 @@ function registerShape({ kinds: [app, shop, near, far], queue }: Shape): void {
 }
 
 describe.skipIf(!available("postgres"))("a source that does not answer", () => {
-  test("is tried once: what the check has found out holds for the start", async () => {
-    await using bed = await TestBed.make({ app: "sqlite", shop: "postgres", far: "sqlite" });
+  const start = async () => {
+    const bed = await TestBed.make({ app: "sqlite", shop: "postgres", far: "sqlite" });
     await createTables(await bed.sql("app"), "sqlite", [CUSTOMERS]);
     await createTables(await bed.sql("shop"), "postgres", [CUSTOMERS, ORDERS]);
-    await using proxy = await TcpProxy.start(bed.database("shop").url);
+    const { url } = bed.database("shop");
+    const proxy = await TcpProxy.start(url);
     const base = bed.define([
       { from: "app", to: "far", tables: ["customers"] },
       { from: "shop", to: "far", tables: ["orders"] },
     ]);
     const databases = base.databases.map((each) =>
-      each.name === "shop" ? { name: "shop", url: proxy.through(bed.database("shop").url) } : each,
+      each.name === "shop" ? { name: "shop", url: proxy.through(url) } : each,
     );
     const definition = { ...base, databases };
     const first = await bed.start(definition);
@@ -405,9 +406,21 @@ describe.skipIf(!available("postgres"))("a source that does not answer", () => {
     await fill(bed, "app", 0);
     proxy.repoint("tcp://127.0.0.1:1");
     const pipeline = await bed.open(definition);
-    proxy.repoint(bed.database("shop").url);
+    proxy.repoint(url);
+    const tried = proxy.accepted;
     proxy.stall();
     await pipeline.start();
+    const dispose = async () => {
+      proxy.heal();
+      await bed[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+    };
+    return { bed, proxy, pipeline, tried, [Symbol.asyncDispose]: dispose };
+  };
+
+  test("is tried once: what the check has found out holds for the start", async () => {
+    await using made = await start();
+    const { bed, proxy, pipeline } = made;
     await pipeline.waitFor({ sync: "app->far", timeoutMs: PATIENCE_MS });
     // Nobody has waited since for what does not answer, and given it up.
     const { sources } = await pipeline.status();
@@ -415,6 +428,16 @@ describe.skipIf(!available("postgres"))("a source that does not answer", () => {
     proxy.heal();
     await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.expectSame(ORDERS, { from: "shop", to: "far" });
+  });
+
+  test("is not waited for by who stops", async () => {
+    await using made = await start();
+    const { proxy, pipeline, tried } = made;
+    await expect.poll(() => proxy.accepted, { timeout: PATIENCE_MS }).toBeGreaterThan(tried);
+    const since = performance.now();
+    await pipeline.stop({ withinMs: PATIENCE_MS });
+    // Else the driver gives it up after 15 s.
+    expect(performance.now() - since).toBeLessThan(7_500);
   });
 });
 
