@@ -274,7 +274,10 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     }
   });
 
-  it("does not end because the queue is away while it asks for a resend", async () => {
+  it.each([
+    ["is away", connectionLost()],
+    ["withholds a right", new TidemarkError("TM-GRANT-MISSING", "NATS does not permit it.")],
+  ])("does not end because the queue %s while it asks for a resend", async (_title, failure) => {
     world = await MemoryWorld.running();
     const stream = await world.queue.openStream("a");
     let failed = false;
@@ -283,7 +286,7 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     documents.get = async (key) => {
       if (failed || !key.startsWith("refusal/")) return get(key);
       failed = true;
-      throw connectionLost();
+      throw failure;
     };
     stream.losing = true;
     world.fill(1);

@@ -109,7 +109,7 @@ export class Applier {
   }
 
   async #recover(error: TidemarkError): Promise<void> {
-    if (!error.retryable && !(this.#hasWorked && isOfRights(error))) {
+    if (!this.#isWaitedOut(error)) {
       const told = await this.#driftOr(error);
       const { altered } = told.details;
       if (this.#status.now.state !== "standby" && Array.isArray(altered)) {
@@ -129,10 +129,14 @@ export class Applier {
       await this.#requests.askResend(this.#status.now.position);
     } catch (failure) {
       const second = toTidemarkError(failure);
-      if (!second.retryable) throw await this.#stopped(second);
+      if (!this.#isWaitedOut(second)) throw await this.#stopped(second);
       // The gap is met again, and then asked about again.
       this.#options.logger.warn({ err: second }, "a resend could not be asked for");
     }
+  }
+
+  #isWaitedOut(error: TidemarkError): boolean {
+    return error.retryable || (this.#hasWorked && isOfRights(error));
   }
 
   #waitForRights(): Promise<void> {
