@@ -53,6 +53,7 @@ describe.each(SERVERS)("a session of ours at %s", (kind) => {
     const wrong = {
       ...{ PGHOST: "192.0.2.1", PGPORT: "1", PGUSER: "nobody", PGDATABASE: "nothing" },
       ...{ PGSSLMODE: "require", PGSSLNEGOTIATION: "direct", PGPASSWORD: "wrong" },
+      PGREPLICATION: "database",
     };
     for (const [name, value] of Object.entries(wrong)) vi.stubEnv(name, value);
     try {

@@ -17,6 +17,7 @@ export interface PgClient {
   end(): Promise<void>;
   query(config: PgQuery): Promise<PgResult>;
   query<T>(stream: T): T;
+  readonly connectionParameters: { replication: unknown };
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
   on(event: "notification", listener: (message?: { readonly channel: string }) => void): unknown;
 }
@@ -62,6 +63,8 @@ export function clientOf(
       },
     );
   }
+  // Of PGREPLICATION the driver would ask for a session that replicates, in which no statement of ours is taken.
+  client.connectionParameters.replication = undefined;
   // A socket that breaks while connecting is told by connect() and by this event: one is enough.
   client.on("error", () => {});
   const release = severWith(options, () => client.connection.stream.destroy());
