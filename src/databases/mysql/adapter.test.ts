@@ -125,6 +125,15 @@ describe("classify", () => {
     expect(classify(server(1142, denied)).fix).toBe(
       "GRANT CREATE ON `shop`.`tidemark_source` TO 'sync'@'%';",
     );
+    expect(classify(server(1142, denied), { table: "orders" })).toMatchObject({
+      message:
+        "The user lacks a right on the table. Right CREATE. Table tidemark_source. (server error 1142)",
+      details: { table: "tidemark_source" },
+    });
+    const ofColumn = "SELECT command denied to user 'sync'@'%' for column 'name' in table 'items'";
+    expect(classify(server(1143, ofColumn)).message).toBe(
+      "The user lacks a right on a column of the table. Right SELECT. Table items. Column name. (server error 1143)",
+    );
     // As MySQL says it; and the host is the client's, where the account has another.
     const bare = "DROP command denied to user 'sync'@'10.0.0.7' for table 'tidemark_source'";
     expect(classify(server(1142, bare), { database: "shop", account: "'sync'@'%'" }).fix).toBe(

@@ -295,16 +295,20 @@ const TLS_FIX =
 
 function build(known: Rule, raw: DriverError, context: Context): TidemarkError {
   const names = namesIn(raw.message);
-  const table = context.table ?? names.table;
+  const denied = deniedIn(raw.message);
+  // Which need not be the one at hand: a trigger of the application's may write another.
+  const table = denied?.table ?? context.table ?? names.table;
+  const column = denied?.column ?? names.column;
   const place = [
+    denied === null ? "" : ` Right ${denied.right}.`,
     table === undefined ? "" : ` Table ${table}.`,
-    names.column === undefined ? "" : ` Column ${names.column}.`,
+    column === undefined ? "" : ` Column ${column}.`,
     names.constraint === undefined ? "" : ` Constraint ${names.constraint}.`,
   ].join("");
   const number = raw.errno !== undefined && raw.errno > 0 ? ` (server error ${raw.errno})` : "";
   const details = {
     ...(table === undefined ? {} : { table }),
-    ...(names.column === undefined ? {} : { column: names.column }),
+    ...(column === undefined ? {} : { column }),
     ...(names.constraint === undefined ? {} : { constraint: names.constraint }),
     ...(raw.errno === undefined ? {} : { errno: raw.errno }),
     ...(raw.sqlState === undefined ? {} : { sqlState: raw.sqlState }),
@@ -344,18 +348,39 @@ function namesIn(message: string): { table?: string; column?: string; constraint
  * is the one we come from: the account may be another, so the session's own word goes first.
  */
 function grantIn(message: string, context: Context): string | undefined {
-  const denied =
-    /^([A-Z, ]+) command denied to user ('[^']*'@'[^']*') for (?:column '[^']*' in )?table (.+)$/.exec(
-      message,
-    );
+  const denied = deniedIn(message);
   if (denied !== null) {
-    const [, right, user, table = ""] = denied;
-    return `GRANT ${right} ON ${tableIn(table, context)} TO ${context.account ?? user};`;
+    const { right, user, place } = denied;
+    return `GRANT ${right} ON ${tableIn(place, context)} TO ${context.account ?? user};`;
   }
   const refused = /^Access denied for user ('[^']*'@'[^']*') to database '([^']*)'$/.exec(message);
   if (refused === null) return undefined;
   const [, user, database = ""] = refused;
   return `GRANT ${context.right ?? ALL_WE_NEED} ON ${wholeDatabase(database)} TO ${context.account ?? user};`;
+}
+
+interface Denied {
+  readonly right: string;
+  readonly user: string;
+  readonly column: string | undefined;
+  /** As the server writes it. */
+  readonly place: string;
+  readonly table: string;
+}
+
+/** A right that the user lacks on a table, or on a column of one. */
+function deniedIn(message: string): Denied | null {
+  const found =
+    /^([A-Z, ]+) command denied to user ('[^']*'@'[^']*') for (?:column '([^']*)' in )?table (.+)$/.exec(
+      message,
+    );
+  if (found === null) return null;
+  const [, right = "", user = "", column, place = ""] = found;
+  const table =
+    /^'(.+)'$/.exec(place)?.[1] ??
+    /^(?:`(?:[^`]|``)*`\.)?`((?:[^`]|``)+)`$/.exec(place)?.[1]?.replaceAll("``", "`") ??
+    place;
+  return { right, user, column, place, table };
 }
 
 const ALL_WE_NEED = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER";
