@@ -3,13 +3,23 @@ import { keys, type Order } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Queue } from "../core/queue.ts";
 
-/** Gives the answer of the sync's applier, wherever it runs. Throws TM-WAIT-TIMEOUT. */
+/** Gives the answer of the sync's applier, wherever it runs. `queue`: null where there is none yet. Throws TM-WAIT-TIMEOUT. */
 export async function askApplier<O extends Order>(
-  queue: Queue,
+  queue: Queue | null,
   sync: string,
   order: O,
   timeoutMs: number,
 ): Promise<NonNullable<O["answer"]>> {
+  if (queue === null) {
+    throw new TidemarkError(
+      "TM-WAIT-TIMEOUT",
+      `The applier of ${sync} cannot be asked: there is no queue yet, so none runs with this one.`,
+      {
+        fix: "Start tidemark run; where it runs, ask in the same folder, and with the same --queue.",
+        details: { sync },
+      },
+    );
+  }
   const key = keys.order(sync, randomUUID());
   await queue.documents.put(key, order);
   try {

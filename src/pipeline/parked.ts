@@ -50,7 +50,7 @@ export interface ParkedRequest {
  */
 export async function orderParked(
   definition: PipelineDefinition,
-  queue: Queue,
+  queue: Queue | null,
   request: ParkedRequest & { readonly logger: Logger },
 ): Promise<ParkedAnswer> {
   const { sync, action, ids, timeoutMs, logger } = request;

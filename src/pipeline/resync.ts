@@ -28,9 +28,9 @@ export interface ResyncPlan {
    * Empties the tables at their targets, by the applier where one is at work, so that they are copied anew. Where
    * every sync of a table does, its source forgets how it was captured: a relay that stopped because
    * changes went by unseen starts again. Throws TM-WAIT-TIMEOUT, TM-APPLY-CONSTRAINT; TM-USAGE where the applier at work
-   * does not have a table.
+   * does not have a table. `queue`: null where there is none yet.
    */
-  run(queue: Queue, timeoutMs: number): Promise<void>;
+  run(queue: Queue | null, timeoutMs: number): Promise<void>;
 }
 
 export interface ResyncOptions {
@@ -76,7 +76,12 @@ export async function planResync(
       tables: names.map(formatTable),
     })),
     run: async (queue, timeoutMs) => {
-      for (const each of chosen) await empty(each, { databases, queue, timeoutMs });
+      for (const each of chosen) {
+        const { to } = each.prepared.resolved.definition;
+        // Without a queue nothing was handed to a function.
+        if (queue === null && databases.kindOf(to) === "function") continue;
+        await empty(each, { databases, queue, timeoutMs });
+      }
       for (const [source, names] of wholly(chosen, all)) await forget(databases, source, names);
     },
   };
@@ -111,7 +116,7 @@ async function empty(
     databases,
     queue,
     timeoutMs,
-  }: { readonly databases: Databases; readonly queue: Queue; readonly timeoutMs: number },
+  }: { readonly databases: Databases; readonly queue: Queue | null; readonly timeoutMs: number },
 ): Promise<void> {
   const { name: sync, to } = resolved.definition;
   const asked = names.map(formatTable);
@@ -123,12 +128,13 @@ async function empty(
     const bound = [...plan.tables, ...(parked === null ? [] : [parked.bound])];
     const session = await target.openApplier(sync, bound);
     if (session === null) return true;
-    if (session.mayHoldMore === true && (await isAtWork(queue, sync))) {
+    if (queue !== null && session.mayHoldMore === true && (await isAtWork(queue, sync))) {
       await session.close();
       return true;
     }
     return using(Promise.resolve(session), async () => {
-      await withdrawNotice(session, queue.documents, { sync, tablesPending: asked.length });
+      if (queue !== null)
+        await withdrawNotice(session, queue.documents, { sync, tablesPending: asked.length });
       await emptyForResync(session, { sync, tables, parked }, new Set(asked));
       return false;
     });

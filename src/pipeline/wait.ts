@@ -10,9 +10,11 @@ import {
 } from "../core/documents.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence, heldOf } from "../core/fence.ts";
+import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { rulesPrint } from "../core/rules.ts";
 import { stoppedError } from "../core/status-error.ts";
+import { checkMakeable, openStanding } from "./queue.ts";
 import { isSilent } from "./status.ts";
 import { levelsOf } from "./topology.ts";
 
@@ -62,6 +64,32 @@ export async function waitForSync(
   } finally {
     cancel();
   }
+}
+
+/**
+ * The queue to wait with; null when the signal aborts before. An embedded one may be made only now, by the run that is waited for; who waits makes none. Throws
+ * TM-USAGE for a sync that is not there, TM-WAIT-TIMEOUT, and what {@link checkMakeable} and {@link openStanding} throw.
+ */
+export async function queueToWaitWith(
+  definition: PipelineDefinition,
+  logger: Logger,
+  { sync, timeoutMs = Number.POSITIVE_INFINITY, signal }: WaitOptions,
+): Promise<Queue | null> {
+  chosen(definition, sync);
+  const until = performance.now() + timeoutMs;
+  while (signal?.aborted !== true) {
+    const queue = await openStanding(definition.queue, logger);
+    if (queue !== null) return queue;
+    checkMakeable(definition.queue);
+    const left = until - performance.now();
+    if (left <= 0) {
+      const fix =
+        "Is tidemark run working? Where it is: wait in the same folder, and with the same --queue.";
+      throw timedOut("there is no queue yet", "queue", fix);
+    }
+    await sleep(Math.min(ASK_AGAIN_MS, left), signal);
+  }
+  return null;
 }
 
 function chosen(

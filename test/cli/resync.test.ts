@@ -1,4 +1,5 @@
 // A table copied anew from the command line, whether or not something runs.
+import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Running, Workplace } from "./tidemark.ts";
 
@@ -33,9 +34,21 @@ test("resync empties a table, and the next run copies it", async () => {
   ];
   expect(place.sql("copy.db", "SELECT * FROM items ORDER BY id")).toEqual(rows);
 
+  // With no queue to look in: none is made, and an applier at work with another one cannot be asked.
+  const elsewhere = [...ENDS, "--queue", "sqlite:elsewhere/queue.db"];
+  expect((await place.start(["resync", "items", ...elsewhere, "--yes"])).exitCode).toBe(0);
+  expect(place.sql("copy.db", "SELECT * FROM items")).toEqual([]);
+  expect((await place.start(["run", ...ENDS, "--until-synced"])).exitCode).toBe(0);
+
   // By the applier that runs.
   const run = new Running(place.start(["run", ...ENDS, "--json"]));
   await run.until<{ event: string }>(({ event }) => event === "status");
+  const unasked = await place.json(["resync", "items", ...elsewhere, "--yes"]);
+  expect(unasked.envelope.error).toMatchObject({
+    code: "TM-WAIT-TIMEOUT",
+    message: expect.stringContaining("there is no queue yet"),
+  });
+  expect(existsSync(place.path("elsewhere"))).toBe(false);
   place.sql("copy.db", "DELETE FROM items WHERE id = 1");
   expect((await place.start(["resync", "items", ...ENDS, "--yes"])).exitCode).toBe(0);
   expect((await place.start(["wait", ...ENDS.slice(0, 4)])).exitCode).toBe(0);

@@ -162,6 +162,25 @@ test("status before the first run says that there is no queue, makes none, and f
   expect((await run.end("SIGTERM")).exitCode).toBe(143);
 });
 
+test("wait, parked and resync before the first run make no queue, and a wait finds the one that a run makes", async () => {
+  const nope = await place.json(["wait", ...PAIR, "--sync", "nope"]);
+  expect(nope.envelope.error).toMatchObject({ code: "TM-USAGE" });
+  const early = await place.json(["wait", ...PAIR, "--timeout", "1ms"]);
+  expect(early.envelope.error).toMatchObject({
+    code: "TM-WAIT-TIMEOUT",
+    message: expect.stringContaining("there is no queue yet"),
+  });
+  const nowhere = await place.json(["wait", ...PAIR, "--queue", "sqlite:shop.db/q/queue.db"]);
+  expect(nowhere.envelope.error).toMatchObject({ code: "TM-CONNECT-FAILED" });
+  const retried = await place.json(["parked", "retry", "--all", ...PAIR]);
+  expect(retried.exitCode).toBe(0);
+  expect(existsSync(place.path(".tidemark"))).toBe(false);
+  const waiting = place.start(["wait", ...PAIR]);
+  const run = await startRun();
+  expect((await waiting).exitCode).toBe(0);
+  expect((await run.end("SIGTERM")).exitCode).toBe(143);
+});
+
 test("doctor finds nothing wrong while it runs, and a dropped trigger afterwards", async () => {
   await place.start(["run", ...PAIR, "--until-synced"]);
   const well = await place.json(["doctor", ...PAIR]);

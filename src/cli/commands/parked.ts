@@ -90,9 +90,9 @@ async function order(
   if (action === "drop" && all && !yes) {
     await mustConfirm(invocation, `Forget ${formatCounted(chosen.length, "row")}?`);
   }
-  const { openQueue } = await import("../../pipeline/queue.ts");
+  const { openStanding } = await import("../../pipeline/queue.ts");
   const { orderParked } = await import("../../pipeline/parked.ts");
-  const queue = await openQueue(definition.queue, logger);
+  const queue = await openStanding(definition.queue, logger);
   const answers: ParkedAnswer[] = [];
   try {
     for (const sync of new Set(chosen.map((entry) => entry.sync))) {
@@ -100,7 +100,7 @@ async function order(
       answers.push(await orderParked(definition, queue, { sync, action, ids, timeoutMs, logger }));
     }
   } finally {
-    await queue.close();
+    await queue?.close();
   }
   return {
     done: answers.flatMap(({ done }) => done),

@@ -45,12 +45,12 @@ export const resync: CommandModule = {
     const plan = await planResync(definition, { tables, sync, logger: log.logger });
     for (const each of plan.syncs) output.line(describe(each));
     if (!yes) await mustConfirm(invocation, "Empty these tables?");
-    const { openQueue } = await import("../../pipeline/queue.ts");
-    const queue = await openQueue(definition.queue, log.logger);
+    const { openStanding } = await import("../../pipeline/queue.ts");
+    const queue = await openStanding(definition.queue, log.logger);
     try {
       await plan.run(queue, timeoutMs);
     } finally {
-      await queue.close();
+      await queue?.close();
     }
     output.line("Emptied. They are copied anew by the run that is at work, or by the next.");
     return output.end({ resynced: plan.syncs });

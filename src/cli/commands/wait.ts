@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { Queue } from "../../core/queue.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, durationOf, loadDefinition } from "../definition.ts";
 import { formatDuration } from "../format.ts";
@@ -34,18 +35,19 @@ export const wait: CommandModule = {
     // Between two URLs the tables may be left out, and then it is any.
     const anyRules = from !== undefined && table === undefined;
     const definition = await loadDefinition(invocation, { tables: anyRules ? "any" : "needed" });
-    const { openQueue } = await import("../../pipeline/queue.ts");
-    const { waitForSync } = await import("../../pipeline/wait.ts");
+    const { queueToWaitWith, waitForSync } = await import("../../pipeline/wait.ts");
     const interrupts = new Interrupts();
-    const queue = await openQueue(definition.queue, log.logger);
+    const { signal } = interrupts;
     const startedAt = performance.now();
+    let queue: Queue | null = null;
     try {
+      queue = await queueToWaitWith(definition, log.logger, { sync, timeoutMs, signal });
+      if (queue === null) return output.end(null, interrupts.exitCode ?? 0);
+      const spentMs = performance.now() - startedAt;
       await Promise.race([
         waitForSync(definition, queue, {
-          signal: interrupts.signal,
-          anyRules,
-          ...(sync !== undefined && { sync }),
-          ...(timeoutMs !== undefined && { timeoutMs }),
+          ...{ signal, sync, anyRules },
+          timeoutMs: timeoutMs === undefined ? undefined : Math.max(0, timeoutMs - spentMs),
         }),
         interrupts.requested,
       ]);
@@ -55,7 +57,7 @@ export const wait: CommandModule = {
       return output.end({ waitedMs });
     } finally {
       interrupts.release();
-      await queue.close();
+      await queue?.close();
     }
   },
 };
