@@ -6,6 +6,7 @@ import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { TidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { Session } from "../../src/databases/mysql/connection.ts";
+import { mysql as adapter } from "../../src/databases/mysql/index.ts";
 import {
   Authority,
   canStart,
@@ -74,6 +75,19 @@ describe.each(["mariadb", "mysql"] as const)("TLS of %s", (kind) => {
       const files = (pair: { cert: string; key: string }) =>
         `&ssl-cert=${pair.cert}&ssl-key=${pair.key}`;
       expect(await outcome(at("127.0.0.1"))).toBe("plain");
+      // What doctor says of it.
+      const found = async (url: string) => {
+        const options = { name: "shop", url, logger: silentLogger };
+        const target = await adapter.openTarget(options);
+        const findings = await target.diagnose([]);
+        await target.close();
+        return findings.flatMap(({ check, severity }) => (check === "encryption" ? severity : []));
+      };
+      expect(await found(at("127.0.0.1"))).toEqual([]);
+      expect(await found(at(ELSEWHERE, "?ssl-mode=DISABLED"))).toEqual(["warning"]);
+      expect(await found(at(ELSEWHERE, "?ssl-mode=REQUIRED"))).toEqual(["warning"]);
+      expect(await found(at(ELSEWHERE, `${known}&ssl-mode=VERIFY_CA`))).toEqual(["ok"]);
+      expect(await found(at(ELSEWHERE, known))).toEqual(["ok"]);
       await admin.query("SET GLOBAL require_secure_transport = ON");
 
       // What the URL says, and what it does not.

@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { TidemarkError } from "../../src/core/errors.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
+import { postgres } from "../../src/databases/postgres/index.ts";
 import {
   Authority,
   canStart,
@@ -74,6 +75,20 @@ test.skipIf(!canStart("postgres"))(
     const known = `?sslrootcert=${authority.file}`;
     const files = (pair: { cert: string; key: string }) =>
       `&sslcert=${pair.cert}&sslkey=${pair.key}`;
+
+    // What doctor says of it.
+    const found = async (url: string) => {
+      const target = await postgres.openTarget(optionsOf(url));
+      const findings = await target.diagnose([]);
+      await target.close();
+      return findings.flatMap(({ check, severity }) => (check === "encryption" ? severity : []));
+    };
+    const plain = new URL(server.url);
+    plain.hostname = ELSEWHERE;
+    expect(await found(server.url)).toEqual([]);
+    expect(await found(`${plain.href}?sslmode=disable`)).toEqual(["warning"]);
+    expect(await found(at(ELSEWHERE, "?sslmode=no-verify"))).toEqual(["warning"]);
+    expect(await found(at(ELSEWHERE, known))).toEqual(["ok"]);
 
     // What the URL says, and what it does not.
     const encrypted = /^encrypted$/;

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2/promise";
+import type { Encryption } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
 
 /** A database URL taken apart. */
@@ -8,6 +9,7 @@ export interface Address {
   readonly database: string;
   /** `db.example:3306`: for messages, holds no secret. */
   readonly server: string;
+  readonly encryption: Encryption;
 }
 
 const MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"] as const;
@@ -36,8 +38,10 @@ export function parseAddress(text: string, name: string): Address {
   const host = url.hostname === "" ? "localhost" : url.hostname.replace(/^\[|\]$/g, "");
   const port = url.port === "" ? 3306 : Number(url.port);
   const socket = url.searchParams.get("socket");
-  const ssl = tls(url, socket !== null || isLoopback(host), name);
+  const isLocal = socket !== null || isLoopback(host);
+  const ssl = tls(url, isLocal, name);
   return {
+    encryption: encryptionOf(ssl, isLocal),
     database,
     server: socket ?? `${host}:${port}`,
     options: {
@@ -69,6 +73,12 @@ function tls(url: URL, isLocal: boolean, name: string): ConnectionOptions["ssl"]
     ...file(url, "ssl-cert", "cert", name),
     ...file(url, "ssl-key", "key", name),
   };
+}
+
+function encryptionOf(ssl: ConnectionOptions["ssl"], isLocal: boolean): Encryption {
+  if (typeof ssl !== "object") return isLocal ? "local" : "none";
+  if (ssl.rejectUnauthorized === false) return "unchecked";
+  return ssl.verifyIdentity === true ? "checked" : "nameless";
 }
 
 function file(url: URL, parameter: string, option: string, name: string): Record<string, Buffer> {

@@ -4,6 +4,7 @@ import type { Connection } from "mysql2/promise";
 import { assertOnly } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
+import type { Encryption } from "../../core/encryption.ts";
 import type { TidemarkError } from "../../core/errors.ts";
 import { severWith } from "../../core/sever.ts";
 import { type Address, parseAddress } from "./address.ts";
@@ -39,6 +40,7 @@ interface ServerFacts {
   readonly flavour: Flavour;
   readonly account: string;
   readonly foldsNames: boolean;
+  readonly encryption: Encryption;
 }
 
 /** A server may take no text of more than 1 MB, and a character may be four bytes. */
@@ -64,6 +66,7 @@ export class Session {
   readonly foldsNames: boolean;
   /** The server's number for this connection. */
   readonly id: number;
+  readonly encryption: Encryption;
   readonly #connection: Connection;
   readonly #flights: boolean;
   #queue: Promise<unknown> = Promise.resolve();
@@ -79,6 +82,7 @@ export class Session {
     this.flavour = server.flavour;
     this.account = server.account;
     this.foldsNames = server.foldsNames;
+    this.encryption = server.encryption;
     this.id = connection.threadId;
   }
 
@@ -97,6 +101,7 @@ export class Session {
         flavour,
         account: accountName(Buffer.from(user ?? "", "hex").toString("utf8")),
         foldsNames: folding !== "0",
+        encryption: address.encryption,
         flights: session.flights ?? false,
       });
       await assertOnly(options, () => identityOf(opened));

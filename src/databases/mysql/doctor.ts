@@ -1,4 +1,5 @@
 import type { Finding } from "../../core/database.ts";
+import { encryptionFindings } from "../../core/encryption.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failure, ok, warning } from "../../core/findings.ts";
 import { triggersWithoutLog } from "../../core/rewound.ts";
@@ -27,6 +28,9 @@ import {
 } from "./triggers.ts";
 import { loadTableIds, truncated, unseenTruncation } from "./truncation.ts";
 
+/** See {@link encryptionFindings}. */
+export const ENCRYPTED = "?ssl-mode=VERIFY_IDENTITY&ssl-ca=FILE in the URL";
+
 /** Everything that can break capture of these tables. */
 export async function diagnoseSource(
   session: Session,
@@ -34,6 +38,7 @@ export async function diagnoseSource(
 ): Promise<readonly Finding[]> {
   const variables = await serverVariables(session);
   return [
+    ...encryptionFindings(session.encryption, ENCRYPTED),
     binaryLogFinding(variables, session.flavour.closedSnapshots),
     ...serverFindings(variables),
     ...(await replicaFindings(session)),

@@ -1,10 +1,11 @@
 import type { Finding } from "../../core/database.ts";
+import { encryptionFindings } from "../../core/encryption.ts";
 import { failure, ok, warning } from "../../core/findings.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { durabilityFindings, serverVariables } from "./doctor.ts";
+import { durabilityFindings, ENCRYPTED, serverVariables } from "./doctor.ts";
 import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
 import { whyNoStaging } from "./staging.ts";
 import { asStored } from "./target-plan.ts";
@@ -18,6 +19,7 @@ export async function diagnoseTarget(
   tables: readonly TargetTable[],
 ): Promise<readonly Finding[]> {
   return [
+    ...encryptionFindings(session.encryption, ENCRYPTED),
     ...(await serverFindings(session)),
     ...(await rightFindings(session)),
     ...(await tableFindings(session, asStored(session, tables))),

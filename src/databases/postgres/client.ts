@@ -6,12 +6,14 @@ import { tlsFix, tlsReason } from "../../core/tls-fix.ts";
 import type { Row } from "./connection.ts";
 import { classify } from "./errors.ts";
 import type { OtherSession } from "./pooler.ts";
-import { checkFiles, driverUrl, transportSecurity } from "./transport.ts";
+import { checkFiles, driverUrl, type PgSsl, transportSecurity } from "./transport.ts";
 
 /** The slice of `pg` that we use. */
 export interface PgClient {
   pipeline: boolean;
   readonly processID: number | null;
+  readonly host: string;
+  readonly ssl: PgSsl;
   readonly connection: { readonly stream: { cork(): void; uncork(): void; destroy(): void } };
   connect(): Promise<unknown>;
   end(): Promise<void>;

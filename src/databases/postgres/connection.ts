@@ -3,6 +3,7 @@ import { finished } from "node:stream/promises";
 import { assertOnly } from "../../core/address-watch.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { loadDriver } from "../../core/driver.ts";
+import type { Encryption } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { LinesBlock, LinesRoom } from "../../core/source.ts";
 import { clientOf, connectError, type PgClient, probe } from "./client.ts";
@@ -12,6 +13,7 @@ import { identityOf } from "./identity.ts";
 import { lineBlocks } from "./line-blocks.ts";
 import { behindPooler } from "./pooler.ts";
 import { configuring } from "./session-settings.ts";
+import { encryptionOf } from "./transport.ts";
 
 /** Values travel as text in both directions, so that no number or date is ever rounded by JavaScript. */
 export type Row = (string | null)[];
@@ -28,6 +30,7 @@ export class Connection {
   readonly version: number;
   /** Is it a session of a pooler, which keeps one of the server for it? */
   readonly pooled: boolean;
+  readonly encryption: Encryption;
   readonly #client: PgClient;
   readonly #flight: new (
     prepared: Prepared,
@@ -56,6 +59,7 @@ export class Connection {
     this.#role = options.role;
     this.version = options.version;
     this.pooled = options.pooled;
+    this.encryption = encryptionOf(client.host, client.ssl);
     client.on("error", (error) => this.#lose(error));
     client.on("end", () => this.#lose(new Error("Connection terminated")));
   }

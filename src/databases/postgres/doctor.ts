@@ -1,4 +1,5 @@
 import type { Finding } from "../../core/database.ts";
+import { encryptionFindings } from "../../core/encryption.ts";
 import { ok } from "../../core/findings.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
@@ -84,7 +85,13 @@ async function serverFindings(connection: Connection): Promise<Finding[]> {
             current_setting('server_encoding')`,
   );
   const [standby, fsync, fullPages, version, encoding] = row ?? [];
-  const findings: Finding[] = [ok("server-version", `PostgreSQL ${version}.`)];
+  const findings: Finding[] = [
+    ok("server-version", `PostgreSQL ${version}.`),
+    ...encryptionFindings(
+      connection.encryption,
+      "?sslmode=verify-full&sslrootcert=FILE in the URL",
+    ),
+  ];
   if (standby === "t") {
     findings.push({
       check: "server-standby",

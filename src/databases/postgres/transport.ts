@@ -1,5 +1,11 @@
 import { accessSync, constants } from "node:fs";
+import type { Encryption } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
+
+/** What the driver's client keeps of it. */
+export type PgSsl =
+  | boolean
+  | { readonly rejectUnauthorized?: boolean; readonly checkServerIdentity?: unknown };
 
 const PARAMETERS = ["sslmode", "ssl", "sslrootcert"];
 const OTHERS = ["sslcert", "sslkey", "uselibpqcompat", "host", "port", "user", "password"];
@@ -10,6 +16,15 @@ const MODES = ["disable", "no-verify", "verify-full", "require", "verify-ca", "p
 const SSL = ["true", "1", "0", "no-verify"];
 const FILES = ["sslrootcert", "sslcert", "sslkey"];
 const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
+
+/** Of what the driver has made of a URL and of ours. */
+export function encryptionOf(host: string, ssl: PgSsl): Encryption {
+  if (ssl === false) return LOCAL.test(host) ? "local" : "none";
+  if (ssl === true) return "checked";
+  if (ssl.rejectUnauthorized === false) return "unchecked";
+  // The driver looks at no name where it was given a function that takes any.
+  return ssl.checkServerIdentity === undefined ? "checked" : "nameless";
+}
 
 /**
  * Without a word in the URL: plain text on the same machine, a checked certificate elsewhere.
