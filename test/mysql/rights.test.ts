@@ -192,6 +192,38 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     expect(applied.join()).toContain("CREATE TEMPORARY TABLES");
   });
 
+  it.each([
+    ["INSERT", "log-right"],
+    ["TRIGGER", "trigger-right"],
+  ])("whose lack fails the application's writes are told by doctor: %s", async (right, check) => {
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    await using user = await makeUser(other, ...SOURCE);
+    await trust(other, true);
+    const captured = await other.capture("t");
+    await capture(user.options, captured);
+    await trust(other, false);
+    const errors = async () => {
+      const source = await mysql.openSource(user.options);
+      const found = await source.diagnose(captured);
+      await source.close();
+      return found.filter(({ severity }) => severity === "error");
+    };
+    expect(await errors()).toEqual([]);
+    const database = other.options.url.split("/").at(-1)?.split("?")[0]?.replaceAll("_", "\\_");
+    const name = decodeURIComponent(new URL(user.options.url).username);
+    await other.admin.query(`REVOKE ${right} ON \`${database}\`.* FROM ${name}`);
+    await expect(other.admin.query("INSERT INTO t VALUES (1)")).rejects.toMatchObject({
+      errno: 1142,
+    });
+    const found = await errors();
+    expect([...new Set(found.map((each) => each.check))]).toEqual([check]);
+    expect(found[0]?.message).toContain("fail");
+    for (const { fix = "" } of found) await other.admin.query(fix);
+    await other.admin.query("INSERT INTO t VALUES (1)");
+    expect(await errors()).toEqual([]);
+  });
+
   it("without which triggers are hidden keep what those write to, and are named", async () => {
     await using other = await openBed(kind);
     await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");

@@ -14,7 +14,15 @@ import { accountName, type Session } from "./connection.ts";
 import { tellWhoHolds } from "./held.ts";
 import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
-import { assertOursFit, isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
+import {
+  assertOursFit,
+  DELETIONS,
+  isOurs,
+  LAYOUTS,
+  LOG,
+  planOurs,
+  standingTables,
+} from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import { replicaFindings } from "./replica.ts";
 import {
@@ -201,7 +209,7 @@ async function rightFindings(
   variables: Variables,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
-  const grants = (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
+  const grants = await grantsOf(session);
   const all = grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant));
   const findings: Finding[] = [];
   const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
@@ -217,14 +225,41 @@ async function rightFindings(
       ),
     );
   }
-  if (!all && !grants.some((grant) => /\bTRIGGER\b|ALL PRIVILEGES/.test(grant))) {
+  if (!all && !mayTrigger(grants)) {
+    const harm = current.size === 0 ? "" : ": those that stand fail, and with them each write";
     findings.push(
       failure(
         "trigger-right",
-        `User ${session.account} may not create triggers in ${session.database}.`,
+        `User ${session.account} may not create triggers in ${session.database}${harm}.`,
         `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account}`,
       ),
     );
+  }
+  return findings;
+}
+
+async function grantsOf(session: Session): Promise<string[]> {
+  return (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
+}
+
+function mayTrigger(grants: readonly string[]): boolean {
+  return grants.some((grant) => /\bTRIGGER\b|ALL PRIVILEGES/.test(grant));
+}
+
+/**
+ * Triggers run with the rights of the account that made them. The server looks for those of a statement, too, where it is
+ * only to explain it.
+ */
+async function logRightFindings(session: Session): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const table of [LOG, DELETIONS]) {
+    try {
+      await session.rows(`EXPLAIN INSERT INTO ${quoteName(table)} (id) VALUES (0)`);
+    } catch (error) {
+      if (!isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
+      const message = `${error.message} The triggers write it with the rights of ${session.account}: writes to captured tables fail.`;
+      findings.push(failure("log-right", message, error.fix));
+    }
   }
   return findings;
 }
@@ -280,8 +315,13 @@ async function triggerFindings(
   const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
   const names = tables.map(({ schema }) => schema.name.name);
   const found = await loadTriggers(session, triggeredTables(layouts));
+  // MariaDB hides what they do, MySQL that they stand: they would be told as changed, or gone.
+  const isShown = found.some(({ name, definer }) => isOurs(name) && definer !== "");
+  if (!isShown && !mayTrigger(await grantsOf(session))) return [];
   const users = await accounts(session);
-  const findings: Finding[] = [];
+  const isOfThis = ({ name, definer }: FoundTrigger) =>
+    isOurs(name) && accountName(definer) === session.account;
+  const findings = found.some(isOfThis) ? await logRightFindings(session) : [];
   for (const name of names) {
     const layout = layouts.find((each) => each.table.name === name);
     // Never captured, or not to the end: what is still to be installed is the plan's to tell.
