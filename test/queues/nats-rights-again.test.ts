@@ -32,12 +32,19 @@ test.skipIf(!canStart("nats")).each([
   const pipeline = await bed.start(definition, { slowRetryMs: 100 });
   await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
   reload(fewer);
-  await insertRow(source, CUSTOMERS, { id: 7, name: "again", credit: 0 });
+  // The server reads it a moment later: until then what is written is sent.
+  let id = 7;
+  const afterAnother = async () => {
+    await insertRow(source, CUSTOMERS, { id: id++, name: "again", credit: 0 });
+    return bed.logger.text();
+  };
   await expect
-    .poll(() => bed.logger.text(), { timeout: PATIENCE_MS, interval: 50 })
+    .poll(afterAnother, { timeout: PATIENCE_MS, interval: 50 })
     .toMatch(/relay interrupted.*TM-GRANT-MISSING.*Permissions Violation/s);
   reload(ALL);
-  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  // Who waits before it has read that is told.
+  const waited = () => pipeline.waitFor({ timeoutMs: PATIENCE_MS }).then(() => "", String);
+  await expect.poll(waited, { timeout: PATIENCE_MS }).toBe("");
   await bed.expectSame(CUSTOMERS);
   await bed.stop(pipeline);
 });
