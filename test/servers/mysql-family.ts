@@ -7,12 +7,14 @@ import { launch, type Server, type ServerKind } from "./server.ts";
 
 export const PASSWORD = "tidemark";
 
-/** With the row binlog that later captures may read. */
+/** With the row binlog that later captures may read; what a whole run writes to it would fill a memory. */
 export const SETTINGS = {
   "bind-address": "127.0.0.1",
   "character-set-server": "utf8mb4",
   "log-bin": "binlog",
   "binlog-format": "ROW",
+  "max-binlog-size": "64M",
+  "binlog-expire-logs-seconds": "120",
   "server-id": "1",
   "local-infile": "1",
   "max-connections": "200",
