@@ -19,6 +19,14 @@ export interface Share {
   readonly syncs: readonly string[];
 }
 
+/** Does a process of this role do that part? */
+export function worksAs(
+  { role = "all" }: Pick<ShareOptions, "role">,
+  part: "relay" | "applier",
+): boolean {
+  return role === "all" || role === part;
+}
+
 const WORKS_ON = {
   all: { verb: "reads or writes", what: "Databases that syncs read or write" },
   relay: { verb: "reads from", what: "Sources, of which a relay can be run" },

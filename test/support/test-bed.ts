@@ -13,7 +13,8 @@ import type {
   TableRule,
 } from "../../src/core/definition.ts";
 import type { Logger } from "../../src/core/log.ts";
-import { Pipeline, type PipelineOptions } from "../../src/pipeline/pipeline.ts";
+import { Pipeline } from "../../src/pipeline/pipeline.ts";
+import type { PipelineOptions } from "../../src/pipeline/pipeline-options.ts";
 import { natsBed } from "../queues/nats-bed.ts";
 import { type DatabaseKind, type FreshDatabase, freshDatabase, natsUrl } from "../servers/index.ts";
 import { type Commits, openSql, type SqlClient } from "./sql-client.ts";

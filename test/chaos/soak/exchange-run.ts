@@ -5,7 +5,7 @@ import { expect } from "vitest";
 import { SECOND_BOUNDS } from "../../../src/applier/group.ts";
 import { sleep } from "../../../src/core/async.ts";
 import type { PipelineDefinition } from "../../../src/core/definition.ts";
-import type { PipelineOptions } from "../../../src/pipeline/pipeline.ts";
+import type { PipelineOptions } from "../../../src/pipeline/pipeline-options.ts";
 import type { TestPair } from "../../support/pairs.ts";
 import { asPlainRole } from "../../support/plain-role.ts";
 import { Random } from "../../support/random.ts";
