@@ -1,10 +1,10 @@
 // What a program in plain JavaScript may get wrong, with no compiler to look: a misspelt `where` or `except` would bring
 // rows and columns to a target that must not be there, and a misspelt role would do nothing (G8).
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import {
   defineConfig,
   definePair,
@@ -23,6 +23,10 @@ const source = new DatabaseSync(join(folder, "shop.db"));
 source.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)");
 const PAIR = { from: "sqlite:shop.db", to: "sqlite:copy.db", tables: ["t"] };
 const definition = definePair(PAIR, folder, {});
+afterAll(() => {
+  source.close();
+  rmSync(folder, { recursive: true });
+});
 const ruled = (rule: object): Anything => ({
   ...definition,
   syncs: definition.syncs.map((sync) => ({ ...sync, tables: [{ table: "t", ...rule }] })),

@@ -1,9 +1,9 @@
 // What spares a program its ceremony.
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { expect, expectTypeOf, test } from "vitest";
+import { afterAll, expect, expectTypeOf, test } from "vitest";
 import {
   definePair,
   Pipeline,
@@ -19,6 +19,10 @@ const source = new DatabaseSync(join(folder, "shop.db"));
 source.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)");
 const PAIR = { from: "sqlite:shop.db", to: "sqlite:copy.db", tables: ["t"] };
 const definition = definePair(PAIR, folder, {});
+afterAll(() => {
+  source.close();
+  rmSync(folder, { recursive: true });
+});
 
 test("`await using` stops a pipeline; notices without a signal end with it", async () => {
   let notices: AsyncGenerator;
