@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import getPort from "get-port";
 import type { Account } from "./account.ts";
+import { choosePort } from "./ports.ts";
 import {
   endProcess,
   isAlive,
@@ -159,14 +159,4 @@ class LocalServer implements Server {
   #tailOfLog(): string {
     return readFileSync(this.#logFile, "utf8").split("\n").slice(-20).join("\n");
   }
-}
-
-/**
- * A port below the range from which the kernel takes the ports of outgoing connections: otherwise,
- * while a killed server is down, a client that tries to reconnect may take its port, or even be
- * connected to itself.
- */
-function choosePort(): Promise<number> {
-  const candidates = Array.from({ length: 50 }, () => 12_000 + Math.floor(Math.random() * 18_000));
-  return getPort({ host: "127.0.0.1", port: candidates });
 }

@@ -1,7 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import mysql from "mysql2/promise";
 import pg from "pg";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   available,
   canStart,
@@ -13,6 +13,7 @@ import {
   startNats,
   startPostgres,
 } from "./index.ts";
+import { choosePort, SHARES } from "./ports.ts";
 
 /** Asks the database itself for its name, with the driver of its kind. */
 async function currentDatabase(url: string): Promise<string> {
@@ -113,4 +114,21 @@ describe("a server of the test's own", () => {
     expect(fetched).toBe("not http");
     await server.stop();
   });
+});
+
+test("workers have ports of their own to start servers at", async () => {
+  const shares = new Map<string, Set<number>>();
+  try {
+    for (const worker of ["1", "2", "3"]) {
+      vi.stubEnv("VITEST_POOL_ID", worker);
+      const ports = await Promise.all(Array.from({ length: 300 }, choosePort));
+      expect(new Set(ports).size).toBe(ports.length);
+      shares.set(worker, new Set(ports.map((port) => port % SHARES)));
+    }
+  } finally {
+    vi.unstubAllEnvs();
+  }
+  const all = [...shares.values()].flatMap((share) => [...share]);
+  expect(all).toHaveLength(3);
+  expect(new Set(all).size).toBe(3);
 });
