@@ -244,34 +244,64 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     await world.until(async () => (await world.notice())?.position.batch === 2);
   });
 
-  it.each([
-    ["is sent again what it has lost, while that is kept", 3_600_000],
-    ["stops where that is gone from the log", 0],
-  ])("finds out that a target was put back while the source is quiet: %s", async (_, keptMs) => {
-    world = new MemoryWorld();
-    world.keptMs = keptMs;
-    world.fill(1);
-    world.startRelay();
-    const applier = world.startApplier();
+  // These wait for what an applier lets pass: side by side, each in a world of its own.
+  it.concurrent.for([
+    ["is sent again what it has lost, while that is kept", 3_600_000] as const,
+    ["stops where that is gone from the log", 0] as const,
+  ])(
+    "finds out that a target was put back while the source is quiet: %s",
+    async ([_, keptMs], { onTestFinished }) => {
+      const world = new MemoryWorld();
+      onTestFinished(() => world.stop());
+      world.keptMs = keptMs;
+      world.fill(1);
+      world.startRelay();
+      const applier = world.startApplier();
+      await world.synced();
+      const { target } = world;
+      const before = { progress: target.progress, rows: [...target.rows] };
+      world.fill(1);
+      await world.synced();
+      const last = world.source.headers.length;
+      await world.until(async () => (await world.notice())?.position.batch === last);
+      // Else the queue has it still.
+      await world.until(() => world.queue.streams.get("a")?.messages.length === 0);
+      const all = [...target.rows];
+      target.progress = before.progress;
+      target.rows.clear();
+      for (const row of before.rows) target.rows.add(row);
+      if (keptMs === 0) {
+        await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-BATCH-PURGED" });
+      } else {
+        await world.until(() => target.progress.position.batch === last);
+        expect([...target.rows]).toEqual(all);
+      }
+    },
+  );
+
+  it.concurrent("holds nothing open at the target while the rest of a batch does not come", async ({
+    onTestFinished,
+  }) => {
+    const world = await MemoryWorld.running();
+    onTestFinished(() => world.stop());
+    const { source, target, queue } = world;
+    const stream = await queue.openStream("a");
+    const append = stream.append.bind(stream);
+    let release = () => {};
+    const rest = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    stream.append = async (after, messages) => {
+      const tail = await append(after, messages);
+      if (messages.some(({ mark }) => mark.batch === 2 && mark.piece === 3)) await rest;
+      return tail;
+    };
+    for (let i = 0; i < 20_000; i++) source.insert(`${i}`.padStart(60));
+    await world.until(() => target.open === 1);
+    await world.until(() => target.open === 0);
+    expect(target.progress.position.batch).toBe(1);
+    release();
     await world.synced();
-    const { target } = world;
-    const before = { progress: target.progress, rows: [...target.rows] };
-    world.fill(1);
-    await world.synced();
-    const last = world.source.headers.length;
-    await world.until(async () => (await world.notice())?.position.batch === last);
-    // Else the queue has it still.
-    await world.until(() => world.queue.streams.get("a")?.messages.length === 0);
-    const all = [...target.rows];
-    target.progress = before.progress;
-    target.rows.clear();
-    for (const row of before.rows) target.rows.add(row);
-    if (keptMs === 0) {
-      await expect(world.ended(applier)).rejects.toMatchObject({ code: "TM-BATCH-PURGED" });
-    } else {
-      await world.until(() => target.progress.position.batch === last);
-      expect([...target.rows]).toEqual(all);
-    }
   });
 
   it.each([
@@ -295,27 +325,5 @@ describe("applier", { timeout: FEW_SECONDS }, () => {
     world.fill(1);
     await world.synced();
     expect(failed).toBe(true);
-  });
-
-  it("holds nothing open at the target while the rest of a batch does not come", async () => {
-    world = await MemoryWorld.running();
-    const { source, target, queue } = world;
-    const stream = await queue.openStream("a");
-    const append = stream.append.bind(stream);
-    let release = () => {};
-    const rest = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    stream.append = async (after, messages) => {
-      const tail = await append(after, messages);
-      if (messages.some(({ mark }) => mark.batch === 2 && mark.piece === 3)) await rest;
-      return tail;
-    };
-    for (let i = 0; i < 20_000; i++) source.insert(`${i}`.padStart(60));
-    await world.until(() => target.open === 1);
-    await world.until(() => target.open === 0);
-    expect(target.progress.position.batch).toBe(1);
-    release();
-    await world.synced();
   });
 });
