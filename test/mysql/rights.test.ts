@@ -224,6 +224,46 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     expect(await errors()).toEqual([]);
   });
 
+  it.each([
+    ["all of them", ["t", "c"]],
+    // What the parent does to its children is logged by triggers on it.
+    ["those of the parent", ["t"]],
+  ])("without which triggers are hidden are missing, not the triggers: %s", async (_, hidden) => {
+    await using other = await openBed(kind);
+    await other.admin.query(PARENT_AND_CHILD);
+    const rights = SOURCE.filter((right) => right !== "TRIGGER");
+    await using user = await makeUser(other, ...rights);
+    const name = new URL(user.options.url).username;
+    for (const table of ["t", "c"]) await other.admin.query(`GRANT TRIGGER ON ${table} TO ${name}`);
+    await trust(other, true);
+    const captured = await other.capture("c");
+    const revoked = { code: "TM-GRANT-MISSING", fix: expect.stringMatching(/^GRANT .*TRIGGER/) };
+    let fix = "";
+    const noteFix = (error: TidemarkError) => {
+      fix = error.fix ?? "";
+      throw error;
+    };
+    {
+      await using opened = await openLog(user, captured);
+      for (const table of hidden)
+        await other.admin.query(`REVOKE TRIGGER ON ${table} FROM ${name}`);
+      await expect(cutOnce(opened.log).catch(noteFix)).rejects.toMatchObject(revoked);
+    }
+    const errors = async () => {
+      // A session keeps the rights on its database that it began with.
+      const source = await mysql.openSource(user.options);
+      const found = await source.diagnose(captured);
+      await source.close();
+      return found.filter(({ severity }) => severity === "error");
+    };
+    expect([...new Set((await errors()).map(({ check }) => check))]).toEqual(["trigger-right"]);
+    await expect(capture(user.options, captured)).rejects.toMatchObject(revoked);
+    await other.admin.query(fix);
+    expect(await errors()).toEqual([]);
+    await capture(user.options, captured);
+    await trust(other, false);
+  });
+
   it("without which triggers are hidden keep what those write to, and are named", async () => {
     await using other = await openBed(kind);
     await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");

@@ -1,31 +1,80 @@
 // What is wrong with the capture of a table: changes have gone by unseen, or would.
 
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
+import { standInName } from "./capture-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
 import type { Session } from "./connection.ts";
+import { quoteName, wholeDatabase } from "./identifiers.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
-import { type FoundTrigger, goneTriggers, overtaking } from "./triggers.ts";
+import { type FoundTrigger, goneTriggers, overtaking, unseenTriggers } from "./triggers.ts";
 import { isRebuilt, type TableIds, truncated } from "./truncation.ts";
 
 /**
  * A table whose triggers were installed, and one is gone, has let changes go by. (Dropping and making
  * anew a table drops them, too.) Installing capture again in silence would hide that.
  */
-export function assertUnbroken(
+export async function assertUnbroken(
+  session: Session,
   known: readonly StoredLayout[],
   wanted: StoredLayout,
   found: readonly FoundTrigger[],
-): void {
+): Promise<void> {
   // No hash is stored until all of them stand: a first installation that failed half way begins again.
   const installed = known.findLast((each) => each.triggers !== null);
   if (installed === undefined) return;
   if (installed.triggers === LOST) throw captureBroken(installed, LOST_MEANWHILE);
   const [gone] = goneTriggers(installed, found);
-  if (gone !== undefined) throw captureBroken(installed, `trigger ${gone} is gone`);
+  if (gone !== undefined) {
+    throw (
+      (await hiddenFrom(session, installed, found)) ??
+      captureBroken(installed, `trigger ${gone} is gone`)
+    );
+  }
   assertNotOvertaken(installed, found);
   assertSameOrigins(installed, wanted.origins);
+}
+
+/**
+ * Without the right TRIGGER on their table MySQL hides that triggers stand, MariaDB what they do. They log on, or fail and
+ * with them each write: nothing is missed. TM-GRANT-MISSING; null where the server says that they are not there.
+ */
+export async function hiddenFrom(
+  session: Session,
+  layout: StoredLayout,
+  found: readonly FoundTrigger[],
+): Promise<TidemarkError | null> {
+  for (const { name, table } of unseenTriggers(layout, found)) {
+    for (const each of [name, standInName(name)]) {
+      try {
+        // Refused only where it stands.
+        await session.rows(`SHOW CREATE TRIGGER ${quoteName(each)}`);
+      } catch (error) {
+        if (isTidemarkError(error, "TM-GRANT-MISSING")) return hidden(session, table);
+        if (toTidemarkError(error).retryable) throw error;
+      }
+    }
+  }
+  return null;
+}
+
+function hidden({ account, database }: Session, table: string): TidemarkError {
+  return new TidemarkError(
+    "TM-GRANT-MISSING",
+    `User ${account} lacks the right TRIGGER on ${table}: our triggers there are hidden from it, and those that it has made fail, and with them each write.`,
+    {
+      fix: `GRANT TRIGGER ON ${wholeDatabase(database)} TO ${account};`,
+      details: { [HIDDEN]: table },
+    },
+  );
+}
+
+const HIDDEN = "hiddenTriggersOf";
+
+/** Is it what {@link hiddenFrom} tells? */
+export function isOfHidden(error: TidemarkError): boolean {
+  return HIDDEN in error.details;
 }
 
 /** For people: see LOST. */

@@ -273,7 +273,7 @@ async function prepareCaptures(
   for (const layout of wanted) {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
-    assertUnbroken(known, layout, triggers);
+    await assertUnbroken(session, known, layout, triggers);
     // What is logged by one that was altered while no sync carried it is unread for good.
     const isNew =
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);

@@ -7,7 +7,7 @@ import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { planCapture } from "./capture.ts";
-import { LOST_MEANWHILE } from "./capture-broken.ts";
+import { hiddenFrom, isOfHidden, LOST_MEANWHILE } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { loadFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
@@ -293,7 +293,7 @@ async function tableFindings(
             ...(await tableFindings(session, tables.slice(middle))),
           ];
     // What each half takes, and both do not.
-    const isTold = findings.length > 0 || TOLD_BY_TRIGGERS.has(error.code);
+    const isTold = findings.length > 0 || TOLD_BY_TRIGGERS.has(error.code) || isOfHidden(error);
     return isTold ? findings : [failure("table-unfit", error.message, error.fix)];
   }
 }
@@ -327,7 +327,11 @@ async function triggerFindings(
     // Never captured, or not to the end: what is still to be installed is the plan's to tell.
     if (layout === undefined || layout.triggers === null) continue;
     const ours = found.filter((each) => each.table === name && isOurs(each.name));
-    if (layout.triggers !== triggersHash(found, layout)) {
+    const isOther = layout.triggers !== triggersHash(found, layout);
+    const hidden = isOther ? await hiddenFrom(session, layout, found) : null;
+    if (hidden !== null) {
+      findings.push(failure("trigger-right", hidden.message, hidden.fix));
+    } else if (isOther) {
       const gone = goneTriggers(layout, found);
       const what = gone.length > 0 ? `lost ${gone.join(", ")}` : "a changed trigger";
       findings.push(

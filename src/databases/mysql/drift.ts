@@ -3,7 +3,12 @@ import { TidemarkError } from "../../core/errors.ts";
 import { rewound } from "../../core/rewound.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
-import { assertNotOvertaken, assertSameOrigins, captureBroken } from "./capture-broken.ts";
+import {
+  assertNotOvertaken,
+  assertSameOrigins,
+  captureBroken,
+  hiddenFrom,
+} from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
@@ -39,19 +44,23 @@ export async function checkDrift(
     noteKeyIndex(layout, fact);
     assertNotOvertaken(layout, triggers);
     if (triggersHash(triggers, layout) !== layout.triggers) {
-      throw new TidemarkError(
-        "TM-CAPTURE-BROKEN",
-        `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
-        {
-          fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew`,
-          details: { table },
-        },
-      );
+      throw (await hiddenFrom(session, layout, triggers)) ?? triggerBroken(table);
     }
   }
   await checkReferences(session, layouts, facts);
   checkGuarded(layouts, facts);
   await checkLog(session, highestId);
+}
+
+function triggerBroken(table: string): TidemarkError {
+  return new TidemarkError(
+    "TM-CAPTURE-BROKEN",
+    `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
+    {
+      fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew`,
+      details: { table },
+    },
+  );
 }
 
 function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void {

@@ -105,6 +105,16 @@ export function goneTriggers(
     .map(({ name }) => name);
 }
 
+/** Those of which it cannot be seen what they do, or that they stand: to the user, or at all. */
+export function unseenTriggers(
+  layout: Pick<StoredLayout, "table" | "origins">,
+  found: readonly FoundTrigger[],
+): OwnTrigger[] {
+  return triggersOf(layout).filter((own) =>
+    standingAs(own, found).every(({ definer }) => definer === ""),
+  );
+}
+
 /**
  * A trigger's name is its schema's, and goes with the table when that is renamed: where another table has taken its
  * place (gh-ost, pt-online-schema-change), it is in the way of ours, and goes on to log what is done to the old one.
