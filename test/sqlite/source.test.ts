@@ -458,6 +458,7 @@ describe("the file", () => {
     await refuses(open(`sqlite:${process.execPath}`), "TM-SERVER-UNSUPPORTED");
     await refuses(open("sqlite::memory:"), "TM-URL-INVALID");
     await refuses(open(`${bench.bed.url}?mode=rw&cache=shared`), "TM-URL-INVALID");
+    await refuses(open(`${bench.bed.url}?mode=ro&mode=rw`), "TM-URL-INVALID");
   });
 });
 

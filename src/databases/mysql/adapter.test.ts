@@ -42,6 +42,7 @@ describe("parseAddress", () => {
     for (const url of [
       "mysql://u:secret@h",
       "mysql://u:secret@h/d?sslmode=x",
+      "mysql://u:secret@h/d?ssl-mode=DISABLED&ssl-mode=REQUIRED",
       "mysql://u:%zz@h/d",
       "secret",
     ]) {

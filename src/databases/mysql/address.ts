@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2/promise";
 import type { Encryption } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { saidTwice } from "../../core/url-parameters.ts";
 
 /** A database URL taken apart. */
 export interface Address {
@@ -35,6 +36,8 @@ export function parseAddress(text: string, name: string): Address {
       );
     }
   }
+  const twice = saidTwice(url.searchParams);
+  if (twice !== undefined) throw invalid(name, `says ${twice} twice`, "leave one of them out");
   const host = url.hostname === "" ? "localhost" : url.hostname.replace(/^\[|\]$/g, "");
   const port = url.port === "" ? 3306 : Number(url.port);
   const socket = url.searchParams.get("socket");

@@ -1,6 +1,7 @@
 import { accessSync, constants } from "node:fs";
 import type { Encryption } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { saidTwice } from "../../core/url-parameters.ts";
 
 /** What the driver's client keeps of it. */
 export type PgSsl =
@@ -54,8 +55,7 @@ export function driverUrl(text: string, name: string): string {
     const fix = `Remove it, or use one of: ${KNOWN.join(", ")}.`;
     throw invalid(name, `has the unknown parameter "${unknown}"`, fix);
   }
-  // Of two the driver takes the last; which one we looked at would be left to chance.
-  const twice = [...searchParams.keys()].find((key) => searchParams.getAll(key).length > 1);
+  const twice = saidTwice(searchParams);
   if (twice !== undefined) throw invalid(name, `says ${twice} twice`, "Leave one of them out.");
   const ssl = searchParams.get("ssl");
   if (ssl !== null && !SSL.includes(ssl)) {

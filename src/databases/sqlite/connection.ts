@@ -5,6 +5,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { splitSqliteUrl } from "../../core/sqlite-url.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
+import { saidTwice } from "../../core/url-parameters.ts";
 import type { Bindable, Database, Statement } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
 
@@ -34,7 +35,14 @@ export function parseUrl(url: string): Location {
     });
   }
   let mode: Location["mode"] = "rwc";
-  for (const [name, value] of new URLSearchParams(parts.parameters)) {
+  const parameters = new URLSearchParams(parts.parameters);
+  const twice = saidTwice(parameters);
+  if (twice !== undefined) {
+    throw new TidemarkError("TM-URL-INVALID", `An SQLite URL says ${twice} twice.`, {
+      fix: "Leave one of them out.",
+    });
+  }
+  for (const [name, value] of parameters) {
     if (name !== "mode" || (value !== "ro" && value !== "rw" && value !== "rwc")) {
       throw new TidemarkError("TM-URL-INVALID", `An SQLite URL takes no "${name}=${value}".`, {
         fix: "The only parameter is mode=ro, mode=rw or mode=rwc.",

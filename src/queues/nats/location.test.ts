@@ -55,6 +55,7 @@ describe("a NATS URL", () => {
       "nats://user:canary@a?replicas=9",
       "nats://user:canary@a?replica=3",
       "nats://user:canary@a?prefix=a.b",
+      "nats://user:canary@a?creds=a.creds&creds=b.creds",
       "nats://user:canary%@a",
       "http://user:canary@a",
     ]) {

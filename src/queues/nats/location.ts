@@ -1,4 +1,5 @@
 import { TidemarkError } from "../../core/errors.ts";
+import { saidTwice } from "../../core/url-parameters.ts";
 
 /** What a NATS URL says: `nats://user:password@host:4222,host2:4222/?replicas=3&creds=/etc/tm.creds`. */
 export interface NatsLocation {
@@ -29,6 +30,8 @@ export function parseLocation(url: string): NatsLocation {
       throw invalid(`has the unknown parameter "${name}"; known are ${PARAMETERS.join(", ")}`);
     }
   }
+  const twice = saidTwice(parameters);
+  if (twice !== undefined) throw invalid(`says ${twice} twice: leave one of them out`);
   // The driver takes one without the other for neither, and says nothing.
   if (parameters.has("cert") !== parameters.has("key")) {
     throw invalid("names one of cert and key, not both");
