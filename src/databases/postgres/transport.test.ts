@@ -1,6 +1,6 @@
 // What goes to another machine is encrypted unless the URL says otherwise (G8).
 import { expect, test } from "vitest";
-import { driverUrl, transportSecurity } from "./transport.ts";
+import { checkFiles, driverUrl, transportSecurity } from "./transport.ts";
 
 const PLAIN = { ssl: false };
 const CHECKED = { ssl: { rejectUnauthorized: true } };
@@ -47,6 +47,23 @@ test.each([
     expect.objectContaining({ code: "TM-URL-INVALID", message: expect.stringContaining("shop") }),
   );
   expect(() => driverUrl(url, "shop")).not.toThrow(/canary/);
+});
+
+test("libpq's word for what the machine knows is told from a file", () => {
+  const fixOf = (url: string) => {
+    try {
+      checkFiles(url, "shop");
+      return null;
+    } catch (error) {
+      return error;
+    }
+  };
+  const refused = (fix: string) => ({
+    code: "TM-URL-INVALID",
+    fix: expect.stringContaining(fix),
+  });
+  expect(fixOf("postgres://h/d?sslrootcert=system")).toMatchObject(refused("NODE_EXTRA_CA_CERTS"));
+  expect(fixOf("postgres://h/d?sslrootcert=no.pem")).toMatchObject(refused("Check no.pem"));
 });
 
 test.each([

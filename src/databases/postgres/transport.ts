@@ -16,6 +16,10 @@ const MODES = ["disable", "no-verify", "verify-full", "require", "verify-ca", "p
 /** Of any other word of `ssl` the driver makes neither a yes nor a no, and fails outside of our reach. */
 const SSL = ["true", "1", "0", "no-verify"];
 const FILES = ["sslrootcert", "sslcert", "sslkey"];
+/** libpq's word for the authorities that the machine knows; the driver takes it for a file. */
+const SYSTEM = "system";
+const WITHOUT_A_FILE =
+  "Write sslmode=verify-full in place of sslrootcert=system: where no file is named, the authorities that Node knows are taken, and those of NODE_EXTRA_CA_CERTS.";
 const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
 
 /** Of what the driver has made of a URL and of ours. */
@@ -86,7 +90,9 @@ export function checkFiles(text: string, name: string): void {
     try {
       accessSync(path, constants.R_OK);
     } catch {
-      throw invalid(name, `names a file in ${key} that cannot be read`, `Check ${path}.`);
+      const isWord = key === "sslrootcert" && path === SYSTEM;
+      const fix = isWord ? WITHOUT_A_FILE : `Check ${path}.`;
+      throw invalid(name, `names a file in ${key} that cannot be read`, fix);
     }
   }
   if (searchParams.has("sslcert") !== searchParams.has("sslkey")) {
