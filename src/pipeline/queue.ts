@@ -1,7 +1,10 @@
+import { sleep } from "../core/async.ts";
 import type { QueueDefinition } from "../core/definition.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { queueAdapterFor } from "./registry.ts";
+
+const LOOK_AGAIN_MS = 500;
 
 /** Opens the queue of a definition. Throws as {@link QueueAdapter.open}. */
 export function openQueue(definition: QueueDefinition, logger: Logger): Promise<Queue> {
@@ -21,4 +24,26 @@ export async function openStanding(
 ): Promise<Queue | null> {
   const isThere = queueAdapterFor(definition.url).exists?.(definition.url) ?? true;
   return isThere ? openQueue(definition, logger) : null;
+}
+
+interface AwaitOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told once where there is none yet. */
+  readonly onWait?: () => void;
+}
+
+/** As {@link openStanding}, of one that a run may make only now: null when the signal aborts before. Throws as {@link checkMakeable} besides. */
+export async function awaitQueue(
+  definition: QueueDefinition,
+  logger: Logger,
+  { signal, onWait }: AwaitOptions,
+): Promise<Queue | null> {
+  for (let looks = 0; signal?.aborted !== true; looks++) {
+    const queue = await openStanding(definition, logger);
+    if (queue !== null) return queue;
+    checkMakeable(definition);
+    if (looks === 0) onWait?.();
+    await sleep(LOOK_AGAIN_MS, signal);
+  }
+  return null;
 }

@@ -10,7 +10,7 @@ import {
 import { validateDefinition } from "../config/validate.ts";
 import type { PipelineDefinition, RowObject } from "../core/definition.ts";
 import { type Logger, silentLogger } from "../core/log.ts";
-import { openQueue } from "./queue.ts";
+import { awaitQueue } from "./queue.ts";
 import { sourcesToRead, type TailEntry, type TailOptions, tail } from "./tail.ts";
 
 /** Columns that the caller knows; an interface, too, which has no index signature. */
@@ -37,7 +37,7 @@ export interface Subscription<R extends Columns<R>> extends Omit<TailEntry, "key
  * (`fromStart`). `R` describes the rows: `subscribe<{ id: string; total: string }>(…)`.
  *
  * Nothing is opened, and nothing counts as seen, before the first `next()` (a `for await` calls it at once). Ends with
- * `options.signal`; whoever leaves the loop ends it too. Throws as {@link openQueue}; TM-CONFIG-INVALID; TM-USAGE for a source that no sync
+ * `options.signal`; whoever leaves the loop ends it too. Throws as {@link awaitQueue}; TM-CONFIG-INVALID; TM-USAGE for a source that no sync
  * reads; TM-TAIL-GAP where batches went by unread (see `onGap`).
  */
 export async function* subscribe<R extends Columns<R> = RowObject>(
@@ -47,9 +47,17 @@ export async function* subscribe<R extends Columns<R> = RowObject>(
   validateDefinition(definition);
   checkOptions("subscribe", options, subscribeOptions);
   sourcesToRead(definition, options.source);
-  const queue = await openQueue(definition.queue, options.logger ?? silentLogger);
+  let isNew = false;
+  const queue = await awaitQueue(definition.queue, options.logger ?? silentLogger, {
+    signal: options.signal,
+    onWait: () => {
+      isNew = true;
+    },
+  });
+  if (queue === null) return;
   try {
-    for await (const entry of tail(definition, queue, options))
+    const fromStart = isNew || options.fromStart === true;
+    for await (const entry of tail(definition, queue, { ...options, fromStart }))
       yield entry as unknown as Subscription<R>;
   } finally {
     await queue.close();

@@ -14,7 +14,7 @@ import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { rulesPrint } from "../core/rules.ts";
 import { stoppedError } from "../core/status-error.ts";
-import { checkMakeable, openStanding } from "./queue.ts";
+import { awaitQueue } from "./queue.ts";
 import { isSilent } from "./status.ts";
 import { levelsOf } from "./topology.ts";
 
@@ -68,7 +68,7 @@ export async function waitForSync(
 
 /**
  * The queue to wait with; null when the signal aborts before. An embedded one may be made only now, by the run that is waited for; who waits makes none. Throws
- * TM-USAGE for a sync that is not there, TM-WAIT-TIMEOUT, and what {@link checkMakeable} and {@link openStanding} throw.
+ * TM-USAGE for a sync that is not there, TM-WAIT-TIMEOUT, and what {@link awaitQueue} throws.
  */
 export async function queueToWaitWith(
   definition: PipelineDefinition,
@@ -76,20 +76,18 @@ export async function queueToWaitWith(
   { sync, timeoutMs = Number.POSITIVE_INFINITY, signal }: WaitOptions,
 ): Promise<Queue | null> {
   chosen(definition, sync);
-  const until = performance.now() + timeoutMs;
-  while (signal?.aborted !== true) {
-    const queue = await openStanding(definition.queue, logger);
-    if (queue !== null) return queue;
-    checkMakeable(definition.queue);
-    const left = until - performance.now();
-    if (left <= 0) {
-      const fix =
-        "Is tidemark run working? Where it is: wait in the same folder, and with the same --queue.";
-      throw timedOut("there is no queue yet", "queue", fix);
-    }
-    await sleep(Math.min(ASK_AGAIN_MS, left), signal);
+  const timer = new AbortController();
+  const cancel = after(timeoutMs, () => timer.abort());
+  try {
+    const either = AbortSignal.any([timer.signal, ...(signal === undefined ? [] : [signal])]);
+    const queue = await awaitQueue(definition.queue, logger, { signal: either });
+    if (queue !== null || signal?.aborted) return queue;
+  } finally {
+    cancel();
   }
-  return null;
+  const fix =
+    "Is tidemark run working? Where it is: wait in the same folder, and with the same --queue.";
+  throw timedOut("there is no queue yet", "queue", fix);
 }
 
 function chosen(

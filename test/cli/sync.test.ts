@@ -1,6 +1,7 @@
 // The commands, as they are typed (G4, G8).
 import { existsSync } from "node:fs";
 import { readFile, stat, writeFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Envelope, MAIN, Running, Workplace } from "./tidemark.ts";
 
@@ -80,6 +81,36 @@ test("tail prints the changes as they pass; SIGTERM ends run with 143", async ()
   expect(await ended).toEqual({ command: "tail", ok: false, result: null, error: null });
   expect((await run.end("SIGTERM")).exitCode).toBe(143);
 });
+
+test("tail before the first run makes no queue, and prints all that comes to the one that a run makes", async () => {
+  const astray = await place.json(["tail", ...PAIR.slice(0, 4), "--source", "nope"]);
+  expect(astray.envelope.error).toMatchObject({ code: "TM-USAGE" });
+  const tailing = place.start(["tail", ...PAIR.slice(0, 4)]);
+  await says(tailing.stderr, "no queue yet");
+  expect(existsSync(place.path(".tidemark"))).toBe(false);
+  const row = says(tailing.stdout, /insert.*Hedy/);
+  // It finds the queue no sooner than the change is in it.
+  tailing.kill("SIGSTOP");
+  const run = await startRun();
+  place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy')");
+  expect((await place.start(["wait", ...PAIR])).exitCode).toBe(0);
+  tailing.kill("SIGCONT");
+  await row;
+  tailing.kill("SIGINT");
+  expect((await tailing).exitCode).toBe(130);
+  expect((await run.end("SIGTERM")).exitCode).toBe(143);
+});
+
+/** Resolves once it does; without an end, the test has one. */
+function says(stream: Readable, what: string | RegExp): Promise<void> {
+  let said = "";
+  return new Promise((resolve) => {
+    stream.on("data", (chunk) => {
+      said += chunk;
+      if (said.search(what) >= 0) resolve();
+    });
+  });
+}
 
 test("plan prints the statements and the types, and changes nothing", async () => {
   const { stdout, exitCode } = await place.start(["plan", ...PAIR]);

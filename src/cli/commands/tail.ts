@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import pc from "picocolors";
 import { mayMeet } from "../../config/patterns.ts";
 import type { RowObject } from "../../core/definition.ts";
+import type { Queue } from "../../core/queue.ts";
 import type { TailEntry } from "../../pipeline/tail.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addEndOptions, loadDefinition } from "../definition.ts";
@@ -38,15 +39,24 @@ export const tail: CommandModule = {
     const { output, log } = invocation;
     const options = invocation.options as TailOptions;
     const definition = await loadDefinition(invocation, { tables: "any" });
-    const { openQueue } = await import("../../pipeline/queue.ts");
+    const { awaitQueue } = await import("../../pipeline/queue.ts");
     const { sourcesToRead, tail: readTail } = await import("../../pipeline/tail.ts");
     sourcesToRead(definition, options.source);
     const interrupts = new Interrupts();
-    const queue = await openQueue(definition.queue, log.logger);
+    let isNew = false;
+    const onWait = () => {
+      isNew = true;
+      output.warn("there is no queue yet: waiting until tidemark run makes it");
+    };
+    let queue: Queue | null = null;
     try {
+      const { signal } = interrupts;
+      queue = await awaitQueue(definition.queue, log.logger, { signal, onWait });
+      if (queue === null) return output.end(null, interrupts.exitCode ?? 0);
       const entries = readTail(definition, queue, {
-        signal: interrupts.signal,
-        fromStart: options.fromStart ?? false,
+        signal,
+        // All that one holds which came while it was waited for is from now on.
+        fromStart: isNew || options.fromStart === true,
         onGap: (gap) => {
           output.event("gap", gap);
           const batches =
@@ -61,12 +71,12 @@ export const tail: CommandModule = {
         if (!isWanted(entry, options.table)) continue;
         output.event("change", entry);
         output.result(describe(entry));
-        await output.caughtUp(interrupts.signal);
+        await output.caughtUp(signal);
       }
       return output.end(null, interrupts.exitCode ?? 0);
     } finally {
       interrupts.release();
-      await queue.close();
+      await queue?.close();
     }
   },
 };
