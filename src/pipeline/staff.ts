@@ -102,7 +102,10 @@ export class Staff {
       signal,
       logger,
     });
-    this.#looking.push(late.found.then(() => {}).catch(() => {}));
+    const watchApart = (found: Prepared | null) => {
+      if (found !== null && appliers.length > 0) this.#watchApart(found);
+    };
+    this.#looking.push(late.found.then(watchApart).catch(() => {}));
     if (runsRelay) {
       const unknown = { ...UNKNOWN_SOURCE, name };
       const status = new LateStatus(keys.relay(name), unknown, queue, logger);
@@ -140,16 +143,20 @@ export class Staff {
   }
 
   #addAppliers(prepared: Prepared): void {
-    if (!worksAs(this.#parts.options, "relay")) {
-      const read = new Set(prepared.syncs.map(({ resolved }) => resolved.definition.from));
-      for (const { name, capture } of prepared.sources) {
-        if (read.has(name)) this.#watchNewcomers(name, capture, "applier");
-      }
-    }
+    this.#watchApart(prepared);
     for (const sync of prepared.syncs)
       this.#addApplier(sync.resolved.definition, this.#applierOf(sync));
     for (const passed of prepared.passed)
       this.#addApplier(passed.definition, this.#latecomerOf(passed));
+  }
+
+  /** Beside a relay it is that which looks. */
+  #watchApart({ syncs, sources }: Prepared): void {
+    if (worksAs(this.#parts.options, "relay")) return;
+    const read = new Set(syncs.map(({ resolved }) => resolved.definition.from));
+    for (const { name, capture } of sources) {
+      if (read.has(name)) this.#watchNewcomers(name, capture, "applier");
+    }
   }
 
   #addApplier({ name, from: source }: SyncDefinition, worker: Worker): void {

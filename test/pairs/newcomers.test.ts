@@ -1,4 +1,5 @@
 // A table that comes after the start is told, and taken up by the next start (G8).
+import { rm } from "node:fs/promises";
 import { expect, test, vi } from "vitest";
 import { describeStatus } from "../../src/cli/describe-status.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
@@ -38,6 +39,35 @@ test("an applier apart tells of tables that its relay has taken up since", async
   await bed.stop(relay);
   await createTables(source, "sqlite", [NEWCOMER]);
   await bed.start(definition, { role: "relay" });
+  await vi.waitFor(
+    () => expect(bed.logger.text()).toMatch(/match have come since the start.*t_2/),
+    PATIENCE_MS,
+  );
+});
+
+test("so does one whose source came late", async () => {
+  await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+  const source = await bed.sql("source");
+  const target = await bed.sql("target");
+  await createTables(source, "sqlite", [TABLE]);
+  await createTables(target, "sqlite", [OTHER]);
+  const definition = bed.define([
+    { from: "source", to: "target", tables: ["t_*"] },
+    { from: "target", to: "source", tables: ["other"] },
+  ]);
+  const both = await bed.start(definition);
+  await both.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.stop(both);
+  // The targets know that their syncs have worked, and no relay has told of its tables.
+  await rm(definition.queue.url.replace(/^sqlite:/, ""));
+  await bed.start(definition, { role: "relay", databases: ["target"] });
+  const applier = await bed.start(definition, { role: "applier", tablesWithinMs: 500 });
+  expect(bed.logger.text()).toMatch(/cannot be begun with yet/);
+  const relay = await bed.start(definition, { role: "relay", databases: ["source"] });
+  await applier.waitFor({ timeoutMs: PATIENCE_MS });
+  await bed.stop(relay);
+  await createTables(source, "sqlite", [NEWCOMER]);
+  await bed.start(definition, { role: "relay", databases: ["source"] });
   await vi.waitFor(
     () => expect(bed.logger.text()).toMatch(/match have come since the start.*t_2/),
     PATIENCE_MS,
