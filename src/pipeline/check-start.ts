@@ -1,11 +1,11 @@
 import type { PipelineDefinition } from "../core/definition.ts";
-import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { Ahead } from "./ahead.ts";
 import type { Databases } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
 import { type Passed, type Passing, refuseIfNoneIsLeft } from "./passing.ts";
-import { type PrepareOptions, planCapture, prepare } from "./prepare.ts";
+import { type AwayDatabases, type PrepareOptions, planCapture, prepare } from "./prepare.ts";
 import type { Share } from "./share.ts";
 
 interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signal"> {
@@ -18,12 +18,12 @@ interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signa
 
 /**
  * Looks whether all fits, as far as this process is to know. Throws what keeps it from starting; changes nothing. Gives
- * the sources that are passed by, and why.
+ * the databases that are passed by and would keep the start waiting once more, and why.
  */
 export async function checkStart(
   definition: PipelineDefinition,
   { share, databases, passing, logger, ...options }: StartParts,
-): Promise<ReadonlyMap<string, TidemarkError>> {
+): Promise<AwayDatabases> {
   // Who ends has nothing to wait for at one that does not answer.
   const openCatalog = (source: string) => databases.openCatalog(source, options.signal);
   await using ahead = new Ahead(databases);
@@ -42,5 +42,8 @@ export async function checkStart(
   }
   if (share !== null) refuseIfNoneIsLeft(share, prepared, passed);
   for (const source of prepared.sources) await planCapture(source, ahead);
-  return new Map(prepared.away.map(({ name, error }) => [name, error]));
+  return {
+    sources: new Map(prepared.away.map(({ name, error }) => [name, error])),
+    targets: prepared.awayTargets,
+  };
 }

@@ -76,6 +76,8 @@ export class Passing {
     if (!isTidemarkError(error, ...(end === "source" ? AT_SOURCE : AT_TARGET))) return false;
     const isWaitedFor = end === "source" || error.retryable || isOfRights(error);
     if (mustOpenAll && isWaitedFor) return false;
+    // Of a target that does not answer the queue is asked first: to try once more takes as long as it took to find that out.
+    if (end === "target" && isUnreached && (await this.#hasProgress(sync))) return true;
     return this.#hasWorked(sync);
   }
 
@@ -92,7 +94,8 @@ export class Passing {
     this.#options.logger.warn({ sync, err: error }, what);
   }
 
-  async #hasWorked({ name, to }: SyncDefinition): Promise<boolean> {
+  async #hasWorked(sync: SyncDefinition): Promise<boolean> {
+    const { name, to } = sync;
     try {
       const copies = await using(this.#databases.openTarget(to, null), (target) =>
         target.copiesOf(name),
@@ -101,11 +104,13 @@ export class Passing {
     } catch {
       // The very reason for being asked, mostly: the queue knows, too.
     }
-    return (
-      (await this.withQueue(
-        async ({ documents }) => (await documents.get(keys.progress(name))) !== null,
-      )) ?? false
-    );
+    return this.#hasProgress(sync);
+  }
+
+  async #hasProgress({ name }: SyncDefinition): Promise<boolean> {
+    const progress = keys.progress(name);
+    const known = await this.withQueue(({ documents }) => documents.get(progress));
+    return known !== null;
   }
 
   /** Null where there is none yet. */

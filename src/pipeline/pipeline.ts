@@ -19,6 +19,7 @@ import {
   waitOptions,
 } from "./pipeline-options.ts";
 import { type PipelineParts, Preparation } from "./preparation.ts";
+import type { AwayDatabases } from "./prepare.ts";
 import { openQueue } from "./queue.ts";
 import { tellRefused } from "./refused.ts";
 import { queueAdapterFor } from "./registry.ts";
@@ -36,7 +37,7 @@ export class Pipeline {
   readonly #definition: PipelineDefinition;
   readonly #share: Share;
   /** Sources that the check has passed by: nothing is begun with one that it has not looked at. */
-  readonly #away: ReadonlyMap<string, TidemarkError>;
+  readonly #away: AwayDatabases;
   /** Ends all connections with databases. */
   readonly #severing: AbortController;
   readonly #queue: Queue;
@@ -65,7 +66,7 @@ export class Pipeline {
     const passing = new Passing(definition, databases, { ...options, share });
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
-    let away: ReadonlyMap<string, TidemarkError> = new Map();
+    let away: AwayDatabases = { sources: new Map(), targets: new Map() };
     if (options.role !== "applier") {
       try {
         away = await checkStart(definition, { share, databases, passing, logger: options.logger });
@@ -84,7 +85,7 @@ export class Pipeline {
 
   private constructor(
     parts: Omit<PipelineParts, "signal">,
-    away: ReadonlyMap<string, TidemarkError>,
+    away: AwayDatabases,
     severing: AbortController,
   ) {
     this.#definition = parts.definition;

@@ -1,6 +1,5 @@
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
-import type { TidemarkError } from "../core/errors.ts";
 import type { Queue } from "../core/queue.ts";
 import { checkStart } from "./check-start.ts";
 import type { Databases } from "./connect.ts";
@@ -9,6 +8,7 @@ import { refuseAltered } from "./fit.ts";
 import { type Passing, refuseIfNoneIsLeft } from "./passing.ts";
 import type { PipelineOptions } from "./pipeline-options.ts";
 import {
+  type AwayDatabases,
   type PassBy,
   type Prepared,
   type PrepareOptions,
@@ -41,8 +41,8 @@ export class Preparation {
     this.#parts = parts;
   }
 
-  /** Of all that this process works on. `away`: sources that the check has passed by. Tells the queue what refuses the start. */
-  async start(away: ReadonlyMap<string, TidemarkError>): Promise<Prepared> {
+  /** Of all that this process works on. `away`: databases that the check has passed by. Tells the queue what refuses the start. */
+  async start(away: AwayDatabases): Promise<Prepared> {
     const { options, share, passing, queue, signal } = this.#parts;
     try {
       const prepared = await this.#prepare(this.#syncs(), { passBy: passing.ask, away });
@@ -65,9 +65,9 @@ export class Preparation {
     const asked = { passBy, standing, signal };
     const parts = { share: null, databases, passing, logger: options.logger };
     try {
-      if (worksAs(options, "relay"))
-        await checkStart({ ...definition, syncs }, { ...parts, ...asked });
-      return await this.#prepare(syncs, asked);
+      if (!worksAs(options, "relay")) return await this.#prepare(syncs, asked);
+      const away = await checkStart({ ...definition, syncs }, { ...parts, ...asked });
+      return await this.#prepare(syncs, { ...asked, away });
     } catch (error) {
       // What is not begun is in nobody's way.
       for (const { from } of syncs) standing.delete(from);

@@ -5,6 +5,7 @@ import type { SyncPrint } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { rulesPrint } from "../core/rules.ts";
 import type { CapturePlan, CaptureTable, SourceCapabilities } from "../core/source.ts";
+import type { Target } from "../core/target.ts";
 import { Ahead } from "./ahead.ts";
 import { type Databases, using } from "./connect.ts";
 import { fingerprintOfAll } from "./fingerprint.ts";
@@ -22,6 +23,8 @@ export interface Prepared {
   readonly passed: readonly PassedSync[];
   /** Sources that were passed by, each with all its syncs. */
   readonly away: readonly AwaySource[];
+  /** Targets that were passed by because nobody answered. */
+  readonly awayTargets: ReadonlyMap<string, TidemarkError>;
   readonly standing: Standing;
 }
 
@@ -33,6 +36,12 @@ export interface AwaySource {
   /** All that read it: only together do they say what is to be captured. */
   readonly syncs: readonly SyncDefinition[];
   readonly error: TidemarkError;
+}
+
+/** Each by its name, with what it was passed by for. */
+export interface AwayDatabases {
+  readonly sources: ReadonlyMap<string, TidemarkError>;
+  readonly targets: ReadonlyMap<string, TidemarkError>;
 }
 
 export interface PassedSync {
@@ -66,8 +75,8 @@ export interface PrepareOptions {
   readonly ahead?: Ahead;
   /** What was prepared before: of a source that comes after the others, whose syncs alone the definition then holds. */
   readonly standing?: Standing;
-  /** Sources that were passed by just before, and why: a server that does not answer is not waited for twice. */
-  readonly away?: ReadonlyMap<string, TidemarkError>;
+  /** What was passed by just before: a server that does not answer is not waited for twice. */
+  readonly away?: AwayDatabases;
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
@@ -94,23 +103,24 @@ export async function prepare(
   const syncs: PreparedSync[] = [];
   const deferred: SyncDefinition[] = [];
   const passed: PassedSync[] = [];
-  /** Targets that could not be reached. */
+  /** Targets that were passed by. */
   const away = new Set<string>();
+  const awayTargets = new Map<string, TidemarkError>(options.away?.targets);
   const awaySources = new Map<string, AwaySource>();
   const { standing = new Map() } = options;
   const all = () => [...standing.values()].flat();
   const { identities } = databases;
-  if (options.create) await identifyTargets(definition, databases, options);
+  if (options.create) await identifyTargets(definition, databases, { ...options, awayTargets });
   const isPlanned = ({ to }: SyncDefinition) => options.targets?.has(to) !== false;
   for (const level of levelsOf(definition.syncs)) {
     const [first] = level.filter(isPlanned);
-    if (first !== undefined) ahead.beginTarget(first.to);
+    if (first !== undefined && !awayTargets.has(first.to)) ahead.beginTarget(first.to);
     const found: ResolvedSync[] = [];
     for (const sync of level) {
       options.signal?.throwIfAborted();
       if (awaySources.has(sync.from)) continue;
       const readers = level.filter(({ from }) => from === sync.from);
-      const known = options.away?.get(sync.from);
+      const known = options.away?.sources.get(sync.from);
       if (known !== undefined) {
         awaySources.set(sync.from, { name: sync.from, syncs: readers, error: known });
         continue;
@@ -155,9 +165,8 @@ export async function prepare(
       options.signal?.throwIfAborted();
       const { definition } = sync;
       try {
-        const opening = ahead.openTarget(definition.to);
         const next = planned[index + 1]?.definition;
-        if (next !== undefined) ahead.beginTarget(next.to);
+        const opening = openTarget(definition.to, { next: next?.to, ahead, awayTargets });
         const { create } = options;
         syncs.push(await prepareTarget(sync, { databases, all: all(), opening, create }));
       } catch (failure) {
@@ -165,19 +174,52 @@ export async function prepare(
           const opening = databases.openTarget(definition.to, null);
           return prepareTarget(sync, { databases, all: all(), opening, create });
         };
-        // The refusal is what is told, whatever becomes of this.
-        if (isTidemarkError(failure, "TM-COLUMN-UNFIT") && options.onUnfit !== undefined)
-          await again({ create: false })
-            .then(options.onUnfit)
-            .catch(() => {});
+        if (isTidemarkError(failure, "TM-COLUMN-UNFIT")) await noteUnfit(again, options);
         const error = await passBy(definition, failure, options, "target");
         away.add(definition.to);
+        if (isUnreached(error)) awayTargets.set(definition.to, error);
         passed.push({ definition, error, prepare: again });
       }
     }
   }
   const sources = sourcesOf(resolved);
-  return { sources, syncs, deferred, passed, away: [...awaySources.values()], standing };
+  return {
+    sources,
+    syncs,
+    deferred,
+    passed,
+    away: [...awaySources.values()],
+    awayTargets,
+    standing,
+  };
+}
+
+interface Opening {
+  readonly next: string | undefined;
+  readonly ahead: Ahead;
+  readonly awayTargets: ReadonlyMap<string, TidemarkError>;
+}
+
+/** Throws at once of one that nobody has answered for; else the next one is opened meanwhile. */
+function openTarget(name: string, { next, ahead, awayTargets }: Opening): Promise<Target> {
+  const known = awayTargets.get(name);
+  if (known !== undefined) throw known;
+  const opening = ahead.openTarget(name);
+  if (next !== undefined && !awayTargets.has(next)) ahead.beginTarget(next);
+  return opening;
+}
+
+/** The refusal is what is told, whatever becomes of this. */
+async function noteUnfit(again: PassedSync["prepare"], { onUnfit }: PrepareOptions): Promise<void> {
+  if (onUnfit === undefined) return;
+  await again({ create: false })
+    .then(onUnfit)
+    .catch(() => {});
+}
+
+/** May have taken all the time that a connection has: nobody has answered. */
+function isUnreached(error: unknown): error is TidemarkError {
+  return isTidemarkError(error, "TM-CONNECT-FAILED");
 }
 
 /** Without one of them it would not be known what is to be captured for it. */
@@ -236,16 +278,18 @@ function resolveOne(
 async function identifyTargets(
   { syncs }: PipelineDefinition,
   databases: Databases,
-  options: PrepareOptions,
+  options: PrepareOptions & { readonly awayTargets: Map<string, TidemarkError> },
 ): Promise<void> {
   const names = new Set(syncs.map(({ to }) => to));
   // One alone is asked when it is planned.
   if (names.size < 2) return;
   for (const name of names) {
+    if (options.awayTargets.has(name)) continue;
     try {
       await identify(name, databases, options);
     } catch (error) {
       for (const sync of syncs) if (sync.to === name) await passBy(sync, error, options, "target");
+      if (isUnreached(error)) options.awayTargets.set(name, error);
     }
   }
 }
