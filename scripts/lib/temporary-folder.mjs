@@ -4,9 +4,9 @@ import { readFileSync, statfsSync } from "node:fs";
 
 const MEMORY = "/dev/shm";
 const GIB = 2 ** 30;
-/** Of the file system: a whole run takes up to a third of it. */
-const ROOM = 9 * GIB;
-/** Of the machine: programs need some as well. */
+/** Of the file system: a whole run takes up to 7 GB of it for a while, most of them binary logs of rows of many megabytes. */
+const ROOM = 10 * GIB;
+/** Of the machine: its programs need up to 5 GB as well. */
 const FREE = 14 * GIB;
 
 /** `env` with TMPDIR, where none is named and there is room in memory. */
