@@ -53,6 +53,8 @@ test("a run that fails keeps its exit code, whoever reads", async () => {
 
 test("tail takes a closed pipe for enough, not a full disk", async () => {
   const run = place.start(["run", ...PAIR]);
+  // Where there is no queue yet, a reader says so.
+  await place.start(["wait", ...PAIR, "--timeout", "30s"]);
   // Nothing tells when a reader has begun to listen: rows are added until both have had one.
   let id = 2;
   const writing = setInterval(() => {
