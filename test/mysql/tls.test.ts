@@ -3,7 +3,6 @@
 import mysql from "mysql2/promise";
 import { describe, expect, it } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
-import { TidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { Session } from "../../src/databases/mysql/connection.ts";
 import { mysql as adapter } from "../../src/databases/mysql/index.ts";
@@ -17,28 +16,22 @@ import {
 import { CUSTOMERS } from "../support/shop-tables.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
+import { ALL, ELSEWHERE, outcomeOf } from "../support/tls.ts";
 
 const KINDS = {
   mariadb: { start: startMariadb, reload: "FLUSH SSL" },
   mysql: { start: startMysql, reload: "ALTER INSTANCE RELOAD TLS" },
 } as const;
-/** It reaches this machine, and is none of the addresses that stand for it: as another machine is. */
-const ELSEWHERE = "0.0.0.0";
-const ALL = `DNS:localhost,IP:127.0.0.1,IP:${ELSEWHERE}`;
 
 /** "plain", "encrypted", or why there is no session, with what is to be done. */
-async function outcome(url: string): Promise<string> {
-  try {
+function outcome(url: string): Promise<string> {
+  return outcomeOf(async () => {
     const options = { name: "shop", url, logger: silentLogger };
     const session = await Session.open(options, { isolation: "READ COMMITTED" });
     const [[, cipher = ""] = []] = await session.rows("SHOW SESSION STATUS LIKE 'Ssl_cipher'");
     await session.close();
     return cipher === "" ? "plain" : "encrypted";
-  } catch (error) {
-    if (!(error instanceof TidemarkError)) throw error;
-    expect(`${error.message} ${error.fix}`).not.toMatch(/canary|PRIVATE/);
-    return `${error.code}: ${error.message} ${error.fix ?? "no fix"}`;
-  }
+  });
 }
 
 describe.each(["mariadb", "mysql"] as const)("TLS of %s", (kind) => {
