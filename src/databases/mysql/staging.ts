@@ -1,6 +1,6 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { Session } from "./connection.ts";
-import { NO_TEMPORARY_TABLE } from "./errors.ts";
+import { NO_TEMPORARY_TABLE } from "./error-rules.ts";
 
 /** Why this session cannot stage rows in a temporary table within its transaction; null where it can. */
 export async function whyNoStaging(session: Session): Promise<TidemarkError | null> {
