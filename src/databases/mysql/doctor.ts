@@ -2,38 +2,20 @@ import type { Finding } from "../../core/database.ts";
 import { encryptionFindings } from "../../core/encryption.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failure, ok, warning } from "../../core/findings.ts";
-import { triggersWithoutLog } from "../../core/rewound.ts";
-import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { planCapture } from "./capture.ts";
-import { hiddenFrom, isOfHidden, LOST_MEANWHILE } from "./capture-broken.ts";
+import { isOfHidden } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
-import { loadFacts } from "./catalog.ts";
-import { accountName, type Session } from "./connection.ts";
+import type { Session } from "./connection.ts";
+import { grantsOf, mayTrigger } from "./grants.ts";
 import { tellWhoHolds } from "./held.ts";
-import { quoteName, quoteText, wholeDatabase } from "./identifiers.ts";
-import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
-import {
-  assertOursFit,
-  DELETIONS,
-  isOurs,
-  LAYOUTS,
-  LOG,
-  planOurs,
-  standingTables,
-} from "./ours.ts";
+import { quoteText, wholeDatabase } from "./identifiers.ts";
+import { loadLayouts } from "./layouts.ts";
+import { assertOursFit, LAYOUTS, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import { replicaFindings } from "./replica.ts";
-import {
-  type FoundTrigger,
-  goneTriggers,
-  KEEP_ACCOUNT,
-  loadTriggers,
-  ownedBy,
-  triggeredTables,
-  triggersHash,
-} from "./triggers.ts";
+import { triggerFindings } from "./trigger-findings.ts";
 import { loadTableIds, truncated, unseenTruncation } from "./truncation.ts";
 
 /** See {@link encryptionFindings}. */
@@ -238,32 +220,6 @@ async function rightFindings(
   return findings;
 }
 
-async function grantsOf(session: Session): Promise<string[]> {
-  return (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
-}
-
-function mayTrigger(grants: readonly string[]): boolean {
-  return grants.some((grant) => /\bTRIGGER\b|ALL PRIVILEGES/.test(grant));
-}
-
-/**
- * Triggers run with the rights of the account that made them. The server looks for those of a statement, too, where it is
- * only to explain it.
- */
-async function logRightFindings(session: Session): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const table of [LOG, DELETIONS]) {
-    try {
-      await session.rows(`EXPLAIN INSERT INTO ${quoteName(table)} (id) VALUES (0)`);
-    } catch (error) {
-      if (!isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
-      const message = `${error.message} The triggers write it with the rights of ${session.account}: writes to captured tables fail.`;
-      findings.push(failure("log-right", message, error.fix));
-    }
-  }
-  return findings;
-}
-
 async function capturedTables(session: Session): Promise<ReadonlySet<string>> {
   if (!(await standingTables(session)).has(LAYOUTS)) return new Set();
   const layouts = await loadLayouts(session);
@@ -304,140 +260,3 @@ const TOLD_BY_TRIGGERS: ReadonlySet<string> = new Set([
   "TM-TRUNCATE-UNSEEN",
   "TM-SOURCE-REWOUND",
 ]);
-
-async function triggerFindings(
-  session: Session,
-  tables: readonly CaptureTable[],
-): Promise<Finding[]> {
-  const lost = await lostLogFinding(session, tables);
-  if (lost !== null) return [lost];
-  if (!(await standingTables(session)).has(LAYOUTS)) return [];
-  const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
-  const names = tables.map(({ schema }) => schema.name.name);
-  const found = await loadTriggers(session, triggeredTables(layouts));
-  // MariaDB hides what they do, MySQL that they stand: they would be told as changed, or gone.
-  const isShown = found.some(({ name, definer }) => isOurs(name) && definer !== "");
-  if (!isShown && !mayTrigger(await grantsOf(session))) return [];
-  const users = await accounts(session);
-  const isOfThis = ({ name, definer }: FoundTrigger) =>
-    isOurs(name) && accountName(definer) === session.account;
-  const findings = found.some(isOfThis) ? await logRightFindings(session) : [];
-  for (const name of names) {
-    const layout = layouts.find((each) => each.table.name === name);
-    // Never captured, or not to the end: what is still to be installed is the plan's to tell.
-    if (layout === undefined || layout.triggers === null) continue;
-    const ours = found.filter((each) => each.table === name && isOurs(each.name));
-    const isOther = layout.triggers !== triggersHash(found, layout);
-    const hidden = isOther ? await hiddenFrom(session, layout, found) : null;
-    if (hidden !== null) {
-      findings.push(failure("trigger-right", hidden.message, hidden.fix));
-    } else if (isOther) {
-      const gone = goneTriggers(layout, found);
-      const what = gone.length > 0 ? `lost ${gone.join(", ")}` : "a changed trigger";
-      findings.push(
-        failure(
-          "trigger-broken",
-          `Table ${name} has ${what}: writes may have passed unseen.`,
-          `${resyncCommand(name)}, then tidemark run: it is copied anew`,
-        ),
-      );
-    } else {
-      findings.push(ok("triggers", `The triggers of ${name} stand as installed.`));
-    }
-    findings.push(...ours.flatMap((trigger) => orderFinding(trigger, found)));
-    findings.push(...definerFindings(session, ours, users));
-  }
-  const others = layouts.filter(({ table }) => !names.includes(table.name));
-  const facts = await loadFacts(
-    session,
-    others.map(({ table }) => table.name),
-  );
-  const standing = others.filter(
-    ({ table, triggers }) => facts.has(table.name) && triggers !== null,
-  );
-  return [...findings, ...standing.map((layout) => uncarriedFinding(layout, found))];
-}
-
-/** A log that is not whole any more, or gone with its triggers left behind. */
-async function lostLogFinding(
-  session: Session,
-  tables: readonly CaptureTable[],
-): Promise<Finding | null> {
-  try {
-    if ((await planOurs(session, "source")).length === 0) return null;
-  } catch (error) {
-    if (!isTidemarkError(error, "TM-SOURCE-REWOUND")) throw error;
-    return failure("log-lost", error.message, error.fix);
-  }
-  const names = tables.map(({ schema }) => schema.name.name);
-  const found = await loadTriggers(session, names);
-  const captured = names.filter((name) =>
-    found.some((trigger) => trigger.table === name && isOurs(trigger.name)),
-  );
-  return captured.length === 0 ? null : triggersWithoutLog(captured);
-}
-
-/** Of a table that is captured all the same: nobody else would tell. */
-function uncarriedFinding(layout: StoredLayout, found: readonly FoundTrigger[]): Finding {
-  const { name } = layout.table;
-  const gone = goneTriggers(layout, found);
-  const isLost = layout.triggers === LOST;
-  if (!isLost && layout.triggers === triggersHash(found, layout)) {
-    const message = `${name} is captured, though no sync of this config carries it.`;
-    return ok("capture-uncarried", message);
-  }
-  const changed = gone.length > 0 ? `${gone.join(", ")} is gone` : "a trigger was changed";
-  const what = isLost ? LOST_MEANWHILE : changed;
-  const message = `Capture of ${name}, which no sync of this config carries, is broken: ${what}.`;
-  const fix = `once it is in the config again: ${resyncCommand(name)}, then tidemark run`;
-  return warning("trigger-broken", message, fix);
-}
-
-function orderFinding(trigger: FoundTrigger, found: readonly FoundTrigger[]): Finding[] {
-  const before = found.find(
-    (each) =>
-      each.table === trigger.table &&
-      each.event === trigger.event &&
-      each.timing === trigger.timing &&
-      each.order < trigger.order &&
-      !isOurs(each.name),
-  );
-  if (before === undefined) return [];
-  return [
-    failure(
-      "trigger-order",
-      `On ${trigger.table}, trigger ${before.name} fires before ours: what it writes would be logged before the change that fired it.`,
-      `DROP TRIGGER ${quoteName(trigger.name)} -- and run again: ours is then made the first`,
-    ),
-  ];
-}
-
-function definerFindings(
-  { account }: Session,
-  ours: readonly FoundTrigger[],
-  users: ReadonlySet<string> | null,
-): Finding[] {
-  const [table = ""] = ours.map((trigger) => trigger.table);
-  return [...new Set(ours.map(({ definer }) => definer))].flatMap((definer) => {
-    const owner = accountName(definer);
-    if (owner === account) return [];
-    if (users === null || users.has(definer)) {
-      const fix = `tidemark run makes them its own; until then ${KEEP_ACCOUNT}`;
-      return [warning("trigger-definer", `The triggers of ${table} ${ownedBy(owner)}.`, fix)];
-    }
-    const message = `The triggers of ${table} belong to ${owner}, who does not exist: every write to the table fails (error 1449).`;
-    const fix = `tidemark run makes them its own; or CREATE USER ${owner} ACCOUNT LOCK -- with INSERT on the log and TRIGGER on the table`;
-    return [failure("trigger-definer", message, fix)];
-  });
-}
-
-/** All accounts; null when they may not be read. */
-async function accounts(session: Session): Promise<ReadonlySet<string> | null> {
-  try {
-    const rows = await session.rows("SELECT CONCAT(User, '@', Host) FROM mysql.user");
-    return new Set(rows.map(([account]) => account ?? ""));
-  } catch (error) {
-    if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return null;
-    throw error;
-  }
-}
