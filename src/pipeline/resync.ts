@@ -24,6 +24,8 @@ export interface Resynced {
 
 export interface ResyncPlan {
   readonly syncs: readonly Resynced[];
+  /** Where there is nothing to empty: none of these tables was ever copied, nor holds rows at the target. */
+  readonly never: readonly Resynced[];
   /**
    * Empties the tables at their targets, by the applier where one is at work, so that they are copied anew. Where
    * every sync of a table does, its source forgets how it was captured: a relay that stopped because
@@ -57,11 +59,14 @@ export async function planResync(
   const openCatalog = (source: string) => databases.openCatalog(source);
   const prepared = await prepare(definition, databases, { create: false, openCatalog });
   const all = prepared.syncs.map((each) => choose(each, tables));
-  const chosen = all.filter(
+  const named = all.filter(
     ({ prepared, names }) =>
       names.length > 0 && (sync === undefined || prepared.resolved.definition.name === sync),
   );
-  for (const table of tables) mustMatch(table, chosen);
+  for (const table of tables) mustMatch(table, named);
+  const chosen: Chosen[] = [];
+  const never: Chosen[] = [];
+  for (const each of named) ((await isNever(each, databases)) ? never : chosen).push(each);
   // What cannot be written cannot be emptied either.
   for (const { prepared } of chosen) {
     const { resolved, plan } = prepared;
@@ -71,10 +76,8 @@ export async function planResync(
     );
   }
   return {
-    syncs: chosen.map(({ prepared, names }) => ({
-      sync: prepared.resolved.definition.name,
-      tables: names.map(formatTable),
-    })),
+    syncs: chosen.map(resynced),
+    never: never.map(resynced),
     run: async (queue, timeoutMs) => {
       for (const each of chosen) {
         const { to } = each.prepared.resolved.definition;
@@ -82,9 +85,32 @@ export async function planResync(
         if (queue === null && databases.kindOf(to) === "function") continue;
         await empty(each, { databases, queue, timeoutMs });
       }
-      for (const [source, names] of wholly(chosen, all)) await forget(databases, source, names);
+      for (const [source, names] of wholly(named, all)) await forget(databases, source, names);
     },
   };
+}
+
+function resynced({ prepared, names }: Chosen): Resynced {
+  return { sync: prepared.resolved.definition.name, tables: names.map(formatTable) };
+}
+
+/** Emptied all the same, it would have our tables made at the target, or the file of an SQLite one. */
+async function isNever(
+  { prepared: { resolved, tables }, names }: Chosen,
+  databases: Databases,
+): Promise<boolean> {
+  const { name: sync, to } = resolved.definition;
+  const asked = new Set(names.map(formatTable));
+  return using(databases.openTarget(to, null), async (target) => {
+    const copies = await target.copiesOf(sync);
+    // Of a function it is not known here.
+    if (copies === null || copies.some(({ table }) => asked.has(table))) return false;
+    const bound = tables.filter(({ source }) => asked.has(source)).map((table) => table.bound);
+    const parked = (await target.parked?.list(sync)) ?? [];
+    return (
+      (await target.filled(bound)).length === 0 && !parked.some(({ table }) => asked.has(table))
+    );
+  });
 }
 
 function choose(prepared: PreparedSync, patterns: readonly string[]): Chosen {

@@ -24,7 +24,7 @@ test("resync empties a table, and the next run copies it", async () => {
   const { envelope, exitCode } = await place.json(["resync", "items", ...ENDS, "--yes"]);
   expect([exitCode, envelope.result]).toEqual([
     0,
-    { resynced: [{ sync: "source->target", tables: ["items"] }] },
+    { resynced: [{ sync: "source->target", tables: ["items"] }], never: [] },
   ]);
   expect(place.sql("copy.db", "SELECT * FROM items")).toEqual([]);
   expect((await place.start(["run", ...ENDS, "--until-synced"])).exitCode).toBe(0);
@@ -54,6 +54,25 @@ test("resync empties a table, and the next run copies it", async () => {
   expect((await place.start(["wait", ...ENDS.slice(0, 4)])).exitCode).toBe(0);
   expect(place.sql("copy.db", "SELECT * FROM items ORDER BY id")).toEqual(rows);
   await run.end("SIGINT");
+});
+
+test("resync of what was never copied says so, and makes nothing at the target", async () => {
+  await using place = await Workplace.make();
+  place.sql("shop.db", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)");
+  place.sql("shop.db", "INSERT INTO items VALUES (1, 'one')");
+  const { envelope, exitCode } = await place.json(["resync", "items", ...ENDS]);
+  const never = [{ sync: "source->target", tables: ["items"] }];
+  expect([exitCode, envelope.result]).toEqual([0, { resynced: [], never }]);
+  const { stdout } = await place.start(["resync", "items", ...ENDS, "--yes"]);
+  expect(stdout).toMatch(/^source->target: has never copied items to the target: nothing to empty/);
+  expect(stdout).not.toContain("Emptied");
+  expect(existsSync(place.path("copy.db"))).toBe(false);
+
+  // Rows that stand there, of whomever, are emptied: `plan` sends people here for it.
+  place.sql("copy.db", "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)");
+  place.sql("copy.db", "INSERT INTO items VALUES (3, 'made up')");
+  expect((await place.start(["resync", "items", ...ENDS, "--yes"])).exitCode).toBe(0);
+  expect(place.sql("copy.db", "SELECT * FROM items")).toEqual([]);
 });
 
 test("resync empties nothing where the target is the source by another URL", async () => {

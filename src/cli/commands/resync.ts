@@ -44,7 +44,8 @@ export const resync: CommandModule = {
     const { planResync } = await import("../../pipeline/resync.ts");
     const plan = await planResync(definition, { tables, sync, logger: log.logger });
     for (const each of plan.syncs) output.line(describe(each));
-    if (!yes) await mustConfirm(invocation, "Empty these tables?");
+    for (const each of plan.never) output.line(describeNever(each));
+    if (plan.syncs.length > 0 && !yes) await mustConfirm(invocation, "Empty these tables?");
     const { openStanding } = await import("../../pipeline/queue.ts");
     const queue = await openStanding(definition.queue, log.logger);
     try {
@@ -52,11 +53,16 @@ export const resync: CommandModule = {
     } finally {
       await queue?.close();
     }
-    output.line("Emptied. They are copied anew by the run that is at work, or by the next.");
-    return output.end({ resynced: plan.syncs });
+    if (plan.syncs.length > 0)
+      output.line("Emptied. They are copied anew by the run that is at work, or by the next.");
+    return output.end({ resynced: plan.syncs, never: plan.never });
   },
 };
 
 function describe({ sync, tables }: Resynced): string {
   return `${sync}: empties ${tables.join(", ")} at the target, and copies anew`;
+}
+
+function describeNever({ sync, tables }: Resynced): string {
+  return `${sync}: has never copied ${tables.join(", ")} to the target: nothing to empty. \`tidemark run\` copies it`;
 }
