@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { Running, Workplace } from "./tidemark.ts";
 
@@ -22,4 +24,30 @@ test("demo: rows arrive live, a change from outside too; Ctrl-C ends it; again, 
   const before = notice?.position.batch ?? 0;
   await again.until<Line>((line) => (line.notice?.position.batch ?? 0) > before);
   expect(await again.end("SIGINT")).toEqual(ENDED);
+});
+
+test("demo: a folder that cannot be made or written, or that is somebody's, is told at once", async () => {
+  await using place = await Workplace.make();
+  const refused = async (folder: string) => {
+    const { exitCode, envelope } = await place.json(["demo", "--folder", folder]);
+    expect([exitCode, envelope.error?.code]).toEqual([2, "TM-USAGE"]);
+    return envelope.error?.message;
+  };
+  // A file stands in the way of a folder, and a folder in the way of a file.
+  place.sql("file", "CREATE TABLE t (id INTEGER)");
+  const file = place.path("file");
+  expect(await refused("file")).toBe(
+    `The demo cannot have its files in ${file}: EEXIST: file already exists, mkdir '${file}'`,
+  );
+  await mkdir(place.path("full/shop.db"), { recursive: true });
+  expect(await refused("full")).toContain(
+    `The demo cannot have its files in ${place.path("full")}`,
+  );
+  if (process.platform === "linux") expect(await refused("/proc/x")).toContain("mkdir '/proc/x'");
+
+  await writeFile(place.path("tidemark.yaml"), "databases: {}");
+  expect(await refused(".")).toBe(
+    `${place.path("tidemark.yaml")} is there already, and is not the demo's.`,
+  );
+  expect(existsSync(place.path("shop.db"))).toBe(false);
 });

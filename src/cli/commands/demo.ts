@@ -1,11 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, extname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import pc from "picocolors";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { makeFolder } from "../../core/make-folder.ts";
 import type { Pipeline } from "../../pipeline/pipeline.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { createShop } from "../demo/shop.ts";
@@ -49,7 +49,7 @@ export const demo: CommandModule = {
     const { output, log } = invocation;
     const folder = resolve((invocation.options as unknown as DemoOptions).folder);
     const interrupts = new Interrupts();
-    const { config, source, target } = await prepare(folder);
+    const { config, source, target } = prepare(folder);
     const { loadConfig } = await import("../../config/load-config.ts");
     const { definition } = await loadConfig({ file: config });
     const { Pipeline } = await import("../../pipeline/pipeline.ts");
@@ -74,17 +74,32 @@ export const demo: CommandModule = {
 };
 
 /** The demo's files; what is there already is kept. */
-async function prepare(folder: string) {
-  await mkdir(folder, { recursive: true }).catch((error: Error) => {
-    throw new TidemarkError("TM-USAGE", `The demo cannot have ${folder}: ${error.message}`, {
-      fix: "Name a folder that may be made or written, with --folder.",
-    });
-  });
+function prepare(folder: string) {
   const config = join(folder, "tidemark.yaml");
   const source = join(folder, "shop.db");
-  createShop(source);
-  if (!existsSync(config)) await writeFile(config, CONFIG);
+  try {
+    makeFolder(folder);
+    if (!existsSync(config)) writeFileSync(config, CONFIG);
+    else mustBeOurs(config);
+    createShop(source);
+  } catch (error) {
+    if (isTidemarkError(error)) throw error;
+    const { message } = error as Error;
+    throw new TidemarkError("TM-USAGE", `The demo cannot have its files in ${folder}: ${message}`, {
+      fix: "Name a folder that may be made or written, with --folder.",
+      cause: error,
+    });
+  }
   return { config, source, target: join(folder, "copy.db") };
+}
+
+/** Else it would run whatever that config says. */
+function mustBeOurs(config: string): void {
+  const [title = ""] = CONFIG.split("\n");
+  if (readFileSync(config, "utf8").startsWith(title)) return;
+  throw new TidemarkError("TM-USAGE", `${config} is there already, and is not the demo's.`, {
+    fix: "Name another folder, with --folder.",
+  });
 }
 
 async function follow(

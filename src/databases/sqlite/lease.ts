@@ -1,8 +1,9 @@
-import { lstatSync, mkdirSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { TidemarkError } from "../../core/errors.ts";
 import { sha256 } from "../../core/hash.ts";
+import { makeFolder } from "../../core/make-folder.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import type { Database } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
@@ -26,7 +27,7 @@ export function takeLease(path: string, purpose: string): Lease | null {
   const folder = join(tmpdir(), `tidemark-locks-${userInfo().uid}`);
   let db: Database | undefined;
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     refuseOthers(folder);
     db = new DatabaseSync(join(folder, `${sha256(path, purpose).slice(0, 32)}.lock`));
     db.exec("PRAGMA busy_timeout = 0");

@@ -1,15 +1,7 @@
 import { randomUUID } from "node:crypto";
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../../core/make-folder.ts";
 import type { QueueMessage } from "../../core/queue.ts";
 
 /** Smaller ones cost less in the queue file. */
@@ -124,7 +116,7 @@ export class Bodies {
       return create();
     } catch (error) {
       if (!isMissing(error)) throw error;
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+      makeFolder(this.#folder, 0o700);
       return create();
     }
   }

@@ -1,7 +1,8 @@
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from "node:fs";
+import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { TidemarkError } from "../../core/errors.ts";
+import { makeFolder } from "../../core/make-folder.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import { Bodies } from "./bodies.ts";
 import { fileReplaced, isBusy, toQueueError } from "./errors.ts";
@@ -250,7 +251,7 @@ export type SqlRow = Record<string, string | number | bigint | null | Uint8Array
 
 /** Messages hold rows of the source: folder 0700 and file 0600, which SQLite gives the WAL as well. */
 function createPrivately(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path), 0o700);
   if (identityOf(path) !== null) return;
   closeSync(openSync(path, "a", 0o600));
   chmodSync(path, 0o600); // whatever the umask is
