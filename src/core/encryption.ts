@@ -7,6 +7,11 @@ import { ok, warning } from "./findings.ts";
  */
 export type Encryption = "local" | "none" | "unchecked" | "nameless" | "checked";
 
+/** Is it this machine? Of URLs whose scheme the standard does not know, the host is in the letters that were written. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/i.test(host);
+}
+
 /** What the driver is given decides it: nothing falls back. `words`: how a URL asks for all of it. */
 export function encryptionFindings(encryption: Encryption, words: string): Finding[] {
   const fix = `${words}; on a network that you trust it may stay as it is`;

@@ -67,6 +67,7 @@ test.each([
   ["mysql://u:secret@[::1]/shop", "mysql://[::1]/shop"],
   ["sqlite:./a b.db?mode=rw", "sqlite:./a b.db"],
   ["mysql://u:12/secret@h/db", null],
+  ["mysql://DB.Example:3307/Shop", "mysql://db.example:3307/Shop"],
 ])("the place of %s holds neither user nor password", (url, place) => {
   expect(placeOfUrl(url)).toBe(place);
 });

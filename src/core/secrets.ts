@@ -35,7 +35,7 @@ export function placeOfUrl(text: string): string | null {
   try {
     const { protocol, host, pathname } = new URL(text);
     // A password that is not written as it should be may have ended up there.
-    return pathname.includes("@") ? null : `${protocol}//${host}${pathname}`;
+    return pathname.includes("@") ? null : `${protocol}//${host.toLowerCase()}${pathname}`;
   } catch {
     return null;
   }

@@ -25,6 +25,7 @@ describe("parseAddress", () => {
     });
     expect(ssl("mysql://db.example/d?ssl-mode=DISABLED")).toBeUndefined();
     expect(ssl("mysql://127.0.0.1/d")).toBeUndefined();
+    expect(ssl("mysql://LOCALHOST/d")).toBeUndefined();
     expect(ssl("mysql://localhost/d?socket=/run/s")).toBeUndefined();
     for (const local of ["localhost/d?", "localhost/d?socket=/run/s&"]) {
       expect(ssl(`mysql://${local}ssl-mode=VERIFY_CA`)).toEqual({

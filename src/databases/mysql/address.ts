@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "mysql2/promise";
-import type { Encryption } from "../../core/encryption.ts";
+import { type Encryption, isLoopback } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { saidTwice } from "../../core/url-parameters.ts";
 
@@ -92,10 +92,6 @@ function file(url: URL, parameter: string, option: string, name: string): Record
   } catch {
     throw invalid(name, `names a file in ${parameter} that cannot be read`, `check ${path}`);
   }
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d+){3}$/.test(host);
 }
 
 function parseUrl(text: string, name: string): URL {

@@ -11,6 +11,7 @@ test.each([
   ["postgres://localhost/d?host=db.example", CHECKED],
   ["postgres://db.example/d?sslnegotiation=postgres", CHECKED],
   ["postgres://localhost/d", PLAIN],
+  ["postgres://LocalHost/d", PLAIN],
   ["postgres://127.0.0.1:5432/d", PLAIN],
   ["postgres://[::1]/d", PLAIN],
   ["postgres://%2Frun%2Fpostgresql/d", PLAIN],

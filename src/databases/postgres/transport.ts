@@ -1,5 +1,5 @@
 import { accessSync, constants } from "node:fs";
-import type { Encryption } from "../../core/encryption.ts";
+import { type Encryption, isLoopback } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { saidTwice } from "../../core/url-parameters.ts";
 
@@ -20,11 +20,10 @@ const FILES = ["sslrootcert", "sslcert", "sslkey"];
 const SYSTEM = "system";
 const WITHOUT_A_FILE =
   "Write sslmode=verify-full in place of sslrootcert=system: where no file is named, the authorities that Node knows are taken, and those of NODE_EXTRA_CA_CERTS.";
-const LOCAL = /^(|localhost|127(\.\d+){3}|\[?::1\]?|\/.*)$/;
 
 /** Of what the driver has made of a URL and of ours. */
 export function encryptionOf(host: string, ssl: PgSsl): Encryption {
-  if (ssl === false) return LOCAL.test(host) ? "local" : "none";
+  if (ssl === false) return isLocal(host) ? "local" : "none";
   if (ssl === true) return "checked";
   if (ssl.rejectUnauthorized === false) return "unchecked";
   // The driver looks at no name where it was given a function that takes any.
@@ -44,7 +43,7 @@ export function transportSecurity(text: string, otherwise = ""): object {
   const host = searchParams.get("host") || (named && decodeURIComponent(hostname)) || otherwise;
   if (said.length > 0) return {};
   // Said in any case: else the driver looks for PGSSLMODE.
-  return { ssl: LOCAL.test(host) ? false : { rejectUnauthorized: true } };
+  return { ssl: isLocal(host) ? false : { rejectUnauthorized: true } };
 }
 
 /**
@@ -103,6 +102,11 @@ export function checkFiles(text: string, name: string): void {
 
 function invalid(name: string, what: string, fix: string): TidemarkError {
   return new TidemarkError("TM-URL-INVALID", `The URL of database "${name}" ${what}.`, { fix });
+}
+
+/** None at all and a path are a socket. */
+function isLocal(host: string): boolean {
+  return host === "" || host.startsWith("/") || isLoopback(host);
 }
 
 /** And whether it names a host: a login without one only the driver knows how to read. */
