@@ -1,3 +1,4 @@
+import type { Finding } from "./database.ts";
 import { TidemarkError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { comparePositions, type Position } from "./position.ts";
@@ -17,6 +18,8 @@ export interface Queue {
   readonly limits: QueueLimits;
   readonly documents: Documents;
   openStream(source: string): Promise<QueueStream>;
+  /** What `doctor` tells of the way to it; of a file there is none. */
+  diagnose?(): readonly Finding[];
   /** Safe to call again. What is asked of it afterwards throws {@link queueClosed}. */
   close(): Promise<void>;
 }

@@ -54,10 +54,11 @@ async function queueFindings(definition: PipelineDefinition, logger: Logger): Pr
     return [{ check: "queue-to-come", severity: "ok", message }];
   }
   const answers = { check: "queue-reachable", message: "The queue answers." } as const;
-  const failures = await using(Promise.resolve(queue), async (opened) =>
-    failuresIn(await readStatus(definition, opened)),
-  );
-  return [{ ...answers, severity: "ok" }, ...failures];
+  const found = await using(Promise.resolve(queue), async (opened) => [
+    ...(opened.diagnose?.() ?? []),
+    ...failuresIn(await readStatus(definition, opened)),
+  ]);
+  return [{ ...answers, severity: "ok" }, ...found];
 }
 
 /**

@@ -93,5 +93,25 @@ test.skipIf(!canStart("nats"))(
     for (const [number, [url, expected]] of cases.entries()) {
       expect.soft(outcomes[number], url).toMatch(expected);
     }
+
+    const told = async (url: string) => {
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      try {
+        const findings = queue.diagnose?.() ?? [];
+        return findings.map(({ severity, message }) => `${severity}: ${message}`);
+      } finally {
+        await queue.close();
+      }
+    };
+    const clear = ["warning: The connection goes to another machine in plain text."];
+    const checked = ["ok: The connection is encrypted, and the server's certificate checked."];
+    expect(await told(at(plain, "LocalHost", "", "nats"))).toEqual([]);
+    expect(await told(at(plain, ELSEWHERE, "", "nats"))).toEqual(clear);
+    // It may be any of them next.
+    const several = `nats://app:canary@localhost:${plain.port},${ELSEWHERE}:${plain.port}`;
+    expect(await told(several)).toEqual(clear);
+    expect(await told(at(both, "localhost", known))).toEqual(checked);
+    expect(await told(at(server, ELSEWHERE, known))).toEqual(checked);
+    expect(await told(at(server, "localhost", known, "nats"))).toEqual(checked);
   },
 );

@@ -5,7 +5,7 @@ import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { toConnectError, toJetStreamError } from "./errors.ts";
 import { identityCheck } from "./identity-check.ts";
-import type { NatsLocation } from "./location.ts";
+import { asksForTls, type NatsLocation } from "./location.ts";
 
 /** How long one question to the server may take. */
 export const REQUEST_TIMEOUT_MS = 5_000;
@@ -57,7 +57,6 @@ async function connectionOptions(
   credsAuthenticator: CredsAuthenticator,
 ): Promise<ConnectionOptions> {
   const { user, password, token, credentials, caFile, certFile, keyFile } = location;
-  const tls = location.tls || caFile !== null || certFile !== null;
   // The driver reads them at each attempt, so that one that was renewed holds; of one that is not there it tells nothing of use.
   for (const path of [caFile, certFile, keyFile]) if (path !== null) await mustBeReadable(path);
   return {
@@ -76,7 +75,7 @@ async function connectionOptions(
     ...(credentials === null
       ? {}
       : { authenticator: credsAuthenticator(await readCredentials(credentials)) }),
-    ...(tls
+    ...(asksForTls(location)
       ? {
           tls: {
             ...(caFile === null ? {} : { caFile }),

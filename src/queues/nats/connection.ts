@@ -1,10 +1,11 @@
 import { backoff, sleep } from "../../core/async.ts";
+import { type Encryption, isLoopback } from "../../core/encryption.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { queueClosed } from "../../core/queue.ts";
 import { connectClient, type NatsClient } from "./client.ts";
 import { toQueueError } from "./errors.ts";
-import type { NatsLocation } from "./location.ts";
+import { asksForTls, hostOf, type NatsLocation } from "./location.ts";
 
 /**
  * A connection that comes back for ever. Whoever is in the middle of a question when it breaks is told
@@ -38,6 +39,14 @@ export class QueueConnection {
   /** Aborts when this connection to the server is lost; a new one has a new signal. */
   get link(): AbortSignal {
     return this.#link.signal;
+  }
+
+  /** Without a word in the URL, too, the driver goes over to TLS where the server has it, and checks the certificate. */
+  get encryption(): Encryption {
+    const { info } = this.#client.connection;
+    const hasTls = info?.tls_required === true || info?.tls_available === true;
+    if (asksForTls(this.location) || hasTls) return "checked";
+    return this.location.servers.every((server) => isLoopback(hostOf(server))) ? "local" : "none";
   }
 
   /** The largest message the server takes, headers included. */

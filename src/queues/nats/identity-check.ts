@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
+import { hostOf } from "./location.ts";
 
 type Check = (host: string, certificate: PeerCertificate) => Error | undefined;
 
@@ -11,7 +12,7 @@ const NO_NAME = "localhost";
  * then it must be that of one of the addresses. `servers`: `host:4222`, `[::1]:4222`.
  */
 export function identityCheck(servers: readonly string[]): Check {
-  const hosts = servers.map((server) => server.replace(/:\d+$/, "").replace(/^\[|\]$/g, ""));
+  const hosts = servers.map(hostOf);
   const addresses = hosts.filter((host) => isIP(host) !== 0);
   return (host, certificate) => {
     if (host !== NO_NAME || hosts.includes(NO_NAME)) return checkServerIdentity(host, certificate);

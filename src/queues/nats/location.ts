@@ -49,6 +49,15 @@ export function parseLocation(url: string): NatsLocation {
   };
 }
 
+export function asksForTls({ tls, caFile, certFile }: NatsLocation): boolean {
+  return tls || caFile !== null || certFile !== null;
+}
+
+/** Of a server as it stands in a location: `host:4222`, `[::1]:4222`. */
+export function hostOf(server: string): string {
+  return server.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+}
+
 /** A login without a colon is a token, as in every NATS tool. */
 function parseLogin(login: string, token: string | null) {
   if (login === "") return { user: null, password: null, token };

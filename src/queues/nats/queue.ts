@@ -1,8 +1,13 @@
+import type { Finding } from "../../core/database.ts";
+import { encryptionFindings } from "../../core/encryption.ts";
 import type { Queue, QueueLimits, QueueOptions, QueueStream } from "../../core/queue.ts";
 import { QueueConnection } from "./connection.ts";
 import { NatsDocuments } from "./documents.ts";
 import { parseLocation } from "./location.ts";
 import { maxMessageBytes, NatsStream } from "./stream.ts";
+
+const ENCRYPTED =
+  "a certificate for the NATS server, and tls:// for nats:// in the URL (?ca=FILE where its authority is one of your own)";
 
 export class NatsQueue implements Queue {
   readonly limits: QueueLimits;
@@ -35,6 +40,10 @@ export class NatsQueue implements Queue {
 
   openStream(source: string): Promise<QueueStream> {
     return NatsStream.open(this.#connection, source, this.#maxStreamBytes);
+  }
+
+  diagnose(): readonly Finding[] {
+    return encryptionFindings(this.#connection.encryption, ENCRYPTED);
   }
 
   close(): Promise<void> {
