@@ -264,6 +264,59 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     await trust(other, false);
   });
 
+  it("that a renamed table lacks are named, not that it was dropped", async () => {
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    await using user = await makeUser(other, ...SOURCE.filter((each) => each !== "TRIGGER"));
+    const name = new URL(user.options.url).username;
+    await trust(other, true);
+    const captured = await other.capture("t");
+    await other.admin.query(`GRANT TRIGGER ON t TO ${name}`);
+    await using opened = await openLog(user, captured);
+    const look = () => opened.log.batches.look?.().catch((error: TidemarkError) => error);
+    expect(await look()).toBe(true);
+    // Rights on a table stay with its name.
+    await other.admin.query("RENAME TABLE t TO u");
+    const found = (await look()) as TidemarkError;
+    if (found.code === "TM-GRANT-MISSING") {
+      expect(found.message).toContain("t is gone, but not its triggers");
+      expect(found.fix).toMatch(/^GRANT TRIGGER ON .*\.\* TO /);
+      // A session keeps the rights on its database that it began with.
+      await other.admin.query(`GRANT TRIGGER ON u TO ${name}`);
+    }
+    expect(await look()).toMatchObject({
+      code: "TM-SCHEMA-DRIFT",
+      message: "t was renamed to u.",
+    });
+    await other.admin.query("DROP TABLE u");
+    expect(await look()).toMatchObject({ code: "TM-SCHEMA-DRIFT", message: "t was dropped." });
+    await trust(other, false);
+  });
+
+  it("whose lack hides the triggers of a table that no sync carries are named by doctor", async () => {
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE c LIKE t");
+    await using user = await makeUser(other, ...SOURCE.filter((each) => each !== "TRIGGER"));
+    const name = new URL(user.options.url).username;
+    for (const table of ["t", "c"]) await other.admin.query(`GRANT TRIGGER ON ${table} TO ${name}`);
+    await trust(other, true);
+    await capture(user.options, await other.capture("t", "c"));
+    const ofTriggers = async () => {
+      const source = await mysql.openSource(user.options);
+      const found = await source.diagnose(await other.capture("t"));
+      await source.close();
+      return found.filter(({ check }) => ["trigger-right", "trigger-broken"].includes(check));
+    };
+    expect(await ofTriggers()).toEqual([]);
+    await other.admin.query(`REVOKE TRIGGER ON c FROM ${name}`);
+    const found = await ofTriggers();
+    expect(found).toMatchObject([{ check: "trigger-right", severity: "warning" }]);
+    expect(found[0]?.message).toContain("lacks the right TRIGGER on c");
+    await other.admin.query(found[0]?.fix ?? "");
+    expect(await ofTriggers()).toEqual([]);
+    await trust(other, false);
+  });
+
   it("without which triggers are hidden keep what those write to, and are named", async () => {
     await using other = await openBed(kind);
     await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");

@@ -59,6 +59,24 @@ export async function hiddenFrom(
   return null;
 }
 
+/**
+ * Rights on a table stay behind when it is renamed, and with them goes what hides its triggers. Of a table that is not
+ * there by its name: as {@link hiddenFrom}.
+ */
+export async function hiddenOfGone(
+  session: Session,
+  layout: StoredLayout,
+): Promise<TidemarkError | null> {
+  const found = await hiddenFrom(session, { ...layout, origins: [] }, []);
+  if (found === null) return null;
+  const { name } = layout.table;
+  return new TidemarkError(
+    "TM-GRANT-MISSING",
+    `${name} is gone, but not its triggers: it was renamed, or is hidden from user ${session.account}, which lacks the right TRIGGER on it.`,
+    { fix: found.fix ?? "", details: { ...found.details } },
+  );
+}
+
 function hidden({ account, database }: Session, table: string): TidemarkError {
   return new TidemarkError(
     "TM-GRANT-MISSING",

@@ -8,6 +8,7 @@ import {
   assertSameOrigins,
   captureBroken,
   hiddenFrom,
+  hiddenOfGone,
 } from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
@@ -87,6 +88,8 @@ async function goneOrRenamed(session: Session, layout: StoredLayout): Promise<Ti
      WHERE TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME IN (?, ?)`,
     [trigger, standInName(trigger)],
   );
+  const hidden = now === null ? await hiddenOfGone(session, layout) : null;
+  if (hidden !== null) return hidden;
   const [what, fix] =
     now === null
       ? ["was dropped", DROPPED]

@@ -72,7 +72,8 @@ export async function triggerFindings(
   const standing = others.filter(
     ({ table, triggers }) => facts.has(table.name) && triggers !== null,
   );
-  return [...findings, ...standing.map((layout) => uncarriedFinding(layout, found))];
+  for (const layout of standing) findings.push(await uncarriedFinding(session, layout, found));
+  return findings;
 }
 
 /** A log that is not whole any more, or gone with its triggers left behind. */
@@ -95,13 +96,22 @@ async function lostLogFinding(
 }
 
 /** Of a table that is captured all the same: nobody else would tell. */
-function uncarriedFinding(layout: StoredLayout, found: readonly FoundTrigger[]): Finding {
+async function uncarriedFinding(
+  session: Session,
+  layout: StoredLayout,
+  found: readonly FoundTrigger[],
+): Promise<Finding> {
   const { name } = layout.table;
   const gone = goneTriggers(layout, found);
   const isLost = layout.triggers === LOST;
   if (!isLost && layout.triggers === triggersHash(found, layout)) {
     const message = `${name} is captured, though no sync of this config carries it.`;
     return ok("capture-uncarried", message);
+  }
+  const hidden = isLost ? null : await hiddenFrom(session, layout, found);
+  if (hidden !== null) {
+    const message = `No sync of this config carries ${name}, which is captured: ${hidden.message}`;
+    return warning("trigger-right", message, hidden.fix ?? "");
   }
   const changed = gone.length > 0 ? `${gone.join(", ")} is gone` : "a trigger was changed";
   const what = isLost ? LOST_MEANWHILE : changed;
