@@ -224,6 +224,39 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     expect(await errors()).toEqual([]);
   });
 
+  it.each(["t", "c"])(
+    "to read, whose lack fails writes of what refers to a table, too, are told by doctor: %s",
+    async (lacking) => {
+      await using other = await openBed(kind);
+      await other.admin.query(PARENT_AND_CHILD);
+      await using user = await makeUser(other, ...SOURCE);
+      await trust(other, true);
+      const captured = await other.capture("c");
+      await capture(user.options, captured);
+      await trust(other, false);
+      const database = other.options.url.split("/").at(-1)?.split("?")[0]?.replaceAll("_", "\\_");
+      const name = decodeURIComponent(new URL(user.options.url).username);
+      const [names] = (await other.admin.query("SHOW TABLES")) as unknown as [string[][]];
+      for (const [table = ""] of names) {
+        if (table !== lacking) await other.admin.query(`GRANT SELECT ON \`${table}\` TO ${name}`);
+      }
+      await other.admin.query(`REVOKE SELECT ON \`${database}\`.* FROM ${name}`);
+      await other.admin.query("INSERT INTO t VALUES (1, 1)");
+      await expect(other.admin.query("DELETE FROM t")).rejects.toThrow("SELECT command denied");
+      const errors = async () => {
+        const source = await mysql.openSource(user.options);
+        const found = await source.diagnose(captured);
+        await source.close();
+        return found.filter(({ severity }) => severity === "error");
+      };
+      const found = await errors();
+      expect(found).toMatchObject([{ check: "read-right" }]);
+      await other.admin.query(found[0]?.fix ?? "");
+      await other.admin.query("DELETE FROM t");
+      expect(await errors()).toEqual([]);
+    },
+  );
+
   it.each([
     ["all of them", ["t", "c"]],
     // What the parent does to its children is logged by triggers on it.

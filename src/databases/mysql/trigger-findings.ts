@@ -38,7 +38,9 @@ export async function triggerFindings(
   const users = await accounts(session);
   const isOfThis = ({ name, definer }: FoundTrigger) =>
     isOurs(name) && accountName(definer) === session.account;
-  const findings = found.some(isOfThis) ? await logRightFindings(session) : [];
+  const ownOn = [...new Set(found.filter(isOfThis).map(({ table }) => table))];
+  const findings = ownOn.length === 0 ? [] : await logRightFindings(session);
+  findings.push(...(await readRightFindings(session, ownOn)));
   for (const name of names) {
     const layout = layouts.find((each) => each.table.name === name);
     // Never captured, or not to the end: what is still to be installed is the plan's to tell.
@@ -186,3 +188,35 @@ async function logRightFindings(session: Session): Promise<Finding[]> {
   }
   return findings;
 }
+
+/**
+ * They read their own table, and what its foreign keys reach. As in {@link logRightFindings}, of all tables at once; where
+ * that is refused each half by itself.
+ */
+async function readRightFindings(session: Session, tables: readonly string[]): Promise<Finding[]> {
+  if (tables.length > MOST_READ) {
+    const found: Finding[] = [];
+    for (let i = 0; i < tables.length; i += MOST_READ)
+      found.push(...(await readRightFindings(session, tables.slice(i, i + MOST_READ))));
+    return found;
+  }
+  if (tables.length === 0) return [];
+  const reads = tables.map((table) => `SELECT 1 FROM ${quoteName(table)}`);
+  try {
+    await session.rows(`EXPLAIN ${reads.join(" UNION ALL ")}`);
+    return [];
+  } catch (error) {
+    if (!isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
+    const middle = tables.length >> 1;
+    if (middle > 0) {
+      return [
+        ...(await readRightFindings(session, tables.slice(0, middle))),
+        ...(await readRightFindings(session, tables.slice(middle))),
+      ];
+    }
+    const message = `${error.message} The triggers read it with the rights of ${session.account}: writes to it, and to tables that refer to it, fail.`;
+    return [failure("read-right", message, error.fix)];
+  }
+}
+
+const MOST_READ = 50;
