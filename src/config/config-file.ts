@@ -127,10 +127,14 @@ async function runConfig(path: string, library: Library): Promise<ConfigFile> {
     moduleCache: false,
     fsCache: false,
   });
-  let loaded: unknown;
+  let value: unknown;
   try {
-    loaded = await jiti.import(path, { default: true });
+    const loaded: unknown = await jiti.import(path);
+    const exported = exportedBy(loaded);
+    if (exported === undefined) throw exportsNone(basename(path));
+    value = typeof exported === "function" ? await exported() : exported;
   } catch (error) {
+    if (error instanceof TidemarkError) throw error;
     throw new TidemarkError(
       "TM-CONFIG-INVALID",
       `${basename(path)} cannot be run: ${error instanceof Error ? error.message : String(error)}`,
@@ -140,6 +144,24 @@ async function runConfig(path: string, library: Library): Promise<ConfigFile> {
       },
     );
   }
-  const value: unknown = typeof loaded === "function" ? await loaded() : loaded;
   return { path, value, where: () => basename(path) };
+}
+
+/**
+ * The default export. Without one jiti gives as such what a CommonJS module is, which may be meant, or all that is exported
+ * by name; Node gives an empty object of a CommonJS module that exports nothing.
+ */
+function exportedBy(loaded: unknown): unknown {
+  if (typeof loaded === "function") return loaded;
+  if (typeof loaded !== "object" || loaded === null) return undefined;
+  if (!["default", "databases", "syncs"].some((key) => key in loaded)) return undefined;
+  const { default: exported } = loaded as { readonly default: unknown };
+  const isEmpty = typeof exported === "object" && Object.keys(exported ?? {}).length === 0;
+  return isEmpty ? undefined : exported;
+}
+
+function exportsNone(file: string): TidemarkError {
+  return new TidemarkError("TM-CONFIG-INVALID", `${file} exports no config.`, {
+    fix: 'Export the config as the default: export default { databases: { shop: "postgres://…", copy: "sqlite:./copy.db" }, syncs: [{ from: "shop", to: "copy", tables: ["public.*"] }] }',
+  });
 }

@@ -365,6 +365,37 @@ describe("files", () => {
       message: expect.stringContaining("no luck"),
     });
   });
+
+  test.each(["js", "mjs", "ts"])("a program that exports no config says so: .%s", async (end) => {
+    const config = `{ databases: { a: "sqlite:a.db", b: "sqlite:b.db" }, syncs: [{ from: "a", to: "b", tables: ["t"] }] }`;
+    // Node reads a module once.
+    let files = 0;
+    const load = async (text: string) => {
+      const file = join(folder, `${++files}.${end}`);
+      await writeFile(file, text);
+      return loadConfig({ file });
+    };
+    for (const text of ["", `export const config = ${config};`, "const config = {};"]) {
+      await expect(load(text)).rejects.toMatchObject({
+        code: "TM-CONFIG-INVALID",
+        message: `${files}.${end} exports no config.`,
+        fix: expect.stringMatching(/export default \{ databases: .* syncs: /),
+      });
+    }
+    await expect(
+      load("export default () => { throw new Error('no luck'); }"),
+    ).rejects.toMatchObject({
+      code: "TM-CONFIG-INVALID",
+      message: `${files}.${end} cannot be run: no luck`,
+    });
+    for (const text of [
+      `module.exports = ${config}`,
+      `export default async () => (${config})`,
+      `const { databases, syncs } = ${config}; export { databases, syncs }`,
+    ]) {
+      expect((await load(text)).definition.syncs).toHaveLength(1);
+    }
+  });
 });
 
 describe("a pair from the command line", () => {
