@@ -4,6 +4,7 @@ import { keys } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Documents } from "../core/queue.ts";
+import { shellWord } from "../core/shell.ts";
 import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
 
 /**
@@ -23,6 +24,7 @@ export class DocumentCatalog implements Catalog {
       logger,
     }: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly logger: Logger },
   ): Promise<DocumentCatalog> {
+    const start = `tidemark run --role relay --database ${shellWord(source)}`;
     const until = performance.now() + timeoutMs;
     for (let looks = 0; ; looks++) {
       const schemas = await readSchemas(documents, source);
@@ -31,12 +33,12 @@ export class DocumentCatalog implements Catalog {
         throw new TidemarkError(
           "TM-WAIT-TIMEOUT",
           `The relay of "${source}" has not written its tables to the queue.`,
-          { fix: `Start it: tidemark run --role relay --database ${source}` },
+          { fix: `Start it: ${start}` },
         );
       }
       if (looks === 0) {
         logger.warn(
-          { source, timeoutMs },
+          { source, timeoutMs, start },
           "waiting for the relay to write its tables to the queue",
         );
       }

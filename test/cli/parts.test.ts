@@ -61,6 +61,7 @@ test("an applier started before its relay says what it waits for, and goes on", 
     if (told.includes("source=shop")) break;
   }
   expect(told).toMatch(/waiting for the relay to write its tables to the queue.*source=shop/);
+  expect(told).toContain("start=tidemark run --role relay --database shop");
   const relay = await place.start(["run", "--role", "relay", "--until-synced"]);
   expect(relay.exitCode).toBe(0);
   applier.kill("SIGTERM");
