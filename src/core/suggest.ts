@@ -1,3 +1,5 @@
+import { formatTable, type TableName } from "./table.ts";
+
 /** The candidate a user most likely meant, or null when none is near. */
 export function nearest(word: string, candidates: Iterable<string>): string | null {
   let best: string | null = null;
@@ -10,6 +12,37 @@ export function nearest(word: string, candidates: Iterable<string>): string | nu
     }
   }
   return best;
+}
+
+/**
+ * As {@link nearest}: first what has the name but for quotes, letters' case and the schema; and of a schema that was written
+ * for a table, the glob of all its tables.
+ */
+export function nearestTable(wanted: TableName, known: readonly TableName[]): string | null {
+  const text = plain(formatTable(wanted));
+  const names = [text, plain(wanted.name), ...text.split(/(?<=^[^.]*)\./).slice(1)];
+  const meant =
+    known.find((table) => plain(formatTable(table)) === text) ??
+    known.find((table) => names.includes(plain(table.name)));
+  if (meant !== undefined) return formatTable(meant);
+  const schema = known.find((table) => plain(table.schema ?? "") === plain(wanted.name))?.schema;
+  if (schema != null) return `${schema}.*`;
+  return nearest(text, known.map(formatTable));
+}
+
+function plain(name: string): string {
+  return name.replace(/["'`[\]]/g, "").toLowerCase();
+}
+
+/** What to do about a table that is not there. */
+export function missingTableFix(near: string | null, known: readonly TableName[]): string {
+  return near === null ? tablesThere(known) : `Did you mean ${near}?`;
+}
+
+export function tablesThere(known: readonly TableName[]): string {
+  if (known.length === 0) return "It has no tables yet: create them first.";
+  const some = known.slice(0, 10).map(formatTable).join(", ");
+  return `Its tables: ${some}${known.length > 10 ? ", …" : ""}.`;
 }
 
 /** Edits from one to the other: insert, delete, replace, or swap of two neighbours (the commonest slip). */

@@ -118,7 +118,7 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     await expect(bed.capture("seen")).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
     await expect(bed.capture("keylesss")).rejects.toMatchObject({
       code: "TM-TABLE-MISSING",
-      fix: "did you mean keyless?",
+      fix: "Did you mean keyless?",
     });
     await expect(plan(bed, [{ ...p, filters: ["nothing > 1"] }])).rejects.toMatchObject({
       code: "TM-CONFIG-INVALID",

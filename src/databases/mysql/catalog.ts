@@ -1,6 +1,6 @@
 import type { Catalog, DatabaseOptions, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { nearest } from "../../core/suggest.ts";
+import { missingTableFix, nearestTable } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
@@ -27,10 +27,7 @@ export class MysqlCatalog implements Catalog {
   }
 
   async listTables(): Promise<readonly TableName[]> {
-    const tables = await loadTables(this.#session);
-    return tables
-      .filter((table) => table.ordinary)
-      .map((table) => ({ schema: null, name: table.name }));
+    return named(await loadTables(this.#session));
   }
 
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
@@ -79,6 +76,11 @@ async function loadTables(session: Session): Promise<TableFact[]> {
       type: type ?? "",
       ordinary: type === "BASE TABLE" || type === "SYSTEM VERSIONED",
     }));
+}
+
+/** Those that can be synced. */
+function named(tables: readonly TableFact[]): TableName[] {
+  return tables.filter(({ ordinary }) => ordinary).map(({ name }) => ({ schema: null, name }));
 }
 
 /** An index that keeps its columns unique. */
@@ -162,19 +164,17 @@ function checkTable(name: TableName, known: readonly TableFact[], database: stri
 
 function missing(name: TableName, known: readonly TableFact[], database: string): TidemarkError {
   const table = formatTable(name);
-  const near = nearest(
-    name.name,
-    known.map((each) => each.name),
-  );
+  const tables = named(known);
+  const near = nearestTable(name, tables);
   const hint =
-    name.schema === null
+    name.schema === null && !name.name.includes(".")
       ? ""
       : " Tables are named without a schema here: the URL names the database.";
   return new TidemarkError(
     "TM-TABLE-MISSING",
     `There is no table ${table} in database ${database}.${hint}`,
     {
-      ...(near === null ? {} : { fix: `did you mean ${near}?` }),
+      fix: missingTableFix(near, tables),
       details: { table, nearest: near },
     },
   );

@@ -2,7 +2,7 @@ import type { ColumnType } from "../../core/column-type.ts";
 import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
-import { nearest } from "../../core/suggest.ts";
+import { missingTableFix, nearestTable } from "../../core/suggest.ts";
 import {
   type ColumnSchema,
   type ForeignKey,
@@ -67,9 +67,8 @@ export class PostgresCatalog implements Catalog {
     return identityOf(this.#connection);
   }
 
-  async listTables(): Promise<readonly TableName[]> {
-    const rows = await this.#connection.rows(LIST_TABLES);
-    return rows.map(([schema, name]) => ({ schema: schema as string, name: name as string }));
+  listTables(): Promise<readonly TableName[]> {
+    return listTables(this.#connection);
   }
 
   async describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
@@ -314,12 +313,11 @@ async function assertCapturable(
   }
   if (!found) {
     const other = await otherThing(connection, table);
-    const near = other === null ? await nearestTable(connection, table) : null;
-    const fix = other?.fix ?? (near === null ? null : `Did you mean ${near}?`);
+    const fix = other?.fix ?? (await likelyFix(connection, table));
     throw new TidemarkError(
       "TM-TABLE-MISSING",
       `There is no table ${name} in database "${connection.database}"${other === null ? "" : `: ${other.what}`}.`,
-      { ...(fix === null ? {} : { fix }), details: { table: name } },
+      { fix, details: { table: name } },
     );
   }
   const kind = OTHER_KINDS[found.kind] ?? (found.persistence === "t" ? "a temporary table" : null);
@@ -367,8 +365,13 @@ async function otherThing(
   };
 }
 
-async function nearestTable(connection: Connection, table: TableName): Promise<string | null> {
-  const wanted = formatTable({ schema: schemaOf(table), name: table.name });
-  const names = (await connection.rows(LIST_TABLES)).map((row) => row.join("."));
-  return nearest(wanted, names);
+async function likelyFix(connection: Connection, table: TableName): Promise<string> {
+  const wanted = { schema: schemaOf(table), name: table.name };
+  const known = await listTables(connection);
+  return missingTableFix(nearestTable(wanted, known), known);
+}
+
+async function listTables(connection: Connection): Promise<readonly TableName[]> {
+  const rows = await connection.rows(LIST_TABLES);
+  return rows.map(([schema, name]) => ({ schema: schema as string, name: name as string }));
 }

@@ -1,6 +1,6 @@
 import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { nearest } from "../../core/suggest.ts";
+import { nearestTable } from "../../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { isExact, readTable, type TableFacts } from "./facts.ts";
@@ -130,10 +130,7 @@ function looseCollation(
 }
 
 function missing(connection: Connection, name: string): TidemarkError {
-  const near = nearest(
-    name,
-    listTables(connection).map((table) => table.name),
-  );
+  const near = nearestTable({ schema: null, name }, listTables(connection));
   // Nobody but the connection that has them can tell of what is temporary, or stands in another file.
   const elsewhere =
     "Look whether the name is right, and the path of the file. A table that is temporary, or in a file that was attached (ATTACH), is seen by its own connection alone: make it a table of this file, or name the other file as a database of its own.";
