@@ -1,5 +1,7 @@
 // What goes over TLS, and what is refused, with NATS servers that have it on: of a certificate that is not the server's nothing
 // is sent, and tls:// never falls back to plain text (G8).
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import { nats } from "../../src/queues/nats/index.ts";
@@ -10,6 +12,7 @@ import {
   startNats,
   whyNoCertificates,
 } from "../servers/index.ts";
+import { CollectingLogger, PATIENCE_MS } from "../support/test-bed.ts";
 import { ALL, ELSEWHERE, outcomeOf } from "../support/tls.ts";
 
 /** "open", or why it is not, with what is to be done. */
@@ -113,5 +116,35 @@ test.skipIf(!canStart("nats"))(
     expect(await told(at(both, "localhost", known))).toEqual(checked);
     expect(await told(at(server, ELSEWHERE, known))).toEqual(checked);
     expect(await told(at(server, "localhost", known, "nats"))).toEqual(checked);
+  },
+);
+
+test.skipIf(!canStart("nats"))(
+  "a certificate that has expired meanwhile is told by the log, and a new one is found",
+  async (context) => {
+    const why = whyNoCertificates();
+    if (why && process.env.CI === undefined) return context.skip(why);
+    using authority = new Authority("nats");
+    const config = ({ cert, key }: Certificate) =>
+      `tls { cert_file: "${cert}", key_file: "${key}" }\n`;
+    const right = authority.issue("right", { names: ALL });
+    await using server = await startNats({ config: config(right) });
+    const restart = async (served: Certificate) => {
+      writeFileSync(join(server.folder, "nats.conf"), config(served), { flush: true });
+      await server.restart();
+    };
+    const logger = new CollectingLogger();
+    const url = `tls://localhost:${server.port}/?ca=${authority.file}`;
+    const queue = await nats.open({ url, logger, maxStreamBytes: 1 << 20 });
+    const told = (what: RegExp) =>
+      expect.poll(() => logger.text(), { timeout: PATIENCE_MS }).toMatch(what);
+    try {
+      await restart(authority.issue("old", { names: ALL, expired: true }));
+      await told(/warn NATS cannot be reached .*TM-CONNECT-FAILED.*expired/s);
+      await restart(right);
+      await told(/connected to NATS again/);
+    } finally {
+      await queue.close();
+    }
   },
 );

@@ -1,11 +1,15 @@
 import { backoff, sleep } from "../../core/async.ts";
 import { type Encryption, isLoopback } from "../../core/encryption.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { queueClosed } from "../../core/queue.ts";
 import { connectClient, type NatsClient } from "./client.ts";
 import { toQueueError } from "./errors.ts";
 import { asksForTls, hostOf, type NatsLocation } from "./location.ts";
+
+/** A server that is only started again is back before. */
+const WHY_AFTER_MS = 3_000;
+const WHY_AGAIN_MS = 60_000;
 
 /**
  * A connection that comes back for ever. Whoever is in the middle of a question when it breaks is told
@@ -19,6 +23,8 @@ export class QueueConnection {
   readonly #closing = new AbortController();
   #client: NatsClient;
   #link = new AbortController();
+  /** Aborts when it is told no more why there is none. */
+  #toldWhy = new AbortController();
 
   private constructor(location: NatsLocation, logger: Logger, client: NatsClient) {
     this.location = location;
@@ -101,11 +107,29 @@ export class QueueConnection {
   #lose(): void {
     if (this.#link.signal.aborted) return;
     this.#link.abort();
-    if (!this.closed.aborted) this.logger.warn({}, "connection to NATS lost");
+    if (this.closed.aborted) return;
+    this.logger.warn({}, "connection to NATS lost");
+    this.#toldWhy = new AbortController();
+    const until = AbortSignal.any([this.closed, this.#toldWhy.signal]);
+    this.#tellWhy(until).catch((error: unknown) =>
+      this.logger.debug({ error: String(error) }, "asking why ended"),
+    );
+  }
+
+  /** The driver tries on and on, and says nothing of why it fails: a certificate may have expired. So it is asked for here. */
+  async #tellWhy(until: AbortSignal): Promise<void> {
+    for (let wait = WHY_AFTER_MS; ; wait = WHY_AGAIN_MS) {
+      await sleep(wait, until);
+      if (until.aborted) return;
+      const reason = await whyNot(this.location);
+      if (until.aborted) return;
+      if (reason !== null) this.logger.warn(reason, "NATS cannot be reached");
+    }
   }
 
   #restore(): void {
     if (this.closed.aborted) return;
+    this.#toldWhy.abort();
     this.#link.abort();
     this.#link = new AbortController();
     this.logger.info({}, "connected to NATS again");
@@ -114,6 +138,8 @@ export class QueueConnection {
   /** The driver gave up, whatever the reason: begin from the start. */
   async #redial(): Promise<void> {
     this.#lose();
+    // Told here at each attempt.
+    this.#toldWhy.abort();
     for (let attempt = 0; !this.closed.aborted; attempt++) {
       try {
         const client = await connectClient(this.location);
@@ -126,6 +152,18 @@ export class QueueConnection {
         await sleep(backoff(attempt), this.closed);
       }
     }
+  }
+}
+
+/** For the log; null where it can be reached. */
+async function whyNot(location: NatsLocation): Promise<object | null> {
+  try {
+    const client = await connectClient(location);
+    await client.connection.close();
+    return null;
+  } catch (error) {
+    const { code, message, fix } = toTidemarkError(error);
+    return { code, error: message, ...(fix === undefined ? {} : { fix }) };
   }
 }
 
