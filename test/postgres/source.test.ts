@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { sleep } from "../../src/core/async.ts";
 import { batchHash, timelineHash } from "../../src/core/hash.ts";
 import type { ChangeLog, Source } from "../../src/core/source.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
@@ -297,6 +298,28 @@ describe.each(SERVERS)("%s as source", (kind) => {
       expect(seen.length).toBe(1000);
       // The row inserted after the copy began lies above its upper key: it comes as a change.
       expect(seen).not.toContain("5000");
+    });
+
+    it("gives no chunk of a table whose key was collated otherwise behind the cut", async () => {
+      // With a trigger of the application none of ours names the key, and the server lets it be altered.
+      const { application, log } = await start(
+        `CREATE TABLE t (k text COLLATE "und-x-icu" PRIMARY KEY); INSERT INTO t VALUES ('a'), ('B'), ('c');
+         CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER keep AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION keep()`,
+        ["t"],
+      );
+      const table = { schema: "public", name: "t" };
+      const request = { table, after: null, maxRows: 1, maxBytes: 4_000 };
+      const { chunk }: Copied = await takeChunk(log.batches, request);
+      expect(chunk.rows).toEqual([["a"]]);
+      await application.query(`BEGIN; ALTER TABLE t ALTER COLUMN k TYPE text COLLATE "C"`);
+      const cutting = log.batches.cut([{ ...request, after: chunk.cursor, maxRows: 10 }]);
+      const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 't'::regclass";
+      while ((await application.query(waiting)).rowCount === 0) await sleep(20);
+      await application.query("COMMIT");
+      expect((await cutting).chunks).toEqual([]);
+      const again = await takeChunk(log.batches, { ...request, after: chunk.cursor, maxRows: 10 });
+      expect([again.chunk.rows, again.chunk.done]).toEqual([[["B"], ["a"], ["c"]], true]);
     });
 
     it("stops when the table's columns change, and when a trigger is off", async () => {

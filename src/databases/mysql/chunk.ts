@@ -24,10 +24,8 @@ export async function readChunk(
 ): Promise<Chunk> {
   if (layout.key.length === 0 || request.after === WHOLE) throw keyChanged(layout);
   const reader = await TableReader.open(session, layout);
-  let cursor: Cursor =
-    request.after === null
-      ? { last: null, upper: await reader.highestKey() }
-      : parseCursor(request.after, layout);
+  const begun = request.after === null ? null : parseCursor(request.after, layout);
+  let cursor = begun ?? { last: null, upper: await reader.highestKey(), by: keyNames(layout) };
   const decode = rowDecoder(layout.columns);
   const rows: Row[] = [];
   const filters: (readonly FilterAnswer[])[] = [];
@@ -177,10 +175,20 @@ async function* wholePages(
   yield page;
 }
 
-function parseCursor(text: string, layout: StoredLayout): Cursor {
+/**
+ * Null where the key is another than the cursor's: rows that had come before it by then, and are behind it now, would never
+ * come. So the table is read from its beginning, over the rows that stand.
+ */
+function parseCursor(text: string, layout: StoredLayout): Cursor | null {
   const cursor = JSON.parse(text) as Cursor;
+  const { by } = cursor;
+  if (by !== undefined && JSON.stringify(by) !== JSON.stringify(keyNames(layout))) return null;
   if (cursor.last !== null && cursor.last.length !== layout.key.length) throw keyChanged(layout);
   return cursor;
+}
+
+function keyNames({ key, columns }: StoredLayout): readonly string[] {
+  return key.map((index) => columns[index]?.name ?? "");
 }
 
 function keyChanged({ table }: StoredLayout): TidemarkError {

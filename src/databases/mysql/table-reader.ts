@@ -13,6 +13,11 @@ export interface Cursor {
   readonly last: readonly string[] | null;
   /** The highest key when the copy began; null when the table was empty then. */
   readonly upper: readonly string[] | null;
+  /**
+   * The columns of the key that ordered these; not told by cursors of an earlier version. Their types and collations are part of
+   * what tells one copy from another.
+   */
+  readonly by?: readonly string[];
 }
 
 /** The index of each layout's key, looked up once: a copy is read in thousands of chunks. */

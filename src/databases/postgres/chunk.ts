@@ -3,7 +3,7 @@ import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Connection, Row } from "./connection.ts";
-import { type CursorState, type KeyRanges, SAMPLE_ROWS } from "./key-ranges.ts";
+import { type CursorState, type KeyOrder, type KeyRanges, SAMPLE_ROWS } from "./key-ranges.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { parseRowText } from "./row-text.ts";
 
@@ -47,7 +47,7 @@ export async function lookAtChunk(
 ): Promise<ChunkLook | null> {
   const { layout, request, ranges } = wanted;
   if (layout.key.length === 0) return lookAtWhole(connection, wanted);
-  const cursor = parseCursor(layout, request.after);
+  const cursor = parseCursor(wanted);
   const [, [facts], , [standing]] = await Promise.all([
     setPath(connection, ranges.searchPath),
     connection.rows(...ranges.facts(cursor)),
@@ -56,8 +56,12 @@ export async function lookAtChunk(
     connection.rows(ranges.standing),
   ]);
   const [width, sampled, highest] = facts as Row;
-  const [estimate, asCaptured] = standing as Row;
+  const [estimate, asCaptured, types] = standing as Row;
   if (asCaptured !== "t") return null;
+  const by: KeyOrder = { key: ranges.keyNames, types: types ?? "" };
+  if (cursor?.by !== undefined && cursor.by.types !== by.types) {
+    return lookAtChunk(connection, { ...wanted, request: { ...request, after: null } });
+  }
   const upper = cursor?.upper ?? keyFields(highest ?? null);
   const planned = (state: Partial<CursorState>, select: string | null): ChunkPlan => ({
     chunk: {
@@ -72,9 +76,9 @@ export async function lookAtChunk(
   });
   if (upper === null) return { kind: "small", plan: planned({}, null) };
   const planUpTo = (last: readonly string[]) =>
-    planned({ after: last, upper }, ranges.rowsUpTo(cursor, last));
+    planned({ after: last, upper, by }, ranges.rowsUpTo(cursor, last));
   const [seen, rowBytes] = [Number(sampled), Math.max(1, Number(width))];
-  if (seen === 0) return { kind: "small", plan: planned({ after: upper, upper }, null) };
+  if (seen === 0) return { kind: "small", plan: planned({ after: upper, upper, by }, null) };
   const rows = Math.floor(Math.min(request.maxRows, request.maxBytes / rowBytes));
   const isAll = seen < SAMPLE_ROWS && seen <= rows;
   if (isAll && seen * rowBytes <= SMALL_BYTES) return { kind: "small", plan: planUpTo(upper) };
@@ -137,14 +141,17 @@ function keyFields(text: string | null): readonly string[] | null {
   return text === null ? null : (parseRowText(text) as string[]);
 }
 
-function parseCursor(layout: StoredLayout, text: string | null): CursorState | null {
-  if (text === null) return null;
-  const cursor = JSON.parse(text) as Partial<CursorState>;
+/** Null also where the key is another than the cursor's: the table is read from its beginning, over the rows that stand. */
+function parseCursor({ layout, request, ranges }: WantedChunk): CursorState | null {
+  if (request.after === null) return null;
+  const cursor = JSON.parse(request.after) as Partial<CursorState>;
+  const { by } = cursor;
   if (!cursor.after || !cursor.upper) return null;
+  if (by !== undefined && JSON.stringify(by.key) !== JSON.stringify(ranges.keyNames)) return null;
   if (cursor.after.length !== layout.key.length || cursor.upper.length !== layout.key.length) {
     throw keyChanged(layout);
   }
-  return { after: cursor.after, upper: cursor.upper };
+  return { after: cursor.after, upper: cursor.upper, ...(by && { by }) };
 }
 
 function keyChanged({ table }: StoredLayout): TidemarkError {

@@ -11,6 +11,17 @@ export interface CursorState {
   readonly after: readonly string[];
   /** The greatest key when the copy began: rows that come later come as changes. */
   readonly upper: readonly string[];
+  /** What ordered these: see {@link KeyOrder}. Cursors that an earlier version has made do not tell. */
+  readonly by?: KeyOrder;
+}
+
+/**
+ * The columns of the key, in its order, and the server's numbers of their types and collations. Behind a cursor lie other rows once
+ * one of these is another: those that had come before it by then, and are behind it now, were passed by and would never come.
+ */
+export interface KeyOrder {
+  readonly key: readonly string[];
+  readonly types: string;
 }
 
 /** So many rows from the cursor on tell how wide the next ones are. */
@@ -70,9 +81,16 @@ export class KeyRanges {
     ];
   }
 
-  /** One row: how many the server believes there are, and whether they stand as they were captured. */
+  /** One row: how many the server believes there are, whether they stand as they were captured, `types` of their order. */
   get standing(): string {
-    return `SELECT ${this.#estimate}, ${this.#asCaptured}`;
+    const names = this.keyNames.map(quoteLiteral).join(", ");
+    const types = `(SELECT string_agg(concat(a.atttypid, ':', a.attcollation), ',' ORDER BY a.attnum)
+      FROM pg_attribute a WHERE a.attrelid = ${Number(this.#layout.oid)} AND a.attname IN (${names}))`;
+    return `SELECT ${this.#estimate}, ${this.#asCaptured}, ${types}`;
+  }
+
+  get keyNames(): readonly string[] {
+    return this.#layout.key.map((i) => this.#layout.columns[i]?.name ?? "");
   }
 
   /** Of a table without a key: how many rows the server believes there are, whether there is one. */
@@ -87,14 +105,17 @@ export class KeyRanges {
   /**
    * Does the snapshot show the table as it was captured, and in the files that it has now? (A table that was
    * written anew by ALTER is empty to every snapshot from before. The function tells what stands now, the
-   * column what the snapshot shows; who has come so far holds a lock that lets no other ALTER in.)
+   * column what the snapshot shows; who has come so far holds a lock that lets no other ALTER in.) The same of its
+   * unique indexes: a column that is collated otherwise keeps the table's files, and not those.
    */
   get #asCaptured(): string {
     const oid = Number(this.#layout.oid);
+    const tables = `SELECT ${oid} UNION ALL SELECT relid FROM pg_partition_tree(${oid})`;
     return `(SELECT l.pin IS NULL OR l.pin = ${pinSql("l.table_oid")} FROM tidemark.layouts l WHERE l.id = ${this.#layout.id})
          AND NOT EXISTS (SELECT FROM pg_class c
-           WHERE c.oid IN (SELECT ${oid} UNION ALL SELECT relid FROM pg_partition_tree(${oid}))
-             AND c.relfilenode <> 0 AND pg_relation_filenode(c.oid) <> c.relfilenode)`;
+           WHERE c.oid IN (${tables} UNION ALL
+               SELECT i.indexrelid FROM pg_index i WHERE i.indrelid IN (${tables}) AND i.indisunique)
+             AND c.relfilenode <> 0 AND pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode)`;
   }
 
   /** The key of the row that is number `rows` behind the cursor; no row when there are fewer. */
