@@ -62,7 +62,8 @@ SELECT i.indrelid::oid, i.indisprimary, json_agg(a.attname ORDER BY k.position),
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
-JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_opclass op ON op.oid = (i.indclass::oid[])[k.position - 1]
+JOIN pg_type t ON t.oid = op.opcintype
 LEFT JOIN pg_collation co ON co.oid = (i.indcollation::oid[])[k.position - 1]
 WHERE i.indrelid = ANY (${oids}) AND i.indisunique AND i.indisvalid
   AND i.indpred IS NULL AND i.indexprs IS NULL AND k.position <= i.indnkeyatts
