@@ -43,8 +43,8 @@ const SECTIONS: Readonly<Record<string, { readonly title: string; readonly text:
   "source-mariadb": { title: "What capture costs a MariaDB source", text: "More is better." },
   "source-sqlite": { title: "What capture costs a SQLite source", text: "More is better." },
   snapshot: {
-    title: "First copy of a million rows",
-    text: "Against `pg_dump` piped into `psql`. More is better.",
+    title: "First copy of a table",
+    text: "Of one and of five million rows, the start of the command included, against `pg_dump` piped into `psql`. More is better.",
   },
 };
 
@@ -191,7 +191,8 @@ function commandsOf(figures: readonly From<unknown>[]): string {
 }
 
 function tableOf(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   return [line(heads), line(heads.map(() => "---")), ...rows.map(line)].join("\n");
 }
 
