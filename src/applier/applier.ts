@@ -49,6 +49,7 @@ export class Applier {
   readonly #missing = new Missing();
   readonly #falseStarts = new FalseStarts();
   #postponeUpTo = 0;
+  readonly #asText = new Set<string>();
   /** Lets the session that works look whether something is due, though nothing has come. */
   #wake = () => {};
   /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
@@ -86,6 +87,7 @@ export class Applier {
             this.#confirm(followed),
           );
           if (found === null) break;
+          if (this.#isAskedAsText(found)) continue;
           await this.#recover(found);
           logger.warn({ err: found }, "applier interrupted: trying again");
           if (isOfRights(found)) await this.#waitForRights();
@@ -106,6 +108,15 @@ export class Applier {
 
   stop(): void {
     this.#stop.abort();
+  }
+
+  /** As usual as rows that stand before they are copied: nothing to be warned of, or to be waited for. */
+  #isAskedAsText({ details, message }: TidemarkError): boolean {
+    const { asText: table } = details;
+    if (typeof table !== "string") return false;
+    this.#options.logger.info({ table }, message);
+    this.#asText.add(table);
+    return true;
   }
 
   async #recover(error: TidemarkError): Promise<void> {
@@ -203,6 +214,8 @@ export class Applier {
         mustHave(tables, names);
         await withdraw(held, this.#options, emptied);
         await emptyForResync(held.session, { sync, tables, parked: aside }, emptied);
+        // What stood in the way of rows in binary is gone.
+        for (const name of names) this.#asText.delete(name);
       };
       const orders = new Orders({ documents, sync, logger, resync });
       const parts = { session, progress, parking };
@@ -249,7 +262,7 @@ export class Applier {
   ): Promise<boolean> {
     const { from, queue } = this.#options;
     const stream = await queue.openStream(from);
-    const lessons = { postponeUpTo: this.#postponeUpTo };
+    const lessons = { postponeUpTo: this.#postponeUpTo, asText: this.#asText };
     const work = new ApplierWork(this.#options, parts, lessons);
     if (!(await work.begin(hooks.confirm, this.#stop.signal))) return false;
     await this.#requests.checkRefusal(work.progress.position);

@@ -130,6 +130,7 @@ export class Group {
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
     await this.#endRun();
+    if (piece.lines?.binary) throw await this.#asText(piece.lines);
     await this.#takeChanges(piece.changes, copy !== null);
     this.#bytes += piece.bytes;
     if (this.#bytes >= this.#bounds.bytes) await this.#flush(piece.mark.last);
@@ -190,7 +191,7 @@ export class Group {
     if (!areCopied && !this.#states.takesChanges(mapping.table.source)) return true;
     mapping.assertKey();
     if (!areCopied && !this.#mayPassBy(mapping.table)) return false;
-    if (this.#run?.table !== bound || this.#run.full) {
+    if (this.#run?.takes(bound, lines) !== true) {
       await this.#endRun();
       // What a transaction of the source keeps only at its end is applied together, as far as there is room.
       if (!areCopied && this.#effect.size > 0) return false;
@@ -198,7 +199,7 @@ export class Group {
       const transaction = await this.#flush(areCopied);
       await this.#applying;
       this.#opensLines = transaction.openLines !== undefined;
-      this.#run = await LinesRun.open(transaction, bound);
+      this.#run = await LinesRun.open(transaction, bound, lines);
       if (this.#run === null) return false;
     }
     await this.#run.take(lines);
@@ -227,8 +228,20 @@ export class Group {
     this.#run = null;
     for (const lines of (await run?.end()) ?? []) {
       this.#changes -= lines.rows;
+      if (lines.binary) throw await this.#asText(lines);
       await this.#takeChanges(decodeLines(lines), lines.insertedBy === undefined);
     }
+  }
+
+  /** Rows in binary are taken as they are or not at all: what stands in their way can be told of lines only. */
+  async #asText({ layout }: RowLines): Promise<TidemarkError> {
+    const mapping = this.#mappings.known(layout) ?? (await this.#mappings.lookUp(layout));
+    const table = mapping?.table.source;
+    return new TidemarkError(
+      "TM-APPLY-RETRY",
+      `Rows of ${table} came in binary, and one of them stands already or is refused: they are asked for as text.`,
+      { details: { asText: table } },
+    );
   }
 
   /** Commits everything taken, and progress up to where the inbox stands. */

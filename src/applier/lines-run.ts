@@ -7,25 +7,31 @@ const RUN_BYTES = 8 * 1024 * 1024;
 
 /** Rows of a copy on their way into one table, piece after piece, as one statement of the target. */
 export class LinesRun {
-  readonly table: BoundTable;
+  readonly #table: BoundTable;
+  readonly #binary: boolean;
   readonly #writer: LinesWriter;
   readonly #pieces: RowLines[] = [];
   #bytes = 0;
 
-  /** Null when the target must see each row of this table. */
-  static async open(transaction: TargetTransaction, table: BoundTable): Promise<LinesRun | null> {
-    const writer = (await transaction.openLines?.(table)) ?? null;
-    return writer === null ? null : new LinesRun(table, writer);
+  /** For rows like these. Null when the target must see each row of this table. */
+  static async open(
+    transaction: TargetTransaction,
+    table: BoundTable,
+    { binary = false }: RowLines,
+  ): Promise<LinesRun | null> {
+    const writer = (await transaction.openLines?.(table, binary)) ?? null;
+    return writer === null ? null : new LinesRun(table, binary, writer);
   }
 
-  private constructor(table: BoundTable, writer: LinesWriter) {
-    this.table = table;
+  private constructor(table: BoundTable, binary: boolean, writer: LinesWriter) {
+    this.#table = table;
+    this.#binary = binary;
     this.#writer = writer;
   }
 
-  /** Is it time to see whether all went well? */
-  get full(): boolean {
-    return this.#bytes >= RUN_BYTES;
+  /** Not when it is another table's, and not when it is time to see whether all went well. */
+  takes(table: BoundTable, { binary = false }: RowLines): boolean {
+    return this.#table === table && this.#binary === binary && this.#bytes < RUN_BYTES;
   }
 
   async take(lines: RowLines): Promise<void> {

@@ -50,4 +50,6 @@ export interface ApplierParts {
 export interface Lessons {
   /** Foreign keys are to be checked only at the end of each group up to this batch. */
   readonly postponeUpTo: number;
+  /** Source tables of which no rows in binary are wanted. */
+  readonly asText: ReadonlySet<string>;
 }

@@ -63,6 +63,19 @@ describe("states of tables", () => {
     expect(stateOf(states)).toEqual([["pending", null]]);
   });
 
+  it("passes by what came in binary and is wanted as text, and has it read again", () => {
+    const wanted = new TableStates([table("f1")], stored("copying", "k3"), new Set(["t"]));
+    const asText = new TableStates([table("f1")], stored("copying", "k3"));
+    expect(wanted.requests()).toMatchObject([{ table: "t", after: "k3", binary: true }]);
+    expect(asText.requests()[0]).not.toHaveProperty("binary");
+    const chunk = { sync: "s", copy: "id:f1:t", attempt: 0, table: "t", after: "k3", cursor: "k4" };
+    const copy = { ...chunk, done: false, estimatedRows: null };
+    expect([wanted.judge(copy, true), wanted.judge(copy)]).toEqual(["next", "next"]);
+    expect([asText.judge(copy, true), asText.judge(copy)]).toEqual(["lost", "next"]);
+    asText.retry("t");
+    expect(asText.judge(copy, true)).toBe("other");
+  });
+
   it("copies anew after a change that it could not read, once", () => {
     const states = new TableStates([table("f1")], stored("copying", "k3"));
     states.copyAnew("t");

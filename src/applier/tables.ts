@@ -27,8 +27,15 @@ export class TableStates {
   readonly #attempts = new Map<string, number>();
   readonly #wanted = new Map<string, CopiedAs>();
   readonly #fresh = new Set<string>();
+  readonly #binary: ReadonlySet<string>;
 
-  constructor(tables: readonly SyncTable[], stored: readonly TableProgress[]) {
+  /** `binary`: source tables whose copies may come so. */
+  constructor(
+    tables: readonly SyncTable[],
+    stored: readonly TableProgress[],
+    binary: ReadonlySet<string> = new Set(),
+  ) {
+    this.#binary = binary;
     const known = new Map(stored.map((entry) => [entry.table, entry]));
     for (const { source, bound, fingerprint } of tables) {
       this.#wanted.set(source, { fingerprint, target: formatTable(bound.name) });
@@ -93,18 +100,19 @@ export class TableStates {
       copy,
       attempt: this.#attempts.get(table) ?? 0,
       after: cursor,
+      ...(this.#binary.has(table) && { binary: true }),
     }));
   }
 
   /**
    * Is this chunk the next one of its table's copy? Then it is, whichever attempt it belongs to: its
-   * rows are as of its place in the stream. `lost`: the one it follows never came. Chunks of other
-   * syncs or copies, and what is left of an earlier attempt, are passed by.
+   * rows are as of its place in the stream. `lost`: the one it follows never came, or it came in binary and is wanted
+   * as text. Chunks of other syncs or copies, and what is left of an earlier attempt, are passed by.
    */
-  judge(copy: CopyInfo): "next" | "lost" | "other" {
+  judge(copy: CopyInfo, binary = false): "next" | "lost" | "other" {
     const table = this.#tables.get(copy.table);
     if (table === undefined || table.state === "live" || table.copy !== copy.copy) return "other";
-    if (copy.after === table.cursor) return "next";
+    if (copy.after === table.cursor && (!binary || this.#binary.has(copy.table))) return "next";
     return (this.#attempts.get(copy.table) ?? 0) === copy.attempt ? "lost" : "other";
   }
 

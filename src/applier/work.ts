@@ -15,7 +15,7 @@ import { goneInto, isSameCopy } from "./copy-name.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
-import type { RowEffect } from "./mapping.ts";
+import type { RowEffect, SyncTable } from "./mapping.ts";
 import type { ApplierOptions, ApplierParts, Lessons } from "./options.ts";
 import type { Parking } from "./parking.ts";
 import { outlastRivals } from "./rivals.ts";
@@ -59,12 +59,15 @@ export class ApplierWork {
   constructor(
     options: ApplierOptions,
     { session, progress, parking }: ApplierParts,
-    { postponeUpTo }: Lessons = { postponeUpTo: 0 },
+    { postponeUpTo, asText }: Lessons = { postponeUpTo: 0, asText: new Set() },
   ) {
     this.#options = options;
     this.#session = session;
     this.inbox = new Inbox(options.sync, progress);
-    this.states = new TableStates(options.tables, progress.tables);
+    const binary = options.tables
+      .filter((table) => !asText.has(table.source) && mayComeInBinary(session, table))
+      .map(({ source }) => source);
+    this.states = new TableStates(options.tables, progress.tables, new Set(binary));
     const { queue, from, tables, runBounds, logger } = options;
     const mappings = new LayoutMappings(queue.documents, from, progress.timeline, tables);
     const { states } = this;
@@ -297,7 +300,7 @@ export class ApplierWork {
     // The queue keeps chunks until all that copy tell that they are past them; it may be full of what is passed by here.
     if (piece.mark.last && this.states.pending > 0) this.#dirty = true;
     if (copy.sync !== this.#options.sync) return;
-    const verdict = this.states.judge(copy);
+    const verdict = this.states.judge(copy, piece.lines?.binary);
     if (verdict === "next") {
       this.#chunkAt = performance.now();
       this.#copySilenceMs = COPY_SILENCE_MS;
@@ -329,4 +332,11 @@ export class ApplierWork {
       estimatedRows: copied?.estimate ?? null,
     };
   }
+}
+
+/** Whole rows, which the target would take as they stand at the source. */
+function mayComeInBinary(session: ApplierSession, { rule, bound, types }: SyncTable): boolean {
+  const { where, filter, transform, columns, except } = rule;
+  const areWhole = [where, filter, transform, columns, except].every((each) => each === undefined);
+  return areWhole && session.takesBinary?.(bound, types) === true;
 }

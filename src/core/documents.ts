@@ -179,6 +179,8 @@ export interface CopyRequest {
   readonly attempt: number;
   /** Cursor of the last chunk applied. */
   readonly after: string | null;
+  /** See {@link ChunkRequest}. Absent in what an earlier version asks. */
+  readonly binary?: true;
 }
 
 /** The log no longer holds what the sync needs. */

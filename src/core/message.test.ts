@@ -58,7 +58,7 @@ async function encodeRows(
   lines: readonly string[],
   most: number,
   maxMessageBytes: number,
-  filtered = false,
+  { filtered = false, binary = false } = {},
 ) {
   async function* blocks({ headroom }: LinesRoom) {
     for (let at = 0; at < lines.length; at += most) {
@@ -66,7 +66,7 @@ async function encodeRows(
       yield { bytes: Buffer.from(" ".repeat(headroom) + some.join("")), rows: some.length };
     }
   }
-  const content = { kind: "lines", filtered, blocks } as const;
+  const content = { kind: "lines", filtered, binary, blocks } as const;
   const messages: QueueMessage[] = [];
   for await (const piece of encodeLines(envelope, 1, content, maxMessageBytes)) {
     messages.push(...piece);
@@ -131,6 +131,7 @@ describe("messages", () => {
       fc.asyncProperty(natural, async (changes) => {
         const messages = await encode(changes, 1_000_000);
         messages.push(...(await encodeRows(["1\n"], 100, 1_000_000)));
+        messages.push(...(await encodeRows(["1\n"], 100, 1_000_000, { binary: true })));
         for (const { body } of messages) {
           const [head = ""] = Buffer.from(body).toString().split("\n");
           expect(validate(JSON.parse(head)), ajv.errorsText(validate.errors)).toBe(true);
@@ -168,12 +169,31 @@ describe("messages", () => {
   });
 
   it("tells filters and emptiness of lines", async () => {
-    const [filtered] = decode(await encodeRows(["tf\t1\t\\N\n"], 100, 1_000, true));
+    const [filtered] = decode(await encodeRows(["tf\t1\t\\N\n"], 100, 1_000, { filtered: true }));
     expect(filtered?.changes).toMatchObject([
       { op: "insert", row: ["1", null], filters: [true, false] },
     ]);
     const [empty, ...none] = decode(await encodeRows([], 100, 1_000));
     expect([empty?.count, empty?.changes, empty?.mark.last, none]).toEqual([0, [], true, []]);
+  });
+
+  it("carries rows in binary untouched, for their table alone", async () => {
+    const rows = ["\0\x01\n", "\xff\t\\"];
+    const pieces = decode(await encodeRows(rows, 1, 40, { binary: true }));
+    expect(pieces.map(({ lines }) => lines)).toMatchObject(
+      rows.map((row) => ({ layout: 1, rows: 1, binary: true, bytes: Buffer.from(row) })),
+    );
+    expect(() => pieces[0]?.changes).toThrow(/binary/);
+  });
+
+  it("does not take rows in binary for lines of an earlier version", async () => {
+    const [message] = await encodeRows(["1\n"], 100, 10_000, { binary: true });
+    const body = Buffer.from(message?.body ?? []);
+    expect(JSON.parse(body.toString().split("\n")[0] ?? "")).toMatchObject({ v: 2 });
+    const wrong = Buffer.from(body.toString().replace('"v":2', '"v":1'));
+    const { crc32 } = await import("node:zlib");
+    const mark = { ...(message as QueueMessage).mark, checksum: crc32(wrong) };
+    expect(() => decode([{ mark, body: wrong }])).toThrow(/format 1/);
   });
 
   it("finds a flipped bit", async () => {

@@ -17,7 +17,7 @@ import type { ChunkLines } from "./source.ts";
 import { isTagged, type Row } from "./value.ts";
 
 /**
- * The message format, version 1 (docs/reference/message.md, message.schema.json).
+ * The message format (docs/reference/message.md, message.schema.json).
  *
  * A batch or a chunk travels as *pieces*, each a JSON text that can be read by itself; a piece
  * larger than the queue's limit travels as *fragments* of its bytes. Rows of a chunk may stand behind
@@ -25,6 +25,8 @@ import { isTagged, type Row } from "./value.ts";
  * holds. Readers refuse a major version that they do not know.
  */
 export const MESSAGE_VERSION = 1;
+/** Of a piece whose rows are in binary: who does not know them must not take them for lines. */
+const BINARY_VERSION = 2;
 
 /** Pieces are closed at about this many characters; small enough to stay flat, large enough to batch. */
 const PIECE_CHARACTERS = 256 * 1024;
@@ -98,7 +100,10 @@ export function encodeLines(
   content: ChunkLines,
   maxMessageBytes: number,
 ): AsyncGenerator<QueueMessage[]> {
-  const head = `${encodeHead(envelope)},"layout":${layout},"filtered":${content.filtered}`;
+  const { filtered, binary = false } = content;
+  const version = binary ? BINARY_VERSION : MESSAGE_VERSION;
+  const format = binary ? ',"binary":true' : "";
+  const head = `${encodeHead(envelope, version)},"layout":${layout},"filtered":${filtered}${format}`;
   return releasable(toPieces(envelope, bodiesOfLines(head, content), maxMessageBytes));
 }
 
@@ -176,8 +181,8 @@ function bodyOfInserts(head: string, lines: RowLines): Buffer {
   return body;
 }
 
-function encodeHead({ source, header, copy }: Envelope): string {
-  const head = JSON.stringify({ v: MESSAGE_VERSION, source, header, copy });
+function encodeHead({ source, header, copy }: Envelope, version = MESSAGE_VERSION): string {
+  const head = JSON.stringify({ v: version, source, header, copy });
   return head.slice(0, -1);
 }
 
@@ -288,10 +293,11 @@ function decodePiece(mark: Mark, body: Uint8Array, release: QueueMessage["releas
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
   const end = bytes.indexOf(NEWLINE);
   const wire = parse(mark, bytes.toString("utf8", 0, end === -1 ? bytes.length : end));
-  if (wire.v !== MESSAGE_VERSION) {
+  const known = "binary" in wire ? BINARY_VERSION : MESSAGE_VERSION;
+  if (wire.v !== known) {
     throw new TidemarkError(
       "TM-MESSAGE-VERSION",
-      `Batch ${mark.batch} is written in message format ${wire.v}; this program reads ${MESSAGE_VERSION}.`,
+      `Batch ${mark.batch} is written in message format ${wire.v}; this program reads up to ${BINARY_VERSION}.`,
       { fix: "Run the same version of Tidemark as the relay does." },
     );
   }
@@ -301,9 +307,9 @@ function decodePiece(mark: Mark, body: Uint8Array, release: QueueMessage["releas
     const { changes } = wire;
     return { ...common, count: changes.length, changes, lines: null };
   }
-  const { layout, filtered, lines: rows, transactions } = wire;
+  const { layout, filtered, binary, lines: rows, transactions } = wire;
   const lines: RowLines = {
-    ...{ layout, filtered, rows, bytes: bytes.subarray(end + 1) },
+    ...{ layout, filtered, binary, rows, bytes: bytes.subarray(end + 1) },
     insertedBy: copy === null ? transactionOf(transactions ?? [], 0) : undefined,
     ...(release && { release }),
   };
@@ -335,6 +341,7 @@ interface ReadChanges extends WireHead {
 interface WireLines extends WireHead {
   readonly layout: number;
   readonly filtered: boolean;
+  readonly binary?: boolean;
   /** One, of a batch's own rows. */
   readonly transactions?: readonly WireTransaction[];
   readonly lines: number;

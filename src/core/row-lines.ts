@@ -1,4 +1,5 @@
 import type { Change, FilterAnswer, TransactionOf } from "./change.ts";
+import { TidemarkError } from "./errors.ts";
 import { inPieces } from "./long-text.ts";
 import type { QueueMessage } from "./queue.ts";
 import type { Row } from "./value.ts";
@@ -15,6 +16,11 @@ export interface RowLines {
   readonly rows: number;
   /** Does each line begin with a field more, a letter for each filter of the layout (see {@link filterLetters})? */
   readonly filtered: boolean;
+  /**
+   * Are they no lines but rows of PostgreSQL's binary COPY format (its manual, "COPY", Binary Format), without header and
+   * trailer? Then only a table of the very same types can take them, and nobody here reads them.
+   */
+  readonly binary?: boolean | undefined;
   /** Whole lines, the last newline included. */
   readonly bytes: Uint8Array;
   /** The transaction that inserted all of these rows, in this order. Undefined: they were copied. */
@@ -31,8 +37,10 @@ export function changesOf(page: ChangesPage): readonly Change[] {
   return "bytes" in page ? decodeLines(page) : page;
 }
 
-/** The rows as changes: each an insert, as a chunk's rows are. */
-export function decodeLines({ layout, filtered, bytes, insertedBy }: RowLines): Change[] {
+/** The rows as changes: each an insert, as a chunk's rows are. Not of binary ones, which are asked for again as lines. */
+export function decodeLines({ layout, filtered, binary, bytes, insertedBy }: RowLines): Change[] {
+  if (binary)
+    throw new TidemarkError("TM-INTERNAL", "Rows in binary are read by their table alone.");
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
   const lines = text.split("\n");
   lines.pop(); // what follows the last newline

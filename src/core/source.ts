@@ -155,6 +155,8 @@ export interface ChunkRequest {
   readonly maxRows: number;
   /** Soft bound, which may be by estimate: at least one row is always given. */
   readonly maxBytes: number;
+  /** May they come in binary, see {@link RowLines}? A source that cannot, or would have to change them, gives them otherwise. */
+  readonly binary?: boolean | undefined;
 }
 
 export interface Chunk {
@@ -188,11 +190,12 @@ export interface ChunkLines {
   readonly kind: "lines";
   /** See {@link RowLines}. */
   readonly filtered: boolean;
+  readonly binary?: boolean | undefined;
   /** To be called once; to be read to the end, or left, before the next cut. */
   blocks(room: LinesRoom): AsyncIterable<LinesBlock>;
 }
 
-/** Whole lines. */
+/** Whole lines, or whole rows in binary. */
 export interface LinesBlock {
   /** In memory of its own: the room asked for, with anything in it, and behind it the lines. */
   readonly bytes: Buffer;

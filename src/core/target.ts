@@ -156,6 +156,10 @@ export interface ApplierSession {
    * copy begins with a clear.
    */
   readonly mayHoldMore?: boolean;
+  /**
+   * Can rows of this table be written as they are in binary, from a source that spells the types of the columns so? Absent: of none.
+   */
+  takesBinary?(table: BoundTable, types: readonly string[]): boolean;
   load(): Promise<Progress>;
   /** Call between transactions, as often as need be: it costs the same however many tables there are. */
   loadPlace(): Promise<Place>;
@@ -232,9 +236,9 @@ export interface TargetTransaction {
   ): Promise<void>;
   /**
    * Begins to insert rows as they came from the source. Null when values of this table must be
-   * changed on the way. Absent: rows are only taken by `put`.
+   * changed on the way. Absent: rows are only taken by `put`. `binary`: of a table of which {@link ApplierSession.takesBinary} tells so.
    */
-  openLines?(table: BoundTable): Promise<LinesWriter | null>;
+  openLines?(table: BoundTable, binary?: boolean): Promise<LinesWriter | null>;
   /** Deletes all rows. */
   clear(table: BoundTable): Promise<void>;
   /**

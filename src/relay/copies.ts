@@ -94,7 +94,8 @@ export class Copies {
       const isHeldBack = table === undefined || this.#inFlight(job) >= IN_FLIGHT;
       if (isHeldBack || next.length === TABLES_AT_ONCE) break;
       const after = job.sent.at(-1) ?? job.request.after;
-      next.push({ job: new CopyJob(job, after), request: { table, after, ...this.#size } });
+      const { binary } = job.request;
+      next.push({ job: new CopyJob(job, after), request: { table, after, binary, ...this.#size } });
     }
     return next;
   }

@@ -37,6 +37,7 @@ const STATES = [
   "function called",
   "function handed the same again",
   "rows taken as lines",
+  "rows taken in binary",
   "target copied anew at the bound",
   "target left behind by a full queue",
   "wait ended",

@@ -11,6 +11,7 @@ import type {
   TargetTransaction,
 } from "../../core/target.ts";
 import type { WritableTable } from "./apply-sql.ts";
+import { binaryType } from "./binary-types.ts";
 import { findTables, tableKey } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { emptyOf } from "./emptiness.ts";
@@ -138,6 +139,14 @@ class PostgresApplierSession implements ApplierSession {
     const answers = FLUSH.map((text, i) => connection.run(text, [], `flush_${i}`));
     release();
     await Promise.all(answers);
+  }
+
+  takesBinary(table: BoundTable, types: readonly string[]): boolean {
+    const standing = this.#parts.tables.get(tableKey(table.name))?.exact ?? [];
+    return types.every((type, i) => {
+      const name = binaryType(type);
+      return name !== null && name === binaryType(standing[i] ?? "");
+    });
   }
 
   emptyOf(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {

@@ -68,9 +68,9 @@ function deleteWholeSql(table: WritableTable): string {
 ) AS d WHERE t.tableoid = d.part AND t.ctid = d.place`;
 }
 
-export function copySql(table: WritableTable): string {
+export function copySql(table: WritableTable, binary = false): string {
   const columns = table.bound.columns.map((_, i) => column(table, i)).join(", ");
-  return `COPY ${quoteTable(table.bound.name)} (${columns}) FROM STDIN`;
+  return `COPY ${quoteTable(table.bound.name)} (${columns}) FROM STDIN (FORMAT ${binary ? "binary" : "text"})`;
 }
 
 function column(table: WritableTable, i: number): string {

@@ -105,17 +105,18 @@ export class ChunkReader {
     return chunks;
   }
 
-  #streamed(connection: Connection, { chunk, filtered, select }: ChunkPlan): Chunk {
-    const blocks = (room: LinesRoom) => this.#rows(connection, select, room);
-    return { ...chunk, content: { kind: "lines", filtered, blocks } };
+  #streamed(connection: Connection, plan: ChunkPlan): Chunk {
+    const { chunk, filtered, binary } = plan;
+    const blocks = (room: LinesRoom) => this.#rows(connection, plan, room);
+    return { ...chunk, content: { kind: "lines", filtered, binary, blocks } };
   }
 
   async *#rows(
     connection: Connection,
-    select: string | null,
+    { select, binary }: ChunkPlan,
     room: LinesRoom,
   ): AsyncGenerator<LinesBlock> {
-    if (select !== null) yield* connection.copyOut(`COPY (${select}) TO STDOUT`, room);
+    if (select !== null) yield* connection.copyOut(select, room, binary);
     await connection.commit();
     this.#busy = false;
   }

@@ -2,6 +2,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
+import { binaryType } from "./binary-types.ts";
 import type { Connection, Row } from "./connection.ts";
 import { type CursorState, type KeyOrder, type KeyRanges, SAMPLE_ROWS } from "./key-ranges.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -22,9 +23,15 @@ export interface WantedChunk extends AskedChunk {
 export interface ChunkPlan {
   readonly chunk: Omit<Chunk, "content">;
   readonly filtered: boolean;
+  /** Of what streams: may it come in binary? */
+  readonly binary: boolean;
   /** Null when there is no row. */
   readonly select: string | null;
 }
+
+type ChunkRowsSelect = Pick<ChunkPlan, "select" | "binary">;
+
+const NO_ROWS: ChunkRowsSelect = { select: null, binary: false };
 
 /** What a look at a table tells of its next chunk. */
 export type ChunkLook =
@@ -63,7 +70,7 @@ export async function lookAtChunk(
     return lookAtChunk(connection, { ...wanted, request: { ...request, after: null } });
   }
   const upper = cursor?.upper ?? keyFields(highest ?? null);
-  const planned = (state: Partial<CursorState>, select: string | null): ChunkPlan => ({
+  const planned = (state: Partial<CursorState>, rows: ChunkRowsSelect = NO_ROWS): ChunkPlan => ({
     chunk: {
       layout: layout.id,
       cursor: JSON.stringify(state),
@@ -72,42 +79,50 @@ export async function lookAtChunk(
       estimatedRows: estimateOf(estimate),
     },
     filtered: layout.filters.length > 0,
-    select,
+    ...rows,
   });
-  if (upper === null) return { kind: "small", plan: planned({}, null) };
-  const planUpTo = (last: readonly string[]) =>
-    planned({ after: last, upper, by }, ranges.rowsUpTo(cursor, last));
+  if (upper === null) return { kind: "small", plan: planned({}) };
+  const planUpTo = (last: readonly string[], binary: boolean) =>
+    planned({ after: last, upper, by }, { binary, select: ranges.rowsUpTo(cursor, last, binary) });
   const [seen, rowBytes] = [Number(sampled), Math.max(1, Number(width))];
-  if (seen === 0) return { kind: "small", plan: planned({ after: upper, upper, by }, null) };
+  if (seen === 0) return { kind: "small", plan: planned({ after: upper, upper, by }) };
   const rows = Math.floor(Math.min(request.maxRows, request.maxBytes / rowBytes));
   const isAll = seen < SAMPLE_ROWS && seen <= rows;
-  if (isAll && seen * rowBytes <= SMALL_BYTES) return { kind: "small", plan: planUpTo(upper) };
+  if (isAll && seen * rowBytes <= SMALL_BYTES)
+    return { kind: "small", plan: planUpTo(upper, false) };
   const plan = async () => {
     const [, [bound]] = await Promise.all([
       setPath(connection, ranges.searchPath),
       connection.rows(...ranges.keyAt(cursor, upper, Math.max(1, rows))),
     ]);
-    return planUpTo(keyFields(bound?.[0] ?? null) ?? upper);
+    return planUpTo(keyFields(bound?.[0] ?? null) ?? upper, inBinary(wanted));
   };
   return { kind: "large", plan };
 }
 
 /** A table without a key comes as one chunk: COPY streams it, however large it is. */
-async function lookAtWhole(
-  connection: Connection,
-  { layout, request, ranges }: WantedChunk,
-): Promise<ChunkLook | null> {
+async function lookAtWhole(connection: Connection, wanted: WantedChunk): Promise<ChunkLook | null> {
+  const { layout, request, ranges } = wanted;
   if (request.after !== null) throw keyChanged(layout);
   const [facts] = await connection.rows(ranges.wholeFacts);
   const [estimate, , asCaptured] = facts as Row;
   if (asCaptured !== "t") return null;
   const estimatedRows = estimateOf(estimate);
+  const binary = inBinary(wanted);
   const plan = {
     chunk: { layout: layout.id, cursor: WHOLE, done: true, estimatedRows },
     filtered: layout.filters.length > 0,
-    select: ranges.allRows,
+    binary,
+    select: ranges.allRows(binary),
   };
   return { kind: "large", plan: async () => plan };
+}
+
+/** Rows that were asked for in binary, and can be. */
+function inBinary({ layout, request }: WantedChunk): boolean {
+  const { columns, filters } = layout;
+  const can = columns.every(({ nativeType }) => binaryType(nativeType) !== null);
+  return request.binary === true && filters.length === 0 && can;
 }
 
 /** The rows of a small chunk, in the order of its key. */

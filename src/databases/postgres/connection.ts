@@ -12,6 +12,7 @@ import { type Flight, flightClass, Prepared, type StatementResult } from "./flig
 import { identityOf } from "./identity.ts";
 import { lineBlocks } from "./line-blocks.ts";
 import { behindPooler } from "./pooler.ts";
+import { rowBlocks } from "./row-blocks.ts";
 import { configuring } from "./session-settings.ts";
 import { encryptionOf } from "./transport.ts";
 
@@ -201,18 +202,19 @@ export class Connection {
   }
 
   /**
-   * COPY … TO STDOUT, in blocks of whole lines; as many as the server says. When the reader leaves before the end the session is
-   * closed: the rest would still have to be read.
+   * The rows of a query by COPY, in blocks of whole lines or, in binary, of whole rows; as many as the server says. When the reader
+   * leaves before the end the session is closed: the rest would still have to be read.
    */
-  async *copyOut(text: string, room: LinesRoom): AsyncGenerator<LinesBlock> {
+  async *copyOut(select: string, room: LinesRoom, binary = false): AsyncGenerator<LinesBlock> {
     const streams = await loadDriver("pg-copy-streams", () => import("pg-copy-streams"));
     this.#assertUsable();
     this.#client.pipeline = false;
+    const text = `COPY (${select}) TO STDOUT (FORMAT ${binary ? "binary" : "text"})`;
     const rows: Readable & { rowCount: number | null } = this.#client.query(streams.to(text));
     let complete = false;
     let given = 0;
     try {
-      for await (const block of lineBlocks(rows, room)) {
+      for await (const block of binary ? rowBlocks(rows, room) : lineBlocks(rows, room)) {
         given += block.rows;
         yield block;
       }

@@ -132,16 +132,17 @@ export class KeyRanges {
   }
 
   /** The rows up to this key, in its order; without parameters, which COPY does not take. */
-  rowsUpTo(cursor: CursorState | null, last: readonly string[]): string {
+  rowsUpTo(cursor: CursorState | null, last: readonly string[], binary: boolean): string {
     const range = this.#range("literal", { after: cursor?.after ?? null, upper: last });
-    return `${this.allRows} WHERE ${range} ORDER BY ${this.#keyList}`;
+    return `${this.allRows(binary)} WHERE ${range} ORDER BY ${this.#keyList}`;
   }
 
   /** In no order. Each begins with a field for its filters, where there are any. */
-  get allRows(): string {
+  allRows(binary: boolean): string {
     const { filters, oid } = this.#layout;
     const fields = filters.length === 0 ? [] : [filterLetters(oid, this.#alias)];
-    return `SELECT ${[...fields, ...this.#columns].join(", ")}\nFROM ${this.#from}`;
+    const columns = binary ? this.#layout.columns.map((_, i) => this.#column(i)) : this.#columns;
+    return `SELECT ${[...fields, ...columns].join(", ")}\nFROM ${this.#from}`;
   }
 
   get #keyList(): string {

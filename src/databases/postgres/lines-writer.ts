@@ -5,10 +5,12 @@ import type { RowLines } from "../../core/row-lines.ts";
 import type { LinesWriter } from "../../core/target.ts";
 import { copySql, type WritableTable } from "./apply-sql.ts";
 import type { Connection } from "./connection.ts";
+import { HEADER, TRAILER } from "./row-blocks.ts";
 
 const SAVEPOINT = "tidemark_lines";
 
 export interface LinesHooks {
+  readonly binary: boolean;
   /** Checks what was put off, before the savepoint goes. */
   readonly check: readonly string[];
   /** Is told of all that is written. */
@@ -37,12 +39,15 @@ export class PostgresLines implements LinesWriter {
   private constructor(connection: Connection, table: WritableTable, hooks: LinesHooks) {
     this.#connection = connection;
     this.#hooks = hooks;
-    this.#copying = connection.copyIn(copySql(table), (stream) => {
+    const { binary } = hooks;
+    this.#copying = connection.copyIn(copySql(table, binary), async (stream) => {
       stream.once("error", () => {
         this.#isRefused = true;
       });
+      if (binary) stream.write(HEADER);
       this.#stream.resolve(stream);
-      return this.#written.promise;
+      await this.#written.promise;
+      if (binary && this.#mayWrite(stream)) stream.write(TRAILER);
     });
     // An error is told by close(); here it only must not leave anyone waiting.
     this.#copying.catch((error: unknown) => this.#stream.reject(error));
@@ -53,8 +58,12 @@ export class PostgresLines implements LinesWriter {
     this.#hooks.note(lines);
     const { bytes } = lines;
     const stream = await this.#stream.promise.catch(() => null);
-    if (stream === null || stream.destroyed || this.#isRefused || stream.write(bytes)) return;
+    if (stream === null || !this.#mayWrite(stream) || stream.write(bytes)) return;
     await once(stream, "drain").catch(() => {});
+  }
+
+  #mayWrite(stream: Writable): boolean {
+    return !stream.destroyed && !this.#isRefused;
   }
 
   async close(): Promise<void> {

@@ -44,7 +44,7 @@ export class LogPages {
     let characters = 0;
     try {
       // COPY gives rows as fast as the reader takes them: a socket nobody reads stops the server.
-      for await (const block of connection.copyOut(`COPY (${query}) TO STDOUT`, BLOCKS)) {
+      for await (const block of connection.copyOut(query, BLOCKS)) {
         const { taken, before } = inserts.take(block);
         if (before !== null) {
           // What was read one by one stands before the run.

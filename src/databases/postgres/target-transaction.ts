@@ -355,12 +355,13 @@ export class PostgresTransaction implements TargetTransaction {
     }
   }
 
-  async openLines(bound: BoundTable): Promise<PostgresLines | null> {
-    if (bound.columns.some(({ type }) => isBytes(type))) return null;
+  async openLines(bound: BoundTable, binary = false): Promise<PostgresLines | null> {
+    if (!binary && bound.columns.some(({ type }) => isBytes(type))) return null;
     this.begin();
     await this.settle();
     const { connection, sequences } = this.#parts;
     this.#lines = await PostgresLines.open(connection, this.#table(bound), {
+      binary,
       check: this.#checkDeferred(),
       note: (lines) => sequences.noteLines(bound, lines),
     });

@@ -6,9 +6,11 @@ import type {
   Batches,
   ChangeLog,
   Chunk,
+  ChunkLines,
   ChunkRequest,
   ChunkRows,
   Cut,
+  LinesRoom,
   LogStats,
   Source,
   Subscribers,
@@ -281,7 +283,7 @@ function chunksOf(source: SourceDatabase, requests: readonly ChunkRequest[]): re
 }
 
 /** The next rows by key, up to the greatest key that stood when the copy began; without a key all of them. */
-function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk {
+function chunkOf(source: SourceDatabase, { table, after, binary }: ChunkRequest): Chunk {
   const name = table.name as Table;
   const shape = source.shapes[name];
   const cursor = after === null ? null : (JSON.parse(after) as { after: string; upper: string });
@@ -294,16 +296,30 @@ function chunkOf(source: SourceDatabase, { table, after }: ChunkRequest): Chunk 
   const hasMore = source.hasMore(name);
   const rows = taken.map(([key, value]) => rowOf(shape, key, value, hasMore));
   const filters = taken.map(([, value]) => filterAnswers(shape, value));
+  const isPlain = shape.hasKey && filters.every((answers) => answers.length === 0);
   return {
     layout: layoutOf(name, hasMore),
-    content: shape.hasKey
-      ? { kind: "rows", rows, filters }
-      : { kind: "pages", pages: inPages(rows) },
+    content:
+      binary && isPlain
+        ? inBinary(rows)
+        : shape.hasKey
+          ? { kind: "rows", rows, filters }
+          : { kind: "pages", pages: inPages(rows) },
     // Of a table without a key, nothing of the target's is compared with the source's key.
     cursor: JSON.stringify(shape.hasKey ? { after: last, upper } : { after: "~", upper: "~" }),
     done,
     estimatedRows: null,
   };
+}
+
+/** Lines in truth, which only the simulated target knows. */
+function inBinary(rows: readonly Row[]): ChunkLines {
+  const lines = rows.map((row) => `${(row as (string | null)[]).map(formatField).join("\t")}\n`);
+  async function* blocks({ headroom }: LinesRoom) {
+    const bytes = Buffer.from(" ".repeat(headroom) + lines.join(""), "utf8");
+    if (rows.length > 0) yield { bytes, rows: rows.length };
+  }
+  return { kind: "lines", filtered: false, binary: true, blocks };
 }
 
 async function* inPages(rows: readonly Row[]): AsyncGenerator<Omit<ChunkRows, "kind">> {

@@ -222,6 +222,11 @@ class SimulatedApplierSession implements ApplierSession {
     return this.#session.call(() => this.#server.current.progress);
   }
 
+  /** Asked for by some that then cannot take them: of a transaction that opens no lines. */
+  takesBinary(): boolean {
+    return this.#session.process.world.random.chance(0.5);
+  }
+
   loadPlace(): Promise<Place> {
     return this.load();
   }
@@ -401,7 +406,8 @@ class SimulatedTransaction implements TargetTransaction {
     return {
       write: (lines) =>
         this.#session.call(() => {
-          for (const { row } of decodeLines(lines)) rows.push(row as Row);
+          if (lines.binary) counters.add("rows taken in binary");
+          for (const { row } of decodeLines({ ...lines, binary: false })) rows.push(row as Row);
         }),
       close: () =>
         this.attempt(async () => {
