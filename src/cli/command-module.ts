@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import type { Log, LogLevel } from "./log.ts";
+import type { Log } from "./log.ts";
+import type { LogLevel } from "./log-levels.ts";
 import type { Output } from "./output.ts";
 import type { WhenUnread } from "./stdout.ts";
 

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
-import { definePair } from "../config/define-pair.ts";
+import type { Pair } from "../config/define-pair.ts";
 import { parseDuration } from "../config/units.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
@@ -40,15 +40,16 @@ export async function loadDefinition(
   const pair = invocation.options as PairOptions;
   const anyTable = options.tables === "any";
   const definition = hasPair(pair, anyTable)
-    ? definePair(
-        pairOf(anyTable ? { ...pair, table: ["*"] } : pair, invocation),
-        process.cwd(),
-        process.env,
-      )
+    ? await definitionOf(pairOf(anyTable ? { ...pair, table: ["*"] } : pair, invocation))
     : (await loadFromFile(invocation)).definition;
   const names = definition.databases.map(({ name }) => name);
   invocation.log.hide(urlsOf(definition), names);
   return definition;
+}
+
+async function definitionOf(pair: Pair): Promise<PipelineDefinition> {
+  const { definePair } = await import("../config/define-pair.ts");
+  return definePair(pair, process.cwd(), process.env);
 }
 
 async function loadFromFile(invocation: Invocation) {
@@ -90,7 +91,7 @@ function hasPair({ from, to, queue, table }: PairOptions, anyTable: boolean): bo
   return [from, to, queue, anyTable ? undefined : table].some((each) => each !== undefined);
 }
 
-function pairOf({ from, to, table = [], queue }: PairOptions, { configFile }: Invocation) {
+function pairOf({ from, to, table = [], queue }: PairOptions, { configFile }: Invocation): Pair {
   if (configFile !== undefined) {
     throw new TidemarkError("TM-USAGE", "--config and --from/--to/--table cannot stand together.", {
       fix: "Leave out one: a config names its databases and tables itself.",

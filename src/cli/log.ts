@@ -3,10 +3,8 @@ import { pino } from "pino";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { redactJson, redactText } from "../core/secrets.ts";
+import type { LogLevel } from "./log-levels.ts";
 import { MOST_UNREAD_BYTES } from "./stdout.ts";
-
-export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface LogOptions {
   /** Default: `warn` on a terminal, where the command's own display tells the rest; else `info`. */

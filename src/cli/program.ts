@@ -13,14 +13,14 @@ import { status } from "./commands/status.ts";
 import { tail } from "./commands/tail.ts";
 import { uninstall } from "./commands/uninstall.ts";
 import { wait } from "./commands/wait.ts";
-import { LOG_LEVELS, Log, type LogLevel } from "./log.ts";
+import { LOG_LEVELS, type LogLevel } from "./log-levels.ts";
 import { Output } from "./output.ts";
 import { Stdout } from "./stdout.ts";
 import { version } from "./version.ts";
 
 /**
  * In the order in which one meets them; `--help` lists them so. All are loaded for each command, so what
- * only one needs and is large (the config's parsers, prompts, bars) is imported where it is used.
+ * not all need and is large (the config's parsers, the log, prompts, bars) is imported where it is used.
  */
 export const COMMANDS: readonly CommandModule[] = [
   demo,
@@ -136,6 +136,7 @@ async function runCommand(
     debug: common.logLevel === "debug",
   });
   const level = common.logLevel ?? module.logLevel ?? (common.quiet ? "warn" : undefined);
+  const { Log } = await import("./log.ts");
   const log = new Log({ ...(level && { level }) });
   guardArguments(module.name, args, output);
   try {

@@ -1,7 +1,8 @@
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { basename, extname, join, resolve } from "node:path";
-import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import type { Document, Node } from "yaml";
 import { TidemarkError } from "../core/errors.ts";
 import { defineConfig } from "./define-config.ts";
 import type { Path } from "./path.ts";
@@ -76,8 +77,46 @@ export async function readConfig(
   );
 }
 
-/** Parses YAML or JSON (which is YAML too) and remembers the line of each key. */
+/** Parses YAML or JSON (which is YAML too); tells the line of each key. */
 export function parseConfig(path: string, text: string): ConfigFile {
+  const plain = parseJson(text);
+  if (plain === null) return parseYaml(path, text);
+  let read: ConfigFile | undefined;
+  return {
+    path,
+    value: plain.value,
+    where(place, options) {
+      // Only a mistake asks for lines, and only YAML's parser knows them.
+      read ??= parseYaml(path, text);
+      return read.where(place, options);
+    },
+  };
+}
+
+/** Null of what is no JSON, and of what names a key twice: JSON.parse would take the last in silence. */
+function parseJson(text: string): { readonly value: unknown } | null {
+  let keys = 0;
+  let value: unknown;
+  try {
+    value = JSON.parse(text, (_key, each: unknown) => {
+      if (typeof each === "object" && each !== null && !Array.isArray(each))
+        keys += Object.keys(each).length;
+      return each;
+    });
+  } catch {
+    return null;
+  }
+  const written = text.match(/"(?:[^"\\]|\\.)*"\s*:?/g)?.filter((each) => each.endsWith(":"));
+  return (written?.length ?? 0) === keys ? { value } : null;
+}
+
+/** Large, and a JSON config that is right does without; there is no other way to load it within what is synchronous. */
+function loadYaml(): typeof import("yaml") {
+  return createRequire(import.meta.url)("yaml");
+}
+
+function parseYaml(path: string, text: string): ConfigFile {
+  const { LineCounter, parseDocument } = loadYaml();
   const file = basename(path);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
@@ -107,6 +146,7 @@ export function parseConfig(path: string, text: string): ConfigFile {
 
 /** Where the value at a path begins (or its key `key`), or the nearest part above that stands in the file. */
 function offsetOf(document: Document, path: Path, key: string | undefined): number | null {
+  const { isMap, isScalar } = loadYaml();
   for (let length = path.length; length >= 0; length--) {
     const node = document.getIn(path.slice(0, length), true) as Node | undefined;
     if (key !== undefined && length === path.length && isMap(node)) {
