@@ -1,67 +1,47 @@
+import type { Catalog, Identified } from "../core/database.ts";
 import type { Source } from "../core/source.ts";
 import type { Target } from "../core/target.ts";
 import type { Databases } from "./connect.ts";
 
+/** So long what was given back waits for who asks next: a start asks at once. */
+const KEPT_MS = 2_000;
+
+interface Openable extends Identified {
+  close(): Promise<void>;
+}
+
 interface Opening<T> {
   readonly opened: Promise<T>;
+  /** Was it used before? The server may have ended it since. */
+  readonly isKept: boolean;
   /** Unless it is open. */
   readonly giveUp: () => void;
 }
 
-/**
- * Connections that are made while others are at work: where servers are far away a start spends most of its time in being
- * let in. Who opens here is told what is wrong when it asks, as by {@link Databases}, and of what nobody asks for nothing is told.
- */
-export class Ahead implements AsyncDisposable {
-  readonly #databases: Databases;
-  readonly #targets = new Map<string, Opening<Target>>();
-  readonly #sources = new Map<string, Opening<Source>>();
+interface ShelfOptions<T> {
+  readonly open: (name: string, signal?: AbortSignal) => Promise<T>;
+  /** Not of a file: to open it may be to make it. */
+  readonly hasAddress: (name: string) => boolean;
+  readonly keeps: ReadonlySet<string>;
+}
 
-  constructor(databases: Databases) {
-    this.#databases = databases;
+/** What is open of one kind, by the name of the database. Who takes it, closes it. */
+class Shelf<T extends Openable> implements AsyncDisposable {
+  readonly #options: ShelfOptions<T>;
+  readonly #openings = new Map<string, Opening<T>>();
+  readonly #closing = new Set<Promise<void>>();
+  #isDisposed = false;
+
+  constructor(options: ShelfOptions<T>) {
+    this.#options = options;
   }
 
-  /** To plan only. */
-  beginTarget(name: string): void {
-    const open = (signal: AbortSignal) => this.#databases.openTarget(name, null, signal);
-    this.#begin(name, this.#targets, open);
-  }
-
-  beginSource(name: string): void {
-    this.#begin(name, this.#sources, (signal) => this.#databases.openSource(name, signal));
-  }
-
-  /** Who takes it, closes it. */
-  openTarget(name: string): Promise<Target> {
-    return take(this.#targets, name) ?? this.#databases.openTarget(name, null);
-  }
-
-  openSource(name: string): Promise<Source> {
-    return take(this.#sources, name) ?? this.#databases.openSource(name);
-  }
-
-  /** Ends what was not taken, also where it is not let in yet. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    const left = [...this.#targets.values(), ...this.#sources.values()];
-    await Promise.all(
-      left.map(async ({ opened, giveUp }) => {
-        giveUp();
-        const [settled] = await Promise.allSettled([opened]);
-        if (settled.status === "fulfilled") await settled.value.close();
-      }),
-    );
-  }
-
-  /** Not a file: to open it may be to make it. */
-  #begin<T>(
-    name: string,
-    openings: Map<string, Opening<T>>,
-    open: (signal: AbortSignal) => Promise<T>,
-  ): void {
-    if (openings.has(name) || !this.#databases.hasAddress(name)) return;
+  /** Who asks for it next is told what is wrong; of what nobody asks for nothing is told. */
+  begin(name: string): void {
+    if (this.#openings.has(name) || !this.#options.hasAddress(name)) return;
     const end = new AbortController();
     let isOpen = false;
-    const opened = open(end.signal);
+    const opened = this.#options.open(name, end.signal);
     opened.then(
       () => {
         isOpen = true;
@@ -72,12 +52,111 @@ export class Ahead implements AsyncDisposable {
     const giveUp = () => {
       if (!isOpen) end.abort();
     };
-    openings.set(name, { opened, giveUp });
+    this.#openings.set(name, { opened, isKept: false, giveUp });
+  }
+
+  async take(name: string, open = () => this.#options.open(name)): Promise<T> {
+    const opening = this.#openings.get(name);
+    if (opening === undefined) return open();
+    this.#openings.delete(name);
+    if (!opening.isKept) return opening.opened;
+    const kept = await opening.opened;
+    try {
+      await kept.identity();
+      return kept;
+    } catch {
+      await kept.close().catch(() => {});
+      return open();
+    }
+  }
+
+  /** What was used without an error is given back, for who takes it next. */
+  async use<R>(name: string, work: (opened: T) => Promise<R>, opening?: Promise<T>): Promise<R> {
+    const opened = await (opening ?? this.take(name));
+    let isKept = false;
+    try {
+      const result = await work(opened);
+      isKept = this.#keep(name, opened);
+      return result;
+    } finally {
+      if (!isKept) await opened.close();
+    }
+  }
+
+  keeps(name: string): boolean {
+    const { keeps, hasAddress } = this.#options;
+    return !this.#isDisposed && keeps.has(name) && hasAddress(name);
+  }
+
+  /** Ends what was begun and not taken, also where it is not let in yet. */
+  endBegun(): void {
+    for (const [name, { isKept }] of this.#openings) if (!isKept) this.#end(name);
+  }
+
+  /** Ends what was kept, too. */
+  end(): void {
+    for (const name of this.#openings.keys()) this.#end(name);
+  }
+
+  /** Nothing is kept after this, or open but what was taken. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDisposed = true;
+    this.end();
+    await Promise.all(this.#closing);
+  }
+
+  #keep(name: string, used: T): boolean {
+    if (!this.keeps(name) || this.#openings.has(name)) return false;
+    const opening = { opened: Promise.resolve(used), isKept: true, giveUp: () => {} };
+    this.#openings.set(name, opening);
+    const late = () => {
+      if (this.#openings.get(name) === opening) this.#end(name);
+    };
+    setTimeout(late, KEPT_MS).unref();
+    return true;
+  }
+
+  #end(name: string): void {
+    const opening = this.#openings.get(name);
+    this.#openings.delete(name);
+    if (opening === undefined) return;
+    opening.giveUp();
+    const closed = opening.opened.then((opened) => opened.close()).catch(() => {});
+    this.#closing.add(closed);
+    void closed.then(() => this.#closing.delete(closed));
   }
 }
 
-function take<T>(openings: Map<string, Opening<T>>, name: string): Promise<T> | undefined {
-  const opening = openings.get(name);
-  openings.delete(name);
-  return opening?.opened;
+/**
+ * Connections that are made while others are at work, and those that one look leaves for the next: where servers are far
+ * away a start spends most of its time in being let in, and a session's first questions take the server longest. Only
+ * sessions are kept, no answers: each look asks anew.
+ */
+export class Ahead implements AsyncDisposable {
+  readonly catalogs: Shelf<Catalog>;
+  /** To plan with, or for an applier. */
+  readonly targets: Shelf<Target>;
+  readonly sources: Shelf<Source>;
+
+  /** `keeps`: databases of which sessions are left for the next. */
+  constructor(databases: Databases, keeps: ReadonlySet<string> = new Set()) {
+    const common = { hasAddress: (name: string) => databases.hasAddress(name), keeps };
+    this.catalogs = new Shelf({
+      ...common,
+      open: (name, signal) => databases.openCatalog(name, signal),
+    });
+    this.targets = new Shelf({
+      ...common,
+      open: (name, signal) => databases.openTarget(name, null, signal),
+    });
+    this.sources = new Shelf({
+      ...common,
+      open: (name, signal) => databases.openSource(name, signal),
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [this.catalogs, this.targets, this.sources];
+    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()));
+  }
 }

@@ -2,10 +2,16 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { Ahead } from "./ahead.ts";
-import type { Databases } from "./connect.ts";
+import { type Databases, using } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
 import { type Passed, type Passing, refuseIfNoneIsLeft } from "./passing.ts";
-import { type AwayDatabases, type PrepareOptions, planCapture, prepare } from "./prepare.ts";
+import {
+  type AwayDatabases,
+  type PrepareOptions,
+  planCapture,
+  prepare,
+  type WithCatalog,
+} from "./prepare.ts";
 import type { Share } from "./share.ts";
 
 interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signal"> {
@@ -14,6 +20,8 @@ interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signa
   readonly databases: Databases;
   readonly passing: Passing;
   readonly logger: Logger;
+  /** Of a start that follows at once. */
+  readonly ahead?: Ahead;
 }
 
 /**
@@ -22,12 +30,17 @@ interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signa
  */
 export async function checkStart(
   definition: PipelineDefinition,
-  { share, databases, passing, logger, ...options }: StartParts,
+  { share, databases, passing, logger, ahead: given, ...options }: StartParts,
 ): Promise<AwayDatabases> {
+  await using own = new Ahead(databases);
+  const ahead = given ?? own;
   // Who ends has nothing to wait for at one that does not answer.
-  const openCatalog = (source: string) => databases.openCatalog(source, options.signal);
-  await using ahead = new Ahead(databases);
-  const asked = { create: false, openCatalog, passBy: passing.ask, ahead, ...options };
+  const withCatalog: WithCatalog = (source, use) =>
+    using(databases.openCatalog(source, options.signal), use);
+  const asked = {
+    ...{ create: false, plansCapture: true, passBy: passing.ask, ahead, ...options },
+    ...(options.signal && { withCatalog }),
+  };
   const prepared = await prepare(definition, databases, asked);
   const passed: Passed[] = [...prepared.passed];
   for (const sync of prepared.syncs) {
@@ -42,6 +55,7 @@ export async function checkStart(
   }
   if (share !== null) refuseIfNoneIsLeft(share, prepared, passed);
   for (const source of prepared.sources) await planCapture(source, ahead);
+  ahead.sources.endBegun();
   return {
     sources: new Map(prepared.away.map(({ name, error }) => [name, error])),
     targets: prepared.awayTargets,

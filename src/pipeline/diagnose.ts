@@ -129,9 +129,8 @@ async function diagnoseSyncs(
   definition: PipelineDefinition,
   databases: Databases,
 ): Promise<Diagnosis[]> {
-  const openCatalog = (source: string) => databases.openCatalog(source);
   try {
-    const prepared = await prepare(definition, databases, { create: false, openCatalog });
+    const prepared = await prepare(definition, databases, { create: false });
     const sources = prepared.sources.map((source) =>
       findingsOf(source.name, () =>
         using(databases.openSource(source.name), (opened) => opened.diagnose(source.capture)),

@@ -6,6 +6,7 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Queue } from "../core/queue.ts";
+import { Ahead } from "./ahead.ts";
 import { checkStart } from "./check-start.ts";
 import { Databases } from "./connect.ts";
 import { watchNotices } from "./notices.ts";
@@ -36,6 +37,7 @@ const ANSWER_WITHIN_MS = 10_000;
 export class Pipeline {
   readonly #definition: PipelineDefinition;
   readonly #share: Share;
+  readonly #ahead: Ahead;
   /** Sources that the check has passed by: nothing is begun with one that it has not looked at. */
   readonly #away: AwayDatabases;
   /** Ends all connections with databases. */
@@ -64,12 +66,35 @@ export class Pipeline {
     const severing = new AbortController();
     const databases = new Databases(definition, options.logger, severing.signal);
     const passing = new Passing(definition, databases, { ...options, share });
+    const ahead = new Ahead(databases, new Set([...share.sources, ...share.targets]));
+    try {
+      return await Pipeline.#open(
+        { definition, options, share, databases, passing, ahead },
+        severing,
+      );
+    } catch (error) {
+      await ahead[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  static async #open(
+    parts: Omit<PipelineParts, "signal" | "queue">,
+    severing: AbortController,
+  ): Promise<Pipeline> {
+    const { definition, options, share, databases, passing, ahead } = parts;
     // A URL that names nothing known is cheaper to tell now than after every table was examined.
     queueAdapterFor(definition.queue.url);
     let away: AwayDatabases = { sources: new Map(), targets: new Map() };
     if (options.role !== "applier") {
       try {
-        away = await checkStart(definition, { share, databases, passing, logger: options.logger });
+        away = await checkStart(definition, {
+          share,
+          databases,
+          passing,
+          ahead,
+          logger: options.logger,
+        });
       } catch (error) {
         const { logger } = options;
         const tell = (queue: Queue) => tellRefused(error, share, { queue, logger });
@@ -80,7 +105,7 @@ export class Pipeline {
     }
     const queue = await openQueue(definition.queue, options.logger);
     passing.queue = queue;
-    return new Pipeline({ definition, options, share, databases, passing, queue }, away, severing);
+    return new Pipeline({ ...parts, queue }, away, severing);
   }
 
   private constructor(
@@ -89,6 +114,7 @@ export class Pipeline {
     severing: AbortController,
   ) {
     this.#definition = parts.definition;
+    this.#ahead = parts.ahead;
     this.#share = parts.share;
     this.#queue = parts.queue;
     this.#away = away;
@@ -192,7 +218,8 @@ export class Pipeline {
     this.#ending.abort();
     // A start that is under way adds no worker after this.
     await Promise.allSettled([this.#preparing]);
-    await Promise.all([this.#workers.stop(), this.#staff.gone()]);
+    const left = this.#ahead[Symbol.asyncDispose]();
+    await Promise.all([this.#workers.stop(), this.#staff.gone(), left]);
     await this.#queue.close();
   }
 }

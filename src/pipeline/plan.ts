@@ -66,9 +66,12 @@ export async function makePlan(
   logger: Logger,
 ): Promise<PipelinePlan> {
   const databases = new Databases(definition, logger);
-  const openCatalog = (source: string) => databases.openCatalog(source);
   await using ahead = new Ahead(databases);
-  const prepared = await prepare(definition, databases, { create: false, openCatalog, ahead });
+  const prepared = await prepare(definition, databases, {
+    create: false,
+    plansCapture: true,
+    ahead,
+  });
   const plans = new Map<string, { statements: string[]; notes: string[] }>();
   const planOf = (name: string) => {
     const plan = plans.get(name) ?? { statements: [], notes: [] };

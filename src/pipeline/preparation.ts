@@ -1,8 +1,9 @@
 import type { Catalog } from "../core/database.ts";
 import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import type { Queue } from "../core/queue.ts";
+import type { Ahead } from "./ahead.ts";
 import { checkStart } from "./check-start.ts";
-import type { Databases } from "./connect.ts";
+import { type Databases, using } from "./connect.ts";
 import { DocumentCatalog } from "./document-catalog.ts";
 import { refuseAltered } from "./fit.ts";
 import { type Passing, refuseIfNoneIsLeft } from "./passing.ts";
@@ -14,6 +15,7 @@ import {
   type PrepareOptions,
   prepare,
   type Standing,
+  type WithCatalog,
 } from "./prepare.ts";
 import { tellRefused } from "./refused.ts";
 import { type Share, worksAs } from "./share.ts";
@@ -27,6 +29,8 @@ export interface PipelineParts {
   readonly options: PipelineOptions;
   readonly share: Share;
   readonly databases: Databases;
+  /** What the check has left open. */
+  readonly ahead: Ahead;
   readonly passing: Passing;
   readonly queue: Queue;
   /** Aborts when the pipeline is stopped. */
@@ -43,14 +47,17 @@ export class Preparation {
 
   /** Of all that this process works on. `away`: databases that the check has passed by. Tells the queue what refuses the start. */
   async start(away: AwayDatabases): Promise<Prepared> {
-    const { options, share, passing, queue, signal } = this.#parts;
+    const { options, share, passing, queue, signal, ahead } = this.#parts;
     try {
-      const prepared = await this.#prepare(this.#syncs(), { passBy: passing.ask, away });
+      const prepared = await this.#prepare(this.#syncs(), { passBy: passing.ask, away, ahead });
       refuseIfNoneIsLeft(share, prepared, prepared.passed);
       return prepared;
     } catch (error) {
       if (!signal.aborted) await tellRefused(error, share, { queue, logger: options.logger });
       throw error;
+    } finally {
+      // Those who work now have need of none.
+      ahead.catalogs.end();
     }
   }
 
@@ -95,12 +102,13 @@ export class Preparation {
 
   #prepare(
     syncs: readonly SyncDefinition[],
-    more: Pick<PrepareOptions, "passBy" | "standing" | "away">,
+    more: Pick<PrepareOptions, "passBy" | "standing" | "away" | "ahead">,
   ): Promise<Prepared> {
     const { definition, options, databases, signal } = this.#parts;
+    const withCatalog: WithCatalog = (source, use) => using(this.openCatalog(source), use);
     return prepare({ ...definition, syncs }, databases, {
       create: worksAs(options, "applier"),
-      openCatalog: (source) => this.openCatalog(source),
+      ...(worksAs(options, "relay") ? {} : { withCatalog }),
       // What checks all before it starts has noted it then; an applier apart looks here first.
       onUnfit: (sync) => refuseAltered(sync, databases, { ...definition, ...options }),
       ...(options.databases ? { targets: new Set(options.databases) } : {}),

@@ -5,7 +5,7 @@ import { TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
-import { type Databases, using } from "./connect.ts";
+import type { Databases } from "./connect.ts";
 import { fingerprint, fingerprintOfAll } from "./fingerprint.ts";
 import { checkOverlap, type ResolvedSync, type ResolvedTable } from "./resolve.ts";
 
@@ -21,37 +21,35 @@ export interface PreparedSync {
 export async function prepareTarget(
   resolved: ResolvedSync,
   {
-    opening,
+    target,
     databases,
     create,
     all,
   }: {
-    readonly opening: Promise<Target>;
+    readonly target: Target;
     readonly databases: Databases;
     readonly create: boolean;
     readonly all: readonly ResolvedSync[];
   },
 ): Promise<PreparedSync> {
   const asked = resolved.tables.map(({ target }) => target);
-  return using(opening, async (target) => {
-    const { identities } = databases;
-    const isAlias = await identities.ask(resolved.definition.to, target);
-    if (isAlias) checkOverlap(all, (name) => identities.nameOf(name));
-    await refuseTwins(resolved, { target, all, databases });
-    let plan = await target.plan(asked);
-    if (create && plan.statements.length > 0) {
-      refuse(resolved.definition, plan.mappings);
-      await target.prepare(plan);
-      failpoint("tables-created");
-      // Another process, with another config, may have been quicker.
-      plan = await target.plan(asked);
-    }
-    if (create) refuse(resolved.definition, plan.mappings);
-    checkParking(resolved, plan, target);
-    refuseReferred(resolved.definition, plan);
-    const tables = syncTables(resolved, plan);
-    return { resolved, plan, tables, fingerprint: fingerprintOfAll(resolved) };
-  });
+  const { identities } = databases;
+  const isAlias = await identities.ask(resolved.definition.to, target);
+  if (isAlias) checkOverlap(all, (name) => identities.nameOf(name));
+  await refuseTwins(resolved, { target, all, databases });
+  let plan = await target.plan(asked);
+  if (create && plan.statements.length > 0) {
+    refuse(resolved.definition, plan.mappings);
+    await target.prepare(plan);
+    failpoint("tables-created");
+    // Another process, with another config, may have been quicker.
+    plan = await target.plan(asked);
+  }
+  if (create) refuse(resolved.definition, plan.mappings);
+  checkParking(resolved, plan, target);
+  refuseReferred(resolved.definition, plan);
+  const tables = syncTables(resolved, plan);
+  return { resolved, plan, tables, fingerprint: fingerprintOfAll(resolved) };
 }
 
 /**

@@ -63,7 +63,8 @@ export interface PrepareOptions {
   readonly create: boolean;
   /** Only syncs to these targets are planned and created. */
   readonly targets?: ReadonlySet<string>;
-  readonly openCatalog: (source: string) => Promise<Catalog>;
+  /** Default: asks the source itself. */
+  readonly withCatalog?: WithCatalog;
   /**
    * Asked of a sync that has an end which cannot be used as it is: may it be passed by? Else, and without this, the error
    * is thrown. A source is passed by where all that read it may be.
@@ -71,8 +72,10 @@ export interface PrepareOptions {
   readonly passBy?: PassBy | undefined;
   /** Told of a sync whose columns are refused, before {@link passBy} is asked: what was altered is to be noted. */
   readonly onUnfit?: ((sync: PreparedSync) => Promise<void>) | undefined;
-  /** Of who plans capture next: a source is opened there once no more is asked of its catalog. */
+  /** Of who goes on with what is open then. */
   readonly ahead?: Ahead;
+  /** Capture is planned next: a source is opened for that once no more is asked of its catalog. */
+  readonly plansCapture?: boolean;
   /** What was prepared before: of a source that comes after the others, whose syncs alone the definition then holds. */
   readonly standing?: Standing;
   /** What was passed by just before: a server that does not answer is not waited for twice. */
@@ -80,6 +83,9 @@ export interface PrepareOptions {
   /** Ends it between two syncs, by throwing. */
   readonly signal?: AbortSignal;
 }
+
+/** Gives what is made of what a source's tables are. */
+export type WithCatalog = <R>(source: string, use: (catalog: Catalog) => Promise<R>) => Promise<R>;
 
 export type PassBy = (
   sync: SyncDefinition,
@@ -97,7 +103,24 @@ export async function prepare(
   databases: Databases,
   options: PrepareOptions,
 ): Promise<Prepared> {
-  await using ahead = new Ahead(databases);
+  await using own = new Ahead(databases);
+  const { ahead = own } = options;
+  const withCatalog: WithCatalog = (source, use) => ahead.catalogs.use(source, use);
+  try {
+    return await prepareAll(definition, databases, { withCatalog, ...options, ahead });
+  } finally {
+    ahead.targets.endBegun();
+  }
+}
+
+type Asked = PrepareOptions & Required<Pick<PrepareOptions, "ahead" | "withCatalog">>;
+
+async function prepareAll(
+  definition: PipelineDefinition,
+  databases: Databases,
+  options: Asked,
+): Promise<Prepared> {
+  const { ahead } = options;
   const written = new Set(definition.syncs.map(({ to }) => to));
   const resolved: ResolvedSync[] = [];
   const syncs: PreparedSync[] = [];
@@ -114,7 +137,7 @@ export async function prepare(
   const isPlanned = ({ to }: SyncDefinition) => options.targets?.has(to) !== false;
   for (const level of levelsOf(definition.syncs)) {
     const [first] = level.filter(isPlanned);
-    if (first !== undefined && !awayTargets.has(first.to)) ahead.beginTarget(first.to);
+    if (first !== undefined && !awayTargets.has(first.to)) ahead.targets.begin(first.to);
     const found: ResolvedSync[] = [];
     for (const sync of level) {
       options.signal?.throwIfAborted();
@@ -156,7 +179,8 @@ export async function prepare(
     for (const [from, own] of Map.groupBy(present, ({ definition }) => definition.from))
       standing.set(from, own);
     checkOverlap(all(), (name) => identities.nameOf(name));
-    for (const { definition: sync } of resolved.slice(0, 1)) options.ahead?.beginSource(sync.from);
+    const [next] = resolved;
+    if (options.plansCapture && next !== undefined) ahead.sources.begin(next.definition.from);
     const names = new Set(level.map(({ name }) => name));
     const planned = resolved.filter(
       ({ definition: sync }) => names.has(sync.name) && isPlanned(sync),
@@ -164,16 +188,16 @@ export async function prepare(
     for (const [index, sync] of planned.entries()) {
       options.signal?.throwIfAborted();
       const { definition } = sync;
+      const prepareAt = ({ create }: Pick<PrepareOptions, "create">) => {
+        return (target: Target) => prepareTarget(sync, { databases, all: all(), target, create });
+      };
       try {
         const next = planned[index + 1]?.definition;
         const opening = openTarget(definition.to, { next: next?.to, ahead, awayTargets });
-        const { create } = options;
-        syncs.push(await prepareTarget(sync, { databases, all: all(), opening, create }));
+        syncs.push(await ahead.targets.use(definition.to, prepareAt(options), opening));
       } catch (failure) {
-        const again = ({ create }: Pick<PrepareOptions, "create">) => {
-          const opening = databases.openTarget(definition.to, null);
-          return prepareTarget(sync, { databases, all: all(), opening, create });
-        };
+        const again: PassedSync["prepare"] = (asked) =>
+          using(databases.openTarget(definition.to, null), prepareAt(asked));
         if (isTidemarkError(failure, "TM-COLUMN-UNFIT")) await noteUnfit(again, options);
         const error = await passBy(definition, failure, options, "target");
         away.add(definition.to);
@@ -204,8 +228,9 @@ interface Opening {
 function openTarget(name: string, { next, ahead, awayTargets }: Opening): Promise<Target> {
   const known = awayTargets.get(name);
   if (known !== undefined) throw known;
-  const opening = ahead.openTarget(name);
-  if (next !== undefined && !awayTargets.has(next)) ahead.beginTarget(next);
+  const opening = ahead.targets.take(name);
+  const comesBack = next === name && ahead.targets.keeps(name);
+  if (next !== undefined && !comesBack && !awayTargets.has(next)) ahead.targets.begin(next);
   return opening;
 }
 
@@ -257,7 +282,7 @@ export function planCapture(
   source: PreparedSource,
   ahead: Ahead,
 ): Promise<CapturePlan & Pick<SourceCapabilities, "truncate">> {
-  return using(ahead.openSource(source.name), async (opened) => {
+  return ahead.sources.use(source.name, async (opened) => {
     const { truncate } = opened.capabilities;
     return { ...(await opened.planCapture(source.capture)), truncate };
   });
@@ -266,9 +291,9 @@ export function planCapture(
 function resolveOne(
   sync: SyncDefinition,
   databases: Databases,
-  options: PrepareOptions,
+  options: Asked,
 ): Promise<ResolvedSync> {
-  return using(options.openCatalog(sync.from), async (catalog) => {
+  return options.withCatalog(sync.from, async (catalog) => {
     await databases.identities.ask(sync.from, catalog);
     return resolveSync(sync, catalog, databases.endsOf(sync));
   });

@@ -56,8 +56,7 @@ export async function planResync(
 ): Promise<ResyncPlan> {
   const databases = new Databases(definition, logger);
   if (sync !== undefined) mustKnow(definition, sync);
-  const openCatalog = (source: string) => databases.openCatalog(source);
-  const prepared = await prepare(definition, databases, { create: false, openCatalog });
+  const prepared = await prepare(definition, databases, { create: false });
   const all = prepared.syncs.map((each) => choose(each, tables));
   const named = all.filter(
     ({ prepared, names }) =>

@@ -64,11 +64,11 @@ export class Staff {
   }
 
   #relayOf({ name, capture, syncs }: PreparedSource): Relay {
-    const { definition, options, databases, queue } = this.#parts;
+    const { definition, options, databases, queue, ahead } = this.#parts;
     const newcomers = this.#watchNewcomers(name, capture, "relay");
     return new Relay({
       source: name,
-      openSource: () => databases.openSource(name),
+      openSource: () => ahead.sources.take(name),
       whoAnswers: databases.whoAnswers(name),
       lookEveryMs: options.lookEveryMs,
       slowRetryMs: options.slowRetryMs,
@@ -177,7 +177,7 @@ export class Staff {
   }
 
   #applierOf(sync: PreparedSync): Applier {
-    const { definition, options, databases, queue } = this.#parts;
+    const { definition, options, databases, queue, ahead } = this.#parts;
     const { resolved, plan, tables, fingerprint } = sync;
     const { name, from, to } = resolved.definition;
     for (const note of plan.notes) options.logger.warn({ sync: name }, note);
@@ -189,7 +189,7 @@ export class Staff {
       database: databases.placeOf(from),
       timelineOfSource: () => using(databases.openCatalog(from), (each) => each.timeline()),
       isApart: !worksAs(options, "relay"),
-      openTarget: () => databases.openTarget(to, queue),
+      openTarget: () => ahead.targets.take(to, () => databases.openTarget(to, queue)),
       whoAnswers: databases.whoAnswers(to),
       lookEveryMs: options.lookEveryMs,
       slowRetryMs: options.slowRetryMs,

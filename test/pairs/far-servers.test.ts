@@ -72,6 +72,45 @@ for (const pair of PAIRS) {
       for (const { statements } of await removed) expect(statements.length).toBeGreaterThan(0);
     });
 
+    test("a start goes on with the sessions of its check, and asks anew", async () => {
+      await using at = await far(["customers"]);
+      const sql = await at.bed.sql("source");
+      const pipeline = await at.bed.open(at.definition);
+      // Its catalog, and what capture was planned with.
+      expect([at.source.connections, at.target.connections]).toEqual([2, 1]);
+      await sql.run("ALTER TABLE customers ADD COLUMN nickname varchar(20)");
+      await sql.run("INSERT INTO customers (id, name, nickname) VALUES (1, 'Ada', 'A')");
+      await pipeline.start();
+      await pipeline.waitFor({ timeoutMs: 30_000 });
+      const found = await (await at.bed.sql("target")).rows("SELECT nickname FROM customers");
+      expect(found).toEqual([{ nickname: "A" }]);
+      // Its own, the one that writes, and the look for logs that nobody reads.
+      expect(at.target.accepted).toBe(3);
+      await at.bed.stop(pipeline);
+      await expect.poll(() => at.source.connections + at.target.connections).toBe(0);
+    });
+
+    test("sessions that have ended since the check are opened anew", async () => {
+      await using at = await far(["customers"]);
+      const pipeline = await at.bed.open(at.definition);
+      expect([at.source.cut(), at.target.cut()]).toEqual([2, 1]);
+      await pipeline.start();
+      await pipeline.waitFor({ timeoutMs: 30_000 });
+      await at.bed.stop(pipeline);
+    });
+
+    test("a check that no start follows leaves no session", async () => {
+      await using at = await far(["customers"]);
+      const left = () => at.source.connections + at.target.connections;
+      const stopped = await at.bed.open(at.definition);
+      expect(left()).toBe(3);
+      await at.bed.stop(stopped);
+      await expect.poll(left).toBe(0);
+      await at.bed.open(at.definition);
+      expect(left()).toBe(3);
+      await expect.poll(left, { timeout: 10_000 }).toBe(0);
+    });
+
     // Before it would be given up by itself.
     test("what is wrong with the source is told though the target does not answer", {
       timeout: 8_000,
