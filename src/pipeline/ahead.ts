@@ -4,7 +4,9 @@ import type { Target } from "../core/target.ts";
 import type { Databases } from "./connect.ts";
 
 /** So long what was given back waits for who asks next: a start asks at once. */
-const KEPT_MS = 2_000;
+const KEPT_MS = 3_000;
+/** And so old it may be: an address may be led to another server, which who asks again and again is to meet. */
+const MOST_AGE_MS = 10_000;
 
 interface Openable extends Identified {
   close(): Promise<void>;
@@ -30,6 +32,8 @@ class Shelf<T extends Openable> implements AsyncDisposable {
   readonly #options: ShelfOptions<T>;
   readonly #openings = new Map<string, Opening<T>>();
   readonly #closing = new Set<Promise<void>>();
+  /** When what is in use was met first. */
+  readonly #born = new WeakMap<T, number>();
   #isDisposed = false;
 
   constructor(options: ShelfOptions<T>) {
@@ -73,6 +77,7 @@ class Shelf<T extends Openable> implements AsyncDisposable {
   /** What was used without an error is given back, for who takes it next. */
   async use<R>(name: string, work: (opened: T) => Promise<R>, opening?: Promise<T>): Promise<R> {
     const opened = await (opening ?? this.take(name));
+    if (!this.#born.has(opened)) this.#born.set(opened, performance.now());
     let isKept = false;
     try {
       const result = await work(opened);
@@ -93,20 +98,16 @@ class Shelf<T extends Openable> implements AsyncDisposable {
     for (const [name, { isKept }] of this.#openings) if (!isKept) this.#end(name);
   }
 
-  /** Ends what was kept, too. */
-  end(): void {
-    for (const name of this.#openings.keys()) this.#end(name);
-  }
-
   /** Nothing is kept after this, or open but what was taken. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true;
-    this.end();
+    for (const name of this.#openings.keys()) this.#end(name);
     await Promise.all(this.#closing);
   }
 
   #keep(name: string, used: T): boolean {
     if (!this.keeps(name) || this.#openings.has(name)) return false;
+    if (performance.now() - (this.#born.get(used) ?? 0) > MOST_AGE_MS) return false;
     const opening = { opened: Promise.resolve(used), isKept: true, giveUp: () => {} };
     this.#openings.set(name, opening);
     const late = () => {
@@ -133,6 +134,7 @@ class Shelf<T extends Openable> implements AsyncDisposable {
  * sessions are kept, no answers: each look asks anew.
  */
 export class Ahead implements AsyncDisposable {
+  /** To look at tables with, or for the timeline that a relay is about to begin. */
   readonly catalogs: Shelf<Catalog>;
   /** To plan with, or for an applier. */
   readonly targets: Shelf<Target>;

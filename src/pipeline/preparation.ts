@@ -55,9 +55,6 @@ export class Preparation {
     } catch (error) {
       if (!signal.aborted) await tellRefused(error, share, { queue, logger: options.logger });
       throw error;
-    } finally {
-      // Those who work now have need of none.
-      ahead.catalogs.end();
     }
   }
 

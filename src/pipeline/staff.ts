@@ -187,7 +187,7 @@ export class Staff {
       to,
       syncs: new Set(definition.syncs.map((each) => each.name)),
       database: databases.placeOf(from),
-      timelineOfSource: () => using(databases.openCatalog(from), (each) => each.timeline()),
+      timelineOfSource: () => ahead.catalogs.use(from, (each) => each.timeline()),
       isApart: !worksAs(options, "relay"),
       openTarget: () => ahead.targets.take(to, () => databases.openTarget(to, queue)),
       whoAnswers: databases.whoAnswers(to),

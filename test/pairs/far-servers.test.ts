@@ -14,6 +14,9 @@ const PAIRS: readonly TestPair[] = [
   { source: "mariadb", target: "mysql", queue: "embedded" },
 ];
 
+/** Of a source, for a first copy of one table. */
+const SESSIONS: Readonly<Record<string, number>> = { postgres: 6, mariadb: 5 };
+
 for (const pair of PAIRS) {
   describe.skipIf(!available(pair))(`${title(pair)}, both far away`, () => {
     async function far(tables: readonly string[]) {
@@ -86,6 +89,8 @@ for (const pair of PAIRS) {
       expect(found).toEqual([{ nickname: "A" }]);
       // Its own, the one that writes, and the look for logs that nobody reads.
       expect(at.target.accepted).toBe(3);
+      // And the relay's, beside the catalog, by which the applier asks until there is a timeline.
+      expect(at.source.accepted).toBe(SESSIONS[pair.source]);
       await at.bed.stop(pipeline);
       await expect.poll(() => at.source.connections + at.target.connections).toBe(0);
     });
