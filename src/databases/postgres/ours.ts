@@ -284,7 +284,9 @@ async function create(connection: Connection, objects: readonly OurObject[]): Pr
   if ((await missing(connection, objects)).length === 0) return;
   await connection.transaction("BEGIN", async () => {
     await connection.script(`SELECT pg_advisory_xact_lock(${CREATE_KEY})`);
-    for (const statement of await missing(connection, objects)) await connection.script(statement);
+    const statements = await missing(connection, objects);
+    // At once: each would be a way to the server of its own.
+    if (statements.length > 0) await connection.script(statements.join(";\n"));
   });
 }
 
