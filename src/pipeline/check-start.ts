@@ -2,16 +2,11 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { Ahead } from "./ahead.ts";
+import { CapturePlans } from "./capture-plans.ts";
 import { type Databases, using } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
 import { type Passed, type Passing, refuseIfNoneIsLeft } from "./passing.ts";
-import {
-  type AwayDatabases,
-  type PrepareOptions,
-  planCapture,
-  prepare,
-  type WithCatalog,
-} from "./prepare.ts";
+import { type AwayDatabases, type PrepareOptions, prepare, type WithCatalog } from "./prepare.ts";
 import type { Share } from "./share.ts";
 
 interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signal"> {
@@ -37,8 +32,9 @@ export async function checkStart(
   // Who ends has nothing to wait for at one that does not answer.
   const withCatalog: WithCatalog = (source, use) =>
     using(databases.openCatalog(source, options.signal), use);
+  using captures = new CapturePlans(ahead);
   const asked = {
-    ...{ create: false, plansCapture: true, passBy: passing.ask, ahead, ...options },
+    ...{ create: false, onResolved: captures.begin, passBy: passing.ask, ahead, ...options },
     ...(options.signal && { withCatalog }),
   };
   const prepared = await prepare(definition, databases, asked);
@@ -54,8 +50,7 @@ export async function checkStart(
     }
   }
   if (share !== null) refuseIfNoneIsLeft(share, prepared, passed);
-  for (const source of prepared.sources) await planCapture(source, ahead);
-  ahead.sources.endBegun();
+  for (const source of prepared.sources) await captures.of(source);
   return {
     sources: new Map(prepared.away.map(({ name, error }) => [name, error])),
     targets: prepared.awayTargets,

@@ -3,10 +3,11 @@ import type { Logger } from "../core/log.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { Ahead } from "./ahead.ts";
+import { CapturePlans } from "./capture-plans.ts";
 import { Databases } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
 import { notesOnCopies, type PlannedCopies, plannedCopies } from "./planned-copies.ts";
-import { type PreparedSource, planCapture, prepare } from "./prepare.ts";
+import { type PreparedSource, prepare } from "./prepare.ts";
 import type { ResolvedSync } from "./resolve.ts";
 
 export interface PipelinePlan {
@@ -67,9 +68,10 @@ export async function makePlan(
 ): Promise<PipelinePlan> {
   const databases = new Databases(definition, logger);
   await using ahead = new Ahead(databases);
+  using captures = new CapturePlans(ahead);
   const prepared = await prepare(definition, databases, {
     create: false,
-    plansCapture: true,
+    onResolved: captures.begin,
     ahead,
   });
   const plans = new Map<string, { statements: string[]; notes: string[] }>();
@@ -79,7 +81,7 @@ export async function makePlan(
     return plan;
   };
   for (const source of prepared.sources) {
-    const { statements, notes, truncate } = await planCapture(source, ahead);
+    const { statements, notes, truncate } = await captures.of(source);
     planOf(source.name).statements.push(...statements);
     const readers = prepared.syncs.map(({ resolved }) => resolved);
     planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));

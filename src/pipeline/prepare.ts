@@ -4,7 +4,7 @@ import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import type { SyncPrint } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { rulesPrint } from "../core/rules.ts";
-import type { CapturePlan, CaptureTable, SourceCapabilities } from "../core/source.ts";
+import type { CaptureTable } from "../core/source.ts";
 import type { Target } from "../core/target.ts";
 import { Ahead } from "./ahead.ts";
 import { type Databases, using } from "./connect.ts";
@@ -74,8 +74,8 @@ export interface PrepareOptions {
   readonly onUnfit?: ((sync: PreparedSync) => Promise<void>) | undefined;
   /** Of who goes on with what is open then. */
   readonly ahead?: Ahead;
-  /** Capture is planned next: a source is opened for that once no more is asked of its catalog. */
-  readonly plansCapture?: boolean;
+  /** Told of sources once all that read them are resolved, before their targets are asked. */
+  readonly onResolved?: ((sources: readonly PreparedSource[]) => void) | undefined;
   /** What was prepared before: of a source that comes after the others, whose syncs alone the definition then holds. */
   readonly standing?: Standing;
   /** What was passed by just before: a server that does not answer is not waited for twice. */
@@ -179,8 +179,7 @@ async function prepareAll(
     for (const [from, own] of Map.groupBy(present, ({ definition }) => definition.from))
       standing.set(from, own);
     checkOverlap(all(), (name) => identities.nameOf(name));
-    const [next] = resolved;
-    if (options.plansCapture && next !== undefined) ahead.sources.begin(next.definition.from);
+    options.onResolved?.(sourcesOf(present));
     const names = new Set(level.map(({ name }) => name));
     const planned = resolved.filter(
       ({ definition: sync }) => names.has(sync.name) && isPlanned(sync),
@@ -275,17 +274,6 @@ function isLackOfGlob(error: unknown): boolean {
 
 function makes({ resolved, plan }: PreparedSync, database: string): boolean {
   return resolved.definition.to === database && plan.statements.length > 0;
-}
-
-/** What capture of a source would still run. Throws what would make it impossible. */
-export function planCapture(
-  source: PreparedSource,
-  ahead: Ahead,
-): Promise<CapturePlan & Pick<SourceCapabilities, "truncate">> {
-  return ahead.sources.use(source.name, async (opened) => {
-    const { truncate } = opened.capabilities;
-    return { ...(await opened.planCapture(source.capture)), truncate };
-  });
 }
 
 function resolveOne(

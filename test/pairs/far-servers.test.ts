@@ -53,13 +53,29 @@ for (const pair of PAIRS) {
       expect((await planned).databases.map(({ name }) => name)).toEqual(["source", "target"]);
     });
 
-    test("the source is connected to anew while the target is asked", async () => {
+    test("capture is planned while the target is asked", async () => {
       await using at = await far(["customers"]);
       at.target.stall();
       const planned = makePlan(at.definition, silentLogger);
       await expect.poll(() => at.source.accepted).toBe(2);
+      await expect.poll(() => at.source.connections).toBe(0);
       at.target.heal();
-      await planned;
+      expect((await planned).databases[0]?.statements.length).toBeGreaterThan(0);
+    });
+
+    test("what is wrong with the target is told though the source no longer answers", {
+      timeout: 8_000,
+    }, async () => {
+      await using at = await far(["customers"]);
+      await (await at.bed.sql("target")).run("CREATE TABLE customers (id varchar(5) PRIMARY KEY)");
+      at.target.stall();
+      at.source.slow(20);
+      const opened = at.bed.open(at.definition).catch((error) => error);
+      await expect.poll(() => at.source.accepted).toBe(2);
+      at.source.stall();
+      at.target.heal();
+      expect(await opened).toMatchObject({ code: "TM-COLUMN-UNFIT" });
+      at.source.heal();
       await expect.poll(() => at.source.connections).toBe(0);
     });
 

@@ -1,0 +1,49 @@
+import { TidemarkError } from "../core/errors.ts";
+import type { CapturePlan, SourceCapabilities } from "../core/source.ts";
+import type { Ahead } from "./ahead.ts";
+import type { PreparedSource } from "./prepare.ts";
+
+export type SourcePlan = CapturePlan & Pick<SourceCapabilities, "truncate">;
+
+/**
+ * What capture of sources would still run, one after the other, found out while targets are asked. Who asks for it is told
+ * what would make capture impossible; when nobody does, as the start is refused for something else, nothing is told.
+ */
+export class CapturePlans implements Disposable {
+  readonly #ahead: Ahead;
+  readonly #plans = new Map<string, Promise<SourcePlan>>();
+  #last: Promise<unknown> = Promise.resolve();
+  #isOver = false;
+
+  constructor(ahead: Ahead) {
+    this.#ahead = ahead;
+  }
+
+  readonly begin = (sources: readonly PreparedSource[]): void => {
+    for (const source of sources) {
+      const plan = this.#last.then(() => this.#plan(source));
+      plan.catch(() => {});
+      this.#plans.set(source.name, plan);
+      this.#last = plan;
+    }
+  };
+
+  async of({ name }: PreparedSource): Promise<SourcePlan> {
+    const plan = this.#plans.get(name);
+    if (plan === undefined) throw new TidemarkError("TM-INTERNAL", "A source was not planned.");
+    return plan;
+  }
+
+  /** No other source is asked after this; the one that is may not answer, and is not waited for. */
+  [Symbol.dispose](): void {
+    this.#isOver = true;
+  }
+
+  #plan({ name, capture }: PreparedSource): Promise<SourcePlan> {
+    if (this.#isOver) throw new TidemarkError("TM-INTERNAL", "Nobody asks for this plan any more.");
+    return this.#ahead.sources.use(name, async (source) => {
+      const { truncate } = source.capabilities;
+      return { ...(await source.planCapture(capture)), truncate };
+    });
+  }
+}
