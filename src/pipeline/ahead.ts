@@ -1,3 +1,4 @@
+import { after, sleep } from "../core/async.ts";
 import type { Catalog, Identified } from "../core/database.ts";
 import type { Source } from "../core/source.ts";
 import type { Target } from "../core/target.ts";
@@ -7,6 +8,10 @@ import type { Databases } from "./connect.ts";
 const KEPT_MS = 3_000;
 /** And so old it may be: an address may be led to another server, which who asks again and again is to meet. */
 const MOST_AGE_MS = 10_000;
+/** One that has not said by then that it is still there is not waited for: to open another takes less. */
+const ANSWER_WITHIN_MS = 3_000;
+/** So long a server that may not answer any more is told of the end of what nobody took. */
+const CLOSE_WITHIN_MS = 1_000;
 
 interface Openable extends Identified {
   close(): Promise<void>;
@@ -32,6 +37,8 @@ class Shelf<T extends Openable> implements AsyncDisposable {
   readonly #options: ShelfOptions<T>;
   readonly #openings = new Map<string, Opening<T>>();
   readonly #closing = new Set<Promise<void>>();
+  /** What ends each, whatever it waits for. */
+  readonly #ends = new WeakMap<T, AbortController>();
   /** When what is in use was met first. */
   readonly #born = new WeakMap<T, number>();
   #isDisposed = false;
@@ -45,7 +52,7 @@ class Shelf<T extends Openable> implements AsyncDisposable {
     if (this.#openings.has(name) || !this.#options.hasAddress(name)) return;
     const end = new AbortController();
     let isOpen = false;
-    const opened = this.#options.open(name, end.signal);
+    const opened = this.open(name, undefined, end);
     opened.then(
       () => {
         isOpen = true;
@@ -59,19 +66,24 @@ class Shelf<T extends Openable> implements AsyncDisposable {
     this.#openings.set(name, { opened, isKept: false, giveUp });
   }
 
-  async take(name: string, open = () => this.#options.open(name)): Promise<T> {
+  /** `signal` ends it, too. */
+  async open(name: string, signal?: AbortSignal, end = new AbortController()): Promise<T> {
+    const { open } = this.#options;
+    const opened = await open(name, signal ? AbortSignal.any([end.signal, signal]) : end.signal);
+    this.#ends.set(opened, end);
+    return opened;
+  }
+
+  async take(name: string, open = () => this.open(name)): Promise<T> {
     const opening = this.#openings.get(name);
     if (opening === undefined) return open();
     this.#openings.delete(name);
     if (!opening.isKept) return opening.opened;
     const kept = await opening.opened;
-    try {
-      await kept.identity();
-      return kept;
-    } catch {
-      await kept.close().catch(() => {});
-      return open();
-    }
+    if (await isThere(kept)) return kept;
+    this.#ends.get(kept)?.abort();
+    await kept.close().catch(() => {});
+    return open();
   }
 
   /** What was used without an error is given back, for who takes it next. */
@@ -122,9 +134,32 @@ class Shelf<T extends Openable> implements AsyncDisposable {
     this.#openings.delete(name);
     if (opening === undefined) return;
     opening.giveUp();
-    const closed = opening.opened.then((opened) => opened.close()).catch(() => {});
+    const closed = opening.opened.then((opened) => this.#close(opened)).catch(() => {});
     this.#closing.add(closed);
     void closed.then(() => this.#closing.delete(closed));
+  }
+
+  async #close(opened: T): Promise<void> {
+    const cancel = after(CLOSE_WITHIN_MS, () => this.#ends.get(opened)?.abort());
+    try {
+      await opened.close();
+    } finally {
+      cancel();
+    }
+  }
+}
+
+async function isThere(kept: Identified): Promise<boolean> {
+  const told = kept.identity().then(
+    () => true,
+    () => false,
+  );
+  const settled = new AbortController();
+  const late = sleep(ANSWER_WITHIN_MS, settled.signal).then(() => false);
+  try {
+    return await Promise.race([told, late]);
+  } finally {
+    settled.abort();
   }
 }
 

@@ -32,8 +32,6 @@ import { Workers } from "./workers.ts";
 
 /** A process that is told to end is given half a minute by many that run it. */
 const ANSWER_WITHIN_MS = 10_000;
-/** Of a start that is refused. */
-const CLOSE_WITHIN_MS = 1_000;
 
 /** A pipeline in this process: relays, appliers and the queue between them. */
 export class Pipeline {
@@ -75,10 +73,7 @@ export class Pipeline {
         severing,
       );
     } catch (error) {
-      // A source may be asked still, or not answer any more: the refusal is not to wait for it.
-      const cancel = after(CLOSE_WITHIN_MS, () => severing.abort());
       await ahead[Symbol.asyncDispose]();
-      cancel();
       severing.abort();
       throw error;
     }

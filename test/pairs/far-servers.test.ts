@@ -132,6 +132,29 @@ for (const pair of PAIRS) {
       await expect.poll(left, { timeout: 10_000 }).toBe(0);
     });
 
+    test("sessions that have stopped answering since the check are opened anew", async () => {
+      await using at = await far(["customers"]);
+      const pipeline = await at.bed.open(at.definition);
+      at.source.stall();
+      const started = pipeline.start();
+      await expect.poll(() => at.source.accepted, { timeout: 10_000 }).toBe(3);
+      at.source.heal();
+      await started;
+      await pipeline.waitFor({ timeoutMs: 30_000 });
+      await at.bed.stop(pipeline);
+    });
+
+    // Before the ten seconds of a stop are over.
+    test("a check that no start follows ends though no server answers any more", {
+      timeout: 8_000,
+    }, async () => {
+      await using at = await far(["customers"]);
+      const pipeline = await at.bed.open(at.definition);
+      at.source.stall();
+      at.target.stall();
+      await at.bed.stop(pipeline);
+    });
+
     // Before it would be given up by itself.
     test("what is wrong with the source is told though the target does not answer", {
       timeout: 8_000,
