@@ -1,5 +1,5 @@
 import { TidemarkError } from "../core/errors.ts";
-import type { CapturePlan, SourceCapabilities } from "../core/source.ts";
+import type { CapturePlan, Source, SourceCapabilities } from "../core/source.ts";
 import type { Ahead } from "./ahead.ts";
 import type { PreparedSource } from "./prepare.ts";
 
@@ -13,6 +13,8 @@ export class CapturePlans implements Disposable {
   readonly #ahead: Ahead;
   readonly #plans = new Map<string, Promise<SourcePlan>>();
   #last: Promise<unknown> = Promise.resolve();
+  readonly #ending = new AbortController();
+  #isAsking = false;
   #isOver = false;
 
   constructor(ahead: Ahead) {
@@ -34,16 +36,25 @@ export class CapturePlans implements Disposable {
     return plan;
   }
 
-  /** No other source is asked after this; the one that is may not answer, and is not waited for. */
+  /** No other source is asked after this; the one that is may not answer, and its session is ended. */
   [Symbol.dispose](): void {
     this.#isOver = true;
+    if (this.#isAsking) this.#ending.abort();
   }
 
-  #plan({ name, capture }: PreparedSource): Promise<SourcePlan> {
+  async #plan({ name, capture }: PreparedSource): Promise<SourcePlan> {
     if (this.#isOver) throw new TidemarkError("TM-INTERNAL", "Nobody asks for this plan any more.");
-    return this.#ahead.sources.use(name, async (source) => {
+    const { sources } = this.#ahead;
+    const opening = sources.take(name, () => sources.open(name, this.#ending.signal));
+    const planOf = async (source: Source): Promise<SourcePlan> => {
       const { truncate } = source.capabilities;
       return { ...(await source.planCapture(capture)), truncate };
-    });
+    };
+    this.#isAsking = true;
+    try {
+      return await sources.use(name, planOf, opening);
+    } finally {
+      this.#isAsking = false;
+    }
   }
 }

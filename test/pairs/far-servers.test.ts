@@ -17,6 +17,10 @@ const PAIRS: readonly TestPair[] = [
 /** Of a source, for a first copy of one table. */
 const SESSIONS: Readonly<Record<string, number>> = { postgres: 6, mariadb: 5 };
 
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((each) => each === "TCPSocketWrap").length;
+}
+
 for (const pair of PAIRS) {
   describe.skipIf(!available(pair))(`${title(pair)}, both far away`, () => {
     async function far(tables: readonly string[]) {
@@ -153,6 +157,22 @@ for (const pair of PAIRS) {
       at.source.stall();
       at.target.stall();
       await at.bed.stop(pipeline);
+    });
+
+    test("a plan that is refused leaves no session with a source that does not answer", async () => {
+      await using at = await far(["customers"]);
+      at.target.stall();
+      at.source.slow(20);
+      const planned = makePlan(at.definition, silentLogger).catch((error) => error);
+      // The one that was asked for tables is gone, with both its ends at the proxy.
+      const left = () => [at.source.accepted, at.source.connections];
+      await expect.poll(left, { interval: 5 }).toEqual([2, 1]);
+      at.source.stall();
+      const before = openSockets();
+      at.target.cut();
+      expect(await planned).toMatchObject({ code: "TM-CONNECT-FAILED" });
+      // Three had the target's connection, through the proxy; and of that of the source at least ours is gone.
+      await expect.poll(openSockets).toBeLessThanOrEqual(before - 4);
     });
 
     // Before it would be given up by itself.
