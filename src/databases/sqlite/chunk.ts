@@ -11,7 +11,7 @@ import { BrokenText, bytesIn, type Cell, needsBytes, readCells } from "./cells.t
 import type { Connection } from "./connection.ts";
 import type { Bindable } from "./driver.ts";
 import { readTable, type TableFacts } from "./facts.ts";
-import { quoteName, sameName } from "./identifiers.ts";
+import { foldName, quoteName, sameName } from "./identifiers.ts";
 import { bindCell, encodeRow, type Layouts, readFilters } from "./layouts.ts";
 import { tag } from "./types.ts";
 
@@ -20,6 +20,11 @@ interface Cursor {
   readonly last: readonly Tagged[];
   readonly upper: readonly Tagged[];
   readonly estimatedRows: number | null;
+  /**
+   * The columns of the key that ordered these; not told by cursors of an earlier version. Their collations stand in the triggers,
+   * which are broken where one is another.
+   */
+  readonly by?: readonly string[];
 }
 
 /**
@@ -30,7 +35,8 @@ interface Cursor {
 export function readChunk(connection: Connection, layouts: Layouts, request: ChunkRequest): Chunk {
   const { layout, facts } = captured(connection, layouts, request);
   if (layout.key.length === 0 || request.after === WHOLE) throw keyChanged(layout);
-  const cursor = request.after === null ? firstCursor(connection, facts) : parse(request.after);
+  const begun = request.after === null ? null : parse(request.after, facts);
+  const cursor = begun ?? firstCursor(connection, facts);
   if (cursor === null) {
     const empty: Cursor = { last: [], upper: [], estimatedRows: 0 };
     const content = { kind: "rows", rows: [], filters: [] } as const;
@@ -189,7 +195,7 @@ function firstCursor(connection: Connection, facts: TableFacts): Cursor | null {
   );
   const upper = rows[0]?.map(toTag);
   if (upper === undefined) return null;
-  return { last: [], upper, estimatedRows: estimateRows(connection, facts) };
+  return { last: [], upper, estimatedRows: estimateRows(connection, facts), by: keyNames(facts) };
 }
 
 /** The rowids' span: exact for a table that only grows, and read without touching its rows. */
@@ -210,8 +216,16 @@ function keyExpressions(facts: TableFacts): string[] {
   });
 }
 
-function parse(cursor: string): Cursor {
-  return JSON.parse(cursor) as Cursor;
+/** Null where the key is another than the cursor's: the table is read from its beginning, over the rows that stand. */
+function parse(text: string, facts: TableFacts): Cursor | null {
+  const cursor = JSON.parse(text) as Cursor;
+  const { by } = cursor;
+  const isOther = by !== undefined && JSON.stringify(by) !== JSON.stringify(keyNames(facts));
+  return isOther ? null : cursor;
+}
+
+function keyNames({ key }: TableFacts): readonly string[] {
+  return key.map(({ name }) => foldName(name));
 }
 
 function toTag(cell: Cell): Tagged {
