@@ -27,7 +27,7 @@ export class TableStates {
   readonly #attempts = new Map<string, number>();
   readonly #wanted = new Map<string, CopiedAs>();
   readonly #fresh = new Set<string>();
-  readonly #binary: ReadonlySet<string>;
+  readonly #binary: Set<string>;
 
   /** `binary`: source tables whose copies may come so. */
   constructor(
@@ -35,7 +35,7 @@ export class TableStates {
     stored: readonly TableProgress[],
     binary: ReadonlySet<string> = new Set(),
   ) {
-    this.#binary = binary;
+    this.#binary = new Set(binary);
     const known = new Map(stored.map((entry) => [entry.table, entry]));
     for (const { source, bound, fingerprint } of tables) {
       this.#wanted.set(source, { fingerprint, target: formatTable(bound.name) });
@@ -83,6 +83,16 @@ export class TableStates {
   noteRows(table: string, hasRows: boolean): void {
     const entry = this.#tables.get(table);
     if (entry !== undefined && entry.hasRows !== hasRows) this.#put({ ...entry, hasRows });
+  }
+
+  /** Those of which nothing was copied yet. */
+  get unbegun(): readonly string[] {
+    return this.copying.filter((entry) => !this.#isBegun(entry)).map(({ table }) => table);
+  }
+
+  /** Rows in binary are not to be asked for. */
+  takeAsText(table: string): void {
+    this.#binary.delete(table);
   }
 
   /** A change came that cannot be read as the sync now wants it: a copy begun after it will hold its row. */

@@ -98,10 +98,14 @@ export class ApplierWork {
     const { all } = this.states;
     // What left the sync is forgotten at once: should it come back, it is copied anew.
     const isStored = all.every(({ table, copy }) => isSameCopy(stored.get(table), copy));
-    if (all.length === stored.size && isStored) return true;
+    if (all.length === stored.size && isStored) {
+      // Of its tables none is new: nobody is to be told.
+      if (this.#session.takesBinary !== undefined) await this.#noteStanding();
+      return true;
+    }
     if (!(await confirm())) return false;
     if (!(await this.#disown(signal))) return false;
-    await this.#tellStanding();
+    await this.#noteStanding();
     await this.#group.commit(this.inbox);
     return true;
   }
@@ -132,16 +136,20 @@ export class ApplierWork {
   }
 
   /**
-   * A copy writes over the rows that stand, and nobody can tell whose the others are: they may be the application's own.
+   * A copy writes over the rows that stand, and nobody can tell whose the others are: they may be the application's own. Rows in
+   * binary they would stand in the way of, table after table, and each time the session ends.
    */
-  async #tellStanding(): Promise<void> {
+  async #noteStanding(): Promise<void> {
     if (this.#session.mayHoldMore) return;
-    const fresh = this.#options.tables.filter(
-      ({ source, bound }) => this.states.fresh.has(source) && bound.key.length > 0,
+    const unbegun = new Set(this.states.unbegun);
+    const tables = this.#options.tables.filter(
+      ({ source, bound }) => unbegun.has(source) && bound.key.length > 0,
     );
-    const empty = new Set(await this.#session.emptyOf(fresh.map(({ bound }) => bound)));
-    for (const { source, bound } of fresh) {
+    const empty = new Set(await this.#session.emptyOf(tables.map(({ bound }) => bound)));
+    for (const { source, bound } of tables) {
       if (empty.has(bound)) continue;
+      this.states.takeAsText(source);
+      if (!this.states.fresh.has(source)) continue;
       this.#options.logger.warn(
         { table: source },
         `the target's table holds rows already: its copy leaves those there that the source does not have; ${resyncCommand(source)} empties it first`,
