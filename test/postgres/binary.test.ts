@@ -1,7 +1,7 @@
 // Rows of a copy in PostgreSQL's binary format, where both sides have the very same types: every value is the
 // same to the last digit, between versions too (G6).
 import { afterEach, describe, expect, it } from "vitest";
-import type { Chunk, ChunkRequest } from "../../src/core/source.ts";
+import type { CaptureTable, Chunk, ChunkRequest } from "../../src/core/source.ts";
 import type { BoundTable } from "../../src/core/target.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { onlyChunk } from "../../src/testing/replica.ts";
@@ -70,6 +70,20 @@ async function chunkOf(
   return { chunk, table };
 }
 
+/** Of a target that has the table, or is given it. */
+async function applierOf({ url }: FreshDatabase, { schema }: CaptureTable) {
+  const { columns, name, key } = schema;
+  const opened = await postgres.openTarget(optionsOf(url));
+  open.push(opened);
+  const asked = columns.map((column) => ({ ...column, sourceKind: "postgres" as const }));
+  const plan = await opened.plan([{ name, key, columns: asked }]);
+  await opened.prepare(plan);
+  const session = await opened.openApplier("s", plan.tables);
+  if (session === null) throw new TypeError("somebody holds the lease");
+  open.push(session);
+  return { session, bound: plan.tables[0] as BoundTable, columns };
+}
+
 async function* linesOf({ layout, content }: Chunk) {
   if (content.kind !== "lines") throw new TypeError("It does not stream.");
   const { filtered, binary } = content;
@@ -87,16 +101,7 @@ describe.each(PAIRS)("binary from %s to %s", (source, target) => {
     await from.sql.query(`${ROWS};${MORE}`);
     const { chunk, table } = await chunkOf(from.made);
     expect(isBinary(chunk)).toBe(true);
-    const { columns, name, key } = table.schema;
-    const opened = await postgres.openTarget(optionsOf(to.made.url));
-    open.push(opened);
-    const asked = columns.map((column) => ({ ...column, sourceKind: "postgres" as const }));
-    const plan = await opened.plan([{ name, key, columns: asked }]);
-    await opened.prepare(plan);
-    const session = await opened.openApplier("s", plan.tables);
-    if (session === null) throw new TypeError("somebody holds the lease");
-    open.push(session);
-    const bound = plan.tables[0] as BoundTable;
+    const { session, bound, columns } = await applierOf(to.made, table);
     const types = columns.map(({ nativeType }) => nativeType);
     const takes = (other?: string) =>
       session.takesBinary?.(bound, types.with(2, other ?? "integer"));
@@ -158,5 +163,22 @@ describe.skipIf(!available("postgres"))("binary", () => {
     let rows = 0;
     for await (const lines of linesOf(chunk)) rows += lines.rows;
     expect(rows).toBe(3_000);
+  });
+
+  it("tells of a column that was given another type since the session looked", async () => {
+    const [from, to] = [await database("postgres"), await database("postgres")];
+    await from.sql.query("CREATE TABLE v (id int PRIMARY KEY, x int)");
+    await from.sql.query("INSERT INTO v SELECT n, n FROM generate_series(1, 3000) n");
+    const { chunk, table } = await chunkOf(from.made);
+    const { session, bound } = await applierOf(to.made, table);
+    await to.sql.query("ALTER TABLE v ALTER x TYPE bigint");
+    const transaction = await session.begin(await session.load());
+    const writer = await transaction.openLines?.(bound, true);
+    for await (const lines of linesOf(chunk)) await writer?.write(lines);
+    await expect(writer?.close()).rejects.toMatchObject({
+      code: "TM-APPLY-RETRY",
+      message: expect.stringContaining("was altered"),
+    });
+    await transaction.rollback();
   });
 });

@@ -5,9 +5,13 @@ import type { RowLines } from "../../core/row-lines.ts";
 import type { LinesWriter } from "../../core/target.ts";
 import { copySql, type WritableTable } from "./apply-sql.ts";
 import type { Connection } from "./connection.ts";
+import { sqlState } from "./errors.ts";
+import { altered } from "./pins.ts";
 import { HEADER, TRAILER } from "./row-blocks.ts";
 
 const SAVEPOINT = "tidemark_lines";
+/** Of a value in binary: it has not as many bytes as its column reads. */
+const PROTOCOL_VIOLATION = "08P01";
 
 export interface LinesHooks {
   readonly binary: boolean;
@@ -74,6 +78,10 @@ export class PostgresLines implements LinesWriter {
         [...this.#hooks.check, `RELEASE SAVEPOINT ${SAVEPOINT}`].join("; "),
       );
     } catch (error) {
+      // The types were the same when this session looked at them.
+      if (this.#hooks.binary && sqlState(error) === PROTOCOL_VIOLATION) {
+        throw altered(this.#connection.database, error);
+      }
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT", "TM-VALUE-REFUSED")) throw error;
       await this.#connection.script(
         `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`,
