@@ -39,7 +39,7 @@ test("demo: a folder that cannot be made or written, or that is somebody's, is t
   expect(await refused("file")).toBe(
     `The demo cannot have its files in ${file}: EEXIST: file already exists, mkdir '${file}'`,
   );
-  await mkdir(place.path("full/shop.db"), { recursive: true });
+  await mkdir(place.path("full/tidemark.yaml"), { recursive: true });
   expect(await refused("full")).toContain(
     `The demo cannot have its files in ${place.path("full")}`,
   );
@@ -50,4 +50,19 @@ test("demo: a folder that cannot be made or written, or that is somebody's, is t
     `${place.path("tidemark.yaml")} is there already, and is not the demo's.`,
   );
   expect(existsSync(place.path("shop.db"))).toBe(false);
+
+  // Its program would delete their orders, and its copy write over them.
+  for (const [folder, name] of [
+    ["source", "shop.db"],
+    ["target", "copy.db"],
+  ]) {
+    await mkdir(place.path(`${folder}`));
+    const file = `${folder}/${name}`;
+    place.sql(file, "CREATE TABLE orders (id INTEGER PRIMARY KEY)");
+    expect(await refused(`${folder}`)).toBe(
+      `${place.path(file)} is there already, and is not the demo's.`,
+    );
+    expect(place.sql(file, "SELECT name FROM sqlite_schema")).toEqual([{ name: "orders" }]);
+    expect(existsSync(place.path(`${folder}/tidemark.yaml`))).toBe(false);
+  }
 });

@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import pc from "picocolors";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { makeFolder } from "../../core/make-folder.ts";
+import { shellWord } from "../../core/shell.ts";
 import type { Pipeline } from "../../pipeline/pipeline.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { createShop } from "../demo/shop.ts";
@@ -77,10 +78,15 @@ export const demo: CommandModule = {
 function prepare(folder: string) {
   const config = join(folder, "tidemark.yaml");
   const source = join(folder, "shop.db");
+  const target = join(folder, "copy.db");
   try {
     makeFolder(folder);
-    if (!existsSync(config)) writeFileSync(config, CONFIG);
-    else mustBeOurs(config);
+    if (existsSync(config)) mustBeOurs(config);
+    else {
+      // Its config is the first that a demo makes. The program would change, and delete, whatever orders they hold.
+      for (const file of [source, target]) if (existsSync(file)) throw isNotOurs(file);
+      writeFileSync(config, CONFIG);
+    }
     createShop(source);
   } catch (error) {
     if (isTidemarkError(error)) throw error;
@@ -90,14 +96,17 @@ function prepare(folder: string) {
       cause: error,
     });
   }
-  return { config, source, target: join(folder, "copy.db") };
+  return { config, source, target };
 }
 
 /** Else it would run whatever that config says. */
 function mustBeOurs(config: string): void {
   const [title = ""] = CONFIG.split("\n");
-  if (readFileSync(config, "utf8").startsWith(title)) return;
-  throw new TidemarkError("TM-USAGE", `${config} is there already, and is not the demo's.`, {
+  if (!readFileSync(config, "utf8").startsWith(title)) throw isNotOurs(config);
+}
+
+function isNotOurs(file: string): TidemarkError {
+  return new TidemarkError("TM-USAGE", `${file} is there already, and is not the demo's.`, {
     fix: "Name another folder, with --folder.",
   });
 }
@@ -158,10 +167,10 @@ function introduction(folder: string): string[] {
 /** A line to paste in a second terminal: with the sqlite3 program, or with Node where there is none. */
 function hint(source: string): string[] {
   const sql = "UPDATE customers SET name = 'You' WHERE id = 1";
-  const path = relative(process.cwd(), source);
+  const path = shellWord(relative(process.cwd(), source));
   const command = hasProgram("sqlite3")
     ? `sqlite3 ${path} "${sql}"`
-    : `"${process.execPath}" -e "new (require('node:sqlite').DatabaseSync)('${path}').exec(\\"${sql}\\")"`;
+    : `"${process.execPath}" -e "new (require('node:sqlite').DatabaseSync)(process.argv[1]).exec(\\"${sql}\\")" ${path}`;
   return [
     pc.dim("Change a row yourself, with any SQLite tool, from a second terminal in this folder:"),
     `  ${command}`,
