@@ -1,5 +1,6 @@
 import { TidemarkError } from "../core/errors.ts";
 import { shellWord } from "../core/shell.ts";
+import { answered } from "./answered.ts";
 import type { Invocation } from "./command-module.ts";
 
 /** Asks on a terminal. Throws TM-USAGE when the answer is no, and where there is nobody to ask. */
@@ -7,7 +8,10 @@ export async function mustConfirm({ output, args }: Invocation, question: string
   const canAsk = process.stdin.isTTY && process.stdout.isTTY && !output.json;
   if (canAsk) {
     const { confirm } = await import("@clack/prompts");
-    if ((await confirm({ message: question, initialValue: false })) === true) return;
+    const answer = await answered((signal) =>
+      confirm({ message: question, initialValue: false, signal }),
+    );
+    if (answer === true) return;
   }
   throw new TidemarkError(
     "TM-USAGE",

@@ -1,5 +1,6 @@
-// What a terminal shows that nobody gave a size, as a container's or that of a job (G8).
-import { expect, test } from "vitest";
+// What a terminal shows: one that nobody gave a size, as a container's or that of a job; and one that asks (G8).
+import { readFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
 import { MAIN, Workplace } from "./tidemark.ts";
 
 test.skipIf(process.platform !== "linux")("status is seen without a size", async () => {
@@ -17,4 +18,69 @@ test.skipIf(process.platform !== "linux")("status is seen without a size", async
   expect(seen).toContain("source->target");
   watch.kill("SIGTERM");
   await watch;
+});
+
+describe.skipIf(process.platform !== "linux")("init asks", () => {
+  /** Answers each question as its words appear; gives the end of what was shown. */
+  async function asked(place: Workplace, answers: readonly (readonly [string, string])[]) {
+    const init = `"${process.execPath}" "${MAIN}" init`;
+    const terminal = place.shell(
+      `exec script -qec 'stty cols 120 rows 30; exec ${init}' /dev/null`,
+    );
+    const left = [...answers];
+    let shown = "";
+    terminal.stdout.on("data", (data: Buffer) => {
+      shown += data.toString();
+      const [words, answer] = left[0] ?? [null, ""];
+      if (words === null || !shown.includes(words)) return;
+      left.shift();
+      shown = "";
+      terminal.stdin.write(answer);
+    });
+    const { exitCode } = await terminal;
+    expect(left).toEqual([]);
+    return { exitCode, shown };
+  }
+
+  const CLEAR = "\u0015";
+
+  test("and tells at each question what is wrong with the answer", async () => {
+    await using place = await Workplace.make();
+    const { exitCode } = await asked(place, [
+      ["come from", "shop.db\r"],
+      ["must be a connection URL", `${CLEAR}sqlite:./shop.db\r`],
+      ["shall they go", "sqlite:./shop.db\r"],
+      ["to itself", `${CLEAR}sqlite:./copy.db\r`],
+      ["Which tables", "orders, customers,\r"],
+    ]);
+    expect(exitCode).toBe(0);
+    const text = await readFile(place.path("tidemark.yaml"), "utf8");
+    expect(text).toMatch(/tables:\n {6}- orders\n {6}- customers\n {6}#/);
+  });
+
+  test("and takes no table named for all of them", async () => {
+    await using place = await Workplace.make();
+    const answers = [
+      ["come from", "sqlite:./shop.db\r"],
+      ["shall they go", "sqlite:./copy.db\r"],
+      ["Which tables", "\r"],
+    ] as const;
+    expect((await asked(place, answers)).exitCode).toBe(0);
+    expect(await readFile(place.path("tidemark.yaml"), "utf8")).toContain('      - "*"\n');
+  });
+
+  test.each([
+    ["Ctrl-C", "\u0003"],
+    ["Ctrl-D", "\u0004"],
+  ])("and writes nothing after %s", async (_, key) => {
+    await using place = await Workplace.make();
+    const answers = [
+      ["come from", "sqlite:./shop.db\r"],
+      ["shall they go", key],
+    ] as const;
+    const { exitCode, shown } = await asked(place, answers);
+    expect(exitCode).toBe(2);
+    expect(shown).toContain("Cancelled: nothing was written.");
+    expect(shown).not.toContain("unsettled");
+  });
 });

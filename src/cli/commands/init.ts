@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { shellWord } from "../../core/shell.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
+import type { Problem } from "../init-questions.ts";
 import { holdsPassword, renderConfig, type SyncAnswers } from "../render-config.ts";
 
 interface InitOptions {
@@ -40,9 +41,14 @@ export const init: CommandModule = {
     const file = resolve(invocation.configFile ?? "tidemark.yaml");
     mustBeFit(file);
     mustBeFree(file, options.force ?? false);
-    const answers = await answersOf(invocation, options);
-    const text = renderConfig(answers);
-    await mustBeValid(file, text);
+    const { loadConfigText } = await import("../../config/load-config.ts");
+    const check = (answers: SyncAnswers): string => {
+      const text = renderConfig(answers);
+      mustLoad(() => loadConfigText(file, text));
+      return text;
+    };
+    const answers = await answersOf(invocation, options, (some) => problemIn(() => check(some)));
+    const text = check(answers);
     const secret = holdsPassword(answers);
     const mode = secret ? 0o600 : 0o644;
     // An existing file would keep its mode: a password must not stand in it for a moment.
@@ -89,14 +95,18 @@ function mustBeFree(file: string, force: boolean): void {
   });
 }
 
-async function answersOf({ output }: Invocation, options: InitOptions): Promise<SyncAnswers> {
+async function answersOf(
+  { output }: Invocation,
+  options: InitOptions,
+  problem: Problem,
+): Promise<SyncAnswers> {
   const { from, to, table = [], queue } = options;
   if (from !== undefined && to !== undefined && table.length > 0) {
     return { from, to, tables: table, ...(queue !== undefined && { queue }) };
   }
   if (process.stdin.isTTY && process.stdout.isTTY && !output.json) {
     const { askForSync } = await import("../init-questions.ts");
-    return askForSync(options);
+    return askForSync(options, problem);
   }
   throw new TidemarkError(
     "TM-USAGE",
@@ -108,11 +118,24 @@ async function answersOf({ output }: Invocation, options: InitOptions): Promise<
 }
 
 /** What is written must load; only an environment variable may still be unset. */
-async function mustBeValid(file: string, text: string): Promise<void> {
-  const { loadConfigText } = await import("../../config/load-config.ts");
+function mustLoad(load: () => unknown): void {
   try {
-    loadConfigText(file, text);
+    load();
   } catch (error) {
     if (!isTidemarkError(error, "TM-CONFIG-ENV-MISSING")) throw error;
+  }
+}
+
+/** Without the place in a file that is still to be written. */
+function problemIn(check: () => unknown): string | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    if (!isTidemarkError(error)) throw error;
+    return error.message
+      .split("\n", 1)
+      .join("")
+      .replace(/^[^\s:]+(:\d+)?: /, "");
   }
 }
