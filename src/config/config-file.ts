@@ -170,7 +170,7 @@ async function runConfig(path: string, library: Library): Promise<ConfigFile> {
   let value: unknown;
   try {
     const loaded: unknown = await jiti.import(path);
-    const exported = exportedBy(loaded);
+    const exported = await exportedBy(loaded);
     if (exported === undefined) throw exportsNone(basename(path));
     value = typeof exported === "function" ? await exported() : exported;
   } catch (error) {
@@ -191,11 +191,12 @@ async function runConfig(path: string, library: Library): Promise<ConfigFile> {
  * The default export. Without one jiti gives as such what a CommonJS module is, which may be meant, or all that is exported
  * by name; Node gives an empty object of a CommonJS module that exports nothing.
  */
-function exportedBy(loaded: unknown): unknown {
+async function exportedBy(loaded: unknown): Promise<unknown> {
   if (typeof loaded === "function") return loaded;
   if (typeof loaded !== "object" || loaded === null) return undefined;
   if (!["default", "databases", "syncs"].some((key) => key in loaded)) return undefined;
-  const { default: exported } = loaded as { readonly default: unknown };
+  // It may be a promise of the config.
+  const exported = await (loaded as { readonly default: unknown }).default;
   const isEmpty = typeof exported === "object" && Object.keys(exported ?? {}).length === 0;
   return isEmpty ? undefined : exported;
 }

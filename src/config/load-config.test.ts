@@ -391,6 +391,7 @@ describe("files", () => {
     for (const text of [
       `module.exports = ${config}`,
       `export default async () => (${config})`,
+      `export default Promise.resolve(${config})`,
       `const { databases, syncs } = ${config}; export { databases, syncs }`,
     ]) {
       expect((await load(text)).definition.syncs).toHaveLength(1);
