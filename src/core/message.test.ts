@@ -35,7 +35,7 @@ const change: fc.Arbitrary<Change> = fc.record({
   keyBefore: fc.option(fc.array(value)),
   row: fc.option(fc.array(value)),
   rowBefore: fc.option(fc.array(value)),
-  filters: fc.array(fc.boolean()),
+  filters: fc.array(fc.option(fc.boolean())),
   transaction: fc.option(fc.string()),
   origin: fc.option(fc.string()),
   hops: fc.array(fc.string()),
