@@ -21,6 +21,20 @@ test("every guarantee has tests at each level that it claims, and the page names
   await expect(page).toMatchFileSnapshot("../../docs/reference/guarantees.md");
 });
 
+test("what one run did not have, and another had, is not said to be skipped", async () => {
+  const [record] = readRecords().filter(({ level }) => level === "servers");
+  if (record === undefined) throw new Error("no record of real servers");
+  const skipped = ["clock jumped: did not happen in this run", "mysql: cannot be started here"];
+  const lacking = { ...record, faults: {}, skipped };
+  const having = { ...record, faults: { "clock jumped": 3 }, skipped: [] };
+  const none = { guarantees: [], tests: [], planted: [], plants: {}, found: [] };
+  const page = renderPage({ ...none, records: [lacking, having] });
+  expect(page).toContain("| clock jumped | 3 |");
+  expect(page).not.toContain("clock jumped: did not happen");
+  expect(page).toContain("**Skipped:**\n\n- mysql: cannot be started here\n");
+  expect(renderPage({ ...none, records: [lacking] })).toContain("clock jumped: did not happen");
+});
+
 test("a guarantee without a test, and a name that is none, are errors", () => {
   const tests = bearers();
   const without = tests.map((each): Bearer => {
