@@ -64,7 +64,7 @@ test("resync of what was never copied says so, and makes nothing at the target",
   const never = [{ sync: "source->target", tables: ["items"] }];
   expect([exitCode, envelope.result]).toEqual([0, { resynced: [], never }]);
   const { stdout } = await place.start(["resync", "items", ...ENDS, "--yes"]);
-  expect(stdout).toMatch(/^source->target: has never copied items to the target: nothing to empty/);
+  expect(stdout).toMatch(/^source->target: no copy of items at the target: nothing to empty/);
   expect(stdout).not.toContain("Emptied");
   expect(existsSync(place.path("copy.db"))).toBe(false);
 

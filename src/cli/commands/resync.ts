@@ -64,5 +64,5 @@ function describe({ sync, tables }: Resynced): string {
 }
 
 function describeNever({ sync, tables }: Resynced): string {
-  return `${sync}: has never copied ${tables.join(", ")} to the target: nothing to empty. \`tidemark run\` copies it`;
+  return `${sync}: no copy of ${tables.join(", ")} at the target: nothing to empty. \`tidemark run\` makes it`;
 }
