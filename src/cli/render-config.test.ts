@@ -7,6 +7,8 @@ test.each([
   ["postgres://u@h:5432/shop?sslmode=require", "sqlite:./copy.db", ["shop", "copy"]],
   ["sqlite:/data/my shop.db", "mysql://u:p%23@h/a-b", ["source", "a-b"]],
   ["env:SHOP", "${COPY}", ["source", "target"]],
+  // Words that are no names in YAML.
+  ["postgres://u@h/true", "sqlite:./Null.db", ["source", "target"]],
 ])("%s to %s: a config that loads", (from, to, names) => {
   const text = renderConfig({ from, to, tables: ["*", "public.order items", "a: b"] });
   const environment = { SHOP: "sqlite:a.db", COPY: "sqlite:b.db" };

@@ -45,7 +45,8 @@ export function holdsPassword({ from, to, queue }: SyncAnswers): boolean {
   );
 }
 
-function isReference(url: string): boolean {
+/** Does the environment hold it? */
+export function isReference(url: string): boolean {
   return /^(env:|\$\{)/.test(url);
 }
 
@@ -59,7 +60,8 @@ function nameFor(url: string, otherwise: string): string {
   if (isReference(url)) return otherwise;
   const last = url.split(/[?#]/)[0]?.split(/[/:]/).at(-1) ?? "";
   const name = last.replace(/\.[^.]*$/, "");
-  return /^[A-Za-z][\w-]{0,30}$/.test(name) ? name : otherwise;
+  const isPlain = /^[A-Za-z][\w-]{0,30}$/.test(name) && !/^(true|false|null)$/i.test(name);
+  return isPlain ? name : otherwise;
 }
 
 /** YAML's double-quoted style is JSON's; plain words stay plain. */

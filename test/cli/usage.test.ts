@@ -1,6 +1,7 @@
 import { once } from "node:events";
-import { chmod, readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
+import { execa } from "execa";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MAIN, Workplace } from "./tidemark.ts";
 
@@ -143,6 +144,29 @@ test("init writes a config that loads, hides it when it holds a password, overwr
   ]);
   expect(again.stderr).toBe("");
   expect(await readFile(file, "utf8")).toMatch(/source: "\$\{SHOP\}"/);
+});
+
+test.runIf(process.platform === "linux")(
+  "init leaves the config that it was to overwrite where there is no room for another",
+  async () => {
+    const args = ["--from", "sqlite:a.db", "--to", "sqlite:b.db", "--table", "t"];
+    await place.start(["init", ...args]);
+    const before = await readFile(place.path("tidemark.yaml"), "utf8");
+    const command = [process.execPath, MAIN, "init", ...args, "--table", "u", "--force"];
+    // No file may grow beyond nothing, as on a full disk.
+    const limited = ["-c", 'trap "" XFSZ; ulimit -f 0; exec "$@"', "sh", ...command];
+    const { exitCode } = await execa("/bin/sh", limited, { cwd: place.folder, reject: false });
+    expect(exitCode).not.toBe(0);
+    expect(await readdir(place.folder)).toEqual(["tidemark.yaml"]);
+    expect(await readFile(place.path("tidemark.yaml"), "utf8")).toBe(before);
+  },
+);
+
+test("init writes no config of a database that nothing here knows", async () => {
+  const args = ["init", "--from", "mongodb://db/shop", "--to", "sqlite:b.db", "--table", "t"];
+  const { stderr, exitCode } = await place.start(args);
+  expect([exitCode, stderr]).toEqual([2, expect.stringContaining('the scheme "mongodb"')]);
+  expect(await readdir(place.folder)).toEqual([]);
 });
 
 test("init names the commands for the config that it wrote", async () => {

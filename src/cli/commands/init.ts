@@ -1,12 +1,13 @@
+import { randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
-import { basename, dirname, extname, resolve } from "node:path";
+import { rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, extname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { shellWord } from "../../core/shell.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import type { Problem } from "../init-questions.ts";
-import { holdsPassword, renderConfig, type SyncAnswers } from "../render-config.ts";
+import { holdsPassword, isReference, renderConfig, type SyncAnswers } from "../render-config.ts";
 
 interface InitOptions {
   readonly from?: string;
@@ -40,20 +41,23 @@ export const init: CommandModule = {
     const options = invocation.options as InitOptions;
     const file = resolve(invocation.configFile ?? "tidemark.yaml");
     mustBeFit(file);
-    mustBeFree(file, options.force ?? false);
+    const force = options.force ?? false;
+    if (!force && existsSync(file)) throw exists(file);
     const { loadConfigText } = await import("../../config/load-config.ts");
+    const { databaseAdapterFor, queueAdapterFor } = await import("../../pipeline/registry.ts");
     const check = (answers: SyncAnswers): string => {
       const text = renderConfig(answers);
       mustLoad(() => loadConfigText(file, text));
+      const { from, to, queue = "" } = answers;
+      for (const url of [from, to]) if (!isReference(url)) databaseAdapterFor(url);
+      if (queue !== "" && !isReference(queue)) queueAdapterFor(queue);
       return text;
     };
     const answers = await answersOf(invocation, options, (some) => problemIn(() => check(some)));
     const text = check(answers);
     const secret = holdsPassword(answers);
     const mode = secret ? 0o600 : 0o644;
-    // An existing file would keep its mode: a password must not stand in it for a moment.
-    await rm(file, { force: true });
-    await writeFile(file, text, { mode, flag: "wx" });
+    await write(file, text, { mode, force });
     output.line(`Wrote ${file}.`);
     if (secret) {
       output.warn(
@@ -87,12 +91,31 @@ function isFolder(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 
-function mustBeFree(file: string, force: boolean): void {
-  if (force || !existsSync(file)) return;
-  throw new TidemarkError("TM-USAGE", `${file} exists already.`, {
+function exists(file: string): TidemarkError {
+  return new TidemarkError("TM-USAGE", `${file} exists already.`, {
     fix: "Edit it, give another name with --config, or overwrite it with --force.",
     details: { file },
   });
+}
+
+/**
+ * Whole or not at all: what stood there before stays where there is no room for it. A file of its own, since an existing one
+ * would keep its mode, and a password must not stand in it for a moment.
+ */
+async function write(
+  file: string,
+  text: string,
+  { mode, force }: { readonly mode: number; readonly force: boolean },
+): Promise<void> {
+  const draft = join(dirname(file), `.${basename(file)}.${randomUUID()}`);
+  try {
+    await writeFile(draft, text, { mode, flag: "wx" });
+    // While it was asked for, somebody may have made one.
+    if (!force && existsSync(file)) throw exists(file);
+    await rename(draft, file);
+  } finally {
+    await rm(draft, { force: true });
+  }
 }
 
 async function answersOf(
