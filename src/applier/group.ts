@@ -130,7 +130,7 @@ export class Group {
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
     await this.#endRun();
-    if (piece.lines?.binary) throw await this.#asText(piece.lines);
+    if (piece.lines?.binary) throw this.#asText(piece.lines);
     await this.#takeChanges(piece.changes, copy !== null);
     this.#bytes += piece.bytes;
     if (this.#bytes >= this.#bounds.bytes) await this.#flush(piece.mark.last);
@@ -228,15 +228,15 @@ export class Group {
     this.#run = null;
     for (const lines of (await run?.end()) ?? []) {
       this.#changes -= lines.rows;
-      if (lines.binary) throw await this.#asText(lines);
+      if (lines.binary) throw this.#asText(lines);
       await this.#takeChanges(decodeLines(lines), lines.insertedBy === undefined);
     }
   }
 
   /** Rows in binary are taken as they are or not at all: what stands in their way can be told of lines only. */
-  async #asText({ layout }: RowLines): Promise<TidemarkError> {
-    const mapping = this.#mappings.known(layout) ?? (await this.#mappings.lookUp(layout));
-    const table = mapping?.table.source;
+  #asText({ layout }: RowLines): TidemarkError {
+    // Whoever tried to take them has looked it up.
+    const table = this.#mappings.known(layout)?.table.source;
     return new TidemarkError(
       "TM-APPLY-RETRY",
       `Rows of ${table} came in binary, and one of them stands already or is refused: they are asked for as text.`,
