@@ -11,10 +11,10 @@ import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Target } from "../core/target.ts";
 import { noteAltered } from "./altered.ts";
 import { Confirmer } from "./confirmer.ts";
-import { FalseStarts } from "./false-starts.ts";
 import { HistoryCheck } from "./history-check.ts";
 import { isGap } from "./inbox.ts";
 import { holdsCopies, joinStream } from "./join.ts";
+import { isAskedAsText, Lessons } from "./lessons.ts";
 import { Missing } from "./missing.ts";
 import { NoticeWriter } from "./notice-writer.ts";
 import type { ApplierOptions, ApplierParts } from "./options.ts";
@@ -47,9 +47,7 @@ export class Applier {
   readonly #requests: Requests;
   readonly #status: ToldStatus;
   readonly #missing = new Missing();
-  readonly #falseStarts = new FalseStarts();
-  #postponeUpTo = 0;
-  readonly #asText = new Set<string>();
+  readonly #lessons = new Lessons();
   /** Lets the session that works look whether something is due, though nothing has come. */
   #wake = () => {};
   /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
@@ -87,7 +85,11 @@ export class Applier {
             this.#confirm(followed),
           );
           if (found === null) break;
-          if (this.#isAskedAsText(found)) continue;
+          this.#lessons.learn(found);
+          if (isAskedAsText(found)) {
+            logger.info({ table: found.details.asText }, found.message);
+            continue;
+          }
           await this.#recover(found);
           logger.warn({ err: found }, "applier interrupted: trying again");
           if (isOfRights(found)) await this.#waitForRights();
@@ -110,15 +112,6 @@ export class Applier {
     this.#stop.abort();
   }
 
-  /** As usual as rows that stand before they are copied: nothing to be warned of, or to be waited for. */
-  #isAskedAsText({ details, message }: TidemarkError): boolean {
-    const { asText: table } = details;
-    if (typeof table !== "string") return false;
-    this.#options.logger.info({ table }, message);
-    this.#asText.add(table);
-    return true;
-  }
-
   async #recover(error: TidemarkError): Promise<void> {
     if (!this.#isWaitedOut(error)) {
       const told = await this.#driftOr(error);
@@ -131,11 +124,8 @@ export class Applier {
       throw await this.#stopped(told);
     }
     await this.#status.reportUnlessOther({ error: statusError(error) });
-    const { beganAnew, postponeUpTo } = error.details;
-    if (typeof postponeUpTo === "number") this.#postponeUpTo = postponeUpTo;
-    if (typeof beganAnew === "number") this.#falseStarts.note(beganAnew);
     if (!isGap(error)) return;
-    this.#falseStarts.forget();
+    this.#lessons.falseStarts.forget();
     try {
       await this.#requests.askResend(this.#status.now.position);
     } catch (failure) {
@@ -214,8 +204,7 @@ export class Applier {
         mustHave(tables, names);
         await withdraw(held, this.#options, emptied);
         await emptyForResync(held.session, { sync, tables, parked: aside }, emptied);
-        // What stood in the way of rows in binary is gone.
-        for (const name of names) this.#asText.delete(name);
+        for (const name of names) this.#lessons.emptied(name);
       };
       const orders = new Orders({ documents, sync, logger, resync });
       const parts = { session, progress, parking };
@@ -262,8 +251,7 @@ export class Applier {
   ): Promise<boolean> {
     const { from, queue } = this.#options;
     const stream = await queue.openStream(from);
-    const lessons = { postponeUpTo: this.#postponeUpTo, asText: this.#asText };
-    const work = new ApplierWork(this.#options, parts, lessons);
+    const work = new ApplierWork(this.#options, parts, this.#lessons);
     if (!(await work.begin(hooks.confirm, this.#stop.signal))) return false;
     await this.#requests.checkRefusal(work.progress.position);
     const confirmer = new Confirmer(parts.session, hooks.notices);
@@ -288,7 +276,7 @@ export class Applier {
     const arrivals = new Arrivals();
     const pieces = readAhead(stream, work.progress.position, {
       arrivals,
-      falseStarts: this.#falseStarts,
+      falseStarts: this.#lessons.falseStarts,
       signal: reading.signal,
     });
     this.#wake = () => pieces.wake();

@@ -15,6 +15,7 @@ import {
 import { GoneKeys } from "./gone-keys.ts";
 import type { Inbox } from "./inbox.ts";
 import type { LayoutMappings } from "./layouts.ts";
+import { appliedAgain, askedAsText } from "./lessons.ts";
 import { LinesRun } from "./lines-run.ts";
 import type { RowEffect, SyncTable } from "./mapping.ts";
 import { NetEffect } from "./net-effect.ts";
@@ -51,7 +52,7 @@ export class Group {
   readonly #states: TableStates;
   readonly #parking: Parking | null;
   readonly #standing: StandingRows;
-  /** Foreign keys are checked at the end of a group up to this batch; see {@link postponed}. */
+  /** Foreign keys are checked at the end of a group up to this batch; see {@link appliedAgain}. */
   readonly #postponeUpTo: number;
   readonly #runBounds: RunBounds | undefined;
   #progress: Progress;
@@ -130,7 +131,7 @@ export class Group {
     this.#bytesTaken += piece.bytes;
     if (piece.lines !== null && (await this.#takeLines(piece.lines))) return;
     await this.#endRun();
-    if (piece.lines?.binary) throw this.#asText(piece.lines);
+    if (piece.lines?.binary) throw askedAsText(this.#tableOf(piece.lines));
     await this.#takeChanges(piece.changes, copy !== null);
     this.#bytes += piece.bytes;
     if (this.#bytes >= this.#bounds.bytes) await this.#flush(piece.mark.last);
@@ -228,20 +229,14 @@ export class Group {
     this.#run = null;
     for (const lines of (await run?.end()) ?? []) {
       this.#changes -= lines.rows;
-      if (lines.binary) throw this.#asText(lines);
+      if (lines.binary) throw askedAsText(this.#tableOf(lines));
       await this.#takeChanges(decodeLines(lines), lines.insertedBy === undefined);
     }
   }
 
-  /** Rows in binary are taken as they are or not at all: what stands in their way can be told of lines only. */
-  #asText({ layout }: RowLines): TidemarkError {
-    // Whoever tried to take them has looked it up.
-    const table = this.#mappings.known(layout)?.table.source;
-    return new TidemarkError(
-      "TM-APPLY-RETRY",
-      `Rows of ${table} came in binary, and one of them stands already or is refused: they are asked for as text.`,
-      { details: { asText: table } },
-    );
+  /** The source table. Whoever tried to take the lines has looked it up. */
+  #tableOf({ layout }: RowLines): string | undefined {
+    return this.#mappings.known(layout)?.table.source;
   }
 
   /** Commits everything taken, and progress up to where the inbox stands. */
@@ -376,7 +371,7 @@ export class Group {
       if (!isTidemarkError(error, "TM-APPLY-CONSTRAINT")) throw error;
       // A chunk stands by itself: more together would not help.
       if (this.#isSecond || batch <= this.#progress.position.batch) throw error;
-      throw postponed(batch, error);
+      throw appliedAgain(batch, error);
     }
   }
 }
@@ -391,20 +386,6 @@ function inPlace(effect: RowEffect): RowEffect {
   if (!fresh || row === null || !mayTakeAlong(bound) || bound.key.length === 0) return effect;
   const key = bound.key.map((index) => row[index] ?? null);
   return { ...effect, gone: [...effect.gone, key] };
-}
-
-/**
- * A transaction of the source may keep its foreign keys only at its end: a child before its parent,
- * further ahead than what is applied at a time; rows that exchange unique values while others refer
- * to them. So the group is begun again, with foreign keys checked when all of it stands; and, as while a table is being
- * copied, when nobody checks them anyway, with more applied together.
- */
-function postponed(batch: number, cause: TidemarkError): TidemarkError {
-  return new TidemarkError(
-    "TM-APPLY-RETRY",
-    `Batch ${batch} breaks a rule of the target on its way: it is applied again, more of it together and with foreign keys put off.`,
-    { cause, details: { postponeUpTo: batch } },
-  );
 }
 
 function tooLarge(): TidemarkError {

@@ -45,11 +45,3 @@ export interface ApplierParts {
   /** Null where nothing can be set aside. */
   readonly parking: Parking | null;
 }
-
-/** What an earlier attempt has taught. */
-export interface Lessons {
-  /** Foreign keys are to be checked only at the end of each group up to this batch. */
-  readonly postponeUpTo: number;
-  /** Source tables of which no rows in binary are wanted. */
-  readonly asText: ReadonlySet<string>;
-}

@@ -15,8 +15,9 @@ import { goneInto, isSameCopy } from "./copy-name.ts";
 import { Group } from "./group.ts";
 import { Inbox } from "./inbox.ts";
 import { LayoutMappings } from "./layouts.ts";
+import type { Lessons } from "./lessons.ts";
 import type { RowEffect, SyncTable } from "./mapping.ts";
-import type { ApplierOptions, ApplierParts, Lessons } from "./options.ts";
+import type { ApplierOptions, ApplierParts } from "./options.ts";
 import type { Parking } from "./parking.ts";
 import { outlastRivals } from "./rivals.ts";
 import { TableStates } from "./tables.ts";
@@ -59,13 +60,13 @@ export class ApplierWork {
   constructor(
     options: ApplierOptions,
     { session, progress, parking }: ApplierParts,
-    { postponeUpTo, asText }: Lessons = { postponeUpTo: 0, asText: new Set() },
+    lessons: Lessons,
   ) {
     this.#options = options;
     this.#session = session;
     this.inbox = new Inbox(options.sync, progress);
     const binary = options.tables
-      .filter((table) => !asText.has(table.source) && mayComeInBinary(session, table))
+      .filter((table) => !lessons.isAsText(table.source) && mayComeInBinary(session, table))
       .map(({ source }) => source);
     this.states = new TableStates(options.tables, progress.tables, new Set(binary));
     const { queue, from, tables, runBounds, logger } = options;
@@ -74,7 +75,7 @@ export class ApplierWork {
     this.#parking = parking;
     this.#group = new Group(session, progress, {
       tables: parking === null ? tables : [...tables, parking.table],
-      ...{ mappings, states, parking, postponeUpTo, runBounds, logger },
+      ...{ mappings, states, parking, postponeUpTo: lessons.postponeUpTo, runBounds, logger },
     });
   }
 
