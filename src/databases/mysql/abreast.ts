@@ -1,6 +1,5 @@
 import type { DatabaseOptions } from "../../core/database.ts";
 import { Session } from "./connection.ts";
-import { LOCK_SECONDS } from "./locks.ts";
 
 /** More would be many for a server, or an account, that may have few: the application needs its own. */
 const SESSIONS = 4;
@@ -10,7 +9,7 @@ const EACH = 3;
 interface AbreastOptions extends DatabaseOptions {
   /** At least so many items for each session; default {@link EACH}. */
   readonly each?: number;
-  /** What those opened besides wait for a table; by default as in withShortLocks. */
+  /** What those opened besides wait for a table; by default as in givingWay. */
   readonly tableLockSeconds?: number;
   /** Do those take flights? */
   readonly flights?: boolean;
@@ -33,7 +32,7 @@ export async function abreast<T>(
   const turns = new Turns();
   turns.free(session);
   const besides = Math.min(SESSIONS, Math.ceil(items.length / (options.each ?? EACH))) - 1;
-  const opening = Array.from({ length: besides }, () => openBesides(options, turns));
+  const opening = Array.from({ length: besides }, () => openBesides(session, options, turns));
   const use: InSession = (step) => turns.use(step);
   const done = items.map((item) => work(item, use).catch((error) => turns.fail(error)));
   await Promise.all(done);
@@ -41,8 +40,12 @@ export async function abreast<T>(
   turns.assertUnfailed();
 }
 
-async function openBesides(options: AbreastOptions, turns: Turns): Promise<Session | null> {
-  const { tableLockSeconds = LOCK_SECONDS, flights = false } = options;
+async function openBesides(
+  { flavour }: Session,
+  options: AbreastOptions,
+  turns: Turns,
+): Promise<Session | null> {
+  const { tableLockSeconds = flavour.leastTableWait, flights = false } = options;
   try {
     // Not READ COMMITTED, in which a server whose binary log is of statements refuses to write rows.
     const settings = { isolation: "REPEATABLE READ", tableLockSeconds, flights } as const;

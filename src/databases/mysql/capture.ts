@@ -33,7 +33,7 @@ import {
   storeOfLayouts,
   wantedLayout,
 } from "./layouts.ts";
-import { againWhileHeld, isHeld, withShortLocks } from "./locks.ts";
+import { againWhileHeld, givingWay, isHeld, withShortLocks, Yielding } from "./locks.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, loadVersions, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
@@ -116,7 +116,7 @@ export async function installCapture(
   if (captures.some(({ isNew }) => isNew)) {
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE id = 0`);
   }
-  await withShortLocks(session, async () => {
+  await givingWay(session, async () => {
     await installAll(session, captures, options);
     const parents = cascades.map((plan) => ({ layout: null, triggers: [plan] }));
     await installAll(session, parents, options);
@@ -189,12 +189,14 @@ async function installAll(
     if (one.layout !== null && one.isNew) {
       const { layout, replaces } = one;
       if (replaces !== null && replaces.doubted.length > 0) logger.warn(...doubtOf(layout));
-      await againWhileHeld(LAYOUTS, logger, () =>
-        use((each) => storeLayout(each, layout, replaces)),
+      await againWhileHeld({ table: LAYOUTS, session, use, logger }, (each) =>
+        storeLayout(each, layout, replaces),
       );
     }
+    const yielding = new Yielding();
     for (const plan of one.triggers.filter(isOwn)) {
-      await againWhileHeld(plan.table, logger, () => use((each) => makeTrigger(each, plan)));
+      const asked = { table: plan.table, session, use, logger, yielding };
+      await againWhileHeld(asked, (each) => makeTrigger(each, plan));
       if (one.layout !== null) failpoint("capture-half");
     }
   };
@@ -323,8 +325,11 @@ function guardedAnew(before: StoredLayout, now: StoredLayout): readonly string[]
     .filter((name) => now.guarded.includes(name) && !known.has(name));
 }
 
+/** So long a table that is in use is asked for. */
+const TAKE_OVER_MS = 1_000;
+
 /**
- * Makes ours what another account has made. What stands logs as well: so nothing waits for that, and where it cannot be,
+ * Makes ours what another account has made. What stands logs as well: so nothing waits long for that, and where it cannot be,
  * that account is to be kept.
  */
 async function takeOver(
@@ -332,12 +337,14 @@ async function takeOver(
   plans: readonly TriggerPlan[],
   logger: Logger,
 ): Promise<void> {
+  const use: InSession = (step) => step(session);
+  const asked = { session, use, logger, forMs: TAKE_OVER_MS };
   const left = new Set<string>();
   let fix: string | undefined;
   for (const plan of plans) {
     if (fix === undefined && !left.has(plan.table)) {
       try {
-        await makeTrigger(session, plan);
+        await againWhileHeld({ ...asked, table: plan.table }, (each) => makeTrigger(each, plan));
         continue;
       } catch (error) {
         if (!isHeld(error) && !isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
@@ -355,7 +362,7 @@ async function takeOver(
   );
 }
 
-/** One attempt, in {@link withShortLocks}. */
+/** One attempt, in {@link givingWay}. */
 async function makeTrigger(session: Session, plan: TriggerPlan): Promise<void> {
   const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);

@@ -50,6 +50,11 @@ export interface Flavour {
   readonly systemVersioning: boolean;
   /** Does `SET insert_id = 0` mean that none is chosen? MySQL takes 0 for the next id. */
   readonly takesBackIds: boolean;
+  /**
+   * The fewest seconds that a statement can be told to wait for a table that is in use. With 0 it fails at once, and so can be
+   * part of no deadlock.
+   */
+  readonly leastTableWait: 0 | 1;
   /** A variable that tells whether the engine carries out foreign keys; null where nothing else ever does. */
   readonly engineKeys: string | null;
   /** Does a snapshot that shows a transaction show those it waited for, also without the binary log? */
@@ -117,6 +122,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     longestInJson: 44_000_000,
     systemVersioning: true,
     takesBackIds: true,
+    leastTableWait: 0,
     engineKeys: null,
     closedSnapshots: false,
     anonymousBlocks: true,
@@ -160,6 +166,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     longestInJson: null,
     systemVersioning: false,
     takesBackIds: false,
+    leastTableWait: 1,
     engineKeys: number >= 9_06_00 ? "innodb_native_foreign_keys" : null,
     closedSnapshots: true,
     anonymousBlocks: false,

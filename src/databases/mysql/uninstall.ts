@@ -1,11 +1,11 @@
 import type { DatabaseOptions } from "../../core/database.ts";
-import { abreast, type InSession } from "./abreast.ts";
+import { abreast } from "./abreast.ts";
 import { EVENTS, triggerName } from "./capture-sql.ts";
 import { cascadeTriggerName } from "./cascade-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
-import { againWhileHeld, isHeld, withShortLocks } from "./locks.ts";
+import { againWhileHeld, givingWay, isHeld } from "./locks.ts";
 import { LAYOUTS, namesOf, ourTables, PREFIX, STANDING_TABLES } from "./ours.ts";
 
 /** So many tables' triggers are dropped in one way to the server. */
@@ -91,26 +91,25 @@ export async function uninstall(
   const { triggers, tables } = removal;
   if (triggers.size === 0 && tables.length === 0) return [];
   const besides = { ...options, flights: true };
-  const drop = (of: readonly Drops[], use: InSession) =>
-    use((each) =>
-      each.flight(
-        of.flatMap(([, drops]) => drops),
-        { right: "TRIGGER" },
-      ),
+  const drop = (each: Session, of: readonly Drops[]) =>
+    each.flight(
+      of.flatMap(([, drops]) => drops),
+      { right: "TRIGGER" },
     );
-  await withShortLocks(session, async () => {
+  await givingWay(session, async () => {
     const left: Drops[] = [];
     const groups = inGroups([...triggers]);
     await abreast(session, { ...besides, each: GROUPS_EACH }, groups, async (group, use) => {
       try {
-        await drop(group, use);
+        await use((each) => drop(each, group));
       } catch (error) {
         if (!isHeld(error)) throw error;
         left.push(...group);
       }
     });
     await abreast(session, besides, left, async (one, use) => {
-      await againWhileHeld(one[0], options.logger, () => drop([one], use));
+      const asked = { table: one[0], session, use, logger: options.logger };
+      await againWhileHeld(asked, (each) => drop(each, [one]));
     });
   });
   await session.flight(tables);
