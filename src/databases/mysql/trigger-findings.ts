@@ -5,6 +5,7 @@ import { triggersWithoutLog } from "../../core/rewound.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { hiddenFrom, LOST_MEANWHILE } from "./capture-broken.ts";
+import { namedColumns } from "./capture-sql.ts";
 import { loadFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
 import { grantsOf, mayTrigger } from "./grants.ts";
@@ -40,7 +41,9 @@ export async function triggerFindings(
     isOurs(name) && accountName(definer) === session.account;
   const ownOn = [...new Set(found.filter(isOfThis).map(({ table }) => table))];
   const findings = ownOn.length === 0 ? [] : await logRightFindings(session);
-  findings.push(...(await readRightFindings(session, ownOn)));
+  const byTable = new Map(layouts.map((layout) => [layout.table.name, layout]));
+  const reads = ownOn.map((table) => readingOf(table, byTable.get(table)));
+  findings.push(...(await readRightFindings(session, reads)));
   for (const name of names) {
     const layout = layouts.find((each) => each.table.name === name);
     // Never captured, or not to the end: what is still to be installed is the plan's to tell.
@@ -193,30 +196,39 @@ async function logRightFindings(session: Session): Promise<Finding[]> {
  * They read their own table, and what its foreign keys reach. As in {@link logRightFindings}, of all tables at once; where
  * that is refused each half by itself.
  */
-async function readRightFindings(session: Session, tables: readonly string[]): Promise<Finding[]> {
-  if (tables.length > MOST_READ) {
+async function readRightFindings(session: Session, reads: readonly string[]): Promise<Finding[]> {
+  if (reads.length > MOST_READ) {
     const found: Finding[] = [];
-    for (let i = 0; i < tables.length; i += MOST_READ)
-      found.push(...(await readRightFindings(session, tables.slice(i, i + MOST_READ))));
+    for (let i = 0; i < reads.length; i += MOST_READ)
+      found.push(...(await readRightFindings(session, reads.slice(i, i + MOST_READ))));
     return found;
   }
-  if (tables.length === 0) return [];
-  const reads = tables.map((table) => `SELECT 1 FROM ${quoteName(table)}`);
+  if (reads.length === 0) return [];
   try {
     await session.rows(`EXPLAIN ${reads.join(" UNION ALL ")}`);
     return [];
   } catch (error) {
-    if (!isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
-    const middle = tables.length >> 1;
+    if (!isTidemarkError(error, "TM-GRANT-MISSING", "TM-COLUMN-MISSING")) throw error;
+    const middle = reads.length >> 1;
     if (middle > 0) {
       return [
-        ...(await readRightFindings(session, tables.slice(0, middle))),
-        ...(await readRightFindings(session, tables.slice(middle))),
+        ...(await readRightFindings(session, reads.slice(0, middle))),
+        ...(await readRightFindings(session, reads.slice(middle))),
       ];
     }
+    // Of a table that was altered since it was captured other findings tell.
+    if (error.code === "TM-COLUMN-MISSING") return [];
     const message = `${error.message} The triggers read it with the rights of ${session.account}: writes to it, and to tables that refer to it, fail.`;
     return [failure("read-right", message, error.fix)];
   }
 }
 
 const MOST_READ = 50;
+
+/** Names what the triggers read of a table: a right may be one to some columns only. Without a layout, that there is any. */
+function readingOf(table: string, layout: StoredLayout | undefined): string {
+  const from = quoteName(table);
+  if (layout === undefined) return `SELECT 1 FROM ${from}`;
+  const named = namedColumns(layout).map((column) => `${quoteName(column)} IS NULL`);
+  return `SELECT 1 FROM ${from} WHERE ${named.join(" OR ")}`;
+}
