@@ -1,4 +1,5 @@
 // Triggers that are made and dropped while the application is in transactions of the tables: it is never the one that has to give way.
+import { randomUUID } from "node:crypto";
 import type { Connection } from "mysql2/promise";
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
@@ -49,6 +50,33 @@ describe.skipIf(!available("mariadb"))("a transaction that has read a table, on 
     await catalog.close();
     const [triggers] = await bed.admin.query("SHOW TRIGGERS");
     expect(triggers).toEqual([]);
+  });
+
+  it("may write it while an account makes another's triggers its own", async () => {
+    await using bed = await openBed("mariadb");
+    await bed.admin.query(
+      "CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 1)",
+    );
+    const tables = await bed.capture("t");
+    await (await openLog(bed, tables))[Symbol.asyncDispose]();
+    const user = `tm_${randomUUID().slice(0, 8)}`;
+    await bed.admin.query(
+      `CREATE USER ${user} IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO ${user}`,
+    );
+    try {
+      const application = await reading(bed);
+      const isMade = await asked(bed, "Com_create_trigger");
+      const opened = openLog({ options: bed.as(user, "secret") }, tables);
+      await isMade();
+      await application.query("UPDATE t SET v = 2; COMMIT");
+      await (await opened)[Symbol.asyncDispose]();
+      const [triggers] = await bed.admin.query(
+        "SELECT DISTINCT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+      );
+      expect(triggers).toEqual([[`${user}@%`]]);
+    } finally {
+      await bed.admin.query(`DROP USER ${user}`);
+    }
   });
 
   it("does not keep triggers from a table that is never free", async () => {
