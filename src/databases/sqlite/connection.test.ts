@@ -33,3 +33,55 @@ it("is opened when a commit is done that shuts readers out", async () => {
   await connection.close();
   writer.close();
 });
+
+/** Outside WAL mode. */
+async function openShop(): Promise<{ readonly path: string; readonly connection: Connection }> {
+  const path = join(folder, "shop.db");
+  const maker = new DatabaseSync(path);
+  maker.exec("PRAGMA journal_mode = DELETE; CREATE TABLE t (id INTEGER PRIMARY KEY)");
+  maker.close();
+  const options = { name: "shop", url: `sqlite:${path}`, logger: silentLogger };
+  return { path, connection: await Connection.open(options, { create: false }) };
+}
+
+it("leaves the write lock to a transaction that has read before", async () => {
+  const { path, connection } = await openShop();
+  const application = new DatabaseSync(path, { timeout: 5_000 });
+  application.exec("BEGIN; SELECT * FROM t");
+  const written = connection.write(() => connection.run("INSERT INTO t VALUES (1)"));
+  await nextTurn();
+  application.exec("INSERT INTO t VALUES (2); COMMIT");
+  await written;
+  expect(application.prepare("SELECT id FROM t ORDER BY id").all()).toMatchObject([
+    { id: 1 },
+    { id: 2 },
+  ]);
+  application.close();
+  await connection.close();
+});
+
+it("writes all the same where somebody reads all the time", async () => {
+  const { path, connection } = await openShop();
+  const readers = [new DatabaseSync(path), new DatabaseSync(path)];
+  readers[0]?.exec("BEGIN; SELECT * FROM t");
+  let isWritten = false;
+  const written = connection
+    .write(() => connection.run("INSERT INTO t VALUES (1)"))
+    .then(() => {
+      isWritten = true;
+    });
+  for (let turn = 1; !isWritten; turn++) {
+    const [next, last] = turn % 2 === 1 ? readers.toReversed() : readers;
+    try {
+      next?.exec("BEGIN; SELECT * FROM t");
+    } catch {
+      // Shut out, until the commit is done.
+      if (next?.isTransaction) next.exec("ROLLBACK");
+    }
+    if (last?.isTransaction) last.exec("COMMIT");
+    await nextTurn();
+  }
+  await written;
+  for (const reader of readers) reader.close();
+  await connection.close();
+});

@@ -12,6 +12,8 @@ import { classify, isBusy } from "./errors.ts";
 /** How long a lock is waited for before TM-APPLY-RETRY. */
 const LOCK_PATIENCE_MS = 10_000;
 const LOCK_PAUSE_MAX_MS = 25;
+/** How long a write outside WAL mode stands back behind who reads, before it shuts out those who come. */
+const STAND_BACK_MS = 2_000;
 /**
  * The engine's own wait blocks the whole process, so it is kept to what a commit of another
  * connection takes; longer waits are ours and let the event loop run.
@@ -199,9 +201,34 @@ export class Connection {
    */
   write<T>(work: () => T, { durable = true }: { readonly durable?: boolean } = {}): Promise<T> {
     return this.#alone(async () => {
-      await this.begin(durable);
+      if (!(await this.#beginUnread(durable))) await this.begin(durable);
       return this.#finish(work);
     });
+  }
+
+  /**
+   * Outside WAL mode a transaction of the application that has read and now writes is refused at once, whatever its
+   * busy timeout, while another has the write lock; and our commit would keep it until that transaction has ended.
+   * So all locks are taken together, while nobody reads, or none. False: somebody reads all the time.
+   */
+  async #beginUnread(durable: boolean): Promise<boolean> {
+    const deadline = performance.now() + STAND_BACK_MS;
+    for (let pause = 1; performance.now() < deadline; pause = nextPause(pause)) {
+      try {
+        if (this.value("PRAGMA journal_mode") === "wal") return false;
+        this.#setSynchronous(durable ? "FULL" : "NORMAL");
+        // The engine's own wait would keep the write lock meanwhile.
+        this.db.exec("PRAGMA busy_timeout = 0");
+        this.db.exec("BEGIN EXCLUSIVE");
+        return true;
+      } catch (error) {
+        if (!isBusy(error)) throw this.classify(error);
+      } finally {
+        this.db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+      }
+      await sleep(pause);
+    }
+    return false;
   }
 
   /** Takes the write lock, waiting without blocking the event loop. For callers that own the connection. */
@@ -282,7 +309,7 @@ export class Connection {
 
   async #untilFree<T>(work: () => T): Promise<T> {
     const deadline = performance.now() + LOCK_PATIENCE_MS;
-    for (let pause = 1; ; pause = Math.min(pause * 2, LOCK_PAUSE_MAX_MS)) {
+    for (let pause = 1; ; pause = nextPause(pause)) {
       try {
         return work();
       } catch (error) {
@@ -291,6 +318,10 @@ export class Connection {
       await sleep(pause);
     }
   }
+}
+
+function nextPause(pause: number): number {
+  return Math.min(pause * 2, LOCK_PAUSE_MAX_MS);
 }
 
 function inodeOf(path: string): bigint | null {

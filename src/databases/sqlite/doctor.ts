@@ -122,7 +122,12 @@ function journalMode(connection: Connection, part: "source" | "target"): Finding
   }
   const mode = String(connection.value("PRAGMA journal_mode"));
   if (mode === "wal") {
-    return [{ check: "journal-mode", severity: "ok", message: `The ${part} is in WAL mode.` }];
+    const begin =
+      part === "source"
+        ? " Transactions that read before they write should begin with BEGIN IMMEDIATE: else SQLite refuses their writes when the relay has committed in between."
+        : "";
+    const message = `The ${part} is in WAL mode.${begin}`;
+    return [{ check: "journal-mode", severity: "ok", message }];
   }
   const why =
     part === "source"
