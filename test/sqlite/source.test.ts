@@ -247,6 +247,19 @@ describe("what breaks capture", () => {
     await refuses(takeChanges(log.batches), "TM-CAPTURE-BROKEN");
   });
 
+  it("is not that numbers begin anew after all that was cut is purged", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    const { header } = await log.batches.cut();
+    await log.batches.purge(header?.batch ?? 0);
+    expect(await log.stats()).toMatchObject({ rows: 0, oldestAt: null });
+    await sql.run("DELETE FROM sqlite_sequence");
+    await sql.run("INSERT INTO t SELECT id + 3, a FROM t UNION ALL SELECT id + 6, a FROM t");
+    const changes = await takeChanges(log.batches);
+    expect(changes).toHaveLength(6);
+    expect(await log.stats()).toMatchObject({ rows: 6 });
+  });
+
   it("is a log that was emptied after it had been read", async () => {
     const { sql, log } = await capture(SIMPLE);
     await sql.run("INSERT INTO t VALUES (1, 'a')");

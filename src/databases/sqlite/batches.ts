@@ -13,7 +13,7 @@ import type { Connection } from "./connection.ts";
 import { applyVerdicts, settleDisplaced, type Verdict } from "./displaced.ts";
 import type { Guard } from "./guard.ts";
 import { type Layouts, toChange, unreadChange } from "./layouts.ts";
-import { LOG, logWidth } from "./ours.ts";
+import { HOLLOW, LOG, logWidth } from "./ours.ts";
 
 const PAGE = { rows: 1_000, bytes: 1 << 20 };
 /** Rows deleted in one transaction: a writer that comes meanwhile waits a millisecond or two. */
@@ -122,6 +122,7 @@ export class SqliteBatches implements Batches {
         "DELETE FROM tidemark_batches WHERE n <= ? AND n < (SELECT max(n) FROM tidemark_batches)",
         bound.batch,
       );
+      this.#hollow();
     }, asIfGone);
     failpoint("purge-half");
     for (let first = bound.first; first <= bound.last; first += BigInt(PURGE_ROWS)) {
@@ -135,6 +136,15 @@ export class SqliteBatches implements Batches {
       }, asIfGone);
       await breathe();
     }
+  }
+
+  #hollow(): void {
+    const { keys, values } = logWidth(this.#connection);
+    const cells = ["filters"];
+    for (let i = 1; i <= keys; i++) cells.push(`k${i}`);
+    for (let i = 1; i <= values; i++) cells.push(`c${i}`);
+    const emptied = cells.map((cell) => `${cell} = NULL`).join(", ");
+    this.#connection.run(`UPDATE ${LOG} SET op = '-', ${emptied} WHERE id = ${HOLLOW}`);
   }
 
   #look(request: ChunkRequest | undefined): Sight {
@@ -325,7 +335,8 @@ export class SqliteBatches implements Batches {
       "SELECT first_id FROM tidemark_batches WHERE n > ? ORDER BY n LIMIT 1",
       batch,
     );
-    const last = typeof kept === "bigint" ? kept - 1n : newest.last_id;
+    // The newest stays: see HOLLOW.
+    const last = typeof kept === "bigint" ? kept - 1n : newest.last_id - 1n;
     const first = connection.value(`SELECT id FROM ${LOG} ORDER BY id LIMIT 1`);
     const purged = connection.value("SELECT purged FROM tidemark_source") as bigint;
     const nothing = typeof first !== "bigint" || first > last;

@@ -15,7 +15,7 @@ import { checkCapture, Guard } from "./guard.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
-import { LOG, missingOfSource } from "./ours.ts";
+import { HOLLOW, LOG, missingOfSource } from "./ours.ts";
 import { standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
@@ -89,9 +89,9 @@ export class SqliteChangeLog implements ChangeLog {
 
   stats(): Promise<LogStats> {
     return this.#connection.read(() => {
-      const span = this.#connection.row<{ rows: bigint | null; oldest: number | null }>(
-        `SELECT (SELECT max(id) FROM ${LOG}) - (SELECT min(id) FROM ${LOG}) + 1 AS rows,
-                (SELECT at FROM ${LOG} ORDER BY id LIMIT 1) AS oldest`,
+      const span = this.#connection.row<{ rows: bigint; oldest: number }>(
+        `SELECT (SELECT max(id) FROM ${LOG}) - id + 1 AS rows, at AS oldest
+         FROM ${LOG} WHERE id IS NOT ${HOLLOW} ORDER BY id LIMIT 1`,
       );
       const rows = Number(span?.rows ?? 0);
       const oldest = span?.oldest ?? null;

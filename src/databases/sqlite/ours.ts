@@ -8,6 +8,14 @@ export const PREFIX = "tidemark_";
 export const LOG = "tidemark_change_log";
 export const PARKED = "tidemark_parked";
 
+/**
+ * The id of the newest row that was cut, where it is purged (else NULL): that row stays, without what it told. Without it
+ * the next id is what sqlite_sequence says alone, and programs that start their own numbers anew empty that: ids that
+ * come again would be taken for what was cut already.
+ */
+export const HOLLOW =
+  "(SELECT max(last_id) FROM tidemark_batches WHERE n <= (SELECT purged FROM tidemark_source))";
+
 /** Is the name one that only what is ours may have? */
 export function isOurs(name: string): boolean {
   return name.toLowerCase().startsWith(PREFIX);
