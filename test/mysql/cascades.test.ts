@@ -1,5 +1,6 @@
 // What foreign keys do below the triggers is logged all the same, and what cannot be is refused (G1).
 import { describe, expect, it } from "vitest";
+import type { TidemarkError } from "../../src/core/errors.ts";
 import type { Row } from "../../src/core/value.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take, takeChunk } from "../../src/testing/replica.ts";
@@ -453,6 +454,35 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     await bed.admin.query(`CREATE TABLE a (id INT PRIMARY KEY); ${table}`);
     const tables = await bed.capture("t");
     await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+  });
+
+  test("a table between rows of one other keeps its ON DELETE CASCADE where ON UPDATE is refused", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE t (x INT, y INT, PRIMARY KEY (x, y), KEY (y),
+         CONSTRAINT fx FOREIGN KEY (x) REFERENCES a (id) ON DELETE CASCADE ON UPDATE CASCADE,
+         CONSTRAINT fy FOREIGN KEY (y) REFERENCES a (id) ON DELETE CASCADE ON UPDATE CASCADE)`,
+    );
+    const tables = await bed.capture("t");
+    const refused = await openLog(bed, tables).catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: "TM-TABLE-UNSUPPORTED",
+      fix: expect.stringContaining("ON UPDATE RESTRICT (ON DELETE may stay as it is)"),
+    });
+    const name = String((refused as TidemarkError).details.constraint);
+    await bed.admin.query(
+      `ALTER TABLE t DROP FOREIGN KEY ${name};
+       ALTER TABLE t ADD CONSTRAINT ${name} FOREIGN KEY (${name.slice(1)}) REFERENCES a (id) ON DELETE CASCADE ON UPDATE RESTRICT`,
+    );
+    await using open = await openLog(bed, tables);
+    await bed.admin.query(
+      "INSERT INTO a VALUES (1), (2), (3); INSERT INTO t VALUES (1, 2), (2, 3); DELETE FROM a WHERE id = 2",
+    );
+    expect((await changesOf(open)).slice(2).toSorted()).toEqual([
+      't delete ["1","2"]',
+      't delete ["2","3"]',
+    ]);
   });
 
   test("triggers are made anew where they do something else, whatever text the server gives", async () => {

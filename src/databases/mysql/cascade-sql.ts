@@ -19,6 +19,7 @@ import {
   type CascadeEvent,
   type CascadeStep,
   flatten,
+  NO_UPDATES,
   reached,
   stepsFrom,
   unsupported,
@@ -299,7 +300,7 @@ export function checkSteps({ steps, layouts }: CascadeTrigger): void {
       originColumns(step).has(layout.columns[index]?.name ?? ""),
     );
     if (step.effect === "rekeyed" && inKey && twice.length > 1) {
-      throw unsupported(name, reference, "several foreign keys change its key at once");
+      throw unsupported(name, reference, "several foreign keys change its key at once", NO_UPDATES);
     }
   }
 }

@@ -180,7 +180,12 @@ function refuseUnclear(table: string, parent: string, references: readonly Refer
   for (const reference of references) {
     const { child, parent: referred, onUpdate, pairs } = reference;
     if (child === table && onUpdate === "SET NULL" && referred === parent) {
-      throw unsupported(table, reference, "ON UPDATE SET NULL leaves no trace of the rows it met");
+      throw unsupported(
+        table,
+        reference,
+        "ON UPDATE SET NULL leaves no trace of the rows it met",
+        NO_UPDATES,
+      );
     }
     const touched = nulled.find(
       ({ path }) =>
@@ -236,17 +241,22 @@ function refuseRestricted(table: string, parent: string, references: readonly Re
   throw unsupported(table, odd, why);
 }
 
+/** Where deletions are no matter: they may cascade as before. */
+export const NO_UPDATES = "ON UPDATE RESTRICT (ON DELETE may stay as it is)";
+
+/** `actions`: what the foreign key may do instead. */
 export function unsupported(
   table: string,
   reference: Reference | undefined,
   why: string,
+  actions = "ON DELETE RESTRICT ON UPDATE RESTRICT",
 ): TidemarkError {
   const { child = table, name = "" } = reference ?? {};
   return new TidemarkError(
     "TM-TABLE-UNSUPPORTED",
     `Table ${table} is changed by the foreign key ${name} of ${child} in a way that cannot be captured: ${why}.`,
     {
-      fix: `ALTER TABLE ${quoteName(child)} DROP FOREIGN KEY ${quoteName(name)}, then add it again with ON DELETE RESTRICT ON UPDATE RESTRICT, and change the rows in the application`,
+      fix: `ALTER TABLE ${quoteName(child)} DROP FOREIGN KEY ${quoteName(name)}, then add it again with ${actions}, and change the rows in the application`,
       details: { table, constraint: name },
     },
   );
