@@ -41,9 +41,14 @@ const APART_BYTES = 21;
 /** A text of as many takes no more of a row than a pointer. */
 const APART_CHARACTERS = 5;
 
+/** Of a label: PostgreSQL's have 63 bytes at most, MariaDB's and MySQL's 255 characters. */
+const ENUM_CHARACTERS = 255;
+/** Of an interval, and of a time with its zone. */
+const TIME_CHARACTERS = 64;
+
 /** What the table leaves for one of its columns. */
 export interface Room {
-  /** Bytes of the key for each of its texts and byte strings without a length of their own; null: in no key. */
+  /** Bytes of the key that a text or byte string of it has; null: in no key. */
   readonly key: number | null;
   /** Characters that a text may have to stay inside the row. */
   readonly inRow: number;
@@ -85,10 +90,14 @@ export function chooseType(column: TargetColumn, flavour: Flavour, room: Room): 
         ? exact(`BIT(${type.length})`)
         : asText(room);
     case "enum":
-      return ruled("VARCHAR(255)", "the label as text, so that a new label needs no change here");
+      return shortText(
+        ENUM_CHARACTERS,
+        "the label as text, so that a new label needs no change here",
+        room,
+      );
     case "interval":
     case "timetz":
-      return ruled("VARCHAR(64)", "as text, in the form of docs/reference/values.md");
+      return shortText(TIME_CHARACTERS, "as text, in the form of docs/reference/values.md", room);
     case "native":
       return chooseNative(type, room);
   }
@@ -113,7 +122,8 @@ function keepNative(column: TargetColumn, flavour: Flavour, room: Room): ChosenT
   if (room.key !== null && type.kind === "float" && type.bits === 32) return null;
   if (type.kind === "text" || type.kind === "bytes") {
     // In a key by a prefix of its text, or too long for a row in which a character takes four bytes.
-    if (room.key !== null && /text|blob/.test(bare)) return null;
+    if (room.key !== null && (/text|blob/.test(bare) || lengthInKey(column, flavour) > room.key))
+      return null;
     if (room.key === null && /^var/.test(bare) && (type.maxLength ?? 0) > room.inRow) return null;
   }
   if (bare === "uuid" && !flavour.uuidType) return null;
@@ -201,6 +211,12 @@ function asText(room: Room, why = "as text"): ChosenType {
   );
 }
 
+function shortText(longest: number, note: string, room: Room): ChosenType {
+  return room.key === null || room.key >= 4 * longest
+    ? ruled(`VARCHAR(${longest})`, note)
+    : asText(room, note);
+}
+
 function chooseNative(type: Extract<ColumnType, { kind: "native" }>, room: Room): ChosenType {
   if (!isMixed(type)) return asText(room);
   const chosen = asText(room);
@@ -234,24 +250,39 @@ export function columnDdl(column: TargetColumn, chosen: ChosenType, inKey: boole
 }
 
 /** How much room each column of a table has: the key's bytes shared among its texts, the row's likewise. */
-export function roomsOf(
-  table: TargetTable,
-  { keepsShortTexts }: Flavour,
-): (column: TargetColumn) => Room {
+export function roomsOf(table: TargetTable, flavour: Flavour): (column: TargetColumn) => Room {
   const inKey = new Set(table.key);
-  const key = table.columns.filter((column) => inKey.has(column.name));
-  const variable = key.filter(({ type }) => isVariable(type));
-  const taken = key
-    .filter(({ type }) => !isVariable(type))
-    .reduce((sum, { type }) => sum + fixedBytes(type), 0);
-  const share = Math.floor((INDEX_BYTES - taken) / Math.max(1, variable.length));
+  const shares = sharesOfKey(
+    table.columns.filter((column) => inKey.has(column.name)),
+    flavour,
+  );
   const texts = table.columns.filter(({ type }) => type.kind === "text" || type.kind === "bytes");
   const inPage = table.columns.reduce((sum, { type }) => sum + pageBytes(type), 0);
   const inRow = Math.min(
-    keepsShortTexts && inPage > PAGE_BYTES ? APART_CHARACTERS : LONGEST_IN_ROW,
+    flavour.keepsShortTexts && inPage > PAGE_BYTES ? APART_CHARACTERS : LONGEST_IN_ROW,
     Math.floor(TEXT_BYTES_IN_ROW / 4 / Math.max(1, texts.length)),
   );
-  return (column) => ({ key: inKey.has(column.name) ? Math.max(4, share) : null, inRow });
+  return (column) => ({ key: shares.get(column) ?? null, inRow });
+}
+
+/** What is shorter than an equal share leaves the rest to the others. */
+function sharesOfKey(
+  key: readonly TargetColumn[],
+  flavour: Flavour,
+): ReadonlyMap<TargetColumn, number> {
+  const needs = key
+    .map((column) => ({ column, bytes: lengthInKey(column, flavour) }))
+    .sort((a, b) => a.bytes - b.bytes);
+  const isFixed = ({ column }: (typeof needs)[number]) => !isVariable(column.type);
+  let left = INDEX_BYTES - needs.filter(isFixed).reduce((sum, { bytes }) => sum + bytes, 0);
+  const shares = new Map<TargetColumn, number>();
+  for (const { column, bytes } of needs.filter(isFixed)) shares.set(column, bytes);
+  for (const { column, bytes } of needs.filter((each) => !isFixed(each))) {
+    const share = Math.min(bytes, Math.floor(left / (key.length - shares.size)));
+    shares.set(column, Math.max(4, share));
+    left -= share;
+  }
+  return shares;
 }
 
 /** What a column may need of its row where short texts are never kept apart. */
@@ -281,6 +312,49 @@ function isVariable(type: ColumnType): boolean {
     default:
       return false;
   }
+}
+
+/** Bytes that a column takes of an index, in which every character of this table may take four; infinite: any number. */
+function lengthInKey({ type, sourceKind }: TargetColumn, to: Flavour): number {
+  const isOwn = sourceKind === KIND;
+  switch (type.kind) {
+    case "text":
+      return 4 * (type.maxLength ?? Number.POSITIVE_INFINITY);
+    case "bytes":
+      return type.maxLength ?? Number.POSITIVE_INFINITY;
+    case "integer":
+      return type.bits / 8;
+    case "decimal": {
+      if (type.precision === undefined || isVariable(type)) return Number.POSITIVE_INFINITY;
+      const { digits, places } = digitsOf(type.precision, type.scale);
+      return decimalBytes(digits - places) + decimalBytes(places);
+    }
+    case "date":
+      return 3;
+    case "time":
+      return 3 + Math.ceil((type.precision ?? 6) / 2);
+    case "timestamp":
+    case "timestamptz":
+      return 5 + Math.ceil((type.precision ?? 6) / 2);
+    case "uuid":
+      return isOwn && to.uuidType ? 16 : fixedBytes(type);
+    case "enum":
+      return isOwn ? 2 : 4 * ENUM_CHARACTERS;
+    case "native":
+      if (!isOwn) return Number.POSITIVE_INFINITY;
+      if (type.name.startsWith("set(")) return 8;
+      return to.inetTypes ? 16 : Number.POSITIVE_INFINITY;
+    case "interval":
+    case "timetz":
+      return 4 * TIME_CHARACTERS;
+    default:
+      return isVariable(type) ? Number.POSITIVE_INFINITY : fixedBytes(type);
+  }
+}
+
+/** Nine digits take four bytes, what is left one for each two. */
+function decimalBytes(digits: number): number {
+  return 4 * Math.floor(digits / 9) + Math.ceil((digits % 9) / 2);
 }
 
 function fixedBytes(type: ColumnType): number {
