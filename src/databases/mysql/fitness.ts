@@ -149,9 +149,9 @@ function asOwn(asked: TargetColumn, { flavour }: FitContext): Fit {
 /** The same type of the same kind of server. */
 function sameNative(asked: TargetColumn, column: NativeColumn): boolean {
   if (asked.sourceKind !== KIND) return false;
-  // Display widths say nothing about values, and newer servers no longer show them.
+  // Display widths say nothing about values, and MySQL no longer shows them, as MariaDB does: `year(4)`.
   const plain = (text: string) =>
-    text.replace(/^(tinyint|smallint|mediumint|int|bigint)\(\d+\)/, "$1");
+    text.replace(/^(tinyint|smallint|mediumint|int|bigint|year)\(\d+\)/, "$1");
   return plain(bareType(asked.nativeType)) === plain(bareType(nativeTypeName(column)));
 }
 
