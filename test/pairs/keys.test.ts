@@ -265,6 +265,44 @@ test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded"
   },
 );
 
+const NEWEST: TestPair = {
+  source: "postgres-newest",
+  target: "postgres-newest",
+  queue: "embedded",
+};
+
+test.skipIf(!available(NEWEST))(
+  "a key WITHOUT OVERLAPS tells rows apart, and at the target needs a plain one beside it",
+  async (context) => {
+    await using bed = await TestBed.make({ source: NEWEST.source, target: NEWEST.target });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    const [version] = await source.rows("SHOW server_version_num");
+    if (Number(version?.server_version_num) < 180_000) context.skip("PostgreSQL 18 has it");
+    for (const sql of [source, target]) {
+      await sql.run(
+        "CREATE TABLE stays (room int4range, during daterange, guest text, PRIMARY KEY (room, during WITHOUT OVERLAPS))",
+      );
+    }
+    await source.run(
+      "INSERT INTO stays VALUES ('[1,2)', '[2020-01-01,2020-02-01)', 'a'), ('[1,2)', '[2020-02-01,2020-03-01)', 'b')",
+    );
+    const mends = 'CREATE UNIQUE INDEX ON "public"."stays" ("room", "during")';
+    const definition = bed.define([{ from: "source", to: "target", tables: ["stays"] }]);
+    await expect(bed.open(definition)).rejects.toMatchObject({
+      code: "TM-COLUMN-UNFIT",
+      message: expect.stringContaining(mends),
+    });
+    await target.run(mends);
+    const pipeline = await bed.start(definition);
+    await source.run("UPDATE stays SET guest = 'c' WHERE guest = 'a'");
+    await source.run("UPDATE stays SET during = '[2020-02-10,2020-02-20)' WHERE guest = 'b'");
+    await source.run("UPDATE stays SET during = '[2020-01-01,2020-02-05)' WHERE guest = 'c'");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const read = "SELECT room::text, during::text, guest FROM stays ORDER BY during";
+    expect(await target.rows(read)).toEqual(await source.rows(read));
+  },
+);
+
 async function bedWithRows(pair: TestPair): Promise<TestBed> {
   const bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
   const source = await bed.sql("source");

@@ -50,7 +50,7 @@ JOIN pg_type t ON t.oid = b.oid
 ORDER BY 1, l.attnum`;
 }
 
-/** The unique indexes that can identify a row: table_oid, is_primary, columns (JSON array of names), all_not_null, immediate, width, name, loose (JSON: column to the collation under which different texts are equal). */
+/** The unique indexes that can identify a row: table_oid, is_primary, columns (JSON array of names), all_not_null, immediate, width, name, loose (JSON: column to the collation under which different texts are equal), without_overlaps. */
 export function uniquesQuery(oids: string): string {
   return `
 SELECT i.indrelid::oid, i.indisprimary, json_agg(a.attname ORDER BY k.position),
@@ -58,7 +58,8 @@ SELECT i.indrelid::oid, i.indisprimary, json_agg(a.attname ORDER BY k.position),
        sum(CASE WHEN a.attlen > 0 THEN a.attlen ELSE 64 END),
        (SELECT quote_ident(relname) FROM pg_class WHERE oid = i.indexrelid),
        json_object_agg(a.attname, CASE WHEN t.typname = 'citext' THEN 'citext' ELSE co.collname END)
-         FILTER (WHERE t.typname = 'citext' OR NOT co.collisdeterministic)
+         FILTER (WHERE t.typname = 'citext' OR NOT co.collisdeterministic),
+       i.indisexclusion
 FROM pg_index i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
@@ -67,7 +68,7 @@ JOIN pg_type t ON t.oid = op.opcintype
 LEFT JOIN pg_collation co ON co.oid = (i.indcollation::oid[])[k.position - 1]
 WHERE i.indrelid = ANY (${oids}) AND i.indisunique AND i.indisvalid
   AND i.indpred IS NULL AND i.indexprs IS NULL AND k.position <= i.indnkeyatts
-GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, i.indnkeyatts
+GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, i.indisexclusion, i.indnkeyatts
 ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, 6, i.indexrelid`;
 }
 

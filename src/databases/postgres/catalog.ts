@@ -54,6 +54,8 @@ export interface UniqueKey {
   readonly name: string;
   /** Column to collation, where different texts are equal under it. */
   readonly loose: ReadonlyMap<string, string>;
+  /** WITHOUT OVERLAPS: it tells rows apart, and ON CONFLICT does not know it. */
+  readonly withoutOverlaps: boolean;
 }
 
 export class PostgresCatalog implements Catalog {
@@ -255,14 +257,18 @@ export async function loadUniques(
   oids: readonly string[],
 ): Promise<ReadonlyMap<string, readonly UniqueKey[]>> {
   const rows = await connection.rows(uniquesQuery("$1::oid[]"), [formatArrayText(oids)]);
-  return groupByFirst(rows, ([, primary, columns, notNull, immediate, , name, loose]) => ({
-    columns: JSON.parse(columns as string) as string[],
-    primary: primary === "t",
-    notNull: notNull === "t",
-    immediate: immediate === "t",
-    name: name as string,
-    loose: new Map(loose ? Object.entries(JSON.parse(loose) as Record<string, string>) : []),
-  }));
+  return groupByFirst(
+    rows,
+    ([, primary, columns, notNull, immediate, , name, loose, withoutOverlaps]) => ({
+      columns: JSON.parse(columns as string) as string[],
+      primary: primary === "t",
+      notNull: notNull === "t",
+      immediate: immediate === "t",
+      name: name as string,
+      loose: new Map(loose ? Object.entries(JSON.parse(loose) as Record<string, string>) : []),
+      withoutOverlaps: withoutOverlaps === "t",
+    }),
+  );
 }
 
 async function loadForeignKeys(

@@ -316,7 +316,7 @@ function tableProblem(table: TargetTable, standing: StandingTable): string | nul
   if (late !== undefined) {
     return `the key ${late.name} is deferrable, and no row can be written over another by such a one: ALTER TABLE ${name} DROP CONSTRAINT ${late.name}, ADD ${late.primary ? "PRIMARY KEY" : "UNIQUE"} (${key})`;
   }
-  return exact.length > 0
+  return exact.some((each) => !each.withoutOverlaps)
     ? null
     : `no unique index on exactly the key: CREATE UNIQUE INDEX ON ${name} (${key})`;
 }
