@@ -381,6 +381,30 @@ describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
       );
     },
   );
+
+  test.skipIf(!runs(kind))(
+    "tables without transactions are refused all at once, and what mends them does, zero dates or not",
+    async () => {
+      await using bed = await bedWith(kind, [
+        "SET sql_mode = ''",
+        "CREATE TABLE items (id int PRIMARY KEY, v varchar(200)) ENGINE = MyISAM",
+        "CREATE TABLE dated (id int PRIMARY KEY, at datetime NOT NULL DEFAULT '0000-00-00 00:00:00') ENGINE = MyISAM",
+        "CREATE TABLE short (id int PRIMARY KEY) ENGINE = MEMORY",
+        "INSERT INTO items VALUES (1, 'a')",
+        "INSERT INTO dated (id) VALUES (1)",
+      ]);
+      const refused = await bed.open(define(bed, "*")).catch((error: unknown) => error);
+      if (!isTidemarkError(refused, "TM-TABLE-UNSUPPORTED")) throw refused;
+      for (const name of ["items", "dated", "short"]) expect(refused.message).toContain(name);
+      const source = await bed.sql("source");
+      await source.run("SET sql_mode = DEFAULT");
+      for (const statement of refused.fix?.split("; ") ?? []) await source.run(statement);
+      const pipeline = await bed.start(define(bed, "items", "dated", "short"));
+      await source.run("UPDATE items SET v = 'b'");
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(ITEMS);
+    },
+  );
 });
 
 test.skipIf(!runs("mariadb"))("MariaDB: a system-versioned table, its present rows", async () => {

@@ -121,6 +121,7 @@ async function describeTables(
   if (names.length === 0) return [];
   const known = await loadTables(session);
   for (const name of names) checkTable(name, known, session.database);
+  checkEngines(names, known, session.flavour);
   const facts = await loadFacts(
     session,
     names.map((name) => name.name),
@@ -150,16 +151,28 @@ function checkTable(name: TableName, known: readonly TableFact[], database: stri
       { fix: "sync the tables it reads from", details: { table } },
     );
   }
-  if (found.engine !== "InnoDB") {
-    throw new TidemarkError(
-      "TM-TABLE-UNSUPPORTED",
-      `${table} has the engine ${found.engine}, which has no transactions.`,
-      {
-        fix: `ALTER TABLE ${quoteName(name.name)} ENGINE = InnoDB`,
-        details: { table, engine: found.engine },
-      },
-    );
-  }
+}
+
+/** All at once: an old schema has them by the dozen. */
+function checkEngines(
+  names: readonly TableName[],
+  known: readonly TableFact[],
+  { product }: Flavour,
+): void {
+  const wanted = new Set(names.map(({ name }) => name));
+  const others = known.filter(({ name, engine }) => wanted.has(name) && engine !== "InnoDB");
+  const [first, ...more] = others;
+  if (first === undefined) return;
+  const also = more.map(({ name, engine }) => `${formatTable({ schema: null, name })} (${engine})`);
+  const mends = others.map(({ name }) => `ALTER TABLE ${quoteName(name)} ENGINE = InnoDB`);
+  // With its usual sql_mode MySQL makes no table anew of which a zero date is a default.
+  if (product !== "MariaDB") mends.unshift("SET sql_mode = ''");
+  const table = formatTable({ schema: null, name: first.name });
+  throw new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `${table} has the engine ${first.engine}, which has no transactions.${also.length > 0 ? ` Nor have ${also.join(", ")}.` : ""}`,
+    { fix: mends.join("; "), details: { table, engine: first.engine } },
+  );
 }
 
 function missing(name: TableName, known: readonly TableFact[], database: string): TidemarkError {
