@@ -77,6 +77,10 @@ const TYPES = [
   "STRING",
   "ANY",
   'my "odd" type',
+  // Only quoted are these words a type's name.
+  '"SET"',
+  '"VARCHAR(10) NOT NULL"',
+  '"INTEGER DEFAULT"',
 ];
 
 async function copy(table: string): Promise<void> {
@@ -119,7 +123,7 @@ describe("SQLite to SQLite", () => {
   it("keeps every value's class and bytes in a column of every type", async () => {
     const source = await from.sql();
     const columns = TYPES.map(
-      (type, i) => `c${i} ${type.includes('"') ? '"my ""odd"" type"' : type}`,
+      (type, i) => `c${i} ${type.startsWith("my ") ? '"my ""odd"" type"' : type}`,
     );
     await source.run(`CREATE TABLE t (id INTEGER PRIMARY KEY, ${columns.join(", ")})`);
     for (const [i, value] of VALUES.entries()) {

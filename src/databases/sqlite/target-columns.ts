@@ -48,8 +48,23 @@ function declaredAsSource({ nativeType }: TargetColumn): string {
   // ANY means "converts nothing" only in a STRICT table; without a type that holds everywhere.
   if (word === "" || word.toUpperCase() === "ANY") return "";
   const isPlain = /^[A-Za-z_][\w ]*(\( *[+-]?\d+ *(, *[+-]?\d+ *)?\))?$/.test(word);
-  return isPlain ? word : quoteName(word);
+  return isPlain && !RESERVED.test(word) ? word : quoteName(word);
 }
+
+/** Words that a statement takes for a part of itself, so that only in quotes are they of a type's name. */
+const RESERVED = new RegExp(
+  `\\b(${[
+    ...["add", "all", "alter", "always", "and", "as", "autoincrement", "between", "case"],
+    ...["check", "collate", "commit", "constraint", "create", "cross", "default", "deferrable"],
+    ...["delete", "distinct", "drop", "else", "escape", "except", "exists", "foreign", "from"],
+    ...["full", "generated", "group", "having", "in", "index", "indexed", "inner", "insert"],
+    ...["intersect", "into", "is", "isnull", "join", "left", "limit", "natural", "not"],
+    ...["nothing", "notnull", "null", "on", "or", "order", "outer", "primary", "references"],
+    ...["returning", "right", "select", "set", "table", "then", "to", "transaction", "union"],
+    ...["unique", "update", "using", "values", "when", "where"],
+  ].join("|")})\\b`,
+  "i",
+);
 
 /** Does a column with this affinity give the value back as it was? */
 export function fitOf(column: TargetColumn, affinity: Affinity): Fit {
