@@ -193,7 +193,7 @@ const SYSTEM = group("Types of the system", {
   xid8: ["'18446744073709551615'"],
   cid: ["'4294967295'"],
   tid: ["'(1,2)'"],
-  regclass: ["'pg_catalog.pg_class'"],
+  regclass: ["'pg_catalog.pg_class'", "'-'", "4294967295"],
   regtype: ["'integer'", "'pg_catalog.text'"],
   regproc: ["'pg_catalog.now'"],
   regprocedure: ["'pg_catalog.abs(integer)'"],

@@ -135,6 +135,8 @@ const DIRECT = new Set([
   "uuid",
   "bytea",
   "oid",
+  // As a text is cast to it, `-` and the number of what is gone would be names.
+  "regclass",
   "jsonb",
   "json",
 ]);
