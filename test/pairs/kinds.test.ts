@@ -422,6 +422,29 @@ test.skipIf(!runs("mariadb"))("MariaDB: a system-versioned table, its present ro
   await bed.expectSame(ITEMS);
 });
 
+test.skipIf(!runs("mariadb"))(
+  "MariaDB: a system-versioned table whose period is declared, into one like it, too",
+  async () => {
+    const make = (period: string) =>
+      `CREATE TABLE items (id int PRIMARY KEY, v varchar(200) UNIQUE, began ${period} GENERATED ALWAYS AS ROW START INVISIBLE, ended ${period} GENERATED ALWAYS AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (began, ended)) WITH SYSTEM VERSIONING`;
+    await using bed = await bedWith(
+      "mariadb",
+      [make("bigint unsigned"), "INSERT INTO items VALUES (1, 'a'), (2, 'b'), (3, 'c')"],
+      "mariadb",
+    );
+    await (await bed.sql("target")).run(make("timestamp(6)"));
+    const source = await bed.sql("source");
+    await source.run("UPDATE items SET v = 'aa' WHERE id = 1");
+    const pipeline = await bed.start(define(bed, "items"));
+    await source.run("UPDATE items SET v = 'later' WHERE id = 2");
+    await source.run("UPDATE items SET id = 4 WHERE id = 3");
+    await source.run("DELETE FROM items WHERE id = 1");
+    await source.run("INSERT INTO items VALUES (1, 'b')");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+  },
+);
+
 test.skipIf(!runs("sqlite"))(
   "SQLite: STRICT and WITHOUT ROWID arrive, all else is refused",
   async () => {

@@ -211,7 +211,10 @@ export async function loadFacts(
     ]);
   const json = jsonColumns(checkRows);
   const columns = groupBy(columnRows, (row) => nativeColumn(row, json));
-  const uniques = groupUniques(uniqueRows);
+  const ends = rowEnds(columnRows);
+  const uniques = groupUniques(
+    uniqueRows.filter(([table, , column]) => !ends.has(`${table}\0${column}`)),
+  );
   const foreignKeys = groupForeignKeys(keyRows, session.database);
   return new Map(
     tables.map(([name, type, engine]) => [
@@ -231,7 +234,7 @@ export async function loadFacts(
 function columnsOf(list: string): string {
   return `SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, NUMERIC_PRECISION, NUMERIC_SCALE,
        CHARACTER_MAXIMUM_LENGTH, DATETIME_PRECISION, CHARACTER_SET_NAME, COLLATION_NAME,
-       IS_NULLABLE, COLUMN_DEFAULT, EXTRA
+       IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION
      FROM information_schema.COLUMNS
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list})
      ORDER BY TABLE_NAME, ORDINAL_POSITION`;
@@ -260,6 +263,16 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     stamped: attributes.includes("on update"),
     json: json.has(`${table}\0${name}`),
   };
+}
+
+/**
+ * MariaDB puts the end of a row's time into each unique key of a system-versioned table whose period is declared. Present
+ * rows all have the same.
+ */
+function rowEnds(columns: readonly Cells[]): ReadonlySet<string> {
+  return new Set(
+    columns.flatMap((row) => (row.at(-1) === "ROW END" ? [`${row[0]}\0${row[1]}`] : [])),
+  );
 }
 
 function checksOf(list: string): string {
