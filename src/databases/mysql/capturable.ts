@@ -103,11 +103,16 @@ export function refuseDoubtful({ table, columns, key, guarded, stamped }: Stored
     );
   }
   if (guarded.length === 0) return;
+  // Which columns one over an expression or a beginning means nobody has told.
+  const over =
+    guarded.length < columns.length
+      ? `over ${guarded.join(", ")}`
+      : "over all its columns, an expression or the beginning of a text";
   throw new TidemarkError(
     "TM-TABLE-NO-KEY",
-    `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key over ${guarded.join(", ")}: what UPDATE IGNORE passes over could not be told from what it changes.`,
+    `Table ${name} has no primary key and no unique key of not-null columns, but a unique or foreign key ${over}: what UPDATE IGNORE passes over could not be told from what it changes.`,
     {
-      fix: `${ADD_KEY({ table, columns })}; or make the columns of a unique key NOT NULL`,
+      fix: `${ADD_KEY({ table, columns })}; or give it a unique key over whole columns that are NOT NULL`,
       details: { table: name, columns: guarded },
     },
   );
