@@ -5,7 +5,7 @@ import type { CaptureSpec } from "./capture-row.ts";
 import { triggerNames } from "./capture-sql.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
-import { exchangedKey, type StoredLayout, type TableState } from "./layouts.ts";
+import { exchangedKey, fits, type StoredLayout, type TableState } from "./layouts.ts";
 import { insufficient, isEnough, type ShapeChoice } from "./shape.ts";
 import { wasTouched } from "./trigger-watch.ts";
 
@@ -34,6 +34,7 @@ export function whatBroke(
     readonly oid: string;
     readonly state: TableState | undefined;
     readonly touched: string | null;
+    readonly revalued: string | null;
     readonly choice: ShapeChoice;
   },
 ): Broken | null {
@@ -46,6 +47,9 @@ export function whatBroke(
   if (now.touched !== null) return gone(wasTouched(now.touched));
   const exchanged = exchangedKey(last, now.state?.columns ?? []);
   if (exchanged !== null) return gone(exchanged);
+  // Columns that were altered have the table copied anew by themselves, also while no sync carried it.
+  const isCopied = last.readUpTo !== null || !fits(last, now.state?.columns ?? []);
+  if (now.revalued !== null && !isCopied) return gone(now.revalued);
   if (last.blind) return gone("rows have gone unseen while no sync carried it");
   if (isEnough(last.shape, now.choice.shape)) return null;
   return { what: insufficient(last.shape, now.choice), shape: true };

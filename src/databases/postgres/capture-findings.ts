@@ -93,7 +93,7 @@ async function uncarriedFindings(
   const oids = layouts.map(({ oid }) => oid);
   const states = await loadTableStates(connection, oids);
   const shapes = await chooseShapes(connection, oids);
-  const { touched } = await lookAtTriggers(connection, oids);
+  const look = await lookAtTriggers(connection, oids);
   return layouts.flatMap((layout): Finding[] => {
     const { oid } = layout;
     const [state, choice] = [states.get(oid), shapes.get(oid)];
@@ -104,7 +104,8 @@ async function uncarriedFindings(
       const message = `${name} is captured, though no sync of this config carries it, and what names its columns fails, the application's writes with it: one was renamed, dropped or given another type.`;
       return [{ check, severity: "error", message, fix: "tidemark run: they go on." }];
     }
-    const broken = whatBroke(layout, { oid, state, touched: touched.get(oid) ?? null, choice });
+    const [touched, revalued] = [look.touched.get(oid) ?? null, look.revalued.get(oid) ?? null];
+    const broken = whatBroke(layout, { oid, state, touched, revalued, choice });
     if (broken === null) {
       return [ok(check, `${name} is captured, though no sync of this config carries it.`)];
     }

@@ -102,17 +102,18 @@ async function compareCaptures(
     tables.map((table) => table.schema.name),
   );
   const oids = tables.map((table) => foundTable(found, table).oid);
-  const [, , pins, shapes, columns, states, bodies, layouts, { touched }] = await Promise.all([
-    refuseParts(connection, oids),
-    refuseHidden(connection, oids),
-    loadPins(connection, oids),
-    chooseShapes(connection, oids),
-    loadColumns(connection, oids),
-    loadTableStates(connection, oids),
-    installedBodies(connection),
-    ours ? loadLayouts(connection) : new Map<number, StoredLayout>(),
-    ours ? lookAtTriggers(connection, oids) : { touched: NONE_TOUCHED },
-  ]);
+  const [, , pins, shapes, columns, states, bodies, layouts, { touched, revalued }] =
+    await Promise.all([
+      refuseParts(connection, oids),
+      refuseHidden(connection, oids),
+      loadPins(connection, oids),
+      chooseShapes(connection, oids),
+      loadColumns(connection, oids),
+      loadTableStates(connection, oids),
+      installedBodies(connection),
+      ours ? loadLayouts(connection) : new Map<number, StoredLayout>(),
+      ours ? lookAtTriggers(connection, oids) : { touched: NONE_TOUCHED, revalued: NONE_TOUCHED },
+    ]);
   const current = new Map(
     [...layouts.values()].filter(({ retired }) => !retired).map((layout) => [layout.oid, layout]),
   );
@@ -136,6 +137,7 @@ async function compareCaptures(
       oid: target.oid,
       state: states.get(target.oid),
       touched: touched.get(target.oid) ?? null,
+      revalued: revalued.get(target.oid) ?? null,
       choice: shapes.get(target.oid) as ShapeChoice,
     });
     const partitions = await partitionStatements(connection, capture.spec);

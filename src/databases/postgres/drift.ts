@@ -114,7 +114,8 @@ export class DriftWatch implements Answerable {
     const tables = [...this.#tables.values()];
     const isDue = await this.#mutex.run(async () => {
       if ((await stalePins(this.#control)).length > 0) return true;
-      return (await lookAtTriggers(this.#control, [...this.#tables.keys()])).touched.size > 0;
+      const look = await lookAtTriggers(this.#control, [...this.#tables.keys()]);
+      return look.touched.size + look.revalued.size > 0;
     });
     if (isDue || tables.some(({ spec }) => spec.partitioned)) await this.lookNow();
   }
@@ -172,6 +173,10 @@ export class DriftWatch implements Answerable {
     for (const [oid, trigger] of triggers.touched) {
       const table = formatTable((this.#tables.get(oid) as WatchedTable).layout.table);
       throw captureBroken(table, `Capture of ${table} is broken: ${wasTouched(trigger)}.`);
+    }
+    for (const [oid, what] of triggers.revalued) {
+      const table = formatTable((this.#tables.get(oid) as WatchedTable).layout.table);
+      throw captureBroken(table, `Capture of ${table} is broken: ${what}.`);
     }
     // Of those of no sync a cut is to find out, since it alone knows from where on they are unread.
     const isOpen = (layout: string) => !cutting && altered.some(({ id }) => String(id) === layout);

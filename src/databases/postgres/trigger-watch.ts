@@ -1,6 +1,9 @@
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
+import type { ColumnIdentity } from "./layouts.ts";
 import { partitionTree } from "./partitions.ts";
+import { pinSql } from "./pins.ts";
+import { isSameValued, type Revaluable, revaluableSql, whatRevalued } from "./revalued.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /**
@@ -11,7 +14,7 @@ import { formatArrayText } from "./row-text.ts";
  *
  * Not across timelines: pg_upgrade and a dump that is read write the catalog anew.
  */
-export interface Noted {
+export interface Noted extends Revaluable {
   readonly timeline: string;
   /** By `oid.trigger`; null: there is none. */
   readonly written: Readonly<Record<string, string>> | null;
@@ -21,7 +24,8 @@ export interface Noted {
 function noteSql(oid: string): string {
   return `(SELECT json_build_object(
     'timeline', (SELECT s.timeline FROM ${OUR_SCHEMA}.source s),
-    'written', json_object_agg(t.tgrelid || '.' || t.tgname, t.xmin::text))
+    'written', json_object_agg(t.tgrelid || '.' || t.tgname, t.xmin::text),
+    ${revaluableSql(oid)})
   FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
   WHERE t.tgrelid = ANY (${oid} || ARRAY(SELECT relid FROM ${partitionTree(oid)} AS part))
     AND p.pronamespace = to_regnamespace('${OUR_SCHEMA}'))`;
@@ -43,6 +47,8 @@ export async function noteTriggers(connection: Connection, oid: string): Promise
 export interface TriggerLook {
   /** By table, the first that somebody has written since. */
   readonly touched: ReadonlyMap<string, string>;
+  /** By table, for people: rows of it may have other values. It counts where the columns are as they were. */
+  readonly revalued: ReadonlyMap<string, string>;
   /** By table, what is to be noted: partitions came, or nothing was noted yet. */
   readonly unnoted: ReadonlyMap<string, Noted>;
 }
@@ -52,18 +58,25 @@ export async function lookAtTriggers(
   oids: readonly string[],
 ): Promise<TriggerLook> {
   const rows = await connection.rows(
-    `SELECT l.table_oid, l.signature::json -> 'triggers', ${noteSql("l.table_oid")}, l.partitions IS NULL
+    // In one statement: who alters a table writes its columns and its file at once.
+    `SELECT l.table_oid, ${noteSql("l.table_oid")}, l.partitions IS NULL, ${pinSql("l.table_oid")},
+       l.signature::json ->> 'live', l.signature::json -> 'triggers', l.pin,
+       (SELECT format('%s %s.%I', CASE WHEN c.relkind <> 'p' THEN 'ONLY' END, c.relnamespace::regnamespace, c.relname) FROM pg_class c WHERE c.oid = l.table_oid)
      FROM ${OUR_SCHEMA}.layouts l WHERE l.table_oid = ANY ($1::oid[]) AND l.retired_at IS NULL`,
     [formatArrayText(oids)],
     "triggers",
   );
   const touched = new Map<string, string>();
+  const revalued = new Map<string, string>();
   const unnoted = new Map<string, Noted>();
-  for (const [oid, before, after, forgets] of rows as [string, string | null, string, string][]) {
-    const noted = JSON.parse(before ?? "null") as Noted | null;
+  for (const row of rows) {
+    const [oid, after, forgets, pin, live] = row as [string, string, string, string, string];
+    const [before = null, pinned = null, table = null] = row.slice(5);
+    const stored = JSON.parse(before ?? "null") as Noted | null;
     const now = JSON.parse(after) as Noted;
+    const noted = stored?.timeline === now.timeline ? stored : null;
     const known = new Map(
-      Object.entries((noted?.timeline === now.timeline ? noted.written : null) ?? {}).filter(
+      Object.entries(noted?.written ?? {}).filter(
         // Partitions that came and went have been answered for: see partition-watch.ts.
         ([key]) => forgets !== "t" || isOfTable(key, oid),
       ),
@@ -71,12 +84,23 @@ export async function lookAtTriggers(
     const current = Object.entries(now.written ?? {});
     const changed = current.find(([key, by]) => known.has(key) && known.get(key) !== by);
     if (changed !== undefined) touched.set(oid, forPeople(changed[0], oid));
-    const isNoted = known.size === current.length && current.every(([key]) => known.has(key));
+    const columns = JSON.parse(live) as ColumnIdentity[];
+    const what =
+      table === null
+        ? null
+        : await whatRevalued(connection, { noted, now, columns, pins: [pinned, pin], table });
+    if (what !== null) revalued.set(oid, what);
+    const isNoted =
+      known.size === current.length &&
+      current.every(([key]) => known.has(key)) &&
+      (what !== null || isSameValued(noted, now));
     // What is noted already stands: it may have been written since we looked.
     const written = Object.fromEntries(current.map(([key, by]) => [key, known.get(key) ?? by]));
-    if (!isNoted) unnoted.set(oid, { ...now, written });
+    // Nor is what stops the sync noted as if it had been answered for.
+    const values = what === null ? now : noted;
+    if (!isNoted) unnoted.set(oid, { ...now, ...values, written });
   }
-  return { touched, unnoted };
+  return { touched, revalued, unnoted };
 }
 
 export async function storeNoted(
