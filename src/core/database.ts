@@ -69,7 +69,7 @@ export interface LogHolder {
   readonly sync: string;
   /** The last batch that it has confirmed: what is newer is kept. */
   readonly confirmed: number;
-  /** The statement that lets go. */
+  /** The statements that let go. */
   readonly release: string;
 }
 

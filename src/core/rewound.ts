@@ -5,12 +5,12 @@ import { TidemarkError } from "./errors.ts";
 export function rewound(
   message: string,
   details: Readonly<Record<string, unknown>> = {},
+  fix = BEGIN_ANEW,
 ): TidemarkError {
-  return new TidemarkError("TM-SOURCE-REWOUND", message, {
-    fix: "Source and targets must begin anew: see docs/errors/TM-SOURCE-REWOUND.md.",
-    details,
-  });
+  return new TidemarkError("TM-SOURCE-REWOUND", message, { fix, details });
 }
+
+const BEGIN_ANEW = "Source and targets must begin anew: see docs/errors/TM-SOURCE-REWOUND.md.";
 
 /** Of a log that was begun these tables are not there: what they held is unknown, and to make them anew would hide that. */
 export function logLost(database: string, tables: readonly string[]): TidemarkError {

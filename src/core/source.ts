@@ -95,6 +95,8 @@ export interface ChangeLog {
    */
   observe?(transactions: number): void;
   stats(): Promise<LogStats>;
+  /** So far apart purges are to be while there is room, where each may cost the application something. Default 0. */
+  readonly purgeEveryMs?: number;
   close(): Promise<void>;
 }
 

@@ -131,6 +131,20 @@ describe("what all have applied", () => {
     expect(source.purgedTo).toBe(purgedTo);
   });
 
+  it.each([
+    ["goes together with what follows where a purge costs the application something", 50, 4],
+    ["and at once where the log has half of what it may", 51, 7],
+  ])("%s", async (_, bytes, purgedTo) => {
+    const { kept, source } = await retention({ good: 4 }, 7, { bytes });
+    source.purgeEveryMs = 60_000;
+    await kept.tend(9);
+    expect(source.purgedTo).toBe(4);
+    source.confirmed.set("good", 7);
+    await kept.open();
+    await kept.tend(9);
+    expect(source.purgedTo).toBe(purgedTo);
+  });
+
   it("goes at once where nobody reads the log", async () => {
     const { kept, source } = await retention({}, 4, { bytes: 1 });
     await kept.tend(9);

@@ -48,6 +48,7 @@ export class Retention {
   /** One who is given up and joins anew at that moment has either kept its place or lost it. */
   readonly #subscribing = new Mutex();
   #trimmed: Position = START;
+  #purgedAt = Number.NEGATIVE_INFINITY;
   /** What all had read at the last call of {@link tend}. */
   #readBefore: Position = START;
   /** What a sync is being told that was given up. */
@@ -198,13 +199,17 @@ export class Retention {
   }
 
   async #purge(last: number, { bytes }: LogStats): Promise<void> {
-    const { history, keptMs, maxLogBytes } = this.#options;
+    const { history, keptMs, maxLogBytes, log } = this.#options;
     const isSmall = this.#confirmed.size > 0 && bytes <= maxLogBytes * SMALL;
     const upTo = Math.min(this.#purgeable(last), isSmall ? history.before(keptMs) : last);
     // Rotation frees space only some time after a purge: asking again with the same number lets it go on.
     if (upTo <= 0) return;
+    const now = performance.now();
+    // No longer than what all have applied is kept anyway.
+    if (isSmall && now - this.#purgedAt < Math.min(log.purgeEveryMs ?? 0, keptMs)) return;
+    this.#purgedAt = now;
     failpoint("purge-due");
-    await this.#options.log.batches.purge(upTo);
+    await log.batches.purge(upTo);
     failpoint("purged");
   }
 

@@ -1,6 +1,6 @@
 // A source that is restored to the past, or replaced by a copy, is another history. Going on as if
 // nothing had happened would leave the target wrong for good, so the pipeline stops and names it (G8).
-import { copyFileSync, cpSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
@@ -129,7 +129,6 @@ describe.each([
   ["mariadb", "tidemark_change_log"],
   ["mysql", "tidemark_change_log"],
   ["sqlite", "tidemark_change_log"],
-  ["sqlite", "tidemark_batches"],
   ["sqlite", "tidemark_layouts"],
 ] as const)("%s, of whose change log %s is dropped", (kind, dropped) => {
   test.skipIf(!available(kind))("is named at every start until it begins anew", async () => {
@@ -256,7 +255,10 @@ async function restored(
     await bed.stop(pipeline);
   };
   await insert(1, 3);
-  const paths = databases.map((name) => bed.database(name).url.replace("sqlite:", ""));
+  const paths = databases
+    .map((name) => bed.database(name).url.replace("sqlite:", ""))
+    .flatMap((path) => [path, `${path}-tidemark`])
+    .filter((path) => existsSync(path));
   for (const path of paths) copyFileSync(path, `${path}.backup`);
   if (became === "restored")
     cpSync(join(bed.folder, "first"), join(bed.folder, "second"), { recursive: true });

@@ -250,7 +250,7 @@ test("doctor and run name what keeps a change log: a sync that is gone, and a so
 
   await configure("[{ from: shop, to: copy, tables: [customers] }]");
   const held = await place.start(["doctor"]);
-  const release = /run: (DELETE FROM tidemark_subscribers WHERE sync = 'shop->old');/;
+  const release = /run: (ATTACH '.*' AS records; DELETE FROM .* WHERE sync = 'shop->old');/;
   expect(held.stdout).toMatch(release);
   place.sql("shop.db", release.exec(held.stdout)?.[1] ?? "");
   expect((await place.start(["doctor"])).stdout).not.toMatch(/change log/);
@@ -293,6 +293,7 @@ test("uninstall asks, shows, and leaves no trace", async () => {
   await place.start(["run", ...PAIR, "--until-synced"]);
   const ours = "SELECT name FROM sqlite_schema WHERE name LIKE 'tidemark%'";
   expect(place.sql("shop.db", ours)).not.toEqual([]);
+  expect(existsSync(place.path("shop.db-tidemark"))).toBe(true);
 
   const unconfirmed = await place.start(["uninstall", ...PAIR]);
   expect(unconfirmed.exitCode).toBe(2);
@@ -305,6 +306,7 @@ test("uninstall asks, shows, and leaves no trace", async () => {
 
   expect((await place.start(["uninstall", ...PAIR, "--yes"])).exitCode).toBe(0);
   expect(place.sql("shop.db", ours)).toEqual([]);
+  expect(existsSync(place.path("shop.db-tidemark"))).toBe(false);
   expect(place.sql("copy.db", ours)).toEqual([]);
   expect(place.sql("copy.db", CUSTOMERS)).toHaveLength(2);
 });

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { copyFileSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
@@ -260,6 +261,16 @@ describe("what breaks capture", () => {
     expect(await log.stats()).toMatchObject({ rows: 6 });
   });
 
+  it.each([1, 3])("is not a purge of all, which leaves an empty row of %s", async (rows) => {
+    const { sql, log } = await capture(SIMPLE);
+    for (let id = 1; id <= rows; id++) await sql.run(`INSERT INTO t VALUES (${id}, 'a')`);
+    const { header } = await log.batches.cut();
+    await log.batches.purge(header?.batch ?? 0);
+    const left = await sql.rows("SELECT id, op, c1, c2 FROM tidemark_change_log");
+    expect(left).toEqual([[String(rows), "-", null, null]]);
+    expect(await log.batches.cut()).toMatchObject({ header: null });
+  });
+
   it("is a log that was emptied after it had been read", async () => {
     const { sql, log } = await capture(SIMPLE);
     await sql.run("INSERT INTO t VALUES (1, 'a')");
@@ -357,6 +368,7 @@ describe("the file", () => {
     await sql.close();
     const moved = `${path()}.moved`;
     renameSync(path(), moved);
+    renameSync(`${path()}-tidemark`, `${moved}-tidemark`);
     const source = await sqlite.openSource({ ...bench.options, url: `sqlite:${moved}` });
     const again = await source.openChangeLog();
     expect(again?.timeline).toBe(log.timeline);
@@ -369,17 +381,19 @@ describe("the file", () => {
     const { sql, source, log } = await capture(SIMPLE);
     await sql.run("INSERT INTO t VALUES (1, 'a')");
     await takeChanges(log.batches);
-    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
-    const backup = `${path()}.backup`;
-    copyFileSync(path(), backup);
-    await sql.run("INSERT INTO t VALUES (2, 'b')");
-    await takeChanges(log.batches);
-    const published = await log.batches.last();
     await log.close();
+    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    const files = [path(), `${path()}-tidemark`];
+    for (const file of files) copyFileSync(file, `${file}.backup`);
+    const later = await source.openChangeLog();
+    await sql.run("INSERT INTO t VALUES (2, 'b')");
+    await later?.batches.cut();
+    const published = await later?.batches.last();
+    await later?.close();
     await source.close();
     await sql.close();
     for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
-    copyFileSync(backup, path());
+    for (const file of files) copyFileSync(`${file}.backup`, file);
     const again = await bench.log();
     const restored = await bench.sql();
     await restored.run("INSERT INTO t VALUES (2, 'b')");
@@ -388,6 +402,55 @@ describe("the file", () => {
     expect(forked?.batch).toBe(published?.batch);
     expect(forked?.prevHash).toBe(published?.prevHash);
     expect(forked?.hash).not.toBe(published?.hash);
+  });
+
+  it.each([
+    ["fewer changes than were sent", 0],
+    ["as many", 1],
+    ["more", 3],
+  ])("is found to have gone back without the records, with %s since", async (_, rows) => {
+    const { sql, log, source } = await capture(SIMPLE);
+    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    copyFileSync(path(), `${path()}.backup`);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await log.close();
+    await source.close();
+    await sql.close();
+    for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
+    copyFileSync(`${path()}.backup`, path());
+    const again = await bench.log();
+    const restored = await bench.sql();
+    for (let id = 1; id <= rows; id++) await restored.run(`INSERT INTO t VALUES (${id}, 'z')`);
+    await refuses(again.batches.cut(), "TM-SOURCE-REWOUND");
+  });
+
+  it.each(["gone", "another's"])("is not read when its records are %s", async (which) => {
+    const { sql, log, source } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await log.close();
+    if (which === "gone") rmSync(`${path()}-tidemark`);
+    else {
+      const records = new DatabaseSync(`${path()}-tidemark`);
+      records.exec("UPDATE tidemark_records SET timeline = 'another'");
+      records.close();
+    }
+    const findings = await source.diagnose([]);
+    expect(findings).toContainEqual(expect.objectContaining({ check: "log-lost" }));
+    await refuses(source.openChangeLog(), "TM-SOURCE-REWOUND");
+  });
+
+  it("lets a transaction write that has read before a batch was cut", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    const application = new DatabaseSync(path());
+    application.exec("PRAGMA synchronous = NORMAL; BEGIN; SELECT * FROM t");
+    expect(await takeChanges(log.batches)).toHaveLength(1);
+    await log.subscribers.set("s", 1);
+    application.exec("INSERT INTO t VALUES (2, 'b'); COMMIT");
+    application.close();
+    expect(await takeChanges(log.batches)).toHaveLength(1);
   });
 
   it("is noticed when it is replaced while open", async () => {

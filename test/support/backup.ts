@@ -20,6 +20,7 @@ export function backupOf(kind: DatabaseKind): Backup | null {
   return dumpPrograms() === null ? null : DUMP;
 }
 
+/** Of the file alone: what the relay has noted beside it stays as it is. */
 const SQLITE_BACKUP: Backup = {
   async take(bed) {
     const path = bed.database("source").url.replace("sqlite:", "");

@@ -39,6 +39,7 @@ export class MemorySource implements Source {
   readonly changed = new Bell();
   pending: Change[] = [];
   purgedTo = 0;
+  purgeEveryMs = 0;
   /** A purge takes until it resolves. */
   purging: Promise<void> = Promise.resolve();
   bytes = 0;
@@ -103,6 +104,10 @@ class MemoryLog implements ChangeLog, Batches {
       set: async (sync, confirmed) => void source.confirmed.set(sync, confirmed),
       remove: async (sync) => void source.confirmed.delete(sync),
     };
+  }
+
+  get purgeEveryMs(): number {
+    return this.#source.purgeEveryMs;
   }
 
   async capture(): Promise<readonly Layout[]> {

@@ -6,6 +6,7 @@ import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import { batchHash, timelineHash } from "../../core/hash.ts";
 import type { BatchHeader } from "../../core/position.ts";
+import { rewound } from "../../core/rewound.ts";
 import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
 import { type Cell, readCells } from "./cells.ts";
 import { isKeyless, readChunk, readWhole } from "./chunk.ts";
@@ -13,32 +14,35 @@ import type { Connection } from "./connection.ts";
 import { applyVerdicts, settleDisplaced, type Verdict } from "./displaced.ts";
 import type { Guard } from "./guard.ts";
 import { type Layouts, toChange, unreadChange } from "./layouts.ts";
-import { HOLLOW, LOG, logWidth } from "./ours.ts";
+import { LOG, logWidth } from "./ours.ts";
+import type { BatchRecord, Records } from "./records.ts";
 
 const PAGE = { rows: 1_000, bytes: 1 << 20 };
 /** Rows deleted in one transaction: a writer that comes meanwhile waits a millisecond or two. */
-const PURGE_ROWS = 1_000;
-
-interface BatchRecord {
-  readonly n: bigint;
-  readonly prev_hash: string;
-  readonly hash: string;
-  readonly first_id: bigint;
-  readonly last_id: bigint;
-  readonly cut_at: string;
-  readonly committed_at: string;
-}
+const PURGE_ROWS = 1_000n;
 
 /** What one snapshot of the file shows beyond the newest batch. */
 interface Sight {
   readonly last: BatchRecord | undefined;
   readonly from: bigint;
   readonly to: bigint;
+  /** When the row `to` was logged, as it has it. */
+  readonly toAt: number;
   readonly changed: boolean;
-  readonly lastAt: number;
+  /** Is the number that AUTOINCREMENT goes by behind `to`? */
+  readonly numberBehind: boolean;
   readonly verdicts: readonly Verdict[];
   readonly mend: boolean;
   readonly chunk: Chunk | null;
+}
+
+interface PurgeBound {
+  readonly batch: bigint;
+  /** Ids of the log. */
+  readonly first: bigint;
+  readonly last: bigint;
+  /** The newest row that was cut, where it is purged with the others. */
+  readonly hollow: bigint | null;
 }
 
 /**
@@ -46,14 +50,15 @@ interface Sight {
  * them up to some id: a batch is a range of ids (reliability.md section 3).
  *
  * The snapshot is read first, without a lock on writers (in WAL mode); the range it showed is
- * recorded afterwards in a transaction of one row. What was committed in between has higher ids and
- * belongs to the next batch.
+ * recorded afterwards, in another file: nothing is written to the source's own unless the log itself must be. What was
+ * committed in between has higher ids and belongs to the next batch.
  */
 export class SqliteBatches implements Batches {
   readonly #connection: Connection;
   readonly #timeline: string;
   readonly #layouts: Layouts;
   readonly #guard: Guard;
+  readonly #records: Records;
   readonly #openCopier: () => Promise<Connection>;
   #copier: Connection | null = null;
   /** The highest log id that a cut has looked at. */
@@ -65,6 +70,7 @@ export class SqliteBatches implements Batches {
     parts: {
       readonly layouts: Layouts;
       readonly guard: Guard;
+      readonly records: Records;
       readonly openCopier: () => Promise<Connection>;
     },
   ) {
@@ -72,6 +78,7 @@ export class SqliteBatches implements Batches {
     this.#timeline = timeline;
     this.#layouts = parts.layouts;
     this.#guard = parts.guard;
+    this.#records = parts.records;
     this.#openCopier = parts.openCopier;
   }
 
@@ -80,29 +87,31 @@ export class SqliteBatches implements Batches {
   }
 
   async last(): Promise<BatchHeader | null> {
-    return this.#connection.read(() => this.#header(this.#lastRecord()));
+    return this.#header(await this.#records.last());
   }
 
   async header(batch: number): Promise<BatchHeader | null> {
-    return this.#connection.read(() => this.#header(this.#record(batch)));
+    return this.#header(await this.#records.find(batch));
   }
 
   async cut([request]: readonly ChunkRequest[] = []): Promise<Cut> {
     this.#connection.checkFile();
+    this.#records.connection.checkFile();
+    const last = await this.#records.last();
     const isWhole = request !== undefined && isKeyless(this.#layouts, request);
     const sight = await (isWhole
-      ? this.#lookBeside(request)
-      : this.#connection.read(() => this.#look(request)));
+      ? this.#lookBeside(last, request)
+      : this.#connection.read(() => this.#look(last, request)));
     const chunks = sight.chunk === null ? [] : [sight.chunk];
     this.#seen = sight.to;
     if (sight.mend) await this.#connection.write(() => this.#guard.mend());
     if (!sight.changed) return { header: null, pages: none(), chunks };
-    const header = await this.#connection.write(() => this.#recordCut(sight));
+    const header = await this.#recordCut(sight);
     return { header, pages: this.pages(header.batch), chunks };
   }
 
   async *pages(batch: number): AsyncIterable<readonly Change[]> {
-    const range = await this.#connection.read(() => this.#range(batch));
+    const range = await this.#range(batch);
     for (let next = range.first_id; next <= range.last_id; ) {
       const page = await this.#connection.read(() => this.#page(next, range.last_id));
       next = page.next;
@@ -112,51 +121,51 @@ export class SqliteBatches implements Batches {
   }
 
   async purge(upTo: number): Promise<void> {
-    const bound = await this.#connection.read(() => this.#purgeBound(BigInt(upTo)));
+    const bound = await this.#purgeBound(BigInt(upTo));
     if (bound === null) return;
-    const asIfGone = { durable: false };
-    await this.#connection.write(() => {
-      // The mark first: once a row may be missing, nobody may take the batch for whole.
-      this.#connection.run("UPDATE tidemark_source SET purged = max(purged, ?)", bound.batch);
-      this.#connection.run(
-        "DELETE FROM tidemark_batches WHERE n <= ? AND n < (SELECT max(n) FROM tidemark_batches)",
-        bound.batch,
-      );
-      this.#hollow();
-    }, asIfGone);
+    await this.#records.markPurged(bound.batch);
     failpoint("purge-half");
-    for (let first = bound.first; first <= bound.last; first += BigInt(PURGE_ROWS)) {
-      const last = first + BigInt(PURGE_ROWS) - 1n;
-      await this.#connection.write(() => {
-        this.#connection.run(
-          `DELETE FROM ${LOG} WHERE id BETWEEN ? AND ?`,
-          first,
-          last < bound.last ? last : bound.last,
-        );
-      }, asIfGone);
+    let first = bound.first;
+    do {
+      const end = first + PURGE_ROWS - 1n;
+      const last = end < bound.last ? end : bound.last;
+      await this.#connection.write(
+        () => {
+          this.#connection.run(`DELETE FROM ${LOG} WHERE id BETWEEN ? AND ?`, first, last);
+          if (bound.hollow !== null && last === bound.last) this.#hollow(bound.hollow);
+        },
+        { durable: false },
+      );
       await breathe();
-    }
+      first = last + 1n;
+    } while (first <= bound.last);
   }
 
-  #hollow(): void {
+  /**
+   * The newest row that was cut stays, without what it told: it is what tells that the records are of this log. And without
+   * it the next id is what sqlite_sequence says alone, and programs that start their own numbers anew empty that: ids
+   * that come again would be taken for what was cut already.
+   */
+  #hollow(id: bigint): void {
     const { keys, values } = logWidth(this.#connection);
     const cells = ["filters"];
     for (let i = 1; i <= keys; i++) cells.push(`k${i}`);
     for (let i = 1; i <= values; i++) cells.push(`c${i}`);
     const emptied = cells.map((cell) => `${cell} = NULL`).join(", ");
-    this.#connection.run(`UPDATE ${LOG} SET op = '-', ${emptied} WHERE id = ${HOLLOW}`);
+    this.#connection.run(`UPDATE ${LOG} SET op = '-', ${emptied} WHERE id = ?`, id);
   }
 
-  #look(request: ChunkRequest | undefined): Sight {
+  #look(last: BatchRecord | undefined, request: ChunkRequest | undefined): Sight {
     const connection = this.#connection;
     const mend = this.#guard.check().length > 0;
-    const last = this.#lastRecord();
+    const given = connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG);
+    if (last !== undefined) this.#checkSame(last, given);
     const from = (last?.last_id ?? this.#guard.firstId - 1n) + 1n;
     const newest = connection.row<{ id: bigint; at: number }>(
       `SELECT id, at FROM ${LOG} ORDER BY id DESC LIMIT 1`,
     );
     const to = newest?.id ?? from - 1n;
-    this.#checkWhole(from, to);
+    this.#checkWhole(from, to, given);
     const verdicts = settleDisplaced(connection, this.#layouts, from - 1n, to);
     const changed =
       verdicts.some(({ op }) => op === "d") ||
@@ -166,15 +175,16 @@ export class SqliteBatches implements Batches {
         to,
       ) === 1n;
     const chunk = request === undefined ? null : readChunk(connection, this.#layouts, request);
-    const lastAt = (Number(newest?.at ?? 0) - JULIAN_EPOCH_DAY) * DAY_MS;
-    return { last, from, to, changed, lastAt, verdicts, mend, chunk };
+    const numberBehind = typeof given !== "bigint" || given < to;
+    const toAt = newest?.at ?? 0;
+    return { last, from, to, toAt, changed, numberBehind, verdicts, mend, chunk };
   }
 
   /**
    * As `#look`, with the chunk read on a connection of its own, whose snapshot stays open: nobody writes
    * while both look, so both see the same.
    */
-  async #lookBeside(request: ChunkRequest): Promise<Sight> {
+  async #lookBeside(last: BatchRecord | undefined, request: ChunkRequest): Promise<Sight> {
     await this.close();
     const copier = await this.#openCopier();
     this.#copier = copier;
@@ -183,7 +193,7 @@ export class SqliteBatches implements Batches {
       await copier.close();
     };
     return this.#connection.write(() => {
-      const sight = this.#look(undefined);
+      const sight = this.#look(last, undefined);
       copier.pin();
       return { ...sight, chunk: readWhole(copier, this.#layouts, request, end) };
     });
@@ -196,16 +206,27 @@ export class SqliteBatches implements Batches {
     await copier?.close();
   }
 
+  /** Is this the log of which the records tell? */
+  #checkSame({ last_id: id, last_at: at }: BatchRecord, given: unknown): void {
+    const found = this.#connection.value(`SELECT at FROM ${LOG} WHERE id = ?`, id);
+    if (found === at) return;
+    const isDeleted = found === undefined && typeof given === "bigint" && given >= id;
+    if (isDeleted) throw this.#broken();
+    throw rewound(
+      `${this.#connection.name}: row ${id} of ${LOG} is not the one that was sent: the file was restored to an earlier time.`,
+      { id: String(id) },
+    );
+  }
+
   /**
    * Ids have no holes: a missing one was deleted by someone else, or the file went back in time. Of the newest ones
    * SQLite's own table tells which were given.
    */
-  #checkWhole(from: bigint, to: bigint): void {
+  #checkWhole(from: bigint, to: bigint, given: unknown): void {
     const first = this.#connection.value(
       `SELECT id FROM ${LOG} WHERE id >= ? ORDER BY id LIMIT 1`,
       from,
     );
-    const given = this.#connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG);
     const endIsGone = typeof given === "bigint" && given > to;
     if (endIsGone || to < from - 1n || (typeof first === "bigint" && first !== from)) {
       throw this.#broken();
@@ -220,43 +241,38 @@ export class SqliteBatches implements Batches {
     );
   }
 
-  #recordCut(sight: Sight): BatchHeader {
-    const connection = this.#connection;
+  async #recordCut(sight: Sight): Promise<BatchHeader> {
     const { last } = sight;
-    if (this.#lastRecord()?.hash !== last?.hash) {
-      throw new TidemarkError(
-        "TM-RELAY-FENCED",
-        `${connection.name}: another relay has cut a batch of this source.`,
-      );
-    }
-    applyVerdicts(connection, this.#layouts, sight.verdicts);
+    await this.#settle(sight);
+    // What the application has committed must not be less durable than what tells that it was sent.
+    this.#connection.syncLog();
     const n = (last?.n ?? 0n) + 1n;
     const prevHash = last?.hash ?? timelineHash(this.#timeline);
     const cutAt = new Date().toISOString();
     const definition = `${sight.from}-${sight.to} ${cutAt} ${randomUUID()}`;
+    const committedAt = new Date((sight.toAt - JULIAN_EPOCH_DAY) * DAY_MS).toISOString();
     const record: BatchRecord = {
       n,
       prev_hash: prevHash,
       hash: batchHash(prevHash, Number(n), definition),
+      definition,
       first_id: sight.from,
       last_id: sight.to,
+      last_at: sight.toAt,
       cut_at: cutAt,
-      committed_at: laterOf(new Date(sight.lastAt).toISOString(), last?.cut_at ?? ""),
+      committed_at: laterOf(committedAt, last?.cut_at ?? ""),
     };
-    connection.run(
-      `INSERT INTO tidemark_batches (n, prev_hash, hash, definition, first_id, last_id, cut_at, committed_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      n,
-      record.prev_hash,
-      record.hash,
-      definition,
-      record.first_id,
-      record.last_id,
-      record.cut_at,
-      record.committed_at,
-    );
-    this.#raiseSequence(sight.to);
+    await this.#records.add(record, last);
     return this.#toHeader(record);
+  }
+
+  /** Before the batch is recorded; done again after a crash in between it is the same. */
+  async #settle({ verdicts, numberBehind, to }: Sight): Promise<void> {
+    if (verdicts.length === 0 && !numberBehind) return;
+    await this.#connection.write(() => {
+      applyVerdicts(this.#connection, this.#layouts, verdicts);
+      if (numberBehind) this.#raiseSequence(to);
+    });
   }
 
   /**
@@ -274,10 +290,9 @@ export class SqliteBatches implements Batches {
     );
   }
 
-  #range(batch: number): BatchRecord {
-    const record = this.#record(batch);
-    const purged = this.#connection.value("SELECT purged FROM tidemark_source");
-    if (record !== undefined && Number(purged) < batch) return record;
+  async #range(batch: number): Promise<BatchRecord> {
+    const record = await this.#records.find(batch);
+    if (record !== undefined && Number(await this.#records.purged()) < batch) return record;
     throw new TidemarkError(
       "TM-BATCH-PURGED",
       `${this.#connection.name}: the changes of batch ${batch} are no longer in the change log.`,
@@ -326,35 +341,20 @@ export class SqliteBatches implements Batches {
   }
 
   /** What may go, and which log rows that is: also those that a purge cut short has left behind. */
-  #purgeBound(upTo: bigint): { batch: bigint; first: bigint; last: bigint } | null {
+  async #purgeBound(upTo: bigint): Promise<PurgeBound | null> {
     const connection = this.#connection;
-    const newest = this.#lastRecord();
+    const newest = await this.#records.last();
     if (newest === undefined) return null;
     const batch = upTo < newest.n ? upTo : newest.n;
-    const kept = connection.value(
-      "SELECT first_id FROM tidemark_batches WHERE n > ? ORDER BY n LIMIT 1",
-      batch,
+    const hollow = batch === newest.n ? newest.last_id : null;
+    const kept = (await this.#records.firstIdAfter(batch)) ?? newest.last_id;
+    const last = kept - 1n;
+    const first = await connection.peek(() =>
+      connection.value(`SELECT id FROM ${LOG} ORDER BY id LIMIT 1`),
     );
-    // The newest stays: see HOLLOW.
-    const last = typeof kept === "bigint" ? kept - 1n : newest.last_id - 1n;
-    const first = connection.value(`SELECT id FROM ${LOG} ORDER BY id LIMIT 1`);
-    const purged = connection.value("SELECT purged FROM tidemark_source") as bigint;
     const nothing = typeof first !== "bigint" || first > last;
-    if (nothing && purged >= batch) return null;
-    return { batch, first: typeof first === "bigint" ? first : last + 1n, last };
-  }
-
-  #lastRecord(): BatchRecord | undefined {
-    return this.#connection.row<BatchRecord & object>(
-      `SELECT ${RECORD} FROM tidemark_batches ORDER BY n DESC LIMIT 1`,
-    );
-  }
-
-  #record(batch: number): BatchRecord | undefined {
-    return this.#connection.row<BatchRecord & object>(
-      `SELECT ${RECORD} FROM tidemark_batches WHERE n = ?`,
-      BigInt(batch),
-    );
+    if (nothing && (await this.#records.purged()) >= batch) return null;
+    return { batch, first: typeof first === "bigint" ? first : last + 1n, last, hollow };
   }
 
   #header(record: BatchRecord | undefined): BatchHeader | null {
@@ -373,7 +373,6 @@ export class SqliteBatches implements Batches {
   }
 }
 
-const RECORD = "n, prev_hash, hash, first_id, last_id, cut_at, committed_at";
 const DAY_MS = 86_400_000;
 const JULIAN_EPOCH_DAY = 2_440_587.5;
 

@@ -7,6 +7,7 @@ import { isExact, readTable, type TableFacts } from "./facts.ts";
 import { quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { isOurs, isOurTable, PREFIX, uninstallStatements } from "./ours.ts";
+import { lookAtRecords, planRemoval, removeRecords } from "./records.ts";
 import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { columnTypeOf } from "./types.ts";
@@ -30,23 +31,28 @@ export class SqliteCatalog implements Catalog {
     return this.#connection.read(() => tables.map((table) => describe(this.#connection, table)));
   }
 
-  timeline(): Promise<string | null> {
-    return this.#connection.read(() => storedTimeline(this.#connection));
+  async timeline(): Promise<string | null> {
+    const stored = await this.#connection.read(() => storedTimeline(this.#connection));
+    return stored?.timeline ?? null;
   }
 
-  logHolders(): Promise<readonly LogHolder[] | null> {
-    return this.#connection.read(() => logHolders(this.#connection));
+  async logHolders(): Promise<readonly LogHolder[] | null> {
+    const connection = this.#connection;
+    const stored = await connection.read(() => storedTimeline(connection));
+    return stored === null ? null : lookAtRecords(connection, logHolders);
   }
 
-  planUninstall(): Promise<readonly string[]> {
-    return this.#connection.read(() => uninstallStatements(this.#connection));
+  async planUninstall(): Promise<readonly string[]> {
+    const statements = await this.#connection.read(() => uninstallStatements(this.#connection));
+    return [...statements, ...planRemoval(this.#connection.path)];
   }
 
   async uninstall(): Promise<readonly string[]> {
     const connection = this.#connection;
     const done: string[] = [];
     // Where nothing of ours is, nothing is written: the file may be one that may not be.
-    for (let left = (await this.planUninstall()).length > 0; left; ) {
+    const planned = await connection.read(() => uninstallStatements(connection));
+    for (let left = planned.length > 0; left; ) {
       // Nobody else can write meanwhile; and triggers come first, so that no write meets a missing log.
       await connection.write(() => {
         const statements = uninstallStatements(connection);
@@ -56,6 +62,8 @@ export class SqliteCatalog implements Catalog {
         left = statements.length > some.length;
       });
     }
+    done.push(...planRemoval(connection.path));
+    removeRecords(connection.path);
     return done;
   }
 

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { statSync } from "node:fs";
 import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
@@ -15,8 +14,10 @@ import { checkCapture, Guard } from "./guard.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
-import { HOLLOW, LOG, missingOfSource } from "./ours.ts";
+import { LOG, missingOfSource } from "./ours.ts";
+import { apart, Records } from "./records.ts";
 import { standingTriggers, strayedTriggers } from "./standing-triggers.ts";
+import { inodeOf, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -25,43 +26,62 @@ const SAMPLE_ROWS = 200;
 /** Captured in one transaction, in which nobody else can write: of thousands of tables each trigger takes milliseconds. */
 const TABLES_AT_A_TIME = 50;
 
+/** Under load: each purge may cost the application the transaction that it meets (docs/decisions/0041). */
+const PURGE_EVERY_MS = 30_000;
+
 export class SqliteChangeLog implements ChangeLog {
+  readonly purgeEveryMs = PURGE_EVERY_MS;
   readonly timeline: string;
   readonly batches: SqliteBatches;
   readonly subscribers: Subscribers;
   readonly #connection: Connection;
   readonly #layouts: Layouts;
   readonly #guard: Guard;
+  readonly #records: Records;
   readonly #lease: Lease;
   readonly #watcher: Watcher;
 
   private constructor(
     connection: Connection,
     identity: Identity,
-    parts: { readonly lease: Lease; readonly openCopier: () => Promise<Connection> },
+    parts: {
+      readonly records: Records;
+      readonly lease: Lease;
+      readonly openCopier: () => Promise<Connection>;
+    },
   ) {
     this.timeline = identity.timeline;
     this.#connection = connection;
     this.#layouts = new Layouts(connection);
+    this.#records = parts.records;
     this.#lease = parts.lease;
     this.#guard = new Guard(connection, this.#layouts, identity.firstId);
     this.batches = new SqliteBatches(connection, identity.timeline, {
       layouts: this.#layouts,
       guard: this.#guard,
+      records: parts.records,
       openCopier: parts.openCopier,
     });
-    this.subscribers = new SqliteSubscribers(connection);
+    this.subscribers = new SqliteSubscribers(parts.records.connection);
     this.#watcher = new Watcher(connection);
   }
 
   static async open(options: DatabaseOptions, lease: Lease): Promise<ChangeLog> {
     const openCopier = () => Connection.open(options, { create: false });
     const connection = await openCopier();
-    const identity = await connection.write(() => {
-      for (const sql of missingOfSource(connection)) connection.db.exec(sql);
-      return identify(connection, options.logger);
-    });
-    return new SqliteChangeLog(connection, identity, { lease, openCopier });
+    let records: Records | null = null;
+    try {
+      const missing = await connection.read(() => missingOfSource(connection));
+      if (missing.length > 0) await connection.write(() => connection.db.exec(missing.join(";")));
+      const stored = await connection.read(() => storedTimeline(connection));
+      records = await Records.open(connection, stored !== null && !stored.cloned);
+      const identity = await identify(connection, records, { stored, logger: options.logger });
+      return new SqliteChangeLog(connection, identity, { records, lease, openCopier });
+    } catch (error) {
+      await records?.close();
+      await connection.close();
+      throw error;
+    }
   }
 
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
@@ -87,11 +107,14 @@ export class SqliteChangeLog implements ChangeLog {
     return this.#watcher.wait(() => this.batches.seen, signal);
   }
 
-  stats(): Promise<LogStats> {
+  async stats(): Promise<LogStats> {
+    // The row that a purge leaves where it takes all: its batch's record stays as well.
+    const hollow = (await this.#records.find(await this.#records.purged()))?.last_id ?? null;
     return this.#connection.read(() => {
       const span = this.#connection.row<{ rows: bigint; oldest: number }>(
         `SELECT (SELECT max(id) FROM ${LOG}) - id + 1 AS rows, at AS oldest
-         FROM ${LOG} WHERE id IS NOT ${HOLLOW} ORDER BY id LIMIT 1`,
+         FROM ${LOG} WHERE id IS NOT ? ORDER BY id LIMIT 1`,
+        hollow,
       );
       const rows = Number(span?.rows ?? 0);
       const oldest = span?.oldest ?? null;
@@ -108,6 +131,7 @@ export class SqliteChangeLog implements ChangeLog {
     try {
       await this.batches.close();
       await this.#connection.close();
+      await this.#records.close();
     } finally {
       this.#lease.release();
     }
@@ -135,60 +159,65 @@ interface Identity {
   readonly firstId: bigint;
 }
 
-interface SourceRow {
-  readonly timeline: string;
-  readonly path: string;
-  readonly inode: string;
-}
-
 /**
- * The timeline of this file, in the transaction that makes it.
+ * The timeline of this file, begun where there is none.
  *
  * A file has no identity that its copy lacks, so only what is certain starts a new timeline: the
  * file at the recorded place is still there and is another one (a copy, opened elsewhere). A file
  * that was moved, or put in place of the old one, keeps its timeline; if it was a backup, its next
- * batch has another hash than the one that was published, and the chain tells.
+ * batch has another hash than the one that was published, and the chain tells. Throws TM-SOURCE-REWOUND where the
+ * records of that timeline are not there.
  */
-function identify(connection: Connection, logger: Logger): Identity {
+async function identify(
+  connection: Connection,
+  records: Records,
+  { stored, logger }: { readonly stored: StoredTimeline | null; readonly logger: Logger },
+): Promise<Identity> {
   const inode = inodeOf(connection.path) ?? "";
-  const row = connection.row<SourceRow>("SELECT timeline, path, inode FROM tidemark_source");
-  const same = row?.path === connection.path && row.inode === inode;
-  if (row !== undefined && same) return known(connection, row.timeline);
-  const cloned = row !== undefined && row.inode !== inode && inodeOf(row.path) === row.inode;
-  if (row !== undefined && !cloned) {
+  if (stored === null || stored.cloned) {
+    if (stored !== null)
+      logger.warn({ original: stored.before }, "the source file is a copy: a new timeline begins");
+    return begin(connection, records, inode);
+  }
+  const { timeline, before } = stored;
+  const found = await records.timeline();
+  if (found !== timeline) throw apart(connection, found);
+  if (!stored.same) {
     logger.warn(
-      { path: connection.path, before: row.path },
+      { path: connection.path, before },
       "the source file was moved or replaced since it was last opened",
     );
-    connection.run("UPDATE tidemark_source SET path = ?, inode = ?", connection.path, inode);
-    return known(connection, row.timeline);
+    await connection.write(() =>
+      connection.run("UPDATE tidemark_source SET path = ?, inode = ?", connection.path, inode),
+    );
   }
-  if (cloned)
-    logger.warn({ original: row.path }, "the source file is a copy: a new timeline begins");
+  return known(connection, timeline);
+}
+
+async function begin(connection: Connection, records: Records, inode: string): Promise<Identity> {
   const timeline = randomUUID();
-  connection.db.exec(
-    `DELETE FROM tidemark_source; DELETE FROM tidemark_batches; DELETE FROM tidemark_subscribers; DELETE FROM ${LOG}`,
-  );
-  connection.run(
-    "INSERT INTO tidemark_source (id, timeline, path, inode, purged) VALUES (1, ?, ?, ?, 0)",
-    timeline,
-    connection.path,
-    inode,
-  );
+  // The records first: a source that names a timeline whose records are missing has been restored without them.
+  await records.begin(timeline);
+  await connection.write(() => {
+    connection.db.exec(`DELETE FROM tidemark_source; DELETE FROM ${LOG}`);
+    connection.run(
+      "INSERT INTO tidemark_source (id, timeline, path, inode) VALUES (1, ?, ?, ?)",
+      timeline,
+      connection.path,
+      inode,
+    );
+  });
   return known(connection, timeline);
 }
 
 /** A timeline without batches begins after whatever the log has ever held before it. */
-function known(connection: Connection, timeline: string): Identity {
-  const first = connection.value(`SELECT min(id) FROM ${LOG}`);
-  const used = connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG);
+async function known(connection: Connection, timeline: string): Promise<Identity> {
+  const [first, used] = await connection.read(() => [
+    connection.value(`SELECT min(id) FROM ${LOG}`),
+    connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG),
+  ]);
   const firstId = typeof first === "bigint" ? first : (typeof used === "bigint" ? used : 0n) + 1n;
   return { timeline, firstId };
-}
-
-function inodeOf(path: string): string | null {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { closeSync, existsSync, fdatasyncSync, openSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
@@ -114,6 +114,21 @@ export class Connection {
   static openNothing(name: string): Connection {
     const { DatabaseSync } = loadSqlite();
     return new Connection(name, NOWHERE, new DatabaseSync(NOWHERE));
+  }
+
+  /** A file of our own, in the journal mode of this one where it is still empty. */
+  async openBeside(
+    path: string,
+    { readOnly = false }: { readonly readOnly?: boolean } = {},
+  ): Promise<Connection> {
+    const { DatabaseSync } = loadSqlite();
+    try {
+      const connection = new Connection(this.#name, path, new DatabaseSync(path, { readOnly }));
+      await connection.#configure(!readOnly && this.value("PRAGMA journal_mode") === "wal");
+      return connection;
+    } catch (error) {
+      throw classify(error, this.#name);
+    }
   }
 
   /** See {@link Connection.openNothing}. */
@@ -259,6 +274,27 @@ export class Connection {
       "TM-CONNECTION-LOST",
       `${this.#name}: ${this.path} was moved, deleted or replaced while open.`,
     );
+  }
+
+  /**
+   * Makes durable what was committed by connections that do not sync (in WAL mode those with `synchronous = NORMAL`, and
+   * many have it), without a commit of our own. Closing the file gives no lock away: SQLite has none on this one.
+   */
+  syncLog(): void {
+    let file: number;
+    try {
+      file = openSync(`${this.path}-wal`, "r+");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      throw this.classify(error);
+    }
+    try {
+      fdatasyncSync(file);
+    } catch (error) {
+      throw this.classify(error);
+    } finally {
+      closeSync(file);
+    }
   }
 
   classify(error: unknown): TidemarkError {

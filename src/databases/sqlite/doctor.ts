@@ -12,7 +12,9 @@ import { checkCapture } from "./guard.ts";
 import { quoteText, sameName } from "./identifiers.ts";
 import { type InstalledLayout, Layouts } from "./layouts.ts";
 import { missingOfSource } from "./ours.ts";
+import { apart, lookAtRecords, timelineOf } from "./records.ts";
 import { standingTriggers } from "./standing-triggers.ts";
+import { storedTimeline } from "./stored-timeline.ts";
 import { targetTriggers } from "./target-triggers.ts";
 
 /** Everything that can break capture of these tables. */
@@ -51,6 +53,16 @@ export function diagnoseSource(connection: Connection, tables: readonly CaptureT
   const asked = tables.map(({ schema }) => schema.name.name);
   const others = layouts.filter(({ table }) => !asked.some((name) => sameName(name, table.name)));
   return [...findings, ...others.flatMap((layout) => uncarriedFinding(connection, layout))];
+}
+
+/** Do the records of what was sent belong to the log? */
+export async function recordsFindings(connection: Connection): Promise<readonly Finding[]> {
+  const stored = await connection.read(() => storedTimeline(connection));
+  if (stored === null || stored.cloned) return [];
+  const found = await lookAtRecords(connection, timelineOf);
+  if (found === stored.timeline) return [];
+  const { message, fix = "" } = apart(connection, found);
+  return [{ check: "log-lost", severity: "error", message, fix }];
 }
 
 /** What is captured; or what is wrong, where the log is gone and its triggers stand. */
@@ -122,12 +134,7 @@ function journalMode(connection: Connection, part: "source" | "target"): Finding
   }
   const mode = String(connection.value("PRAGMA journal_mode"));
   if (mode === "wal") {
-    const begin =
-      part === "source"
-        ? " Transactions that read before they write should begin with BEGIN IMMEDIATE: else SQLite refuses their writes when the relay has committed in between."
-        : "";
-    const message = `The ${part} is in WAL mode.${begin}`;
-    return [{ check: "journal-mode", severity: "ok", message }];
+    return [{ check: "journal-mode", severity: "ok", message: `The ${part} is in WAL mode.` }];
   }
   const why =
     part === "source"

@@ -8,14 +8,6 @@ export const PREFIX = "tidemark_";
 export const LOG = "tidemark_change_log";
 export const PARKED = "tidemark_parked";
 
-/**
- * The id of the newest row that was cut, where it is purged (else NULL): that row stays, without what it told. Without it
- * the next id is what sqlite_sequence says alone, and programs that start their own numbers anew empty that: ids that
- * come again would be taken for what was cut already.
- */
-export const HOLLOW =
-  "(SELECT max(last_id) FROM tidemark_batches WHERE n <= (SELECT purged FROM tidemark_source))";
-
 /** Is the name one that only what is ours may have? */
 export function isOurs(name: string): boolean {
   return name.toLowerCase().startsWith(PREFIX);
@@ -23,30 +15,32 @@ export function isOurs(name: string): boolean {
 
 /** Is it a table that we have made? */
 export function isOurTable(name: string): boolean {
-  return Object.hasOwn({ ...SOURCE_TABLES, ...TARGET_TABLES }, name.toLowerCase());
+  const folded = name.toLowerCase();
+  return (
+    Object.hasOwn({ ...SOURCE_TABLES, ...TARGET_TABLES }, folded) || ONCE_OURS.includes(folded)
+  );
 }
 
 /**
  * The tables of a source.
  *
- * - `tidemark_source`: one row. `purged`: batches up to this one have lost their changes.
+ * - `tidemark_source`: one row.
  * - `tidemark_layouts`: what was captured, ever; `current` marks the layout triggers log with now,
  *   `only_columns` that its update trigger fires for the captured columns only.
- * - `tidemark_batches`: the record of each cut, B1. `definition` fixes the content: first and last id,
- *   time, and a random word, so that two histories with equal ids still have different hashes.
  * - `tidemark_change_log`: the changes. AUTOINCREMENT, because an id may never come again after a
  *   purge; ids have no holes, which is how a log cut by hand is found out. The value columns
  *   k1… and c1… are added as tables need them and have no type, so that every value keeps its
  *   storage class. `op`: i, u, d; k = the old key of a key change; x = a row that a REPLACE may be
  *   about to displace (see displaced.ts); - = nothing.
+ *
+ * What is cut of it, and for whom it is kept: see records.ts.
  */
 export const SOURCE_TABLES: Readonly<Record<string, string>> = {
   tidemark_source: `CREATE TABLE tidemark_source (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   timeline TEXT NOT NULL,
   path TEXT NOT NULL,
-  inode TEXT NOT NULL,
-  purged INTEGER NOT NULL
+  inode TEXT NOT NULL
 )`,
   tidemark_layouts: `CREATE TABLE tidemark_layouts (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,20 +49,6 @@ export const SOURCE_TABLES: Readonly<Record<string, string>> = {
   only_columns INTEGER NOT NULL,
   current INTEGER NOT NULL
 )`,
-  tidemark_batches: `CREATE TABLE tidemark_batches (
-  n INTEGER PRIMARY KEY,
-  prev_hash TEXT NOT NULL,
-  hash TEXT NOT NULL,
-  definition TEXT NOT NULL,
-  first_id INTEGER NOT NULL,
-  last_id INTEGER NOT NULL,
-  cut_at TEXT NOT NULL,
-  committed_at TEXT NOT NULL
-)`,
-  tidemark_subscribers: `CREATE TABLE tidemark_subscribers (
-  sync TEXT NOT NULL PRIMARY KEY,
-  confirmed INTEGER NOT NULL
-) WITHOUT ROWID`,
   [LOG]: `CREATE TABLE ${LOG} (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   at REAL NOT NULL,
@@ -146,7 +126,7 @@ export function missingObjects(
 }
 
 /** Without one of these it is not known what was logged and sent. */
-const NEVER_LOST = ["tidemark_layouts", "tidemark_batches", LOG];
+const NEVER_LOST = ["tidemark_layouts", LOG];
 
 /** As `missingObjects`, of a source. Also throws TM-SOURCE-REWOUND where a log that was begun is not whole any more. */
 export function missingOfSource(connection: Connection): string[] {
@@ -170,9 +150,12 @@ export function logWidth(connection: Connection): {
   return { keys: count("k"), values: count("c") };
 }
 
+/** Versions before had them in the source's own file. */
+const ONCE_OURS = ["tidemark_batches", "tidemark_subscribers"];
+
 /** The statements that remove all of ours; triggers first, so that no write meets a missing log. */
 export function uninstallStatements(connection: Connection): string[] {
-  const ours = [...Object.keys(SOURCE_TABLES), ...Object.keys(TARGET_TABLES)];
+  const ours = [...Object.keys(SOURCE_TABLES), ...Object.keys(TARGET_TABLES), ...ONCE_OURS];
   return connection
     .rows<{ type: string; name: string }>(
       "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'table') ORDER BY type DESC, rowid",

@@ -9,11 +9,12 @@ import type {
 import { widenLog } from "./capture.ts";
 import { planTables, SqliteChangeLog } from "./change-log.ts";
 import { Connection } from "./connection.ts";
-import { diagnoseSource } from "./doctor.ts";
+import { diagnoseSource, recordsFindings } from "./doctor.ts";
 import { identityOf } from "./identity.ts";
 import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
 import { missingOfSource } from "./ours.ts";
+import { recordsPath } from "./records.ts";
 
 export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -49,16 +50,24 @@ export class SqliteSource implements Source {
       const triggers = plans.flatMap(({ statements }) => statements);
       return {
         statements: [...ours, ...widenLog(connection, shapes), ...triggers],
-        notes: shapes.map(
-          ({ facts }) =>
-            `${facts.name}: row triggers that log the row as it stands${facts.uniques.length > 0 ? ", and rows that a REPLACE displaces" : ""}`,
-        ),
+        notes: [
+          ...(ours.length === 0
+            ? []
+            : [`what is sent of the log is noted in ${recordsPath(connection.path)}`]),
+          ...shapes.map(
+            ({ facts }) =>
+              `${facts.name}: row triggers that log the row as it stands${facts.uniques.length > 0 ? ", and rows that a REPLACE displaces" : ""}`,
+          ),
+        ],
       };
     });
   }
 
-  diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]> {
-    return this.#connection.read(() => diagnoseSource(this.#connection, tables));
+  async diagnose(tables: readonly CaptureTable[]): Promise<readonly Finding[]> {
+    const connection = this.#connection;
+    const findings = await connection.read(() => diagnoseSource(connection, tables));
+    const isLost = findings.some(({ check }) => check === "log-lost" || check === "log-version");
+    return isLost ? findings : [...findings, ...(await recordsFindings(connection))];
   }
 
   async openChangeLog(): Promise<ChangeLog | null> {

@@ -21,7 +21,7 @@ export class SqliteSubscribers implements Subscribers {
 
   async set(sync: string, confirmed: number): Promise<void> {
     const known = (await this.list()).get(sync);
-    // An idle pipeline writes nothing into the user's file.
+    // An idle pipeline writes nothing.
     if (known === confirmed) return;
     await this.#connection.write(
       () =>
@@ -44,19 +44,15 @@ export class SqliteSubscribers implements Subscribers {
   }
 }
 
-/** Without the relay's lease, in a transaction. Null: there is no change log. */
-export function logHolders(connection: Connection): readonly LogHolder[] | null {
-  const [found] = connection.rows(
-    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'tidemark_subscribers'",
-  );
-  if (found === undefined) return null;
-  return connection
+/** In a transaction. `records`: see records.ts. */
+export function logHolders(records: Connection): readonly LogHolder[] {
+  return records
     .rows<{ sync: string; confirmed: bigint }>(
       "SELECT sync, confirmed FROM tidemark_subscribers ORDER BY sync",
     )
     .map(({ sync, confirmed }) => ({
       sync,
       confirmed: Number(confirmed),
-      release: `DELETE FROM tidemark_subscribers WHERE sync = ${quoteText(sync)}`,
+      release: `ATTACH ${quoteText(records.path)} AS records; DELETE FROM records.tidemark_subscribers WHERE sync = ${quoteText(sync)}`,
     }));
 }

@@ -10,5 +10,7 @@ export async function isPurged(source: SqlClient): Promise<boolean> {
 const LEFT: Readonly<Record<Dialect, string>> = {
   postgres: `SELECT (SELECT MAX(n) FROM tidemark.batches) - purged AS kept FROM tidemark.source`,
   mariadb: "SELECT COUNT(*) AS kept FROM tidemark_change_log WHERE id > 0",
-  sqlite: "SELECT COUNT(*) AS kept FROM tidemark_change_log",
+  // The newest stays, emptied.
+  sqlite: `SELECT COUNT(*) AS kept FROM tidemark_change_log
+    WHERE NOT (op = '-' AND id = (SELECT MAX(id) FROM tidemark_change_log))`,
 };
