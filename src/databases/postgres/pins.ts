@@ -18,11 +18,6 @@ export function pinSql(oid: string): string {
           WHERE i.indrelid = ${oid} AND i.indisunique ORDER BY i.indexrelid)::text)`;
 }
 
-/** Which transaction last wrote each column of the table, by the number before its own: those that are gone, too. */
-export function columnsOfPin(pin: string): readonly string[] {
-  return (pin.split("|").at(-2) ?? "").replace(/[{}]/g, "").split(",");
-}
-
 /** By oid, as they are now. */
 export async function loadPins(
   connection: Connection,

@@ -2,12 +2,16 @@
 import type { Connection } from "./connection.ts";
 import type { ColumnIdentity } from "./layouts.ts";
 import { partitionTree } from "./partitions.ts";
-import { columnsOfPin } from "./pins.ts";
 
 /** What is noted of a table, and compared. None in notes of before there were any. */
 export interface Revaluable {
   /** No transaction before this one was open any more when it was noted. */
   readonly since?: string;
+  /**
+   * Which transaction last wrote each column, by its number. Noted with the files, and not taken from the pin: that is set
+   * anew by whoever reads the log, whether it carries the table or not.
+   */
+  readonly columns?: Readonly<Record<string, string>> | null;
   /** The file of the table, or those of its partitions, by oid: another one where rows were written anew. */
   readonly files?: Readonly<Record<string, string>> | null;
   /** What values of a user's type print as, by `number of the column.oid`: the labels of an enum, the types of a composite. */
@@ -17,14 +21,16 @@ export interface Revaluable {
 /** As pairs for json_build_object. `oid` is an SQL expression. */
 export function revaluableSql(oid: string): string {
   return `'since', pg_snapshot_xmin(pg_current_snapshot())::text,
+    'columns', (SELECT json_object_agg(a.attnum, a.xmin::text) FROM pg_attribute a
+      WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped),
     'files', (SELECT json_object_agg(c.oid, c.relfilenode::text) FROM pg_class c
       WHERE c.relkind = 'r' AND c.oid = ANY (${oid} || ARRAY(SELECT relid FROM ${partitionTree(oid)} AS part))),
     'types', (SELECT json_object_agg(u.key, u.prints) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
       CROSS JOIN LATERAL (
-        SELECT a.attnum || '.' || e.oid, format('label %s of type %s', e.enumlabel, e.enumtypid::regtype)
+        SELECT a.attnum || '.' || e.oid, format('label %s', e.enumlabel)
         FROM pg_enum e WHERE e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
         UNION ALL
-        SELECT a.attnum || '.' || c.oid, format('%s (%s)', c.oid::regtype, (
+        SELECT a.attnum || '.' || c.oid, format('(%s)', (
           SELECT string_agg(format_type(p.atttypid, p.atttypmod), ', ' ORDER BY p.attnum)
           FROM pg_attribute p WHERE p.attrelid = c.typrelid AND p.attnum > 0 AND NOT p.attisdropped))
         FROM pg_type c WHERE c.oid IN (t.oid, t.typelem, t.typbasetype) AND c.typrelid <> 0
@@ -40,7 +46,6 @@ export interface RevaluedLook {
   readonly now: Revaluable;
   /** Those that are captured. */
   readonly columns: readonly ColumnIdentity[];
-  readonly pins: readonly [before: string | null, now: string];
   /** In SQL, as FROM takes it. */
   readonly table: string;
 }
@@ -48,28 +53,33 @@ export interface RevaluedLook {
 /**
  * For people; null when nothing was. `ALTER COLUMN … TYPE` writes the column's row in the catalog, and the table into
  * another file, even where the type is the same (`USING lower(a)`). VACUUM FULL, CLUSTER and TRUNCATE do the latter
- * alone, GRANT and SET NOT NULL the former. Where both are seen at once, the rows tell: ALTER makes all of them its
- * transaction's own, so one that is older than the note was not written anew.
+ * alone, GRANT and SET NOT NULL the former; and the first VACUUM FULL after ADD COLUMN … DEFAULT both. So the rows tell:
+ * ALTER makes all of them its transaction's own, and one that is older than the note was not written anew.
  */
 export async function whatRevalued(
   connection: Connection,
   look: RevaluedLook,
 ): Promise<string | null> {
-  const { noted, now, columns, pins } = look;
-  const [before, after] = pins.map((pin) => (pin === null ? null : columnsOfPin(pin)));
-  const isMoved = changed(noted?.files, now.files) !== undefined;
-  const column = columns.find(([number]) => before && before[number - 1] !== after?.[number - 1]);
-  if (isMoved && column !== undefined && (await isAllYounger(connection, look))) {
-    return `its rows were written anew when column ${column[1]} was altered (ALTER TABLE … USING), and may have other values`;
+  const { noted, now, columns } = look;
+  const numbers = new Map(columns.map(([number, name]) => [String(number), name]));
+  const columnOf = (key: string) => numbers.get(key.split(".", 1)[0] ?? "");
+  const [altered] = changed(noted?.columns, now.columns, columnOf);
+  if (
+    altered !== undefined &&
+    isMoved(noted?.files, now.files) &&
+    (await isAllYounger(connection, look))
+  ) {
+    return `its rows were written anew when column ${columnOf(altered)} was altered (ALTER TABLE … USING), and may have other values`;
   }
-  const numbers = new Set(columns.map(([number]) => String(number)));
-  const type = changed(noted?.types, now.types, (key) => numbers.has(key.split(".", 1)[0] ?? ""));
-  return type === undefined ? null : `${type[0]} is now ${type[1]}, in rows that stand, too`;
+  const [key, was, is] = changed(noted?.types, now.types, columnOf);
+  return key === undefined
+    ? null
+    : `the type of column ${columnOf(key)} was altered, ${was} is now ${is}, in rows that stand, too`;
 }
 
 /**
- * Are there rows, and none among the first from before the note? ALTER of a partitioned table writes all its partitions
- * anew, so a row of any will do. Bounded: the relay waits meanwhile, and a table that was written anew has none.
+ * Are there rows, and none among the first from before the note? Bounded: the relay waits meanwhile, and a table that was
+ * written anew has none.
  */
 async function isAllYounger(
   connection: Connection,
@@ -93,29 +103,52 @@ const LOOKED_AT = 10_000;
 
 /** Is there nothing to note? */
 export function isSameValued(noted: Revaluable | null, now: Revaluable): boolean {
-  return noted !== null && ALL.every((each) => isSame(noted[each] ?? {}, now[each] ?? {}));
-}
-
-const ALL = ["files", "types"] as const;
-
-type Facts = Readonly<Record<string, string>>;
-
-function isSame(before: Facts, now: Facts): boolean {
-  const keys = Object.keys(now);
   return (
-    keys.length === Object.keys(before).length && keys.every((key) => before[key] === now[key])
+    noted !== null && isRecent(noted, now) && ALL.every((each) => isSame(noted[each], now[each]))
   );
 }
 
-/** The first that was known, and is another one. */
-function changed(
-  before: Facts | null | undefined,
-  now: Facts | null | undefined,
-  counts: (key: string) => boolean = () => true,
-): readonly [before: string, now: string] | undefined {
-  for (const [key, is] of Object.entries(now ?? {})) {
+const ALL = ["columns", "files", "types"] as const;
+
+/** Else all rows of a table that soon drops them (a queue) would be younger than the note. */
+function isRecent(noted: Revaluable, now: Revaluable): boolean {
+  return BigInt(now.since ?? 0) - BigInt(noted.since ?? 0) < RENEWED_AFTER;
+}
+
+/** Transactions. A server that does nothing has no note renewed, a busy one each every minute or two. */
+const RENEWED_AFTER = 100_000n;
+
+type Facts = Readonly<Record<string, string>> | null | undefined;
+
+function isSame(before: Facts, now: Facts): boolean {
+  const keys = Object.keys(now ?? {});
+  return (
+    keys.length === Object.keys(before ?? {}).length &&
+    keys.every((key) => before?.[key] === now?.[key])
+  );
+}
+
+/** Those that were known, and are there still. */
+function known(
+  before: Facts,
+  now: Facts,
+): readonly (readonly [key: string, was: string, is: string])[] {
+  return Object.entries(now ?? {}).flatMap(([key, is]) => {
     const was = before?.[key];
-    if (was !== undefined && was !== is && counts(key)) return [was, is];
-  }
-  return undefined;
+    return was === undefined ? [] : [[key, was, is] as const];
+  });
+}
+
+/** The first of the columns that are captured. */
+function changed(before: Facts, now: Facts, columnOf: (key: string) => string | undefined) {
+  const other = known(before, now).find(
+    ([key, was, is]) => was !== is && columnOf(key) !== undefined,
+  );
+  return other ?? [];
+}
+
+/** ALTER does not pass over a partition; TRUNCATE and VACUUM FULL of one do not touch the others. */
+function isMoved(before: Facts, now: Facts): boolean {
+  const files = known(before, now);
+  return files.length > 0 && files.every(([, was, is]) => was !== is);
 }

@@ -2,7 +2,6 @@ import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
 import type { ColumnIdentity } from "./layouts.ts";
 import { partitionTree } from "./partitions.ts";
-import { pinSql } from "./pins.ts";
 import { isSameValued, type Revaluable, revaluableSql, whatRevalued } from "./revalued.ts";
 import { formatArrayText } from "./row-text.ts";
 
@@ -59,8 +58,8 @@ export async function lookAtTriggers(
 ): Promise<TriggerLook> {
   const rows = await connection.rows(
     // In one statement: who alters a table writes its columns and its file at once.
-    `SELECT l.table_oid, ${noteSql("l.table_oid")}, l.partitions IS NULL, ${pinSql("l.table_oid")},
-       l.signature::json ->> 'live', l.signature::json -> 'triggers', l.pin,
+    `SELECT l.table_oid, ${noteSql("l.table_oid")}, l.partitions IS NULL,
+       l.signature::json ->> 'live', l.signature::json -> 'triggers',
        (SELECT format('%s %s.%I', CASE WHEN c.relkind <> 'p' THEN 'ONLY' END, c.relnamespace::regnamespace, c.relname) FROM pg_class c WHERE c.oid = l.table_oid)
      FROM ${OUR_SCHEMA}.layouts l WHERE l.table_oid = ANY ($1::oid[]) AND l.retired_at IS NULL`,
     [formatArrayText(oids)],
@@ -70,8 +69,8 @@ export async function lookAtTriggers(
   const revalued = new Map<string, string>();
   const unnoted = new Map<string, Noted>();
   for (const row of rows) {
-    const [oid, after, forgets, pin, live] = row as [string, string, string, string, string];
-    const [before = null, pinned = null, table = null] = row.slice(5);
+    const [oid, after, forgets, live] = row as [string, string, string, string];
+    const [before = null, table = null] = row.slice(4);
     const stored = JSON.parse(before ?? "null") as Noted | null;
     const now = JSON.parse(after) as Noted;
     const noted = stored?.timeline === now.timeline ? stored : null;
@@ -86,9 +85,7 @@ export async function lookAtTriggers(
     if (changed !== undefined) touched.set(oid, forPeople(changed[0], oid));
     const columns = JSON.parse(live) as ColumnIdentity[];
     const what =
-      table === null
-        ? null
-        : await whatRevalued(connection, { noted, now, columns, pins: [pinned, pin], table });
+      table === null ? null : await whatRevalued(connection, { noted, now, columns, table });
     if (what !== null) revalued.set(oid, what);
     const isNoted =
       known.size === current.length &&
