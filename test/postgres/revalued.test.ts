@@ -28,6 +28,7 @@ describe.each(SERVERS)("on %s", (kind) => {
       const owner: pg.Client = await connect(database.url);
       open.push({ close: () => owner.end() });
       await owner.query(sql);
+      await settled(owner);
       const tables = await captureTables(database.url, ["t"]);
       const again = async (table = "t"): Promise<ChangeLog> => {
         const source = await postgres.openSource(optionsOf(database.url));
@@ -46,6 +47,17 @@ describe.each(SERVERS)("on %s", (kind) => {
       // With the first cut it is seen which partitions there are.
       await logged(log);
       return { owner, log, again, findings };
+    }
+
+    // Rows are old where no transaction from before them is open, whoever's.
+    async function settled(owner: pg.Client): Promise<void> {
+      const { rows } = await owner.query("SELECT pg_current_xact_id()::text AS now");
+      const isPast = "SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8 AS yes";
+      await expect
+        .poll(async () => (await owner.query(isPast, [rows[0].now])).rows[0].yes, {
+          timeout: 60_000,
+        })
+        .toBe(true);
     }
 
     const logged = async (log: ChangeLog) => changesOf(await log.batches.cut());
@@ -123,6 +135,7 @@ describe.each(SERVERS)("on %s", (kind) => {
       await owner.query(
         "DO $$ BEGIN FOR i IN 1..100000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$",
       );
+      await settled(owner);
       // Brings the next look on.
       await owner.query("REINDEX INDEX CONCURRENTLY t_pkey");
       await log.batches.look?.();

@@ -31,15 +31,16 @@ function noteSql(oid: string): string {
 }
 
 /** `note` is an SQL expression. */
-function noteStatement(note: string): string {
+/** `notes` gives table_oid and note. */
+function noteStatement(notes: string): string {
   return `UPDATE ${OUR_SCHEMA}.layouts l
-    SET signature = (signature::jsonb || jsonb_build_object('triggers', ${note}::jsonb))::text
-    WHERE table_oid = $1 AND retired_at IS NULL`;
+    SET signature = (signature::jsonb || jsonb_build_object('triggers', n.note::jsonb))::text
+    FROM ${notes} AS n(table_oid, note) WHERE l.table_oid = n.table_oid AND l.retired_at IS NULL`;
 }
 
 /** Notes the triggers of a table as they now are. In the transaction that has installed them. */
 export async function noteTriggers(connection: Connection, oid: string): Promise<void> {
-  await connection.run(noteStatement(noteSql("$1::oid")), [oid]);
+  await connection.run(noteStatement(`(VALUES ($1::oid, ${noteSql("$1::oid")}))`), [oid]);
 }
 
 /** Triggers of these tables as they were noted, and as they are. */
@@ -104,8 +105,13 @@ export async function storeNoted(
   connection: Connection,
   unnoted: TriggerLook["unnoted"],
 ): Promise<void> {
-  for (const [oid, noted] of unnoted)
-    await connection.run(noteStatement("$2"), [oid, JSON.stringify(noted)]);
+  if (unnoted.size === 0) return;
+  const notes = [...unnoted.values()].map((noted) => JSON.stringify(noted));
+  // In one way to the server: of all tables, when notes are renewed.
+  await connection.run(noteStatement("unnest($1::oid[], $2::text[])"), [
+    formatArrayText([...unnoted.keys()]),
+    formatArrayText(notes),
+  ]);
 }
 
 function isOfTable(key: string, oid: string): boolean {
