@@ -46,7 +46,7 @@ describe.each(SERVERS)("on %s", (kind) => {
       const log = await again();
       // With the first cut it is seen which partitions there are.
       await logged(log);
-      return { owner, log, again, findings };
+      return { owner, log, again, findings, url: database.url };
     }
 
     // Rows are old where no transaction from before them is open, whoever's.
@@ -98,6 +98,31 @@ describe.each(SERVERS)("on %s", (kind) => {
       for (const sql of [LOWER, "GRANT SELECT (name) ON t TO PUBLIC", "VACUUM FULL t"])
         await owner.query(sql);
       await expect(again()).rejects.toMatchObject(seen(/column name was altered/));
+    });
+
+    it("where the account may read some columns only", async () => {
+      const { owner, log, url } = await captured(TABLE);
+      await log.close();
+      const name = new URL(url).pathname.slice(1);
+      const role = `${name}_reader`;
+      open.push({ close: () => owner.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`) });
+      await owner.query(
+        `DROP SCHEMA tidemark CASCADE; CREATE ROLE ${role} LOGIN PASSWORD 'tidemark';
+         GRANT CREATE ON DATABASE ${name} TO ${role}; GRANT SELECT (id, name), TRIGGER ON t TO ${role}`,
+      );
+      const own = new URL(url);
+      [own.username, own.password] = [role, "tidemark"];
+      const tables = await captureTables(own.href, ["t"], { columns: ["id", "name"] });
+      const source = await postgres.openSource(optionsOf(own.href));
+      open.push(source);
+      const limited = (await source.openChangeLog()) as ChangeLog;
+      open.push(limited);
+      await limited.capture(tables);
+      await logged(limited);
+      await owner.query(LOWER);
+      await expect(limited.batches.look?.()).rejects.toMatchObject(seen(/column name was altered/));
+      const findings = (await source.diagnose(tables)).map(({ check }) => check);
+      expect(findings).toContain("trigger-broken");
     });
 
     it("while a sync that does not carry the table reads the log", async () => {

@@ -48,6 +48,8 @@ export interface RevaluedLook {
   readonly columns: readonly ColumnIdentity[];
   /** In SQL, as FROM takes it. */
   readonly table: string;
+  /** Not where the account may read some columns only: which transaction wrote a row is not among them. */
+  readonly isReadable: boolean;
 }
 
 /**
@@ -67,7 +69,7 @@ export async function whatRevalued(
   if (
     altered !== undefined &&
     isMoved(noted?.files, now.files) &&
-    (await isAllYounger(connection, look))
+    (!look.isReadable || (await isAllYounger(connection, look)))
   ) {
     return `its rows were written anew when column ${columnOf(altered)} was altered (ALTER TABLE … USING), and may have other values`;
   }

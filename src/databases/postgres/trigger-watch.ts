@@ -61,7 +61,8 @@ export async function lookAtTriggers(
     // In one statement: who alters a table writes its columns and its file at once.
     `SELECT l.table_oid, ${noteSql("l.table_oid")}, l.partitions IS NULL,
        l.signature::json ->> 'live', l.signature::json -> 'triggers',
-       (SELECT format('%s %s.%I', CASE WHEN c.relkind <> 'p' THEN 'ONLY' END, c.relnamespace::regnamespace, c.relname) FROM pg_class c WHERE c.oid = l.table_oid)
+       (SELECT format('%s %s.%I', CASE WHEN c.relkind <> 'p' THEN 'ONLY' END, c.relnamespace::regnamespace, c.relname) FROM pg_class c WHERE c.oid = l.table_oid),
+       has_table_privilege(l.table_oid, 'SELECT')
      FROM ${OUR_SCHEMA}.layouts l WHERE l.table_oid = ANY ($1::oid[]) AND l.retired_at IS NULL`,
     [formatArrayText(oids)],
     "triggers",
@@ -71,7 +72,7 @@ export async function lookAtTriggers(
   const unnoted = new Map<string, Noted>();
   for (const row of rows) {
     const [oid, after, forgets, live] = row as [string, string, string, string];
-    const [before = null, table = null] = row.slice(4);
+    const [before = null, table = null, readable] = row.slice(4);
     const stored = JSON.parse(before ?? "null") as Noted | null;
     const now = JSON.parse(after) as Noted;
     const noted = stored?.timeline === now.timeline ? stored : null;
@@ -86,7 +87,15 @@ export async function lookAtTriggers(
     if (changed !== undefined) touched.set(oid, forPeople(changed[0], oid));
     const columns = JSON.parse(live) as ColumnIdentity[];
     const what =
-      table === null ? null : await whatRevalued(connection, { noted, now, columns, table });
+      table === null
+        ? null
+        : await whatRevalued(connection, {
+            noted,
+            now,
+            columns,
+            table,
+            isReadable: readable === "t",
+          });
     if (what !== null) revalued.set(oid, what);
     const isNoted =
       known.size === current.length &&
