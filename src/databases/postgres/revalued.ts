@@ -14,7 +14,10 @@ export interface Revaluable {
   readonly columns?: Readonly<Record<string, string>> | null;
   /** The file of the table, or those of its partitions, by oid: another one where rows were written anew. */
   readonly files?: Readonly<Record<string, string>> | null;
-  /** What values of a user's type print as, by `number of the column.oid`: the labels of an enum, the types of a composite. */
+  /**
+   * What values of a user's type print as, by `number of the column.oid`: the labels of an enum, the types of a composite,
+   * also deeper within.
+   */
   readonly types?: Readonly<Record<string, string>> | null;
 }
 
@@ -25,17 +28,25 @@ export function revaluableSql(oid: string): string {
       WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped),
     'files', (SELECT json_object_agg(c.oid, c.relfilenode::text) FROM pg_class c
       WHERE c.relkind = 'r' AND c.oid = ANY (${oid} || ARRAY(SELECT relid FROM ${partitionTree(oid)} AS part))),
-    'types', (SELECT json_object_agg(u.key, u.prints) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-      CROSS JOIN LATERAL (
-        SELECT a.attnum || '.' || e.oid, format('label %s', e.enumlabel)
-        FROM pg_enum e WHERE e.enumtypid IN (t.oid, t.typelem, t.typbasetype)
+    'types', (WITH RECURSIVE used (attnum, type) AS (
+        SELECT a.attnum, a.atttypid FROM pg_attribute a
+        WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= ${FIRST_OF_USERS}
+        UNION
+        SELECT used.attnum, part.type FROM used JOIN pg_type t ON t.oid = used.type CROSS JOIN LATERAL (
+          VALUES (t.typelem), (t.typbasetype)
+          UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+          UNION ALL SELECT p.atttypid FROM pg_attribute p
+          WHERE p.attrelid = t.typrelid AND p.attnum > 0 AND NOT p.attisdropped
+        ) AS part (type) WHERE part.type >= ${FIRST_OF_USERS}
+      ) SELECT json_object_agg(u.key, u.prints) FROM (
+        SELECT used.attnum || '.' || e.oid, format('label %s', e.enumlabel)
+        FROM used JOIN pg_enum e ON e.enumtypid = used.type
         UNION ALL
-        SELECT a.attnum || '.' || c.oid, format('(%s)', (
+        SELECT used.attnum || '.' || t.oid, format('(%s)', (
           SELECT string_agg(format_type(p.atttypid, p.atttypmod), ', ' ORDER BY p.attnum)
-          FROM pg_attribute p WHERE p.attrelid = c.typrelid AND p.attnum > 0 AND NOT p.attisdropped))
-        FROM pg_type c WHERE c.oid IN (t.oid, t.typelem, t.typbasetype) AND c.typrelid <> 0
-      ) AS u(key, prints)
-      WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= ${FIRST_OF_USERS})`;
+          FROM pg_attribute p WHERE p.attrelid = t.typrelid AND p.attnum > 0 AND NOT p.attisdropped))
+        FROM used JOIN pg_type t ON t.oid = used.type WHERE t.typrelid <> 0
+      ) AS u(key, prints))`;
 }
 
 /** FirstNormalObjectId: the server's own types have lesser oids, and are passed over without a look. */
@@ -44,8 +55,8 @@ const FIRST_OF_USERS = 16_384;
 export interface RevaluedLook {
   readonly noted: Revaluable | null;
   readonly now: Revaluable;
-  /** Those that are captured. */
-  readonly columns: readonly ColumnIdentity[];
+  /** Those on which the log depends. */
+  readonly columns: () => readonly ColumnIdentity[];
   /** In SQL, as FROM takes it. */
   readonly table: string;
   /** Not where the account may read some columns only: which transaction wrote a row is not among them. */
@@ -63,8 +74,8 @@ export async function whatRevalued(
   look: RevaluedLook,
 ): Promise<string | null> {
   const { noted, now, columns } = look;
-  const numbers = new Map(columns.map(([number, name]) => [String(number), name]));
-  const columnOf = (key: string) => numbers.get(key.split(".", 1)[0] ?? "");
+  const columnOf = (key: string) =>
+    columns().find(([number]) => String(number) === key.split(".", 1)[0])?.[1];
   const [altered] = changed(noted?.columns, now.columns, columnOf);
   if (
     altered !== undefined &&
@@ -76,7 +87,7 @@ export async function whatRevalued(
   const [key, was, is] = changed(noted?.types, now.types, columnOf);
   return key === undefined
     ? null
-    : `the type of column ${columnOf(key)} was altered, ${was} is now ${is}, in rows that stand, too`;
+    : `column ${columnOf(key)} reads otherwise in rows that stand, too: ${was} is now ${is}`;
 }
 
 /**

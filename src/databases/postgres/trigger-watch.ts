@@ -62,7 +62,7 @@ export async function lookAtTriggers(
     `SELECT l.table_oid, ${noteSql("l.table_oid")}, l.partitions IS NULL,
        l.signature::json ->> 'live', l.signature::json -> 'triggers',
        (SELECT format('%s %s.%I', CASE WHEN c.relkind <> 'p' THEN 'ONLY' END, c.relnamespace::regnamespace, c.relname) FROM pg_class c WHERE c.oid = l.table_oid),
-       has_table_privilege(l.table_oid, 'SELECT')
+       has_table_privilege(l.table_oid, 'SELECT'), l.columns, l.filters
      FROM ${OUR_SCHEMA}.layouts l WHERE l.table_oid = ANY ($1::oid[]) AND l.retired_at IS NULL`,
     [formatArrayText(oids)],
     "triggers",
@@ -72,7 +72,7 @@ export async function lookAtTriggers(
   const unnoted = new Map<string, Noted>();
   for (const row of rows) {
     const [oid, after, forgets, live] = row as [string, string, string, string];
-    const [before = null, table = null, readable] = row.slice(4);
+    const [before = null, table = null, readable, captured, filters] = row.slice(4);
     const stored = JSON.parse(before ?? "null") as Noted | null;
     const now = JSON.parse(after) as Noted;
     const noted = stored?.timeline === now.timeline ? stored : null;
@@ -85,7 +85,7 @@ export async function lookAtTriggers(
     const current = Object.entries(now.written ?? {});
     const changed = current.find(([key, by]) => known.has(key) && known.get(key) !== by);
     if (changed !== undefined) touched.set(oid, forPeople(changed[0], oid));
-    const columns = JSON.parse(live) as ColumnIdentity[];
+    const columns = () => dependedOn(live, captured as string, filters as string);
     const what =
       table === null
         ? null
@@ -108,6 +108,15 @@ export async function lookAtTriggers(
     if (!isNoted) unnoted.set(oid, { ...now, ...values, written });
   }
   return { touched, revalued, unnoted };
+}
+
+/** A generated column is not captured, but a filter may name it. */
+function dependedOn(live: string, captured: string, filters: string): readonly ColumnIdentity[] {
+  const all = JSON.parse(live) as readonly ColumnIdentity[];
+  if ((JSON.parse(filters) as readonly string[]).length > 0) return all;
+  const columns = JSON.parse(captured) as readonly { readonly name: string }[];
+  const names = new Set(columns.map(({ name }) => name));
+  return all.filter(([, name]) => names.has(name));
 }
 
 export async function storeNoted(
