@@ -102,7 +102,9 @@ async function isAllYounger(
   const [row] = await connection.rows(
     `SELECT count(*) > 0 AND (
        pg_snapshot_xmin(pg_current_snapshot())::text::numeric - $1::numeric > ${TOLD_APART}
-       OR NOT bool_or(age(r.xmin) > age(($1::numeric % 4294967296)::text::xid)))
+       OR NOT bool_or(age(r.xmin) > age(($1::numeric % 4294967296)::text::xid)
+         -- Frozen, and of a lap of the numbers before: it looks as if it were to come.
+         OR age(r.xmin) < 0))
      FROM (SELECT xmin FROM ${table} LIMIT ${LOOKED_AT}) r`,
     [since],
   );
