@@ -34,7 +34,9 @@ export function revaluableSql(oid: string): string {
         UNION
         SELECT used.attnum, part.type FROM used JOIN pg_type t ON t.oid = used.type CROSS JOIN LATERAL (
           VALUES (t.typelem), (t.typbasetype)
-          UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+          -- Before 14 there is no such column.
+          UNION ALL SELECT r.rngsubtype FROM pg_range r
+          WHERE t.oid = r.rngtypid OR t.oid::text = to_jsonb(r) ->> 'rngmultitypid'
           UNION ALL SELECT p.atttypid FROM pg_attribute p
           WHERE p.attrelid = t.typrelid AND p.attnum > 0 AND NOT p.attisdropped
         ) AS part (type) WHERE part.type >= ${FIRST_OF_USERS}
