@@ -1,8 +1,10 @@
 import { expect, it } from "vitest";
-import { toTidemarkError } from "../core/errors.ts";
+import { type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import type { CaptureTable } from "../core/source.ts";
+import { formatTable } from "../core/table.ts";
 import type { Row } from "../core/value.ts";
 import type { Bench } from "./database-bed.ts";
-import { describeChange, Replica, takeChanges, takeChunk } from "./replica.ts";
+import { describeChange, Replica, take, takeChanges, takeChunk } from "./replica.ts";
 import { createItems, ITEMS, openShop, tableRows } from "./source-shop.ts";
 
 /** What is logged of which change (G1). */
@@ -106,6 +108,38 @@ export function registerCapture(bench: () => Bench): void {
     const says =
       outcome === "TM-CAPTURE-BROKEN" || findings.some((message) => !before.includes(message));
     expect({ isRight, says }).not.toEqual({ isRight: false, says: false });
+  });
+
+  it("names all tables that were made anew, while it works and at its start, with one command for all", async () => {
+    const sql = await bench().sql();
+    const names = ["books", "pages", "words"];
+    const make = async (name: string) => {
+      await sql.run(`CREATE TABLE ${name} (id INTEGER PRIMARY KEY, n INTEGER)`);
+      return bench().captureTable(name);
+    };
+    const tables: CaptureTable[] = [];
+    for (const name of names) tables.push(await make(name));
+    const source = await bench().source();
+    const log = await bench().log(source);
+    await log.capture(tables);
+    await take(log.batches);
+    for (const name of names) await sql.run(`DROP TABLE ${name}`);
+    for (const name of names) await make(name);
+    await sql.run("INSERT INTO words VALUES (1, 1)");
+    const all = names.map((_, index) => formatTable((tables[index] as CaptureTable).schema.name));
+    const told = {
+      code: "TM-CAPTURE-BROKEN",
+      fix: expect.stringContaining(`tidemark resync ${all.join(" ")}, `),
+      details: { tables: all },
+    };
+    const looking: Promise<unknown> = log.batches.look?.() ?? take(log.batches);
+    await expect(looking).rejects.toMatchObject(told);
+    await log.close();
+    const again = await bench().log(source);
+    const refused = await again.capture(tables).catch(toTidemarkError);
+    expect(refused).toMatchObject(told);
+    for (const name of all) expect((refused as TidemarkError).message).toContain(name);
+    await expect(source.planCapture(tables)).rejects.toMatchObject(told);
   });
 
   it("sees TRUNCATE, or the emptying of the table, as far as it says it can", async () => {

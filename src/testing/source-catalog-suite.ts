@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { toTidemarkError } from "../core/errors.ts";
+import { formatTable } from "../core/table.ts";
 import { type Bench, refuses } from "./database-bed.ts";
 import { createItems, ITEMS, openShop } from "./source-shop.ts";
 
@@ -62,6 +63,11 @@ export function registerCatalog(bench: () => Bench): void {
     const misspelt = await catalog.describe([bench().name("itmes")]).catch(toTidemarkError);
     expect(misspelt).toMatchObject({ code: "TM-TABLE-MISSING" });
     expect(JSON.stringify(misspelt)).toContain("items");
-    await refuses(catalog.describe([bench().name("seen")]), "TM-TABLE-UNSUPPORTED");
+    await sql.run("CREATE VIEW shown AS SELECT id FROM items");
+    const views = ["seen", "shown"].map((name) => bench().name(name));
+    await refuses(catalog.describe(views.slice(0, 1)), "TM-TABLE-UNSUPPORTED");
+    const refused = toTidemarkError(await catalog.describe(views).catch((error) => error));
+    expect(refused.code).toBe("TM-TABLE-UNSUPPORTED");
+    for (const view of views) expect(refused.message).toContain(formatTable(view));
   });
 }

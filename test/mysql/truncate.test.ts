@@ -1,6 +1,7 @@
 // TRUNCATE fires no trigger: it is found out all the same, and told from a mere rebuild (G8).
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
+import { type TidemarkError, toTidemarkError } from "../../src/core/errors.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
@@ -37,6 +38,32 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     await bed.admin.query("UPDATE tidemark_layouts SET table_id = NULL WHERE table_name = 't-ü'");
     await using open = await openLog(bed, tables);
     expect((await take(open.log.batches)).changes).toHaveLength(1);
+  });
+
+  test("of several tables is told at once, with statements for all", async () => {
+    await using bed = await bedWith(
+      "CREATE TABLE `t-ü` (id INT PRIMARY KEY); CREATE TABLE other (id INT PRIMARY KEY); CREATE TABLE kept (id INT PRIMARY KEY)",
+    );
+    const tables = await bed.capture("t-ü", "other", "kept");
+    const told = {
+      ...UNSEEN,
+      message: expect.stringContaining("The same is true of other."),
+      fix: expect.stringMatching(
+        /tidemark resync 't-ü' other, .*table_name IN \('t-ü', 'other'\),/,
+      ),
+    };
+    {
+      await using open = await openLog(bed, tables);
+      await bed.admin.query("TRUNCATE `t-ü`; TRUNCATE other");
+      await expect(take(open.log.batches)).rejects.toMatchObject(told);
+    }
+    await expect(openLog(bed, tables)).rejects.toMatchObject(told);
+    const accept = /UPDATE [^;]*?\)(?=,)/.exec(
+      ((await openLog(bed, tables).catch(toTidemarkError)) as TidemarkError).fix ?? "",
+    );
+    await bed.admin.query(accept?.[0] ?? "");
+    await using open = await openLog(bed, tables);
+    await take(open.log.batches);
   });
 
   test.each([

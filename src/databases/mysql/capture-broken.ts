@@ -1,7 +1,7 @@
 // What is wrong with the capture of a table: changes have gone by unseen, or would.
 
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
-import { resyncCommand } from "../../core/shell.ts";
+import { copyAnew, wrongTable } from "../../core/many-tables.ts";
 import { formatTable } from "../../core/table.ts";
 import { standInName } from "./capture-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
@@ -151,12 +151,10 @@ export function captureBroken(
 ): TidemarkError {
   const table = formatTable(layout.table);
   const all = [...new Set([layout, ...others].map((each) => formatTable(each.table)))];
-  return new TidemarkError(
-    "TM-CAPTURE-BROKEN",
-    `Capture of ${all.join(", ")} is broken: ${what}. Changes may have been missed.`,
-    {
-      fix: `${resyncCommand(...all)}, then tidemark run: ${all.length === 1 ? "it is" : "they are"} captured and copied anew.`,
-      details: { table },
-    },
-  );
+  const message = `Capture of ${all.join(", ")} is broken: ${what}. Changes may have been missed.`;
+  if (all.length === 1) return wrongTable("TM-CAPTURE-BROKEN", table, { message, mend: copyAnew });
+  return new TidemarkError("TM-CAPTURE-BROKEN", message, {
+    fix: copyAnew(all),
+    details: { table },
+  });
 }

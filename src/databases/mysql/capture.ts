@@ -2,6 +2,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
+import { Objections } from "../../core/many-tables.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { abreast, type InSession } from "./abreast.ts";
@@ -257,25 +258,29 @@ async function prepareCaptures(
   );
   let nextId = Math.max(0, ...layouts.map((layout) => layout.id)) + 1;
   const wanted: StoredLayout[] = [];
+  const objections = new Objections();
   for (const table of tables) {
-    const fact = checkCapturable(table, facts);
-    const own = versions.get(fact.name);
-    const wantedNow = wantedLayout(table, fact, references);
-    const unnumbered = { ...wantedNow, ...(own && { versions: own }) };
-    const layout = { ...unnumbered, id: nextId++, work: workOf(unnumbered, session.flavour) };
-    refuseDoubtful(layout);
-    await refusePeriod(session, layout);
-    await refuseKeysAboveEngine(session, layout);
-    await checkFilters(session, layout, fact);
-    wanted.push(layout);
+    await objections.tryAsync(async () => {
+      const fact = checkCapturable(table, facts);
+      const own = versions.get(fact.name);
+      const wantedNow = wantedLayout(table, fact, references);
+      const unnumbered = { ...wantedNow, ...(own && { versions: own }) };
+      const layout = { ...unnumbered, id: nextId++, work: workOf(unnumbered, session.flavour) };
+      refuseDoubtful(layout);
+      await refusePeriod(session, layout);
+      await refuseKeysAboveEngine(session, layout);
+      await checkFilters(session, layout, fact);
+      wanted.push(layout);
+    });
   }
+  objections.end();
   const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
   const tableIds = await loadTableIds(session);
   const planned: TableCapture[] = [];
   for (const layout of wanted) {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
-    await assertUnbroken(session, known, layout, triggers);
+    await objections.tryAsync(() => assertUnbroken(session, known, layout, triggers));
     // What is logged by one that was altered while no sync carried it is unread for good.
     const isNew =
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
@@ -287,7 +292,9 @@ async function prepareCaptures(
         session.flavour.altersIgnoring &&
         guardedAnew(current, layout).some((column) => !key.includes(column));
       const others = isNew && !mayLackRows ? known : null;
-      await assertNotTruncated(session, current, { tableIds, layouts: others });
+      await objections.tryAsync(() =>
+        assertNotTruncated(session, current, { tableIds, layouts: others }),
+      );
     }
     active.set(layout.table.name, chosen);
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
@@ -304,9 +311,14 @@ async function prepareCaptures(
     const plans = stands ? othersTriggers(session, all, triggers) : all;
     planned.push({ layout: chosen, isNew, replaces, triggers: plans });
   }
+  objections.end();
   const parents = await loadFacts(session, originTables([...active.values()]));
-  const lost = lostFrom([...active.values()], references, parents);
-  if (lost !== null) throw unsupported(lost.table, lost.reference, lost.why);
+  for (const { table, reference, why } of lostFrom([...active.values()], references, parents)) {
+    objections.try(() => {
+      throw unsupported(table, reference, why);
+    });
+  }
+  objections.end();
   const known = { references, found: triggers, parents };
   const origins = planCascades(session, [...active.values()], known);
   const plans = [...planned.flatMap((capture) => capture.triggers), ...origins];

@@ -1,5 +1,6 @@
 import type { Catalog, DatabaseOptions, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { Objections } from "../../core/many-tables.ts";
 import { missingTableFix, nearestTable } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
@@ -120,7 +121,9 @@ async function describeTables(
 ): Promise<readonly TableSchema[]> {
   if (names.length === 0) return [];
   const known = await loadTables(session);
-  for (const name of names) checkTable(name, known, session.database);
+  const objections = new Objections();
+  for (const name of names) objections.try(() => checkTable(name, known, session.database));
+  objections.end();
   checkEngines(names, known, session.flavour);
   const facts = await loadFacts(
     session,

@@ -1,7 +1,7 @@
 import { columnsAltered, DROPPED, KEY_ALIKE } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import { rewound } from "../../core/rewound.ts";
-import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import {
   assertNotOvertaken,
@@ -34,34 +34,34 @@ export async function checkDrift(
   const names = layouts.map((layout) => layout.table.name);
   const facts = await loadFacts(session, names);
   const triggers = await loadTriggers(session, triggeredTables(layouts));
+  const objections = new Objections();
   for (const layout of layouts) {
-    const table = formatTable(layout.table);
-    const fact = facts.get(layout.table.name);
-    if (fact === undefined) throw await goneOrRenamed(session, layout);
-    if (signatureOf(layout, fact) !== layout.signature) {
-      throw columnsAltered(table, differences(layout, fact));
-    }
-    checkKey(layout, fact);
-    noteKeyIndex(layout, fact);
-    assertNotOvertaken(layout, triggers);
-    if (triggersHash(triggers, layout) !== layout.triggers) {
-      throw (await hiddenFrom(session, layout, triggers)) ?? triggerBroken(table);
-    }
+    await objections.tryAsync(async () => {
+      const table = formatTable(layout.table);
+      const fact = facts.get(layout.table.name);
+      if (fact === undefined) throw await goneOrRenamed(session, layout);
+      if (signatureOf(layout, fact) !== layout.signature) {
+        throw columnsAltered(table, differences(layout, fact));
+      }
+      checkKey(layout, fact);
+      noteKeyIndex(layout, fact);
+      assertNotOvertaken(layout, triggers);
+      if (triggersHash(triggers, layout) !== layout.triggers) {
+        throw (await hiddenFrom(session, layout, triggers)) ?? triggerBroken(table);
+      }
+    });
   }
+  objections.end();
   await checkReferences(session, layouts, facts);
   checkGuarded(layouts, facts);
   await checkLog(session, highestId);
 }
 
 function triggerBroken(table: string): TidemarkError {
-  return new TidemarkError(
-    "TM-CAPTURE-BROKEN",
-    `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
-    {
-      fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew`,
-      details: { table },
-    },
-  );
+  return wrongTable("TM-CAPTURE-BROKEN", table, {
+    message: `A trigger of ours on ${table} is missing or was changed: writes since then may not be in the log.`,
+    mend: copyAnew,
+  });
 }
 
 function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void {
@@ -133,13 +133,20 @@ async function checkReferences(
   );
   if (acting.length === 0) return;
   const references = await withVersions(session, await loadReferences(session));
-  for (const layout of acting) assertSameOrigins(layout, originsOf(layout.table.name, references));
+  const objections = new Objections();
+  for (const layout of acting) {
+    objections.try(() => assertSameOrigins(layout, originsOf(layout.table.name, references)));
+  }
   const others = originTables(acting).filter((name) => !facts.has(name));
   const parents = new Map([...facts, ...(await loadFacts(session, others))]);
-  const lost = lostFrom(acting, references, parents);
-  const layout = acting.find(({ table }) => table.name === lost?.table);
-  if (lost === null || layout === undefined) return;
-  throw captureBroken(layout, `${lost.why} (foreign key ${lost.reference.name})`);
+  for (const { table, reference, why } of lostFrom(acting, references, parents)) {
+    const layout = acting.find((each) => each.table.name === table);
+    if (layout === undefined) continue;
+    objections.try(() => {
+      throw captureBroken(layout, `${why} (foreign key ${reference.name})`);
+    });
+  }
+  objections.end();
 }
 
 /**

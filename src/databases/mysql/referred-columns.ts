@@ -14,25 +14,27 @@ interface Lost {
 
 /**
  * What a change of columns carries on to must be told from what stood there: so they must be unique, and
- * never become NULL, which takes the reference from the rows below as well. Null where that is so.
+ * never become NULL, which takes the reference from the rows below as well. Gives the tables of which that is not so.
  * `parents`: at least the tables from which actions reach these.
  */
 export function lostFrom(
   layouts: readonly StoredLayout[],
   references: readonly Reference[],
   parents: ReadonlyMap<string, TableFacts>,
-): Lost | null {
+): readonly Lost[] {
   const wanted = new Set(layouts.map(({ table }) => table.name));
+  const found = new Map<string, Lost>();
   for (const parent of originTables(layouts)) {
     for (const step of flatten(stepsFrom(parent, "UPDATE", references, wanted))) {
       for (const reference of step.path) {
         const facts = parents.get(reference.parent);
         const why = facts === undefined ? null : whyLost(reference, facts);
-        if (why !== null) return { table: reached(step), reference, why };
+        const table = reached(step);
+        if (why !== null && !found.has(table)) found.set(table, { table, reference, why });
       }
     }
   }
-  return null;
+  return [...found.values()];
 }
 
 function whyLost({ parent, pairs }: Reference, { uniques, columns }: TableFacts): string | null {

@@ -1,4 +1,5 @@
-import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError, type TidemarkError } from "../../core/errors.ts";
+import { Objections, wrongTable } from "../../core/many-tables.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Session } from "./connection.ts";
@@ -90,16 +91,20 @@ export class TruncationWatch {
     if (this.#known.size === 0) return true;
     const tableIds = await this.#load();
     if (tableIds === HELD) return false;
+    const objections = new Objections();
     for (const layout of this.#layouts) {
       const now = tableIds?.get(layout.table.name);
       const known = this.#known.get(layout.id);
       if (now === undefined || known === undefined || now === known) continue;
       const inserts = since.purged ? null : { after: since.highest, layouts: [layout.id] };
-      const ids = { known, now };
-      if (!(await isRebuilt(this.#session, layout, { ids, inserts }))) throw truncated(layout);
-      await storeTableId(this.#session, layout.id, now);
-      this.#known.set(layout.id, now);
+      await objections.tryAsync(async () => {
+        const ids = { known, now };
+        if (!(await isRebuilt(this.#session, layout, { ids, inserts }))) throw truncated(layout);
+        await storeTableId(this.#session, layout.id, now);
+        this.#known.set(layout.id, now);
+      });
     }
+    objections.end();
     return true;
   }
 
@@ -168,13 +173,18 @@ export async function storeTableId(session: Session, layout: number, id: string)
 
 export function truncated(layout: StoredLayout): TidemarkError {
   const table = formatTable(layout.table);
-  const accept = `UPDATE ${LAYOUTS} SET table_id = NULL WHERE table_name = ${quoteText(table)}`;
-  return new TidemarkError(
-    "TM-TRUNCATE-UNSEEN",
-    `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
-    {
-      fix: `After a TRUNCATE, ALTER IGNORE, or a dump of this table: ${resyncCommand(table)}, then tidemark run. If it was only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`,
-      details: { table },
-    },
-  );
+  return wrongTable("TM-TRUNCATE-UNSEEN", table, {
+    message: `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
+    mend: mendTruncated,
+  });
+}
+
+function mendTruncated(tables: readonly string[]): string {
+  const names = tables.map(quoteText);
+  const [one, these] =
+    names.length === 1
+      ? [`= ${names[0]}`, "this table"]
+      : [`IN (${names.join(", ")})`, "these tables"];
+  const accept = `UPDATE ${LAYOUTS} SET table_id = NULL WHERE table_name ${one}`;
+  return `After a TRUNCATE, ALTER IGNORE, or a dump of ${these}: ${resyncCommand(...tables)}, then tidemark run. If only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`;
 }

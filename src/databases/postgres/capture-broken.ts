@@ -1,5 +1,6 @@
 // What is wrong with the capture of a table: changes have gone by unseen, or would.
 import { TidemarkError } from "../../core/errors.ts";
+import { Objections } from "../../core/many-tables.ts";
 import { formatTable } from "../../core/table.ts";
 import type { CaptureSpec } from "./capture-row.ts";
 import { triggerNames } from "./capture-sql.ts";
@@ -61,15 +62,19 @@ function gone(what: string): Broken {
 
 /** Installing broken capture again in silence would hide what went by. Throws TM-CAPTURE-BROKEN, TM-GRANT-MISSING. */
 export function assertUnbroken(captures: readonly Installed[]): void {
-  for (const capture of captures) {
-    const { spec, broken } = capture;
-    const silent = notFiring(capture);
-    if (silent !== null) throw silent;
-    if (broken === null) continue;
-    const table = formatTable(spec.table);
-    if (broken.shape) throw shapeBroken(spec.table, broken.what);
-    throw captureBroken(table, `Capture of ${table} is broken: ${broken.what}.`);
-  }
+  const objections = new Objections();
+  for (const capture of captures) objections.try(() => assertOneUnbroken(capture));
+  objections.end();
+}
+
+function assertOneUnbroken(capture: Installed): void {
+  const { spec, broken } = capture;
+  const silent = notFiring(capture);
+  if (silent !== null) throw silent;
+  if (broken === null) return;
+  const table = formatTable(spec.table);
+  if (broken.shape) throw shapeBroken(spec.table, broken.what);
+  throw captureBroken(table, `Capture of ${table} is broken: ${broken.what}.`);
 }
 
 /** Null where the triggers fire, whoever writes the table. Rows of a subscription are sure to come. */

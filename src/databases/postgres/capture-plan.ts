@@ -1,6 +1,7 @@
 import { whatAltered } from "../../core/altered.ts";
 import type { LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { Objections } from "../../core/many-tables.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { addKey } from "./add-key.ts";
@@ -120,7 +121,12 @@ async function compareCaptures(
   const before = new Map([...layouts.values()].map((layout) => [layout.oid, layout]));
   let nextId = Math.max(0, ...layouts.keys()) + 1;
   const newest = newestLayouts([...layouts.values()]);
-  return mapInOrder(tables, async (table) => {
+  const objections = new Objections();
+  const captures = await mapInOrder(tables, (table) => objections.tryAsync(() => compare(table)));
+  objections.end();
+  return captures.filter((capture) => capture !== null);
+
+  async function compare(table: CaptureTable): Promise<TableCapture> {
     const target = foundTable(found, table);
     const capture = prepareCapture(table, target, {
       choice: shapes.get(target.oid) as ShapeChoice,
@@ -142,7 +148,7 @@ async function compareCaptures(
     });
     const partitions = await partitionStatements(connection, capture.spec);
     return { ...capture, triggers: [...capture.triggers, ...partitions], broken };
-  });
+  }
 }
 
 const NONE_TOUCHED: ReadonlyMap<string, string> = new Map();

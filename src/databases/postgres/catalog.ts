@@ -1,6 +1,7 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { Objections } from "../../core/many-tables.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { missingTableFix, nearestTable } from "../../core/suggest.ts";
 import {
@@ -155,7 +156,13 @@ export async function describeTables(
   tables: readonly TableName[],
 ): Promise<readonly TableSchema[]> {
   const found = await findTables(connection, tables);
-  for (const table of tables) await assertCapturable(connection, table, found.get(tableKey(table)));
+  const objections = new Objections();
+  for (const table of tables) {
+    await objections.tryAsync(() =>
+      assertCapturable(connection, table, found.get(tableKey(table))),
+    );
+  }
+  objections.end();
   const oids = [...found.values()].map((table) => table.oid);
   const [columns, uniques, foreignKeys] = await Promise.all([
     loadColumns(connection, oids),

@@ -1,5 +1,6 @@
 import { columnsAltered, DROPPED, KEY_ALIKE } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import type { Mutex } from "../../core/mutex.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { formatTable, sameTable, type TableName } from "../../core/table.ts";
@@ -151,18 +152,22 @@ export class DriftWatch implements Answerable {
     await this.#keepWritable(states);
     const altered = await this.#mutex.run(() => uncarried.keepWritable(states, uniques));
     if (cutting) await this.#mutex.run(() => uncarried.endReading(altered));
+    const objections = new Objections();
     for (const [oid, table] of this.#tables) {
-      const state = states.get(oid);
-      const { layout } = table;
-      if (state === undefined || !sameTable(state.name, layout.table)) {
-        throw await this.#mutex.run(() =>
-          goneOrRenamed(control, layout.table, state?.name ?? null),
-        );
-      }
-      checkTable(table, state, uniques.get(oid) ?? []);
-      const needed = shapes.get(oid);
-      if (needed !== undefined) assertShape(layout, needed);
+      await objections.tryAsync(async () => {
+        const state = states.get(oid);
+        const { layout } = table;
+        if (state === undefined || !sameTable(state.name, layout.table)) {
+          throw await this.#mutex.run(() =>
+            goneOrRenamed(control, layout.table, state?.name ?? null),
+          );
+        }
+        checkTable(table, state, uniques.get(oid) ?? []);
+        const needed = shapes.get(oid);
+        if (needed !== undefined) assertShape(layout, needed);
+      });
     }
+    objections.end();
     // Before the partitions are noted that came and went: of theirs it takes no notice until then.
     const triggers = await this.#mutex.run(() => lookAtTriggers(control, oids));
     await this.#mutex.run(() => storeNoted(control, triggers.unnoted));
@@ -170,14 +175,14 @@ export class DriftWatch implements Answerable {
       .filter(({ spec }) => spec.partitioned)
       .map(({ layout }) => layout);
     await this.#mutex.run(() => checkPartitions(control, roots));
-    for (const [oid, trigger] of triggers.touched) {
+    const touched = [...triggers.touched].map(([oid, name]) => [oid, wasTouched(name)] as const);
+    for (const [oid, what] of [...touched, ...triggers.revalued]) {
       const table = formatTable((this.#tables.get(oid) as WatchedTable).layout.table);
-      throw captureBroken(table, `Capture of ${table} is broken: ${wasTouched(trigger)}.`);
+      objections.try(() => {
+        throw captureBroken(table, `Capture of ${table} is broken: ${what}.`);
+      });
     }
-    for (const [oid, what] of triggers.revalued) {
-      const table = formatTable((this.#tables.get(oid) as WatchedTable).layout.table);
-      throw captureBroken(table, `Capture of ${table} is broken: ${what}.`);
-    }
+    objections.end();
     // Of those of no sync a cut is to find out, since it alone knows from where on they are unread.
     const isOpen = (layout: string) => !cutting && altered.some(({ id }) => String(id) === layout);
     const seen = stale.filter(({ layout }) => !isOpen(layout));
@@ -230,9 +235,9 @@ export class DriftWatch implements Answerable {
 
 /** Changes may have gone by unseen: only copying anew makes source and target equal again. */
 export function captureBroken(table: string, what: string): TidemarkError {
-  return new TidemarkError("TM-CAPTURE-BROKEN", `${what} Changes may have been missed.`, {
-    fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew.`,
-    details: { table },
+  return wrongTable("TM-CAPTURE-BROKEN", table, {
+    message: `${what} Changes may have been missed.`,
+    mend: copyAnew,
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { Objections } from "../../core/many-tables.ts";
 import { nearestTable } from "../../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
@@ -28,7 +29,12 @@ export class SqliteCatalog implements Catalog {
   }
 
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]> {
-    return this.#connection.read(() => tables.map((table) => describe(this.#connection, table)));
+    const objections = new Objections();
+    return this.#connection.read(() => {
+      const found = tables.map((table) => objections.try(() => describe(this.#connection, table)));
+      objections.end();
+      return found.filter((schema) => schema !== null);
+    });
   }
 
   async timeline(): Promise<string | null> {

@@ -4,6 +4,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
+import { Objections } from "../../core/many-tables.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import type { TableName } from "../../core/table.ts";
 import { SqliteBatches } from "./batches.ts";
@@ -269,7 +270,12 @@ export function planTables(
     nextId: Math.max(0, ...(layouts?.all() ?? []).map(({ id }) => id)) + 1,
     dropped: new Set(),
   };
-  return tables.map((table) => planTable(connection, installed, table));
+  const objections = new Objections();
+  const plans = tables.map((table) =>
+    objections.try(() => planTable(connection, installed, table)),
+  );
+  objections.end();
+  return plans.filter((plan) => plan !== null);
 }
 
 interface Installed {

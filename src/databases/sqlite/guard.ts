@@ -1,6 +1,6 @@
 import { DROPPED, KEY_ALIKE } from "../../core/altered.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
-import { resyncCommand } from "../../core/shell.ts";
+import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import { type CaptureShape, requireCountable } from "./capture.ts";
 import { type Trigger, triggerNames, triggersOf } from "./capture-sql.ts";
 import type { Connection } from "./connection.ts";
@@ -44,7 +44,11 @@ export class Guard {
   check(): readonly string[] {
     const version = this.#connection.value("PRAGMA schema_version") as bigint;
     if (version === this.#version) return [];
-    const repairs = this.#layouts.current().flatMap((layout) => this.#checkOne(layout));
+    const objections = new Objections();
+    const repairs = this.#layouts
+      .current()
+      .flatMap((layout) => objections.try(() => this.#checkOne(layout)) ?? []);
+    objections.end();
     if (repairs.length === 0) this.#version = version;
     return repairs;
   }
@@ -140,14 +144,10 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
 }
 
 function broken(table: string, what: string): TidemarkError {
-  return new TidemarkError(
-    "TM-CAPTURE-BROKEN",
-    `Capture of ${table} is broken: ${what}. Changes may have gone unseen.`,
-    {
-      fix: `${resyncCommand(table)}, then tidemark run: it is captured and copied anew.`,
-      details: { table },
-    },
-  );
+  return wrongTable("TM-CAPTURE-BROKEN", table, {
+    message: `Capture of ${table} is broken: ${what}. Changes may have gone unseen.`,
+    mend: copyAnew,
+  });
 }
 
 function drift(table: string, what: string, fix: string): TidemarkError {

@@ -1,0 +1,127 @@
+import { type ErrorCode, isTidemarkError, TidemarkError } from "./errors.ts";
+import { resyncCommand } from "./shell.ts";
+
+/** What mends all of these tables, by their names. */
+type Mend = (tables: readonly string[]) => string;
+
+const mends = new WeakMap<TidemarkError, { readonly table: string; readonly mend: Mend }>();
+
+/** What is wrong with one table; {@link together} tells one fix for all that have the same `mend`. */
+export function wrongTable(
+  code: ErrorCode,
+  table: string,
+  what: { readonly message: string; readonly mend: Mend },
+): TidemarkError {
+  const error = new TidemarkError(code, what.message, {
+    fix: what.mend([table]),
+    details: { table },
+  });
+  mends.set(error, { table, mend: what.mend });
+  return error;
+}
+
+/** The fix of what only a copy mends. */
+export function copyAnew(tables: readonly string[]): string {
+  return `${resyncCommand(...tables)}, then tidemark run: ${tables.length === 1 ? "it is" : "they are"} captured and copied anew.`;
+}
+
+/** What is wrong with tables, and stays so; anything else is no matter of the table that was looked at. */
+const OF_TABLES: readonly ErrorCode[] = [
+  "TM-CAPTURE-BROKEN",
+  "TM-SCHEMA-DRIFT",
+  "TM-TRUNCATE-UNSEEN",
+  "TM-TABLE-NO-KEY",
+  "TM-TABLE-UNSUPPORTED",
+];
+
+/** Gathers what is wrong with one table after another: a migration rebuilds dozens, and each start would name the first. */
+export class Objections {
+  readonly #found: TidemarkError[] = [];
+
+  /** Null where there is an objection. */
+  try<T>(look: () => T): T | null {
+    try {
+      return look();
+    } catch (error) {
+      this.#add(error);
+      return null;
+    }
+  }
+
+  async tryAsync<T>(look: () => Promise<T>): Promise<T | null> {
+    try {
+      return await look();
+    } catch (error) {
+      this.#add(error);
+      return null;
+    }
+  }
+
+  /** Throws all that was found, as one. */
+  end(): void {
+    const [first, ...more] = this.#found;
+    if (first !== undefined) throw together(first, more);
+  }
+
+  #add(error: unknown): void {
+    if (!isTidemarkError(error, ...OF_TABLES)) throw error;
+    this.#found.push(error);
+  }
+}
+
+/** Has the code of the first. */
+function together(first: TidemarkError, more: readonly TidemarkError[]): TidemarkError {
+  if (more.length === 0) return first;
+  const all = [first, ...more];
+  const names = [...new Set(all.map(tableOf))];
+  const fix = fixes(all).map((text, index, { length }) =>
+    index < length - 1 && !/[.;]$/.test(text) ? `${text};` : text,
+  );
+  return new TidemarkError(first.code, messages(all).join(" "), {
+    ...(fix.length === 0 ? {} : { fix: fix.join(" ") }),
+    details: { ...first.details, tables: names.filter((name) => name !== "") },
+  });
+}
+
+function tableOf(error: TidemarkError): string {
+  return String(mends.get(error)?.table ?? error.details.table ?? "");
+}
+
+/** Those that say the same of another table are told by its name. */
+function messages(all: readonly TidemarkError[]): string[] {
+  const groups: { readonly error: TidemarkError; readonly likewise: string[] }[] = [];
+  for (const error of all) {
+    const group = groups.find((each) => isAlike(each.error, error));
+    if (group === undefined) groups.push({ error, likewise: [] });
+    else group.likewise.push(tableOf(error));
+  }
+  return groups.map(({ error, likewise }) => {
+    if (likewise.length === 0) return error.message;
+    return `${error.message} The same is true of ${likewise.join(", ")}.`;
+  });
+}
+
+function isAlike(a: TidemarkError, b: TidemarkError): boolean {
+  const [one, other] = [tableOf(a), tableOf(b)];
+  if (one === "" || other === "") return false;
+  const bare = (text: string, name: string) => [
+    text.replaceAll(name, "?"),
+    text
+      .split(/\b/)
+      .map((word) => (word === name ? "?" : word.replace(`_${name}_`, "_?_")))
+      .join(""),
+  ];
+  const [anywhere, asWord] = bare(a.message, one);
+  const [itsAnywhere, itsAsWord] = bare(b.message, other);
+  return anywhere === itsAnywhere || asWord === itsAsWord;
+}
+
+function fixes(all: readonly TidemarkError[]): string[] {
+  const told = new Map<Mend | string, string[]>();
+  for (const error of all) {
+    const by = mends.get(error)?.mend ?? error.fix;
+    if (by === undefined) continue;
+    told.set(by, [...(told.get(by) ?? []), tableOf(error)]);
+  }
+  return [...told].map(([by, tables]) => (typeof by === "string" ? by : by([...new Set(tables)])));
+}
