@@ -2,7 +2,7 @@ import { emptyForResync } from "../applier/resync.ts";
 import { withdrawNotice } from "../applier/withdraw-notice.ts";
 import { matcher } from "../config/patterns.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
-import { keys, type ResyncOrder, type SyncStatus } from "../core/documents.ts";
+import { keys, type ResyncOrder, type SourceStatus, type SyncStatus } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { HEARD_WITHIN_MS } from "../core/pace.ts";
@@ -84,7 +84,9 @@ export async function planResync(
         if (queue === null && databases.kindOf(to) === "function") continue;
         await empty(each, { databases, queue, timeoutMs });
       }
-      for (const [source, names] of wholly(named, all)) await forget(databases, source, names);
+      for (const [source, names] of wholly(named, all)) {
+        await forget({ databases, queue, definition }, source, names);
+      }
     },
   };
 }
@@ -178,11 +180,23 @@ async function empty(
  * Nothing keeps two that call a function apart, so no lease tells whether an applier is at work. What it keeps in mind
  * would be written over what is done here: it is to do it.
  */
-async function isAtWork(queue: Queue, sync: string): Promise<boolean> {
+function isAtWork(queue: Queue, sync: string): Promise<boolean> {
+  return isHeard(queue, keys.applier(sync));
+}
+
+/** One that was killed says that it works just as well: it is listened to. */
+async function isRelayAtWork(queue: Queue, source: string): Promise<boolean> {
+  const key = keys.relay(source);
+  const status = (await queue.documents.get(key)) as SourceStatus | null;
+  if (status === null || status.state === "stopped") return false;
+  return isHeard(queue, key);
+}
+
+async function isHeard(queue: Queue, key: string): Promise<boolean> {
   const signal = AbortSignal.timeout(HEARD_WITHIN_MS);
   let known: string | null | undefined;
-  for await (const { value } of queue.documents.watch(keys.applier(sync), signal)) {
-    const status = value as SyncStatus | null;
+  for await (const { value } of queue.documents.watch(key, signal)) {
+    const status = value as Pick<SyncStatus, "heartbeatAt"> | null;
     if (known !== undefined && status !== null && status.heartbeatAt !== known) return true;
     known = status?.heartbeatAt ?? null;
   }
@@ -209,13 +223,29 @@ function wholly(
 
 /** A relay that holds the source's lease is at work: then nothing of its capture is in doubt. */
 async function forget(
-  databases: Databases,
+  {
+    databases,
+    queue,
+    definition: { syncs },
+  }: {
+    readonly databases: Databases;
+    readonly queue: Queue | null;
+    readonly definition: PipelineDefinition;
+  },
   name: string,
   tables: readonly TableName[],
 ): Promise<void> {
   await using(databases.openSource(name), async (source) => {
     const log = await source.openChangeLog();
     if (log === null) return;
-    await using(Promise.resolve(log), (opened) => opened.forget(tables));
+    await using(Promise.resolve(log), async (opened) => {
+      // A sync of another config copies nothing anew for what is asked here: its changes must go on being logged.
+      const known = new Set(syncs.map((sync) => sync.name));
+      const holders = [...(await opened.subscribers.list()).keys()];
+      const isOurs = holders.every((holder) => known.has(holder));
+      // The lease of a file is seen by its own user alone, and a relay at work may have copied by now what is asked for.
+      const mayEnd = isOurs && (queue === null || !(await isRelayAtWork(queue, name)));
+      await opened.forget(tables, mayEnd);
+    });
   });
 }

@@ -1,4 +1,7 @@
 // Tables that are emptied at the target and copied anew, on demand: what stood there may be anything (G1, G8).
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Delivery, PipelineDefinition, RowChange } from "../../src/core/definition.ts";
 import { keys } from "../../src/core/documents.ts";
@@ -168,6 +171,69 @@ test.skipIf(!available({ source: "sqlite", target: "postgres", queue: "embedded"
     });
   },
 );
+
+describe("SQLite: while no run is at work, a table's triggers", () => {
+  /** With a folder for locks of its own, as another user has. */
+  async function unseen(work: () => Promise<void>): Promise<void> {
+    const folder = process.env.TMPDIR;
+    const other = mkdtempSync(join(tmpdir(), "tidemark-other-"));
+    process.env.TMPDIR = other;
+    try {
+      await work();
+    } finally {
+      if (folder === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = folder;
+      rmSync(other, { recursive: true, force: true });
+    }
+  }
+
+  const triggers = async (source: SqlClient) =>
+    (await source.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'"))
+      .map(({ name }) => String(name))
+      .filter((name) => name.startsWith("tidemark_parents_"));
+
+  test("go until it is copied anew, so that a column can be dropped; what is written meanwhile is copied", async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+    const source = await prepared(bed, "sqlite");
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await expect(source.run("ALTER TABLE parents DROP COLUMN note")).rejects.toThrow(/trigger/);
+    // At work, the relay would take them for broken.
+    await resync(bed, definition, ["parents", "children"]);
+    expect(await triggers(source)).not.toEqual([]);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    // Nor where its lease is not to be seen, as that of another user's.
+    await unseen(() => resync(bed, definition, ["parents", "children"]));
+    expect(await triggers(source)).not.toEqual([]);
+    await bed.stop(first);
+    await insertRow(source, PARENTS, { id: 7, note: "logged, and never cut" });
+    await resync(bed, definition, ["parents", "children"]);
+    await source.run("DELETE FROM parents WHERE id = 7");
+    await source.run("DELETE FROM children WHERE parent = 1");
+    await source.run("DELETE FROM parents WHERE id = 1");
+    await insertRow(source, PARENTS, { id: 8, note: "unlogged" });
+    for (const end of ["source", "target"] as const)
+      await (await bed.sql(end)).run("ALTER TABLE parents DROP COLUMN note");
+    const pipeline = await bed.start(definition);
+    await source.run("INSERT INTO parents VALUES (9)");
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame({ ...PARENTS, columns: { id: "integer" } });
+    await bed.expectSame(CHILDREN);
+  });
+
+  test("stay where a sync of another config has the log kept for it", async () => {
+    await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
+    const source = await prepared(bed, "sqlite");
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    await source.run("INSERT INTO tidemark_subscribers (sync, confirmed) VALUES ('elsewhere', 0)");
+    await resync(bed, definition, ["parents", "children"]);
+    expect(await triggers(source)).not.toEqual([]);
+  });
+});
 
 test("tables and syncs that are not there are told by name", async () => {
   await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });

@@ -98,9 +98,15 @@ export class SqliteChangeLog implements ChangeLog {
     return this.#connection.read(() => this.#layouts.all());
   }
 
-  forget(tables: readonly TableName[]): Promise<void> {
-    return this.#connection.write(() => {
-      for (const { name } of tables) this.#layouts.retire(name);
+  forget(tables: readonly TableName[], mayEnd = false): Promise<void> {
+    const connection = this.#connection;
+    return connection.write(() => {
+      for (const { name } of tables) {
+        this.#layouts.retire(name);
+        // SQLite drops no column that a trigger names.
+        const triggers = mayEnd ? standingTriggers(connection, name).keys() : [];
+        for (const trigger of triggers) connection.db.exec(`DROP TRIGGER ${quoteName(trigger)}`);
+      }
     });
   }
 
