@@ -21,6 +21,8 @@ export interface ColumnSchema {
   readonly looseCollation?: string;
   /** Of a float: the database tells -0 from 0. */
   readonly negativeZero?: true;
+  /** The default is a date that no calendar has: 0000-00-00, or one whose month or day is 0. */
+  readonly zeroDate?: true;
   /** What the column keeps whatever it is named, and no other ever has in its table; absent where the database tells none. */
   readonly number?: number;
 }

@@ -59,6 +59,8 @@ export interface TargetColumn {
   readonly looseCollation?: string;
   /** As in ColumnSchema. */
   readonly negativeZero?: true;
+  /** As in ColumnSchema. */
+  readonly zeroDate?: true;
 }
 
 export interface TargetPlan {

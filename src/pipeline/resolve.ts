@@ -150,7 +150,15 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   const renamed = new Map(Object.entries(rule.rename ?? {}));
   const rename = (name: string) => renamed.get(name) ?? name;
   const targetColumns = chosen.map(
-    ({ name, type, nativeType, nullable, looseCollation, negativeZero }): TargetColumn => ({
+    ({
+      name,
+      type,
+      nativeType,
+      nullable,
+      looseCollation,
+      negativeZero,
+      zeroDate,
+    }): TargetColumn => ({
       name: rename(name),
       type,
       nativeType,
@@ -158,6 +166,7 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
       sourceKind: ends.sourceKind,
       ...(looseCollation === undefined ? {} : { looseCollation }),
       ...(negativeZero === undefined ? {} : { negativeZero }),
+      ...(zeroDate === undefined ? {} : { zeroDate }),
     }),
   );
   const target: TargetTable = {

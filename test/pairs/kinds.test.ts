@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { makePlan } from "../../src/pipeline/plan.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available } from "../support/pairs.ts";
 import { player, startPlayer } from "../support/player.ts";
@@ -379,6 +380,34 @@ describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
       await expect(bed.open(define(bed, "*"))).rejects.toSatisfy((error) =>
         isTidemarkError(error, "TM-TABLE-UNSUPPORTED"),
       );
+    },
+  );
+
+  test.skipIf(!runs(kind))(
+    "a default that PostgreSQL has no date for is told by plan",
+    async () => {
+      await using bed = await bedWith(
+        kind,
+        [
+          "SET sql_mode = ''",
+          `CREATE TABLE dated (id int PRIMARY KEY, d date NOT NULL DEFAULT '0000-00-00', dt datetime DEFAULT '0000-00-00 00:00:00',
+           ts timestamp NOT NULL DEFAULT '0000-00-00 00:00:00', m date DEFAULT '2020-00-01', fine datetime DEFAULT '2000-10-10 00:00:00', v varchar(10) DEFAULT '0000-00-00')`,
+        ],
+        "postgres",
+      );
+      const noted = async () => {
+        const { mappings } = await makePlan(define(bed, "dated"), bed.logger);
+        return mappings
+          .filter(({ note = "" }) => note.includes("zero date"))
+          .map(({ column }) => column);
+      };
+      expect(await noted()).toEqual(["d", "dt", "ts", "m"]);
+      // Where the text of it can stand there is nothing to say.
+      const target = await bed.sql("target");
+      await target.run(
+        "CREATE TABLE dated (id int PRIMARY KEY, d text, dt timestamp(0), ts text, m text, fine timestamp(0), v varchar(10))",
+      );
+      expect(await noted()).toEqual(["dt"]);
     },
   );
 

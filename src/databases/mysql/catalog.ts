@@ -259,6 +259,7 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     collation: collation ?? null,
     nullable: nullable === "YES",
     hasDefault: (initial ?? null) !== null || nullable === "YES",
+    zeroDate: DATES.has(dataType?.toLowerCase() ?? "") && ZERO_DATE.test(initial ?? ""),
     sequence: /^nextval\((`.+`)\)$/i.exec(initial ?? "")?.[1] ?? null,
     // MySQL also writes DEFAULT_GENERATED, for a default that is an expression.
     generated: /\b(virtual|stored|persistent) generated\b/.test(attributes),
@@ -267,6 +268,10 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     json: json.has(`${table}\0${name}`),
   };
 }
+
+const DATES: ReadonlySet<string> = new Set(["date", "datetime", "timestamp"]);
+/** MariaDB quotes a default, MySQL does not. */
+const ZERO_DATE = /^'?(?:0000|\d{4}-00|\d{4}-\d\d-00)/;
 
 /**
  * MariaDB puts the end of a row's time into each unique key of a system-versioned table whose period is declared. Present
@@ -389,6 +394,7 @@ export function columnSchema(column: NativeColumn, table: string): ColumnSchema 
     nullable: column.nullable,
     generated: column.generated,
     identity: column.identity,
+    ...(column.zeroDate ? { zeroDate: true } : {}),
   };
 }
 

@@ -19,6 +19,8 @@ export interface NativeColumn {
   readonly collation: string | null;
   readonly nullable: boolean;
   readonly hasDefault: boolean;
+  /** Is the default a date that no calendar has? */
+  readonly zeroDate: boolean;
   /** Of MariaDB: the sequence that the default takes a number from, as the server quotes it. */
   readonly sequence: string | null;
   readonly generated: boolean;

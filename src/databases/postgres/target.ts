@@ -384,18 +384,24 @@ function isMixedKey(table: TargetTable, column: TargetColumn): boolean {
   return isMixed(column.type) && table.key.includes(column.name);
 }
 
+const ZERO_DATE =
+  "its default is a zero date, which PostgreSQL lacks: a row that has it stops the sync (TM-VALUE-REFUSED). Give it another default, and such rows another value, at the source, or make the target's column text";
+
 function mapping(
   table: TargetTable,
   column: TargetColumn,
   targetType: string,
   fitting: { readonly fidelity: ColumnMapping["fidelity"]; readonly note?: string },
 ): ColumnMapping {
+  const { fidelity } = fitting;
+  const stops = column.zeroDate && fidelity !== "refused" && /^(date|timestamp)/.test(targetType);
+  const notes = [fitting.note, stops ? ZERO_DATE : undefined].filter((note) => note !== undefined);
   return {
     table: table.name,
     column: column.name,
     sourceType: column.nativeType,
     targetType,
-    fidelity: fitting.fidelity,
-    ...(fitting.note === undefined ? {} : { note: fitting.note }),
+    fidelity,
+    ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
   };
 }
