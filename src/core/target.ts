@@ -3,7 +3,7 @@ import type { Finding, Identified } from "./database.ts";
 import type { ParkedRows } from "./parked.ts";
 import type { Position } from "./position.ts";
 import type { RowLines } from "./row-lines.ts";
-import type { TableName } from "./table.ts";
+import { formatTable, type TableName } from "./table.ts";
 import type { Row } from "./value.ts";
 
 /**
@@ -40,6 +40,17 @@ export interface TargetTable {
   readonly columns: readonly TargetColumn[];
   /** Names of the key's columns. Empty: rows are matched whole. */
   readonly key: readonly string[];
+  /** Columns that the source computes, and that are not sent for that. */
+  readonly generated?: readonly string[];
+}
+
+/** Of a table that a target is to make: one that stands may compute its own. */
+export function generatedNotes({ name, generated = [] }: TargetTable): string[] {
+  if (generated.length === 0) return [];
+  const columns = generated.join(", ");
+  return [
+    `${formatTable(name)}: made without ${columns}, which the source computes (generated columns are not sent). To have ${generated.length === 1 ? "it" : "them"} at the target, make the table there with generated columns of its own.`,
+  ];
 }
 
 /** Why a target that is to make a table cannot: its index has no room for all columns of the key. */

@@ -140,10 +140,11 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   checkColumns(schema, rule);
   const wanted = rule.columns === undefined ? null : new Set(rule.columns);
   const except = new Set(rule.except);
-  const chosen = schema.columns.filter(
-    ({ name, generated }) =>
-      !generated && !except.has(name) && (wanted === null || wanted.has(name)),
+  const asked = schema.columns.filter(
+    ({ name }) => !except.has(name) && (wanted === null || wanted.has(name)),
   );
+  const chosen = asked.filter(({ generated }) => !generated);
+  const left = asked.filter(({ generated }) => generated);
   const columns = chosen.map(({ name }) => name);
   requireKeyColumns(schema, columns);
   // A column may be called as what every object has: `constructor`.
@@ -173,6 +174,7 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
     name: targetName(schema.name, rule.as, ends.targetSchema),
     columns: targetColumns,
     key: schema.key.map(rename),
+    ...(left.length === 0 ? {} : { generated: left.map(({ name }) => rename(name)) }),
   };
   return { schema, rule, columns, target };
 }

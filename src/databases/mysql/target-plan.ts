@@ -4,6 +4,7 @@ import {
   type BoundColumn,
   type BoundTable,
   type ColumnMapping,
+  generatedNotes,
   longKeyNote,
   type TargetColumn,
   type TargetPlan,
@@ -61,6 +62,7 @@ async function planStored(
   const triggers = await targetTriggers(session, possible);
   const statements: string[] = [...(await planOurs(session, "target"))];
   const mappings: ColumnMapping[] = [];
+  const unmade: string[] = [];
   for (const [index, table] of tables.entries()) {
     const standing = table.name.schema === null ? facts.get(table.name.name) : undefined;
     const problem = problems[index] ?? null;
@@ -70,6 +72,7 @@ async function planStored(
       const created = planNew(table, session.flavour);
       statements.push(created.statement);
       mappings.push(...created.mappings);
+      unmade.push(...generatedNotes(table));
     } else mappings.push(...planStanding(table, standing, triggers, session.flavour));
   }
   const cascading = await cascadingTables(session, [...facts.keys()]);
@@ -78,7 +81,7 @@ async function planStored(
   // Of tables that stand, that is: those we make have none.
   const hidden = facts.size === 0 ? null : await hiddenTriggers(session);
   const notes = hidden === null ? [] : [`${hidden.message}; ${hidden.fix}`];
-  notes.push(...triggerNotes(triggers), ...sequenceNotes(tables, facts));
+  notes.push(...triggerNotes(triggers), ...sequenceNotes(tables, facts), ...unmade);
   return { statements, mappings, notes, tables: bound };
 }
 

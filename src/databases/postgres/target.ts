@@ -7,6 +7,7 @@ import {
   type ApplierSession,
   type BoundTable,
   type ColumnMapping,
+  generatedNotes,
   longKeyNote,
   type TableProgress,
   type Target,
@@ -93,6 +94,9 @@ export class PostgresTarget implements Target {
       notes: [
         ...encoding,
         ...triggerNotes(triggers),
+        ...tables
+          .filter((table) => !standing.has(tableKey(table.name)))
+          .flatMap((table) => generatedNotes(table)),
         ...(ours.length > 0 ? await publicationNotes(this.#connection) : []),
       ],
       tables: sortByParents(

@@ -3,14 +3,15 @@ import { dirname } from "node:path";
 import { hasManyTexts } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import type {
-  ApplierSession,
-  BoundTable,
-  ColumnMapping,
-  TableProgress,
-  Target,
-  TargetPlan,
-  TargetTable,
+import {
+  type ApplierSession,
+  type BoundTable,
+  type ColumnMapping,
+  generatedNotes,
+  type TableProgress,
+  type Target,
+  type TargetPlan,
+  type TargetTable,
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { leaseName, loadCopies, SqliteApplierSession } from "./applier-session.ts";
@@ -59,6 +60,7 @@ export class SqliteTarget implements Target {
     return connection.read(() => {
       const statements = missingObjects(connection, TARGET_TABLES);
       const mappings: ColumnMapping[] = [];
+      const unmade: string[] = [];
       const standing = new Map(
         tables.map((table) => [table, readTable(connection, table.name.name)]),
       );
@@ -71,9 +73,10 @@ export class SqliteTarget implements Target {
         } else if (facts === null && !isOurs(table.name.name)) {
           statements.push(createStatement(table));
           mappings.push(...mapNew(table));
+          unmade.push(...generatedNotes(table));
         } else mappings.push(...planStanding(table, facts, triggers));
       }
-      const notes = triggerNotes(triggers);
+      const notes = [...triggerNotes(triggers), ...unmade];
       return { statements, mappings, notes, tables: inOrder(connection, standing) };
     });
   }
