@@ -384,6 +384,36 @@ describe.each(["mariadb", "mysql"] as const)("%s", (kind) => {
   );
 
   test.skipIf(!runs(kind))(
+    "what plan tells for a key over the beginning of texts runs there, and the sync then starts",
+    async () => {
+      const tables = [
+        "CREATE TABLE pfx (k varchar(500) NOT NULL, b blob NOT NULL, v int, PRIMARY KEY (k(100), b(50)))",
+        "CREATE TABLE wide (k varchar(900) CHARACTER SET latin1 NOT NULL, b varchar(700) CHARACTER SET utf8mb4 NOT NULL, id int, PRIMARY KEY (id, k(9), b(9)))",
+        "CREATE TABLE fits (k varchar(90) NOT NULL, v int, PRIMARY KEY (k(9)))",
+      ];
+      const rows = ["pfx VALUES ('a', 'b', 1)", "wide VALUES ('a', 'b', 1)"];
+      const statements = [...tables, ...rows.map((row) => `INSERT INTO ${row}`)];
+      await using bed = await TestBed.make({ source: kind, target: kind });
+      const source = await bed.sql("source");
+      for (const statement of statements) await source.run(statement);
+      const target = await bed.sql("target");
+      for (const table of tables) await target.run(table);
+      const definition = define(bed, "pfx", "wide", "fits");
+      const { mappings } = await makePlan(definition, bed.logger);
+      const told = mappings.flatMap(({ note }) => /ALTER TABLE .*/.exec(note ?? "") ?? []);
+      const mends = [...new Set(told)];
+      expect(mends).toHaveLength(tables.length);
+      expect(mends).toContain("ALTER TABLE `fits` ADD UNIQUE KEY (`k`)");
+      for (const mend of mends) await target.run(mend);
+      const pipeline = await bed.start(definition);
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      for (const name of ["pfx", "wide"]) {
+        expect(await target.rows(`SELECT * FROM ${name}`)).toHaveLength(1);
+      }
+    },
+  );
+
+  test.skipIf(!runs(kind))(
     "a default that PostgreSQL has no date for is told by plan",
     async () => {
       await using bed = await bedWith(

@@ -20,8 +20,8 @@ import { BEYOND, mayStand, quoteName, quoteNames, quoteTable } from "./identifie
 import { isOurs, PREFIX, planOurs } from "./ours.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
-import { chooseType, columnDdl, roomsOf } from "./target-types.ts";
-import { nativeTypeName } from "./types.ts";
+import { chooseType, columnDdl, INDEX_BYTES, roomsOf } from "./target-types.ts";
+import { type NativeColumn, nativeTypeName } from "./types.ts";
 
 /** Compares what is asked with what stands. */
 export async function planTarget(
@@ -201,7 +201,7 @@ function planStanding(
   triggers: readonly TargetTrigger[],
   flavour: Flavour,
 ): ColumnMapping[] {
-  const problem = tableProblem(table, facts) ?? triggerProblem(triggers, table);
+  const problem = tableProblem(table, facts, flavour) ?? triggerProblem(triggers, table);
   return table.columns.map((column) => {
     const standing = facts.columns.find((each) => each.name === column.name);
     const inKey = table.key.includes(column.name);
@@ -253,7 +253,7 @@ function mapping(
 }
 
 /** What makes a standing table unfit as a whole. */
-function tableProblem(table: TargetTable, facts: TableFacts): string | null {
+function tableProblem(table: TargetTable, facts: TableFacts, flavour: Flavour): string | null {
   const name = quoteTable(table.name);
   if (facts.type === "view" || facts.type === "sequence") {
     return `${facts.name} is a ${facts.type}, not a table: rename it, or give the table another name with \`as\``;
@@ -262,7 +262,13 @@ function tableProblem(table: TargetTable, facts: TableFacts): string | null {
     return `the engine ${facts.engine} has no transactions: ALTER TABLE ${name} ENGINE = InnoDB`;
   }
   if (table.key.length > 0 && !facts.uniques.some((index) => isKey(index, table.key))) {
-    return `no unique key over exactly (${table.key.join(", ")}): ALTER TABLE ${name} ADD UNIQUE KEY (${quoteNames(table.key)})`;
+    const shorter = shorterColumns(table, facts, flavour);
+    const why =
+      shorter.length === 0
+        ? ""
+        : `, and one would be longer than an index may be (${INDEX_BYTES} bytes, no whole TEXT or BLOB). A value that is longer than what these columns then hold stops the sync`;
+    const actions = [...shorter, `ADD UNIQUE KEY (${quoteNames(table.key)})`].join(", ");
+    return `no unique key over exactly (${table.key.join(", ")})${why}: ALTER TABLE ${name} ${actions}`;
   }
   const asked = new Set(table.columns.map((column) => column.name));
   const unfilled = facts.columns.find(
@@ -273,6 +279,42 @@ function tableProblem(table: TargetTable, facts: TableFacts): string | null {
     ? null
     : `column ${unfilled.name} is not written and has no default: ALTER TABLE ${name} ALTER ${quoteName(unfilled.name)} SET DEFAULT …`;
 }
+
+/** What makes room for the key in an index, as Tidemark would make the columns; empty where there is room. */
+function shorterColumns(table: TargetTable, facts: TableFacts, flavour: Flavour): string[] {
+  // MariaDB makes a unique key over whole texts of any length, by a hash.
+  if (flavour.product === "MariaDB") return [];
+  const roomOf = roomsOf(table, flavour);
+  const key = table.columns.flatMap((column) => {
+    const standing = facts.columns.find(({ name }) => name === column.name);
+    const isKey = standing !== undefined && table.key.includes(column.name);
+    return isKey ? [{ column, standing, bytes: bytesInIndex(standing) }] : [];
+  });
+  if (key.reduce((sum, { bytes }) => sum + bytes, 0) <= INDEX_BYTES) return [];
+  return key.flatMap(({ column, standing, bytes }) => {
+    const room = roomOf(column);
+    if (room.key === null || bytes <= room.key) return [];
+    const { ddl } = chooseType(column, flavour, room);
+    const { charset, collation } = standing;
+    // The server takes those of the table for what is not named.
+    const text =
+      charset === null || collation === null || !/^(VAR)?CHAR\(\d+\)$/i.test(ddl)
+        ? ""
+        : ` CHARACTER SET ${charset} COLLATE ${collation}`;
+    return `MODIFY ${quoteName(column.name)} ${ddl}${text} NOT NULL`;
+  });
+}
+
+/** Infinite of what no index takes whole. What is of one length is short. */
+function bytesInIndex({ dataType, length, charset }: NativeColumn): number {
+  if (/(text|blob|json)$/.test(dataType)) return Number.POSITIVE_INFINITY;
+  return length === null ? 0 : length * (charset === null ? 1 : (CHARACTER_BYTES[charset] ?? 4));
+}
+
+const CHARACTER_BYTES: Readonly<Record<string, number>> = {
+  ...{ ascii: 1, latin1: 1, latin2: 1, binary: 1, cp1252: 1, cp1251: 1, ucs2: 2 },
+  ...{ utf8: 3, utf8mb3: 3, utf8mb4: 4 },
+};
 
 /** Is this index unique over exactly these columns, in any order? */
 export function isKey(index: UniqueIndex, key: readonly string[]): boolean {

@@ -29,7 +29,7 @@ export function ownFloatRule({ type, negativeZero }: TargetColumn, to: Flavour):
 }
 
 /** Bytes that the columns of one index may have together (InnoDB, rows of the default format). */
-const INDEX_BYTES = 3_072;
+export const INDEX_BYTES = 3_072;
 /** Bytes of a row that texts may have together: a row holds 65,535, long ones apart. */
 const TEXT_BYTES_IN_ROW = 48_000;
 const LONGEST_IN_ROW = 1_000;
