@@ -40,31 +40,54 @@ export async function findRefused(
 ): Promise<TidemarkError> {
   if (sqlState(cause) === TOO_LARGE) return tooLarge(table.bound, cause);
   const { columns } = table.bound;
+  const isOfName = mayNameNothing(table, cause);
   for (let i = 0; i < columns.length; i++) {
     const { name, type } = columns[i] as (typeof columns)[number];
     const values = rows.map((row) => toNative(row[i] ?? null, type));
+    // As a text is cast to it, what a regclass may hold (`-`, the number of what is gone) would be names.
+    const elements = table.casts[i] === "regclass" ? "regclass" : "text";
     const refused = await connection
-      .rows(`SELECT count(v::${table.casts[i]}) FROM unnest($1::text[]) AS u(v)`, [
+      .rows(`SELECT count(v::${table.casts[i]}) FROM unnest($1::${elements}[]) AS u(v)`, [
         formatArrayText(values),
       ])
       .then(() => false)
       .catch(() => true);
+    if (refused && isOfName)
+      return refusal(table.bound, name, NAMES_NOTHING, { cause, fix: MAKE_IT });
     if (refused) {
       const why =
         sqlState(cause) === NO_EQUIVALENT
           ? "has a character that the encoding of the target's database lacks"
           : `is no ${table.casts[i]}`;
-      return refusal(table.bound, name, why, cause);
+      return refusal(table.bound, name, why, { cause });
     }
     const limit = table.limits[i];
     if (
       limit !== undefined &&
       values.some((value) => value !== null && [...value].length > limit)
     ) {
-      return refusal(table.bound, name, `is longer than ${limit} characters`, cause);
+      return refusal(table.bound, name, `is longer than ${limit} characters`, { cause });
     }
   }
-  return refusal(table.bound, null, "does not fit its column", cause);
+  // What a trigger there names and does not find.
+  if (isOfName) return cause;
+  return refusal(table.bound, null, "does not fit its column", { cause });
+}
+
+/** undefined_table, undefined_function, ambiguous_function, undefined_object, invalid_schema_name, invalid_name */
+const UNNAMED: ReadonlySet<string> = new Set([
+  ...["42P01", "42883", "42725", "42704", "3F000", "42602"],
+]);
+const NAMES_NOTHING = "names an object that the target's database lacks";
+const MAKE_IT =
+  "Create it at the target, map the value with a transform, or leave the column out. Then start again.";
+
+/** A regclass, a regrole and so on are names, which the server looks up. */
+export function mayNameNothing(
+  { casts }: Pick<WritableTable, "casts">,
+  cause: TidemarkError,
+): boolean {
+  return UNNAMED.has(sqlState(cause)) && casts.some((cast) => cast.startsWith("reg"));
 }
 
 /** program_limit_exceeded: all values fit their columns, and the row no page, or no page of an index. */
@@ -85,12 +108,15 @@ function refusal(
   table: BoundTable,
   column: string | null,
   why: string,
-  cause?: TidemarkError,
+  {
+    cause,
+    fix = "Change the column's type at the target, map the value with a transform, or leave the column out.",
+  }: { readonly cause?: TidemarkError; readonly fix?: string } = {},
 ): TidemarkError {
   const name = formatTable(table.name);
   const where = column === null ? name : `${name}, column ${column}`;
   return new TidemarkError("TM-VALUE-REFUSED", `A value for ${where} ${why}.`, {
-    fix: "Change the column's type at the target, map the value with a transform, or leave the column out.",
+    fix,
     details: { table: name, ...(column === null ? {} : { column }), ...cause?.details },
     ...(cause ? { cause } : {}),
   });

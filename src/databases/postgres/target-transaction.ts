@@ -33,7 +33,7 @@ import {
   progressValues,
 } from "./progress.ts";
 import { verifyReferences } from "./references.ts";
-import { assertUntagged, findRefused } from "./refusal.ts";
+import { assertUntagged, findRefused, mayNameNothing } from "./refusal.ts";
 import { isBytes } from "./types.ts";
 
 const SLICE_ROWS = 500;
@@ -307,7 +307,8 @@ export class PostgresTransaction implements TargetTransaction {
       );
     }
     const isOfRows = about !== null && about !== "standing";
-    if (error.code !== "TM-VALUE-REFUSED" || !isOfRows || this.#parts.connection.lost) return error;
+    if (!isOfRows || this.#parts.connection.lost) return error;
+    if (error.code !== "TM-VALUE-REFUSED" && !mayNameNothing(about.table, error)) return error;
     // The transaction is lost anyway, and the session will be closed: it may find out what it was.
     await this.#parts.connection.script("ROLLBACK");
     return findRefused(this.#parts.connection, about.table, about.rows, error);
