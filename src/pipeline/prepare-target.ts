@@ -86,7 +86,7 @@ async function refuseTwins(
 export function misfit({ sourceType, targetType }: ColumnMapping): string {
   return targetType === ""
     ? `no column for ${sourceType}`
-    : `${sourceType} does not fit ${targetType}`;
+    : `${sourceType === "" ? "what has no type" : sourceType} does not fit ${targetType}`;
 }
 
 /** Throws TM-COLUMN-UNFIT with every refused column of the sync. */

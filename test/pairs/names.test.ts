@@ -228,11 +228,19 @@ const REFUSED: Readonly<Record<string, Refusal>> = {
         create: [table("items"), table("odd", `"${name}" text`)],
         rules: [{ table: "*" }],
         code: "TM-COLUMN-UNFIT",
-        words: /use `rename`|with `rename`/,
+        // Of that column alone.
+        words: /^(?!.*odd\.id:).*(use `rename`|with `rename`)/s,
         instead: [{ table: "items" }, { table: "odd", rename: { [name]: "other" } }],
       },
     ]),
   ),
+  "a key without a type, which PostgreSQL cannot have": {
+    pair: to("sqlite", "postgres"),
+    create: ["CREATE TABLE items (a, v int, PRIMARY KEY (a))"],
+    rules: [{ table: "items" }],
+    code: "TM-COLUMN-UNFIT",
+    words: /items\.a: what has no type does not fit/,
+  },
   "a table under a name of SQLite's": {
     pair: to("postgres", "sqlite"),
     create: [table("items"), table("sqlite_notes")],

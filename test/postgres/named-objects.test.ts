@@ -1,5 +1,6 @@
 // Columns whose values name objects of the database (regclass …): one that the target lacks is told with its column (G8).
 import { describe, expect, it } from "vitest";
+import { makePlan } from "../../src/pipeline/plan.ts";
 import { available } from "../servers/index.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 
@@ -36,6 +37,29 @@ describe.skipIf(!available("postgres"))("a value that names what the target lack
     expect(await target.rows("SELECT id, v::text FROM t ORDER BY id")).toEqual(
       await source.rows("SELECT id, v::text FROM t ORDER BY id"),
     );
+  });
+
+  it("a label of an enum, as plan says", async () => {
+    await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    const table = "CREATE TABLE t (id int PRIMARY KEY, v mood)";
+    await source.run(`CREATE TYPE mood AS ENUM ('a', 'b'); ${table}`);
+    await target.run(`CREATE TYPE mood AS ENUM ('a'); ${table}`);
+    const definition = bed.define([{ from: "source", to: "target", tables: ["t"] }]);
+    const { mappings } = await makePlan(definition, bed.logger);
+    const note = mappings.find(({ column }) => column === "v")?.note ?? "";
+    const first = await bed.start(definition);
+    await source.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+    await expect(first.finished).rejects.toMatchObject({
+      code: "TM-VALUE-REFUSED",
+      details: { column: "v" },
+      fix: expect.stringMatching(/^ALTER TYPE public.mood ADD VALUE '…'/),
+    });
+    await bed.stop(first);
+    await target.run(/ALTER TYPE .*/.exec(note)?.[0] ?? "");
+    const again = await bed.start(definition);
+    await again.waitFor({ timeoutMs: PATIENCE_MS });
+    expect(await target.rows("SELECT v FROM t")).toHaveLength(2);
   });
 
   it("is not taken for what a trigger there does not find", async () => {

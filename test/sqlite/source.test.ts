@@ -1,7 +1,7 @@
 // What only SQLite has: files that move and are copied, schemas that change under the triggers,
 // journal modes, keys that may be NULL, values of any class (G1, G8).
 import { spawn } from "node:child_process";
-import { copyFileSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
@@ -160,6 +160,21 @@ describe("what is captured", () => {
     );
     await refuses(bench.captureTable("v"), "TM-TABLE-UNSUPPORTED");
     expect(await (await bench.catalog()).listTables()).toEqual([]);
+  });
+
+  it("refuses a key that an application's own collation puts in order, and says how to mend it", async () => {
+    const sql = await bench.sql();
+    await sql.run("CREATE TABLE t (id TEXT COLLATE NOCASE PRIMARY KEY, a TEXT)");
+    await sql.rows("PRAGMA wal_checkpoint(TRUNCATE)");
+    // Node lets nobody make one.
+    const file = readFileSync(path(), "latin1").replace("NOCASE", "THEIRS");
+    writeFileSync(path(), file, "latin1");
+    const log = await bench.log();
+    await expect(log.capture([await bench.captureTable("t")])).rejects.toMatchObject({
+      code: "TM-TABLE-UNSUPPORTED",
+      fix: expect.stringContaining('"id" COLLATE BINARY'),
+      details: { column: "id" },
+    });
   });
 
   it("refuses rows whose key is NULL, which SQLite allows, before and after", async () => {

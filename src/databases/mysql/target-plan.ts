@@ -70,10 +70,15 @@ async function planStored(
     else if (problem !== null) mappings.push(...refuseAll(table, problem));
     else if (standing === undefined) {
       const created = planNew(table, session.flavour);
+      refuseNames(table, created.mappings);
       statements.push(created.statement);
       mappings.push(...created.mappings);
       unmade.push(...generatedNotes(table));
-    } else mappings.push(...planStanding(table, standing, triggers, session.flavour));
+    } else {
+      const planned = planStanding(table, standing, triggers, session.flavour);
+      refuseNames(table, planned);
+      mappings.push(...planned);
+    }
   }
   const cascading = await cascadingTables(session, [...facts.keys()]);
   const followed = await followedColumns(session, [...facts.keys()]);
@@ -114,6 +119,14 @@ function refuseAll(table: TargetTable, note: string): ColumnMapping[] {
   return table.columns.map((column) => mapping(table, column, "", { fidelity: "refused", note }));
 }
 
+/** Where the server does not take a column's name it is that column which is refused. */
+function refuseNames(table: TargetTable, mappings: ColumnMapping[]): void {
+  for (const [index, column] of table.columns.entries()) {
+    const note = columnNameProblem(table, column);
+    if (note !== null) mappings[index] = mapping(table, column, "", { fidelity: "refused", note });
+  }
+}
+
 const LONGEST_NAME = 64;
 /** Columns that InnoDB keeps for itself, and what of a table's name the server takes for how a file is named. */
 const KEPT = /^DB_(ROW_ID|TRX_ID|ROLL_PTR)$|^#mysql50#/i;
@@ -139,24 +152,29 @@ function nameProblem(table: TargetTable, others: readonly TargetTable[]): string
   const same = others.filter((each) => each.name.name.toLowerCase() === name.toLowerCase());
   if (same.length > 1)
     return `the server takes ${same.map((each) => each.name.name).join(" and ")} for one: use \`as\``;
-  const columns = table.columns.map((column) => column.name);
-  const twin = columns.find(
-    (column, i) => columns.findIndex((each) => each.toLowerCase() === column.toLowerCase()) < i,
-  );
-  if (twin !== undefined)
-    return `the server takes ${twin} for a column of the same name in other letters: use \`rename\``;
-  const otherwise = (odd: string) => `use \`${odd === name ? "as" : "rename"}\``;
-  const kept = [name, ...columns].find((each) => KEPT.test(each));
-  if (kept !== undefined)
-    return `the server keeps the name "${kept}" for itself: ${otherwise(kept)}`;
-  const odd = [name, ...columns].find(
-    (each) =>
-      each === "" || [...each].length > LONGEST_NAME || BEYOND.test(each) || /\s$/u.test(each),
-  );
-  if (odd === undefined && fileBytes(name) > LONGEST_FILE)
-    return `the server keeps a table in a file of its name, in which "${name}" would have ${fileBytes(name)} bytes of at most ${LONGEST_FILE} (each beyond A-Z, a-z, 0-9 and _ takes 3 or 5): use \`as\``;
-  if (odd === undefined) return null;
-  return `the server does not take the name "${odd}" (1 to ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): ${otherwise(odd)}`;
+  const odd = oddName(name, "as");
+  if (odd !== null) return odd;
+  return fileBytes(name) > LONGEST_FILE
+    ? `the server keeps a table in a file of its name, in which "${name}" would have ${fileBytes(name)} bytes of at most ${LONGEST_FILE} (each beyond A-Z, a-z, 0-9 and _ takes 3 or 5): use \`as\``
+    : null;
+}
+
+function oddName(name: string, otherwise: "as" | "rename"): string | null {
+  if (KEPT.test(name))
+    return `the server keeps the name "${name}" for itself: use \`${otherwise}\``;
+  const isTaken =
+    name !== "" && [...name].length <= LONGEST_NAME && !BEYOND.test(name) && !/\s$/u.test(name);
+  return isTaken
+    ? null
+    : `the server does not take the name "${name}" (1 to ${LONGEST_NAME} characters, none beyond U+FFFF, no space at the end): use \`${otherwise}\``;
+}
+
+/** As {@link nameProblem}, of a column. */
+function columnNameProblem({ columns }: TargetTable, { name }: TargetColumn): string | null {
+  const twin = columns.find((each) => each.name.toLowerCase() === name.toLowerCase());
+  if (twin !== undefined && twin.name !== name)
+    return `the server takes ${name} for a column of the same name in other letters: use \`rename\``;
+  return oddName(name, "rename");
 }
 
 function planNew(

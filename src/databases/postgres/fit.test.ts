@@ -73,6 +73,15 @@ describe("fit", () => {
     );
   });
 
+  it("tells how an enum gets the labels that it lacks", () => {
+    const many: ColumnType = { kind: "enum", values: ["a", "b'c"] };
+    const few: ColumnType = { kind: "enum", values: ["a"] };
+    const note = expect.stringContaining("ALTER TYPE mood ADD VALUE IF NOT EXISTS 'b''c'");
+    const own = fitOf(column(many, "mood", "postgres"), standing(few, "mood"));
+    expect(own).toEqual({ fidelity: "by-rule", note });
+    expect(fitOf(column(many), standing(few, "mood"))).toEqual({ fidelity: "refused", note });
+  });
+
   it("creates text for a type that is not here", () => {
     const mood: ColumnType = { kind: "enum", values: ["sad"] };
     expect(createdType(column(mood, "public.mood", "postgres"), () => false)).toMatchObject({

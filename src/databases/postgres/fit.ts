@@ -1,5 +1,6 @@
 import { type ColumnType, isMixed } from "../../core/column-type.ts";
 import type { TargetColumn } from "../../core/target.ts";
+import { quoteLiteral } from "./identifiers.ts";
 import { ddlType, KIND } from "./types.ts";
 
 export type Fidelity = "exact" | "by-rule" | "refused";
@@ -27,7 +28,10 @@ export const MIXED_KEY: Fit = refused(
 
 /** May the standing column hold every value of the source column, and by what rule? */
 export function fitOf(column: TargetColumn, standing: StandingColumn): Fit {
-  if (column.sourceKind === KIND && column.nativeType === standing.nativeType) return EXACT;
+  if (column.sourceKind === KIND && column.nativeType === standing.nativeType) {
+    const missing = missingLabels(column.type, standing);
+    return missing === null ? EXACT : byRule(`the same label; ${missing}`);
+  }
   if (isAnyText(standing) && column.type.kind !== "text" && column.type.kind !== "bytes") {
     if (isMixed(column.type)) return byRule(MIXED_RULE);
     return column.type.kind === "enum"
@@ -41,6 +45,7 @@ export function fitOf(column: TargetColumn, standing: StandingColumn): Fit {
   ) => Fit | null;
   return (
     rule(column.type, standing.type, column) ??
+    refusedLabels(column.type, standing) ??
     refused(
       `a column of type ${standing.nativeType} cannot hold every ${column.nativeType}; make it ${ddlType(column.type)}`,
     )
@@ -110,14 +115,29 @@ const RULES: { readonly [K in ColumnType["kind"]]: Rule<K> } = {
         : null;
     }
     if (to.kind !== "enum") return null;
-    const missing = type.values.filter((value) => !to.values.includes(value));
-    return missing.length === 0
+    return type.values.every((value) => to.values.includes(value))
       ? byRule("the same label")
-      : refused(`the labels ${missing.join(", ")} are missing`);
+      : null;
   },
   native: (type, to) =>
     to.kind === "native" && type.database === KIND && type.name === to.name ? EXACT : null,
 };
+
+/** Null where none is. */
+function missingLabels(type: ColumnType, { type: to, nativeType }: StandingColumn): string | null {
+  if (type.kind !== "enum" || to.kind !== "enum") return null;
+  const missing = type.values.filter((value) => !to.values.includes(value));
+  if (missing.length === 0) return null;
+  const adding = missing.map(
+    (value) => `ALTER TYPE ${nativeType} ADD VALUE IF NOT EXISTS ${quoteLiteral(value)}`,
+  );
+  return `the labels ${missing.join(", ")} are missing: ${adding.join("; ")}`;
+}
+
+function refusedLabels(type: ColumnType, standing: StandingColumn): Fit | null {
+  const missing = missingLabels(type, standing);
+  return missing === null ? null : refused(missing);
+}
 
 /** Digits of the second. */
 function digits(type: { readonly precision?: number }): number {

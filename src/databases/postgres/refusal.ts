@@ -59,7 +59,10 @@ export async function findRefused(
         sqlState(cause) === NO_EQUIVALENT
           ? "has a character that the encoding of the target's database lacks"
           : `is no ${table.casts[i]}`;
-      return refusal(table.bound, name, why, { cause });
+      // An enum of the same name, with labels of its own; which one is a row's value, that no error tells.
+      const isLabel = type.kind === "enum" && sqlState(cause) === INVALID_TEXT;
+      const fix = `ALTER TYPE ${table.casts[i]} ADD VALUE '…', with the label that it lacks; or map the value with a transform, or leave the column out. Then start again.`;
+      return refusal(table.bound, name, why, isLabel ? { cause, fix } : { cause });
     }
     const limit = table.limits[i];
     if (
@@ -89,6 +92,9 @@ export function mayNameNothing(
 ): boolean {
   return UNNAMED.has(sqlState(cause)) && casts.some((cast) => cast.startsWith("reg"));
 }
+
+/** invalid_text_representation */
+const INVALID_TEXT = "22P02";
 
 /** program_limit_exceeded: all values fit their columns, and the row no page, or no page of an index. */
 const TOO_LARGE = "54000";

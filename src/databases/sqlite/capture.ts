@@ -104,6 +104,10 @@ function requireKey(connection: Connection, facts: TableFacts): void {
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",
       `The key of ${facts.name} is ordered by "${collation.collation}", a collation of its application.`,
+      {
+        fix: `Make the table anew with ${quoteName(collation.name)} COLLATE BINARY (or NOCASE, RTRIM) in its key, and "${collation.collation}" in the queries that order by it; or leave the table out.`,
+        details: { table: facts.name, column: collation.name },
+      },
     );
   }
   if (hasNullKey(connection, facts)) {
