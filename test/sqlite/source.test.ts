@@ -474,6 +474,44 @@ describe("the file", () => {
     await refuses(log.batches.cut(), "TM-CONNECTION-LOST");
   });
 
+  it("is not opened anew where the log of WAL mode still belongs to the one before", async () => {
+    const sql = await bench.sql();
+    await sql.rows("PRAGMA journal_mode = WAL");
+    const { log, source } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    await takeChanges(log.batches);
+    await sql.run(`VACUUM INTO '${path()}.new'`);
+    copyFileSync(`${path()}.new`, `${path()}.again`);
+    renameSync(`${path()}.new`, path());
+    const told = {
+      code: "TM-SERVER-UNSUPPORTED",
+      message: expect.stringContaining("replaced while open"),
+      fix: expect.stringContaining(`rm ${path()}-wal ${path()}-shm`),
+    };
+    await expect(log.batches.cut()).rejects.toMatchObject(told);
+    // Nor does one that waits sleep over it.
+    await expect(log.waitForChanges(new AbortController().signal)).rejects.toMatchObject(told);
+    await log.close();
+    await source.close();
+    for (const suffix of ["-wal", "-shm"]) rmSync(path() + suffix);
+    renameSync(`${path()}.again`, path());
+    const again = await bench.log(await bench.source());
+    await again.capture([await bench.captureTable("t")]);
+    await (await bench.sql()).run("INSERT INTO t VALUES (2, 'b')");
+    expect((await takeChanges(again.batches)).map(describeChange)).toEqual(["insert 2,b"]);
+  });
+
+  it("is told as damaged where ours in it cannot be read", async () => {
+    const { sql, log, source } = await capture(SIMPLE);
+    await log.close();
+    await sql.run("UPDATE tidemark_layouts SET definition = 'null'");
+    const tables = [await bench.captureTable("t")];
+    await expect(source.planCapture(tables)).rejects.toMatchObject({
+      code: "TM-SERVER-UNSUPPORTED",
+      message: expect.stringContaining("damaged"),
+    });
+  });
+
   it("fences a relay when another has cut a batch after all", async () => {
     const { sql, log } = await capture(SIMPLE);
     await sql.run("INSERT INTO t VALUES (1, 'a')");

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { shellWord } from "../../core/shell.ts";
 import { splitSqliteUrl } from "../../core/sqlite-url.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import { saidTwice } from "../../core/url-parameters.ts";
@@ -74,6 +75,8 @@ export class Connection {
   readonly db: Database;
   readonly #name: string;
   readonly #inode: bigint;
+  /** Of the log beside it, in WAL mode, as last seen. */
+  #log: bigint | null = null;
   readonly #statements = new Map<string, Statement>();
   #tail: Promise<unknown> = Promise.resolve();
   #encoding: string | undefined;
@@ -267,9 +270,20 @@ export class Connection {
     }
   }
 
-  /** Throws TM-CONNECTION-LOST when the path now names another file: ours is no longer the database. */
+  /**
+   * Throws TM-CONNECTION-LOST when the path now names another file: ours is no longer the database. TM-SERVER-UNSUPPORTED where
+   * our log of WAL mode still lies beside that: whoever opens it reads, and writes, a mixture of both.
+   */
   checkFile(): void {
-    if (inodeOf(this.path) === this.#inode) return;
+    const now = inodeOf(this.path);
+    const log = statSync(`${this.path}-wal`, { bigint: true, throwIfNoEntry: false });
+    if (now === this.#inode) {
+      this.#log = log?.ino ?? null;
+      return;
+    }
+    if (now !== null && log !== undefined && log.ino === this.#log && log.size > 0n) {
+      throw mixed(this.#name, this.path);
+    }
     throw new TidemarkError(
       "TM-CONNECTION-LOST",
       `${this.#name}: ${this.path} was moved, deleted or replaced while open.`,
@@ -354,6 +368,17 @@ export class Connection {
       await sleep(pause);
     }
   }
+}
+
+function mixed(name: string, path: string): TidemarkError {
+  return new TidemarkError(
+    "TM-SERVER-UNSUPPORTED",
+    `${name}: ${path} was replaced while open, and the -wal of the file before still lies beside it: SQLite takes that for the new file's own, and damages it.`,
+    {
+      fix: `End whatever has the file open; rm ${shellWord(`${path}-wal`)} ${shellWord(`${path}-shm`)}; put the new file there once more, since it may be damaged by now; then start again. Next time end tidemark run before, and all others.`,
+      details: { database: name, path },
+    },
+  );
 }
 
 function nextPause(pause: number): number {

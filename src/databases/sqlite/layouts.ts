@@ -50,7 +50,7 @@ export class Layouts {
   /** Those that triggers log with now. */
   current(): readonly InstalledLayout[] {
     return this.#rows("WHERE current = 1").map((row) => ({
-      ...(JSON.parse(row.definition) as Definition),
+      ...definitionOf(row),
       id: Number(row.id),
       onlyColumns: row.only_columns === 1n,
     }));
@@ -94,8 +94,25 @@ export class Layouts {
 }
 
 function toLayout(row: LayoutRow): Layout {
-  const { table, columns, key, filters } = JSON.parse(row.definition) as Definition;
+  const { table, columns, key, filters } = definitionOf(row);
   return { id: Number(row.id), table, columns, key, filters };
+}
+
+/** The column is NOT NULL and holds what we wrote: anything else is a file that was mixed with another. Throws TM-SERVER-UNSUPPORTED. */
+function definitionOf({ id, definition }: LayoutRow): Definition {
+  try {
+    const found = JSON.parse(definition) as Definition | null;
+    if (found !== null && typeof found === "object") return found;
+  } catch {
+    // Told below.
+  }
+  throw new TidemarkError(
+    "TM-SERVER-UNSUPPORTED",
+    `The file is damaged: row ${id} of tidemark_layouts cannot be read. That comes of a file that was replaced while open, with the -wal of the one before beside it.`,
+    {
+      fix: "sqlite3 FILE 'PRAGMA integrity_check'; then put the file there once more, while nobody has it open and without the old -wal and -shm.",
+    },
+  );
 }
 
 const OPERATIONS: Readonly<Record<string, Operation>> = {

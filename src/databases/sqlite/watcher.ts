@@ -37,6 +37,8 @@ export class Watcher {
     const versionOf = this.#connection.db.prepare("PRAGMA data_version");
     let version: unknown;
     while (!signal.aborted) {
+      // Of a file that was put in its place nothing is seen here.
+      this.#connection.checkFile();
       // A commit between the two reads changes the version again: it is seen at the next look.
       const now = await this.#connection.peek(() => versionOf.get()?.data_version);
       if (now !== version) {
