@@ -59,7 +59,7 @@ async function asRoleThatMayNotSeeAll(
     [url.username, url.password] = [role, "tidemark"];
     await work({ role, database }, url.href);
   } finally {
-    await sql.run(`DROP OWNED BY "${role}"`);
+    await sql.run(`DROP OWNED BY "${role}" CASCADE`);
     await sql.run(`DROP ROLE "${role}"`);
   }
 }
@@ -276,6 +276,59 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
       );
     });
   });
+
+  test.each<[string, string, readonly string[], readonly string[]]>([
+    [
+      "written, with a trigger of its own",
+      "items",
+      [
+        CREATE_ITEMS,
+        "CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER own AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION own()",
+      ],
+      ["INSERT INTO items VALUES (1, 'unseen')"],
+    ],
+    [
+      "deleted and written by one statement",
+      "items",
+      [CREATE_ITEMS, "INSERT INTO items VALUES (1, 'a')"],
+      [
+        `WITH came AS (INSERT INTO items VALUES (2, 'b') RETURNING id)
+         DELETE FROM items USING came WHERE items.id = came.id - 1`,
+      ],
+    ],
+    ["of a partition that is truncated", "low", PARTITIONED, ["TRUNCATE low"]],
+  ])(
+    "rows %s, and hidden from us by row-level security that came later, stop the sync",
+    async (...of) => {
+      const [, secured, statements, writes] = of;
+      await using bed = await bedWith("postgres", statements);
+      const source = await bed.sql("source");
+      await asRoleThatMayNotSeeAll(bed, "source", async ({ role, database }, url) => {
+        await source.run("ALTER TABLE items DISABLE ROW LEVEL SECURITY");
+        await source.run(`GRANT CREATE ON DATABASE "${database}" TO "${role}"`);
+        await source.run(`GRANT SELECT, TRIGGER ON ALL TABLES IN SCHEMA public TO "${role}"`);
+        const definition = withUrl(define(bed, "items"), "source", url);
+        const pipeline = await bed.start(definition);
+        await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+        await source.run(`ALTER TABLE ${secured} ENABLE ROW LEVEL SECURITY`);
+        for (const write of writes) await source.run(write);
+        await stops(
+          pipeline,
+          "TM-CAPTURE-BROKEN",
+          /Row-level security.*public\.items.*BYPASSRLS.*tidemark resync public\.items/,
+        );
+        await bed.stop(pipeline);
+
+        await source.run(`ALTER ROLE "${role}" BYPASSRLS`);
+        await resync(bed, definition, ["public.items"]);
+        const second = await bed.start(definition);
+        await second.waitFor({ timeoutMs: PATIENCE_MS });
+        await bed.expectSame(ITEMS);
+        await bed.stop(second);
+      });
+    },
+  );
 
   test("an unlogged table at the target is written, and copied anew when a crash has emptied it", async () => {
     await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");

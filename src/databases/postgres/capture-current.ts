@@ -14,6 +14,21 @@ import { insertByName, insertPerSlot } from "./log-insert.ts";
 /** Does each statement of the transaction see what others have committed before it? */
 export const SEES_ALL = "current_setting('transaction_isolation') LIKE 'read %'";
 
+/**
+ * Row-level security that came later hides rows from our role, whoever writes: what stands could not be told from what
+ * is gone. Then that is logged, and the relay stops; the application's write goes on. `table`: an oid in SQL.
+ */
+export function isHidden(table: string): string {
+  return `pg_catalog.row_security_active(${table})`;
+}
+
+export function insertHidden(spec: CaptureSpec): string {
+  return insertPerSlot(`VALUES ('${spec.layout}X', '${HIDDEN}')`);
+}
+
+/** What stands in the place of the row. */
+export const HIDDEN = "row-level security";
+
 /** A query, cut where the table's name belongs. */
 type Texts = readonly string[];
 
@@ -52,7 +67,9 @@ function insertCurrent(
     operation: `$${spec.key.length + 1}`,
   };
   const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
-  return `IF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
+  return `IF ${isHidden(`${oid}::pg_catalog.oid`)} THEN
+${insertHidden(spec)}
+ELSIF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
 ${insertPerSlot(textsOf(null).join(table))}
 ELSE
 ${insertByName(textsOf(given), { oid: `${oid}::pg_catalog.oid`, using })}

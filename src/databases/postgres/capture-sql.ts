@@ -1,4 +1,4 @@
-import { insertGone, insertWritten, SEES_ALL } from "./capture-current.ts";
+import { insertGone, insertHidden, insertWritten, isHidden, SEES_ALL } from "./capture-current.ts";
 import {
   type CaptureSpec,
   equalKeys,
@@ -224,6 +224,7 @@ function deleteBody(spec: CaptureSpec): string {
   return statementBody(spec, spec.key, gone, {
     usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
     insert: [
+      `IF ${isHidden("TG_RELID")} THEN\n${insertHidden(spec)}\nELSE`,
       insertByName([
         `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
         `${standing} WHERE ${equal} AND ${same})`,
@@ -232,6 +233,7 @@ function deleteBody(spec: CaptureSpec): string {
         `SELECT '${spec.layout}U', ${letters(spec, standing)}${standingRowText(spec, standing)} FROM tidemark_old ${alias} JOIN ONLY`,
         `${standing} ON ${equal} WHERE NOT ${same}`,
       ]),
+      "END IF;",
     ].join("\n"),
   });
 }
@@ -332,7 +334,11 @@ function partitionBody(spec: CaptureSpec): string {
   return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
 RETURN NULL;
 END IF;
+IF ${isHidden("TG_RELID")} THEN
+${insertHidden(spec)}
+ELSE
 ${insertByName([rows, alias])}
+END IF;
 IF NOT ${SEES_ALL} AND pg_relation_size(TG_RELID) > 0 THEN
 ${insertPerSlot(`VALUES ('${spec.layout}X', NULL)`)}
 END IF;

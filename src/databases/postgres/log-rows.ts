@@ -3,6 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row as ValueRow } from "../../core/value.ts";
+import { HIDDEN } from "./capture-current.ts";
 import type { Row } from "./connection.ts";
 import { captureBroken } from "./drift.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -75,11 +76,11 @@ export class LogDecoder {
       );
     }
     if (op === "X" && !decoder.layout.forgotten && !this.#answerable.lose(decoder.layout)) {
-      throw truncatedUnseen(decoder.layout);
+      throw unseen(decoder.layout, fields[ROW] ?? null);
     }
     const { readUpTo, blind } = decoder.layout;
     const isKeyless = decoder.layout.key.length === 0;
-    const text = fields[ROW] ?? null;
+    const text = op === "X" ? null : (fields[ROW] ?? null);
     const isKey = op === "D" || op === "K" || op === "P";
     const open = text === null || isKey ? 0 : text.indexOf("(");
     // Logged before the table was altered, or after: nothing tells.
@@ -115,7 +116,14 @@ export class LogDecoder {
   }
 }
 
-function truncatedUnseen({ table }: StoredLayout): TidemarkError {
+/** `why`: see HIDDEN; null of a partition that was truncated. */
+function unseen({ table }: StoredLayout, why: string | null): TidemarkError {
+  if (why === HIDDEN) {
+    return captureBroken(
+      formatTable(table),
+      `Row-level security was switched on for ${formatTable(table)}, or a partition of it, and hid rows from the role of the URL, which needs BYPASSRLS.`,
+    );
+  }
   return captureBroken(
     formatTable(table),
     `A partition of ${formatTable(table)} was truncated by a transaction in REPEATABLE READ or SERIALIZABLE, which does not see what others had added to it meanwhile.`,
