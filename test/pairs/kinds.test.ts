@@ -330,6 +330,45 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
     },
   );
 
+  test("schemas that exchange their names: no wait says that the other table's rows have arrived", async () => {
+    await using bed = await bedWith("postgres", [
+      ...["live", "staging"].flatMap((schema) => [
+        `CREATE SCHEMA ${schema}`,
+        CREATE_ITEMS.replace("items", `${schema}.items`),
+        `INSERT INTO ${schema}.items VALUES (1, '${schema}')`,
+      ]),
+    ]);
+    const source = await bed.sql("source");
+    const pipeline = await bed.start(define(bed, "live.items"));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run(
+      "BEGIN; ALTER SCHEMA live RENAME TO past; ALTER SCHEMA staging RENAME TO live; COMMIT",
+    );
+    await expect(pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toSatisfy(
+      tells("TM-SYNC-STOPPED", /live\.items was renamed to past\.items, and another/),
+    );
+  });
+
+  test("schemas of the target that exchange their names: an empty table that takes the place is filled", async () => {
+    await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await source.run("INSERT INTO items VALUES (1, 'a'), (2, 'b')");
+    for (const schema of ["live", "staging"]) {
+      await target.run(`CREATE SCHEMA ${schema}`);
+      await target.run(CREATE_ITEMS.replace("items", `${schema}.items`));
+    }
+    const tables = [{ table: "items", as: "live.items" }];
+    const pipeline = await bed.start(bed.define([{ from: "source", to: "target", tables }]));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await target.run(
+      "BEGIN; ALTER SCHEMA live RENAME TO past; ALTER SCHEMA staging RENAME TO live; COMMIT",
+    );
+    await source.run("INSERT INTO items VALUES (3, 'c')");
+    const rows = async () =>
+      (await target.rows("SELECT id FROM live.items ORDER BY id")).map(({ id }) => id);
+    await expect.poll(rows, { timeout: PATIENCE_MS }).toEqual(["1", "2", "3"]);
+  });
+
   test("an unlogged table at the target is written, and copied anew when a crash has emptied it", async () => {
     await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");
     const [source, target] = [await bed.sql("source"), await bed.sql("target")];

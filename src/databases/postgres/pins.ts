@@ -11,7 +11,8 @@ import { formatArrayText } from "./row-text.ts";
  */
 export function pinSql(oid: string): string {
   return `concat_ws('|',
-    (SELECT concat_ws('.', c.relnamespace, c.relname) FROM pg_catalog.pg_class c WHERE c.oid = ${oid}),
+    (SELECT concat_ws('.', n.nspname, c.relname) FROM pg_catalog.pg_class c
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ${oid}),
     ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = ${oid} AND a.attnum > 0 ORDER BY a.attnum)::text,
     ARRAY(SELECT i.indexrelid || ':' || i.xmin FROM pg_catalog.pg_index i
