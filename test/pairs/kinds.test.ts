@@ -101,6 +101,12 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
       "INSERT INTO later VALUES (201, 'straight')",
     );
     await play("UPDATE items SET v = v || '!'", "DELETE FROM higher WHERE id = 100");
+    // As pg_partman makes them ahead of time.
+    await play(
+      "CREATE TABLE ahead (LIKE items INCLUDING ALL)",
+      "ALTER TABLE items ATTACH PARTITION ahead FOR VALUES FROM (400) TO (500)",
+    );
+    await play("INSERT INTO items VALUES (400, 'when it is time')", "DELETE FROM low WHERE id = 2");
     await transaction(source, async () => {
       await source.run("CREATE TABLE filled (LIKE items INCLUDING ALL)");
       await source.run("INSERT INTO filled VALUES (300, 'unseen')");

@@ -4,6 +4,7 @@ import { formatTable } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { withShortLocks } from "./locks.ts";
 import { partitionTree } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 
@@ -17,7 +18,7 @@ interface Leaf {
 
 /**
  * ATTACH brings rows, and DETACH and DROP take rows away, of which no trigger is told. Throws
- * TM-CAPTURE-BROKEN when partitions of these tables have come or gone so; a new and empty one is noted.
+ * TM-CAPTURE-BROKEN when partitions of these tables have come or gone so; an empty one that came is noted.
  */
 export async function checkPartitions(
   connection: Connection,
@@ -33,7 +34,7 @@ export async function checkPartitions(
     const [, stored, text] = rows.find(([id]) => id === String(root.id)) ?? [];
     const now = JSON.parse(text ?? "[]") as Leaf[];
     const known = stored == null ? null : (JSON.parse(stored) as Leaf[]);
-    if (known !== null) compare(root, known, now);
+    if (known !== null) await compare(connection, root, known, now);
     if (known === null || known.length !== now.length) {
       await connection.run("UPDATE tidemark.layouts SET partitions = $1 WHERE id = $2", [
         JSON.stringify(now),
@@ -43,7 +44,12 @@ export async function checkPartitions(
   }
 }
 
-function compare(root: StoredLayout, known: readonly Leaf[], now: readonly Leaf[]): void {
+async function compare(
+  connection: Connection,
+  root: StoredLayout,
+  known: readonly Leaf[],
+  now: readonly Leaf[],
+): Promise<void> {
   const gone = known.find(({ oid }) => !now.some((leaf) => leaf.oid === oid));
   if (gone !== undefined) {
     throw unseen(
@@ -52,8 +58,9 @@ function compare(root: StoredLayout, known: readonly Leaf[], now: readonly Leaf[
       "Delete its rows at the targets, or leave them there",
     );
   }
-  const came = now.find((leaf) => leaf.attached && !known.some(({ oid }) => oid === leaf.oid));
-  if (came !== undefined) {
+  for (const came of now) {
+    if (!came.attached || known.some(({ oid }) => oid === came.oid)) continue;
+    if (await isEmpty(connection, came)) continue;
     const key = root.columns[root.key[0] ?? 0]?.name ?? "";
     throw unseen(
       root,
@@ -61,6 +68,18 @@ function compare(root: StoredLayout, known: readonly Leaf[], now: readonly Leaf[
       `Let its rows be logged: UPDATE ${came.name} SET "${key}" = "${key}"`,
     );
   }
+}
+
+/**
+ * Tools that keep partitions ready (pg_partman) make each as a table like the others, and attach it. What is empty once
+ * it is attached has brought nothing that a target lacks: every row that comes is logged. Where another has it
+ * locked, this fails, and is tried again with all the rest.
+ */
+async function isEmpty(connection: Connection, { name }: Leaf): Promise<boolean> {
+  return withShortLocks(connection, async () => {
+    const rows = await connection.rows(`SELECT FROM ONLY ${name} LIMIT 1`);
+    return rows.length === 0;
+  });
 }
 
 function unseen(root: StoredLayout, what: string, mend: string): TidemarkError {
