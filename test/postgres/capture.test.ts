@@ -429,6 +429,33 @@ describe.each(SERVERS)("capture on %s", (kind) => {
       expect(seen).toEqual([0, 1, 2, 0].map((slot) => `tidemark.change_log_${slot}`));
     });
 
+    it("names what refuses DDL when the log is to move, and moves it later", async () => {
+      const { database, owner, log } = await start();
+      await log.close();
+      const limits = { bytes: 1, ageMs: 0 };
+      const rotating = await PostgresChangeLog.open(optionsOf(database.url), limits);
+      if (!rotating) throw new TypeError("The lease is taken.");
+      open.push(rotating);
+      await owner.query(
+        `CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql
+         AS $$ BEGIN RAISE EXCEPTION 'not in office hours'; END $$;
+         CREATE EVENT TRIGGER refuse ON ddl_command_start EXECUTE FUNCTION refuse()`,
+      );
+      await owner.query("INSERT INTO t VALUES (1, 'a', NULL)");
+      const { header } = await rotating.batches.cut();
+      const purging = () => rotating.batches.purge(header?.batch ?? 0);
+      await expect(purging()).rejects.toMatchObject({
+        code: "TM-GRANT-MISSING",
+        message: expect.stringContaining("not in office hours"),
+        fix: expect.stringContaining("event trigger"),
+      });
+      await owner.query("DROP EVENT TRIGGER refuse");
+      await purging();
+      await owner.query("INSERT INTO t VALUES (2, 'b', NULL)");
+      const { rows } = await owner.query("SELECT row FROM tidemark.change_log_1");
+      expect(rows).toHaveLength(1);
+    });
+
     it("prints the name of a type without quotes that only the session wants", async () => {
       const { database, owner, log } = await start(
         "CREATE TABLE named (id int PRIMARY KEY, r regtype)",

@@ -98,7 +98,7 @@ export function sqlState(error: unknown): string {
 }
 
 function fromServer(error: ServerError, context: ErrorContext): TidemarkError {
-  const code = codeFor(error.code);
+  const code = isRefusedDdl(error, context) ? "TM-GRANT-MISSING" : codeFor(error.code);
   const table = error.table ? [error.schema, error.table].filter(Boolean).join(".") : context.table;
   const details = {
     sqlState: error.code,
@@ -158,6 +158,16 @@ function isReading({ action }: ErrorContext): boolean {
   return /\b(relay|source|catalog)\b/.test(action);
 }
 
+/**
+ * These sessions run DDL while all is at work, too: the log moves from table to table by a function that is replaced. What
+ * raises an exception there is an event trigger of the application.
+ */
+function isRefusedDdl({ code }: ServerError, context: ErrorContext): boolean {
+  return code === RAISED && /\brelay( control| capture)?$/.test(context.action);
+}
+
+const RAISED = "P0001";
+
 /** What was logged stays as it was, whatever becomes of the row. */
 const FROM_ENCODING =
   "Correct the value at the source. If it was changed since the first copy, the change log keeps it: tidemark uninstall, then tidemark run, which copies anew.";
@@ -175,6 +185,9 @@ function fixFor(
       if (!isEncoding(error.code, context)) return undefined;
       return isReading(context) ? FROM_ENCODING : TO_ENCODING;
     case "TM-GRANT-MISSING":
+      if (error.code === RAISED) {
+        return "An event trigger of this database refuses what the relay does (\\dy in psql lists them): let it pass the role of this URL.";
+      }
       if (/row-level security/.test(error.message)) {
         return "ALTER ROLE <the role of this URL> BYPASSRLS;";
       }
