@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { PipelineDefinition } from "../../src/core/definition.ts";
 import { type ErrorCode, isTidemarkError } from "../../src/core/errors.ts";
+import { diagnose } from "../../src/pipeline/diagnose.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { makePlan } from "../../src/pipeline/plan.ts";
 import type { DatabaseKind } from "../servers/index.ts";
@@ -281,6 +282,38 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
         (error) => isTidemarkError(error, "TM-GRANT-MISSING") && /BYPASSRLS/.test(error.fix ?? ""),
       );
     });
+  });
+
+  test("a partition that is a foreign table is found out, with what mends it", async () => {
+    const keyless: TestTable = { ...ITEMS, key: [] };
+    await using bed = await bedWith("postgres", [
+      // One with a key can have no such partition.
+      "CREATE TABLE items (id int, v varchar(200)) PARTITION BY RANGE (id)",
+      "CREATE TABLE low PARTITION OF items FOR VALUES FROM (0) TO (100)",
+      "INSERT INTO items VALUES (1, 'a')",
+      "CREATE FOREIGN DATA WRAPPER nothing",
+      "CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing",
+      "CREATE FOREIGN TABLE archive (id int, v varchar(200)) SERVER nowhere",
+    ]);
+    const source = await bed.sql("source");
+    const first = await bed.start(define(bed, "public.items"));
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await source.run("ALTER TABLE items ATTACH PARTITION archive FOR VALUES FROM (100) TO (200)");
+    await source.run("INSERT INTO items VALUES (2, 'b')");
+    const words = /public\.archive, a partition of public\.items.*DETACH PARTITION public\.archive/;
+    await stops(first, "TM-TABLE-UNSUPPORTED", words);
+    await bed.stop(first);
+    const reports = await diagnose(define(bed, "public.items"), bed.logger);
+    expect(reports.flatMap(({ findings }) => findings).map(({ check }) => check)).toContain(
+      "partition-foreign",
+    );
+    await stops(await bed.start(define(bed, "public.items")), "TM-TABLE-UNSUPPORTED", words);
+
+    // As the message says.
+    await source.run("ALTER TABLE items DETACH PARTITION archive");
+    const third = await bed.start(define(bed, "public.items"));
+    await third.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(keyless);
   });
 
   test.each<[string, string, readonly string[], readonly string[]]>([

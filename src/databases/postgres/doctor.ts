@@ -9,6 +9,7 @@ import { addKey } from "./add-key.ts";
 import { captureFindings } from "./capture-findings.ts";
 import { type FoundTable, findTables, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
+import { foreignPartition } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
 import { loadTableStates } from "./layouts.ts";
 import { publicationFindings } from "./publications.ts";
@@ -199,7 +200,12 @@ async function tableFindings(
   );
   for (const table of tables) {
     const name = formatTable(table.name);
-    if (states.get(table.oid)?.unlogged) {
+    const state = states.get(table.oid);
+    if (state !== undefined && state.foreign !== null) {
+      const { message, fix = "" } = foreignPartition(table.name, state.foreign);
+      findings.push({ check: "partition-foreign", severity: "error", message, fix });
+    }
+    if (state?.unlogged) {
       findings.push({
         check: "table-unlogged",
         severity: "error",

@@ -279,6 +279,7 @@ function checkTable(
       },
     );
   }
+  if (state.foreign !== null) throw foreignPartition(layout.table, state.foreign);
   if (!fits(layout, state.columns)) {
     const exchanged = exchangedKey(layout, state.columns);
     if (exchanged !== null)
@@ -306,6 +307,19 @@ function checkTable(
     const what = found ? "disabled" : "gone";
     throw captureBroken(table, `Trigger ${trigger} on ${table} is ${what}.`);
   }
+}
+
+/** `partition`: as SQL names it. */
+export function foreignPartition(table: TableName, partition: string): TidemarkError {
+  const name = formatTable(table);
+  return new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `${partition}, a partition of ${name}, is a foreign table: nothing is logged of the rows that it brought, nor of what is written at its own server.`,
+    {
+      fix: `ALTER TABLE … DETACH PARTITION ${partition}, then start again, after ${resyncCommand(name)} where rows were written through ${name}; or leave ${name} out.`,
+      details: { table: name },
+    },
+  );
 }
 
 /** For people: what has become of each column. Numbers of columns are never used again. */

@@ -199,6 +199,8 @@ export interface TableState {
   readonly owned: boolean;
   /** Does a crash of the server empty it, or a partition of it? */
   readonly unlogged: boolean;
+  /** A partition of it that is a foreign table, as SQL names it: what is written at its own server tells no trigger of ours. */
+  readonly foreign: string | null;
 }
 
 export interface TriggerState {
@@ -217,7 +219,7 @@ export async function loadTableStates(
 ): Promise<ReadonlyMap<string, TableState>> {
   const rows = await connection.rows(TABLE_STATES, [formatArrayText(oids)], "table_states");
   return new Map(
-    rows.map(([oid, columns, triggers, schema, name, owned, unlogged]) => [
+    rows.map(([oid, columns, triggers, schema, name, owned, unlogged, foreign]) => [
       oid as string,
       {
         name: { schema: schema as string, name: name as string },
@@ -232,6 +234,7 @@ export async function loadTableStates(
         ),
         owned: owned === "t",
         unlogged: unlogged === "t",
+        foreign: foreign ?? null,
       },
     ]),
   );
@@ -249,5 +252,8 @@ SELECT c.oid::oid,
     WHERE NOT pg_has_role(p.relowner, 'USAGE')),
   c.relpersistence = 'u' OR c.relkind = 'p' AND EXISTS (
     SELECT FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid
-    WHERE p.relpersistence = 'u')
+    WHERE p.relpersistence = 'u'),
+  CASE c.relkind WHEN 'p' THEN (
+    SELECT min(p.oid::regclass::text) FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid
+    WHERE p.relkind = 'f') END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;
