@@ -538,7 +538,8 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     await bed.admin.query(
       `DROP TRIGGER ${name}; CREATE TRIGGER ${name} AFTER UPDATE ON p FOR EACH ROW SET @n = 1`,
     );
-    expect(await planned()).toBeGreaterThan(0);
+    // Not made anew in silence by the next start: what it did meanwhile nobody knows.
+    await expect(planned()).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
     await expect(take(open.log.batches)).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
   });
 });

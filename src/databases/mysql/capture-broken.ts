@@ -17,12 +17,10 @@ import { isRebuilt, type TableIds, truncated } from "./truncation.ts";
  */
 export async function assertUnbroken(
   session: Session,
-  known: readonly StoredLayout[],
+  installed: StoredLayout | undefined,
   wanted: StoredLayout,
   found: readonly FoundTrigger[],
 ): Promise<void> {
-  // No hash is stored until all of them stand: a first installation that failed half way begins again.
-  const installed = known.findLast((each) => each.triggers !== null);
   if (installed === undefined) return;
   if (installed.triggers === LOST) throw captureBroken(installed, LOST_MEANWHILE);
   const [gone] = goneTriggers(installed, found);

@@ -35,6 +35,7 @@ import {
   wantedLayout,
 } from "./layouts.ts";
 import { againWhileHeld, givingWay, isHeld, withShortLocks, Yielding } from "./locks.ts";
+import { assertNotMadeAnew, forgetMade, madeOf, madeOn, timesOf } from "./made.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, loadVersions, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
@@ -117,6 +118,8 @@ export async function installCapture(
   if (captures.some(({ isNew }) => isNew)) {
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE id = 0`);
   }
+  const due = new Set([...captures.flatMap(({ triggers }) => triggers), ...cascades].map(nameOf));
+  if (due.size > 0) await forgetMade(session, await loadLayouts(session), due);
   await givingWay(session, async () => {
     await installAll(session, captures, options);
     const parents = cascades.map((plan) => ({ layout: null, triggers: [plan] }));
@@ -139,6 +142,10 @@ export async function installCapture(
   const written = new Set(cascades.map(({ name }) => name));
   const hashes = new Map<number, string>();
   const ids = new Map<number, string>();
+  const definitions = new Map<number, string>();
+  const told = new Map(withCascades(cascades, layouts, found).map((layout) => [layout.id, layout]));
+  const on = await madeOn(session);
+  const times = timesOf(found);
   for (const layout of layouts) {
     const hash = triggersHash(found, layout);
     const touched = triggerNames(layout).some((name) => written.has(name));
@@ -148,9 +155,12 @@ export async function installCapture(
     if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
       ids.set(layout.id, tableId);
     }
+    const made = asked.has(layout.id) || touched ? madeOf(layout, times, on) : undefined;
+    const known = told.get(layout.id);
+    if (made ?? known) {
+      definitions.set(layout.id, definitionText({ ...(known ?? layout), ...(made && { made }) }));
+    }
   }
-  const told = withCascades(cascades, layouts, found);
-  const definitions = new Map(told.map((layout) => [layout.id, definitionText(layout)]));
   if (hashes.size + ids.size + definitions.size === 0) return;
   const store = async () => {
     await storeOfLayouts(session, "triggers", hashes);
@@ -276,11 +286,21 @@ async function prepareCaptures(
   objections.end();
   const triggers = await loadTriggers(session, triggeredTables([...active.values(), ...wanted]));
   const tableIds = await loadTableIds(session);
+  // No hash is stored until all triggers stand: a first installation that failed half way begins again.
+  const installed = new Map(
+    layouts.filter((each) => each.triggers !== null).map((each) => [each.table.name, each]),
+  );
+  const before = wanted.flatMap(({ table }) => installed.get(table.name) ?? []);
+  if (before.some(({ made }) => made !== undefined)) {
+    assertNotMadeAnew(before, triggers, await madeOn(session));
+  }
   const planned: TableCapture[] = [];
   for (const layout of wanted) {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
-    await objections.tryAsync(() => assertUnbroken(session, known, layout, triggers));
+    await objections.tryAsync(() =>
+      assertUnbroken(session, installed.get(layout.table.name), layout, triggers),
+    );
     // What is logged by one that was altered while no sync carried it is unread for good.
     const isNew =
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
@@ -327,6 +347,10 @@ async function prepareCaptures(
   const captures = planned.map((each) => ({ ...each, triggers: each.triggers.map(settled) }));
   const cascades = origins.map(settled);
   return { captures, cascades, references, tableIds };
+}
+
+function nameOf({ name }: TriggerPlan): string {
+  return name;
 }
 
 /** Columns captured before to which a unique or a foreign key has come. */

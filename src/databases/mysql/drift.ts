@@ -15,6 +15,7 @@ import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
+import { assertNotMadeAnew } from "./made.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
@@ -51,6 +52,7 @@ export async function checkDrift(
       }
     });
   }
+  objections.try(() => assertNotMadeAnew(layouts, triggers, null));
   objections.end();
   await checkReferences(session, layouts, facts);
   checkGuarded(layouts, facts);

@@ -6,6 +6,7 @@ import { formatTable } from "../../core/table.ts";
 import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { columnSchema, keyIndex, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
+import type { Made } from "./made.ts";
 import { BATCHES, LAYOUTS } from "./ours.ts";
 import type { Reference, Versions } from "./references.ts";
 import { nativeTypeName } from "./types.ts";
@@ -42,6 +43,8 @@ export interface StoredLayout extends Layout {
   readonly work?: string;
   /** For triggers of tables from which actions reach it, by name: hash over what each does, as cascadeDone has it. */
   readonly cascades?: Readonly<Record<string, string>>;
+  /** When its triggers were made. */
+  readonly made?: Made;
   /** Absent where its triggers knew all keys. */
   readonly doubted?: Doubt;
 }
@@ -75,6 +78,7 @@ interface Definition {
   readonly numbered?: string;
   readonly work?: string;
   readonly cascades?: Readonly<Record<string, string>>;
+  readonly made?: Made;
   readonly doubted?: Doubt;
 }
 
@@ -230,12 +234,16 @@ export function sameDefinition(a: StoredLayout, b: StoredLayout): boolean {
 }
 
 export function definitionText(layout: StoredLayout): string {
-  const { cascades } = layout;
-  const definition: Definition = { ...shapeOf(layout), ...(cascades && { cascades }) };
+  const { cascades, made } = layout;
+  const definition: Definition = {
+    ...shapeOf(layout),
+    ...(cascades && { cascades }),
+    ...(made && { made }),
+  };
   return JSON.stringify(definition);
 }
 
-function shapeOf(layout: StoredLayout): Omit<Definition, "cascades"> {
+function shapeOf(layout: StoredLayout): Omit<Definition, "cascades" | "made"> {
   const { table, columns, key, filters, filterColumns, known } = layout;
   const { guarded, stamped, origins, versions, numbered, work, doubted } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };

@@ -11,6 +11,7 @@ import { accountName, type Session } from "./connection.ts";
 import { grantsOf, mayTrigger } from "./grants.ts";
 import { quoteName } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
+import { MADE_ANEW, madeAnew, madeOn } from "./made.ts";
 import { DELETIONS, isOurs, LAYOUTS, LOG, planOurs, standingTables } from "./ours.ts";
 import {
   type FoundTrigger,
@@ -44,6 +45,7 @@ export async function triggerFindings(
   const byTable = new Map(layouts.map((layout) => [layout.table.name, layout]));
   const reads = ownOn.map((table) => readingOf(table, byTable.get(table)));
   findings.push(...(await readRightFindings(session, reads)));
+  const anew = new Set(madeAnew(layouts, found, await madeOn(session)));
   for (const name of names) {
     const layout = layouts.find((each) => each.table.name === name);
     // Never captured, or not to the end: what is still to be installed is the plan's to tell.
@@ -60,6 +62,14 @@ export async function triggerFindings(
         failure(
           "trigger-broken",
           `Table ${name} has ${what}: writes may have passed unseen.`,
+          `${resyncCommand(name)}, then tidemark run: it is copied anew`,
+        ),
+      );
+    } else if (anew.has(layout)) {
+      findings.push(
+        failure(
+          "trigger-broken",
+          `Table ${name}: ${MADE_ANEW}. Writes may have passed unseen.`,
           `${resyncCommand(name)}, then tidemark run: it is copied anew`,
         ),
       );

@@ -26,6 +26,7 @@ export interface FoundTrigger {
   readonly order: number;
   readonly definer: string;
   readonly statement: string;
+  readonly created: string;
 }
 
 export async function loadTriggers(
@@ -35,12 +36,12 @@ export async function loadTriggers(
   if (tables.length === 0) return [];
   const rows = await session.rows(
     `SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER,
-       DEFINER, ACTION_STATEMENT
+       DEFINER, ACTION_STATEMENT, CREATED
      FROM information_schema.TRIGGERS
      WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE IN (${tables.map(quoteText).join(", ")})
      ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_ORDER`,
   );
-  return rows.map(([name, table, event, timing, order, definer, statement]) => ({
+  return rows.map(([name, table, event, timing, order, definer, statement, created]) => ({
     name: name ?? "",
     table: table ?? "",
     event: event ?? "",
@@ -48,6 +49,7 @@ export async function loadTriggers(
     order: Number(order),
     definer: definer ?? "",
     statement: statement ?? "",
+    created: created ?? "",
   }));
 }
 
