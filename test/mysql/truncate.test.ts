@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import { type TidemarkError, toTidemarkError } from "../../src/core/errors.ts";
+import { triggerName } from "../../src/databases/mysql/capture-sql.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { take } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
@@ -65,6 +66,38 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     await using open = await openLog(bed, tables);
     await take(open.log.batches);
   });
+
+  test.each([
+    ["emptied", "TRUNCATE `t-ü`", UNSEEN],
+    [
+      "left without a trigger",
+      `DROP TRIGGER ${triggerName("t-ü", "UPDATE")}`,
+      { code: "TM-CAPTURE-BROKEN" },
+    ],
+  ])(
+    "%s while a start waits for another table: is found by the first look",
+    async (_, sql, code) => {
+      await using bed = await bedWith("CREATE TABLE `t-ü` (id INT PRIMARY KEY)");
+      await (await openLog(bed, await bed.capture("t-ü")))[Symbol.asyncDispose]();
+      await bed.admin.query("CREATE TABLE other (id INT PRIMARY KEY)");
+      const tables = await bed.capture("t-ü", "other");
+      const holder = await bed.connect();
+      await holder.query("BEGIN; INSERT INTO other VALUES (1)");
+      const opening = openLog(bed, tables);
+      await expect
+        .poll(async () => {
+          const [rows] = await bed.admin.query(
+            "SELECT 1 FROM tidemark_layouts WHERE table_name = 'other'",
+          );
+          return (rows as unknown[]).length;
+        })
+        .toBeGreaterThan(0);
+      await bed.admin.query(sql);
+      await holder.query("COMMIT");
+      await using open = await opening;
+      await expect(open.log.batches.look?.()).rejects.toMatchObject(code);
+    },
+  );
 
   test.each([
     ["truncated", 2, "ALTER TABLE `t-ü` TRUNCATE PARTITION p0"],

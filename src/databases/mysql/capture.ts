@@ -111,7 +111,7 @@ export async function installCapture(
   options: DatabaseOptions,
 ): Promise<void> {
   const { logger } = options;
-  const { captures, cascades, references } = await looking(session, () =>
+  const { captures, cascades, references, tableIds } = await looking(session, () =>
     prepareCaptures(session, tables),
   );
   // That the right for it is missing is to be told before triggers stand: to make those anew takes another right.
@@ -131,7 +131,10 @@ export async function installCapture(
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
   const asked = new Set(captures.map(({ layout }) => layout.id));
-  const tableIds = await looking(session, () => loadTableIds(session));
+  // What was checked is what is stored: to make triggers may have taken long, and what came meanwhile is still to be found out.
+  const checked = new Set(captures.filter(isChecked).map(({ layout }) => layout.id));
+  const later =
+    checked.size === asked.size ? tableIds : await looking(session, () => loadTableIds(session));
   if (tableIds === null) {
     const { message, fix } = unseenTruncation(session);
     logger.warn({ fix }, message);
@@ -150,8 +153,9 @@ export async function installCapture(
     const hash = triggersHash(found, layout);
     const touched = triggerNames(layout).some((name) => written.has(name));
     const isOther = layout.triggers !== hash && layout.triggers !== LOST;
-    if (isOther && (asked.has(layout.id) || touched)) hashes.set(layout.id, hash);
-    const tableId = tableIds?.get(layout.table.name);
+    const renewed = triggerNames(layout).some((name) => due.has(name));
+    if (isOther && renewed) hashes.set(layout.id, hash);
+    const tableId = (checked.has(layout.id) ? tableIds : later)?.get(layout.table.name);
     if (tableId !== undefined && tableId !== layout.tableId && asked.has(layout.id)) {
       ids.set(layout.id, tableId);
     }
@@ -168,6 +172,11 @@ export async function installCapture(
     await storeOfLayouts(session, "definition", definitions);
   };
   await endedWhenSilent(session, () => inTransaction(session, store));
+}
+
+/** Was it known which table that is? */
+function isChecked({ layout, isNew, replaces }: TableCapture): boolean {
+  return ((isNew ? replaces?.layout : layout)?.tableId ?? null) !== null;
 }
 
 /** Throws TM-TABLE-HELD. */
