@@ -1,4 +1,5 @@
 // TRUNCATE fires no trigger: it is found out all the same, and told from a mere rebuild (G8).
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import { type TidemarkError, toTidemarkError } from "../../src/core/errors.ts";
@@ -175,6 +176,39 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     await reader.query("COMMIT");
     await altered;
     await expect(open.log.batches.look?.()).rejects.toMatchObject(UNSEEN);
+  });
+
+  test("IMPORT TABLESPACE is found, though the table has rows of which no insert is logged", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      "CREATE TABLE plain (id INT PRIMARY KEY); INSERT INTO plain VALUES (1), (2)",
+    );
+    await bed.admin.query("CREATE TABLE other LIKE plain; INSERT INTO other VALUES (1), (7), (8)");
+    await using open = await openLog(bed, await bed.capture("plain"));
+    const file = (table: string) => `@@datadir, DATABASE(), '/', '${table}.ibd'`;
+    const [[paths]] = (await bed.admin.query(
+      `SELECT CONCAT(${file("other")}), CONCAT(${file("plain")})`,
+    )) as unknown as [string[][]];
+    const [from = "", to = ""] = paths ?? [];
+    await bed.admin.query("FLUSH TABLES other FOR EXPORT");
+    const kept = await readFile(from);
+    await bed.admin.query("UNLOCK TABLES; ALTER TABLE plain DISCARD TABLESPACE");
+    await writeFile(to, kept);
+    // The server may be another user's.
+    await chmod(to, 0o666);
+    await bed.admin.query("ALTER TABLE plain IMPORT TABLESPACE; INSERT INTO plain VALUES (9)");
+    await expect(open.log.batches.look?.()).rejects.toMatchObject(UNSEEN);
+  });
+
+  test("of a table that an earlier version has noted without its file", async () => {
+    await using bed = await bedWith("CREATE TABLE `t-ü` (id INT PRIMARY KEY)");
+    const tables = await bed.capture("t-ü");
+    await (await openLog(bed, tables))[Symbol.asyncDispose]();
+    const forget = "UPDATE tidemark_layouts SET table_id = SUBSTRING_INDEX(table_id, '@', 1)";
+    await bed.admin.query(forget);
+    await (await openLog(bed, tables))[Symbol.asyncDispose]();
+    await bed.admin.query(`${forget}; TRUNCATE \`t-ü\``);
+    await expect(openLog(bed, tables)).rejects.toMatchObject(UNSEEN);
   });
 
   test("a rebuild is none", async () => {

@@ -117,7 +117,7 @@ export async function assertNotTruncated(
   { tableIds, layouts }: AskedOfTruncation,
 ): Promise<void> {
   const { table, tableId: known } = layout;
-  const now = tableIds?.get(table.name);
+  const now = tableIds?.get(table.name, known);
   if (known === null || now === undefined || now === known) return;
   const inserts = layouts === null ? null : { after: 0, layouts: layouts.map(({ id }) => id) };
   if (await isRebuilt(session, layout, { ids: { known, now }, inserts })) return;

@@ -175,7 +175,10 @@ async function truncateFindings(
   const layouts = standing ? await loadLayouts(session) : [];
   const anew = layouts.filter(
     ({ active, table, tableId }) =>
-      active && asked.has(table.name) && tableId !== null && ids.get(table.name) !== tableId,
+      active &&
+      asked.has(table.name) &&
+      tableId !== null &&
+      ids.get(table.name, tableId) !== tableId,
   );
   if (anew.length === 0) {
     return [ok("truncate", "TRUNCATE fires no trigger; the sync stops when it finds one.")];

@@ -71,6 +71,8 @@ export interface Flavour {
   readonly checksNameTable: boolean;
   /** View of information_schema that lists the engine's tables with their numbers. */
   readonly tableIds: string;
+  /** An expression in it for the number of the table's file; 0 of one that has none of its own. */
+  readonly tableFile: string;
   /** The variable of a session that holds its isolation. */
   readonly isolation: string;
   /** And the one that tells whether its transactions may write. */
@@ -139,6 +141,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     startedAt: startedAt("information_schema.GLOBAL_STATUS"),
     checksNameTable: true,
     tableIds: "INNODB_SYS_TABLES",
+    tableFile: "SPACE",
     isolation: "tx_isolation",
     readOnly: "tx_read_only",
     replicaStatus: "SHOW ALL SLAVES STATUS",
@@ -179,6 +182,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     startedAt: startedAt("performance_schema.global_status"),
     checksNameTable: false,
     tableIds: "INNODB_TABLES",
+    tableFile: "IF(SPACE_TYPE = 'Single', SPACE, 0)",
     isolation: "transaction_isolation",
     readOnly: "transaction_read_only",
     replicaStatus: number < 8_00_22 ? "SHOW SLAVE STATUS" : "SHOW REPLICA STATUS",

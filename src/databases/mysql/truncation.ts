@@ -9,10 +9,13 @@ import type { StoredLayout } from "./layouts.ts";
 import { isHeld, LOCK_SECONDS } from "./locks.ts";
 import { LAYOUTS, LOG } from "./ours.ts";
 
+/** Between the number of a table and that of its file. */
+const OF_FILE = "@";
+
 /** The numbers of tables, by the name of each. */
 export interface TableIds {
-  /** The number, or those of all partitions. */
-  get(table: string): string | undefined;
+  /** The number and the file, or those of all partitions. `known`: as an earlier version may have stored it, without files. */
+  get(table: string, known?: string | null): string | undefined;
 }
 
 /**
@@ -26,7 +29,7 @@ export async function loadTableIds(session: Session, hint = ""): Promise<TableId
   const { database, flavour } = session;
   try {
     const rows = await session.rows(
-      `SELECT ${hint} NAME, TABLE_ID FROM information_schema.${flavour.tableIds}
+      `SELECT ${hint} NAME, CONCAT(TABLE_ID, '${OF_FILE}', ${flavour.tableFile}) FROM information_schema.${flavour.tableIds}
        WHERE NAME LIKE ? ORDER BY TABLE_ID`,
       [`${database.replace(/[^a-z0-9]+/giu, "%")}/%`],
     );
@@ -39,7 +42,13 @@ export async function loadTableIds(session: Session, hint = ""): Promise<TableId
       const known = ids.get(table);
       ids.set(table, known === undefined ? (id ?? "") : `${known},${id}`);
     }
-    return { get: (table) => ids.get(likeness(table)) };
+    return {
+      get: (table, known) => {
+        const all = ids.get(likeness(table));
+        const isBare = known?.includes(OF_FILE) === false;
+        return isBare ? all?.replaceAll(/@\d+/gu, "") : all;
+      },
+    };
   } catch (error) {
     if (isTidemarkError(error, "TM-GRANT-MISSING")) return null;
     throw error;
@@ -93,8 +102,8 @@ export class TruncationWatch {
     if (tableIds === HELD) return false;
     const objections = new Objections();
     for (const layout of this.#layouts) {
-      const now = tableIds?.get(layout.table.name);
       const known = this.#known.get(layout.id);
+      const now = tableIds?.get(layout.table.name, known);
       if (now === undefined || known === undefined || now === known) continue;
       const inserts = since.purged ? null : { after: since.highest, layouts: [layout.id] };
       await objections.tryAsync(async () => {
@@ -138,6 +147,7 @@ export async function isRebuilt(
   },
 ): Promise<boolean> {
   if (hasGrown(known, now)) return true;
+  if (isImported(known, now)) return false;
   // One partition may have been emptied or exchanged while others kept their rows.
   if (inserts === null || `${now}${known}`.includes(",") || (await isPartitioned(session, name))) {
     return false;
@@ -149,6 +159,13 @@ export async function isRebuilt(
     `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM ${quoteName(name)} LIMIT ${limit}) AS few), (${logged})`,
   );
   return Number(row?.[0]) > Number(row?.[1]);
+}
+
+/** A table that is made anew has another file. IMPORT TABLESPACE puts other rows into the one that it has. */
+function isImported(known: string, now: string): boolean {
+  const [, before] = known.split(OF_FILE);
+  const [, after] = now.split(OF_FILE);
+  return before === after && Number(after ?? 0) !== 0;
 }
 
 async function isPartitioned(session: Session, table: string): Promise<boolean> {
@@ -174,7 +191,7 @@ export async function storeTableId(session: Session, layout: number, id: string)
 export function truncated(layout: StoredLayout): TidemarkError {
   const table = formatTable(layout.table);
   return wrongTable("TM-TRUNCATE-UNSEEN", table, {
-    message: `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
+    message: `Table ${table} was made anew by the server: a TRUNCATE, a rebuild, an IMPORT TABLESPACE, or a dump that was loaded. No trigger sees that, so rows may have gone that the targets still have.`,
     mend: mendTruncated,
   });
 }
@@ -186,5 +203,5 @@ function mendTruncated(tables: readonly string[]): string {
       ? [`= ${names[0]}`, "this table"]
       : [`IN (${names.join(", ")})`, "these tables"];
   const accept = `UPDATE ${LAYOUTS} SET table_id = NULL WHERE table_name ${one}`;
-  return `After a TRUNCATE, ALTER IGNORE, or a dump of ${these}: ${resyncCommand(...tables)}, then tidemark run. If only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`;
+  return `After a TRUNCATE, ALTER IGNORE, IMPORT TABLESPACE, or a dump of ${these}: ${resyncCommand(...tables)}, then tidemark run. If only rebuilt (OPTIMIZE, ALTER): ${accept}, then run again. After a dump of the database was loaded: see TM-SOURCE-REWOUND.`;
 }
