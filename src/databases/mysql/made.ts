@@ -50,7 +50,7 @@ export function assertNotMadeAnew(...looked: Parameters<typeof madeAnew>): void 
 
 /** For people. */
 export const MADE_ANEW =
-  "triggers of ours were dropped and made again, as by a dump that is loaded";
+  "triggers of ours were dropped and made again, as by a dump that is loaded, or pt-online-schema-change";
 
 /** Before these triggers are made by us: who fails half way must not take his own for another's. */
 export async function forgetMade(
