@@ -111,7 +111,7 @@ export async function installCapture(
   options: DatabaseOptions,
 ): Promise<void> {
   const { logger } = options;
-  const { captures, cascades, references, tableIds } = await looking(session, () =>
+  const { captures, cascades, references, tableIds, known } = await looking(session, () =>
     prepareCaptures(session, tables),
   );
   // That the right for it is missing is to be told before triggers stand: to make those anew takes another right.
@@ -119,7 +119,7 @@ export async function installCapture(
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE id = 0`);
   }
   const due = new Set([...captures.flatMap(({ triggers }) => triggers), ...cascades].map(nameOf));
-  if (due.size > 0) await forgetMade(session, await loadLayouts(session), due);
+  if (due.size > 0) await forgetMade(session, known, due);
   await givingWay(session, async () => {
     await installAll(session, captures, options);
     const parents = cascades.map((plan) => ({ layout: null, triggers: [plan] }));
@@ -160,9 +160,9 @@ export async function installCapture(
       ids.set(layout.id, tableId);
     }
     const made = asked.has(layout.id) || touched ? madeOf(layout, times, on) : undefined;
-    const known = told.get(layout.id);
-    if (made ?? known) {
-      definitions.set(layout.id, definitionText({ ...(known ?? layout), ...(made && { made }) }));
+    const teller = told.get(layout.id);
+    if (made ?? teller) {
+      definitions.set(layout.id, definitionText({ ...(teller ?? layout), ...(made && { made }) }));
     }
   }
   if (hashes.size + ids.size + definitions.size === 0) return;
@@ -260,6 +260,8 @@ interface Preparation {
   readonly references: readonly Reference[];
   /** Null where they may not be read. */
   readonly tableIds: TableIds | null;
+  /** All layouts that there were. */
+  readonly known: readonly StoredLayout[];
 }
 
 async function prepareCaptures(
@@ -355,7 +357,7 @@ async function prepareCaptures(
   const settled = (each: TriggerPlan) => byName.get(each.name) ?? each;
   const captures = planned.map((each) => ({ ...each, triggers: each.triggers.map(settled) }));
   const cascades = origins.map(settled);
-  return { captures, cascades, references, tableIds };
+  return { captures, cascades, references, tableIds, known: layouts };
 }
 
 function nameOf({ name }: TriggerPlan): string {
