@@ -16,11 +16,11 @@ class Shop {
   readonly #disk: Disk;
   readonly path: string;
 
-  constructor(disk: Disk) {
+  constructor(disk: Disk, mode = "WAL") {
     this.#disk = disk;
     this.path = join(disk.folder, "shop.db");
     const db = new DatabaseSync(this.path);
-    db.exec("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY)");
+    db.exec(`PRAGMA journal_mode = ${mode}; CREATE TABLE t (id INTEGER PRIMARY KEY)`);
     db.close();
   }
 
@@ -79,25 +79,50 @@ test("the log is kept for a sync that has joined, and from where it needs it", a
   expect(await subscribed(3)).toBe(3);
 });
 
-test("a batch does not outlast what an application has committed without a sync", async ({
-  skip,
-}) => {
-  const why = await whyNoPowerCut();
-  if (why !== null) skip(why);
-  await using disk = new Disk(64);
-  const shop = new Shop(disk);
-  await shop.cutAfter(`
+const MODES = ["WAL", "DELETE", "TRUNCATE", "PERSIST"].flatMap((mode) =>
+  ["NORMAL", "FULL"].map((synchronous) => ({ was: mode, mode, synchronous })),
+);
+
+test.for([
+  ...MODES,
+  { was: "WAL", mode: "DELETE", synchronous: "FULL" },
+  { was: "WAL", mode: "TRUNCATE", synchronous: "NORMAL" },
+])(
+  "a batch is durable, and so is what an application has committed of it: $was, $mode, $synchronous",
+  async ({ was, mode, synchronous }, { skip }) => {
+    const why = await whyNoPowerCut();
+    if (why !== null) skip(why);
+    await using disk = new Disk(64);
+    const shop = new Shop(disk, was);
+    await shop.cutAfter(`
     const catalog = await sqlite.openCatalog({ name: "shop", url: "sqlite:" + path, logger });
     const [schema] = await catalog.describe([{ schema: null, name: "t" }]);
+    await catalog.close();
     await log.capture([{ schema, columns: ["id"], filters: [], takesNewColumns: false }]);
+    let cut = log;
+    if (${JSON.stringify(was)} !== ${JSON.stringify(mode)}) {
+      await log.close();
+      await source.close();
+      const owner = new DatabaseSync(path);
+      owner.exec("PRAGMA journal_mode = ${mode}");
+      owner.close();
+      const again = await sqlite.openSource({ name: "shop", url: "sqlite:" + path, logger });
+      cut = await again.openChangeLog();
+      // From now on it writes where the file has room already, which syncs nothing else.
+      for (let i = 1; i < 1200; i++) await cut.subscribers.set("shop->copy", i);
+    }
     const application = new DatabaseSync(path);
-    application.exec("PRAGMA synchronous = NORMAL; INSERT INTO t VALUES (1)");
-    await log.batches.cut();`);
-  const { log, close } = await shop.open();
-  expect(await log.batches.last()).toMatchObject({ batch: 1 });
-  expect(await log.batches.cut()).toMatchObject({ header: null });
-  await close();
-  const db = new DatabaseSync(shop.path);
-  expect(db.prepare("SELECT id FROM t").all()).toMatchObject([{ id: 1 }]);
-  db.close();
-});
+    application.exec("PRAGMA journal_mode = ${mode}; PRAGMA synchronous = ${synchronous}");
+    application.exec("INSERT INTO t VALUES (1)");
+    await cut.batches.cut();
+    application.exec("INSERT INTO t VALUES (2)");
+    await cut.batches.cut();`);
+    const { log, close } = await shop.open();
+    expect(await log.batches.last()).toMatchObject({ batch: 2 });
+    expect(await log.batches.cut()).toMatchObject({ header: null });
+    await close();
+    const db = new DatabaseSync(shop.path);
+    expect(db.prepare("SELECT id FROM t").all()).toMatchObject([{ id: 1 }, { id: 2 }]);
+    db.close();
+  },
+);

@@ -1,4 +1,12 @@
-import { closeSync, existsSync, fdatasyncSync, openSync, realpathSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
 import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
@@ -145,7 +153,7 @@ export class Connection {
     this.db.exec("PRAGMA foreign_keys = ON");
     if (typeof this.db.enableDefensive === "function") this.db.enableDefensive(true);
     // The first read of the file, for its schema: outside WAL mode a commit that is under way shuts it out.
-    await this.#untilFree(() => this.#setSynchronous("FULL"));
+    await this.#untilFree(() => this.#setSynchronous("EXTRA"));
     // Tells a file that is not a database from a good one.
     const isEmpty = await this.#untilFree(() => this.value("PRAGMA page_count") === 0n);
     if (isEmpty && create) await this.#untilFree(() => this.db.exec("PRAGMA journal_mode = WAL"));
@@ -214,7 +222,8 @@ export class Connection {
   }
 
   /**
-   * Runs `work` in one write transaction. `durable: false` leaves out the sync of the log at
+   * Runs `work` in one write transaction. Durable is EXTRA: after FULL a power cut may bring back the journal that a commit has
+   * removed (outside WAL mode), and with it what was before. `durable: false` leaves out the sync of the log at
    * commit: for what may be forgotten in a power cut (it then comes again).
    */
   write<T>(work: () => T, { durable = true }: { readonly durable?: boolean } = {}): Promise<T> {
@@ -234,7 +243,7 @@ export class Connection {
     for (let pause = 1; performance.now() < deadline; pause = nextPause(pause)) {
       try {
         if (this.value("PRAGMA journal_mode") === "wal") return false;
-        this.#setSynchronous(durable ? "FULL" : "NORMAL");
+        this.#setSynchronous(durable ? "EXTRA" : "NORMAL");
         // The engine's own wait would keep the write lock meanwhile.
         this.db.exec("PRAGMA busy_timeout = 0");
         this.db.exec("BEGIN EXCLUSIVE");
@@ -252,7 +261,7 @@ export class Connection {
   /** Takes the write lock, waiting without blocking the event loop. For callers that own the connection. */
   async begin(durable = true): Promise<void> {
     await this.#untilFree(() => {
-      this.#setSynchronous(durable ? "FULL" : "NORMAL");
+      this.#setSynchronous(durable ? "EXTRA" : "NORMAL");
       this.db.exec("BEGIN IMMEDIATE");
     });
   }
@@ -292,23 +301,15 @@ export class Connection {
 
   /**
    * Makes durable what was committed by connections that do not sync (in WAL mode those with `synchronous = NORMAL`, and
-   * many have it), without a commit of our own. Closing the file gives no lock away: SQLite has none on this one.
+   * many have it), without a commit of our own. In the other modes a commit is the end of the journal, and what a power cut
+   * brings back of that undoes it: only `synchronous = EXTRA` sees to that in all of them. Closing these files gives no lock
+   * away: SQLite has none on them.
    */
   syncLog(): void {
-    let file: number;
-    try {
-      file = openSync(`${this.path}-wal`, "r+");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-      throw this.classify(error);
-    }
-    try {
-      fdatasyncSync(file);
-    } catch (error) {
-      throw this.classify(error);
-    } finally {
-      closeSync(file);
-    }
+    if (syncFile(`${this.path}-wal`, fdatasyncSync, this)) return;
+    syncFile(`${this.path}-journal`, fsyncSync, this);
+    // Windows opens no folder, and needs none to be synced.
+    if (process.platform !== "win32") syncFile(dirname(this.path), fsyncSync, this);
   }
 
   classify(error: unknown): TidemarkError {
@@ -379,6 +380,28 @@ function mixed(name: string, path: string): TidemarkError {
       details: { database: name, path },
     },
   );
+}
+
+/** False: it is not there. */
+function syncFile(path: string, sync: (file: number) => void, connection: Connection): boolean {
+  let file: number | undefined;
+  try {
+    file = openSync(path, isFolder(path) ? "r" : "r+");
+    sync(file);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // A folder that may be written and not read: SQLite cannot sync it either, and goes on.
+    if (code === "ENOENT" || (file === undefined && code === "EACCES" && isFolder(path)))
+      return false;
+    throw connection.classify(error);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 function nextPause(pause: number): number {
