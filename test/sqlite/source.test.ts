@@ -6,8 +6,10 @@ import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Change } from "../../src/core/change.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { isTagged, type Tagged } from "../../src/core/value.ts";
+import type { SqliteBatches } from "../../src/databases/sqlite/batches.ts";
 import { sqlite } from "../../src/databases/sqlite/index.ts";
 import { Bench, refuses } from "../../src/testing/database-bed.ts";
 import {
@@ -35,6 +37,16 @@ async function capture(ddl: string, table = "t") {
   const log = await bench.log(source);
   const layouts = await log.capture([await bench.captureTable(table)]);
   return { sql, source, log, layouts };
+}
+
+/** A relay that does not see the lease of the first: another machine, another user. */
+async function unseen() {
+  const folder = process.env.TMPDIR;
+  process.env.TMPDIR = dirname(path());
+  return bench.log().finally(() => {
+    if (folder === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = folder;
+  });
 }
 
 const SIMPLE = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)";
@@ -518,12 +530,7 @@ describe("the file", () => {
     await takeChanges(log.batches);
     await sql.run("INSERT INTO t VALUES (2, 'b')");
     // Only a relay that does not see our lease comes so far: another machine, another user.
-    const folder = process.env.TMPDIR;
-    process.env.TMPDIR = dirname(path());
-    const other = await bench.log().finally(() => {
-      if (folder === undefined) delete process.env.TMPDIR;
-      else process.env.TMPDIR = folder;
-    });
+    const other = await unseen();
     const cuts = await Promise.allSettled([log.batches.cut(), other.batches.cut()]);
     expect(cuts.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
     expect(cuts).toContainEqual({
@@ -531,6 +538,25 @@ describe("the file", () => {
       reason: expect.objectContaining({ code: "TM-RELAY-FENCED" }),
     });
     expect((await log.batches.last())?.batch).toBe(2);
+  });
+
+  it("has displaced rows settled once, where two relays do so", async () => {
+    const { sql, log } = await capture("CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE)");
+    const other = await unseen();
+    await sql.run("INSERT INTO t VALUES (1, 'a'); REPLACE INTO t VALUES (2, 'a')");
+    const application = new DatabaseSync(path());
+    application.exec("BEGIN IMMEDIATE");
+    const cuts = [log, other].map(({ batches }) => batches.cut());
+    // Both have looked, and wait to write.
+    for (const { batches } of [log, other])
+      await expect.poll(() => (batches as SqliteBatches).seen).toBe(3n);
+    application.exec("COMMIT");
+    application.close();
+    const done = (await Promise.allSettled(cuts)).map(({ status }) => status);
+    expect(done.sort()).toEqual(["fulfilled", "rejected"]);
+    const changes = [];
+    for await (const page of log.batches.pages(1)) changes.push(...(page as Change[]));
+    expect(changes.map(describeChange)).toEqual(["insert 1,a", "delete from 1", "insert 2,a"]);
   });
 
   it("keeps the journal mode its owner chose, and works in it", async () => {

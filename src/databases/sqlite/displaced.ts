@@ -63,21 +63,24 @@ export function settleDisplaced(
   return verdicts;
 }
 
-/** Within the write transaction that records the cut. */
+/** In a write transaction. What is settled stays: another relay, which we do not see, may have done so since we looked. */
 export function applyVerdicts(
   connection: Connection,
   layouts: Layouts,
   verdicts: readonly Verdict[],
 ): void {
   for (const { id, layout, op } of verdicts) {
-    if (op === "-") connection.run(`UPDATE ${LOG} SET op = '-' WHERE id = ?`, id);
+    if (op === "-") connection.run(`UPDATE ${LOG} SET op = '-' WHERE id = ? AND op = 'x'`, id);
     else {
       // A note has its key where deletes have it; an update has it in the row.
       const keys = layouts.get(layout).key.map((place, i) => {
         const key = `k${i + 1}`;
         return `${key} = CASE op WHEN 'x' THEN ${key} ELSE c${place + 1} END`;
       });
-      connection.run(`UPDATE ${LOG} SET op = 'd', ${keys.join(", ")} WHERE id = ?`, id);
+      connection.run(
+        `UPDATE ${LOG} SET op = 'd', ${keys.join(", ")} WHERE id = ? AND op <> 'd'`,
+        id,
+      );
     }
   }
 }
