@@ -452,6 +452,38 @@ describe("the file", () => {
     await refuses(again.batches.cut(), "TM-SOURCE-REWOUND");
   });
 
+  it("is found out when its records went back to before the first batch", async () => {
+    const { sql, log, source } = await capture(SIMPLE);
+    const records = `${path()}-tidemark`;
+    await log.close();
+    copyFileSync(records, `${records}.backup`);
+    const later = await bench.log(source);
+    await sql.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
+    await takeChanges(later.batches);
+    await later.batches.purge(1);
+    await later.close();
+    copyFileSync(`${records}.backup`, records);
+    const again = await bench.log(source);
+    await refuses(again.batches.cut(), "TM-CAPTURE-BROKEN");
+  });
+
+  it("is found to have gone back to before displaced rows were settled", async () => {
+    const { sql, log, source } = await capture(
+      "CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE)",
+    );
+    await sql.run("INSERT INTO t VALUES (1, 'a'); REPLACE INTO t VALUES (2, 'a')");
+    await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    copyFileSync(path(), `${path()}.backup`);
+    expect(await takeChanges(log.batches)).toHaveLength(3);
+    await log.close();
+    await source.close();
+    await sql.close();
+    for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
+    copyFileSync(`${path()}.backup`, path());
+    const again = await bench.log();
+    await refuses(again.batches.cut(), "TM-SOURCE-REWOUND");
+  });
+
   it.each(["gone", "another's"])("is not read when its records are %s", async (which) => {
     const { sql, log, source } = await capture(SIMPLE);
     await sql.run("INSERT INTO t VALUES (1, 'a')");

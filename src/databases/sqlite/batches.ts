@@ -160,7 +160,7 @@ export class SqliteBatches implements Batches {
     const mend = this.#guard.check().length > 0;
     const given = connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG);
     if (last !== undefined) this.#checkSame(last, given);
-    const from = (last?.last_id ?? this.#guard.firstId - 1n) + 1n;
+    const from = (last?.last_id ?? 0n) + 1n;
     const newest = connection.row<{ id: bigint; at: number }>(
       `SELECT id, at FROM ${LOG} ORDER BY id DESC LIMIT 1`,
     );
@@ -206,20 +206,22 @@ export class SqliteBatches implements Batches {
     await copier?.close();
   }
 
-  /** Is this the log of which the records tell? */
+  /** Is this the log of which the records tell? What was displaced is settled before it is sent: where it is not, that was undone. */
   #checkSame({ last_id: id, last_at: at }: BatchRecord, given: unknown): void {
     const found = this.#connection.value(`SELECT at FROM ${LOG} WHERE id = ?`, id);
-    if (found === at) return;
+    const unsettled = this.#connection.value(`SELECT min(id) FROM ${LOG} WHERE op = 'x'`);
+    const isUnsettled = typeof unsettled === "bigint" && unsettled <= id;
+    if (found === at && !isUnsettled) return;
     const isDeleted = found === undefined && typeof given === "bigint" && given >= id;
     if (isDeleted) throw this.#broken();
     throw rewound(
-      `${this.#connection.name}: row ${id} of ${LOG} is not the one that was sent: the file was restored to an earlier time.`,
-      { id: String(id) },
+      `${this.#connection.name}: row ${isUnsettled ? unsettled : id} of ${LOG} is not the one that was sent: the file was restored to an earlier time.`,
+      { id: String(isUnsettled ? unsettled : id) },
     );
   }
 
   /**
-   * Ids have no holes: a missing one was deleted by someone else, or the file went back in time. Of the newest ones
+   * Ids begin at 1 and have no holes: a missing one was deleted by someone else, or the file went back in time. Of the newest ones
    * SQLite's own table tells which were given.
    */
   #checkWhole(from: bigint, to: bigint, given: unknown): void {
@@ -236,7 +238,7 @@ export class SqliteBatches implements Batches {
   #broken(): TidemarkError {
     return new TidemarkError(
       "TM-CAPTURE-BROKEN",
-      `${this.#connection.name}: rows of ${LOG} are missing: somebody deleted them.`,
+      `${this.#connection.name}: rows of ${LOG} are missing: somebody deleted them, or restored ${this.#records.connection.path} to an earlier time without the file.`,
       { fix: COPY_ANEW },
     );
   }

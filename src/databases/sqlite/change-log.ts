@@ -44,20 +44,20 @@ export class SqliteChangeLog implements ChangeLog {
 
   private constructor(
     connection: Connection,
-    identity: Identity,
+    timeline: string,
     parts: {
       readonly records: Records;
       readonly lease: Lease;
       readonly openCopier: () => Promise<Connection>;
     },
   ) {
-    this.timeline = identity.timeline;
+    this.timeline = timeline;
     this.#connection = connection;
     this.#layouts = new Layouts(connection);
     this.#records = parts.records;
     this.#lease = parts.lease;
-    this.#guard = new Guard(connection, this.#layouts, identity.firstId);
-    this.batches = new SqliteBatches(connection, identity.timeline, {
+    this.#guard = new Guard(connection, this.#layouts);
+    this.batches = new SqliteBatches(connection, timeline, {
       layouts: this.#layouts,
       guard: this.#guard,
       records: parts.records,
@@ -76,8 +76,8 @@ export class SqliteChangeLog implements ChangeLog {
       if (missing.length > 0) await connection.write(() => connection.db.exec(missing.join(";")));
       const stored = await connection.read(() => storedTimeline(connection));
       records = await Records.open(connection, stored !== null && !stored.cloned);
-      const identity = await identify(connection, records, { stored, logger: options.logger });
-      return new SqliteChangeLog(connection, identity, { records, lease, openCopier });
+      const timeline = await identify(connection, records, { stored, logger: options.logger });
+      return new SqliteChangeLog(connection, timeline, { records, lease, openCopier });
     } catch (error) {
       await records?.close();
       await connection.close();
@@ -161,11 +161,6 @@ function julianToIso(day: number): string {
   return new Date((day - 2_440_587.5) * 86_400_000).toISOString();
 }
 
-interface Identity {
-  readonly timeline: string;
-  readonly firstId: bigint;
-}
-
 /**
  * The timeline of this file, begun where there is none.
  *
@@ -179,7 +174,7 @@ async function identify(
   connection: Connection,
   records: Records,
   { stored, logger }: { readonly stored: StoredTimeline | null; readonly logger: Logger },
-): Promise<Identity> {
+): Promise<string> {
   const inode = inodeOf(connection.path) ?? "";
   if (stored === null || stored.cloned) {
     if (stored !== null)
@@ -198,15 +193,17 @@ async function identify(
       connection.run("UPDATE tidemark_source SET path = ?, inode = ?", connection.path, inode),
     );
   }
-  return known(connection, timeline);
+  return timeline;
 }
 
-async function begin(connection: Connection, records: Records, inode: string): Promise<Identity> {
+async function begin(connection: Connection, records: Records, inode: string): Promise<string> {
   const timeline = randomUUID();
   // The records first: a source that names a timeline whose records are missing has been restored without them.
   await records.begin(timeline);
   await connection.write(() => {
     connection.db.exec(`DELETE FROM tidemark_source; DELETE FROM ${LOG}`);
+    // Its first row is row 1: a log that lacks that one without a batch has records that are older than what was purged.
+    connection.run("DELETE FROM sqlite_sequence WHERE name = ?", LOG);
     connection.run(
       "INSERT INTO tidemark_source (id, timeline, path, inode) VALUES (1, ?, ?, ?)",
       timeline,
@@ -214,17 +211,7 @@ async function begin(connection: Connection, records: Records, inode: string): P
       inode,
     );
   });
-  return known(connection, timeline);
-}
-
-/** A timeline without batches begins after whatever the log has ever held before it. */
-async function known(connection: Connection, timeline: string): Promise<Identity> {
-  const [first, used] = await connection.read(() => [
-    connection.value(`SELECT min(id) FROM ${LOG}`),
-    connection.value("SELECT seq FROM sqlite_sequence WHERE name = ?", LOG),
-  ]);
-  const firstId = typeof first === "bigint" ? first : (typeof used === "bigint" ? used : 0n) + 1n;
-  return { timeline, firstId };
+  return timeline;
 }
 
 /**

@@ -16,15 +16,12 @@ import { ignoringTrigger, isNote, isOvertaken, standingTriggers } from "./standi
 export class Guard {
   readonly #connection: Connection;
   readonly #layouts: Layouts;
-  /** The first log id of this timeline. */
-  readonly firstId: bigint;
   #version: bigint | null = null;
   readonly #tables = new Set<string>();
 
-  constructor(connection: Connection, layouts: Layouts, firstId: bigint) {
+  constructor(connection: Connection, layouts: Layouts) {
     this.#connection = connection;
     this.#layouts = layouts;
-    this.firstId = firstId;
   }
 
   /** Those not named here may be altered and dropped as their owner likes: no sync of this config carries them. */
