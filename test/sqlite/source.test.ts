@@ -2,7 +2,7 @@
 // journal modes, keys that may be NULL, values of any class (G1, G8).
 import { spawn } from "node:child_process";
 import { copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -499,6 +499,32 @@ describe("the file", () => {
     expect(findings).toContainEqual(expect.objectContaining({ check: "log-lost" }));
     await refuses(source.openChangeLog(), "TM-SOURCE-REWOUND");
   });
+
+  it("names the file of its records when that is damaged", async () => {
+    const { log, source } = await capture(SIMPLE);
+    await log.close();
+    const records = `${path()}-tidemark`;
+    writeFileSync(records, "no database, and long enough to be none".repeat(100));
+    await expect(source.openChangeLog()).rejects.toMatchObject({
+      code: "TM-SERVER-UNSUPPORTED",
+      message: expect.stringContaining(records),
+    });
+  });
+
+  it.each([240, 247])(
+    "is refused when its name is %s bytes long, so that those of its records are too long",
+    async (length) => {
+      const long = join(dirname(path()), "n".repeat(length));
+      const url = `sqlite:${long}`;
+      new DatabaseSync(long).close();
+      const source = await sqlite.openSource({ ...bench.options, url });
+      await expect(source.openChangeLog()).rejects.toMatchObject({
+        code: "TM-URL-INVALID",
+        message: expect.stringContaining(`${long}-tidemark`),
+      });
+      await source.close();
+    },
+  );
 
   it("lets a transaction write that has read before a batch was cut", async () => {
     const { sql, log } = await capture(SIMPLE);

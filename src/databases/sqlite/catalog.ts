@@ -69,7 +69,7 @@ export class SqliteCatalog implements Catalog {
       });
     }
     done.push(...planRemoval(connection.path));
-    removeRecords(connection.path);
+    removeRecords(connection);
     return done;
   }
 

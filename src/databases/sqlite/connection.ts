@@ -133,12 +133,13 @@ export class Connection {
     { readOnly = false }: { readonly readOnly?: boolean } = {},
   ): Promise<Connection> {
     const { DatabaseSync } = loadSqlite();
+    const name = `${this.#name} (${path})`;
     try {
-      const connection = new Connection(this.#name, path, new DatabaseSync(path, { readOnly }));
+      const connection = new Connection(name, path, new DatabaseSync(path, { readOnly }));
       await connection.#configure(!readOnly && this.value("PRAGMA journal_mode") === "wal");
       return connection;
     } catch (error) {
-      throw classify(error, this.#name);
+      throw classify(error, name);
     }
   }
 

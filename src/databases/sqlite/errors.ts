@@ -24,19 +24,26 @@ const UNREADABLE: Meaning = {
   fix: "sqlite3 FILE 'PRAGMA integrity_check'",
 };
 
+const UNWRITABLE: Meaning = {
+  code: "TM-READ-ONLY",
+  say: "the file or its folder cannot be written",
+  fix: "Give this user write access to the file and to its folder (for -wal and -shm).",
+};
+const FULL: Meaning = {
+  code: "TM-DISK-FULL",
+  say: "the disk is full",
+  fix: "Free space on the file's disk.",
+};
+
 /** By primary result code (the low byte): https://sqlite.org/rescode.html */
 const PRIMARY: Readonly<Record<number, Meaning>> = {
   3: { code: "TM-GRANT-MISSING", say: "the system refuses access to the file" },
   5: LOCKED,
   6: LOCKED,
-  8: {
-    code: "TM-READ-ONLY",
-    say: "the file or its folder cannot be written",
-    fix: "Give this user write access to the file and to its folder (for -wal and -shm).",
-  },
+  8: UNWRITABLE,
   10: { code: "TM-CONNECTION-LOST", say: "reading or writing the file failed" },
   11: UNREADABLE,
-  13: { code: "TM-DISK-FULL", say: "the disk is full", fix: "Free space on the file's disk." },
+  13: FULL,
   14: { code: "TM-CONNECT-FAILED", say: "the file cannot be opened" },
   17: { code: "TM-APPLY-RETRY", say: "the schema changed meanwhile" },
   18: { code: "TM-VALUE-REFUSED", say: "a value is larger than SQLite's limit of 1 GB" },
@@ -44,6 +51,20 @@ const PRIMARY: Readonly<Record<number, Meaning>> = {
   20: { code: "TM-VALUE-REFUSED", say: "a value's type does not fit the column" },
   23: { code: "TM-GRANT-MISSING", say: "the operation is not allowed" },
   26: UNREADABLE,
+};
+
+/** Of files that we open ourselves, beside SQLite. */
+const SYSTEM: Readonly<Record<string, Meaning>> = {
+  EACCES: UNWRITABLE,
+  EPERM: UNWRITABLE,
+  EROFS: UNWRITABLE,
+  ENOSPC: FULL,
+  EDQUOT: FULL,
+  ENAMETOOLONG: {
+    code: "TM-URL-INVALID",
+    say: "the name is longer than the file system allows",
+    fix: "Give the database's file a shorter name: that of a file beside it begins with it.",
+  },
 };
 
 /** Extended codes whose meaning is not that of their primary code. */
@@ -82,7 +103,7 @@ const NO_TABLE = /^no such table: /;
  */
 export function classify(error: unknown, where: string): TidemarkError {
   if (error instanceof TidemarkError) return error;
-  if (!isDriverError(error)) return toTidemarkError(error);
+  if (!isDriverError(error)) return ofSystem(error, where) ?? toTidemarkError(error);
   const primary = error.errcode & 0xff;
   const meaning = EXTENDED[error.errcode] ?? PRIMARY[primary];
   if (meaning === undefined) {
@@ -100,5 +121,15 @@ export function classify(error: unknown, where: string): TidemarkError {
     cause: error,
     details: { sqlite: error.errcode },
     ...(meaning.fix === undefined ? {} : { fix: meaning.fix }),
+  });
+}
+
+function ofSystem(error: unknown, where: string): TidemarkError | null {
+  const meaning = SYSTEM[String((error as { code?: unknown } | null)?.code)];
+  if (meaning === undefined) return null;
+  const { code, say, fix } = meaning;
+  return new TidemarkError(code, `${where}: ${say}.`, {
+    cause: error,
+    ...(fix === undefined ? {} : { fix }),
   });
 }

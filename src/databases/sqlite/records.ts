@@ -2,6 +2,7 @@ import { chmodSync, chownSync, closeSync, existsSync, openSync, rmSync, statSync
 import { TidemarkError } from "../../core/errors.ts";
 import { rewound } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
+import { classify } from "./errors.ts";
 import { missingObjects } from "./ours.ts";
 
 /** What is known of a batch. */
@@ -77,7 +78,7 @@ export class Records {
     const path = recordsPath(source.path);
     if (!existsSync(path)) {
       if (must) throw apart(source, null);
-      makeAlike(path, source.path);
+      makeAlike(path, source);
     }
     const connection = await source.openBeside(path);
     try {
@@ -186,11 +187,17 @@ export class Records {
 }
 
 /** Whoever may write the source may write it: the next relay may be another user's. */
-function makeAlike(path: string, source: string): void {
-  const { mode, uid, gid } = statSync(source);
-  closeSync(openSync(path, "a"));
-  chmodSync(path, mode & 0o777);
-  if (process.getuid?.() === 0) chownSync(path, uid, gid);
+function makeAlike(path: string, source: Connection): void {
+  const { mode, uid, gid } = statSync(source.path);
+  try {
+    // SQLite would fail at the first write only, and say no more than that it cannot open the file.
+    statSync(`${path}-journal`, { throwIfNoEntry: false });
+    closeSync(openSync(path, "a"));
+    chmodSync(path, mode & 0o777);
+    if (process.getuid?.() === 0) chownSync(path, uid, gid);
+  } catch (error) {
+    throw classify(error, `${source.name} (${path})`);
+  }
 }
 
 /** What `look` finds there, without the relay's lease. Null: there are none. */
@@ -223,9 +230,12 @@ export function planRemoval(source: string): readonly string[] {
 }
 
 /** Nothing may use them any more. */
-export function removeRecords(source: string): void {
-  for (const tail of ["-wal", "-shm", "-journal", ""]) {
-    rmSync(`${recordsPath(source)}${tail}`, { force: true });
+export function removeRecords(source: Connection): void {
+  const path = recordsPath(source.path);
+  try {
+    for (const tail of ["-wal", "-shm", "-journal", ""]) rmSync(`${path}${tail}`, { force: true });
+  } catch (error) {
+    throw classify(error, `${source.name} (${path})`);
   }
 }
 
