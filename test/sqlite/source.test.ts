@@ -376,9 +376,15 @@ describe("the file", () => {
     await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
     const copy = `${path()}.copy`;
     copyFileSync(path(), copy);
-    const source = await sqlite.openSource({ ...bench.options, url: `sqlite:${copy}` });
+    const options = { ...bench.options, url: `sqlite:${copy}` };
+    const catalog = await sqlite.openCatalog(options);
+    // Else who asks before the relay has begun takes the copy for the original.
+    expect(await catalog.timeline()).toBeNull();
+    const source = await sqlite.openSource(options);
     const cloned = await source.openChangeLog();
     expect(cloned?.timeline).not.toBe(log.timeline);
+    expect(await catalog.timeline()).toBe(cloned?.timeline);
+    await catalog.close();
     expect(await cloned?.batches.last()).toBeNull();
     expect((await cloned?.batches.cut())?.header).toBeNull();
     await cloned?.close();

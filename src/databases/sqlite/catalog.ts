@@ -39,13 +39,14 @@ export class SqliteCatalog implements Catalog {
 
   async timeline(): Promise<string | null> {
     const stored = await this.#connection.read(() => storedTimeline(this.#connection));
-    return stored?.timeline ?? null;
+    // That of a copy is its original's: the relay begins one for it.
+    return stored === null || stored.cloned ? null : stored.timeline;
   }
 
   async logHolders(): Promise<readonly LogHolder[] | null> {
     const connection = this.#connection;
     const stored = await connection.read(() => storedTimeline(connection));
-    return stored === null ? null : lookAtRecords(connection, logHolders);
+    return stored === null || stored.cloned ? null : lookAtRecords(connection, logHolders);
   }
 
   async planUninstall(): Promise<readonly string[]> {
