@@ -229,7 +229,10 @@ describe("SQLite: while no run is at work, a table's triggers", () => {
     const first = await bed.start(definition);
     await first.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.stop(first);
+    const records = `${bed.database("source").url.replace("sqlite:", "")}-tidemark`;
+    await source.run(`ATTACH '${records}' AS records`);
     await source.run("INSERT INTO tidemark_subscribers (sync, confirmed) VALUES ('elsewhere', 0)");
+    await source.run("DETACH records");
     await resync(bed, definition, ["parents", "children"]);
     expect(await triggers(source)).not.toEqual([]);
   });

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setImmediate as breathe } from "node:timers/promises";
+import { setImmediate as breathe, setTimeout as sleep } from "node:timers/promises";
 import { COPY_ANEW } from "../../core/altered.ts";
 import { type Change, keyColumns } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
@@ -18,8 +18,11 @@ import { LOG, logWidth } from "./ours.ts";
 import type { BatchRecord, Records } from "./records.ts";
 
 const PAGE = { rows: 1_000, bytes: 1 << 20 };
-/** Rows deleted in one transaction: a writer that comes meanwhile waits a millisecond or two. */
 const PURGE_ROWS = 1_000n;
+/** So long a transaction deletes rows: a writer that comes meanwhile waits for it. */
+const PURGE_HELD_MS = 10;
+/** After it: a transaction of the application that was refused for its sake has time to be tried again. */
+const PURGE_PAUSE_MS = 50;
 
 /** What one snapshot of the file shows beyond the newest batch. */
 interface Sight {
@@ -127,18 +130,25 @@ export class SqliteBatches implements Batches {
     failpoint("purge-half");
     let first = bound.first;
     do {
-      const end = first + PURGE_ROWS - 1n;
-      const last = end < bound.last ? end : bound.last;
+      if (first > bound.first) await sleep(PURGE_PAUSE_MS);
       await this.#connection.write(
         () => {
-          this.#connection.run(`DELETE FROM ${LOG} WHERE id BETWEEN ? AND ?`, first, last);
-          if (bound.hollow !== null && last === bound.last) this.#hollow(bound.hollow);
+          const until = performance.now() + PURGE_HELD_MS;
+          do first = this.#delete(first, bound);
+          while (first <= bound.last && performance.now() < until);
         },
         { durable: false },
       );
-      await breathe();
-      first = last + 1n;
     } while (first <= bound.last);
+  }
+
+  /** Gives the id to go on with. */
+  #delete(first: bigint, { last: end, hollow }: PurgeBound): bigint {
+    const next = first + PURGE_ROWS;
+    const last = next > end ? end : next - 1n;
+    this.#connection.run(`DELETE FROM ${LOG} WHERE id BETWEEN ? AND ?`, first, last);
+    if (hollow !== null && last === end) this.#hollow(hollow);
+    return last + 1n;
   }
 
   /**
