@@ -1,11 +1,19 @@
 // What only SQLite has: files that move and are copied, schemas that change under the triggers,
 // journal modes, keys that may be NULL, values of any class (G1, G8).
 import { spawn } from "node:child_process";
-import { copyFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Change } from "../../src/core/change.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { isTagged, type Tagged } from "../../src/core/value.ts";
@@ -366,6 +374,23 @@ describe("a schema that changes", () => {
     await sql.run("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB)");
     await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
   });
+});
+
+it("stops where another user, who does not see it at work, has a table forgotten and drops its triggers", async () => {
+  const { sql, source, log } = await capture(SIMPLE);
+  await log.batches.cut();
+  const folder = mkdtempSync(join(tmpdir(), "tidemark-other-"));
+  vi.stubEnv("TMPDIR", folder);
+  try {
+    const other = await source.openChangeLog();
+    await other?.forget([bench.name("t")], async () => true);
+    await other?.close();
+  } finally {
+    vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true });
+  }
+  await sql.run("INSERT INTO t VALUES (1, 'unlogged')");
+  await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
 });
 
 describe("the file", () => {

@@ -42,8 +42,9 @@ export class Guard {
     const version = this.#connection.value("PRAGMA schema_version") as bigint;
     if (version === this.#version) return [];
     const objections = new Objections();
+    // Who forgets a table, and drops its triggers, may be another user, who does not see that a relay is at work.
     const repairs = this.#layouts
-      .current()
+      .newest()
       .flatMap((layout) => objections.try(() => this.#checkOne(layout)) ?? []);
     objections.end();
     if (repairs.length === 0) this.#version = version;

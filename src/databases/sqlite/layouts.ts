@@ -49,11 +49,14 @@ export class Layouts {
 
   /** Those that triggers log with now. */
   current(): readonly InstalledLayout[] {
-    return this.#rows("WHERE current = 1").map((row) => ({
-      ...definitionOf(row),
-      id: Number(row.id),
-      onlyColumns: row.only_columns === 1n,
-    }));
+    return this.#installed("WHERE current = 1");
+  }
+
+  /** The last of each table, also of one that was forgotten since: its triggers may log still. */
+  newest(): readonly InstalledLayout[] {
+    return this.#installed(
+      "WHERE id IN (SELECT max(id) FROM tidemark_layouts GROUP BY table_name COLLATE NOCASE)",
+    );
   }
 
   /** Makes this the layout of its table from now on; gives it its id. Within a transaction. */
@@ -84,6 +87,14 @@ export class Layouts {
       "TM-CAPTURE-BROKEN",
       `${this.#connection.name}: the change log names layout ${id}, which is not recorded.`,
     );
+  }
+
+  #installed(where: string): readonly InstalledLayout[] {
+    return this.#rows(where).map((row) => ({
+      ...definitionOf(row),
+      id: Number(row.id),
+      onlyColumns: row.only_columns === 1n,
+    }));
   }
 
   #rows(where: string): LayoutRow[] {
