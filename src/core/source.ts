@@ -80,10 +80,10 @@ export interface ChangeLog {
   /**
    * Forgets how these tables are captured: the next `capture` takes them as they then stand, and does not
    * object that changes have gone by unseen (TM-CAPTURE-BROKEN, TM-TRUNCATE-UNSEEN). For tables that every
-   * target copies anew. What was logged of them before can still be read. `mayEnd`: nobody else has this log kept, so until
-   * then nothing need be logged of them, and what stands in the way of an ALTER may go.
+   * target copies anew. What was logged of them before can still be read. `mayEnd`: tells whether nobody else has this log kept,
+   * so that until then nothing need be logged of them; asked, since that takes its time, where capture stands in the way of an ALTER.
    */
-  forget(tables: readonly TableName[], mayEnd?: boolean): Promise<void>;
+  forget(tables: readonly TableName[], mayEnd?: () => Promise<boolean>): Promise<void>;
   /**
    * Resolves when the log may have grown since the last cut, or when the signal aborts. A change
    * committed before or during the call is never slept over. Costs the source next to nothing

@@ -239,13 +239,16 @@ async function forget(
     const log = await source.openChangeLog();
     if (log === null) return;
     await using(Promise.resolve(log), async (opened) => {
-      // A sync of another config copies nothing anew for what is asked here: its changes must go on being logged.
-      const known = new Set(syncs.map((sync) => sync.name));
-      const holders = [...(await opened.subscribers.list()).keys()];
-      const isOurs = holders.every((holder) => known.has(holder));
-      // The lease of a file is seen by its own user alone, and a relay at work may have copied by now what is asked for.
-      const mayEnd = isOurs && (queue === null || !(await isRelayAtWork(queue, name)));
-      await opened.forget(tables, mayEnd);
+      await opened.forget(tables, async () => {
+        // What captured these works with a queue elsewhere.
+        if (queue === null) return false;
+        // A sync of another config copies nothing anew for what is asked here: its changes must go on being logged.
+        const known = new Set(syncs.map((sync) => sync.name));
+        const holders = [...(await opened.subscribers.list()).keys()];
+        if (!holders.every((holder) => known.has(holder))) return false;
+        // The lease of a file is seen by its own user alone, and a relay at work may have copied by now what is asked for.
+        return !(await isRelayAtWork(queue, name));
+      });
     });
   });
 }

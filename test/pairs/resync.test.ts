@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Delivery, PipelineDefinition, RowChange } from "../../src/core/definition.ts";
-import { keys } from "../../src/core/documents.ts";
+import { keys, type SourceStatus } from "../../src/core/documents.ts";
 import { isTidemarkError } from "../../src/core/errors.ts";
+import { HEARD_WITHIN_MS } from "../../src/core/pace.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { openQueue } from "../../src/pipeline/queue.ts";
 import { planResync } from "../../src/pipeline/resync.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { available, FOUR_PAIRS, type TestPair, title } from "../support/pairs.ts";
@@ -229,6 +231,12 @@ describe("SQLite: while no run is at work, a table's triggers", () => {
     const first = await bed.start(definition);
     await first.waitFor({ timeoutMs: PATIENCE_MS });
     await bed.stop(first);
+    // With a queue elsewhere, its relay is not to be seen.
+    await (await planResync(definition, { tables: ["parents"], logger: bed.logger })).run(
+      null,
+      PATIENCE_MS,
+    );
+    expect(await triggers(source)).not.toEqual([]);
     const records = `${bed.database("source").url.replace("sqlite:", "")}-tidemark`;
     await source.run(`ATTACH '${records}' AS records`);
     await source.run("INSERT INTO tidemark_subscribers (sync, confirmed) VALUES ('elsewhere', 0)");
@@ -237,6 +245,26 @@ describe("SQLite: while no run is at work, a table's triggers", () => {
     expect(await triggers(source)).not.toEqual([]);
   });
 });
+
+test.skipIf(!available({ source: "postgres", target: "sqlite", queue: "embedded" }))(
+  "nobody is listened for where no trigger is in the way",
+  async () => {
+    await using bed = await TestBed.make({ source: "postgres", target: "sqlite" });
+    await prepared(bed, "postgres");
+    const definition = define(bed);
+    const pipeline = await bed.start(definition);
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(pipeline);
+    const queue = await openQueue(definition.queue, bed.logger);
+    const told = (await queue.documents.get(keys.relay("source"))) as SourceStatus;
+    // As one says that was killed.
+    await queue.documents.put(keys.relay("source"), { ...told, state: "running" });
+    await queue.close();
+    const from = performance.now();
+    await resync(bed, definition, ["parents", "children"]);
+    expect(performance.now() - from).toBeLessThan(HEARD_WITHIN_MS);
+  },
+);
 
 test("tables and syncs that are not there are told by name", async () => {
   await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });

@@ -98,13 +98,17 @@ export class SqliteChangeLog implements ChangeLog {
     return this.#connection.read(() => this.#layouts.all());
   }
 
-  forget(tables: readonly TableName[], mayEnd = false): Promise<void> {
+  async forget(
+    tables: readonly TableName[],
+    mayEnd: () => Promise<boolean> = async () => false,
+  ): Promise<void> {
     const connection = this.#connection;
-    return connection.write(() => {
+    // SQLite drops no column that a trigger names.
+    const ends = await mayEnd();
+    await connection.write(() => {
       for (const { name } of tables) {
         this.#layouts.retire(name);
-        // SQLite drops no column that a trigger names.
-        const triggers = mayEnd ? standingTriggers(connection, name).keys() : [];
+        const triggers = ends ? standingTriggers(connection, name).keys() : [];
         for (const trigger of triggers) connection.db.exec(`DROP TRIGGER ${quoteName(trigger)}`);
       }
     });
