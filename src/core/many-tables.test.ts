@@ -49,6 +49,21 @@ describe("what is wrong with several tables", () => {
     expect(all(odd("a", "DO a")).fix).toBe("DO a");
   });
 
+  it("is looked at a few times each, however many they are and however differently each is wrong", () => {
+    let looks = 0;
+    const errors = Array.from({ length: 300 }, (_, i) => {
+      const details = {
+        get table() {
+          looks++;
+          return `table_${i}`;
+        },
+      };
+      return new TidemarkError("TM-SCHEMA-DRIFT", `Column c${i} is gone.`, { details });
+    });
+    expect(all(...errors).message).toContain("Column c299 is gone.");
+    expect(looks).toBeLessThan(300 * 10);
+  });
+
   it("does not hold back what is wrong with something else, or passes by itself", () => {
     const lost = new TidemarkError("TM-CONNECTION-LOST", "gone");
     expect(() => all(broken("a"), lost)).toThrow(lost);

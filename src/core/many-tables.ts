@@ -90,10 +90,17 @@ function tableOf(error: TidemarkError): string {
 /** Those that say the same of another table are told by its name. */
 function messages(all: readonly TidemarkError[]): string[] {
   const groups: { readonly error: TidemarkError; readonly likewise: string[] }[] = [];
+  const byForm = new Map<string, (typeof groups)[number]>();
   for (const error of all) {
-    const group = groups.find((each) => isAlike(each.error, error));
-    if (group === undefined) groups.push({ error, likewise: [] });
-    else group.likewise.push(tableOf(error));
+    const forms = formsOf(error);
+    const known = forms.map((form) => byForm.get(form)).find((group) => group !== undefined);
+    if (known !== undefined) {
+      known.likewise.push(tableOf(error));
+      continue;
+    }
+    const group = { error, likewise: [] };
+    groups.push(group);
+    for (const form of forms) byForm.set(form, group);
   }
   return groups.map(({ error, likewise }) => {
     if (likewise.length === 0) return error.message;
@@ -101,19 +108,15 @@ function messages(all: readonly TidemarkError[]): string[] {
   });
 }
 
-function isAlike(a: TidemarkError, b: TidemarkError): boolean {
-  const [one, other] = [tableOf(a), tableOf(b)];
-  if (one === "" || other === "") return false;
-  const bare = (text: string, name: string) => [
-    text.replaceAll(name, "?"),
-    text
-      .split(/\b/)
-      .map((word) => (word === name ? "?" : word.replace(`_${name}_`, "_?_")))
-      .join(""),
-  ];
-  const [anywhere, asWord] = bare(a.message, one);
-  const [itsAnywhere, itsAsWord] = bare(b.message, other);
-  return anywhere === itsAnywhere || asWord === itsAsWord;
+/** The message without the table's name, wherever that stands in it, and where it stands as a word: two that share one say the same. */
+function formsOf(error: TidemarkError): readonly string[] {
+  const name = tableOf(error);
+  if (name === "") return [];
+  const { message } = error;
+  const words = message
+    .split(/\b/)
+    .map((word) => (word === name ? "?" : word.replace(`_${name}_`, "_?_")));
+  return [`anywhere ${message.replaceAll(name, "?")}`, `word ${words.join("")}`];
 }
 
 function fixes(all: readonly TidemarkError[]): string[] {
@@ -121,7 +124,9 @@ function fixes(all: readonly TidemarkError[]): string[] {
   for (const error of all) {
     const by = mends.get(error)?.mend ?? error.fix;
     if (by === undefined) continue;
-    told.set(by, [...(told.get(by) ?? []), tableOf(error)]);
+    const tables = told.get(by) ?? [];
+    told.set(by, tables);
+    tables.push(tableOf(error));
   }
   return [...told].map(([by, tables]) => (typeof by === "string" ? by : by([...new Set(tables)])));
 }
