@@ -609,7 +609,8 @@ describe("the file", () => {
     const tables = [await bench.captureTable("t")];
     await expect(source.planCapture(tables)).rejects.toMatchObject({
       code: "TM-SERVER-UNSUPPORTED",
-      message: expect.stringContaining("damaged"),
+      message: expect.stringContaining(`${path()} is damaged`),
+      fix: expect.stringContaining(`sqlite3 ${path()} `),
     });
   });
 

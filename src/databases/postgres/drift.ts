@@ -12,6 +12,7 @@ import { quoteLiteral, quoteTable } from "./identifiers.ts";
 import {
   type ColumnIdentity,
   exchangedKey,
+  type ForeignPartition,
   fits,
   loadTableStates,
   type StoredLayout,
@@ -309,14 +310,16 @@ function checkTable(
   }
 }
 
-/** `partition`: as SQL names it. */
-export function foreignPartition(table: TableName, partition: string): TidemarkError {
+export function foreignPartition(
+  table: TableName,
+  { name: partition, parent }: ForeignPartition,
+): TidemarkError {
   const name = formatTable(table);
   return new TidemarkError(
     "TM-TABLE-UNSUPPORTED",
     `${partition}, a partition of ${name}, is a foreign table: nothing is logged of the rows that it brought, nor of what is written at its own server.`,
     {
-      fix: `ALTER TABLE … DETACH PARTITION ${partition}, then start again, after ${resyncCommand(name)} where rows were written through ${name}; or leave ${name} out.`,
+      fix: `ALTER TABLE ${parent} DETACH PARTITION ${partition}; then start again, after ${resyncCommand(name)} where rows were written through ${name}; or leave ${name} out.`,
       details: { table: name },
     },
   );

@@ -199,8 +199,14 @@ export interface TableState {
   readonly owned: boolean;
   /** Does a crash of the server empty it, or a partition of it? */
   readonly unlogged: boolean;
-  /** A partition of it that is a foreign table, as SQL names it: what is written at its own server tells no trigger of ours. */
-  readonly foreign: string | null;
+  /** A partition of it that is a foreign table: what is written at its own server tells no trigger of ours. */
+  readonly foreign: ForeignPartition | null;
+}
+
+/** Named as SQL names them. */
+export interface ForeignPartition {
+  readonly name: string;
+  readonly parent: string;
 }
 
 export interface TriggerState {
@@ -234,7 +240,7 @@ export async function loadTableStates(
         ),
         owned: owned === "t",
         unlogged: unlogged === "t",
-        foreign: foreign ?? null,
+        foreign: JSON.parse(foreign ?? "null") as ForeignPartition | null,
       },
     ]),
   );
@@ -254,6 +260,7 @@ SELECT c.oid::oid,
     SELECT FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid
     WHERE p.relpersistence = 'u'),
   CASE c.relkind WHEN 'p' THEN (
-    SELECT min(p.oid::regclass::text) FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid
-    WHERE p.relkind = 'f') END
+    SELECT json_build_object('name', p.oid::regclass::text, 'parent', h.inhparent::regclass::text)
+    FROM ${partitionTree("c.oid")} t JOIN pg_class p ON p.oid = t.relid JOIN pg_inherits h ON h.inhrelid = p.oid
+    WHERE p.relkind = 'f' ORDER BY p.oid LIMIT 1) END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[])`;

@@ -64,7 +64,7 @@ async function compare(
     const key = root.columns[root.key[0] ?? 0]?.name ?? "";
     throw unseen(
       root,
-      `${came.name} was attached to it, and the targets lack its rows`,
+      `${came.name} was attached to it, with rows that the targets may lack`,
       `Let its rows be logged: UPDATE ${came.name} SET "${key}" = "${key}"`,
     );
   }

@@ -8,6 +8,7 @@ import {
 } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
+import { shellWord } from "../../core/shell.ts";
 import type { Row, Value } from "../../core/value.ts";
 import { BrokenText, type Cell, TEXT_OF_BYTES } from "./cells.ts";
 import type { Connection } from "./connection.ts";
@@ -42,7 +43,7 @@ export class Layouts {
   }
 
   all(): readonly Layout[] {
-    const layouts = this.#rows("").map(toLayout);
+    const layouts = this.#rows("").map((row) => toLayout(this.#connection, row));
     for (const layout of layouts) this.#byId.set(layout.id, layout);
     return layouts;
   }
@@ -91,7 +92,7 @@ export class Layouts {
 
   #installed(where: string): readonly InstalledLayout[] {
     return this.#rows(where).map((row) => ({
-      ...definitionOf(row),
+      ...definitionOf(this.#connection, row),
       id: Number(row.id),
       onlyColumns: row.only_columns === 1n,
     }));
@@ -104,13 +105,13 @@ export class Layouts {
   }
 }
 
-function toLayout(row: LayoutRow): Layout {
-  const { table, columns, key, filters } = definitionOf(row);
+function toLayout(connection: Connection, row: LayoutRow): Layout {
+  const { table, columns, key, filters } = definitionOf(connection, row);
   return { id: Number(row.id), table, columns, key, filters };
 }
 
 /** The column is NOT NULL and holds what we wrote: anything else is a file that was mixed with another. Throws TM-SERVER-UNSUPPORTED. */
-function definitionOf({ id, definition }: LayoutRow): Definition {
+function definitionOf({ name, path }: Connection, { id, definition }: LayoutRow): Definition {
   try {
     const found = JSON.parse(definition) as Definition | null;
     if (found !== null && typeof found === "object") return found;
@@ -119,9 +120,10 @@ function definitionOf({ id, definition }: LayoutRow): Definition {
   }
   throw new TidemarkError(
     "TM-SERVER-UNSUPPORTED",
-    `The file is damaged: row ${id} of tidemark_layouts cannot be read. That comes of a file that was replaced while open, with the -wal of the one before beside it.`,
+    `${name}: ${path} is damaged: row ${id} of tidemark_layouts cannot be read. That comes of a file that was replaced while open, with the -wal of the one before beside it.`,
     {
-      fix: "sqlite3 FILE 'PRAGMA integrity_check'; then put the file there once more, while nobody has it open and without the old -wal and -shm.",
+      fix: `sqlite3 ${shellWord(path)} 'PRAGMA integrity_check'; then put the file there once more, while nobody has it open and without the old -wal and -shm.`,
+      details: { database: name, path },
     },
   );
 }
