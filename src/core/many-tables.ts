@@ -37,6 +37,7 @@ const OF_TABLES: readonly ErrorCode[] = [
 /** Gathers what is wrong with one table after another: a migration rebuilds dozens, and each start would name the first. */
 export class Objections {
   readonly #found: TidemarkError[] = [];
+  readonly #tables = new Set<string>();
 
   /** Null where there is an objection. */
   try<T>(look: () => T): T | null {
@@ -65,6 +66,10 @@ export class Objections {
 
   #add(error: unknown): void {
     if (!isTidemarkError(error, ...OF_TABLES)) throw error;
+    // What else is said of a table follows from the first, and the way out that it has is none.
+    const table = tableOf(error);
+    if (table !== "" && this.#tables.has(table)) return;
+    this.#tables.add(table);
     this.#found.push(error);
   }
 }
@@ -112,7 +117,8 @@ function messages(all: readonly TidemarkError[]): string[] {
 function formsOf(error: TidemarkError): readonly string[] {
   const name = tableOf(error);
   if (name === "") return [];
-  const { message } = error;
+  // A trigger may have a hash of the table's name in its own.
+  const message = error.message.replaceAll(/_[0-9a-f]{16}_/g, "_?_");
   const words = message
     .split(/\b/)
     .map((word) => (word === name ? "?" : word.replace(`_${name}_`, "_?_")));

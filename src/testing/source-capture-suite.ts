@@ -138,7 +138,9 @@ export function registerCapture(bench: () => Bench): void {
     const again = await bench().log(source);
     const refused = await again.capture(tables).catch(toTidemarkError);
     expect(refused).toMatchObject(told);
-    for (const name of all) expect((refused as TidemarkError).message).toContain(name);
+    const { message, fix } = refused as TidemarkError;
+    expect(message).toContain(`The same is true of ${all.slice(1).join(", ")}.`);
+    expect(fix?.match(/tidemark resync/g)).toHaveLength(1);
     await expect(source.planCapture(tables)).rejects.toMatchObject(told);
   });
 
