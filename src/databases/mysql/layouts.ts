@@ -312,8 +312,10 @@ export async function storeLayout(
     if (replaces.doubted.length > 0) {
       const after = Number(await session.value(`SELECT COALESCE(MAX(n), 0) FROM ${BATCHES}`));
       const doubted: Doubt = { after, columns: replaces.doubted };
+      // Its triggers are about to be made anew: see forgetMade.
+      const { made: _made, ...layout } = replaces.layout;
       await session.run(`UPDATE ${LAYOUTS} SET definition = ? WHERE id = ?`, [
-        definitionText({ ...replaces.layout, doubted }),
+        definitionText({ ...layout, doubted }),
         replaces.layout.id,
       ]);
     }
