@@ -100,6 +100,34 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     },
   );
 
+  test("a trigger that goes while the start that made it waits for another table: stops it", async () => {
+    await using bed = await bedWith("CREATE TABLE `t-ü` (id INT PRIMARY KEY)");
+    await bed.admin.query("CREATE TABLE other (id INT PRIMARY KEY)");
+    const tables = await bed.capture("t-ü", "other");
+    const holder = await bed.connect();
+    await holder.query("BEGIN; INSERT INTO other VALUES (1)");
+    const stopped = expect(openLog(bed, tables)).rejects.toMatchObject({
+      code: "TM-CAPTURE-BROKEN",
+    });
+    await expect
+      .poll(
+        async () => {
+          const [rows] = await bed.admin.query(
+            "SELECT 1 FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE()",
+          );
+          return (rows as unknown[]).length;
+        },
+        { timeout: 20_000 },
+      )
+      .toBe(3);
+    await bed.admin.query(`DROP TRIGGER ${triggerName("t-ü", "UPDATE")}`);
+    await holder.query("COMMIT");
+    await stopped;
+    // Nothing was copied by then: what is missing is made.
+    await using open = await openLog(bed, tables);
+    await open.log.batches.look?.();
+  });
+
   test.each([
     ["truncated", 2, "ALTER TABLE `t-ü` TRUNCATE PARTITION p0"],
     [

@@ -23,15 +23,19 @@ export async function assertUnbroken(
 ): Promise<void> {
   if (installed === undefined) return;
   if (installed.triggers === LOST) throw captureBroken(installed, LOST_MEANWHILE);
-  const [gone] = goneTriggers(installed, found);
-  if (gone !== undefined) {
-    throw (
-      (await hiddenFrom(session, installed, found)) ??
-      captureBroken(installed, `trigger ${gone} is gone`)
-    );
+  try {
+    assertNotGone(installed, found);
+  } catch (error) {
+    throw (await hiddenFrom(session, installed, found)) ?? error;
   }
   assertNotOvertaken(installed, found);
   assertSameOrigins(installed, wanted.origins);
+}
+
+/** Throws TM-CAPTURE-BROKEN. */
+export function assertNotGone(layout: StoredLayout, found: readonly FoundTrigger[]): void {
+  const [gone] = goneTriggers(layout, found);
+  if (gone !== undefined) throw captureBroken(layout, `trigger ${gone} is gone`);
 }
 
 /**
