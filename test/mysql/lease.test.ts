@@ -1,10 +1,11 @@
 // The leases of relay and applier end with whoever holds them, also with a machine that vanishes (G8).
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
+import { sha256 } from "../../src/core/hash.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { available } from "../servers/index.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import { type Bed, openBed, SERVERS } from "./bed.ts";
+import { type Bed, openBed, openLog, SERVERS } from "./bed.ts";
 
 const AN_HOUR = 3_600_000;
 
@@ -27,6 +28,32 @@ describe.concurrent.each(SERVERS)("leases on %s", (kind) => {
     expect(performance.now() - vanishedAt).toBeLessThan(20_000);
     await second.close();
     await first.close().catch(() => {}); // its connections are gone
+  });
+
+  test("that are lost while a start waits for a table leave its triggers to the next holder", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    const tables = await bed.capture("t");
+    const writer = await bed.connect();
+    await writer.query("BEGIN; INSERT INTO t VALUES (1)");
+    const asked = async (sql: string) => {
+      const [rows] = await bed.admin.query(sql).catch(() => [[]]);
+      return (rows as unknown as string[][])[0]?.[0];
+    };
+    const name = `tidemark_${sha256((await asked("SELECT DATABASE()")) ?? "", "relay").slice(0, 40)}`;
+    const holder = () => asked(`SELECT IS_USED_LOCK('${name}')`);
+    const lost = expect(openLog(bed, tables)).rejects.toMatchObject({
+      code: "TM-CONNECTION-LOST",
+    });
+    await expect.poll(() => asked("SELECT 1 FROM tidemark_layouts WHERE id > 0")).toBeTruthy();
+    const first = await holder();
+    await bed.admin.query(`KILL ${first}`);
+    await expect.poll(holder).toBe(null);
+    const opening = openLog(bed, tables);
+    await lost;
+    await writer.query("COMMIT");
+    await using open = await opening;
+    await open.log.batches.look?.();
   });
 
   test("of a relay opens its other sessions beside each other", async () => {

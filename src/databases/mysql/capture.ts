@@ -34,6 +34,7 @@ import {
   storeOfLayouts,
   wantedLayout,
 } from "./layouts.ts";
+import type { Lease } from "./lease.ts";
 import { againWhileHeld, givingWay, isHeld, withShortLocks, Yielding } from "./locks.ts";
 import { assertNotMadeAnew, forgetMade, madeOf, madeOn, timesOf } from "./made.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
@@ -104,11 +105,14 @@ function noteOn({ table, origins }: StoredLayout): string {
  * Installs what is missing. When a CREATE TRIGGER has succeeded, every transaction that wrote the
  * table without it has ended: the statement takes the table's metadata lock exclusively, and each
  * writer holds that lock shared until its transaction ends.
+ *
+ * `lease`: while a table was waited for it may have been lost. Triggers made after that would be another's to the relay that has it now.
  */
 export async function installCapture(
   session: Session,
   tables: readonly CaptureTable[],
   options: DatabaseOptions,
+  lease: Lease,
 ): Promise<void> {
   const { logger } = options;
   const { captures, cascades, references, tableIds, known } = await looking(session, () =>
@@ -121,12 +125,13 @@ export async function installCapture(
   const due = new Set([...captures.flatMap(({ triggers }) => triggers), ...cascades].map(nameOf));
   if (due.size > 0) await forgetMade(session, known, due);
   await givingWay(session, async () => {
-    await installAll(session, captures, options);
+    await installAll(session, captures, options, lease);
     const parents = cascades.map((plan) => ({ layout: null, triggers: [plan] }));
-    await installAll(session, parents, options);
+    await installAll(session, parents, options, lease);
     const all = [...captures, ...parents].flatMap(({ triggers }) => triggers);
     const others = all.filter((plan) => !isOwn(plan));
-    if (others.length > 0) await endedWhenSilent(session, () => takeOver(session, others, logger));
+    const taking = () => takeOver(session, others, logger, lease);
+    if (others.length > 0) await endedWhenSilent(session, taking);
   });
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
@@ -171,6 +176,7 @@ export async function installCapture(
   }
   if (hashes.size + ids.size + definitions.size === 0) return;
   const store = async () => {
+    await lease.assertHeld();
     await storeOfLayouts(session, "triggers", hashes);
     await storeOfLayouts(session, "table_id", ids);
     await storeOfLayouts(session, "definition", definitions);
@@ -207,20 +213,22 @@ async function installAll(
   session: Session,
   all: readonly Installation[],
   options: DatabaseOptions,
+  lease: Lease,
 ): Promise<void> {
   const { logger } = options;
   const run = async (one: Installation, use: InSession) => {
     if (one.layout !== null && one.isNew) {
       const { layout, replaces } = one;
       if (replaces !== null && replaces.doubted.length > 0) logger.warn(...doubtOf(layout));
-      await againWhileHeld({ table: LAYOUTS, session, use, logger }, (each) =>
-        storeLayout(each, layout, replaces),
-      );
+      await againWhileHeld({ table: LAYOUTS, session, use, logger }, async (each) => {
+        await lease.assertHeld();
+        await storeLayout(each, layout, replaces);
+      });
     }
     const yielding = new Yielding();
     for (const plan of one.triggers.filter(isOwn)) {
       const asked = { table: plan.table, session, use, logger, yielding };
-      await againWhileHeld(asked, (each) => makeTrigger(each, plan));
+      await againWhileHeld(asked, (each) => makeTrigger(each, plan, lease));
       if (one.layout !== null) failpoint("capture-half");
     }
   };
@@ -387,6 +395,7 @@ async function takeOver(
   session: Session,
   plans: readonly TriggerPlan[],
   logger: Logger,
+  lease: Lease,
 ): Promise<void> {
   const use: InSession = (step) => step(session);
   const asked = { session, use, logger, forMs: TAKE_OVER_MS };
@@ -395,7 +404,9 @@ async function takeOver(
   for (const plan of plans) {
     if (fix === undefined && !left.has(plan.table)) {
       try {
-        await againWhileHeld({ ...asked, table: plan.table }, (each) => makeTrigger(each, plan));
+        await againWhileHeld({ ...asked, table: plan.table }, (each) =>
+          makeTrigger(each, plan, lease),
+        );
         continue;
       } catch (error) {
         if (!isHeld(error) && !isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
@@ -414,7 +425,8 @@ async function takeOver(
 }
 
 /** One attempt, in {@link givingWay}. */
-async function makeTrigger(session: Session, plan: TriggerPlan): Promise<void> {
+async function makeTrigger(session: Session, plan: TriggerPlan, lease: Lease): Promise<void> {
+  await lease.assertHeld();
   const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);
   try {

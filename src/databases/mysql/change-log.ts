@@ -92,7 +92,7 @@ export class MysqlChangeLog implements ChangeLog {
   }
 
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
-    await installCapture(this.#side, tables, this.#options);
+    await installCapture(this.#side, tables, this.#options, this.#lease);
     const layouts = await loadLayouts(this.#side);
     const asked = new Set(tables.map(({ schema }) => formatTable(schema.name)));
     const captured = layouts.filter((each) => each.active && asked.has(formatTable(each.table)));
