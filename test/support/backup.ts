@@ -2,10 +2,11 @@
 import { execFile } from "node:child_process";
 import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { DatabaseKind } from "../servers/index.ts";
 import { findProgram } from "../servers/programs.ts";
-import { dialectOf, openSql } from "./sql-client.ts";
+import { dialectOf, openSql, withSql } from "./sql-client.ts";
 import type { TestBed } from "./test-bed.ts";
 
 /** Keeps the source as it now is, and brings it back; nothing may be connected to it. */
@@ -59,8 +60,20 @@ const DUMP: Backup = {
       ...["--single-transaction", "--add-drop-database", `--result-file=${file}`],
       ...["--databases", name],
     ]),
-  restore: (bed) => runDump(bed, "load", (_, file) => [`--execute=source ${file}`]),
+  async restore(bed) {
+    await untilLater(bed);
+    await runDump(bed, "load", (_, file) => [`--execute=source ${file}`]);
+  },
 };
+
+/** The server keeps when a table was made in whole seconds: what is made anew within the same one cannot be told from it. */
+async function untilLater(bed: TestBed): Promise<void> {
+  await withSql(bed.database("source"), async (sql) => {
+    const isLater = `SELECT MAX(CREATE_TIME) < NOW() AS later FROM information_schema.TABLES
+      WHERE TABLE_SCHEMA = DATABASE()`;
+    while (Number((await sql.rows(isLater))[0]?.later) !== 1) await sleep(20);
+  });
+}
 
 async function runDump(
   bed: TestBed,

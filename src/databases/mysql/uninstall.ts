@@ -8,6 +8,8 @@ import { quoteName, quoteText } from "./identifiers.ts";
 import { againWhileHeld, givingWay, isHeld } from "./locks.ts";
 import { LAYOUTS, namesOf, ourTables, PREFIX, STANDING_TABLES } from "./ours.ts";
 
+/** So long they are tried together where one table is in use: a session that has just ended is soon gone. */
+const TOGETHER_MS = 100;
 /** So many tables' triggers are dropped in one way to the server. */
 const GROUP_TABLES = 16;
 /** So many such ways take no longer than opening another session. */
@@ -96,19 +98,22 @@ export async function uninstall(
       of.flatMap(([, drops]) => drops),
       { right: "TRIGGER" },
     );
+  const common = { session, logger: options.logger };
   await givingWay(session, async () => {
     const left: Drops[] = [];
     const groups = inGroups([...triggers]);
     await abreast(session, { ...besides, each: GROUPS_EACH }, groups, async (group, use) => {
+      const table = group[0]?.[0] ?? "";
+      const asked = { ...common, table, use, forMs: TOGETHER_MS };
       try {
-        await use((each) => drop(each, group));
+        await againWhileHeld(asked, (each) => drop(each, group));
       } catch (error) {
         if (!isHeld(error)) throw error;
         left.push(...group);
       }
     });
     await abreast(session, besides, left, async (one, use) => {
-      const asked = { table: one[0], session, use, logger: options.logger };
+      const asked = { ...common, table: one[0], use };
       await againWhileHeld(asked, (each) => drop(each, [one]));
     });
   });
