@@ -1,11 +1,7 @@
 import type { DatabaseOptions } from "../../core/database.ts";
-import { isTidemarkError, TidemarkError, toTidemarkError } from "../../core/errors.ts";
-import { failpoint } from "../../core/failpoint.ts";
-import type { Logger } from "../../core/log.ts";
 import { Objections } from "../../core/many-tables.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { abreast, type InSession } from "./abreast.ts";
 import {
   checkCapturable,
   checkFilters,
@@ -18,36 +14,32 @@ import { type TriggerPlan, triggerStatements } from "./capture-sql.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
 import { loadFacts } from "./catalog.ts";
-import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
+import type { Session } from "./connection.ts";
 import { LOOK_SECONDS, tellWhoHolds } from "./held.ts";
-import { quoteName } from "./identifiers.ts";
 import {
   definitionText,
   inTransaction,
   isAltered,
   LOST,
   loadLayouts,
-  type Replaced,
   type StoredLayout,
   sameDefinition,
-  storeLayout,
   storeOfLayouts,
   wantedLayout,
 } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
-import { againWhileHeld, givingWay, isHeld, withShortLocks, Yielding } from "./locks.ts";
+import { givingWay, withShortLocks } from "./locks.ts";
 import { assertNotMadeAnew, forgetMade, madeOf, madeOn, timesOf } from "./made.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, loadVersions, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
 import { replicaNotes } from "./replica.ts";
+import { endedWhenSilent, installAll, type TableCapture, takeOver } from "./trigger-install.ts";
 import {
   isOwn,
-  KEEP_ACCOUNT,
   loadTriggers,
   originTables,
   othersTriggers,
-  ownedBy,
   planCascades,
   planTriggers,
   triggeredTables,
@@ -58,16 +50,6 @@ import {
   workOf,
 } from "./triggers.ts";
 import { loadTableIds, type TableIds, unseenTruncation } from "./truncation.ts";
-
-/** What is to be done for one table. */
-interface TableCapture {
-  readonly layout: StoredLayout;
-  readonly isNew: boolean;
-  /** What captured the table before. */
-  readonly replaces: Replaced | null;
-  /** Empty when capture stands as asked. */
-  readonly triggers: readonly TriggerPlan[];
-}
 
 export async function planCapture(
   session: Session,
@@ -194,77 +176,6 @@ function looking<T>(session: Session, look: () => Promise<T>): Promise<T> {
   return tellWhoHolds(session, () => withShortLocks(session, look, LOOK_SECONDS));
 }
 
-/** `work` locks tables of the application, or our own rows, from one statement to the next. */
-async function endedWhenSilent(session: Session, work: () => Promise<void>): Promise<void> {
-  await session.run(`SET wait_timeout = ${SILENT_SECONDS}`);
-  try {
-    await work();
-  } finally {
-    // A session that is lost is told of by what failed in it.
-    await session.run(`SET wait_timeout = ${IDLE_SECONDS}`).catch(() => {});
-  }
-}
-
-/** What is to be done for one table, or for one trigger of a table that is not captured itself. */
-type Installation = Pick<TableCapture, "triggers"> &
-  ({ readonly layout: null } | Pick<TableCapture, "layout" | "isNew" | "replaces">);
-
-async function installAll(
-  session: Session,
-  all: readonly Installation[],
-  options: DatabaseOptions,
-  lease: Lease,
-): Promise<void> {
-  const { logger } = options;
-  const run = async (one: Installation, use: InSession) => {
-    if (one.layout !== null && one.isNew) {
-      const { layout, replaces } = one;
-      if (replaces !== null && replaces.doubted.length > 0) logger.warn(...doubtOf(layout));
-      await againWhileHeld({ table: LAYOUTS, session, use, logger }, async (each) => {
-        await lease.assertHeld();
-        await storeLayout(each, layout, replaces);
-      });
-    }
-    const yielding = new Yielding();
-    for (const plan of one.triggers.filter(isOwn)) {
-      const asked = { table: plan.table, session, use, logger, yielding };
-      await againWhileHeld(asked, (each) => makeTrigger(each, plan, lease));
-      if (one.layout !== null) failpoint("capture-half");
-    }
-  };
-  const apart: Installation[] = [];
-  const inTurn: Installation[] = [];
-  for (const one of all.filter(isDue)) (isApart(session, one) ? apart : inTurn).push(one);
-  await abreast(session, options, apart, run);
-  if (inTurn.length === 0) return;
-  await endedWhenSilent(session, async () => {
-    for (const one of inTurn) await run(one, (step) => step(session));
-  });
-}
-
-function doubtOf({ table }: StoredLayout): [object, string] {
-  return [
-    { table: formatTable(table) },
-    "a unique or foreign key came after the capture of this table: whether it has refused an update (UPDATE IGNORE) is not known of those that are still to be told, so where there are any the table is copied anew",
-  ];
-}
-
-/** Is anything to be done for it? For what stands no session is opened. */
-function isDue(one: Installation): boolean {
-  return (one.layout !== null && one.isNew) || one.triggers.some(isOwn);
-}
-
-/**
- * Does it keep out of the way of those of other tables? LOCK TABLES locks the log too, since standing triggers write it;
- * and what replaces a layout is a transaction, which must not meet another.
- */
-function isApart({ flavour }: Session, one: Installation): boolean {
-  if (one.layout !== null && one.isNew && one.replaces !== null) return false;
-  return one.triggers.every(
-    (plan) => triggerStatements(plan, flavour.replacesTriggers).length === 1,
-  );
-}
-
 interface Preparation {
   readonly captures: readonly TableCapture[];
   /** On the tables from which actions of foreign keys reach captured ones. */
@@ -382,67 +293,4 @@ function guardedAnew(before: StoredLayout, now: StoredLayout): readonly string[]
   return before.columns
     .map(({ name }) => name)
     .filter((name) => now.guarded.includes(name) && !known.has(name));
-}
-
-/** So long a table that is in use is asked for. */
-const TAKE_OVER_MS = 1_000;
-
-/**
- * Makes ours what another account has made. What stands logs as well: so nothing waits long for that, and where it cannot be,
- * that account is to be kept.
- */
-async function takeOver(
-  session: Session,
-  plans: readonly TriggerPlan[],
-  logger: Logger,
-  lease: Lease,
-): Promise<void> {
-  const use: InSession = (step) => step(session);
-  const asked = { session, use, logger, forMs: TAKE_OVER_MS };
-  const left = new Set<string>();
-  let fix: string | undefined;
-  for (const plan of plans) {
-    if (fix === undefined && !left.has(plan.table)) {
-      try {
-        await againWhileHeld({ ...asked, table: plan.table }, (each) =>
-          makeTrigger(each, plan, lease),
-        );
-        continue;
-      } catch (error) {
-        if (!isHeld(error) && !isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
-        if (!isHeld(error)) fix = toTidemarkError(error).fix;
-      }
-    }
-    left.add(plan.table);
-  }
-  const [first] = plans.filter(({ table }) => left.has(table));
-  if (first?.belongsTo === undefined) return;
-  const others = left.size > 1 ? ` (and ${left.size - 1} more)` : "";
-  logger.warn(
-    { fix: `${KEEP_ACCOUNT}${fix === undefined ? "" : `, or ${fix}`}` },
-    `the triggers of ${first.table}${others} ${ownedBy(first.belongsTo)}`,
-  );
-}
-
-/** One attempt, in {@link givingWay}. */
-async function makeTrigger(session: Session, plan: TriggerPlan, lease: Lease): Promise<void> {
-  await lease.assertHeld();
-  const { table } = plan;
-  const statements = triggerStatements(plan, session.flavour.replacesTriggers);
-  try {
-    // At once: the lock takes the log with it, so that nobody writes a captured table for as long as it is held.
-    await session.flight(statements, { table, right: "LOCK TABLES, TRIGGER" });
-  } catch (error) {
-    if (statements.length > 1) await session.run("UNLOCK TABLES");
-    throw isHeld(error) ? error : withGrant(error, session, table);
-  }
-}
-
-function withGrant(error: unknown, session: Session, table: string): unknown {
-  if (!(error instanceof TidemarkError) || error.code !== "TM-GRANT-MISSING") return error;
-  if (error.fix !== undefined) return error;
-  return new TidemarkError(error.code, error.message, {
-    fix: `GRANT SELECT, TRIGGER ON ${quoteName(session.database)}.${quoteName(table)} TO ${session.account};`,
-    details: error.details,
-  });
 }
