@@ -47,6 +47,15 @@ async function capture(ddl: string, table = "t") {
   return { sql, source, log, layouts };
 }
 
+/** Ends all use of the file and puts it back as its `.backup` is; the records beside it stay. */
+async function putBack(
+  open: Pick<Awaited<ReturnType<typeof capture>>, "sql" | "source" | "log">,
+): Promise<void> {
+  for (const each of [open.log, open.source, open.sql]) await each.close();
+  for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
+  copyFileSync(`${path()}.backup`, path());
+}
+
 /** A relay that does not see the lease of the first: another machine, another user. */
 async function unseen() {
   const folder = process.env.TMPDIR;
@@ -472,11 +481,7 @@ describe("the file", () => {
     copyFileSync(path(), `${path()}.backup`);
     await sql.run("INSERT INTO t VALUES (1, 'a')");
     await takeChanges(log.batches);
-    await log.close();
-    await source.close();
-    await sql.close();
-    for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
-    copyFileSync(`${path()}.backup`, path());
+    await putBack({ sql, log, source });
     const again = await bench.log();
     const restored = await bench.sql();
     for (let id = 1; id <= rows; id++) await restored.run(`INSERT INTO t VALUES (${id}, 'z')`);
@@ -506,11 +511,7 @@ describe("the file", () => {
     await sql.run("PRAGMA wal_checkpoint(TRUNCATE)");
     copyFileSync(path(), `${path()}.backup`);
     expect(await takeChanges(log.batches)).toHaveLength(3);
-    await log.close();
-    await source.close();
-    await sql.close();
-    for (const tail of ["-wal", "-shm"]) rmSync(path() + tail, { force: true });
-    copyFileSync(`${path()}.backup`, path());
+    await putBack({ sql, log, source });
     const again = await bench.log();
     await refuses(again.batches.cut(), "TM-SOURCE-REWOUND");
   });

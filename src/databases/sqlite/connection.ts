@@ -1,22 +1,14 @@
-import {
-  closeSync,
-  existsSync,
-  fdatasyncSync,
-  fsyncSync,
-  openSync,
-  realpathSync,
-  statSync,
-} from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { shellWord } from "../../core/shell.ts";
 import { splitSqliteUrl } from "../../core/sqlite-url.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import { saidTwice } from "../../core/url-parameters.ts";
 import type { Bindable, Database, Statement } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
+import { inodeOf, mixed, syncJournal } from "./files.ts";
 
 /** How long a lock is waited for before TM-APPLY-RETRY. */
 const LOCK_PATIENCE_MS = 10_000;
@@ -300,17 +292,13 @@ export class Connection {
     );
   }
 
-  /**
-   * Makes durable what was committed by connections that do not sync (in WAL mode those with `synchronous = NORMAL`, and
-   * many have it), without a commit of our own. In the other modes a commit is the end of the journal, and what a power cut
-   * brings back of that undoes it: only `synchronous = EXTRA` sees to that in all of them. Closing these files gives no lock
-   * away: SQLite has none on them.
-   */
+  /** See {@link syncJournal}. */
   syncLog(): void {
-    if (syncFile(`${this.path}-wal`, fdatasyncSync, this)) return;
-    syncFile(`${this.path}-journal`, fsyncSync, this);
-    // Windows opens no folder, and needs none to be synced.
-    if (process.platform !== "win32") syncFile(dirname(this.path), fsyncSync, this);
+    try {
+      syncJournal(this.path);
+    } catch (error) {
+      throw this.classify(error);
+    }
   }
 
   classify(error: unknown): TidemarkError {
@@ -372,43 +360,6 @@ export class Connection {
   }
 }
 
-function mixed(name: string, path: string): TidemarkError {
-  return new TidemarkError(
-    "TM-SERVER-UNSUPPORTED",
-    `${name}: ${path} was replaced while open, and the -wal of the file before still lies beside it: SQLite takes that for the new file's own, and damages it.`,
-    {
-      fix: `End whatever has the file open; rm ${shellWord(`${path}-wal`)} ${shellWord(`${path}-shm`)}; put the new file there once more, since it may be damaged by now; then start again. Next time end tidemark run before, and all others.`,
-      details: { database: name, path },
-    },
-  );
-}
-
-/** False: it is not there. */
-function syncFile(path: string, sync: (file: number) => void, connection: Connection): boolean {
-  let file: number | undefined;
-  try {
-    file = openSync(path, isFolder(path) ? "r" : "r+");
-    sync(file);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    // A folder that may be written and not read: SQLite cannot sync it either, and goes on.
-    if (code === "ENOENT" || (file === undefined && code === "EACCES" && isFolder(path)))
-      return false;
-    throw connection.classify(error);
-  } finally {
-    if (file !== undefined) closeSync(file);
-  }
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
 function nextPause(pause: number): number {
   return Math.min(pause * 2, LOCK_PAUSE_MAX_MS);
-}
-
-function inodeOf(path: string): bigint | null {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
 }
