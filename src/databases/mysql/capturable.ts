@@ -7,7 +7,9 @@ import { formatTable } from "../../core/table.ts";
 import { filterCheck, filterCheckOver } from "./capture-sql.ts";
 import type { TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
+import { assertTransactions } from "./engines.ts";
 import { errorNumber } from "./errors.ts";
+import type { Flavour } from "./flavour.ts";
 import { quoteName } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { loadPin } from "./pins.ts";
@@ -15,6 +17,7 @@ import { loadPin } from "./pins.ts";
 export function checkCapturable(
   table: CaptureTable,
   facts: ReadonlyMap<string, TableFacts>,
+  flavour: Flavour,
 ): TableFacts {
   const name = formatTable(table.schema.name);
   const fact = table.schema.name.schema === null ? facts.get(table.schema.name.name) : undefined;
@@ -23,13 +26,7 @@ export function checkCapturable(
       details: { table: name },
     });
   }
-  if (fact.engine !== "InnoDB") {
-    throw new TidemarkError(
-      "TM-TABLE-UNSUPPORTED",
-      `${name} has the engine ${fact.engine}, which has no transactions.`,
-      { fix: `ALTER TABLE ${quoteName(name)} ENGINE = InnoDB`, details: { table: name } },
-    );
-  }
+  assertTransactions(fact, flavour);
   return fact;
 }
 

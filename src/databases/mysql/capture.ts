@@ -205,7 +205,7 @@ async function prepareCaptures(
   const objections = new Objections();
   for (const table of tables) {
     await objections.tryAsync(async () => {
-      const fact = checkCapturable(table, facts);
+      const fact = checkCapturable(table, facts, session.flavour);
       const own = versions.get(fact.name);
       const wantedNow = wantedLayout(table, fact, references);
       const unnumbered = { ...wantedNow, ...(own && { versions: own }) };

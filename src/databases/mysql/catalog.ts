@@ -5,6 +5,7 @@ import { missingTableFix, nearestTable } from "../../core/suggest.ts";
 import type { ColumnSchema, ForeignKey, TableName, TableSchema } from "../../core/table.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
+import { assertTransactions } from "./engines.ts";
 import type { Flavour } from "./flavour.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
@@ -122,9 +123,8 @@ async function describeTables(
   if (names.length === 0) return [];
   const known = await loadTables(session);
   const objections = new Objections();
-  for (const name of names) objections.try(() => checkTable(name, known, session.database));
+  for (const name of names) objections.try(() => checkTable(name, known, session));
   objections.end();
-  checkEngines(names, known, session.flavour);
   const facts = await loadFacts(
     session,
     names.map((name) => name.name),
@@ -136,7 +136,11 @@ async function describeTables(
   });
 }
 
-function checkTable(name: TableName, known: readonly TableFact[], database: string): void {
+function checkTable(
+  name: TableName,
+  known: readonly TableFact[],
+  { database, flavour }: Session,
+): void {
   const found = name.schema === null ? known.find((each) => each.name === name.name) : undefined;
   if (found === undefined) throw missing(name, known, database);
   const table = formatTable(name);
@@ -154,28 +158,7 @@ function checkTable(name: TableName, known: readonly TableFact[], database: stri
       { fix: "sync the tables it reads from", details: { table } },
     );
   }
-}
-
-/** All at once: an old schema has them by the dozen. */
-function checkEngines(
-  names: readonly TableName[],
-  known: readonly TableFact[],
-  { product }: Flavour,
-): void {
-  const wanted = new Set(names.map(({ name }) => name));
-  const others = known.filter(({ name, engine }) => wanted.has(name) && engine !== "InnoDB");
-  const [first, ...more] = others;
-  if (first === undefined) return;
-  const also = more.map(({ name, engine }) => `${formatTable({ schema: null, name })} (${engine})`);
-  const mends = others.map(({ name }) => `ALTER TABLE ${quoteName(name)} ENGINE = InnoDB`);
-  // With its usual sql_mode MySQL makes no table anew of which a zero date is a default.
-  if (product !== "MariaDB") mends.unshift("SET sql_mode = ''");
-  const table = formatTable({ schema: null, name: first.name });
-  throw new TidemarkError(
-    "TM-TABLE-UNSUPPORTED",
-    `${table} has the engine ${first.engine}, which has no transactions.${also.length > 0 ? ` Nor have ${also.join(", ")}.` : ""}`,
-    { fix: mends.join("; "), details: { table, engine: first.engine } },
-  );
+  assertTransactions(found, flavour);
 }
 
 function missing(name: TableName, known: readonly TableFact[], database: string): TidemarkError {
