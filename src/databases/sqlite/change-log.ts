@@ -18,7 +18,7 @@ import type { Lease } from "./lease.ts";
 import { LOG, missingOfSource } from "./ours.ts";
 import { apart, Records } from "./records.ts";
 import { standingTriggers, strayedTriggers } from "./standing-triggers.ts";
-import { inodeOf, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
+import { deviceAndInode, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -179,7 +179,7 @@ async function identify(
   records: Records,
   { stored, logger }: { readonly stored: StoredTimeline | null; readonly logger: Logger },
 ): Promise<string> {
-  const inode = inodeOf(connection.path) ?? "";
+  const inode = deviceAndInode(connection.path) ?? "";
   if (stored === null || stored.cloned) {
     if (stored !== null)
       logger.warn({ original: stored.before }, "the source file is a copy: a new timeline begins");

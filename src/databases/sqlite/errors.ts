@@ -103,7 +103,10 @@ const NO_TABLE = /^no such table: /;
  */
 export function classify(error: unknown, where: string): TidemarkError {
   if (error instanceof TidemarkError) return error;
-  if (!isDriverError(error)) return ofSystem(error, where) ?? toTidemarkError(error);
+  if (!isDriverError(error)) {
+    const meaning = SYSTEM[String((error as { code?: unknown } | null)?.code)];
+    return meaning === undefined ? toTidemarkError(error) : told(meaning, where, { cause: error });
+  }
   const primary = error.errcode & 0xff;
   const meaning = EXTENDED[error.errcode] ?? PRIMARY[primary];
   if (meaning === undefined) {
@@ -117,19 +120,15 @@ export function classify(error: unknown, where: string): TidemarkError {
     primary === SQLITE_CONSTRAINT && error.errcode in EXTENDED === false
       ? ` (${error.message})`
       : "";
-  return new TidemarkError(meaning.code, `${where}: ${meaning.say}${names}.`, {
-    cause: error,
-    details: { sqlite: error.errcode },
-    ...(meaning.fix === undefined ? {} : { fix: meaning.fix }),
-  });
+  const more = { cause: error, details: { sqlite: error.errcode } };
+  return told({ ...meaning, say: meaning.say + names }, where, more);
 }
 
-function ofSystem(error: unknown, where: string): TidemarkError | null {
-  const meaning = SYSTEM[String((error as { code?: unknown } | null)?.code)];
-  if (meaning === undefined) return null;
-  const { code, say, fix } = meaning;
-  return new TidemarkError(code, `${where}: ${say}.`, {
-    cause: error,
-    ...(fix === undefined ? {} : { fix }),
-  });
+function told(
+  { code, say, fix }: Meaning,
+  where: string,
+  more: { readonly cause: unknown; readonly details?: { readonly sqlite: number } },
+): TidemarkError {
+  const message = `${where}: ${say}.`;
+  return new TidemarkError(code, message, { ...more, ...(fix === undefined ? {} : { fix }) });
 }

@@ -29,12 +29,12 @@ export function storedTimeline(connection: Connection): StoredTimeline | null {
   );
   if (row === undefined) return null;
   const { timeline, path, inode } = row;
-  const now = inodeOf(connection.path) ?? "";
+  const now = deviceAndInode(connection.path) ?? "";
   const same = path === connection.path && inode === now;
-  return { timeline, before: path, same, cloned: inode !== now && inodeOf(path) === inode };
+  return { timeline, before: path, same, cloned: inode !== now && deviceAndInode(path) === inode };
 }
 
-export function inodeOf(path: string): string | null {
+export function deviceAndInode(path: string): string | null {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
 }
