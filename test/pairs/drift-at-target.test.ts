@@ -74,6 +74,14 @@ const AT_TARGET: readonly Drift[] = [
     except: ["sqlite"],
   },
   {
+    what: "a rule that leaves deletions out",
+    alter: () => ["CREATE RULE kept AS ON DELETE TO items DO INSTEAD NOTHING"],
+    write: WRITE,
+    says: { code: DRIFT, words: /the rule kept .* DISABLE RULE "kept"/ },
+    mend: atTarget(() => ["ALTER TABLE items DISABLE RULE kept"]),
+    except: ["sqlite", "mariadb"],
+  },
+  {
     what: "a table dropped",
     alter: () => ["DROP TABLE items"],
     write: WRITE,

@@ -86,6 +86,18 @@ function registerTriggerTests(pair: TestPair): void {
   });
 
   if (pair.target === "postgres") {
+    test("a rule is refused, until it is off", async () => {
+      await using bed = await bedWithTotals(pair);
+      const target = await bed.sql("target");
+      await target.run("CREATE RULE kept AS ON DELETE TO parts DO INSTEAD NOTHING");
+      await expect(bed.start(define(bed))).rejects.toMatchObject({
+        code: "TM-COLUMN-UNFIT",
+        message: expect.stringContaining("the rule kept rewrites what is written"),
+      });
+      await target.run("ALTER TABLE parts DISABLE RULE kept");
+      await expectCounted(bed);
+    });
+
     test("one that was told to run for replicated rows is left to whoever said so", async () => {
       await using bed = await bedWithTotals(pair);
       const target = await bed.sql("target");

@@ -3,7 +3,7 @@ import type { Connection } from "./connection.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /**
- * A text that stays the same for as long as nobody alters the table's columns or unique keys: which
+ * A text that stays the same for as long as nobody alters the table's columns, unique keys or rules: which
  * transaction last wrote each of their rows in the catalog. `oid` is an SQL expression. Much else changes
  * it, too (a GRANT on a column, REINDEX CONCURRENTLY): it tells that it is time to look, no more.
  *
@@ -11,7 +11,9 @@ import { formatArrayText } from "./row-text.ts";
  */
 export function pinSql(oid: string): string {
   return `concat_ws('|',
-    (SELECT concat_ws('.', n.nspname, c.relname) FROM pg_catalog.pg_class c
+    (SELECT concat_ws('.', n.nspname, c.relname, CASE WHEN c.relhasrules THEN ARRAY(
+       SELECT r.oid || ':' || r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.oid)::text END)
+     FROM pg_catalog.pg_class c
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ${oid}),
     ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = ${oid} AND a.attnum > 0 ORDER BY a.attnum)::text,

@@ -28,6 +28,8 @@ export interface StandingTable {
   readonly cascades: boolean;
   /** Columns that foreign keys follow when they change. */
   readonly followed: readonly string[];
+  /** Names of the rules that put something in place of what is written, or beside it, as far as they are on. */
+  readonly rules: readonly string[];
 }
 
 /** By tableKey; absent ones are missing. */
@@ -37,13 +39,18 @@ export async function loadStanding(
 ): Promise<ReadonlyMap<string, StandingTable>> {
   const found = await findTables(connection, tables, NAMED);
   const oids = [...found.values()].map((table) => table.oid);
-  const [columns, uniques, foreignKeys, cascading, followed] = await Promise.all([
+  const [columns, uniques, foreignKeys, cascading, followed, rules] = await Promise.all([
     loadColumns(connection, oids),
     loadUniques(connection, oids),
     connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]),
     cascadingTables(connection, oids),
     followedColumns(connection, oids),
-  ]);
+    connection.rows(
+      `SELECT ev_class::oid, rulename FROM pg_rewrite
+       WHERE ev_class = ANY ($1::oid[]) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 2`,
+      [formatArrayText(oids)],
+    ),
+  ] as const);
   return new Map(
     [...found].map(([key, { oid, kind }]) => [
       key,
@@ -55,6 +62,7 @@ export async function loadStanding(
         parents: foreignKeys.filter((row) => row[0] === oid).map((row) => row[4] as string),
         cascades: cascading.has(oid),
         followed: followed.get(oid) ?? [],
+        rules: rules.filter((row) => row[0] === oid).map((row) => row[1] as string),
       },
     ]),
   );

@@ -309,6 +309,11 @@ function planStanding(
 
 /** What makes the table as a whole unfit; told at its key's first column. */
 function tableProblem(table: TargetTable, standing: StandingTable): string | null {
+  const [rule] = standing.rules;
+  if (rule !== undefined) {
+    const disable = `ALTER TABLE ${quoteTable(table.name)} DISABLE RULE ${quoteIdentifier(rule)}`;
+    return `the rule ${rule} rewrites what is written, and nothing tells which rows it leaves out or adds: ${disable}`;
+  }
   if (table.key.length === 0) return null;
   const wanted = [...table.key].sort();
   const exact = standing.uniques.filter(
