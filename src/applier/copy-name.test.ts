@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { copiedAs, goneInto, isSameCopy, nameCopy } from "./copy-name.ts";
+import { copiedAs, goneInto, isReplaced, isSameCopy, nameCopy, withMark } from "./copy-name.ts";
 
 describe("the name of a copy", () => {
   it("tells what was copied, and where to", () => {
@@ -15,6 +15,25 @@ describe("the name of a copy", () => {
     expect(isSameCopy("id:f1:t", "id:f1:tt")).toBe(false);
     expect(isSameCopy("id:f", "id:f1:t")).toBe(false);
     expect(isSameCopy(undefined, "id:f1:t")).toBe(false);
+  });
+
+  it("is the same when the mark of its table is told later, or is another", () => {
+    const marked = withMark("id:f1:t:u", "7/8");
+    expect(copiedAs(marked)).toEqual({ fingerprint: "f1", target: "t:u", mark: "7/8" });
+    expect(copiedAs(withMark(marked, "7/9")).mark).toBe("7/9");
+    expect(isSameCopy("id:f1", marked)).toBe(true);
+    expect(isSameCopy(marked, withMark(marked, "7/9"))).toBe(true);
+    expect(isSameCopy(marked, withMark("di:f1:t:u", "7/8"))).toBe(false);
+    const copied = { fingerprint: "f1", target: "t", mark: "7/8" };
+    expect(copiedAs(nameCopy(copied))).toEqual(copied);
+  });
+
+  it("tells a table that was replaced from one that was moved with what is kept of it", () => {
+    expect(isReplaced("7/8", "7/9")).toBe(true);
+    expect(isReplaced("7/8", "7/8")).toBe(false);
+    expect(isReplaced("7/8", "6/9")).toBe(false);
+    expect(isReplaced(undefined, "7/9")).toBe(false);
+    expect(isReplaced("7/8", undefined)).toBe(false);
   });
 
   it("finds those that have gone into a table, by its source's name where it tells none", () => {

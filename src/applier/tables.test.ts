@@ -51,6 +51,19 @@ describe("states of tables", () => {
     expect([...back.fresh]).toEqual(["t"]);
   });
 
+  it("copies anew, passing no change by, what stands in another table of that name", () => {
+    const marked = (mark: string, before: readonly TableProgress[]) =>
+      new TableStates([table("f1")], before, new Set(), new Map([["t", mark]]));
+    const before = stored("live", "k9");
+    const told = marked("7/8", before);
+    expect(stateOf(told)).toEqual([["live", "k9"]]);
+    expect(stateOf(marked("7/8", told.all))).toEqual([["live", "k9"]]);
+    const replaced = marked("7/9", told.all);
+    expect(stateOf(replaced)).toEqual([["copying", null]]);
+    expect([...replaced.replaced]).toEqual(["t"]);
+    expect([...marked("7/9", replaced.all).replaced]).toEqual([]);
+  });
+
   it("goes on with what an earlier version has copied, and tells where to from then on", () => {
     const before = stored("live", "k9").map((entry) => ({ ...entry, copy: "id:f1" }));
     const states = new TableStates([table("f1")], before);

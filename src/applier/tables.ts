@@ -2,7 +2,14 @@ import type { CopyRequest } from "../core/documents.ts";
 import type { CopyInfo, Piece } from "../core/message.ts";
 import { formatTable } from "../core/table.ts";
 import type { TableProgress, TableState } from "../core/target.ts";
-import { type CopiedAs, copiedAs, nameCopy, withTarget } from "./copy-name.ts";
+import {
+  type CopiedAs,
+  copiedAs,
+  isReplaced,
+  nameCopy,
+  withMark,
+  withTarget,
+} from "./copy-name.ts";
 import type { SyncTable } from "./mapping.ts";
 
 /** A request is written again after each chunk: it must not name thousands of tables each time. */
@@ -17,7 +24,8 @@ const ASKED_TABLES = 50;
  *
  * A table whose columns, filter or transform are no longer those it was copied with is copied anew
  * over the rows that stand: it goes back to copying, not to pending, so that no delete is passed by. One that is
- * to go to another table of the target is new to the sync: nothing of it stands there.
+ * to go to another table of the target is new to the sync: nothing of it stands there. Where another table has taken the
+ * place of the one that was copied into, nobody knows what of it stands: it is copied anew, too, passing no delete by.
  */
 export class TableStates {
   readonly #tables = new Map<string, TableProgress>();
@@ -27,18 +35,21 @@ export class TableStates {
   readonly #attempts = new Map<string, number>();
   readonly #wanted = new Map<string, CopiedAs>();
   readonly #fresh = new Set<string>();
+  readonly #replaced = new Set<string>();
   readonly #binary: Set<string>;
 
-  /** `binary`: source tables whose copies may come so. */
+  /** `binary`: source tables whose copies may come so. `marks`: by source table, see ApplierSession.markOf. */
   constructor(
     tables: readonly SyncTable[],
     stored: readonly TableProgress[],
     binary: ReadonlySet<string> = new Set(),
+    marks: ReadonlyMap<string, string> = new Map(),
   ) {
     this.#binary = new Set(binary);
     const known = new Map(stored.map((entry) => [entry.table, entry]));
     for (const { source, bound, fingerprint } of tables) {
-      this.#wanted.set(source, { fingerprint, target: formatTable(bound.name) });
+      const [target, mark] = [formatTable(bound.name), marks.get(source)];
+      this.#wanted.set(source, { fingerprint, target, mark });
       this.#tables.set(source, this.#begin(source, known.get(source)));
     }
   }
@@ -46,6 +57,11 @@ export class TableStates {
   /** Source tables that are new to the sync, or to that table of the target. */
   get fresh(): ReadonlySet<string> {
     return this.#fresh;
+  }
+
+  /** Source tables in whose place another table of the target stands than the one that was copied into. */
+  get replaced(): ReadonlySet<string> {
+    return this.#replaced;
   }
 
   /** The same array while nothing has changed: there may be thousands of tables, and a commit every millisecond. */
@@ -151,9 +167,14 @@ export class TableStates {
       this.#fresh.add(table);
       return this.#copied(table, "pending");
     }
-    if (copied?.fingerprint !== wanted.fingerprint) return this.#anew(stored);
+    const { mark } = wanted;
+    if (isReplaced(copied?.mark, mark)) this.#replaced.add(table);
+    if (copied?.fingerprint !== wanted.fingerprint || this.#replaced.has(table)) {
+      return this.#anew(stored);
+    }
     const isTold = copied.target !== null || target === null;
-    return isTold ? stored : { ...stored, copy: withTarget(stored.copy, target) };
+    const copy = isTold ? stored.copy : withTarget(stored.copy, target);
+    return { ...stored, copy: mark === undefined ? copy : withMark(copy, mark) };
   }
 
   #wantedOf(table: string): CopiedAs {

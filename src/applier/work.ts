@@ -68,7 +68,11 @@ export class ApplierWork {
     const binary = options.tables
       .filter((table) => !lessons.isAsText(table.source) && mayComeInBinary(session, table))
       .map(({ source }) => source);
-    this.states = new TableStates(options.tables, progress.tables, new Set(binary));
+    const marks = options.tables.flatMap(({ source, bound }) => {
+      const mark = session.markOf?.(bound);
+      return mark === undefined ? [] : [[source, mark] as const];
+    });
+    this.states = new TableStates(options.tables, progress.tables, new Set(binary), new Map(marks));
     const { queue, from, tables, runBounds, logger } = options;
     const mappings = new LayoutMappings(queue.documents, from, progress.timeline, tables);
     const { states } = this;
@@ -150,10 +154,14 @@ export class ApplierWork {
     for (const { source, bound } of tables) {
       if (empty.has(bound)) continue;
       this.states.takeAsText(source);
-      if (!this.states.fresh.has(source)) continue;
+      const isReplaced = this.states.replaced.has(source);
+      if (!isReplaced && !this.states.fresh.has(source)) continue;
+      const what = isReplaced
+        ? "is another one than was copied into, and holds rows"
+        : "holds rows already";
       this.#options.logger.warn(
         { table: source },
-        `the target's table holds rows already: its copy leaves those there that the source does not have; ${resyncCommand(source)} empties it first`,
+        `the target's table ${what}: its copy leaves those there that the source does not have; ${resyncCommand(source)} empties it first`,
       );
     }
   }

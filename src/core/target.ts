@@ -173,6 +173,16 @@ export interface ApplierSession {
    * Can rows of this table be written as they are in binary, from a source that spells the types of the columns so? Absent: of none.
    */
   takesBinary?(table: BoundTable, types: readonly string[]): boolean;
+  /**
+   * What tells the table that this session writes from another that takes its place under the same name, with no colon: where progress
+   * is kept, a slash, the table. Both are other ones where a backup of the whole database was put back. Absent: nothing tells.
+   */
+  markOf?(table: BoundTable): string;
+  /**
+   * Call between transactions, as often as need be. Throws TM-APPLY-RETRY when another table stands under the name of one that this
+   * session writes. Absent: nothing tells.
+   */
+  assertNoneReplaced?(): Promise<void>;
   load(): Promise<Progress>;
   /** Call between transactions, as often as need be: it costs the same however many tables there are. */
   loadPlace(): Promise<Place>;

@@ -17,7 +17,7 @@ import { Connection } from "./connection.ts";
 import { emptyOf } from "./emptiness.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable, schemaOf } from "./identifiers.ts";
-import { loadPins } from "./pins.ts";
+import { altered, loadPins } from "./pins.ts";
 import {
   ensureProgress,
   forgetCopies,
@@ -44,6 +44,11 @@ const FLUSH = [
   "COMMIT",
 ];
 
+const REPLACED = `SELECT FROM unnest($1::oid[], $2::text[], $3::text[]) AS w(oid, schema, name)
+  JOIN pg_namespace n ON n.nspname = w.schema
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+  WHERE c.oid <> w.oid LIMIT 1`;
+
 /** Null while another applier of the sync holds the lease. */
 export async function openApplierSession(
   options: DatabaseOptions,
@@ -61,6 +66,7 @@ export async function openApplierSession(
       return null;
     }
     await ensureProgress(connection, sync);
+    const [kept] = await connection.rows("SELECT 'tidemark.progress_tables'::regclass::oid");
     const writable = await bindTables(connection, tables);
     const sequences = await Sequences.load(connection, tables, options.logger);
     const mayRelax = await maySetReplicationRole(connection);
@@ -80,6 +86,7 @@ export async function openApplierSession(
       tables: writable,
       sequences,
       mayRelax,
+      keptIn: kept?.[0] as string,
     });
   } catch (error) {
     await connection.close();
@@ -94,15 +101,40 @@ export interface SessionParts {
   readonly sequences: Sequences;
   /** May this role turn foreign keys off? */
   readonly mayRelax: boolean;
+  /** Oid of the table that progress of tables stands in. */
+  readonly keptIn: string;
 }
 
 class PostgresApplierSession implements ApplierSession {
   readonly #parts: SessionParts;
   /** Progress as this session last read or wrote it. */
   #known: Progress | null = null;
+  #nextLookAt = 0;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+  }
+
+  markOf({ name }: BoundTable): string {
+    return `${this.#parts.keptIn}/${this.#parts.tables.get(tableKey(name))?.oid}`;
+  }
+
+  async assertNoneReplaced(): Promise<void> {
+    const startedAt = performance.now();
+    if (startedAt < this.#nextLookAt) return;
+    const { connection } = this.#parts;
+    const tables = [...this.#parts.tables.values()];
+    const names = tables.map(({ bound }) => bound.name);
+    const [replaced] = await connection.rows(
+      REPLACED,
+      [tables.map(({ oid }) => oid), names.map(schemaOf), names.map(({ name }) => name)].map(
+        formatArrayText,
+      ),
+      "replaced",
+    );
+    // Thousands of tables: never more than a hundredth of the time.
+    this.#nextLookAt = startedAt + (performance.now() - startedAt) * 100;
+    if (replaced !== undefined) throw altered(connection.database, undefined);
   }
 
   async load(): Promise<Progress> {

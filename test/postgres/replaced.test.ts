@@ -1,0 +1,91 @@
+// Another table that takes the place of a target's table and holds rows of its own, as when one is restored alone or two
+// swap names: nobody may be told that it is in step before it was copied anew (G8).
+import { describe, expect, test } from "vitest";
+import { available } from "../servers/index.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow, type TestTable } from "../support/test-tables.ts";
+
+const TABLE: TestTable = { name: "t", columns: { id: "integer", note: "varchar" }, key: ["id"] };
+
+const MAKE = "CREATE TABLE other (LIKE t INCLUDING ALL); INSERT INTO other VALUES (1, 'of before')";
+const SWAPS = [
+  ["dropped and made again with rows", `${MAKE}; DROP TABLE t; ALTER TABLE other RENAME TO t`],
+  [
+    "exchanged by names",
+    `${MAKE}; ALTER TABLE t RENAME TO old; ALTER TABLE other RENAME TO t; ALTER TABLE old RENAME TO other`,
+  ],
+  [
+    "exchanged by schemas",
+    `${MAKE}; CREATE SCHEMA aside; ALTER TABLE t SET SCHEMA aside; ALTER TABLE other RENAME TO t`,
+  ],
+] as const;
+
+describe.skipIf(!available("postgres"))("a table of the target", () => {
+  test.each(SWAPS)("%s while nothing runs is copied anew", async (_, swap) => {
+    await using bed = await bedOfTwoRows();
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    await (await bed.sql("target")).run(swap);
+    const second = await bed.start(definition);
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(TABLE);
+    expect(bed.logger.text()).toContain("is another one than was copied into, and holds rows");
+    expect(await copiedRows(second)).toBe(2);
+    await bed.stop(second);
+    const third = await bed.start(definition);
+    await third.waitFor({ timeoutMs: PATIENCE_MS });
+    expect(await copiedRows(third)).toBe(0);
+  });
+
+  test.each(SWAPS)("%s while the source is quiet is copied anew", async (_, swap) => {
+    await using bed = await bedOfTwoRows();
+    const pipeline = await bed.start(define(bed));
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    const target = await bed.sql("target");
+    await target.run(swap);
+    await expect
+      .poll(() => target.rows("SELECT note FROM t ORDER BY id"), { timeout: PATIENCE_MS })
+      .toEqual([{ note: "one" }, { note: "two" }]);
+  });
+
+  test("made again together with what is kept of the sync goes on", async () => {
+    await using bed = await bedOfTwoRows();
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    const target = await bed.sql("target");
+    for (const name of ["t", "tidemark.progress_tables"]) {
+      await target.run(`CREATE TABLE restored (LIKE ${name} INCLUDING ALL);
+        INSERT INTO restored SELECT * FROM ${name}; DROP TABLE ${name}`);
+      const [schema, bare] = name === "t" ? ["public", "t"] : name.split(".");
+      await target.run(`ALTER TABLE restored RENAME TO ${bare}`);
+      if (schema !== "public") await target.run(`ALTER TABLE ${bare} SET SCHEMA ${schema}`);
+    }
+    const second = await bed.start(definition);
+    await insertRow(await bed.sql("source"), TABLE, { id: 3, note: "three" });
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(TABLE);
+    expect(await copiedRows(second)).toBe(0);
+  });
+});
+
+async function bedOfTwoRows(): Promise<TestBed> {
+  const bed = await TestBed.make({ source: "postgres", target: "postgres" });
+  const source = await bed.sql("source");
+  await createTables(source, "postgres", [TABLE]);
+  await insertRow(source, TABLE, { id: 1, note: "one" });
+  await insertRow(source, TABLE, { id: 2, note: "two" });
+  return bed;
+}
+
+function define(bed: TestBed) {
+  return bed.define([{ from: "source", to: "target", tables: [TABLE.name] }]);
+}
+
+async function copiedRows(pipeline: Awaited<ReturnType<TestBed["start"]>>): Promise<number> {
+  const [sync] = (await pipeline.status()).syncs;
+  return sync?.rowsCopied ?? -1;
+}
