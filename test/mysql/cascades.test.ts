@@ -436,6 +436,19 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
          FOREIGN KEY (b) REFERENCES a (id) ON DELETE SET NULL)`,
     ],
     [
+      "a column set to NULL by which the row also goes",
+      `CREATE TABLE m (id INT, a INT, PRIMARY KEY (a, id), FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE t (id INT PRIMARY KEY, a INT, m INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL,
+         FOREIGN KEY (a, m) REFERENCES m (a, id) ON DELETE CASCADE)`,
+    ],
+    [
+      "a column set to NULL by which rows between also go",
+      `CREATE TABLE m (id INT, a INT, PRIMARY KEY (a, id), FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE n (id INT PRIMARY KEY, a INT, m INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL,
+         FOREIGN KEY (a, m) REFERENCES m (a, id) ON DELETE CASCADE);
+       CREATE TABLE t (id INT PRIMARY KEY, n INT, FOREIGN KEY (n) REFERENCES n (id) ON DELETE CASCADE)`,
+    ],
+    [
       "SET NULL below a generated column",
       `CREATE TABLE t (id INT PRIMARY KEY, a INT, g INT AS (id + 1) STORED, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL)`,
     ],

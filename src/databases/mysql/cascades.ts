@@ -63,8 +63,13 @@ export function goesOn({ further, again }: CascadeStep): boolean {
   return further.length > 0 || again !== null;
 }
 
-export function reached({ path }: CascadeStep): string {
-  return path.at(-1)?.child ?? "";
+export function reached(step: CascadeStep): string {
+  return lastOf(step)?.child ?? "";
+}
+
+/** The foreign key that acts on the rows reached. */
+export function lastOf({ path }: CascadeStep): Reference | undefined {
+  return path.at(-1);
 }
 
 /** Where actions that reach this table set out. Throws TM-TABLE-UNSUPPORTED where they cannot be followed. */
@@ -177,6 +182,7 @@ function refuseUnclear(table: string, parent: string, references: readonly Refer
   if (nulled.length > 1) {
     refuse(nulled[1], `a deletion from ${parent} sets several of its foreign keys to NULL at once`);
   }
+  refuseShared(table, parent, references);
   for (const reference of references) {
     const { child, parent: referred, onUpdate, pairs } = reference;
     if (child === table && onUpdate === "SET NULL" && referred === parent) {
@@ -218,6 +224,30 @@ function leadsTo(
   return references
     .filter((each) => each.parent === from && each.onDelete === "CASCADE" && !seen.has(each.child))
     .some((each) => leadsTo(each.child, to, references, new Set([...seen, from])));
+}
+
+/**
+ * What has become NULL for one key refers to nothing by another that has the same column: what becomes of the row then depends
+ * on which of them the server looks at first.
+ */
+function refuseShared(table: string, parent: string, references: readonly Reference[]): void {
+  const all = new Set(references.map(({ child }) => child));
+  const steps = flatten(stepsFrom(parent, "DELETE", references, all));
+  const leading = steps.filter(({ path }) => path.some(({ child }) => child === table));
+  const onTheWay = new Set(leading.flatMap(({ path }) => path.map(({ child }) => child)));
+  for (const step of steps) {
+    if (step.effect !== "nulled" || !onTheWay.has(reached(step))) continue;
+    const lost = new Set(lastOf(step)?.pairs.map(([column]) => column));
+    const other = steps.find(
+      (each) =>
+        reached(each) === reached(step) &&
+        lastOf(each) !== lastOf(step) &&
+        lastOf(each)?.pairs.some(([column]) => lost.has(column)),
+    );
+    if (other === undefined) continue;
+    const why = `a deletion from ${parent} sets columns of it to NULL that ${lastOf(other)?.name} needs for the same deletion`;
+    throw unsupported(table, lastOf(step), why, "columns of its own, or leave it out");
+  }
 }
 
 /**
