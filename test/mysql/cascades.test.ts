@@ -431,8 +431,9 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
        CREATE TABLE t (id INT PRIMARY KEY, x INT, FOREIGN KEY (x) REFERENCES a (x) ON UPDATE CASCADE)`,
     ],
     [
-      "two keys set to NULL at once",
-      `CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL,
+      "two keys set to NULL at once, below a tree",
+      `ALTER TABLE a ADD up INT, ADD FOREIGN KEY (up) REFERENCES a (id) ON DELETE CASCADE;
+       CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL,
          FOREIGN KEY (b) REFERENCES a (id) ON DELETE SET NULL)`,
     ],
     [

@@ -28,6 +28,7 @@ import { quoteName, quoteText } from "./identifiers.ts";
 import { withOwnIds } from "./insert-id.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { leftIn, type Nulling, unlessEarlier } from "./nulled-sql.ts";
 import { LOG, PREFIX } from "./ours.ts";
 import { fromPath, type Hold, type Reference, VERSIONED_OTHERWISE } from "./references.ts";
 
@@ -62,12 +63,13 @@ export function cascadeBody(trigger: CascadeTrigger): string {
 
 function actionsBody(trigger: CascadeTrigger): string {
   const { event, steps, layouts, flavour } = trigger;
-  const nulled = steps.filter(({ effect }) => effect === "nulled");
-  // A row may lose its reference by one key and be deleted by another: then it is gone.
-  const ordered = [...nulled, ...steps.filter((step) => !nulled.includes(step))];
+  const nulled = flatten(steps).filter(({ effect }) => effect === "nulled");
+  const known = { layouts, flavour, nulled };
   const work = [
     event === "DELETE" ? begin(trigger) : "",
-    ...ordered.map((step) => stepText(step, { layouts, flavour })),
+    // A row may lose its reference by one key and be deleted by another, on whatever level: then it is gone.
+    ...steps.map((step) => nullingText(step, known)),
+    ...steps.map((step) => stepText(step, known)),
   ].join("\n");
   const reachedLayouts = flatten(steps).flatMap((step) => layouts.get(reached(step)) ?? []);
   const unknown = [...new Set(reachedLayouts)].map((layout) => `${logUnknown(layout)};`);
@@ -98,16 +100,34 @@ function strangers({ table, steps, references }: CascadeTrigger): string {
   return `SELECT 1 FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IN (${list([table, ...flatten(steps).map(reached)])}) AND TABLE_NAME NOT IN (${list(references.map(({ child }) => child))})`;
 }
 
+interface Known extends Pick<CascadeTrigger, "layouts" | "flavour"> {
+  readonly nulled: readonly CascadeStep[];
+}
+
+/** What this step, or those further on, set to NULL. */
+function nullingText(step: CascadeStep, known: Known): string {
+  if (step.effect === "nulled") {
+    const layout = known.layouts.get(reached(step));
+    return layout === undefined ? "" : loop(step, layout, known);
+  }
+  const parts = step.further.map((each) => nullingText(each, known));
+  const more = step.again === null ? "" : nullingText(step.again, known);
+  if (more !== "") {
+    const rows = `SELECT 1 FROM ${fromPath(step.path, "OLD")} LOCK IN SHARE MODE`;
+    parts.push(unlessMissing(`IF EXISTS (${rows}) THEN\n${more}\nEND IF;`));
+  }
+  return parts.filter((text) => text !== "").join("\n");
+}
+
 /**
  * Rows further on go first, so that nothing refers to a row that is logged as gone; and they follow,
  * so that they refer to a row that is logged.
  */
-function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "flavour">): string {
+function stepText(step: CascadeStep, known: Known): string {
+  if (step.effect === "nulled") return "";
   const { layouts, flavour } = known;
   const layout = layouts.get(reached(step));
-  const nulled = step.further.filter(({ effect }) => effect === "nulled");
-  const others = step.further.filter((each) => !nulled.includes(each));
-  const parts = [...nulled, ...others].map((each) => stepText(each, known));
+  const parts = step.further.map((each) => stepText(each, known));
   const own = layout === undefined ? [] : [loop(step, layout, known)];
   if (step.effect === "rekeyed") parts.unshift(...own);
   else parts.push(...own);
@@ -133,7 +153,7 @@ function stepText(step: CascadeStep, known: Pick<CascadeTrigger, "layouts" | "fl
 function loop(
   step: CascadeStep,
   layout: StoredLayout,
-  { layouts, flavour }: Pick<CascadeTrigger, "layouts" | "flavour">,
+  { layouts, flavour, nulled }: Known,
 ): string {
   const held = new Map<string, string>();
   const instants = new Set<string>();
@@ -150,7 +170,7 @@ function loop(
   const filtered = step.effect !== "deleted" && layout.filters.length > 0;
   const flags = filtered ? filterFlags(layout.filters) : "''";
   const unknown = `'${"e".repeat(layout.filters.length)}'`;
-  const query = (answers: string) => rowsQuery(step, layout, { flags: answers, hold });
+  const query = (answers: string) => rowsQuery(layout, { step, all: nulled, hold }, answers);
   const cursors = `DECLARE tidemark_rows CURSOR FOR ${query(flags)};
 ${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${query(unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;`;
   return `BEGIN
@@ -195,16 +215,12 @@ IF tidemark_blind THEN OPEN tidemark_blind_rows; END IF;`;
 const ALL_ROWS = "18446744073709551615";
 
 /** Key before, row after and filters of each row that the action meets, as the row then is. */
-function rowsQuery(
-  step: CascadeStep,
-  layout: StoredLayout,
-  { flags, hold }: { readonly flags: string; readonly hold: Hold },
-): string {
+function rowsQuery(layout: StoredLayout, met: Nulling, flags: string): string {
+  const { step, hold } = met;
   const { effect, path } = step;
   const last = `t${path.length}`;
-  const lost = new Set(effect === "nulled" ? path.at(-1)?.pairs.map(([column]) => column) : []);
   const cells = namedColumns(layout).map((name) => {
-    const value = lost.has(name) ? "NULL" : `${last}.${quoteName(name)}`;
+    const value = effect === "nulled" ? leftIn(name, last, met) : `${last}.${quoteName(name)}`;
     return `${value} AS ${quoteName(name)}`;
   });
   const table = quoteName(layout.table.name);
@@ -219,7 +235,7 @@ function rowsQuery(
     flags,
   ];
   const side = effect === "rekeyed" ? "NEW" : "OLD";
-  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side, hold)} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
+  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side, hold)}${effect === "nulled" ? unlessEarlier(last, met) : ""} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
 }
 
 function keyBefore(step: CascadeStep, layout: StoredLayout, hold: Hold): string {

@@ -179,8 +179,11 @@ function refuseUnclear(table: string, parent: string, references: readonly Refer
     if (step !== undefined) throw unsupported(table, step.path.at(-1), why);
   };
   const nulled = here.filter(({ effect }) => effect === "nulled");
-  if (nulled.length > 1) {
-    refuse(nulled[1], `a deletion from ${parent} sets several of its foreign keys to NULL at once`);
+  const last = nulled[0]?.path.at(-1);
+  const another = nulled.find((step) => lastOf(step) !== last);
+  if (another !== undefined && nulled.some(({ path }) => new Set(path).size < path.length)) {
+    const why = `a deletion from ${parent} sets several of its foreign keys to NULL at once, through a table that refers to itself`;
+    refuse(another, why);
   }
   refuseShared(table, parent, references);
   for (const reference of references) {

@@ -175,17 +175,18 @@ export function standingIn(
 /** What SQL is to be put for an expression of the row that a trigger runs for, which is compared to this column. */
 export type Hold = (expression: string, table?: string, column?: string) => string;
 
-/** The tables of a path, joined, down from the row that the trigger runs for. */
+/** The tables of a path, joined, down from the row that the trigger runs for; the last is named `t` and its number. */
 export function fromPath(
   path: readonly Reference[],
   side: "OLD" | "NEW",
   hold: Hold = (expression) => expression,
+  as = "t",
 ): string {
   const joins = path.map((reference, i) => {
-    const { from, where } = standingIn(reference.child, `t${i + 1}`, reference);
+    const { from, where } = standingIn(reference.child, `${as}${i + 1}`, reference);
     const on = reference.pairs.map(
       ([column, referred]) =>
-        `t${i + 1}.${quoteName(column)} = ${i === 0 ? hold(`${side}.${quoteName(referred)}`, reference.child, column) : `t${i}.${quoteName(referred)}`}`,
+        `${as}${i + 1}.${quoteName(column)} = ${i === 0 ? hold(`${side}.${quoteName(referred)}`, reference.child, column) : `${as}${i}.${quoteName(referred)}`}`,
     );
     return { table: from, on: [...on, ...where].join(" AND ") };
   });
