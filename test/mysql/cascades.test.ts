@@ -459,6 +459,12 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
          FOREIGN KEY (up) REFERENCES t (id))`,
     ],
     [
+      "a row that goes and keeps another from losing its reference",
+      `CREATE TABLE t (id INT PRIMARY KEY, a INT UNIQUE, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL);
+       CREATE TABLE u (id INT PRIMARY KEY, a INT, t INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE,
+         FOREIGN KEY (t) REFERENCES t (a))`,
+    ],
+    [
       "a circle",
       `CREATE TABLE t (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
        ALTER TABLE a ADD t INT, ADD FOREIGN KEY (t) REFERENCES t (id) ON DELETE CASCADE`,

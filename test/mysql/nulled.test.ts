@@ -131,6 +131,20 @@ describe.each(SERVERS)("several references set to NULL at once on %s", (kind) =>
     expect(changes).toEqual(['b update ["12",null,"1"]']);
   });
 
+  test("a row whose reference must stay, since another refers to it by that, keeps what is above it", async () => {
+    await using bed = await openBed(kind);
+    const changes = await logged(
+      bed,
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE b (id INT PRIMARY KEY, a INT UNIQUE, FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL);
+       CREATE TABLE r (id INT PRIMARY KEY, a INT, FOREIGN KEY (a) REFERENCES b (a));
+       INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (11, 1), (12, 2); INSERT INTO r VALUES (21, 1)`,
+      ["b"],
+      "DELETE IGNORE FROM a",
+    );
+    expect(changes).toEqual(['b update ["12",null]']);
+  });
+
   test("what the other reference is left with, whatever type it is of", async () => {
     await using bed = await openBed(kind);
     const types: readonly (readonly [type: string, one: string, other: string])[] = [

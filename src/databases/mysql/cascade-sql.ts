@@ -15,10 +15,10 @@ import {
 } from "./capture-sql.ts";
 import { captureExpression } from "./captured-text.ts";
 import {
-  actsOn,
   type CascadeEvent,
   type CascadeStep,
   flatten,
+  forbidding,
   NO_UPDATES,
   reached,
   stepsFrom,
@@ -273,17 +273,10 @@ function forbidden({ table, references }: CascadeTrigger): string[] {
   // Through tables that lead to no captured one, too: what they forbid is forbidden.
   const all = new Set(references.map(({ child }) => child));
   const steps = stepsFrom(table, "DELETE", references, all);
-  const deleted = flatten(steps).filter(({ effect }) => effect === "deleted");
-  const paths = [[], ...deleted.map(({ path }) => path)];
-  return paths.flatMap((path) => {
-    const parent = path.at(-1)?.child ?? table;
-    return references
-      .filter((each) => each.parent === parent && !actsOn(each.onDelete))
-      .map((reference) => {
-        const query = fromPath([...path, reference], "OLD");
-        const found = `SELECT 1 FROM ${query}${notItself(table, path, reference)} LOCK IN SHARE MODE`;
-        return unlessMissing(`IF EXISTS (${found}) THEN SET tidemark_acts = FALSE; END IF;`);
-      });
+  return forbidding(table, flatten(steps), references).map(([path, reference]) => {
+    const query = fromPath([...path, reference], "OLD");
+    const found = `SELECT 1 FROM ${query}${notItself(table, path, reference)} LOCK IN SHARE MODE`;
+    return unlessMissing(`IF EXISTS (${found}) THEN SET tidemark_acts = FALSE; END IF;`);
   });
 }
 

@@ -254,6 +254,29 @@ function refuseShared(table: string, parent: string, references: readonly Refere
 }
 
 /**
+ * The foreign keys by which rows keep those of the origin, and those that a deletion there reaches, from going or from losing
+ * their reference; each with the path to those it keeps.
+ */
+export function forbidding(
+  origin: string,
+  steps: readonly CascadeStep[],
+  references: readonly Reference[],
+): readonly (readonly [path: readonly Reference[], by: Reference])[] {
+  const byParent = Map.groupBy(references, ({ parent }) => parent);
+  return [[], ...steps.map(({ path }) => path)].flatMap((path: readonly Reference[]) => {
+    const last = path.at(-1);
+    const lost = new Set(last?.pairs.map(([column]) => column));
+    const goes = last === undefined || last.onDelete === "CASCADE";
+    const keeps = ({ onDelete, onUpdate, pairs }: Reference) =>
+      goes
+        ? !actsOn(onDelete)
+        : !actsOn(onUpdate) && pairs.some(([, referred]) => lost.has(referred));
+    const to = byParent.get(last?.child ?? origin) ?? [];
+    return to.filter(keeps).map((by) => [path, by] as const);
+  });
+}
+
+/**
  * Whether a row that both goes and forbids its going is an error depends on the order in which the
  * server looks at its keys; under DELETE IGNORE nothing tells.
  */
@@ -261,14 +284,8 @@ function refuseRestricted(table: string, parent: string, references: readonly Re
   const all = new Set(references.map(({ child }) => child));
   const steps = flatten(stepsFrom(parent, "DELETE", references, all));
   if (!steps.some((step) => reached(step) === table)) return;
-  const gone = new Set([
-    parent,
-    ...steps.filter(({ effect }) => effect === "deleted").map((step) => reached(step)),
-  ]);
   const met = new Set(steps.map((step) => reached(step)));
-  const odd = references.find(
-    (each) => gone.has(each.parent) && met.has(each.child) && !actsOn(each.onDelete),
-  );
+  const odd = forbidding(parent, steps, references).find(([, { child }]) => met.has(child))?.[1];
   if (odd === undefined) return;
   const why = `a deletion from ${parent} reaches ${odd.child}, which also forbids it by ${odd.name}`;
   throw unsupported(table, odd, why);
