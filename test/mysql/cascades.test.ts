@@ -505,6 +505,32 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     ]);
   });
 
+  test("the way out that is told of a key that forbids what another carries out leads out", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE t (id INT PRIMARY KEY, a INT, up INT, x INT UNIQUE,
+         FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE, CONSTRAINT up FOREIGN KEY (up) REFERENCES t (id));
+       CREATE TABLE u (id INT PRIMARY KEY, a INT UNIQUE, CONSTRAINT ua FOREIGN KEY (a) REFERENCES a (id) ON DELETE SET NULL);
+       ALTER TABLE t ADD FOREIGN KEY (x) REFERENCES u (a)`,
+    );
+    const fixOf = async (table: string) => {
+      const tables = await bed.capture(table);
+      const error = await openLog(bed, tables).catch((error: unknown) => error);
+      expect(error).toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+      return (error as TidemarkError).fix ?? "";
+    };
+    expect(await fixOf("t")).toContain("`up`, then add it again with ON DELETE CASCADE");
+    await bed.admin.query(
+      "ALTER TABLE t DROP FOREIGN KEY up; ALTER TABLE t ADD FOREIGN KEY (up) REFERENCES t (id) ON DELETE CASCADE",
+    );
+    expect(await fixOf("u")).toContain("`ua`, then add it again with ON DELETE RESTRICT");
+    await bed.admin.query(
+      "ALTER TABLE u DROP FOREIGN KEY ua, ADD FOREIGN KEY (a) REFERENCES a (id) ON DELETE RESTRICT",
+    );
+    await using _ = await openLog(bed, await bed.capture("t", "u"));
+  });
+
   test("triggers are made anew where they do something else, whatever text the server gives", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query(

@@ -285,10 +285,13 @@ function refuseRestricted(table: string, parent: string, references: readonly Re
   const steps = flatten(stepsFrom(parent, "DELETE", references, all));
   if (!steps.some((step) => reached(step) === table)) return;
   const met = new Set(steps.map((step) => reached(step)));
-  const odd = forbidding(parent, steps, references).find(([, { child }]) => met.has(child))?.[1];
+  const odd = forbidding(parent, steps, references).find(([, { child }]) => met.has(child));
   if (odd === undefined) return;
-  const why = `a deletion from ${parent} reaches ${odd.child}, which also forbids it by ${odd.name}`;
-  throw unsupported(table, odd, why);
+  const [path, by] = odd;
+  const why = `a deletion from ${parent} reaches ${by.child}, which also forbids it by ${by.name}`;
+  const nulls = path.at(-1)?.onDelete === "SET NULL" ? path.at(-1) : undefined;
+  if (nulls !== undefined) throw unsupported(table, nulls, why);
+  throw unsupported(table, by, why, "ON DELETE CASCADE, or leave it out");
 }
 
 /** Where deletions are no matter: they may cascade as before. */
