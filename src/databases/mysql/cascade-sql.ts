@@ -28,9 +28,9 @@ import { quoteName, quoteText } from "./identifiers.ts";
 import { withOwnIds } from "./insert-id.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { leftIn, type Nulling, unlessEarlier } from "./nulled-sql.ts";
 import { LOG, PREFIX } from "./ours.ts";
 import { fromPath, type Hold, type Reference, VERSIONED_OTHERWISE } from "./references.ts";
+import { followTogether, leftIn, type Meeting, unlessEarlier } from "./several-keys-sql.ts";
 
 export function cascadeTriggerName(table: string, event: CascadeEvent): string {
   return `${PREFIX}${sha256("trigger", table).slice(0, 16)}_cascade_${event.toLowerCase()}`;
@@ -63,8 +63,7 @@ export function cascadeBody(trigger: CascadeTrigger): string {
 
 function actionsBody(trigger: CascadeTrigger): string {
   const { event, steps, layouts, flavour } = trigger;
-  const nulled = flatten(steps).filter(({ effect }) => effect === "nulled");
-  const known = { layouts, flavour, nulled };
+  const known = { layouts, flavour, all: flatten(steps) };
   const work = [
     event === "DELETE" ? begin(trigger) : "",
     // A row may lose its reference by one key and be deleted by another, on whatever level: then it is gone.
@@ -101,7 +100,7 @@ function strangers({ table, steps, references }: CascadeTrigger): string {
 }
 
 interface Known extends Pick<CascadeTrigger, "layouts" | "flavour"> {
-  readonly nulled: readonly CascadeStep[];
+  readonly all: readonly CascadeStep[];
 }
 
 /** What this step, or those further on, set to NULL. */
@@ -150,11 +149,7 @@ function stepText(step: CascadeStep, known: Known): string {
  * One plain INSERT for each row: see triggerBody. The rows are locked when the cursor is opened, so that no one
  * changes them between here and the action.
  */
-function loop(
-  step: CascadeStep,
-  layout: StoredLayout,
-  { layouts, flavour, nulled }: Known,
-): string {
+function loop(step: CascadeStep, layout: StoredLayout, { layouts, flavour, all }: Known): string {
   const held = new Map<string, string>();
   const instants = new Set<string>();
   const hold: Hold = (value, table = "", column = "") => {
@@ -170,7 +165,7 @@ function loop(
   const filtered = step.effect !== "deleted" && layout.filters.length > 0;
   const flags = filtered ? filterFlags(layout.filters) : "''";
   const unknown = `'${"e".repeat(layout.filters.length)}'`;
-  const query = (answers: string) => rowsQuery(layout, { step, all: nulled, hold }, answers);
+  const query = (answers: string) => rowsQuery(layout, { step, all, hold }, answers);
   const cursors = `DECLARE tidemark_rows CURSOR FOR ${query(flags)};
 ${filtered ? `DECLARE tidemark_blind_rows CURSOR FOR ${query(unknown)};\n` : ""}DECLARE CONTINUE HANDLER FOR NOT FOUND SET tidemark_done = TRUE;`;
   return `BEGIN
@@ -215,12 +210,12 @@ IF tidemark_blind THEN OPEN tidemark_blind_rows; END IF;`;
 const ALL_ROWS = "18446744073709551615";
 
 /** Key before, row after and filters of each row that the action meets, as the row then is. */
-function rowsQuery(layout: StoredLayout, met: Nulling, flags: string): string {
-  const { step, hold } = met;
+function rowsQuery(layout: StoredLayout, meeting: Meeting, flags: string): string {
+  const { step, hold } = meeting;
   const { effect, path } = step;
   const last = `t${path.length}`;
   const cells = namedColumns(layout).map((name) => {
-    const value = effect === "nulled" ? leftIn(name, last, met) : `${last}.${quoteName(name)}`;
+    const value = effect === "nulled" ? leftIn(name, last, meeting) : `${last}.${quoteName(name)}`;
     return `${value} AS ${quoteName(name)}`;
   });
   const table = quoteName(layout.table.name);
@@ -235,7 +230,8 @@ function rowsQuery(layout: StoredLayout, met: Nulling, flags: string): string {
     flags,
   ];
   const side = effect === "rekeyed" ? "NEW" : "OLD";
-  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side, hold)}${effect === "nulled" ? unlessEarlier(last, met) : ""} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
+  const others = effect === "nulled" ? unlessEarlier(last, meeting) : "";
+  return `SELECT ${columns.join(", ")} FROM (SELECT ${cells.join(", ")} FROM ${fromPath(path, side, hold)}${others} LOCK IN SHARE MODE) AS ${table} LIMIT ${ALL_ROWS}`;
 }
 
 function keyBefore(step: CascadeStep, layout: StoredLayout, hold: Hold): string {
@@ -308,7 +304,8 @@ export function checkSteps({ steps, layouts }: CascadeTrigger): void {
     const inKey = layout.key.some((index) =>
       originColumns(step).has(layout.columns[index]?.name ?? ""),
     );
-    if (step.effect === "rekeyed" && inKey && twice.length > 1) {
+    if (step.effect !== "rekeyed" || !inKey || twice.length === 1) continue;
+    if (!followTogether(twice, layout)) {
       throw unsupported(name, reference, "several foreign keys change its key at once", NO_UPDATES);
     }
   }
