@@ -122,6 +122,37 @@ describe.each(SERVERS)("an application's own session on %s", (kind) => {
   );
 
   it.skipIf(kind !== "mariadb" || !available(kind)).each([
+    ["row_start", "row_end", "ADD SYSTEM VERSIONING"],
+    [
+      "since",
+      "until",
+      `ADD since TIMESTAMP(6) GENERATED ALWAYS AS ROW START INVISIBLE,
+       ADD until TIMESTAMP(6) GENERATED ALWAYS AS ROW END INVISIBLE,
+       ADD PERIOD FOR SYSTEM_TIME (since, until), ADD SYSTEM VERSIONING`,
+    ],
+  ])(
+    "has no row logged that had ended when it was inserted: %s, %s",
+    async (since, until, alteration) => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(`${TABLES}; ALTER TABLE b ${alteration}`);
+      const ids = (changes: readonly string[]) => changes.map((line) => line.slice(0, 15));
+      await using open = await openLog(bed, await bed.capture("b"));
+      await bed.admin.query(
+        `SET system_versioning_insert_history = 1, time_zone = '-08:00';
+         INSERT INTO b (id, a, ${since}, ${until}) VALUES (11, 2, '2001-01-01', '2002-01-01'), (20, 2, '2001-01-01', '2035-01-01');
+         INSERT INTO b (id, a, ${since}, ${until}) SELECT 21, 2, '2001-01-01', MAX(${until}) FROM b;
+         SET time_zone = '+10:00'; INSERT INTO b (id, a) VALUES (22, 2)`,
+      );
+      const { changes } = await take(open.log.batches);
+      expect(ids(linesOf(open, changes))).toEqual(['b insert ["21",', 'b insert ["22",']);
+      const drop = since === "since" ? "DROP COLUMN since, DROP COLUMN until," : "";
+      await bed.admin.query(
+        `SET system_versioning_alter_history = KEEP; ALTER TABLE b ${drop} DROP SYSTEM VERSIONING; INSERT INTO b (id, a) VALUES (23, 2)`,
+      );
+    },
+  );
+
+  it.skipIf(kind !== "mariadb" || !available(kind)).each([
     ["times", "ADD SYSTEM VERSIONING"],
     ["transactions", BY_TRANSACTIONS],
   ])(

@@ -7,7 +7,7 @@ import { withOwnIds } from "./insert-id.ts";
 import { holdsTooLong, type Prefix, unlessSo } from "./json-room.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
-import { standingIn, VERSIONED_OTHERWISE, type Versions } from "./references.ts";
+import { insertedStands, standingIn, VERSIONED_OTHERWISE, type Versions } from "./references.ts";
 
 export const EVENTS = ["INSERT", "UPDATE", "DELETE"] as const;
 export type Event = (typeof EVENTS)[number];
@@ -70,7 +70,9 @@ export function triggerBody(layout: StoredLayout, event: Event, flavour: Trigger
   const unknown = logUnknown(layout);
   const isTooLong = (prefixes: readonly Prefix[]) => holdsTooLong(layout, prefixes, flavour);
   if (event === "INSERT") {
-    const work = unlessSo(isTooLong(["NEW"]), insert, unread);
+    const all = unlessSo(isTooLong(["NEW"]), insert, unread);
+    const stands = insertedStands(layout.versions ?? {});
+    const work = stands === null ? all : `IF ${stands} THEN ${all}; END IF`;
     return withOwnIds(guarded(work, unread), flavour, layout.numbered ?? null);
   }
   // A table without a key has nothing either for which the row would have to be looked at again.

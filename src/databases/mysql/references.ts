@@ -7,6 +7,8 @@ export interface Versions {
   readonly versioned?: boolean;
   /** Where that goes by transactions: the column of the one that ended a row. */
   readonly endedBy?: string;
+  /** Where it goes by time: the column of when a row ended. Not of a reference. */
+  readonly until?: string;
 }
 
 /** A foreign key with the columns on both sides, in order. */
@@ -124,16 +126,32 @@ export async function loadVersions(
   const versioned = rows.map(([name]) => name ?? "");
   if (versioned.length === 0) return new Map();
   const ends = await session.rows(
-    `SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+    `SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE = 'bigint' FROM information_schema.COLUMNS
      WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${list(versioned)})
-       AND GENERATION_EXPRESSION = 'ROW END' AND DATA_TYPE = 'bigint'`,
+       AND GENERATION_EXPRESSION = 'ROW END'`,
   );
+  const until = (column: string) => ({ versioned: true, until: column });
   return new Map<string, Versions>([
-    ...versioned.map((name) => [name, { versioned: true }] as const),
-    ...ends.map(
-      ([name, column]) => [name ?? "", { versioned: true, endedBy: column ?? "" }] as const,
-    ),
+    ...versioned.map((name) => [name, until(UNDECLARED)] as const),
+    ...ends.map(([name, column, byTransaction]) => {
+      const end = column ?? "";
+      const versions = byTransaction === "1" ? { versioned: true, endedBy: end } : until(end);
+      return [name ?? "", versions] as const;
+    }),
   ]);
+}
+
+/** What the server calls the end of a row's time where the table declares none; no catalog has it. */
+const UNDECLARED = "row_end";
+/** Until when a row stands that has not ended, in seconds: up to MariaDB 11.4, and from 11.5 on. */
+const STANDS = "2147483647.999999, 4294967295.999999";
+
+/**
+ * Does the row that is inserted stand? Under `system_versioning_insert_history`, as a dump with its history is loaded, rows are
+ * inserted that have ended. Null where none can: into a table without versions, and one that goes by transactions.
+ */
+export function insertedStands({ until }: Versions): string | null {
+  return until === undefined ? null : `UNIX_TIMESTAMP(NEW.${quoteName(until)}) IN (${STANDS})`;
 }
 
 /** The same, with the versions of the children. */
@@ -143,7 +161,10 @@ export async function withVersions(
 ): Promise<readonly Reference[]> {
   const children = [...new Set(references.map(({ child }) => child))];
   const versions = await loadVersions(session, children);
-  return references.map((each) => ({ ...each, ...versions.get(each.child) }));
+  return references.map((each) => {
+    const { until: _, ...known } = versions.get(each.child) ?? {};
+    return { ...each, ...known };
+  });
 }
 
 /**
