@@ -145,6 +145,32 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     await expect(take(open.log.batches)).rejects.toMatchObject(UNSEEN);
   });
 
+  test.each([
+    ["older", true],
+    ["newer", false],
+  ])(
+    "of a table that gets the rows of a partition which is %s than it, though it has more than were inserted",
+    async (_, isOlder) => {
+      await using bed = await openBed(kind);
+      const parts = "CREATE TABLE parts (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 1";
+      const fill = "INSERT INTO parts VALUES (1), (2), (3)";
+      if (isOlder) await bed.admin.query(`${parts}; ${fill}`);
+      await bed.admin.query("CREATE TABLE plain (id INT PRIMARY KEY)");
+      const tables = await bed.capture("plain");
+      {
+        await using open = await openLog(bed, tables);
+        if (!isOlder) await bed.admin.query(`${parts}; ${fill}`);
+        await open.log.batches.look?.();
+        await bed.admin.query("INSERT INTO plain VALUES (9)");
+        await bed.admin.query("ALTER TABLE parts EXCHANGE PARTITION p0 WITH TABLE plain");
+        // As who archives does: with the partition goes the number that the table had.
+        if (isOlder) await bed.admin.query("DROP TABLE parts");
+        await expect(open.log.batches.look?.()).rejects.toMatchObject(UNSEEN);
+      }
+      await expect(openLog(bed, tables)).rejects.toMatchObject(UNSEEN);
+    },
+  );
+
   const REBUILD = "ALTER TABLE `t-ü` ADD COLUMN n INT, FORCE";
 
   test.each([

@@ -122,9 +122,10 @@ export async function assertNotTruncated(
 ): Promise<void> {
   const { table, tableId: known } = layout;
   const now = tableIds?.get(table.name, known);
-  if (known === null || now === undefined || now === known) return;
+  if (tableIds === null || known === null || now === undefined || now === known) return;
   const inserts = layouts === null ? null : { after: 0, layouts: layouts.map(({ id }) => id) };
-  if (await isRebuilt(session, layout, { ids: { known, now }, inserts })) return;
+  if (await isRebuilt(session, layout, { ids: { known, now, highest: 0, tableIds }, inserts }))
+    return;
   throw truncated(layout);
 }
 

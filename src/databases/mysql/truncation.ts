@@ -16,6 +16,10 @@ const OF_FILE = "@";
 export interface TableIds {
   /** The number and the file, or those of all partitions. `known`: as an earlier version may have stored it, without files. */
   get(table: string, known?: string | null): string | undefined;
+  /** Is the number of a table, as `get` has given it, still that of another one or of a partition? */
+  has(id: string): boolean;
+  /** The highest of all. */
+  readonly highest: number;
 }
 
 /**
@@ -42,7 +46,12 @@ export async function loadTableIds(session: Session, hint = ""): Promise<TableId
       const known = ids.get(table);
       ids.set(table, known === undefined ? (id ?? "") : `${known},${id}`);
     }
+    // One that an ALTER makes (#sql-…) is about to be the table's, and one that it drops is nobody's.
+    ids.delete("");
+    const numbers = new Set([...ids.values()].flatMap(numbersOf));
     return {
+      has: (id) => numbersOf(id).some((number) => numbers.has(number)),
+      highest: Math.max(0, ...numbers),
       get: (table, known) => {
         const all = ids.get(likeness(table));
         const isBare = known?.includes(OF_FILE) === false;
@@ -53,6 +62,11 @@ export async function loadTableIds(session: Session, hint = ""): Promise<TableId
     if (isTidemarkError(error, "TM-GRANT-MISSING")) return null;
     throw error;
   }
+}
+
+/** Of `get`, without the files. */
+function numbersOf(ids: string): number[] {
+  return ids.split(",").map((id) => Number(id.split(OF_FILE)[0]));
 }
 
 /** What is told where the numbers may not be read, and what grants the right. */
@@ -81,6 +95,8 @@ export class TruncationWatch {
   readonly #session: Session;
   #layouts: readonly StoredLayout[] = [];
   readonly #known = new Map<number, string>();
+  /** The highest number that there was at the last look. */
+  #highest = 0;
 
   constructor(session: Session) {
     this.#session = session;
@@ -100,20 +116,22 @@ export class TruncationWatch {
     if (this.#known.size === 0) return true;
     const tableIds = await this.#load();
     if (tableIds === HELD) return false;
+    if (tableIds === null) return true;
     const objections = new Objections();
     for (const layout of this.#layouts) {
       const known = this.#known.get(layout.id);
-      const now = tableIds?.get(layout.table.name, known);
+      const now = tableIds.get(layout.table.name, known);
       if (now === undefined || known === undefined || now === known) continue;
       const inserts = since.purged ? null : { after: since.highest, layouts: [layout.id] };
       await objections.tryAsync(async () => {
-        const ids = { known, now };
+        const ids = { known, now, highest: this.#highest, tableIds };
         if (!(await isRebuilt(this.#session, layout, { ids, inserts }))) throw truncated(layout);
         await storeTableId(this.#session, layout.id, now);
         this.#known.set(layout.id, now);
       });
     }
     objections.end();
+    this.#highest = Math.max(this.#highest, tableIds.highest);
     return true;
   }
 
@@ -139,15 +157,16 @@ export async function isRebuilt(
   session: Session,
   { table: { name } }: Pick<StoredLayout, "table">,
   {
-    ids: { known, now },
+    ids,
     inserts,
   }: {
-    readonly ids: { readonly known: string; readonly now: string };
+    readonly ids: AskedIds;
     readonly inserts: { readonly after: number; readonly layouts: readonly number[] } | null;
   },
 ): Promise<boolean> {
+  const { known, now } = ids;
   if (hasGrown(known, now)) return true;
-  if (isImported(known, now)) return false;
+  if (isImported(known, now) || isExchanged(ids)) return false;
   // One partition may have been emptied or exchanged while others kept their rows.
   if (inserts === null || `${now}${known}`.includes(",") || (await isPartitioned(session, name))) {
     return false;
@@ -159,6 +178,23 @@ export async function isRebuilt(
     `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM ${quoteName(name)} LIMIT ${limit}) AS few), (${logged})`,
   );
   return Number(row?.[0]) > Number(row?.[1]);
+}
+
+interface AskedIds {
+  readonly known: string;
+  readonly now: string;
+  /** The highest number of when the table had the known one, as far as that is known. */
+  readonly highest: number;
+  readonly tableIds: TableIds;
+}
+
+/**
+ * EXCHANGE PARTITION gives a table the number, and the rows, that a partition had, and that its own; a rebuild gives one that nothing has had, and the
+ * one before to nobody.
+ */
+function isExchanged({ known, now, highest, tableIds }: AskedIds): boolean {
+  const before = Math.max(highest, ...numbersOf(known));
+  return tableIds.has(known) || numbersOf(now).some((number) => number <= before);
 }
 
 /** A table that is made anew has another file. IMPORT TABLESPACE puts other rows into the one that it has. */
