@@ -2,7 +2,7 @@ import { type ErrorCode, isTidemarkError, TidemarkError } from "./errors.ts";
 import { resyncCommand } from "./shell.ts";
 
 /** What mends all of these tables, by their names. */
-type Mend = (tables: readonly string[]) => string;
+export type Mend = (tables: readonly string[]) => string;
 
 const mends = new WeakMap<TidemarkError, { readonly table: string; readonly mend: Mend }>();
 

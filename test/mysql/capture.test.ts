@@ -42,6 +42,25 @@ function later<T>(work: () => Promise<T>): Promise<T> {
 }
 
 describe.each(SERVERS)("capture on %s", (kind) => {
+  it.skipIf(!available(kind))(
+    "stops where a table is given an engine without transactions, until it is copied anew",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+      const tables = await bed.capture("t");
+      const broken = { code: "TM-CAPTURE-BROKEN", message: expect.stringContaining("engine") };
+      {
+        await using open = await openLog(bed, tables);
+        await bed.admin.query("ALTER TABLE t ENGINE = MyISAM");
+        await bed.admin.query("START TRANSACTION; INSERT INTO t VALUES (3); ROLLBACK");
+        await expect(open.log.batches.look?.()).rejects.toMatchObject(broken);
+      }
+      await expect(openLog(bed, tables)).rejects.toMatchObject({ code: "TM-TABLE-UNSUPPORTED" });
+      await bed.admin.query("ALTER TABLE t ENGINE = InnoDB");
+      await expect(openLog(bed, tables)).rejects.toMatchObject(broken);
+    },
+  );
+
   it.skipIf(!available(kind))("replaces what another version has made, once", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, w INT)");

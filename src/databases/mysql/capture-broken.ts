@@ -99,7 +99,7 @@ export function isOfHidden(error: TidemarkError): boolean {
 
 /** For people: see LOST. */
 export const LOST_MEANWHILE =
-  "rows were deleted or changed while no sync carried it, and a column of its key was dropped or renamed";
+  "rows were deleted or changed while no sync carried it, and a column of its key was dropped or renamed; or it had an engine without transactions";
 
 /** Throws TM-CAPTURE-BROKEN. */
 export function assertNotOvertaken(layout: StoredLayout, found: readonly FoundTrigger[]): void {

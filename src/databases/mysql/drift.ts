@@ -14,7 +14,15 @@ import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
-import { differences, guardedColumns, type StoredLayout, signatureOf } from "./layouts.ts";
+import { lostTransactions } from "./engines.ts";
+import {
+  differences,
+  guardedColumns,
+  LOST,
+  type StoredLayout,
+  signatureOf,
+  storeOfLayouts,
+} from "./layouts.ts";
 import { assertNotMadeAnew } from "./made.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences, withVersions } from "./references.ts";
@@ -41,6 +49,12 @@ export async function checkDrift(
       const table = formatTable(layout.table);
       const fact = facts.get(layout.table.name);
       if (fact === undefined) throw await goneOrRenamed(session, layout);
+      const lost = lostTransactions(fact, session.flavour);
+      if (lost !== null) {
+        // Once it has transactions again, nothing else would tell.
+        await storeOfLayouts(session, "triggers", new Map([[layout.id, LOST]]));
+        throw lost;
+      }
       if (signatureOf(layout, fact) !== layout.signature) {
         throw columnsAltered(table, differences(layout, fact));
       }
