@@ -532,16 +532,23 @@ describe("the file", () => {
     await refuses(source.openChangeLog(), "TM-SOURCE-REWOUND");
   });
 
-  it("names the file of its records when that is damaged", async () => {
-    const { log, source } = await capture(SIMPLE);
-    await log.close();
-    const records = `${path()}-tidemark`;
-    writeFileSync(records, "no database, and long enough to be none".repeat(100));
-    await expect(source.openChangeLog()).rejects.toMatchObject({
-      code: "TM-SERVER-UNSUPPORTED",
-      message: expect.stringContaining(records),
-    });
-  });
+  it.each(["no database", "of broken pages"])(
+    "names the file of its records, and the way out, when that is %s",
+    async (which) => {
+      const { log, source } = await capture(SIMPLE);
+      await log.close();
+      const records = `${path()}-tidemark`;
+      const intact = which === "no database" ? 0 : 4096;
+      const start = readFileSync(records).subarray(0, intact);
+      writeFileSync(records, Buffer.concat([start, Buffer.alloc(16384, "none")]));
+      const opened = source.openChangeLog().then((log) => log?.batches.cut());
+      await expect(opened).rejects.toMatchObject({
+        code: "TM-SERVER-UNSUPPORTED",
+        message: expect.stringContaining(records),
+        fix: expect.stringContaining("TM-SOURCE-REWOUND"),
+      });
+    },
+  );
 
   it.each([240, 247])(
     "is refused when its name is %s bytes long, so that those of its records are too long",

@@ -74,6 +74,7 @@ export class Connection {
   readonly path: string;
   readonly db: Database;
   readonly #name: string;
+  readonly #unreadableFix: string | undefined;
   readonly #inode: bigint;
   /** Of the log beside it, in WAL mode, as last seen. */
   #log: bigint | null = null;
@@ -83,8 +84,9 @@ export class Connection {
   #synchronous = "";
   #closed = false;
 
-  private constructor(name: string, path: string, db: Database) {
+  private constructor(name: string, path: string, db: Database, unreadableFix?: string) {
     this.#name = name;
+    this.#unreadableFix = unreadableFix;
     this.path = path;
     this.db = db;
     this.#inode = inodeOf(path) ?? 0n;
@@ -119,19 +121,20 @@ export class Connection {
     return new Connection(name, NOWHERE, new DatabaseSync(NOWHERE));
   }
 
-  /** A file of our own, in the journal mode of this one where it is still empty. */
+  /** A file of our own, in the journal mode of this one where it is still empty. `unreadableFix`: for when it is damaged. */
   async openBeside(
     path: string,
-    { readOnly = false }: { readonly readOnly?: boolean } = {},
+    { readOnly, unreadableFix }: { readonly readOnly: boolean; readonly unreadableFix: string },
   ): Promise<Connection> {
     const { DatabaseSync } = loadSqlite();
     const name = `${this.#name} (${path})`;
     try {
-      const connection = new Connection(name, path, new DatabaseSync(path, { readOnly }));
+      const db = new DatabaseSync(path, { readOnly });
+      const connection = new Connection(name, path, db, unreadableFix);
       await connection.#configure(!readOnly && this.value("PRAGMA journal_mode") === "wal");
       return connection;
     } catch (error) {
-      throw classify(error, name);
+      throw classify(error, name, unreadableFix);
     }
   }
 
@@ -302,7 +305,7 @@ export class Connection {
   }
 
   classify(error: unknown): TidemarkError {
-    return classify(error, this.#name);
+    return classify(error, this.#name, this.#unreadableFix);
   }
 
   /** `UTF-8`, `UTF-16le` or `UTF-16be`: never changes once a file has a table. */

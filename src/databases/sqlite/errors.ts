@@ -10,7 +10,7 @@ interface DriverError extends Error {
 interface Meaning {
   readonly code: ErrorCode;
   readonly say: string;
-  readonly fix?: string;
+  readonly fix?: string | undefined;
 }
 
 const LOCKED: Meaning = {
@@ -21,7 +21,7 @@ const LOCKED: Meaning = {
 const UNREADABLE: Meaning = {
   code: "TM-SERVER-UNSUPPORTED",
   say: "the file is damaged or not an SQLite database",
-  fix: "sqlite3 FILE 'PRAGMA integrity_check'",
+  fix: "sqlite3 FILE 'PRAGMA integrity_check' tells what is damaged. Put a good copy of it there, while nobody has it open and without the old -wal and -shm.",
 };
 
 const UNWRITABLE: Meaning = {
@@ -44,7 +44,11 @@ const PRIMARY: Readonly<Record<number, Meaning>> = {
   10: { code: "TM-CONNECTION-LOST", say: "reading or writing the file failed" },
   11: UNREADABLE,
   13: FULL,
-  14: { code: "TM-CONNECT-FAILED", say: "the file cannot be opened" },
+  14: {
+    code: "TM-CONNECT-FAILED",
+    say: "the file cannot be opened",
+    fix: "ls -ld FILE: it must be a file, in a folder that this user may enter.",
+  },
   17: { code: "TM-APPLY-RETRY", say: "the schema changed meanwhile" },
   18: { code: "TM-VALUE-REFUSED", say: "a value is larger than SQLite's limit of 1 GB" },
   19: { code: "TM-APPLY-CONSTRAINT", say: "a rule of the table is broken" },
@@ -99,9 +103,13 @@ const NO_TABLE = /^no such table: /;
 
 /**
  * Gives what the driver threw its code. `where` names what was being done or to which file, and
- * stands first in the message.
+ * stands first in the message. `unreadableFix`: what mends that file when it is damaged.
  */
-export function classify(error: unknown, where: string): TidemarkError {
+export function classify(
+  error: unknown,
+  where: string,
+  unreadableFix: string | undefined = UNREADABLE.fix,
+): TidemarkError {
   if (error instanceof TidemarkError) return error;
   if (!isDriverError(error)) {
     const meaning = SYSTEM[String((error as { code?: unknown } | null)?.code)];
@@ -121,7 +129,8 @@ export function classify(error: unknown, where: string): TidemarkError {
       ? ` (${error.message})`
       : "";
   const more = { cause: error, details: { sqlite: error.errcode } };
-  return told({ ...meaning, say: meaning.say + names }, where, more);
+  const { code, fix } = meaning === UNREADABLE ? { ...meaning, fix: unreadableFix } : meaning;
+  return told({ code, say: meaning.say + names, fix }, where, more);
 }
 
 function told(

@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, closeSync, existsSync, openSync, rmSync, statSync } from "node:fs";
 import { TidemarkError } from "../../core/errors.ts";
 import { rewound } from "../../core/rewound.ts";
+import { shellWord } from "../../core/shell.ts";
 import type { Connection } from "./connection.ts";
 import { classify } from "./errors.ts";
 import { missingObjects } from "./ours.ts";
@@ -80,7 +81,10 @@ export class Records {
       if (must) throw apart(source, null);
       makeAlike(path, source);
     }
-    const connection = await source.openBeside(path);
+    const connection = await source.openBeside(path, {
+      readOnly: false,
+      unreadableFix: fixOf(path),
+    });
     try {
       const missing = await connection.read(() => missingObjects(connection, RECORD_TABLES));
       if (missing.length > 0) await connection.write(() => connection.db.exec(missing.join(";")));
@@ -186,6 +190,11 @@ export class Records {
   }
 }
 
+/** The log does not tell what was sent of it: they cannot be made anew. */
+function fixOf(path: string): string {
+  return `With every tidemark run ended: put ${shellWord(path)} there as it was at the same moment as the database. Else source and targets must begin anew, and tidemark uninstall takes the damaged file away: see docs/errors/TM-SOURCE-REWOUND.md.`;
+}
+
 /** Whoever may write the source may write it: the next relay may be another user's. */
 function makeAlike(path: string, source: Connection): void {
   const { mode, uid, gid } = statSync(source.path);
@@ -207,7 +216,7 @@ export async function lookAtRecords<T>(
 ): Promise<T | null> {
   const path = recordsPath(source.path);
   if (!existsSync(path)) return null;
-  const records = await source.openBeside(path, { readOnly: true });
+  const records = await source.openBeside(path, { readOnly: true, unreadableFix: fixOf(path) });
   try {
     return await records.read(() =>
       missingObjects(records, RECORD_TABLES).length > 0 ? null : look(records),
