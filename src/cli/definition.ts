@@ -1,5 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Pair } from "../config/define-pair.ts";
 import { parseDuration } from "../config/units.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
@@ -12,13 +12,16 @@ interface PairOptions {
   readonly from?: string;
   readonly to?: string;
   readonly table?: readonly string[];
+  readonly except?: readonly string[];
   readonly queue?: string;
 }
 
 /** Declares them, for a verb that needs to know the tables. */
 export function addPairOptions(command: Command): void {
   addEndOptions(command);
-  command.option("--table <names...>", "tables or globs to sync, with --from and --to");
+  command
+    .option("--table <names...>", "tables or globs to sync, with --from and --to")
+    .option("--except <names...>", "tables or globs that the globs of --table leave out");
 }
 
 /** Declares them, for a verb that only needs to know the databases and the queue. */
@@ -32,6 +35,13 @@ export function addEndOptions(command: Command): void {
     );
 }
 
+/** Takes the tables and does nothing with them, so that the arguments of `run` fit a verb that needs none, too. */
+export function addUnusedTables(command: Command): void {
+  for (const option of ["--table <names...>", "--except <names...>"]) {
+    command.addOption(new Option(option).hideHelp());
+  }
+}
+
 /** The pipeline a command works on, from --from and --to or from the config. From here on the log hides its passwords. */
 export async function loadDefinition(
   invocation: Invocation,
@@ -40,7 +50,9 @@ export async function loadDefinition(
   const pair = invocation.options as PairOptions;
   const anyTable = options.tables === "any";
   const definition = hasPair(pair, anyTable)
-    ? await definitionOf(pairOf(anyTable ? { ...pair, table: ["*"] } : pair, invocation))
+    ? await definitionOf(
+        pairOf(anyTable ? { ...pair, table: ["*"], except: [] } : pair, invocation),
+      )
     : (await loadFromFile(invocation)).definition;
   const names = definition.databases.map(({ name }) => name);
   invocation.log.hide(urlsOf(definition), names);
@@ -87,11 +99,12 @@ export function durationOf(text: string): number {
   });
 }
 
-function hasPair({ from, to, queue, table }: PairOptions, anyTable: boolean): boolean {
-  return [from, to, queue, anyTable ? undefined : table].some((each) => each !== undefined);
+function hasPair({ from, to, queue, table, except }: PairOptions, anyTable: boolean): boolean {
+  return [from, to, queue, ...(anyTable ? [] : [table, except])].some((each) => each !== undefined);
 }
 
-function pairOf({ from, to, table = [], queue }: PairOptions, { configFile }: Invocation): Pair {
+function pairOf(options: PairOptions, { configFile }: Invocation): Pair {
+  const { from, to, table = [], except = [], queue } = options;
   if (configFile !== undefined) {
     throw new TidemarkError("TM-USAGE", "--config and --from/--to/--table cannot stand together.", {
       fix: "Leave out one: a config names its databases and tables itself.",
@@ -102,7 +115,7 @@ function pairOf({ from, to, table = [], queue }: PairOptions, { configFile }: In
       fix: "tidemark run --from URL --to URL --table 'public.*'",
     });
   }
-  return { from, to, tables: table, ...(queue !== undefined && { queue }) };
+  return { from, to, tables: table, except, ...(queue !== undefined && { queue }) };
 }
 
 function urlsOf(definition: PipelineDefinition): string[] {

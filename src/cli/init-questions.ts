@@ -8,6 +8,7 @@ interface Known {
   readonly from?: string;
   readonly to?: string;
   readonly table?: readonly string[];
+  readonly except?: readonly string[];
   readonly queue?: string;
 }
 
@@ -33,6 +34,7 @@ export async function askForSync(known: Known, problem: Problem): Promise<SyncAn
       placeholder: URL_HINT,
       problem: (value) => problem({ ...TO_COME, from, to: value }),
     }));
+  const except = known.except && { except: known.except };
   const tables =
     known.table ??
     tablesIn(
@@ -40,10 +42,10 @@ export async function askForSync(known: Known, problem: Problem): Promise<SyncAn
         placeholder: "all of them; or public.*; or customers orders",
         // Not written for them to begin with: what they type would stand behind the star.
         otherwise: ALL,
-        problem: (value) => problem({ from, to, tables: tablesIn(value) }),
+        problem: (value) => problem({ from, to, tables: tablesIn(value), ...except }),
       }),
     );
-  return { from, to, tables, ...(known.queue !== undefined && { queue: known.queue }) };
+  return { from, to, tables, ...except, ...(known.queue !== undefined && { queue: known.queue }) };
 }
 
 function tablesIn(answer: string): readonly string[] {

@@ -9,7 +9,7 @@ import { COMMANDS } from "./program.ts";
 const ROOT = resolve(import.meta.dirname, "../..");
 const PAGES = globSync(["*.md", "docs/**/*.md"], { cwd: ROOT });
 const COMMON = ["--config", "--json", "--quiet", "--log-level", "--help"];
-const ENDS = ["--from", "--to", "--table", "--queue"];
+const ENDS = ["--from", "--to", "--table", "--except", "--queue"];
 
 function read(page: string): string {
   return readFileSync(resolve(ROOT, page), "utf8");

@@ -21,6 +21,17 @@ test.each([
   ]);
 });
 
+test("what the globs leave out", () => {
+  const answers = {
+    from: "sqlite:a.db",
+    to: "sqlite:b.db",
+    tables: ["*"],
+    except: ["audit", "old_*"],
+  };
+  const [sync] = loadConfigText("/etc/tidemark.yaml", renderConfig(answers), {}).syncs;
+  expect(sync).toMatchObject({ tables: [{ table: "*" }], except: ["audit", "old_*"] });
+});
+
 test.each([
   ["postgres://u:p@h/d", true],
   ["postgres://u:${PW}@h/d", false],

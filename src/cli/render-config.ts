@@ -5,6 +5,7 @@ export interface SyncAnswers {
   readonly from: string;
   readonly to: string;
   readonly tables: readonly string[];
+  readonly except?: readonly string[];
   readonly queue?: string;
 }
 
@@ -14,7 +15,9 @@ export function renderConfig(answers: SyncAnswers): string {
   const target = nameFor(answers.to, "target");
   const names = source === target ? { source: "source", target: "target" } : { source, target };
   const width = Math.max(names.source.length, names.target.length) + 1;
-  const tables = answers.tables.map((table) => `      - ${quote(table)}`);
+  const list = (names: readonly string[]) =>
+    names.map((name) => `      - ${quote(name)}\n`).join("");
+  const { except = [] } = answers;
   return `# Every key: docs/reference/config.md
 databases:
   ${`${names.source}:`.padEnd(width)} ${quote(urlFor(answers.from))}
@@ -27,12 +30,11 @@ syncs:
   - from: ${names.source}
     to: ${names.target}
     tables:
-${tables.join("\n")}
-      # - table: orders
+${list(answers.tables)}      # - table: orders
       #   as: new_name                 # name at the target
       #   columns: [id, total]         # or except: [card_number]
       #   where: status <> 'draft'     # only these rows
-`;
+${except.length === 0 ? "" : `    except:                            # not these\n${list(except)}`}`;
 }
 
 export function holdsPassword({ from, to, queue }: SyncAnswers): boolean {

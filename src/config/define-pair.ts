@@ -18,6 +18,8 @@ export interface Pair {
   readonly to: string;
   /** Names or globs. */
   readonly tables: readonly string[];
+  /** Names or globs of tables that the globs of `tables` leave out. */
+  readonly except?: readonly string[];
   /** Default: an embedded queue of this pair's own under ./.tidemark. */
   readonly queue?: string;
 }
@@ -26,6 +28,7 @@ const pairOptions = z.strictObject({
   from: aText,
   to: aText,
   tables: names,
+  except: names.optional(),
   queue: aText.optional(),
 });
 
@@ -44,11 +47,13 @@ export function definePair(
       fix: "Add --table 'public.*' (quoted, so that the shell leaves the star alone), or --table NAME once per table.",
     });
   }
+  const { tables, except } = pair;
+  const sync = { from: "source", to: "target", tables, ...(except?.length ? { except } : {}) };
   const define = (queue: string) => {
     const value = {
       databases: { source: fromEnvironment(pair.from), target: fromEnvironment(pair.to) },
       queue,
-      syncs: [{ from: "source", to: "target", tables: [...pair.tables] }],
+      syncs: [sync],
     };
     const file = { path: join(folder, "command line"), value, where: () => "command line" };
     return normalise(file, validate(file, interpolate(file, environment)));

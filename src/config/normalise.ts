@@ -89,7 +89,8 @@ function expand(
   });
   return targets.map((to) => {
     mustExist(file, [...path, "to"], to, databases);
-    return { name: nameOf(sync, to, targets.length), from: sync.from, to, tables };
+    const name = nameOf(sync, to, targets.length);
+    return { name, from: sync.from, to, tables, ...(sync.except && { except: sync.except }) };
   });
 }
 

@@ -23,6 +23,28 @@ export function matcher(pattern: string): (table: TableName) => boolean {
   };
 }
 
+/** A glob that leaves out what any of some other patterns matches. */
+export function matcherExcept(
+  pattern: string,
+  except: readonly string[] = [],
+): (table: TableName) => boolean {
+  const matches = matcher(pattern);
+  const excepted = except.map(matcher);
+  return (table) => matches(table) && !excepted.some((each) => each(table));
+}
+
+/**
+ * Does a pattern surely match all that another one can? Where the first holds no `?`, its stars alone can stand for the
+ * other's stars and question marks, so these are taken for characters like any other.
+ */
+export function covers(whole: string, part: string): boolean {
+  if (whole === part) return true;
+  if (isGlob(part) && whole.includes("?")) return false;
+  const dot = part.indexOf(".");
+  const schema = dot < 0 ? null : part.slice(0, dot);
+  return matcher(whole)({ schema, name: part.slice(dot + 1) });
+}
+
 function glob(pattern: string): RegExp {
   const source = pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*");
   return new RegExp(`^${source.replaceAll("?", ".")}$`, "su");

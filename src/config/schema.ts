@@ -91,6 +91,11 @@ const sync = z.strictObject({
     .array(table, { error: 'must be a list of tables, such as ["public.*"]' })
     .min(1, "must name at least one table")
     .describe("What to sync. A table named in full goes before a glob that matches it too."),
+  except: z
+    .array(text, { error: 'must be a list of tables, such as ["public.audit_*"]' })
+    .min(1, "must name at least one table")
+    .optional()
+    .describe("Tables that the globs of `tables` leave out: names or globs."),
   truncate: truncate
     .optional()
     .describe(
@@ -173,6 +178,7 @@ export const definitionSchema = z.strictObject({
       tables: z
         .array(tableObject.extend({ except: z.array(text).optional() }))
         .min(1, "must name at least one table"),
+      except: z.array(text).optional(),
     }),
   ),
   retention: z.strictObject({ maxLogBytes: sizeInBytes, keptMs: z.number().nonnegative() }),

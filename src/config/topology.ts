@@ -1,6 +1,6 @@
 import type { PipelineDefinition, SyncDefinition, TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
-import { isGlob, mayMeet } from "./patterns.ts";
+import { covers, isGlob, mayMeet } from "./patterns.ts";
 
 /** Are two names of a config one database? */
 export type SameDatabase = (one: string, other: string) => boolean;
@@ -20,6 +20,7 @@ export function checkTopology(
   checkEnds(definition, check);
   checkNames(definition.syncs, where);
   checkSources(definition.syncs, check);
+  for (const sync of definition.syncs) checkExcept(sync, where);
   const routes = definition.syncs.flatMap((sync) => sync.tables.map((rule) => ({ sync, rule })));
   checkOverlap(routes, check);
   checkLoop(routes, check);
@@ -101,6 +102,28 @@ function checkSources(syncs: readonly SyncDefinition[], { where, same }: Check):
   }
 }
 
+/** What would leave out nothing, or what is asked for in full beside it, says something else than was meant. */
+function checkExcept({ name, tables, except = [] }: SyncDefinition, where: string): void {
+  if (except.length === 0) return;
+  const refuse = (problem: string, fix: string): TidemarkError =>
+    new TidemarkError("TM-CONFIG-INVALID", `${where}: the sync "${name}" ${problem}`, {
+      fix,
+      details: { sync: name, except },
+    });
+  const both = tables.find(({ table }) => !isGlob(table) && except.includes(table));
+  if (both !== undefined) {
+    throw refuse(
+      `names the table ${both.table} in \`tables\` and in \`except\`.`,
+      "Keep one: `tables` names what is taken, `except` what the globs there leave out.",
+    );
+  }
+  if (tables.some(({ table }) => isGlob(table))) return;
+  throw refuse(
+    "has `except`, and no glob from which it could leave out a table.",
+    "Take away `except`; or write a glob in `tables`, such as public.*",
+  );
+}
+
 function checkOverlap(routes: readonly Route[], check: Check): void {
   const { where, same } = check;
   for (const [index, second] of routes.entries()) {
@@ -134,6 +157,7 @@ function surelyOverlap(first: Route, second: Route, { same }: Check): boolean {
     if (isGlob(first.rule.table) || isGlob(second.rule.table)) return a === b;
     return first.rule.table === second.rule.table || a === b;
   }
+  if (leavesOut(first, b) || leavesOut(second, a)) return false;
   if (same(first.sync.from, second.sync.from)) return mayMeet(a, b);
   return !isGlob(a) && !isGlob(b) && mayMeet(a, b);
 }
@@ -148,11 +172,22 @@ function checkLoop(routes: readonly Route[], { where, same }: Check): void {
     if (done.has(route)) return;
     for (const next of routes) {
       const goesOn = same(next.sync.from, route.sync.to);
-      if (goesOn && mayMeet(arrivesAs(route.rule), next.rule.table))
-        follow(next, [...trail, route]);
+      if (goesOn && meets(route, next)) follow(next, [...trail, route]);
     }
     done.add(route);
   }
+}
+
+/** May the second take up what the first brings? */
+function meets(first: Route, second: Route): boolean {
+  const arriving = arrivesAs(first.rule);
+  if (leavesOut(first, second.rule.table) || leavesOut(second, arriving)) return false;
+  return mayMeet(arriving, second.rule.table);
+}
+
+/** By `except`, from a glob: there a table has one name at both ends. */
+function leavesOut({ sync, rule }: Route, pattern: string): boolean {
+  return isGlob(rule.table) && (sync.except ?? []).some((each) => covers(each, pattern));
 }
 
 function loop(trail: readonly Route[], where: string): TidemarkError {

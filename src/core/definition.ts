@@ -37,6 +37,8 @@ export interface SyncDefinition {
   readonly from: string;
   readonly to: string;
   readonly tables: readonly TableRule[];
+  /** Names and globs of source tables that no glob of `tables` takes. */
+  readonly except?: readonly string[];
 }
 
 /** Which source tables, and how each arrives. */

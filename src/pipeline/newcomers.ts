@@ -1,4 +1,4 @@
-import { isGlob, matcher } from "../config/patterns.ts";
+import { isGlob, matcherExcept } from "../config/patterns.ts";
 import { sleep } from "../core/async.ts";
 import type { SyncDefinition } from "../core/definition.ts";
 import type { Logger } from "../core/log.ts";
@@ -29,8 +29,9 @@ export class Newcomers {
 
   constructor(options: NewcomersOptions) {
     this.#options = options;
-    const rules = options.syncs.flatMap(({ tables }) => tables).map(({ table }) => table);
-    this.#matchers = rules.filter(isGlob).map(matcher);
+    this.#matchers = options.syncs.flatMap(({ tables, except }) =>
+      tables.flatMap(({ table }) => (isGlob(table) ? [matcherExcept(table, except)] : [])),
+    );
     this.#captured = new Set(options.captured.map(({ schema }) => formatTable(schema.name)));
   }
 

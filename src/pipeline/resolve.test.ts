@@ -31,14 +31,14 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function resolved(...tables: TableRule[]) {
-  const sync = { name: "shop->copy", from: "shop", to: "copy", tables };
+async function resolved(tables: TableRule[], except: string[] = []) {
+  const sync = { name: "shop->copy", from: "shop", to: "copy", tables, except };
   return resolveSync(sync, catalog, { sourceKind: "sqlite", targetSchema: null });
 }
 
 /** Table to the columns sent. */
 async function sent(...rules: TableRule[]): Promise<Record<string, readonly string[]>> {
-  const { tables } = await resolved(...rules);
+  const { tables } = await resolved(rules);
   return Object.fromEntries(tables.map(({ schema, columns }) => [schema.name.name, columns]));
 }
 
@@ -104,6 +104,33 @@ test("a table named in full has each column, in the same letters", async () => {
 
 test("names that every object of JavaScript has are names like others, unless they are renamed", async () => {
   const rules: TableRule[] = [{ table: "constructor", rename: { id: "number" } }];
-  const [table] = (await resolved(...rules)).tables;
+  const [table] = (await resolved(rules)).tables;
   expect(table?.target.columns.map(({ name }) => name)).toEqual(["number", "toString"]);
+});
+
+describe("what a glob leaves out", () => {
+  const names = async (tables: TableRule[], except: string[]) =>
+    (await resolved(tables, except)).tables.map(({ schema }) => schema.name.name).sort();
+
+  test("a name, or all that another glob matches; not what is named in full", async () => {
+    const all = { table: "*" };
+    expect(await names([all], ["orders", "*cards"])).toEqual(["constructor"]);
+    expect(await names([all, { table: "old_cards" }], ["*cards"])).toEqual([
+      "constructor",
+      "old_cards",
+      "orders",
+    ]);
+  });
+
+  test("a name that no table has is refused, a glob that none matches is not", async () => {
+    await expect(names([{ table: "*" }], ["ordes"])).rejects.toMatchObject({
+      code: "TM-TABLE-MISSING",
+      fix: expect.stringMatching(/Did you mean "orders"\?/),
+    });
+    expect(await names([{ table: "o*" }], ["audit_*"])).toEqual(["old_cards", "orders"]);
+  });
+
+  test("a glob of which nothing is left is refused, and why", async () => {
+    await expect(names([{ table: "o*" }], ["o*"])).rejects.toThrow(/but for those that `except`/);
+  });
 });

@@ -1,10 +1,10 @@
-import { isGlob, matcher } from "../config/patterns.ts";
+import { isGlob, matcher, matcherExcept } from "../config/patterns.ts";
 import { namesOf } from "../config/topology.ts";
 import type { Catalog } from "../core/database.ts";
 import type { SyncDefinition, TableRule } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { CaptureTable } from "../core/source.ts";
-import { nearest } from "../core/suggest.ts";
+import { nearest, nearestTable } from "../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
 import type { TargetColumn, TargetTable } from "../core/target.ts";
 
@@ -37,6 +37,7 @@ export async function resolveSync(
   ends: SyncEnds,
 ): Promise<ResolvedSync> {
   const listed = await catalog.listTables();
+  checkExcept(definition, listed);
   const chosen = new Map<string, { readonly name: TableName; readonly rule: TableRule }>();
   const ordered = [...definition.tables].sort(
     (a, b) => Number(isGlob(a.table)) - Number(isGlob(b.table)),
@@ -105,7 +106,8 @@ function tablesOf(
   listed: readonly TableName[],
   definition: SyncDefinition,
 ): readonly TableName[] {
-  const matches = matcher(rule.table);
+  const except = isGlob(rule.table) ? definition.except : [];
+  const matches = matcherExcept(rule.table, except);
   const found = listed.filter((name) => matches(name));
   if (found.length > 0) return found;
   if (!isGlob(rule.table)) {
@@ -115,13 +117,28 @@ function tablesOf(
   const names = listed.map(formatTable);
   throw new TidemarkError(
     "TM-TABLE-MISSING",
-    `No table of "${definition.from}" matches "${rule.table}".`,
+    `No table of "${definition.from}" matches "${rule.table}"${except?.length ? ", but for those that `except` leaves out" : ""}.`,
     {
       fix:
         names.length === 0
           ? `"${definition.from}" has no tables yet: create them first.`
           : `Its tables: ${names.slice(0, 10).join(", ")}${names.length > 10 ? ", …" : ""}. To take all of them write "*".`,
       details: { sync: definition.name, table: rule.table },
+    },
+  );
+}
+
+/** A name that no table has is misspelt, or out of date: what it was to leave out would be sent. */
+function checkExcept({ name, from, except = [] }: SyncDefinition, listed: readonly TableName[]) {
+  const unknown = except.find((each) => !isGlob(each) && !listed.some(matcher(each)));
+  if (unknown === undefined) return;
+  const near = nearestTable(parseName(unknown, listed), listed);
+  throw new TidemarkError(
+    "TM-TABLE-MISSING",
+    `"${from}" has no table ${unknown}, which \`except\` is to leave out.`,
+    {
+      fix: `${near === null ? "" : `Did you mean "${near}"? `}If it is gone, take it out of \`except\`; for a table that may come, write a glob.`,
+      details: { sync: name, table: unknown },
     },
   );
 }

@@ -43,6 +43,28 @@ test("run --until-synced copies what is there and ends with 0; run again, and it
   });
 });
 
+test("--except leaves tables out of a glob, and every verb takes the arguments of run", async () => {
+  place.sql("shop.db", "CREATE TABLE audit_1 (id INTEGER PRIMARY KEY, secret TEXT)");
+  place.sql("shop.db", "INSERT INTO audit_1 VALUES (1, 'not for others')");
+  const pair = [...PAIR, "--except", "audit_*"];
+  const run = await place.json(["run", ...pair, "--until-synced"]);
+  expect(run).toMatchObject({ exitCode: 0, envelope: { result: { synced: true } } });
+  expect(place.sql("copy.db", CUSTOMERS)).toHaveLength(2);
+  const named = "SELECT name FROM sqlite_schema WHERE name LIKE '%audit%' OR sql LIKE '%audit%'";
+  expect(place.sql("copy.db", named)).toEqual([]);
+  const triggers = "SELECT name FROM sqlite_schema WHERE tbl_name = 'audit_1' AND type = 'trigger'";
+  expect(place.sql("shop.db", triggers)).toEqual([]);
+  for (const verb of [
+    ["status"],
+    ["doctor"],
+    ["plan"],
+    ["parked", "list"],
+    ["uninstall", "--dry-run"],
+  ]) {
+    expect(await place.json([...verb, ...pair]), verb.join(" ")).toMatchObject({ exitCode: 0 });
+  }
+});
+
 test("wait returns when what was committed can be read; Ctrl-C ends run with 130", async () => {
   const run = await startRun();
   place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy')");

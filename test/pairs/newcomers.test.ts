@@ -8,15 +8,18 @@ import { createTables, insertRow, type TestTable } from "../support/test-tables.
 
 const TABLE: TestTable = { name: "t_1", columns: { id: "integer", note: "varchar" }, key: ["id"] };
 const NEWCOMER: TestTable = { ...TABLE, name: "t_2" };
+const LEFT_OUT: TestTable = { ...TABLE, name: "t_old" };
 const OTHER: TestTable = { ...TABLE, name: "other" };
 
 test("a table that a glob matches and that came after the start is named, and synced from the next on", async () => {
   await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" });
   const source = await bed.sql("source");
   await createTables(source, "sqlite", [TABLE]);
-  const definition = bed.define([{ from: "source", to: "target", tables: ["t_*"] }]);
+  const definition = bed.define([
+    { from: "source", to: "target", tables: ["t_*"], except: ["t_o*"] },
+  ]);
   const first = await bed.start(definition);
-  await createTables(source, "sqlite", [NEWCOMER, OTHER]);
+  await createTables(source, "sqlite", [NEWCOMER, LEFT_OUT, OTHER]);
   await insertRow(source, NEWCOMER, { id: 1, note: "before anybody looks" });
   await vi.waitFor(async () => expect(await newcomers(first)).toEqual(["t_2"]), PATIENCE_MS);
   expect(describeStatus(await first.status())).toMatch(/not synced yet.*: t_2\n/);

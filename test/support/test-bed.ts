@@ -38,6 +38,7 @@ export interface Rules {
   readonly from: string;
   readonly to: string;
   readonly tables: readonly (string | TableRule)[];
+  readonly except?: readonly string[];
 }
 
 /** Everything here waits for what it needs; this only keeps a stalled pipeline from hanging a test. */
@@ -127,7 +128,8 @@ export class TestBed implements AsyncDisposable {
       // Nothing that all have applied: tests of purging do not wait for it.
       retention: { maxLogBytes: 1024 * 1024 * 1024, keptMs: 0 },
       syncs: syncs.map(
-        ({ from, to, tables }): SyncDefinition => ({
+        ({ from, to, tables, ...others }): SyncDefinition => ({
+          ...others,
           name: `${from}->${to}`,
           from,
           to,

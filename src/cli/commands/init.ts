@@ -13,6 +13,7 @@ interface InitOptions {
   readonly from?: string;
   readonly to?: string;
   readonly table?: readonly string[];
+  readonly except?: readonly string[];
   readonly queue?: string;
   readonly force?: boolean;
 }
@@ -32,6 +33,7 @@ export const init: CommandModule = {
       .option("--from <url>", "source: a URL, or env:NAME to leave it in the environment")
       .option("--to <url>", "target")
       .option("--table <names...>", "tables or globs to sync")
+      .option("--except <names...>", "tables or globs that the globs of --table leave out")
       .option("--queue <url>", "queue (default: sqlite:./.tidemark/queue.db)")
       .option("--force", "overwrite an existing file");
   },
@@ -123,9 +125,15 @@ async function answersOf(
   options: InitOptions,
   problem: Problem,
 ): Promise<SyncAnswers> {
-  const { from, to, table = [], queue } = options;
+  const { from, to, table = [], except, queue } = options;
   if (from !== undefined && to !== undefined && table.length > 0) {
-    return { from, to, tables: table, ...(queue !== undefined && { queue }) };
+    return {
+      from,
+      to,
+      tables: table,
+      ...(except && { except }),
+      ...(queue !== undefined && { queue }),
+    };
   }
   if (process.stdin.isTTY && process.stdout.isTTY && !output.json) {
     const { askForSync } = await import("../init-questions.ts");

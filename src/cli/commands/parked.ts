@@ -1,11 +1,11 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { PipelineDefinition } from "../../core/definition.ts";
 import type { ParkedAnswer } from "../../core/documents.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { ParkedEntry } from "../../core/parked.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { mustConfirm } from "../confirm.ts";
-import { addEndOptions, durationOf, loadDefinition } from "../definition.ts";
+import { addEndOptions, addUnusedTables, durationOf, loadDefinition } from "../definition.ts";
 import { formatAge, formatCounted, formatTable } from "../format.ts";
 
 const ACTIONS = ["list", "show", "retry", "drop"] as const;
@@ -36,10 +36,10 @@ export const parked: CommandModule = {
 
   configure(command: Command): void {
     addEndOptions(command);
+    addUnusedTables(command);
     command
       .argument("<action>", ACTIONS.join(", "))
       .argument("[ids...]", "of the rows, as list shows them")
-      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
       .option("--sync <name>", "only of this sync (default: all)")
       .option("--all", "with retry and drop: every row")
       .option("--yes", "with drop --all: do not ask")

@@ -1,8 +1,8 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { Queue } from "../../core/queue.ts";
 import type { PipelineStatus } from "../../pipeline/status.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
-import { addEndOptions, loadDefinition } from "../definition.ts";
+import { addEndOptions, addUnusedTables, loadDefinition } from "../definition.ts";
 import { describeStatus } from "../describe-status.ts";
 import { Interrupts } from "../interrupts.ts";
 import { watchStatus } from "../watch-status.ts";
@@ -21,9 +21,8 @@ export const status: CommandModule = {
 
   configure(command: Command): void {
     addEndOptions(command);
-    command
-      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
-      .option("--watch", "go on showing it until Ctrl-C");
+    addUnusedTables(command);
+    command.option("--watch", "go on showing it until Ctrl-C");
   },
 
   async run(invocation: Invocation): Promise<number> {

@@ -1,10 +1,10 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import pc from "picocolors";
 import type { DatabaseDefinition } from "../../core/definition.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { mustConfirm } from "../confirm.ts";
-import { addEndOptions, loadDefinition } from "../definition.ts";
+import { addEndOptions, addUnusedTables, loadDefinition } from "../definition.ts";
 
 interface UninstallOptions {
   readonly yes?: boolean;
@@ -28,8 +28,8 @@ export const uninstall: CommandModule = {
 
   configure(command: Command): void {
     addEndOptions(command);
+    addUnusedTables(command);
     command
-      .addOption(new Option("--table <names...>").hideHelp()) // so that the arguments of `run` fit here too
       .option(
         "--database <names...>",
         "only these databases (a target alone is then copied anew, over the rows that stand)",

@@ -24,6 +24,7 @@ export const wait: CommandModule = {
     addEndOptions(command);
     command
       .option("--table <names...>", "with --from and --to, as `run` was given them (default: any)")
+      .option("--except <names...>", "with --table, as `run` was given them")
       .option("--sync <name>", "only this sync (default: all)")
       .option("--timeout <duration>", "give up after 500ms, 30s, 5m … (default: never)");
   },
