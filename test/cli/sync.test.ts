@@ -114,10 +114,17 @@ test("tail before the first run makes no queue, and prints all that comes to the
   // It finds the queue no sooner than the change is in it.
   tailing.kill("SIGSTOP");
   const run = await startRun();
-  place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy')");
+  {
+    // Nor later than the target has it: from then on it goes out of the queue.
+    using _target = place.locked("copy.db");
+    place.sql("shop.db", "INSERT INTO customers VALUES (3, 'Hedy')");
+    await run.until<{ status?: { syncs: { behindBatches: number }[] } }>(
+      ({ status }) => status?.syncs.some(({ behindBatches }) => behindBatches > 0) ?? false,
+    );
+    tailing.kill("SIGCONT");
+    await row;
+  }
   expect((await place.start(["wait", ...PAIR])).exitCode).toBe(0);
-  tailing.kill("SIGCONT");
-  await row;
   tailing.kill("SIGINT");
   expect((await tailing).exitCode).toBe(130);
   expect((await run.end("SIGTERM")).exitCode).toBe(143);

@@ -84,6 +84,13 @@ export class Workplace implements AsyncDisposable {
     }
   }
 
+  /** Lets nobody else write it until it is disposed of. */
+  locked(name: string): Disposable {
+    const database = new DatabaseSync(this.path(name));
+    database.exec("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE");
+    return { [Symbol.dispose]: () => database.close() };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#root, { recursive: true, force: true });
   }
