@@ -106,6 +106,9 @@ export class ApplierWork {
     if (all.length === stored.size && isStored) {
       // Of its tables none is new: nobody is to be told.
       if (this.#session.takesBinary !== undefined) await this.#noteStanding();
+      // Names that tell more than those stored: were another table to come first, they would tell that one.
+      const isTold = all.every(({ table, copy }) => stored.get(table) === copy);
+      if (!isTold) await this.#group.commit(this.inbox);
       return true;
     }
     if (!(await confirm())) return false;

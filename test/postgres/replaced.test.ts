@@ -50,6 +50,25 @@ describe.skipIf(!available("postgres"))("a table of the target", () => {
       .toEqual([{ note: "one" }, { note: "two" }]);
   });
 
+  test("that an earlier version copied into is told from the first start on", async () => {
+    await using bed = await bedOfTwoRows();
+    const definition = define(bed);
+    const first = await bed.start(definition);
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    const target = await bed.sql("target");
+    await target.run(
+      "UPDATE tidemark.progress_tables SET copy = regexp_replace(copy, '@[^:]*', '')",
+    );
+    const second = await bed.start(definition);
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    expect(await copiedRows(second)).toBe(0);
+    await target.run(SWAPS[0][1]);
+    await expect
+      .poll(() => target.rows("SELECT note FROM t ORDER BY id"), { timeout: PATIENCE_MS })
+      .toEqual([{ note: "one" }, { note: "two" }]);
+  });
+
   test("made again together with what is kept of the sync goes on", async () => {
     await using bed = await bedOfTwoRows();
     const definition = define(bed);
