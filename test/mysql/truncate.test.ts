@@ -1,5 +1,6 @@
 // TRUNCATE fires no trigger: it is found out all the same, and told from a mere rebuild (G8).
 import { chmod, readFile, writeFile } from "node:fs/promises";
+import type { Connection } from "mysql2/promise";
 import { describe, expect, it } from "vitest";
 import { sleep } from "../../src/core/async.ts";
 import { type TidemarkError, toTidemarkError } from "../../src/core/errors.ts";
@@ -19,6 +20,17 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     const bed = await openBed(kind);
     await bed.admin.query(`${tables}; INSERT INTO \`t-ü\` (id) VALUES (1), (2)`);
     return bed;
+  }
+
+  /** Until another transaction keeps it from going on. */
+  async function waits({ admin }: Bed, altering: Connection): Promise<void> {
+    for (;;) {
+      const [rows] = await admin.query(
+        `SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = ${altering.threadId} AND STATE LIKE '%metadata lock%'`,
+      );
+      if ((rows as unknown[]).length > 0) break;
+      await sleep(20);
+    }
   }
 
   test("is found while the relay works, at its start, and by doctor", async () => {
@@ -215,13 +227,7 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     const [reader, altering] = [await bed.connect(), await bed.connect()];
     await reader.query("BEGIN; SELECT * FROM other");
     const altered = altering.query("ALTER TABLE other COMMENT 'x'");
-    for (;;) {
-      const [rows] = await bed.admin.query(
-        `SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = ${altering.threadId} AND STATE LIKE '%metadata lock%'`,
-      );
-      if ((rows as unknown[]).length > 0) break;
-      await sleep(20);
-    }
+    await waits(bed, altering);
     await bed.admin.query("INSERT INTO `t-ü` VALUES (8, 8)");
     expect((await take(open.log.batches)).changes).toHaveLength(1);
     await bed.admin.query("TRUNCATE `t-ü`");
@@ -230,6 +236,20 @@ describe.each(SERVERS)("TRUNCATE on %s", (kind) => {
     await reader.query("COMMIT");
     await altered;
     await expect(open.log.batches.look?.()).rejects.toMatchObject(UNSEEN);
+  });
+
+  test("a rebuild during which other tables are created was none", async () => {
+    await using bed = await bedWith("CREATE TABLE `t-ü` (id INT PRIMARY KEY)");
+    await using open = await openLog(bed, await bed.capture("t-ü"));
+    const [reader, altering] = [await bed.connect(), await bed.connect()];
+    await reader.query("BEGIN; SELECT * FROM `t-ü`");
+    const altered = altering.query("ALTER TABLE `t-ü` FORCE, ALGORITHM = COPY");
+    await waits(bed, altering);
+    await bed.admin.query("CREATE TABLE other (id INT PRIMARY KEY)");
+    expect(await open.log.batches.look?.()).toBe(kind === "mariadb");
+    await reader.query("COMMIT");
+    await altered;
+    expect(await open.log.batches.look?.()).toBe(true);
   });
 
   test("IMPORT TABLESPACE is found, though the table has rows of which no insert is logged", async () => {

@@ -124,7 +124,7 @@ export async function assertNotTruncated(
   const now = tableIds?.get(table.name, known);
   if (tableIds === null || known === null || now === undefined || now === known) return;
   const inserts = layouts === null ? null : { after: 0, layouts: layouts.map(({ id }) => id) };
-  if (await isRebuilt(session, layout, { ids: { known, now, highest: 0, tableIds }, inserts }))
+  if (await isRebuilt(session, layout, { ids: { known, now, before: null, tableIds }, inserts }))
     return;
   throw truncated(layout);
 }

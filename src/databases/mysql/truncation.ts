@@ -18,8 +18,6 @@ export interface TableIds {
   get(table: string, known?: string | null): string | undefined;
   /** Is the number of a table, as `get` has given it, still that of another one or of a partition? */
   has(id: string): boolean;
-  /** The highest of all. */
-  readonly highest: number;
 }
 
 /**
@@ -51,7 +49,6 @@ export async function loadTableIds(session: Session, hint = ""): Promise<TableId
     const numbers = new Set([...ids.values()].flatMap(numbersOf));
     return {
       has: (id) => numbersOf(id).some((number) => numbers.has(number)),
-      highest: Math.max(0, ...numbers),
       get: (table, known) => {
         const all = ids.get(likeness(table));
         const isBare = known?.includes(OF_FILE) === false;
@@ -95,8 +92,8 @@ export class TruncationWatch {
   readonly #session: Session;
   #layouts: readonly StoredLayout[] = [];
   readonly #known = new Map<number, string>();
-  /** The highest number that there was at the last look. */
-  #highest = 0;
+  /** As of the last look. */
+  #before: TableIds | null = null;
 
   constructor(session: Session) {
     this.#session = session;
@@ -124,14 +121,14 @@ export class TruncationWatch {
       if (now === undefined || known === undefined || now === known) continue;
       const inserts = since.purged ? null : { after: since.highest, layouts: [layout.id] };
       await objections.tryAsync(async () => {
-        const ids = { known, now, highest: this.#highest, tableIds };
+        const ids = { known, now, before: this.#before, tableIds };
         if (!(await isRebuilt(this.#session, layout, { ids, inserts }))) throw truncated(layout);
         await storeTableId(this.#session, layout.id, now);
         this.#known.set(layout.id, now);
       });
     }
     objections.end();
-    this.#highest = Math.max(this.#highest, tableIds.highest);
+    this.#before = tableIds;
     return true;
   }
 
@@ -183,18 +180,19 @@ export async function isRebuilt(
 interface AskedIds {
   readonly known: string;
   readonly now: string;
-  /** The highest number of when the table had the known one, as far as that is known. */
-  readonly highest: number;
+  /** Of when the table had the known number, as far as they are known. */
+  readonly before: TableIds | null;
   readonly tableIds: TableIds;
 }
 
 /**
  * EXCHANGE PARTITION gives a table the number, and the rows, that a partition had, and that its own; a rebuild gives one that nothing has had, and the
- * one before to nobody.
+ * one before to nobody. That may be lower than others of the last look: a rebuild draws it when it begins.
  */
-function isExchanged({ known, now, highest, tableIds }: AskedIds): boolean {
-  const before = Math.max(highest, ...numbersOf(known));
-  return tableIds.has(known) || numbersOf(now).some((number) => number <= before);
+function isExchanged({ known, now, before, tableIds }: AskedIds): boolean {
+  const latest = Math.max(...numbersOf(known));
+  const isOlder = numbersOf(now).some((number) => number <= latest);
+  return tableIds.has(known) || before?.has(now) === true || isOlder;
 }
 
 /** A table that is made anew has another file. IMPORT TABLESPACE puts other rows into the one that it has. */
