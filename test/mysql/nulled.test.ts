@@ -59,6 +59,30 @@ describe.each(SERVERS)("rows met by several foreign keys on %s", (kind) => {
     ]);
   });
 
+  test("no deletion waits for a row that it does not meet, which its rows refer to", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      `CREATE TABLE a (id INT PRIMARY KEY);
+       CREATE TABLE m (id INT PRIMARY KEY, a INT, n INT, FOREIGN KEY (a) REFERENCES a (id) ON DELETE CASCADE);
+       CREATE TABLE b (id INT PRIMARY KEY, creator INT, m INT,
+         CONSTRAINT b1 FOREIGN KEY (creator) REFERENCES a (id) ON DELETE SET NULL,
+         CONSTRAINT b2 FOREIGN KEY (m) REFERENCES m (id) ON DELETE SET NULL);
+       INSERT INTO a VALUES (1), (2); INSERT INTO m VALUES (11, 1, 0), (12, 2, 0);
+       INSERT INTO m SELECT id + 10, 2, 0 FROM m; INSERT INTO m SELECT id + 20, 2, 0 FROM m;
+       INSERT INTO m SELECT id + 40, 2, 0 FROM m; INSERT INTO m SELECT id + 80, 2, 0 FROM m;
+       INSERT INTO b VALUES (21, 1, 11), (22, 1, 12); INSERT INTO b SELECT id + 100, 2, id FROM m; ANALYZE TABLE a, b, m`,
+    );
+    await using open = await openLog(bed, await bed.capture("b"));
+    const other = await bed.connect();
+    await other.query("START TRANSACTION; UPDATE m SET n = 1 WHERE id = 12");
+    await bed.admin.query("SET innodb_lock_wait_timeout = 1; DELETE FROM a WHERE id = 1");
+    await other.query("ROLLBACK");
+    const changes = await changesOf(open);
+    expect(changes.sort()).toEqual([
+      ...['b update ["111","2",null]', 'b update ["21",null,null]', 'b update ["22",null,"12"]'],
+    ]);
+  });
+
   test("keys of several columns", async () => {
     await using bed = await openBed(kind);
     const changes = await logged(

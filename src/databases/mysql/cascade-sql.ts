@@ -29,7 +29,13 @@ import { withOwnIds } from "./insert-id.ts";
 import { begin, beginOnce, endBody, forget } from "./latecomers-sql.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { LOG, PREFIX } from "./ours.ts";
-import { fromPath, type Hold, type Reference, VERSIONED_OTHERWISE } from "./references.ts";
+import {
+  ALL_ROWS,
+  fromPath,
+  type Hold,
+  type Reference,
+  VERSIONED_OTHERWISE,
+} from "./references.ts";
 import { followTogether, leftIn, type Meeting, unlessEarlier } from "./several-keys-sql.ts";
 
 export function cascadeTriggerName(table: string, event: CascadeEvent): string {
@@ -205,9 +211,6 @@ DECLARE EXIT HANDLER FOR SQLEXCEPTION SET tidemark_blind = TRUE;
 OPEN tidemark_rows;
 END;
 IF tidemark_blind THEN OPEN tidemark_blind_rows; END IF;`;
-
-/** Else the session's sql_select_limit would hold here, which no action knows (`mysql --safe-updates` sets it). */
-const ALL_ROWS = "18446744073709551615";
 
 /** Key before, row after and filters of each row that the action meets, as the row then is. */
 function rowsQuery(layout: StoredLayout, meeting: Meeting, flags: string): string {

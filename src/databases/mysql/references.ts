@@ -193,6 +193,9 @@ export function standingIn(
   return { from: `${quoteName(table)}${versions} AS ${alias}`, where };
 }
 
+/** A limit, else the session's sql_select_limit would hold, which no action knows (`mysql --safe-updates` sets it). */
+export const ALL_ROWS = "18446744073709551615";
+
 /** What SQL is to be put for an expression of the row that a trigger runs for, which is compared to this column. */
 export type Hold = (expression: string, table?: string, column?: string) => string;
 

@@ -1,7 +1,7 @@
 import { type CascadeStep, lastOf, reached } from "./cascades.ts";
 import { quoteName } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
-import { fromPath, type Hold, type Reference } from "./references.ts";
+import { ALL_ROWS, fromPath, type Hold, type Reference } from "./references.ts";
 
 /**
  * Rows of which one deletion sets several foreign keys to NULL, as `created_by` and `updated_by`. Such a row is logged once,
@@ -64,12 +64,18 @@ function isIn(column: string, step: CascadeStep): boolean {
 
 function meets({ path }: CascadeStep, row: string, { hold }: Meeting): string {
   const above: readonly Reference[] = path.slice(0, -1);
-  const found = (path.at(-1)?.pairs ?? []).map(([column, referred]) => {
-    const value = `${row}.${quoteName(column)}`;
-    if (above.length > 0) return `${value} = above${above.length}.${quoteName(referred)}`;
-    return `${value} = ${hold(`OLD.${quoteName(referred)}`, path[0]?.child, column)}`;
-  });
-  if (above.length === 0) return found.join(" AND ");
-  const rows = fromPath(above, "OLD", hold, "above");
-  return `EXISTS (SELECT 1 FROM ${rows} AND ${found.join(" AND ")} LOCK IN SHARE MODE)`;
+  const pairs = path.at(-1)?.pairs ?? [];
+  const value = (column: string) => `${row}.${quoteName(column)}`;
+  if (above.length === 0) {
+    const equal = pairs.map(
+      ([column, referred]) =>
+        `${value(column)} = ${hold(`OLD.${quoteName(referred)}`, path[0]?.child, column)}`,
+    );
+    return equal.join(" AND ");
+  }
+  const columns = pairs.map(([column]) => value(column));
+  const referred = pairs.map(([, column]) => `above${above.length}.${quoteName(column)}`);
+  // Read apart, from the deletion down: MySQL would look up what each row refers to, and wait for whoever changes that.
+  const rows = `SELECT ${referred.join(", ")} FROM ${fromPath(above, "OLD", hold, "above")} LIMIT ${ALL_ROWS} LOCK IN SHARE MODE`;
+  return `(${columns.join(", ")}) IN (SELECT * FROM (${rows}) AS above)`;
 }
