@@ -61,6 +61,21 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     },
   );
 
+  it.skipIf(!available(kind))("takes a view in place of a table for no engine", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    const tables = await bed.capture("t");
+    {
+      await using open = await openLog(bed, tables);
+      await bed.admin.query("RENAME TABLE t TO other; CREATE VIEW t AS SELECT * FROM other");
+      const message = expect.not.stringContaining("engine");
+      await expect(open.log.batches.look?.()).rejects.toMatchObject({ message });
+    }
+    await bed.admin.query("DROP VIEW t; RENAME TABLE other TO t");
+    await using open = await openLog(bed, tables);
+    expect(await open.log.batches.look?.()).toBe(true);
+  });
+
   it.skipIf(!available(kind))("replaces what another version has made, once", async () => {
     await using bed = await openBed(kind);
     await bed.admin.query("CREATE TABLE t (id INT PRIMARY KEY, w INT)");

@@ -17,12 +17,12 @@ export function assertTransactions(
   });
 }
 
-/** Of a captured one; null where it has transactions. */
+/** Of a captured one; null where it has transactions, or none is told: of a view, or of a table that cannot be opened. */
 export function lostTransactions(
   { name, engine }: { readonly name: string; readonly engine: string | null },
   { product }: Pick<Flavour, "product">,
 ): TidemarkError | null {
-  if (engine === TRANSACTIONAL) return null;
+  if (engine === TRANSACTIONAL || engine === null) return null;
   const table = formatTable({ schema: null, name });
   return wrongTable("TM-CAPTURE-BROKEN", table, {
     message: `${table} was given the engine ${engine}, which has no transactions: what one has written and taken back, or a statement that failed half way, stands in the table and not in the log.`,
