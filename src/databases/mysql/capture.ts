@@ -10,7 +10,6 @@ import {
   refusePeriod,
 } from "./capturable.ts";
 import { assertNotGone, assertNotTruncated, assertUnbroken } from "./capture-broken.ts";
-import { type TriggerPlan, triggerStatements } from "./capture-sql.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
 import { loadFacts } from "./catalog.ts";
@@ -35,6 +34,7 @@ import { loadReferences, loadVersions, type Reference, withVersions } from "./re
 import { lostFrom } from "./referred-columns.ts";
 import { replicaNotes } from "./replica.ts";
 import { endedWhenSilent, installAll, type TableCapture, takeOver } from "./trigger-install.ts";
+import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
 import {
   isOwn,
   loadTriggers,

@@ -4,13 +4,13 @@ import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import { formatTable } from "../../core/table.ts";
 import { abreast, type InSession } from "./abreast.ts";
-import { type TriggerPlan, triggerStatements } from "./capture-sql.ts";
 import { IDLE_SECONDS, type Session, SILENT_SECONDS } from "./connection.ts";
 import { quoteName } from "./identifiers.ts";
 import { type Replaced, type StoredLayout, storeLayout } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { againWhileHeld, isHeld, Yielding } from "./locks.ts";
 import { LAYOUTS } from "./ours.ts";
+import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
 import { isOwn, KEEP_ACCOUNT, ownedBy } from "./triggers.ts";
 
 /** What is to be done for one table. */

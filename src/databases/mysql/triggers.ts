@@ -4,7 +4,6 @@ import {
   type Event,
   standInName,
   type TriggerFlavour,
-  type TriggerPlan,
   triggerBody,
   triggerName,
 } from "./capture-sql.ts";
@@ -16,6 +15,7 @@ import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs, PREFIX } from "./ours.ts";
 import type { Reference } from "./references.ts";
+import type { TriggerPlan } from "./trigger-statements.ts";
 
 /** A trigger as it stands, ours or not. */
 export interface FoundTrigger {
