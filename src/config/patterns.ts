@@ -23,12 +23,13 @@ export function matcher(pattern: string): (table: TableName) => boolean {
   };
 }
 
-/** A glob that leaves out what any of some other patterns matches. */
+/** As {@link matcher}; a glob leaves out what any of some other patterns matches. A name in full stands all the same. */
 export function matcherExcept(
   pattern: string,
   except: readonly string[] = [],
 ): (table: TableName) => boolean {
   const matches = matcher(pattern);
+  if (!isGlob(pattern)) return matches;
   const excepted = except.map(matcher);
   return (table) => matches(table) && !excepted.some((each) => each(table));
 }

@@ -106,7 +106,7 @@ function tablesOf(
   listed: readonly TableName[],
   definition: SyncDefinition,
 ): readonly TableName[] {
-  const except = isGlob(rule.table) ? definition.except : [];
+  const { except = [] } = definition;
   const matches = matcherExcept(rule.table, except);
   const found = listed.filter((name) => matches(name));
   if (found.length > 0) return found;
@@ -117,7 +117,7 @@ function tablesOf(
   const names = listed.map(formatTable);
   throw new TidemarkError(
     "TM-TABLE-MISSING",
-    `No table of "${definition.from}" matches "${rule.table}"${except?.length ? ", but for those that `except` leaves out" : ""}.`,
+    `No table of "${definition.from}" matches "${rule.table}"${except.length > 0 ? ", but for those that `except` leaves out" : ""}.`,
     {
       fix:
         names.length === 0

@@ -9,6 +9,7 @@ import { type ChangesPage, changesOf } from "../../src/core/row-lines.ts";
 import type { CaptureTable, ChangeLog } from "../../src/core/source.ts";
 import type { BoundTable, TargetTable } from "../../src/core/target.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
+import { take } from "../../src/testing/replica.ts";
 import { type DatabaseKind, freshDatabase } from "../servers/index.ts";
 
 /** The servers this adapter is for; a test runs on those that are there. */
@@ -152,6 +153,25 @@ export function linesOf(
     const values = [keyBefore, row].flatMap((each) => (each === null ? [] : JSON.stringify(each)));
     return [layouts.get(layout)?.table.name, op, ...values].join(" ");
   });
+}
+
+/** What has come since the last batch, as such lines. */
+export async function takenLines(open: OpenLog): Promise<string[]> {
+  const { changes } = await take(open.log.batches);
+  return linesOf(open, changes);
+}
+
+/** Creates the tables, captures those named, runs the statements; gives what was logged. */
+export async function logged(
+  bed: Bed,
+  tables: string,
+  captured: readonly string[],
+  statements: string,
+): Promise<string[]> {
+  await bed.admin.query(tables);
+  await using open = await openLog(bed, await bed.capture(...captured));
+  await bed.admin.query(statements);
+  return await takenLines(open);
 }
 
 /** Resolves when this session waits for a lock. */

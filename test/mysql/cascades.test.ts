@@ -6,23 +6,10 @@ import { mysql } from "../../src/databases/mysql/index.ts";
 import { take, takeChunk } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { CollectingLogger } from "../support/test-bed.ts";
-import { type Bed, linesOf, type OpenLog, openBed, openLog, SERVERS, untilItWaits } from "./bed.ts";
+import { logged, openBed, openLog, SERVERS, takenLines, untilItWaits } from "./bed.ts";
 
 describe.each(SERVERS)("cascades on %s", (kind) => {
   const test = it.skipIf(!available(kind));
-
-  /** Creates the tables, captures those named, runs the statements; gives what was logged. */
-  async function logged(
-    bed: Bed,
-    tables: string,
-    captured: readonly string[],
-    statements: string,
-  ): Promise<string[]> {
-    await bed.admin.query(tables);
-    await using open = await openLog(bed, await bed.capture(...captured));
-    await bed.admin.query(statements);
-    return await changesOf(open);
-  }
 
   test("children go before their parents, through tables that are not captured", async () => {
     await using bed = await openBed(kind);
@@ -122,7 +109,7 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     }
     await using open = await openLog(bed, await bed.capture("b", "z"));
     await bed.admin.query("DELETE FROM a WHERE id = 2");
-    expect((await changesOf(open)).sort()).toEqual([
+    expect((await takenLines(open)).sort()).toEqual([
       'b delete ["11"]',
       'b delete ["13"]',
       'b update ["12"] ["13","2"]',
@@ -155,7 +142,7 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
       await holding.query("COMMIT");
       // Where they wait for each other, one of them fails.
       await Promise.allSettled([deleted, updated]);
-      const last = (await changesOf(open)).filter((each) => each.startsWith("b")).at(-1);
+      const last = (await takenLines(open)).filter((each) => each.startsWith("b")).at(-1);
       const [rows] = await bed.admin.query("SELECT CONCAT(id), CONCAT(a), CONCAT(n) FROM b");
       const stands = (rows as unknown[])[0];
       const told = stands ? `b update ${JSON.stringify(stands)}` : 'b delete ["11"]';
@@ -499,7 +486,7 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     await bed.admin.query(
       "INSERT INTO a VALUES (1, 1), (2, 2), (3, 3); INSERT INTO t VALUES (1, 2), (2, 3); DELETE FROM a WHERE id = 2",
     );
-    expect((await changesOf(open)).slice(2).toSorted()).toEqual([
+    expect((await takenLines(open)).slice(2).toSorted()).toEqual([
       't delete ["1","2"]',
       't delete ["2","3"]',
     ]);
@@ -554,7 +541,7 @@ describe.each(SERVERS)("cascades on %s", (kind) => {
     };
     const start = async () => {
       await using open = await openLog(bed, tables);
-      return await changesOf(open);
+      return await takenLines(open);
     };
     await start();
     const first = await made();
@@ -657,8 +644,3 @@ describe.each(SERVERS)("doctor on %s", (kind) => {
     },
   );
 });
-
-async function changesOf(open: OpenLog): Promise<string[]> {
-  const { changes } = await take(open.log.batches);
-  return linesOf(open, changes);
-}

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Replica, sorted, take, takeChunk } from "../../src/testing/replica.ts";
 import { available } from "../servers/index.ts";
 import { Random, testSeed } from "../support/random.ts";
-import { type Bed, linesOf, type OpenLog, openBed, openLog, SERVERS } from "./bed.ts";
+import { type Bed, linesOf, logged, openBed, openLog, SERVERS, takenLines } from "./bed.ts";
 
 const NULLED = "ON DELETE SET NULL ON UPDATE CASCADE";
 const GONE = "ON DELETE CASCADE ON UPDATE CASCADE";
@@ -21,19 +21,6 @@ const ALL = ["a", "b", "c", "m", "t"];
 
 describe.each(SERVERS)("rows met by several foreign keys on %s", (kind) => {
   const test = it.skipIf(!available(kind));
-
-  /** Creates the tables, captures those named, runs the statements; gives what was logged. */
-  async function logged(
-    bed: Bed,
-    tables: string,
-    captured: readonly string[],
-    statements: string,
-  ): Promise<string[]> {
-    await bed.admin.query(tables);
-    await using open = await openLog(bed, await bed.capture(...captured));
-    await bed.admin.query(statements);
-    return await changesOf(open);
-  }
 
   test("by each key of the same parent, and through another table", async () => {
     await using bed = await openBed(kind);
@@ -77,7 +64,7 @@ describe.each(SERVERS)("rows met by several foreign keys on %s", (kind) => {
     await other.query("START TRANSACTION; UPDATE m SET n = 1 WHERE id = 12");
     await bed.admin.query("SET innodb_lock_wait_timeout = 1; DELETE FROM a WHERE id = 1");
     await other.query("ROLLBACK");
-    const changes = await changesOf(open);
+    const changes = await takenLines(open);
     expect(changes.sort()).toEqual([
       ...['b update ["111","2",null]', 'b update ["21",null,null]', 'b update ["22",null,"12"]'],
     ]);
@@ -309,8 +296,6 @@ function write(random: Random): string {
       return `INSERT IGNORE INTO a VALUES (${id(random)}, 0), (${id(random)}, 0), (${id(random)}, 0)`;
     case 2:
       return `INSERT INTO m VALUES (${id(random)}, ${maybe(random)})`;
-    case 7:
-      return `INSERT IGNORE INTO t VALUES (${id(random)}, ${id(random)}), (${id(random)}, ${id(random)})`;
     case 3:
       return `INSERT IGNORE INTO b VALUES (${id(random)}, ${maybe(random)}, ${maybe(random)}, ${maybe(random)}, ${maybe(random)}, 0)`;
     case 4:
@@ -319,6 +304,8 @@ function write(random: Random): string {
       return `UPDATE b SET n = n + 1, creator = ${maybe(random)} WHERE id = ${id(random)}`;
     case 6:
       return `UPDATE ${random.pick(["a", "m"])} SET id = ${id(random)} WHERE id = ${id(random)}`;
+    case 7:
+      return `INSERT IGNORE INTO t VALUES (${id(random)}, ${id(random)}), (${id(random)}, ${id(random)})`;
     default:
       return `UPDATE c SET next = ${maybe(random)}, up = ${maybe(random)} WHERE id = ${id(random)}`;
   }
@@ -343,9 +330,4 @@ async function rowsOf({ admin }: Bed, table: string): Promise<unknown> {
     row.map((cell) => (cell === null ? null : String(cell))),
   );
   return texts.sort((one, other) => (JSON.stringify(one) < JSON.stringify(other) ? -1 : 1));
-}
-
-async function changesOf(open: OpenLog): Promise<string[]> {
-  const { changes } = await take(open.log.batches);
-  return linesOf(open, changes);
 }

@@ -1,7 +1,9 @@
 // Another table that takes the place of a target's table and holds rows of its own, as when one is restored alone or two
 // swap names: nobody may be told that it is in step before it was copied anew (G8).
 import { describe, expect, test } from "vitest";
+import type { Pipeline } from "../../src/pipeline/pipeline.ts";
 import { available } from "../servers/index.ts";
+import type { SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow, type TestTable } from "../support/test-tables.ts";
 
@@ -23,58 +25,41 @@ const SWAPS = [
 describe.skipIf(!available("postgres"))("a table of the target", () => {
   test.each(SWAPS)("%s while nothing runs is copied anew", async (_, swap) => {
     await using bed = await bedOfTwoRows();
-    const definition = define(bed);
-    const first = await bed.start(definition);
-    await first.waitFor({ timeoutMs: PATIENCE_MS });
-    await bed.stop(first);
+    await bed.stop(await synced(bed));
     await (await bed.sql("target")).run(swap);
-    const second = await bed.start(definition);
-    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    const second = await synced(bed);
     await bed.expectSame(TABLE);
     expect(bed.logger.text()).toContain("is another one than was copied into, and holds rows");
     expect(await copiedRows(second)).toBe(2);
     await bed.stop(second);
-    const third = await bed.start(definition);
-    await third.waitFor({ timeoutMs: PATIENCE_MS });
+    const third = await synced(bed);
     expect(await copiedRows(third)).toBe(0);
   });
 
   test.each(SWAPS)("%s while the source is quiet is copied anew", async (_, swap) => {
     await using bed = await bedOfTwoRows();
-    const pipeline = await bed.start(define(bed));
-    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    await synced(bed);
     const target = await bed.sql("target");
     await target.run(swap);
-    await expect
-      .poll(() => target.rows("SELECT note FROM t ORDER BY id"), { timeout: PATIENCE_MS })
-      .toEqual([{ note: "one" }, { note: "two" }]);
+    await untilCopied(target);
   });
 
   test("that an earlier version copied into is told from the first start on", async () => {
     await using bed = await bedOfTwoRows();
-    const definition = define(bed);
-    const first = await bed.start(definition);
-    await first.waitFor({ timeoutMs: PATIENCE_MS });
-    await bed.stop(first);
+    await bed.stop(await synced(bed));
     const target = await bed.sql("target");
     await target.run(
       "UPDATE tidemark.progress_tables SET copy = regexp_replace(copy, '@[^:]*', '')",
     );
-    const second = await bed.start(definition);
-    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    const second = await synced(bed);
     expect(await copiedRows(second)).toBe(0);
     await target.run(SWAPS[0][1]);
-    await expect
-      .poll(() => target.rows("SELECT note FROM t ORDER BY id"), { timeout: PATIENCE_MS })
-      .toEqual([{ note: "one" }, { note: "two" }]);
+    await untilCopied(target);
   });
 
   test("made again together with what is kept of the sync goes on", async () => {
     await using bed = await bedOfTwoRows();
-    const definition = define(bed);
-    const first = await bed.start(definition);
-    await first.waitFor({ timeoutMs: PATIENCE_MS });
-    await bed.stop(first);
+    await bed.stop(await synced(bed));
     const target = await bed.sql("target");
     for (const name of ["t", "tidemark.progress_tables"]) {
       await target.run(`CREATE TABLE restored (LIKE ${name} INCLUDING ALL);
@@ -83,9 +68,8 @@ describe.skipIf(!available("postgres"))("a table of the target", () => {
       await target.run(`ALTER TABLE restored RENAME TO ${bare}`);
       if (schema !== "public") await target.run(`ALTER TABLE ${bare} SET SCHEMA ${schema}`);
     }
-    const second = await bed.start(definition);
     await insertRow(await bed.sql("source"), TABLE, { id: 3, note: "three" });
-    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    const second = await synced(bed);
     await bed.expectSame(TABLE);
     expect(await copiedRows(second)).toBe(0);
   });
@@ -100,11 +84,21 @@ async function bedOfTwoRows(): Promise<TestBed> {
   return bed;
 }
 
-function define(bed: TestBed) {
-  return bed.define([{ from: "source", to: "target", tables: [TABLE.name] }]);
+/** Started, once the target has what the source has. */
+async function synced(bed: TestBed): Promise<Pipeline> {
+  const definition = bed.define([{ from: "source", to: "target", tables: [TABLE.name] }]);
+  const pipeline = await bed.start(definition);
+  await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+  return pipeline;
 }
 
-async function copiedRows(pipeline: Awaited<ReturnType<TestBed["start"]>>): Promise<number> {
+async function untilCopied(target: SqlClient): Promise<void> {
+  await expect
+    .poll(() => target.rows("SELECT note FROM t ORDER BY id"), { timeout: PATIENCE_MS })
+    .toEqual([{ note: "one" }, { note: "two" }]);
+}
+
+async function copiedRows(pipeline: Pipeline): Promise<number> {
   const [sync] = (await pipeline.status()).syncs;
   return sync?.rowsCopied ?? -1;
 }

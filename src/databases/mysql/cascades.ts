@@ -179,8 +179,7 @@ function refuseUnclear(table: string, parent: string, references: readonly Refer
     if (step !== undefined) throw unsupported(table, step.path.at(-1), why);
   };
   const nulled = here.filter(({ effect }) => effect === "nulled");
-  const last = nulled[0]?.path.at(-1);
-  const another = nulled.find((step) => lastOf(step) !== last);
+  const another = nulled.find((step) => lastOf(step) !== lastOf(nulled[0] ?? step));
   if (another !== undefined && nulled.some(({ path }) => new Set(path).size < path.length)) {
     const why = `a deletion from ${parent} sets several of its foreign keys to NULL at once, through a table that refers to itself`;
     refuse(another, why);

@@ -186,8 +186,8 @@ interface AskedIds {
 }
 
 /**
- * EXCHANGE PARTITION gives a table the number, and the rows, that a partition had, and that its own; a rebuild gives one that nothing has had, and the
- * one before to nobody. That may be lower than others of the last look: a rebuild draws it when it begins.
+ * EXCHANGE PARTITION swaps the numbers of a table and of a partition with their rows. A rebuild draws a number that nothing has
+ * had, and leaves the one before to nobody; the new one may be lower than others of the last look, since it is drawn at the beginning.
  */
 function isExchanged({ known, now, before, tableIds }: AskedIds): boolean {
   const latest = Math.max(...numbersOf(known));
