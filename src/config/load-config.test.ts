@@ -6,7 +6,6 @@ import { FOLDER_NAMES } from "../../test/support/folder-names.ts";
 import { isTidemarkError, type TidemarkError } from "../core/errors.ts";
 import { parseUrl } from "../databases/sqlite/connection.ts";
 import { fileOf } from "../queues/sqlite/location.ts";
-import { definePair, type Pair } from "./define-pair.ts";
 import { loadConfig, loadConfigText } from "./load-config.ts";
 
 const GOOD = `
@@ -396,38 +395,5 @@ describe("files", () => {
     ]) {
       expect((await load(text)).definition.syncs).toHaveLength(1);
     }
-  });
-});
-
-describe("a pair from the command line", () => {
-  test("URLs, also from the environment", () => {
-    const pair = { from: "env:SHOP", to: "sqlite:./b.db", tables: ["public.*"] };
-    const definition = definePair(pair, "/work/here", { SHOP: "postgres://u:p@h/d" });
-    expect(definition).toMatchObject({
-      databases: [
-        { name: "source", url: "postgres://u:p@h/d" },
-        { name: "target", url: "sqlite:/work/here/b.db" },
-      ],
-      syncs: [{ name: "source->target", tables: [{ table: "public.*" }] }],
-    });
-  });
-
-  test("a queue of its own, but where one is named: the same for the same databases, tables and passwords apart", () => {
-    const queueOf = (changes: Partial<Pair> = {}, password = "p") => {
-      const pair = { from: "env:SHOP", to: "sqlite:b.db", tables: ["t"], ...changes };
-      return definePair(pair, "/work/here", { SHOP: `postgres://u:${password}@h/d` }).queue.url;
-    };
-    const own = queueOf();
-    expect(own).toMatch(/^sqlite:\/work\/here\/\.tidemark\/[0-9a-f]{8}\/queue\.db$/);
-    expect(queueOf({ to: "sqlite:./b.db", tables: ["u"] }, "other")).toBe(own);
-    expect(queueOf({ to: "sqlite:c.db" })).not.toBe(own);
-    expect(queueOf({ from: "postgres://u:p@h/e" })).not.toBe(own);
-    expect(queueOf({ queue: "sqlite:./q.db" })).toBe("sqlite:/work/here/q.db");
-  });
-
-  test("no table, or no such variable", () => {
-    const pair = { from: "env:SHOP", to: "sqlite:b.db", tables: ["t"] };
-    expect(errorOf(() => definePair(pair, "/", {})).code).toBe("TM-CONFIG-ENV-MISSING");
-    expect(errorOf(() => definePair({ ...pair, tables: [] }, "/", {})).code).toBe("TM-USAGE");
   });
 });

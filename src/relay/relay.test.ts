@@ -1,59 +1,15 @@
 // The relay between a source and a queue that fail at chosen moments (G1, G5, G7).
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { MemoryStream } from "../../test/support/memory-queue.ts";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
 import { keys, type Notice, type RefusalDocument, type SourceStatus } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
-import { timelineHash } from "../core/hash.ts";
 
 const FEW_SECONDS = 15_000;
 let world = new MemoryWorld();
 
 afterEach(() => world.stop());
-
-function fill(rows: number): void {
-  for (let i = 0; i < rows; i++) world.source.insert(`r${i}`);
-}
-
-/** A sync that joined at batch 0 and has confirmed so many. */
-async function confirmed(
-  batch: number,
-  {
-    tablesPending = 0,
-    sync = SYNC,
-    timeline = "tl",
-    hash = world.source.headers[batch - 1]?.hash ?? timelineHash("tl"),
-  } = {},
-): Promise<void> {
-  if (!world.source.confirmed.has(sync)) world.source.confirmed.set(sync, 0);
-  await world.queue.documents.put(keys.progress(sync), {
-    sync,
-    source: "a",
-    timeline,
-    position: { batch, chunk: 0 },
-    hash,
-    at: "",
-    lagMs: 0,
-    tablesPending,
-    fingerprint: "",
-  });
-}
-
-/** Of what an earlier target of the sync has not read. */
-async function fullQueue(): Promise<MemoryStream> {
-  world = new MemoryWorld(3);
-  for (let i = 0; i < 6; i++) {
-    fill(1);
-    world.source.cutNow();
-  }
-  await confirmed(0);
-  world.startRelay();
-  const stream = await world.queue.openStream("a");
-  await world.until(() => stream.messages.length === 3);
-  return stream;
-}
 
 describe("relay", { timeout: FEW_SECONDS }, () => {
   it("leaves the status to the one that took its lease while it was refused", async () => {
@@ -61,7 +17,7 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     const refused = new TidemarkError("TM-AUTH-FAILED", "no");
     world.source.openChangeLog = () => Promise.reject(refused);
     world.source.failNextCut = refused;
-    fill(1);
+    world.fill(1);
     const { documents } = world.queue;
     const told = async () => (await documents.get(keys.relay("a"))) as SourceStatus;
     await world.until(async () => (await told()).error !== null);
@@ -74,7 +30,7 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
 
   it("goes on with a copy when its session ended before a chunk was read", async () => {
     world = new MemoryWorld();
-    fill(3);
+    world.fill(3);
     world.source.failNextCut = connectionLost();
     const request = { table: "t", copy: "c", attempt: 0, after: null };
     const position = { batch: 0, chunk: 0 };
@@ -85,52 +41,20 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await world.until(() => stream.messages.some(({ message }) => message.mark.chunk === 3));
   });
 
-  it("copies more than the queue holds from a source where nothing else happens", async () => {
-    world = new MemoryWorld(12);
-    fill(60);
-    world.source.cutNow();
-    world.startRelay();
-    world.startApplier();
-    await world.synced();
-    expect(world.target.rows.size).toBe(60);
-  });
-
-  it("makes room in a full queue before it publishes what waits", async () => {
-    world = new MemoryWorld(3);
-    await confirmed(0);
-    world.startRelay();
-    const stream = await world.queue.openStream("a");
-    for (let i = 0; i < 5; i++) {
-      fill(1);
-      await world.until(() => world.source.headers.length > i || stream.messages.length === 3);
-    }
-    await world.until(() => stream.messages.length === 3);
-    await confirmed(3);
-    await world.until(
-      () => stream.messages.at(-1)?.message.mark.batch === world.source.headers.length,
-    );
-  });
-
   it("begins its work while what is to be purged takes its time", async () => {
     world = new MemoryWorld();
-    fill(1);
+    world.fill(1);
     world.source.cutNow();
-    await confirmed(1);
+    await world.confirm(1);
     const purge = Promise.withResolvers<void>();
     world.source.purging = purge.promise;
     world.startRelay();
     const stream = await world.queue.openStream("a");
-    fill(1);
+    world.fill(1);
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 2);
     expect(world.source.purgedTo).toBe(0);
     purge.resolve();
     await world.until(() => world.source.purgedTo === 1);
-  });
-
-  it("lets a target made anew join, although the queue is full of what the one before it left", async () => {
-    await fullQueue();
-    world.startApplier();
-    await world.synced();
   });
 
   it("tells the last batch when it stops, however soon that is", async () => {
@@ -138,20 +62,12 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     const relay = world.startRelay();
     world.startApplier();
     await world.until(() => relay.status.state === "running");
-    fill(1);
+    world.fill(1);
     await world.synced();
     await world.stop();
     expect(relay.status).toMatchObject({ state: "stopped", batch: world.source.headers.length });
     const stored = await world.queue.documents.get(keys.relay("a"));
     expect(stored).toMatchObject({ state: "stopped", batch: world.source.headers.length });
-  });
-
-  it("says which history the source is on, although the queue is full", async () => {
-    const stream = await fullQueue();
-    const { signal } = new AbortController();
-    const answer = await askFence(world.queue.documents, "a", { anywhere: true, signal });
-    expect(answer?.timeline).toBe("tl");
-    expect(stream.messages).toHaveLength(3);
   });
 
   it.each([
@@ -185,9 +101,9 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
 
   it("goes on for a target of which an earlier version has told, without the hash of its batch", async () => {
     world = new MemoryWorld();
-    fill(1);
+    world.fill(1);
     world.source.cutNow();
-    await confirmed(1);
+    await world.confirm(1);
     const { documents } = world.queue;
     const { hash: _, ...notice } = (await documents.get(keys.progress(SYNC))) as Notice;
     await documents.put(keys.progress(SYNC), notice);
@@ -259,32 +175,19 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     });
   });
 
-  it("clears away a batch that was cut off in the middle, where the queue has no room beside it", async () => {
-    world = new MemoryWorld(1);
-    fill(1);
-    world.source.cutNow();
-    await confirmed(0);
-    const stream = await world.queue.openStream("a");
-    const half = { batch: 1, chunk: 0, piece: 0, fragment: 0, fragments: 1, last: false };
-    const mark = { timeline: "tl", ...half, checksum: 0 };
-    await stream.append(await stream.tail(), [{ mark, body: new Uint8Array() }]);
-    world.startRelay();
-    await world.until(() => stream.messages.at(-1)?.message.mark.last === true);
-  });
-
   it("goes on behind what the queue lost, when all have confirmed it", async () => {
     world = new MemoryWorld();
     const stream = await world.queue.openStream("a");
-    await confirmed(0);
+    await world.confirm(0);
     const relay = world.startRelay();
     for (let i = 1; i <= 4; i++) {
-      fill(1);
+      world.fill(1);
       await world.until(() => world.source.headers.length === i);
     }
-    await confirmed(4);
+    await world.confirm(4);
     await world.until(() => world.source.purgedTo === 4 && stream.messages.length === 0);
     stream.lose(2);
-    fill(1);
+    world.fill(1);
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 5);
     expect(relay.status.state).toBe("running");
   });
@@ -292,11 +195,11 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
   it("tells a sync that was given up once more, when the queue has lost that", async () => {
     world = new MemoryWorld();
     for (let i = 0; i < 4; i++) {
-      fill(1);
+      world.fill(1);
       world.source.cutNow();
     }
     world.source.purgedTo = 4;
-    await confirmed(2);
+    await world.confirm(2);
     world.source.confirmed.delete(SYNC);
     world.startRelay();
     const refusal = () => world.queue.documents.get(keys.refusal("a", SYNC));
@@ -309,10 +212,10 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
   it("takes no notice of a resend asked for by an applier that catches up meanwhile", async () => {
     world = new MemoryWorld();
     for (let i = 0; i < 3; i++) {
-      fill(1);
+      world.fill(1);
       world.source.cutNow();
     }
-    await confirmed(1);
+    await world.confirm(1);
     const relay = world.startRelay();
     await world.until(() => relay.status.state === "running");
     const { documents } = world.queue;
@@ -322,14 +225,14 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
       await put(key, value);
       // Before batches are sent anew.
       if (key !== keys.tables("a")) return;
-      await confirmed(3);
+      await world.confirm(3);
       world.source.purgedTo = 3;
       isServed = true;
     };
     const request = { resend: { id: "x", from: 2 }, copies: [], position: { batch: 0, chunk: 0 } };
     await documents.put(keys.request("a", SYNC), request);
     await world.until(() => isServed);
-    fill(1);
+    world.fill(1);
     const stream = await world.queue.openStream("a");
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
     expect(await documents.get(keys.refusal("a", SYNC))).toBe(null);
@@ -338,17 +241,17 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
   it("takes no notice of a resend asked for by an applier that has caught up", async () => {
     world = new MemoryWorld();
     for (let i = 0; i < 3; i++) {
-      fill(1);
+      world.fill(1);
       world.source.cutNow();
     }
     world.source.purgedTo = 3;
-    await confirmed(3);
+    await world.confirm(3);
     const position = { batch: 0, chunk: 0 };
     const stale = { resend: { id: "x", from: 2 }, copies: [], position };
     await world.queue.documents.put(keys.request("a", SYNC), stale);
     const relay = world.startRelay();
     await world.until(() => relay.status.state === "running" && relay.status.heartbeatAt !== null);
-    fill(1);
+    world.fill(1);
     const stream = await world.queue.openStream("a");
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 4);
     const refusal = await world.queue.documents.get(keys.refusal("a", SYNC));
@@ -357,11 +260,11 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
 
   it("stops, and purges nothing, when a target has a batch that the source does not have", async () => {
     world = new MemoryWorld();
-    fill(1);
-    await confirmed(0);
+    world.fill(1);
+    await world.confirm(0);
     const relay = world.startRelay();
     await world.until(() => relay.status.state === "running" && world.source.headers.length === 1);
-    await confirmed(4);
+    await world.confirm(4);
     await world.until(() => relay.status.state === "stopped");
     expect(relay.status.error?.code).toBe("TM-SOURCE-REWOUND");
     expect(world.source.purgedTo).toBe(0);
@@ -370,10 +273,10 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
 
   it("publishes nothing when it is told so before it begins", async () => {
     world = new MemoryWorld();
-    fill(1);
+    world.fill(1);
     world.source.cutNow();
-    await confirmed(0);
-    await confirmed(2);
+    await world.confirm(0);
+    await world.confirm(2);
     const relay = world.startRelay();
     await world.until(() => relay.status.state === "stopped");
     expect(relay.status.error?.code).toBe("TM-SOURCE-REWOUND");
@@ -384,10 +287,10 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
   it("stops when a target has another batch of that number", async () => {
     world = new MemoryWorld();
     for (let i = 0; i < 3; i++) {
-      fill(1);
+      world.fill(1);
       world.source.cutNow();
     }
-    await confirmed(2, { hash: "other" });
+    await world.confirm(2, { hash: "other" });
     const relay = world.startRelay();
     await world.until(() => relay.status.state === "stopped");
     expect(relay.status.error?.code).toBe("TM-SOURCE-REWOUND");
@@ -395,76 +298,14 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
 
   it("asks nothing of a notice that tells of another timeline", async () => {
     world = new MemoryWorld();
-    fill(1);
+    world.fill(1);
     world.source.cutNow();
-    await confirmed(9, { timeline: "before" });
+    await world.confirm(9, { timeline: "before" });
     const relay = world.startRelay();
     const stream = await world.queue.openStream("a");
-    fill(1);
+    world.fill(1);
     await world.until(() => stream.messages.at(-1)?.message.mark.batch === 2);
     await world.until(() => relay.status.heartbeatAt !== null);
     expect(relay.status.state).toBe("running");
-  });
-
-  describe("with a target that stands still while the queue is full", () => {
-    const AWAY = "a->c";
-    const ALL_AGAIN = {
-      resend: { id: "x", from: 1 },
-      copies: [],
-      position: { batch: 0, chunk: 0 },
-    };
-    let quickly: NodeJS.Timeout | undefined;
-
-    beforeEach(() => {
-      vi.useFakeTimers({ toFake: ["performance"] });
-      quickly = setInterval(() => vi.advanceTimersByTime(1_000), 10);
-    });
-    afterEach(() => {
-      clearInterval(quickly);
-      vi.useRealTimers();
-    });
-
-    /** The other target has more than the queue holds. */
-    async function leftBehind() {
-      world = new MemoryWorld(4, [AWAY]);
-      await confirmed(0, { sync: AWAY });
-      world.startRelay();
-      const applier = world.startApplier();
-      await world.synced();
-      for (let i = 0; i < 12; i++) {
-        fill(1);
-        await world.synced();
-      }
-      const stream = await world.queue.openStream("a");
-      const inQueue = () => stream.messages.map(({ message }) => message.mark.batch);
-      expect(Math.min(...inQueue())).toBeGreaterThan(4);
-      return { applier, inQueue };
-    }
-
-    it("goes on without it, and sends it again what it missed", async () => {
-      const { inQueue } = await leftBehind();
-      await world.queue.documents.put(keys.request("a", AWAY), ALL_AGAIN);
-      const last = world.source.headers.length;
-      for (let batch = 1; batch <= last; batch++) {
-        await world.until(() => inQueue().includes(batch));
-        await confirmed(batch, { sync: AWAY });
-      }
-      await world.until(() => world.source.purgedTo === last);
-    });
-
-    it("sends it what it missed also while the queue is full of what the other does not read", async () => {
-      const { applier, inQueue } = await leftBehind();
-      applier.stop();
-      const { headers } = world.source;
-      // The last one is cut and finds no room.
-      for (let isFull = false; !isFull; ) {
-        isFull = inQueue().length === 4;
-        const known = headers.length;
-        fill(1);
-        await world.until(() => headers.length > known);
-      }
-      await world.queue.documents.put(keys.request("a", AWAY), ALL_AGAIN);
-      await world.until(() => inQueue().join() === "1,2,3,4");
-    });
   });
 });

@@ -1,6 +1,7 @@
 import { Applier } from "../../src/applier/applier.ts";
 import type { ApplierOptions } from "../../src/applier/options.ts";
 import { keys, type Notice } from "../../src/core/documents.ts";
+import { timelineHash } from "../../src/core/hash.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { Relay } from "../../src/relay/relay.ts";
 import { MemoryQueue } from "./memory-queue.ts";
@@ -91,6 +92,30 @@ export class MemoryWorld {
 
   fill(rows: number): void {
     for (let i = 0; i < rows; i++) this.source.insert(`r${i}-${Math.random()}`);
+  }
+
+  /** Plays the applier of a sync that joined at batch 0 and has confirmed so many. */
+  async confirm(
+    batch: number,
+    {
+      tablesPending = 0,
+      sync = SYNC,
+      timeline = "tl",
+      hash = this.source.headers[batch - 1]?.hash ?? timelineHash("tl"),
+    } = {},
+  ): Promise<void> {
+    if (!this.source.confirmed.has(sync)) this.source.confirmed.set(sync, 0);
+    await this.queue.documents.put(keys.progress(sync), {
+      sync,
+      source: "a",
+      timeline,
+      position: { batch, chunk: 0 },
+      hash,
+      at: "",
+      lagMs: 0,
+      tablesPending,
+      fingerprint: "",
+    });
   }
 
   async notice(): Promise<Notice | null> {
