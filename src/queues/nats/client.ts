@@ -3,6 +3,7 @@ import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import type { ConnectionOptions, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { askUntilAnswered } from "./ask.ts";
 import { toConnectError, toJetStreamError } from "./errors.ts";
 import { identityCheck } from "./identity-check.ts";
 import { asksForTls, type NatsLocation } from "./location.ts";
@@ -21,6 +22,8 @@ export interface NatsClient {
   readonly jetstream: JetStreamClient;
   readonly manager: JetStreamManager;
   headers(): MsgHdrs;
+  /** Puts a question that changes nothing to the server; in a cluster again and again, until it is answered. */
+  ask<T>(question: () => Promise<T>): Promise<T>;
 }
 
 /** Loads the driver, connects, and makes sure that the server can be a queue. */
@@ -42,7 +45,11 @@ export async function connectClient(location: NatsLocation): Promise<NatsClient>
     refuseOldServer(connection);
     const manager = await jetstreamManager(connection, { timeout: REQUEST_TIMEOUT_MS });
     const client = jetstream(connection, { timeout: REQUEST_TIMEOUT_MS });
-    return { connection, jetstream: client, manager, headers: transport.headers };
+    const { headers } = transport;
+    // Copies are kept in a cluster only.
+    const ask: NatsClient["ask"] =
+      location.replicas > 1 ? askUntilAnswered : (question) => question();
+    return { connection, jetstream: client, manager, headers, ask };
   } catch (error) {
     await connection.close();
     if ((error as Error).name === "JetStreamNotEnabled") throw noJetStream(error);

@@ -102,21 +102,23 @@ export class Delivery {
   ): Promise<{ readonly delivery: Delivery; readonly info: StreamInfo }> {
     const { asksAhead = false, subjects } = options;
     const stream = seen.config.name;
-    return connection.call(stream, async ({ manager, jetstream }) => {
-      const made = await manager.consumers.add(stream, {
-        ...start,
-        ack_policy: "none",
-        mem_storage: true,
-        num_replicas: 1,
-        inactive_threshold: INACTIVE_MS * NANOSECONDS_IN_MS,
-      });
+    return connection.call(stream, async ({ manager, jetstream, ask }) => {
+      // One that is made twice is forgotten by the server.
+      const made = await ask(() =>
+        manager.consumers.add(stream, {
+          ...start,
+          ack_policy: "none",
+          mem_storage: true,
+          num_replicas: 1,
+          inactive_threshold: INACTIVE_MS * NANOSECONDS_IN_MS,
+        }),
+      );
       const consumer = jetstream.consumers.getConsumerFromInfo(made);
       const delivery = new Delivery(connection, { stream, name: made.name }, options, consumer);
       try {
         // Only now: a stream deleted from here on takes the consumer with it, and that is noticed.
-        const asking = manager.streams.info(
-          stream,
-          subjects === undefined ? {} : { subjects_filter: subjects },
+        const asking = ask(() =>
+          manager.streams.info(stream, subjects === undefined ? {} : { subjects_filter: subjects }),
         );
         if (asksAhead) delivery.#askAhead();
         const info = await asking;

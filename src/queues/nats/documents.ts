@@ -77,9 +77,9 @@ export class NatsDocuments implements Documents {
 
   async read(key: string): Promise<StandingDocument> {
     const last_by_subj = this.#subjectOf(key);
-    const stored = await this.#connection.call(this.#stream, async ({ manager }) => {
+    const stored = await this.#connection.call(this.#stream, async ({ manager, ask }) => {
       try {
-        return await manager.streams.getMessage(this.#stream, { last_by_subj });
+        return await ask(() => manager.streams.getMessage(this.#stream, { last_by_subj }));
       } catch (error) {
         if (isStreamNotFound(error)) return null;
         throw error;

@@ -96,14 +96,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
         },
       );
     case NO_REPLICAS:
-      return new TidemarkError(
-        "TM-QUEUE-LIMIT",
-        `NATS keeps one copy of ${what}, not several: its server is in no cluster.`,
-        {
-          fix: "Take `replicas` out of the queue's URL, or name servers of a cluster.",
-          ...options,
-        },
-      );
+      return inNoCluster(what, options);
     case NOT_ENABLED:
     case NOT_ENABLED_FOR_ACCOUNT:
       return new TidemarkError("TM-SERVER-UNSUPPORTED", "JetStream is not enabled in NATS.", {
@@ -134,6 +127,18 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     });
   }
   return new TidemarkError("TM-INTERNAL", `NATS: ${messageOf(error)}`, options);
+}
+
+/** Of a stream that is to have several copies. */
+export function inNoCluster(what: string, options: { cause?: unknown } = {}): TidemarkError {
+  return new TidemarkError(
+    "TM-QUEUE-LIMIT",
+    `NATS keeps one copy of ${what}, not several: its server is in no cluster.`,
+    {
+      fix: "Take `replicas` out of the queue's URL, or name servers of a cluster.",
+      ...options,
+    },
+  );
 }
 
 /** Why the first connection failed. The message names the address without user and password. */

@@ -1,7 +1,7 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { TidemarkError } from "../../core/errors.ts";
 import type { QueueConnection } from "./connection.ts";
-import { isNameInUse, isStreamNotFound, toQueueError } from "./errors.ts";
+import { inNoCluster, isNameInUse, isStreamNotFound, toQueueError } from "./errors.ts";
 
 export type StreamSettings = Partial<StreamConfig> & { readonly name: string };
 
@@ -11,9 +11,9 @@ export async function ensureStream(
   settings: StreamSettings,
 ): Promise<StreamInfo> {
   const { name } = settings;
-  const info = await connection.call(name, async ({ manager }) => {
+  const info = await connection.call(name, async ({ manager, ask }) => {
     try {
-      return await manager.streams.info(name);
+      return await ask(() => manager.streams.info(name));
     } catch (error) {
       if (!isStreamNotFound(error)) throw error;
     }
@@ -21,7 +21,7 @@ export async function ensureStream(
       return await manager.streams.add(settings);
     } catch (error) {
       // Another process was first, with another bound perhaps.
-      if (isNameInUse(error)) return manager.streams.info(name);
+      if (isNameInUse(error)) return ask(() => manager.streams.info(name));
       const coded = toQueueError(error, name);
       if (coded.code !== "TM-QUEUE-FULL") throw coded;
       throw connection.granted.has(name) ? noRoomNow(settings, coded) : noRoom(settings, coded);
@@ -29,7 +29,21 @@ export async function ensureStream(
   });
   connection.granted.add(name);
   assertSafe(info);
-  return info;
+  return raiseCopies(connection, info, settings);
+}
+
+/** Never lowers them: another process may have been started with more. */
+async function raiseCopies(
+  connection: QueueConnection,
+  info: StreamInfo,
+  { name, num_replicas = 1 }: StreamSettings,
+): Promise<StreamInfo> {
+  if (info.config.num_replicas >= num_replicas) return info;
+  return connection.call(name, ({ connection: { info: server }, manager }) => {
+    // It would say that it keeps them, and keep one (seen with 2.9).
+    if (server?.cluster === undefined) throw inNoCluster(name);
+    return manager.streams.update(name, { num_replicas });
+  });
 }
 
 /**
@@ -66,8 +80,8 @@ export async function isBroken(
   { name }: StreamSettings,
   bytes: number,
 ): Promise<boolean> {
-  const { config, state } = await connection.call(name, ({ manager }) =>
-    manager.streams.info(name),
+  const { config, state } = await connection.call(name, ({ manager, ask }) =>
+    ask(() => manager.streams.info(name)),
   );
   return config.max_bytes <= 0 || state.bytes + bytes < config.max_bytes / 2;
 }
