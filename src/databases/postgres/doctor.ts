@@ -12,6 +12,7 @@ import type { Connection } from "./connection.ts";
 import { foreignPartition } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
 import { loadTableStates } from "./layouts.ts";
+import { NOTIFY_SHARE } from "./log-insert.ts";
 import { publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
 import { createFindings, rightsFindings, schemaFindings } from "./rights-findings.ts";
@@ -136,10 +137,19 @@ async function transactionFindings(connection: Connection): Promise<Finding[]> {
              WHERE datname = current_database() AND xact_start < clock_timestamp() - interval '${OLD_TRANSACTION}'),
             (SELECT count(*) FROM pg_prepared_xacts
              WHERE database = current_database() AND prepared < clock_timestamp() - interval '${OLD_TRANSACTION}'),
-            current_setting('max_prepared_transactions')`,
+            current_setting('max_prepared_transactions'), pg_notification_queue_usage() >= ${NOTIFY_SHARE}`,
   );
   const [old, prepared, mayPrepare] = (row ?? []).map(Number);
   const findings: Finding[] = [];
+  if (row?.[3] === "t") {
+    findings.push({
+      check: "notifications-pending",
+      severity: "warning",
+      message:
+        "The server's queue of notifications is half full, since a session that has called LISTEN hears of none while its transaction is open: once full, each commit of the application's that notifies fails. Ours no longer do: changes come some seconds late.",
+      fix: "SELECT datname, pid, xact_start, query FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start; SELECT pg_terminate_backend(<pid>);",
+    });
+  }
   if (old) {
     findings.push({
       check: "transaction-old",

@@ -61,7 +61,12 @@ export function insertByName(
 
 export const SHARE_WAKE_LOCK = `pg_catalog.pg_try_advisory_xact_lock_shared(${WAKE_LOCK})`;
 
-export const WAKE = `IF NOT ${SHARE_WAKE_LOCK} THEN
+/** Of the server's queue of notifications: one that a stuck listener has filled fails each commit that notifies. */
+export const NOTIFY_SHARE = 0.5;
+
+/** Where nobody rings, the relay looks by itself after some seconds (see wake.ts). */
+export const WAKE = `IF NOT ${SHARE_WAKE_LOCK}
+AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) ${NOTIFY_SHARE}::pg_catalog.float8 THEN
 PERFORM pg_catalog.pg_notify('${WAKE_CHANNEL}', '');
 END IF;`;
 
