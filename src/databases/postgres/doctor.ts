@@ -12,6 +12,7 @@ import type { Connection } from "./connection.ts";
 import { foreignPartition } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
 import { loadTableStates } from "./layouts.ts";
+import { lockFindings } from "./lock-findings.ts";
 import { NOTIFY_SHARE } from "./log-insert.ts";
 import { publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
@@ -35,6 +36,7 @@ export async function diagnoseSource(
   const findings = [
     ...(await serverFindings(connection)),
     ...(await transactionFindings(connection)),
+    ...(await lockFindings(connection)),
     ...(await publicationFindings(connection)),
     ...missingTables(names, found),
     ...(await schemaFindings(
@@ -59,6 +61,7 @@ export async function diagnoseTarget(
   const lacking = names.filter((name) => !found.has(tableKey(name)));
   return [
     ...(await serverFindings(connection)),
+    ...(await lockFindings(connection)),
     ...(await createFindings(connection, "progress")),
     ...(await publicationFindings(connection)),
     ...(await schemaFindings(

@@ -45,7 +45,7 @@ function stillLocked(what: string, cause: unknown): TidemarkError {
     "TM-CAPTURE-MISSING",
     `${what} is locked by another transaction and stays so.`,
     {
-      fix: "SELECT pid, xact_start, query FROM pg_stat_activity WHERE state <> 'idle' ORDER BY xact_start; end the oldest.",
+      fix: "SELECT pid, xact_start, query FROM pg_stat_activity WHERE state <> 'idle' ORDER BY xact_start; end the oldest. A prepared one is no session's: SELECT gid, prepared FROM pg_prepared_xacts; ROLLBACK PREPARED '<gid>' or COMMIT PREPARED '<gid>'.",
       cause,
     },
   );
