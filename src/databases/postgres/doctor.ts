@@ -14,7 +14,7 @@ import { quoteTable } from "./identifiers.ts";
 import { loadTableStates } from "./layouts.ts";
 import { lockFindings } from "./lock-findings.ts";
 import { NOTIFY_SHARE } from "./log-insert.ts";
-import { publicationFindings } from "./publications.ts";
+import { identityFindings, publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
 import { createFindings, rightsFindings, schemaFindings } from "./rights-findings.ts";
 import { hiddenTables } from "./row-security.ts";
@@ -64,6 +64,7 @@ export async function diagnoseTarget(
     ...(await lockFindings(connection)),
     ...(await createFindings(connection, "progress")),
     ...(await publicationFindings(connection)),
+    ...(await identityFindings(connection, standing)),
     ...(await schemaFindings(
       connection,
       standing.map(({ name }) => name),

@@ -98,7 +98,7 @@ export function sqlState(error: unknown): string {
 }
 
 function fromServer(error: ServerError, context: ErrorContext): TidemarkError {
-  const code = isRefusedDdl(error, context) ? "TM-GRANT-MISSING" : codeFor(error.code);
+  const code = codeIn(error, context);
   const table = error.table ? [error.schema, error.table].filter(Boolean).join(".") : context.table;
   const details = {
     sqlState: error.code,
@@ -113,6 +113,11 @@ function fromServer(error: ServerError, context: ErrorContext): TidemarkError {
     details,
     ...(fix === undefined ? {} : { fix }),
   });
+}
+
+function codeIn(error: ServerError, context: ErrorContext): ErrorCode {
+  if (isRefusedDdl(error, context)) return "TM-GRANT-MISSING";
+  return isUnidentified(error) ? "TM-TABLE-UNSUPPORTED" : codeFor(error.code);
 }
 
 function codeFor(state: string): ErrorCode {
@@ -134,6 +139,9 @@ function describe(code: ErrorCode, error: ServerError, context: ErrorContext): s
       // The server's message quotes the value, so it is not passed on.
       return `Database "${context.database}" refused a value${where}${column} (SQLSTATE ${error.code}).`;
     case "TM-APPLY-CONSTRAINT":
+      if (isPartitionMissing(error)) {
+        return `Table ${context.table} of database "${context.database}" has no partition that takes a row, or is one that does not (SQLSTATE ${error.code}).`;
+      }
       return `A rule of database "${context.database}"${where}${column} was broken: ${error.constraint ? `constraint ${error.constraint}` : "not null or check"} (SQLSTATE ${error.code}).`;
     case "TM-CONNECTION-LOST":
       return `The connection to database "${context.database}" was lost (SQLSTATE ${error.code}).`;
@@ -167,6 +175,16 @@ function isRefusedDdl({ code }: ServerError, context: ErrorContext): boolean {
 }
 
 const RAISED = "P0001";
+
+/** A publication takes the table's updates and deletes, and nothing tells its subscribers the rows by. */
+function isUnidentified({ code, message }: ServerError): boolean {
+  return code === "55000" && /replica identity/.test(message);
+}
+
+/** Of a check that has a name the server tells it. */
+function isPartitionMissing({ code, table, constraint }: ServerError): boolean {
+  return code === "23514" && table !== undefined && constraint === undefined;
+}
 
 /** What was logged stays as it was, whatever becomes of the row. */
 const FROM_ENCODING =
@@ -205,6 +223,12 @@ function fixFor(
         return "Add &sslcert=FILE&sslkey=FILE to the URL: a certificate for this user, of an authority in the server's ssl_ca_file.";
       }
       return "Check user and password in the URL, and pg_hba.conf.";
+    case "TM-TABLE-UNSUPPORTED":
+      return "ALTER TABLE <the table> REPLICA IDENTITY FULL; at the target, or take it out of the publication (\\dRp+ in psql). Then start again: it goes on with the same batch.";
+    case "TM-APPLY-CONSTRAINT":
+      return isPartitionMissing(error)
+        ? "Make the partition at the target that the source has, or one that takes the rest: CREATE TABLE <name> PARTITION OF <the table> DEFAULT; Then start again: it goes on with the same batch."
+        : undefined;
     case "TM-DISK-FULL":
       return "Free space on the server's disk; Tidemark goes on by itself.";
     case "TM-READ-ONLY":

@@ -1,6 +1,10 @@
 import type { Finding } from "../../core/database.ts";
+import { formatTable } from "../../core/table.ts";
+import type { FoundTable } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
-import { OUR_SCHEMA, quoteList } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteList, quoteTable } from "./identifiers.ts";
+import { partitionTree } from "./partitions.ts";
+import { formatArrayText } from "./row-text.ts";
 
 /**
  * Logical replication of the application's own, which takes every table there is. PostgreSQL has no words to leave ours out, and a
@@ -20,6 +24,37 @@ export async function publicationFindings(connection: Connection): Promise<Findi
       fix: `Make a publication of the tables that are meant; or give each subscriber ours, empty: pg_dump --schema-only --schema=${OUR_SCHEMA} of this database; it goes on then.`,
     },
   ];
+}
+
+/**
+ * Tables of a target whose updates and deletes are published with nothing to tell the rows by: without a key, or with a replica
+ * identity of none. The server refuses each such write, and the sync stops at the first.
+ */
+export async function identityFindings(
+  connection: Connection,
+  tables: readonly FoundTable[],
+): Promise<Finding[]> {
+  const rows = await connection.rows(
+    `SELECT DISTINCT ON (n.nspname, c.relname) n.nspname, c.relname, p.pubname
+     FROM unnest($1::oid[]) AS w(oid)
+     CROSS JOIN LATERAL ${partitionTree("w.oid")} AS part(oid)
+     JOIN pg_class c ON c.oid = part.oid AND c.relkind = 'r'
+     JOIN pg_namespace n ON n.oid = c.relnamespace
+     CROSS JOIN pg_publication p
+     WHERE (p.pubupdate OR p.pubdelete)
+       AND c.oid IN (SELECT g.relid FROM pg_get_publication_tables(p.pubname) AS g)
+       AND (c.relreplident = 'n' OR c.relreplident <> 'f' AND NOT EXISTS (
+         SELECT FROM pg_index i WHERE i.indrelid = c.oid
+           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END))
+     ORDER BY n.nspname, c.relname, p.pubname`,
+    [formatArrayText(tables.map(({ oid }) => oid))],
+  );
+  return (rows as string[][]).map(([schema = "", name = "", publication = ""]) => ({
+    check: "publication-identity",
+    severity: "error",
+    message: `${formatTable({ schema, name })} is in the publication ${publication}, and has no replica identity: the server refuses updates and deletes of its rows.`,
+    fix: `ALTER TABLE ${quoteTable({ schema, name })} REPLICA IDENTITY FULL;`,
+  }));
 }
 
 /** As a note, for who is about to make our tables. */
