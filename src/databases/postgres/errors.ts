@@ -175,6 +175,8 @@ function isRefusedDdl({ code }: ServerError, context: ErrorContext): boolean {
 }
 
 const RAISED = "P0001";
+/** query_canceled */
+const CANCELLED = "57014";
 
 /** A publication takes the table's updates and deletes, and nothing tells its subscribers the rows by. */
 function isUnidentified({ code, message }: ServerError): boolean {
@@ -228,6 +230,10 @@ function fixFor(
     case "TM-APPLY-CONSTRAINT":
       return isPartitionMissing(error)
         ? "Make the partition at the target that the source has, or one that takes the rest: CREATE TABLE <name> PARTITION OF <the table> DEFAULT; Then start again: it goes on with the same batch."
+        : undefined;
+    case "TM-APPLY-RETRY":
+      return error.code === CANCELLED && /\bconnect$/.test(context.action)
+        ? "The role or the database has a statement_timeout so short that no session can be set up: SELECT setconfig FROM pg_db_role_setting; ALTER ROLE <the role of this URL> SET statement_timeout = 0; our sessions turn it off by themselves once they are there."
         : undefined;
     case "TM-DISK-FULL":
       return "Free space on the server's disk; Tidemark goes on by itself.";

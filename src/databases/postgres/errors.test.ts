@@ -1,0 +1,14 @@
+import { expect, it } from "vitest";
+import { classify } from "./errors.ts";
+
+it("names the setting that ends each session before it is set up", () => {
+  const error = {
+    severity: "ERROR",
+    code: "57014",
+    message: "canceling statement due to statement timeout",
+  };
+  expect(classify(error, { action: "connect", database: "shop" })).toMatchObject({
+    code: "TM-APPLY-RETRY",
+    fix: expect.stringContaining("SET statement_timeout = 0"),
+  });
+});
