@@ -82,8 +82,9 @@ async function refuseTwins(
   refuse(definition, plan.mappings);
 }
 
-/** Why a column is refused. There may be none at the target. */
-export function misfit({ sourceType, targetType }: ColumnMapping): string {
+/** Why a column is refused. There may be none at the target; of one of the very type the note tells what is in the way. */
+export function misfit({ sourceType, targetType, note }: ColumnMapping): string {
+  if (sourceType === targetType && note !== undefined) return "cannot be written";
   return targetType === ""
     ? `no column for ${sourceType}`
     : `${sourceType === "" ? "what has no type" : sourceType} does not fit ${targetType}`;
