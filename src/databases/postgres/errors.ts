@@ -177,6 +177,7 @@ function isRefusedDdl({ code }: ServerError, context: ErrorContext): boolean {
 const RAISED = "P0001";
 /** query_canceled */
 const CANCELLED = "57014";
+const TOO_MANY_CONNECTIONS = "53300";
 
 /** A publication takes the table's updates and deletes, and nothing tells its subscribers the rows by. */
 function isUnidentified({ code, message }: ServerError): boolean {
@@ -234,6 +235,10 @@ function fixFor(
     case "TM-APPLY-RETRY":
       return error.code === CANCELLED && /\bconnect$/.test(context.action)
         ? "The role or the database has a statement_timeout so short that no session can be set up: SELECT setconfig FROM pg_db_role_setting; ALTER ROLE <the role of this URL> SET statement_timeout = 0; our sessions turn it off by themselves once they are there."
+        : undefined;
+    case "TM-CONNECT-FAILED":
+      return error.code === TOO_MANY_CONNECTIONS
+        ? "A source takes up to 7 sessions, a target 4: end idle ones (SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2), or raise max_connections, or the CONNECTION LIMIT of the role or the database."
         : undefined;
     case "TM-DISK-FULL":
       return "Free space on the server's disk; Tidemark goes on by itself.";
