@@ -29,6 +29,8 @@ export interface Target extends Identified {
   copiesOf(sync: string): Promise<readonly TableProgress[] | null>;
   /** Which of these tables stand and hold rows; none of what is not told to us, as of a function. */
   filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]>;
+  /** As ApplierSession.markOf of each that stands, without the lease. Absent where there are no marks. */
+  marksOf?(tables: readonly BoundTable[]): Promise<ReadonlyMap<BoundTable, string>>;
   /** Takes the lease of the sync at this target; null while another applier holds it. */
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null>;
   close(): Promise<void>;

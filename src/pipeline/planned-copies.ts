@@ -25,7 +25,14 @@ export async function plannedCopies(
   return using(databases.openTarget(to, null), async (target) => {
     const stored = await target.copiesOf(sync);
     if (stored === null) return null;
-    const due = dueCopies(tables, stored);
+    const found = await target.marksOf?.(tables.map(({ bound }) => bound));
+    const marks = new Map(
+      tables.flatMap(({ source, bound }) => {
+        const mark = found?.get(bound);
+        return mark === undefined ? [] : [[source, mark] as const];
+      }),
+    );
+    const due = dueCopies(tables, stored, marks);
     const first = new Set(
       due.filter(({ reason }) => LIKE_FIRST.has(reason)).map(({ table }) => table),
     );
@@ -42,6 +49,8 @@ const REASONS: Readonly<Record<CopyReason, string>> = {
   begun: "goes on copying",
   altered:
     "copies anew, over the rows that stand, since columns, types, filter or transform are others",
+  replaced:
+    "copies anew, over the rows that stand, since another table of the target has taken the place of the one that was copied into",
   elsewhere: "copies into another table than before, which stays as it is",
 };
 

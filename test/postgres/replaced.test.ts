@@ -1,7 +1,9 @@
 // Another table that takes the place of a target's table and holds rows of its own, as when one is restored alone or two
 // swap names: nobody may be told that it is in step before it was copied anew (G8).
 import { describe, expect, test } from "vitest";
+import type { PipelineDefinition } from "../../src/core/definition.ts";
 import type { Pipeline } from "../../src/pipeline/pipeline.ts";
+import { makePlan } from "../../src/pipeline/plan.ts";
 import { available } from "../servers/index.ts";
 import type { SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -26,7 +28,9 @@ describe.skipIf(!available("postgres"))("a table of the target", () => {
   test.each(SWAPS)("%s while nothing runs is copied anew", async (_, swap) => {
     await using bed = await bedOfTwoRows();
     await bed.stop(await synced(bed));
+    expect(await planned(bed)).toEqual([]);
     await (await bed.sql("target")).run(swap);
+    expect(await planned(bed)).toEqual([{ table: "public.t", reason: "replaced" }]);
     const second = await synced(bed);
     await bed.expectSame(TABLE);
     expect(bed.logger.text()).toContain("is another one than was copied into, and holds rows");
@@ -84,10 +88,19 @@ async function bedOfTwoRows(): Promise<TestBed> {
   return bed;
 }
 
+function definitionOf(bed: TestBed): PipelineDefinition {
+  return bed.define([{ from: "source", to: "target", tables: [TABLE.name] }]);
+}
+
+/** What a plan says is to be copied. */
+async function planned(bed: TestBed) {
+  const { copies } = await makePlan(definitionOf(bed), bed.logger);
+  return copies.flatMap(({ tables }) => tables);
+}
+
 /** Started, once the target has what the source has. */
 async function synced(bed: TestBed): Promise<Pipeline> {
-  const definition = bed.define([{ from: "source", to: "target", tables: [TABLE.name] }]);
-  const pipeline = await bed.start(definition);
+  const pipeline = await bed.start(definitionOf(bed));
   await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
   return pipeline;
 }

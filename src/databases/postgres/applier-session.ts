@@ -17,6 +17,7 @@ import { Connection } from "./connection.ts";
 import { emptyOf } from "./emptiness.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable, schemaOf } from "./identifiers.ts";
+import { KEPT_IN, markOf } from "./marks.ts";
 import { altered, loadPins } from "./pins.ts";
 import {
   ensureProgress,
@@ -66,7 +67,7 @@ export async function openApplierSession(
       return null;
     }
     await ensureProgress(connection, sync);
-    const [kept] = await connection.rows("SELECT 'tidemark.progress_tables'::regclass::oid");
+    const [kept] = await connection.rows(KEPT_IN);
     const writable = await bindTables(connection, tables);
     const sequences = await Sequences.load(connection, tables, options.logger);
     const mayRelax = await maySetReplicationRole(connection);
@@ -116,7 +117,7 @@ class PostgresApplierSession implements ApplierSession {
   }
 
   markOf({ name }: BoundTable): string {
-    return `${this.#parts.keptIn}/${this.#parts.tables.get(tableKey(name))?.oid}`;
+    return markOf(this.#parts.keptIn, this.#parts.tables.get(tableKey(name))?.oid);
   }
 
   async assertNoneReplaced(): Promise<void> {

@@ -33,6 +33,7 @@ import {
   schemaProblem,
 } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
+import { loadMarks } from "./marks.ts";
 import {
   assertTargetFits,
   createTargetObjects,
@@ -146,6 +147,10 @@ export class PostgresTarget implements Target {
 
   filled(tables: readonly BoundTable[]): Promise<readonly BoundTable[]> {
     return filledOf(this.#connection, tables);
+  }
+
+  marksOf(tables: readonly BoundTable[]): Promise<ReadonlyMap<BoundTable, string>> {
+    return loadMarks(this.#connection, tables);
   }
 
   openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
