@@ -426,6 +426,28 @@ describe.skipIf(!runs("postgres"))("PostgreSQL", () => {
     await bed.expectSame(ITEMS);
   });
 
+  test("one partition of the target that is unlogged is refused, with what mends it", async () => {
+    const table = `${CREATE_ITEMS} PARTITION BY RANGE (id)`;
+    await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    await source.run("INSERT INTO items VALUES (1, 'a'), (11, 'b')");
+    await target.run(table);
+    await target.run("CREATE TABLE high PARTITION OF items FOR VALUES FROM (10) TO (20)");
+    await target.run("CREATE UNLOGGED TABLE low PARTITION OF items FOR VALUES FROM (0) TO (10)");
+    await expect(bed.start(define(bed, "items"))).rejects.toSatisfy(
+      tells("TM-COLUMN-UNFIT", /partition public\.low is unlogged.*"low" SET LOGGED/),
+    );
+    await target.run("ALTER TABLE high SET UNLOGGED");
+    const first = await bed.start(define(bed, "items"));
+    await first.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.stop(first);
+    // All are emptied together: that is seen.
+    await target.run("TRUNCATE items");
+    const second = await bed.start(define(bed, "items"));
+    await second.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(ITEMS);
+  });
+
   test("rows hidden from us at the target keep the sync from starting, with what mends it", async () => {
     await using bed = await bedWith("postgres", [CREATE_ITEMS], "postgres");
     const [source, target] = [await bed.sql("source"), await bed.sql("target")];

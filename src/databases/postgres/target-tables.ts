@@ -12,6 +12,7 @@ import {
 } from "./catalog.ts";
 import { foreignKeysQuery } from "./catalog-query.ts";
 import type { Connection } from "./connection.ts";
+import { partitionTree } from "./partitions.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
 import { formatArrayText } from "./row-text.ts";
 import { KIND } from "./types.ts";
@@ -30,6 +31,8 @@ export interface StandingTable {
   readonly followed: readonly string[];
   /** Names of the rules that put something in place of what is written, or beside it, as far as they are on. */
   readonly rules: readonly string[];
+  /** A partition that a crash of the server empties, where others keep their rows. */
+  readonly unlogged: TableName | null;
 }
 
 /** By tableKey; absent ones are missing. */
@@ -39,7 +42,7 @@ export async function loadStanding(
 ): Promise<ReadonlyMap<string, StandingTable>> {
   const found = await findTables(connection, tables, NAMED);
   const oids = [...found.values()].map((table) => table.oid);
-  const [columns, uniques, foreignKeys, cascading, followed, rules] = await Promise.all([
+  const [columns, uniques, foreignKeys, cascading, followed, rules, unlogged] = await Promise.all([
     loadColumns(connection, oids),
     loadUniques(connection, oids),
     connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]),
@@ -50,7 +53,9 @@ export async function loadStanding(
        WHERE ev_class = ANY ($1::oid[]) AND ev_type <> '1' AND ev_enabled <> 'D' ORDER BY 2`,
       [formatArrayText(oids)],
     ),
+    connection.rows(UNLOGGED, [formatArrayText(oids)]),
   ] as const);
+  const emptied = new Map((unlogged as string[][]).map(([oid, ...name]) => [oid, name]));
   return new Map(
     [...found].map(([key, { oid, kind }]) => [
       key,
@@ -63,9 +68,24 @@ export async function loadStanding(
         cascades: cascading.has(oid),
         followed: followed.get(oid) ?? [],
         rules: rules.filter((row) => row[0] === oid).map((row) => row[1] as string),
+        unlogged: asName(emptied.get(oid)),
       },
     ]),
   );
+}
+
+/** A table that is emptied as a whole is known by that. */
+const UNLOGGED = `SELECT DISTINCT ON (w.oid) w.oid, n.nspname, p.relname
+  FROM unnest($1::oid[]) AS w(oid)
+  CROSS JOIN LATERAL ${partitionTree("w.oid")} AS t
+  JOIN pg_class p ON p.oid = t.relid JOIN pg_namespace n ON n.oid = p.relnamespace
+  WHERE t.isleaf AND p.relpersistence = 'u' AND EXISTS (
+    SELECT FROM ${partitionTree("w.oid")} AS o JOIN pg_class k ON k.oid = o.relid
+    WHERE o.isleaf AND k.relpersistence <> 'u')
+  ORDER BY w.oid, n.nspname, p.relname`;
+
+function asName([schema, name]: readonly string[] = []): TableName | null {
+  return schema === undefined || name === undefined ? null : { schema, name };
 }
 
 /** What we cannot carry fits nothing of another type. */

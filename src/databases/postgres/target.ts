@@ -319,6 +319,10 @@ function tableProblem(table: TargetTable, standing: StandingTable): string | nul
     const disable = `ALTER TABLE ${quoteTable(table.name)} DISABLE RULE ${quoteIdentifier(rule)}`;
     return `the rule ${rule} rewrites what is written, and nothing tells which rows it leaves out or adds: ${disable}`;
   }
+  if (standing.unlogged !== null) {
+    const partition = formatTable(standing.unlogged);
+    return `its partition ${partition} is unlogged, and nothing tells of the rows that go when a crash of the server empties it alone: ALTER TABLE ${quoteTable(standing.unlogged)} SET LOGGED`;
+  }
   if (table.key.length === 0) return null;
   const wanted = [...table.key].sort();
   const exact = standing.uniques.filter(
