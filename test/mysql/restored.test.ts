@@ -45,6 +45,16 @@ async function dump(admin: Connection, table: string): Promise<() => Promise<voi
   };
 }
 
+/** When each of our triggers was made, those that stand in for one left out. */
+async function timesMade(admin: Connection): Promise<Map<string, string>> {
+  const [rows] = await admin.query(
+    "SELECT TRIGGER_NAME, CREATED FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()",
+  );
+  return new Map(rows as unknown as [string, string][]);
+}
+
+const POLLING = { timeout: 30_000, interval: 20 };
+
 describe.each(SERVERS)("a table that is put back on %s", (kind) => {
   const test = it.skipIf(!available(kind));
 
@@ -100,6 +110,44 @@ describe.each(SERVERS)("a table that is put back on %s", (kind) => {
       await expect(openLog(bed, tables)).rejects.toThrow("half way");
       await using open = await openLog(bed, tables);
       await open.log.batches.look?.();
+    },
+  );
+
+  test.each([
+    // What stood when the start began to look, and what it has made itself.
+    ["has yet to make anew", ["held", "t"], false],
+    ["has made anew", ["t", "held"], true],
+  ] as const)(
+    "is found out where a start waits for another table, and %s its triggers",
+    async (_, order, made) => {
+      await using bed = await openBed(kind);
+      for (const table of order) {
+        await bed.admin.query(`CREATE TABLE ${table} (id INT PRIMARY KEY)`);
+      }
+      await bed.admin.query(`INSERT INTO t ${ROWS}`);
+      await (await openLog(bed, await bed.capture(...order)))[Symbol.asyncDispose]();
+      for (const table of order) await bed.admin.query(`ALTER TABLE ${table} ADD COLUMN m INT`);
+      const tables = await bed.capture(...order);
+      const holder = await bed.connect();
+      await holder.query("START TRANSACTION; SELECT * FROM held");
+      const stood = await timesMade(bed.admin);
+      const opened = expect(openLog(bed, tables)).rejects.toMatchObject(BROKEN);
+      await expect
+        .poll(async () => {
+          const [[waits]] = (await bed.admin.query(
+            "SELECT COUNT(*) FROM tidemark_layouts WHERE table_name = 'held' AND active AND triggers IS NULL",
+          )) as unknown as [[[string]]];
+          const now = await timesMade(bed.admin);
+          const anew = [...stood].filter(([name, at]) => now.get(name) !== at);
+          return [Number(waits), anew.length];
+        }, POLLING)
+        .toEqual([1, made ? 3 : 0]);
+      const load = await dump(bed.admin, "t");
+      await bed.admin.query("DELETE FROM t WHERE id = 1");
+      await load();
+      await holder.query("ROLLBACK");
+      await opened;
+      await expect(openLog(bed, tables)).rejects.toMatchObject(BROKEN);
     },
   );
 

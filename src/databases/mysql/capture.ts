@@ -28,10 +28,11 @@ import {
 } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { givingWay, withShortLocks } from "./locks.ts";
-import { assertNotMadeAnew, forgetMade, madeOf, madeOn, timesOf } from "./made.ts";
+import { assertNotMadeAnew, madeOf, madeOn, timesOf } from "./made.ts";
 import { LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadReferences, loadVersions, type Reference, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
+import { Renewal } from "./renewal.ts";
 import { replicaNotes } from "./replica.ts";
 import { endedWhenSilent, installAll, type TableCapture, takeOver } from "./trigger-install.ts";
 import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
@@ -97,7 +98,7 @@ export async function installCapture(
   lease: Lease,
 ): Promise<void> {
   const { logger } = options;
-  const { captures, cascades, references, tableIds, known } = await looking(session, () =>
+  const { captures, cascades, references, tableIds, installed } = await looking(session, () =>
     prepareCaptures(session, tables),
   );
   // That the right for it is missing is to be told before triggers stand: to make those anew takes another right.
@@ -105,18 +106,19 @@ export async function installCapture(
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE id = 0`);
   }
   const due = new Set([...captures.flatMap(({ triggers }) => triggers), ...cascades].map(nameOf));
-  if (due.size > 0) await forgetMade(session, known, due);
+  const renewal = new Renewal(installed, due, await madeOn(session));
   await givingWay(session, async () => {
-    await installAll(session, captures, options, lease);
+    await installAll(session, captures, options, { lease, renewal });
     const parents = cascades.map((plan) => ({ layout: null, triggers: [plan] }));
-    await installAll(session, parents, options, lease);
+    await installAll(session, parents, options, { lease, renewal });
     const all = [...captures, ...parents].flatMap(({ triggers }) => triggers);
     const others = all.filter((plan) => !isOwn(plan));
-    const taking = () => takeOver(session, others, logger, lease);
+    const taking = () => takeOver(session, others, logger, { lease, renewal });
     if (others.length > 0) await endedWhenSilent(session, taking);
   });
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
+  await renewal.assertKept(session, found);
   const asked = new Set(captures.map(({ layout }) => layout.id));
   // What was checked is what is stored: to make triggers may have taken long, and what came meanwhile is still to be found out.
   const checked = new Set(captures.filter(isChecked).map(({ layout }) => layout.id));
@@ -183,8 +185,8 @@ interface Preparation {
   readonly references: readonly Reference[];
   /** Null where they may not be read. */
   readonly tableIds: TableIds | null;
-  /** All layouts that there were. */
-  readonly known: readonly StoredLayout[];
+  /** Of each table the last layout whose triggers stood. */
+  readonly installed: readonly StoredLayout[];
 }
 
 async function prepareCaptures(
@@ -280,7 +282,7 @@ async function prepareCaptures(
   const settled = (each: TriggerPlan) => byName.get(each.name) ?? each;
   const captures = planned.map((each) => ({ ...each, triggers: each.triggers.map(settled) }));
   const cascades = origins.map(settled);
-  return { captures, cascades, references, tableIds, known: layouts };
+  return { captures, cascades, references, tableIds, installed: [...installed.values()] };
 }
 
 function nameOf({ name }: TriggerPlan): string {

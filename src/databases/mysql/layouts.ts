@@ -259,10 +259,14 @@ function shapeOf(layout: StoredLayout): Omit<Definition, "cascades" | "made"> {
   };
 }
 
-export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {
+/** `ids`: some of them, at least one; default all. */
+export async function loadLayouts(
+  session: Session,
+  ids: readonly number[] | null = null,
+): Promise<readonly StoredLayout[]> {
   const rows = await session.rows(
     `SELECT id, definition, signature, triggers, active, table_id, read_up_to
-     FROM ${LAYOUTS} ORDER BY id`,
+     FROM ${LAYOUTS} ${ids === null ? "" : `WHERE id IN (${ids.join(", ")})`} ORDER BY id`,
   );
   return rows.map(([id, definition, signature, triggers, active, tableId, readUpTo]) => ({
     ...(JSON.parse(definition ?? "null") as Definition),
@@ -312,16 +316,19 @@ export async function storeLayout(
     if (replaces.doubted.length > 0) {
       const after = Number(await session.value(`SELECT COALESCE(MAX(n), 0) FROM ${BATCHES}`));
       const doubted: Doubt = { after, columns: replaces.doubted };
-      // Its triggers are about to be made anew: see forgetMade.
-      const { made: _made, ...layout } = replaces.layout;
-      await session.run(`UPDATE ${LAYOUTS} SET definition = ? WHERE id = ?`, [
-        definitionText({ ...layout, doubted }),
-        replaces.layout.id,
-      ]);
+      await storeDefinition(session, { ...replaces.layout, doubted });
     }
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
     await insert();
   });
+}
+
+/** Of one that may have been replaced. */
+export async function storeDefinition(session: Session, layout: StoredLayout): Promise<void> {
+  await session.run(`UPDATE ${LAYOUTS} SET definition = ? WHERE id = ?`, [
+    definitionText(layout),
+    layout.id,
+  ]);
 }
 
 /** What is cut after this batch is unread. */

@@ -1,6 +1,6 @@
 import { captureBroken } from "./capture-broken.ts";
 import type { Session } from "./connection.ts";
-import { definitionText, type StoredLayout, storeOfLayouts } from "./layouts.ts";
+import type { StoredLayout } from "./layouts.ts";
 import { LOG } from "./ours.ts";
 import { type FoundTrigger, triggerNames } from "./triggers.ts";
 
@@ -51,23 +51,6 @@ export function assertNotMadeAnew(...looked: Parameters<typeof madeAnew>): void 
 /** For people. */
 export const MADE_ANEW =
   "triggers of ours were dropped and made again, as by a dump that is loaded, or pt-online-schema-change";
-
-/** Before these triggers are made by us: who fails half way must not take his own for another's. */
-export async function forgetMade(
-  session: Session,
-  layouts: readonly StoredLayout[],
-  triggers: ReadonlySet<string>,
-): Promise<void> {
-  const definitions = new Map<number, string>();
-  for (const layout of layouts) {
-    const { made } = layout;
-    const kept = Object.entries(made?.at ?? {}).filter(([name]) => !triggers.has(name));
-    if (made === undefined || kept.length === Object.keys(made.at).length) continue;
-    const left = { ...made, at: Object.fromEntries(kept) };
-    definitions.set(layout.id, definitionText({ ...layout, made: left }));
-  }
-  await storeOfLayouts(session, "definition", definitions);
-}
 
 /** `now`: see {@link timesOf}. What is to be noted; undefined where it is. What is noted already stands: it may have been made anew since we looked. */
 export function madeOf(

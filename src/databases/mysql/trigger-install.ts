@@ -10,6 +10,7 @@ import { type Replaced, type StoredLayout, storeLayout } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { againWhileHeld, isHeld, Yielding } from "./locks.ts";
 import { LAYOUTS } from "./ours.ts";
+import type { Renewal } from "./renewal.ts";
 import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
 import { isOwn, KEEP_ACCOUNT, ownedBy } from "./triggers.ts";
 
@@ -38,12 +39,18 @@ export async function endedWhenSilent(session: Session, work: () => Promise<void
 type Installation = Pick<TableCapture, "triggers"> &
   ({ readonly layout: null } | Pick<TableCapture, "layout" | "isNew" | "replaces">);
 
+/** What each attempt needs. */
+interface Making {
+  readonly lease: Lease;
+  readonly renewal: Renewal;
+}
+
 /** The session has begun to give way (locks.ts). */
 export async function installAll(
   session: Session,
   all: readonly Installation[],
   options: DatabaseOptions,
-  lease: Lease,
+  making: Making,
 ): Promise<void> {
   const { logger } = options;
   const run = async (one: Installation, use: InSession) => {
@@ -51,14 +58,14 @@ export async function installAll(
       const { layout, replaces } = one;
       if (replaces !== null && replaces.doubted.length > 0) logger.warn(...doubtOf(layout));
       await againWhileHeld({ table: LAYOUTS, session, use, logger }, async (each) => {
-        await lease.assertHeld();
+        await making.lease.assertHeld();
         await storeLayout(each, layout, replaces);
       });
     }
     const yielding = new Yielding();
     for (const plan of one.triggers.filter(isOwn)) {
       const asked = { table: plan.table, session, use, logger, yielding };
-      await againWhileHeld(asked, (each) => makeTrigger(each, plan, lease));
+      await againWhileHeld(asked, (each) => makeTrigger(each, plan, making));
       if (one.layout !== null) failpoint("capture-half");
     }
   };
@@ -106,7 +113,7 @@ export async function takeOver(
   session: Session,
   plans: readonly TriggerPlan[],
   logger: Logger,
-  lease: Lease,
+  making: Making,
 ): Promise<void> {
   const use: InSession = (step) => step(session);
   const asked = { session, use, logger, forMs: TAKE_OVER_MS };
@@ -116,7 +123,7 @@ export async function takeOver(
     if (fix === undefined && !left.has(plan.table)) {
       try {
         await againWhileHeld({ ...asked, table: plan.table }, (each) =>
-          makeTrigger(each, plan, lease),
+          makeTrigger(each, plan, making),
         );
         continue;
       } catch (error) {
@@ -136,8 +143,16 @@ export async function takeOver(
 }
 
 /** One attempt, of a session that has begun to give way. */
-async function makeTrigger(session: Session, plan: TriggerPlan, lease: Lease): Promise<void> {
+async function makeTrigger(
+  session: Session,
+  plan: TriggerPlan,
+  { lease, renewal }: Making,
+): Promise<void> {
   await lease.assertHeld();
+  await renewal.making(session, plan, () => runStatements(session, plan));
+}
+
+async function runStatements(session: Session, plan: TriggerPlan): Promise<void> {
   const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);
   try {
