@@ -1,6 +1,6 @@
 import type { Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { failure } from "../../core/findings.ts";
+import { failure, warning } from "../../core/findings.ts";
 import type { Cell, Session } from "./connection.ts";
 
 /** A server may replicate some databases and be written in others: it is told, and not refused. */
@@ -13,6 +13,17 @@ export async function replicaFindings(session: Session): Promise<Finding[]> {
     throw error;
   }
   if (rows.length === 0) return [];
+  const runs = await runsTriggers(session);
+  if (runs === "ENFORCE") return [];
+  if (runs !== "NO") {
+    return [
+      warning(
+        "replica",
+        `This server replicates from another: rows that arrive so fire triggers here (slave_run_triggers_for_rbr = ${runs}), but not those of a table that has triggers there as well, which never reach a target.`,
+        "name the primary server in the URL; or, where those triggers are not Tidemark's, SET GLOBAL slave_run_triggers_for_rbr = ENFORCE",
+      ),
+    ];
+  }
   return [
     failure(
       "replica",
@@ -20,6 +31,12 @@ export async function replicaFindings(session: Session): Promise<Finding[]> {
       "name the primary server in the URL",
     ),
   ];
+}
+
+/** Do triggers run for rows that are replicated? Where the primary has run some for the row, only ENFORCE runs ours. */
+async function runsTriggers(session: Session): Promise<string> {
+  if (session.flavour.product !== "MariaDB") return "NO";
+  return (await session.value("SELECT @@slave_run_triggers_for_rbr")) ?? "NO";
 }
 
 export async function replicaNotes(session: Session): Promise<string[]> {
