@@ -5,6 +5,7 @@ import { copyAnew, wrongTable } from "../../core/many-tables.ts";
 import { formatTable } from "../../core/table.ts";
 import { standInName } from "./capture-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
+import type { Computed } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, wholeDatabase } from "./identifiers.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
@@ -30,6 +31,7 @@ export async function assertUnbroken(
   }
   assertNotOvertaken(installed, found);
   assertSameOrigins(installed, wanted.origins);
+  assertSameComputed(installed, wanted.computed ?? {});
 }
 
 /** Throws TM-CAPTURE-BROKEN. */
@@ -143,6 +145,19 @@ export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOri
   throw captureBroken(
     layout,
     "foreign keys that act on its rows were added, changed or dropped, or one of their tables got or lost system versioning",
+  );
+}
+
+/** Of all rows that stand it is computed anew, and no trigger runs for that. Throws TM-CAPTURE-BROKEN. */
+export function assertSameComputed(
+  { computed = {}, ...layout }: StoredLayout,
+  now: Computed,
+): void {
+  const altered = Object.entries(computed).find(([name, by]) => (now[name] ?? by) !== by);
+  if (altered === undefined) return;
+  throw captureBroken(
+    layout,
+    `generated column ${altered[0]}, by which rows are chosen (where), is computed otherwise than it was`,
   );
 }
 

@@ -228,8 +228,11 @@ function columnsOf(list: string): string {
 
 function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeColumn {
   const [table, name, dataType, columnType, ...rest] = row;
-  const [precision, scale, length, datetime, charset, collation, nullable, initial, extra] = rest;
+  const [precision, scale, length, datetime, charset, collation, ...others] = rest;
+  const [nullable, initial, extra, expression] = others;
   const attributes = (extra ?? "").toLowerCase();
+  // MySQL also writes DEFAULT_GENERATED, for a default that is an expression.
+  const generated = /\b(virtual|stored|persistent) generated\b/.test(attributes);
   return {
     name: name ?? "",
     dataType: (dataType ?? "").toLowerCase(),
@@ -244,8 +247,8 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     hasDefault: (initial ?? null) !== null || nullable === "YES",
     zeroDate: DATES.has(dataType?.toLowerCase() ?? "") && ZERO_DATE.test(initial ?? ""),
     sequence: /^nextval\((`.+`)\)$/i.exec(initial ?? "")?.[1] ?? null,
-    // MySQL also writes DEFAULT_GENERATED, for a default that is an expression.
-    generated: /\b(virtual|stored|persistent) generated\b/.test(attributes),
+    generated,
+    expression: generated ? (expression ?? null) : null,
     identity: attributes.includes("auto_increment"),
     stamped: attributes.includes("on update"),
     json: json.has(`${table}\0${name}`),

@@ -5,6 +5,7 @@ import { rewound } from "../../core/rewound.ts";
 import { formatTable } from "../../core/table.ts";
 import {
   assertNotOvertaken,
+  assertSameComputed,
   assertSameOrigins,
   captureBroken,
   hiddenFrom,
@@ -13,6 +14,7 @@ import {
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
+import { computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { lostTransactions } from "./engines.ts";
 import {
@@ -59,6 +61,7 @@ export async function checkDrift(
         throw columnsAltered(table, differences(layout, fact));
       }
       checkKey(layout, fact);
+      assertSameComputed(layout, computedOf(layout.filterColumns, fact));
       noteKeyIndex(layout, fact);
       assertNotOvertaken(layout, triggers);
       if (triggersHash(triggers, layout) !== layout.triggers) {

@@ -5,6 +5,7 @@ import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { columnSchema, keyIndex, type TableFacts } from "./catalog.ts";
+import { type Computed, computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import type { Made } from "./made.ts";
 import { BATCHES, LAYOUTS } from "./ours.ts";
@@ -19,6 +20,8 @@ export interface StoredLayout extends Layout {
   readonly known: readonly string[] | null;
   /** Columns that the filters may speak of, captured or not. */
   readonly filterColumns: readonly string[];
+  /** What those of them that are generated are computed by. Absent where none is. */
+  readonly computed?: Computed;
   /** Hash over the triggers as the server stored them; null while they are being created; or {@link LOST}. */
   readonly triggers: string | null;
   readonly active: boolean;
@@ -70,6 +73,7 @@ interface Definition {
   readonly key: readonly number[];
   readonly filters: readonly string[];
   readonly filterColumns: readonly string[];
+  readonly computed?: Computed;
   readonly known: readonly string[] | null;
   readonly guarded: readonly string[];
   readonly stamped: readonly string[];
@@ -103,13 +107,16 @@ export function wantedLayout(
   const columns = native.map((column) => layoutColumn(columnSchema(column, name)));
   const key = table.schema.key.map((each) => columns.findIndex((column) => column.name === each));
   const numbered = facts.columns.find(({ identity }) => identity)?.name;
+  const filterColumns = namedIn(table.filters, facts);
+  const computed = computedOf(filterColumns, facts);
   const layout = {
     id: 0,
     table: table.schema.name,
     columns,
     key,
     filters: table.filters,
-    filterColumns: namedIn(table.filters, facts),
+    filterColumns,
+    ...(Object.keys(computed).length > 0 && { computed }),
     known: table.takesNewColumns ? namesOf(facts) : null,
     guarded: guardedColumns(facts, references),
     stamped: native.filter(({ stamped }) => stamped).map((column) => column.name),
@@ -245,7 +252,7 @@ export function definitionText(layout: StoredLayout): string {
 
 function shapeOf(layout: StoredLayout): Omit<Definition, "cascades" | "made"> {
   const { table, columns, key, filters, filterColumns, known } = layout;
-  const { guarded, stamped, origins, versions, numbered, work, doubted } = layout;
+  const { guarded, stamped, origins, versions, numbered, work, doubted, computed } = layout;
   const shape = { table, columns, key, filters, filterColumns, known };
   return {
     ...shape,
@@ -256,6 +263,7 @@ function shapeOf(layout: StoredLayout): Omit<Definition, "cascades" | "made"> {
     ...(numbered !== undefined && { numbered }),
     ...(work !== undefined && { work }),
     ...(doubted && { doubted }),
+    ...(computed && { computed }),
   };
 }
 

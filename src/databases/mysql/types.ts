@@ -24,6 +24,8 @@ export interface NativeColumn {
   /** Of MariaDB: the sequence that the default takes a number from, as the server quotes it. */
   readonly sequence: string | null;
   readonly generated: boolean;
+  /** What a generated one is computed by. */
+  readonly expression: string | null;
   readonly identity: boolean;
   /** Set by the server when the row is updated: ON UPDATE CURRENT_TIMESTAMP. */
   readonly stamped: boolean;

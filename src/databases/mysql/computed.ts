@@ -1,0 +1,13 @@
+import type { TableFacts } from "./catalog.ts";
+
+/** What generated columns are computed by, by their names. */
+export type Computed = Readonly<Record<string, string>>;
+
+/** Of those of these columns that are generated, as the table stands now. */
+export function computedOf(names: readonly string[], { columns }: TableFacts): Computed {
+  return Object.fromEntries(
+    columns.flatMap(({ name, expression }) =>
+      expression !== null && names.includes(name) ? [[name, expression]] : [],
+    ),
+  );
+}
