@@ -34,7 +34,7 @@ const SOURCES: Readonly<Record<DatabaseKind, TypedSource>> = {
   mariadb: {
     title: "MariaDB and MySQL",
     intro:
-      "MySQL 8 has no `uuid`, `inet4` and `inet6`, and keeps JSON in a form of its own; its -0 becomes 0 in\nMariaDB, which stores none, and `plan` says so. What was once written without strict mode reaches both as it is: zero dates,\nand the empty value of an ENUM (index 0), unless an empty text is also one of its labels: it is taken for that.",
+      "MySQL 8 has no `uuid`, `inet4` and `inet6`, and keeps JSON in a form of its own; its -0 becomes 0 in\nMariaDB, which stores none, and `plan` says so. What was once written without strict mode reaches both as it is: zero dates,\ndays that no month has (`ALLOW_INVALID_DATES`), and the empty value of an ENUM (index 0), unless an empty text is also one of its labels: it is taken for that.",
     types: MARIADB_TYPES,
     session: MYSQL_SESSION,
   },

@@ -302,9 +302,9 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
     // A server may not heed what the connection has asked for (init_connect, character_set_client_handshake): it would read
     // and give our texts as those of another character set, and say nothing.
     `NAMES utf8mb4 COLLATE ${CHARSET}`,
-    // NO_BACKSLASH_ESCAPES must stay off: quoteText relies on it. Zero dates are allowed because
+    // NO_BACKSLASH_ESCAPES must stay off: quoteText relies on it. Dates that no calendar has are allowed because
     // rows that hold them exist and must be copied as they are.
-    "sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
+    "sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'",
     "time_zone = '+00:00'",
     "autocommit = 1",
     // What a server may be told for all its sessions, and would break ours, or keep rows from them.
