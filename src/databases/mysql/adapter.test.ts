@@ -155,6 +155,8 @@ describe("classify", () => {
     expect(classifyConnect(server(1045, "Access denied for 'secret'"), "h:1")).toMatchObject({
       code: "TM-AUTH-FAILED",
     });
+    const used = server(1226, "User 'secret' has exceeded the 'max_user_connections' resource");
+    expect(classifyConnect(used, "h:1").fix).toContain("WITH MAX_USER_CONNECTIONS");
   });
 });
 

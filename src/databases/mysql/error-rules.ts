@@ -68,7 +68,11 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
     "The account has no connection left.",
     "raise max_user_connections",
   ),
-  1226: rule("TM-CONNECTION-LOST", "The account has used up a resource limit of its own."),
+  1226: rule(
+    "TM-CONNECTION-LOST",
+    "The account has used up a resource limit of its own.",
+    "raise it, or take it away: ALTER USER … WITH MAX_USER_CONNECTIONS 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0",
+  ),
   1317: rule("TM-CONNECTION-LOST", "The query was interrupted by the server's administrator."),
   1927: rule("TM-CONNECTION-LOST", "The connection was killed by the server's administrator."),
   1969: rule("TM-APPLY-RETRY", "The statement ran longer than max_statement_time allows."),
