@@ -128,18 +128,21 @@ export class SqliteBatches implements Batches {
     if (bound === null) return;
     await this.#records.markPurged(bound.batch);
     failpoint("purge-half");
-    let first = bound.first;
+    let next = bound.first;
     do {
-      if (first > bound.first) await sleep(PURGE_PAUSE_MS);
-      await this.#connection.write(
+      if (next > bound.first) await sleep(PURGE_PAUSE_MS);
+      const from = next;
+      next = await this.#connection.write(
         () => {
           const until = performance.now() + PURGE_HELD_MS;
+          let first = from;
           do first = this.#delete(first, bound);
           while (first <= bound.last && performance.now() < until);
+          return first;
         },
         { durable: false },
       );
-    } while (first <= bound.last);
+    } while (next <= bound.last);
   }
 
   /** Gives the id to go on with. */

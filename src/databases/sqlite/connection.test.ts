@@ -85,3 +85,30 @@ it("writes all the same where somebody reads all the time", async () => {
   for (const reader of readers) reader.close();
   await connection.close();
 });
+
+it("shuts nobody out for as long as one reader goes on", async () => {
+  const { path, connection } = await openShop();
+  const [long, other] = [new DatabaseSync(path), new DatabaseSync(path)];
+  long.exec("BEGIN; SELECT * FROM t");
+  const isLetIn = () => {
+    try {
+      return other.prepare("SELECT count(*) FROM t").get() !== undefined;
+    } catch {
+      return false;
+    }
+  };
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  const written = connection.write(() => connection.run("INSERT INTO t VALUES (1)"));
+  written.then(over, over);
+  while (isLetIn()) await nextTurn();
+  while (!isLetIn()) await nextTurn();
+  expect(isOver).toBe(false);
+  long.exec("COMMIT");
+  await written;
+  expect(other.prepare("SELECT id FROM t").all()).toMatchObject([{ id: 1 }]);
+  for (const reader of [long, other]) reader.close();
+  await connection.close();
+});

@@ -15,6 +15,8 @@ const LOCK_PATIENCE_MS = 10_000;
 const LOCK_PAUSE_MAX_MS = 25;
 /** How long a write outside WAL mode stands back behind who reads, before it shuts out those who come. */
 const STAND_BACK_MS = 2_000;
+/** And how long it then shuts them out: well below the busy timeout of most programs (5 s). */
+const SHUT_OUT_MS = 1_000;
 /**
  * The engine's own wait blocks the whole process, so it is kept to what a commit of another
  * connection takes; longer waits are ours and let the event loop run.
@@ -220,12 +222,21 @@ export class Connection {
   /**
    * Runs `work` in one write transaction. Durable is EXTRA: after FULL a power cut may bring back the journal that a commit has
    * removed (outside WAL mode), and with it what was before. `durable: false` leaves out the sync of the log at
-   * commit: for what may be forgotten in a power cut (it then comes again).
+   * commit: for what may be forgotten in a power cut (it then comes again). `work` is done again where readers did not let
+   * it be committed.
    */
   write<T>(work: () => T, { durable = true }: { readonly durable?: boolean } = {}): Promise<T> {
     return this.#alone(async () => {
-      if (!(await this.#beginUnread(durable))) await this.begin(durable);
-      return this.#finish(work);
+      const deadline = performance.now() + LOCK_PATIENCE_MS;
+      for (;;) {
+        if (!(await this.#beginUnread(durable))) await this.begin(durable);
+        try {
+          return await this.#finish(work);
+        } catch (error) {
+          // One reader alone may go on for long; all others are let in again meanwhile.
+          if (!isBusy(error) || performance.now() > deadline) throw this.classify(error);
+        }
+      }
     });
   }
 
@@ -336,11 +347,11 @@ export class Connection {
   async #finish<T>(work: () => T): Promise<T> {
     try {
       const result = work();
-      await this.commit();
+      await this.#whileBusy(SHUT_OUT_MS, () => this.db.exec("COMMIT"));
       return result;
     } catch (error) {
       this.rollback();
-      throw this.classify(error);
+      throw error;
     }
   }
 
@@ -351,12 +362,21 @@ export class Connection {
   }
 
   async #untilFree<T>(work: () => T): Promise<T> {
-    const deadline = performance.now() + LOCK_PATIENCE_MS;
+    try {
+      return await this.#whileBusy(LOCK_PATIENCE_MS, work);
+    } catch (error) {
+      throw this.classify(error);
+    }
+  }
+
+  /** Throws what the driver throws. */
+  async #whileBusy<T>(patienceMs: number, work: () => T): Promise<T> {
+    const deadline = performance.now() + patienceMs;
     for (let pause = 1; ; pause = nextPause(pause)) {
       try {
         return work();
       } catch (error) {
-        if (!isBusy(error) || performance.now() > deadline) throw this.classify(error);
+        if (!isBusy(error) || performance.now() > deadline) throw error;
       }
       await sleep(pause);
     }
