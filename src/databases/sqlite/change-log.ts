@@ -17,7 +17,7 @@ import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingOfSource } from "./ours.ts";
 import { apart, Records } from "./records.ts";
-import { standingTriggers, strayedTriggers } from "./standing-triggers.ts";
+import { anchoring, standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { deviceAndInode, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
@@ -243,6 +243,8 @@ function captureTables(
       failpoint("capture-half");
     }
   }
+  const names = shapes.map(({ facts }) => facts.name);
+  for (const sql of anchoring(connection, names)) connection.db.exec(sql);
 }
 
 export interface TablePlan {

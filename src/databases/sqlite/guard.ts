@@ -7,7 +7,13 @@ import type { Connection } from "./connection.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
 import type { InstalledLayout, Layouts } from "./layouts.ts";
-import { ignoringTrigger, isNote, isOvertaken, standingTriggers } from "./standing-triggers.ts";
+import {
+  ignoringTrigger,
+  isMadeAnew,
+  isNote,
+  isOvertaken,
+  standingTriggers,
+} from "./standing-triggers.ts";
 
 /**
  * Watches that capture stands as it was installed. Costs one pragma per cut: SQLite counts every
@@ -90,6 +96,9 @@ export function checkCapture(connection: Connection, layout: InstalledLayout): s
       layout.table.name,
       `the trigger ${trigger.name} ${sql === undefined ? "is missing" : "was changed"}`,
     );
+  }
+  if (isMadeAnew(connection, shape.facts.name)) {
+    throw broken(layout.table.name, "the table was made anew, and its triggers put back");
   }
   const again = isOvertaken(connection, shape.facts.name) ? logging : [];
   return [

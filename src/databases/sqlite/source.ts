@@ -15,6 +15,7 @@ import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
 import { missingOfSource } from "./ours.ts";
 import { recordsPath } from "./records.ts";
+import { anchoring } from "./standing-triggers.ts";
 
 export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -48,8 +49,14 @@ export class SqliteSource implements Source {
       const plans = planTables(connection, installed, tables);
       const shapes = plans.map(({ shape }) => shape);
       const triggers = plans.flatMap(({ statements }) => statements);
+      const names = shapes.map(({ facts }) => facts.name);
       return {
-        statements: [...ours, ...widenLog(connection, shapes), ...triggers],
+        statements: [
+          ...ours,
+          ...widenLog(connection, shapes),
+          ...triggers,
+          ...anchoring(connection, names),
+        ],
         notes: [
           ...(ours.length === 0
             ? []
