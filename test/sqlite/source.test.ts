@@ -1,8 +1,11 @@
 // What only SQLite has: files that move and are copied, schemas that change under the triggers,
 // journal modes, keys that may be NULL, values of any class (G1, G8).
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import {
+  chmodSync,
+  chownSync,
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -13,6 +16,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Change } from "../../src/core/change.ts";
 import { silentLogger } from "../../src/core/log.ts";
@@ -29,6 +33,7 @@ import {
   takeChunk,
 } from "../../src/testing/replica.ts";
 import { sqliteBed } from "../conformance/sqlite-bed.ts";
+import { isReachable, serverAccount } from "../servers/account.ts";
 
 let bench: Bench;
 beforeEach(async () => {
@@ -727,6 +732,34 @@ describe("the file", () => {
     expect(log).not.toBeNull();
     await log?.close();
   });
+
+  /** Root may write whatever it likes. */
+  const account = serverAccount();
+  it.skipIf(!isReachable(import.meta.dirname, account))(
+    "is not opened for reading only, which would leave a -shm that nobody can write",
+    async () => {
+      const sql = await bench.sql();
+      await sql.run("PRAGMA journal_mode = WAL");
+      await sql.run(SIMPLE);
+      await sql.close();
+      if (account !== undefined) {
+        for (const each of [dirname(path()), path()]) chownSync(each, account.uid, account.gid);
+      }
+      chmodSync(path(), 0o444);
+      const adapter = new URL("../../src/databases/sqlite/index.ts", import.meta.url).href;
+      const script = `
+        const { sqlite } = await import(${JSON.stringify(adapter)});
+        const opening = sqlite.openSource({ name: "x", url: ${JSON.stringify(bench.bed.url)}, logger: null });
+        console.log(await opening.then(() => "opened", ({ code }) => code));`;
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ["--experimental-strip-types", "--input-type=module", "-e", script],
+        { ...account, cwd: dirname(path()) },
+      );
+      expect(stdout.trim()).toBe("TM-READ-ONLY");
+      expect(existsSync(`${path()}-shm`)).toBe(false);
+    },
+  );
 
   it("is named when it is missing, is a folder, or is no database", async () => {
     const open = (url: string) => sqlite.openSource({ name: "x", url, logger: silentLogger });

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
@@ -108,6 +108,7 @@ export class Connection {
     }
     const { DatabaseSync } = loadSqlite();
     try {
+      if (!fresh && mode !== "ro") requireWritable(path);
       const db = new DatabaseSync(path, { readOnly: mode === "ro" });
       const connection = new Connection(options.name, realpathSync(path), db);
       await connection.#configure(create);
@@ -131,6 +132,7 @@ export class Connection {
     const { DatabaseSync } = loadSqlite();
     const name = `${this.#name} (${path})`;
     try {
+      if (!readOnly) requireWritable(path);
       const db = new DatabaseSync(path, { readOnly });
       const connection = new Connection(name, path, db, unreadableFix);
       await connection.#configure(!readOnly && this.value("PRAGMA journal_mode") === "wal");
@@ -381,6 +383,11 @@ export class Connection {
       await sleep(pause);
     }
   }
+}
+
+/** SQLite would open it for reading only, and make a -wal and -shm that nobody can write, also once the file may be written again. */
+function requireWritable(path: string): void {
+  accessSync(path, constants.W_OK);
 }
 
 function nextPause(pause: number): number {

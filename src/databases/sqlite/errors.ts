@@ -27,7 +27,7 @@ const UNREADABLE: Meaning = {
 const UNWRITABLE: Meaning = {
   code: "TM-READ-ONLY",
   say: "the file or its folder cannot be written",
-  fix: "Give this user write access to the file and to its folder (for -wal and -shm).",
+  fix: "Give this user write access to the file, to its folder, and to a -wal and -shm that lie beside it: ls -l FILE*.",
 };
 const FULL: Meaning = {
   code: "TM-DISK-FULL",
