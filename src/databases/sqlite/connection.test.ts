@@ -112,3 +112,21 @@ it("shuts nobody out for as long as one reader goes on", async () => {
   for (const reader of [long, other]) reader.close();
   await connection.close();
 });
+
+it("tells of a program that keeps the file to itself", async () => {
+  const { path, connection } = await openShop();
+  const application = new DatabaseSync(path);
+  application.exec("PRAGMA locking_mode = EXCLUSIVE; INSERT INTO t VALUES (1)");
+  let caught: unknown;
+  try {
+    connection.value("SELECT count(*) FROM t");
+  } catch (error) {
+    caught = error;
+  }
+  expect(connection.classify(caught)).toMatchObject({
+    code: "TM-APPLY-RETRY",
+    fix: expect.stringContaining("locking_mode = EXCLUSIVE"),
+  });
+  application.close();
+  await connection.close();
+});

@@ -15,8 +15,8 @@ interface Meaning {
 
 const LOCKED: Meaning = {
   code: "TM-APPLY-RETRY",
-  say: "the file is locked by another writer",
-  fix: "If that lasts, end the transaction that holds it: a program that has not committed, or an open sqlite3 shell (fuser -v FILE names them).",
+  say: "the file is locked by another program",
+  fix: "If that lasts, end the transaction that holds it: a program that has not committed, or an open sqlite3 shell (fuser -v FILE names them); or leave out its PRAGMA locking_mode = EXCLUSIVE, with which nobody else gets at the file.",
 };
 const UNREADABLE: Meaning = {
   code: "TM-SERVER-UNSUPPORTED",
