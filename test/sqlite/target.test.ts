@@ -277,6 +277,23 @@ describe("a target of ours", () => {
     ]);
   });
 
+  it.each([
+    ["UNIQUE ON CONFLICT REPLACE", "a"],
+    ["UNIQUE ON CONFLICT IGNORE", "a"],
+    ["UNIQUE ON CONFLICT ROLLBACK", "a"],
+    ["NOT NULL ON CONFLICT REPLACE DEFAULT 'other'", null],
+  ])("lets no rule of its schema change in silence what is written: %s", async (rule, value) => {
+    const { session, bound } = await openItems(
+      `CREATE TABLE items (id INTEGER PRIMARY KEY, v TEXT ${rule})`,
+    );
+    const transaction = await session.begin(await session.load());
+    await transaction.put(bound, [["1", "a"]]);
+    await refuses(transaction.put(bound, [["2", value]]), "TM-APPLY-CONSTRAINT");
+    await transaction.put(bound, [["1", "b"]]);
+    await transaction.commit(next);
+    expect(await (await to.sql()).rows("SELECT * FROM items")).toEqual([["1", "b"]]);
+  });
+
   it("names the tables of a reference that does not hold", async () => {
     const { session, bound } = await openItems(
       "CREATE TABLE p (v TEXT PRIMARY KEY); CREATE TABLE items (id INTEGER PRIMARY KEY, v TEXT REFERENCES p)",

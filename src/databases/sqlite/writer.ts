@@ -34,6 +34,8 @@ export class TableWriter {
   /** Key columns in which equal values are the same value: an upsert need not write them again. */
   readonly #fixed: ReadonlySet<number>;
   readonly #binders: readonly Binder[];
+  /** What overrules the ON CONFLICT of its schema. */
+  readonly #or: string;
 
   /** Throws TM-TABLE-MISSING, TM-COLUMN-MISSING. */
   constructor(connection: Connection, table: BoundTable) {
@@ -45,6 +47,7 @@ export class TableWriter {
     this.#columns = table.columns.map(({ name }) => quoteName(columnOf(facts, name).name));
     this.#key = table.key;
     this.#rowid = facts.rowid;
+    this.#or = hasConflictRules(connection, facts.name) ? " OR ABORT" : "";
     this.#coarse = table.key.map((index) => isCoarse(facts, table.columns[index]?.name ?? ""));
     const affinities = table.columns.map(({ name }) =>
       affinityOf(columnOf(facts, name).declared, facts.strict),
@@ -154,7 +157,7 @@ export class TableWriter {
       const where = this.#where(changed.length, raw);
       // Nothing but the key is given: the row has to be there, and stays.
       if (set.length === 0) set.push(`${this.#columns[0]} = ${this.#columns[0]}`);
-      return `UPDATE ${this.#name} SET ${set.join(", ")} WHERE ${where} RETURNING 1`;
+      return `UPDATE${this.#or} ${this.#name} SET ${set.join(", ")} WHERE ${where} RETURNING 1`;
     };
     const { cells, raw } = this.#bindAll(
       order.map((index) => row[index] ?? null),
@@ -193,7 +196,7 @@ export class TableWriter {
       this.#fixed.has(i) ? [] : [`${column} = excluded.${column}`],
     );
     const update = set.length === 0 ? "NOTHING" : `UPDATE SET ${set.join(", ")}`;
-    const insert = `INSERT INTO ${this.#name} (${columns}) VALUES ${tuples}`;
+    const insert = `INSERT${this.#or} INTO ${this.#name} (${columns}) VALUES ${tuples}`;
     if (this.#key.length === 0) return insert;
     return `${insert} ON CONFLICT (${key}) DO ${update}`;
   }
@@ -270,6 +273,18 @@ function isCoarse(facts: TableFacts, column: string): boolean {
   return [facts.key, ...facts.uniques]
     .flat()
     .some((part) => sameName(part.name, column) && part.collation.toUpperCase() !== "BINARY");
+}
+
+/**
+ * With `UNIQUE ON CONFLICT REPLACE` or `IGNORE` SQLite deletes the other row, or leaves ours out, and says nothing. Only in such
+ * tables is that overruled: the triggers of a target would lose what their own statements say of conflicts with it.
+ */
+function hasConflictRules(connection: Connection, table: string): boolean {
+  const sql = connection.value(
+    "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?",
+    table,
+  );
+  return /\bON\s+CONFLICT\b/i.test(String(sql));
 }
 
 function tableMissing(connection: Connection, table: BoundTable): TidemarkError {
