@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Change } from "../../src/core/change.ts";
@@ -182,6 +182,32 @@ describe("what is captured", () => {
     await sql.run("DELETE FROM t");
     expect((await takeChanges(log.batches)).map(describeChange)).toEqual(["delete from 1"]);
     expect(await sql.rows("PRAGMA schema_version")).toEqual(version);
+  });
+
+  it("lets others write while the log is made wide enough for a table", async () => {
+    const columns = Array.from({ length: 1_900 }, (_, i) => `c${i}`).join(", ");
+    const sql = await bench.sql();
+    await sql.run(`CREATE TABLE t (id INTEGER PRIMARY KEY, ${columns})`);
+    const log = await bench.log(await bench.source());
+    const table = await bench.captureTable("t");
+    const width = () => sql.rows("SELECT count(*) FROM pragma_table_info('tidemark_change_log')");
+    const before = await width();
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    const capturing = log.capture([table]);
+    capturing.then(over, over);
+    const widths = new Set<string>();
+    while (!isOver) {
+      await nextTurn();
+      widths.add(String(await width()));
+    }
+    await capturing;
+    for (const end of [before, await width()]) widths.delete(String(end));
+    expect(widths.size).toBeGreaterThan(0);
+    await sql.run("INSERT INTO t (id, c1899) VALUES (1, 'last')");
+    expect(await takeChanges(log.batches)).toHaveLength(1);
   });
 
   it("refuses virtual tables", async () => {

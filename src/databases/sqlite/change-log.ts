@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
@@ -26,6 +27,9 @@ import { Watcher } from "./watcher.ts";
 const SAMPLE_ROWS = 200;
 /** Captured in one transaction, in which nobody else can write: of thousands of tables each trigger takes milliseconds. */
 const TABLES_AT_A_TIME = 50;
+/** So long the log is made wider at a time, and so long writers that waited have their turn. */
+const WIDEN_HELD_MS = 10;
+const WIDEN_PAUSE_MS = 50;
 
 /** Under load: each purge may cost the application the transaction that it meets (docs/decisions/0041). */
 const PURGE_EVERY_MS = 30_000;
@@ -90,12 +94,39 @@ export class SqliteChangeLog implements ChangeLog {
     // the triggers: nobody is left who could have written uncaptured.
     for (let at = 0; at < tables.length; at += TABLES_AT_A_TIME) {
       const group = tables.slice(at, at + TABLES_AT_A_TIME);
+      await this.#widen(group);
       await this.#connection.write(() => {
         captureTables(this.#connection, this.#layouts, group);
         this.#guard.watch(group.map(({ schema }) => schema.name.name));
       });
     }
     return this.#connection.read(() => this.#layouts.all());
+  }
+
+  /**
+   * A few columns at a time: SQLite checks the whole schema for each, which in a large one takes minutes for a wide table, and
+   * nobody could write meanwhile. Columns that nothing fills yet do no harm.
+   */
+  async #widen(tables: readonly CaptureTable[]): Promise<void> {
+    const connection = this.#connection;
+    const statements = await connection.read(() => {
+      const plans = changedPlans(connection, this.#layouts, tables);
+      return widenLog(
+        connection,
+        plans.map(({ shape }) => shape),
+      );
+    });
+    for (let next = 0; next < statements.length; ) {
+      if (next > 0) await sleep(WIDEN_PAUSE_MS);
+      const from = next;
+      next = await connection.write(() => {
+        const until = performance.now() + WIDEN_HELD_MS;
+        let at = from;
+        do connection.db.exec(statements[at++] ?? "");
+        while (at < statements.length && performance.now() < until);
+        return at;
+      });
+    }
   }
 
   async forget(
@@ -227,9 +258,7 @@ function captureTables(
   layouts: Layouts,
   tables: readonly CaptureTable[],
 ): void {
-  const plans = planTables(connection, layouts, tables).filter(
-    ({ current, statements }) => current === undefined || statements.length > 0,
-  );
+  const plans = changedPlans(connection, layouts, tables);
   for (const name of plans.flatMap(({ replaced }) => replaced))
     connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
   const shapes = plans.map(({ shape }) => shape);
@@ -245,6 +274,17 @@ function captureTables(
   }
   const names = shapes.map(({ facts }) => facts.name);
   for (const sql of anchoring(connection, names)) connection.db.exec(sql);
+}
+
+/** Of the tables that are to be captured, or captured otherwise. */
+function changedPlans(
+  connection: Connection,
+  layouts: Layouts,
+  tables: readonly CaptureTable[],
+): readonly TablePlan[] {
+  return planTables(connection, layouts, tables).filter(
+    ({ current, statements }) => current === undefined || statements.length > 0,
+  );
 }
 
 export interface TablePlan {
