@@ -105,6 +105,8 @@ class DeliverSession implements ApplierSession {
   readonly #deliver: DeliverFunction;
   readonly #documents: Documents;
   readonly #atOnce: number;
+  /** The call that is at work; `began` by a clock that nobody sets back. */
+  #call: { readonly began: number; readonly at: string; readonly batch: number } | null = null;
 
   constructor(sync: string, deliver: DeliverFunction, documents: Documents, atOnce: number) {
     this.#sync = sync;
@@ -152,15 +154,29 @@ class DeliverSession implements ApplierSession {
     return limit;
   }
 
+  late(ms: number): TidemarkError | null {
+    if (this.#call === null || performance.now() - this.#call.began < ms) return null;
+    const { at, batch } = this.#call;
+    const message = `The function that is the target of ${this.#sync} was called at ${at}, with changes up to batch ${batch}, and has not come back: the sync waits for it.`;
+    return new TidemarkError("TM-TARGET-FUNCTION", message, {
+      fix: "See what the function waits for, and give what it calls a time limit: when it throws, it is called again with the same changes.",
+      details: { sync: this.#sync },
+    });
+  }
+
   async close(): Promise<void> {}
 
   async #hand(changes: readonly RowChange[], at: Progress, complete: boolean): Promise<void> {
     const { timeline, position } = at;
+    const { batch } = position;
+    this.#call = { began: performance.now(), at: new Date().toISOString(), batch };
     try {
       await this.#deliver({ sync: this.#sync, timeline, position, changes, complete });
     } catch (cause) {
       const message = `The function that is the target of ${this.#sync} threw an error; the same changes will be handed to it again.`;
       throw new TidemarkError("TM-TARGET-FUNCTION", message, { cause });
+    } finally {
+      this.#call = null;
     }
   }
 }

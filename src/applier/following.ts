@@ -104,7 +104,7 @@ export class Following {
       onFailure: this.#wake,
     });
     const beating = new AbortController();
-    if (session.mayHoldMore === true) void status.beat(beating.signal);
+    if (session.mayHoldMore) void status.beat(beating.signal, session, signal);
     try {
       return await this.#consume({ work, stream, confirmer, pieces, arrivals, history });
     } finally {

@@ -1,5 +1,6 @@
 import type { ColumnType } from "./column-type.ts";
 import type { Finding, Identified } from "./database.ts";
+import type { TidemarkError } from "./errors.ts";
 import type { ParkedRows } from "./parked.ts";
 import type { Position } from "./position.ts";
 import type { RowLines } from "./row-lines.ts";
@@ -171,6 +172,8 @@ export interface ApplierSession {
    * copy begins with a clear.
    */
   readonly mayHoldMore?: boolean;
+  /** What to tell of a call that has been at work for `ms` and more, and may yet end. Absent: what calls nobody. */
+  late?(ms: number): TidemarkError | null;
   /**
    * Can rows of this table be written as they are in binary, from a source that spells the types of the columns so? Absent: of none.
    */

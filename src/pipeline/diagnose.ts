@@ -69,7 +69,7 @@ function failuresIn({ sources, syncs }: PipelineStatus): Finding[] {
   return [...sources, ...syncs].flatMap(({ name, state, error }): Finding[] => {
     if (error === null) return [];
     const stopped = state === "stopped";
-    const message = `${name} ${stopped ? "has stopped" : "tries again and again"}: ${error.code} ${error.message}`;
+    const message = `${name} ${stopped ? "has stopped" : "is held up"}: ${error.code} ${error.message}`;
     const fix = [error.fix ?? [], stopped ? "Once mended: start tidemark run again." : []].flat();
     return [
       {

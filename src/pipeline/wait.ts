@@ -275,7 +275,7 @@ async function retryingInstead(
     if (isSilent(status, Date.now())) continue;
     const { name } = status;
     const { code, message, fix } = status.error;
-    const why = `${name} tries again and again: ${code} ${message}`;
+    const why = `${name} is held up: ${code} ${message}`;
     return new TidemarkError("TM-WAIT-TIMEOUT", `${error.message} ${why}`, {
       fix: fix ?? SEE_STATUS,
       details: { ...error.details, code },
