@@ -2,16 +2,18 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { MemoryQueue } from "../../test/support/memory-queue.ts";
 import { sleep } from "../core/async.ts";
-import type { PipelineDefinition } from "../core/definition.ts";
+import type { PipelineDefinition, SyncDefinition } from "../core/definition.ts";
 import { type FenceDocument, keys, type Notice, UNKNOWN_SYNC } from "../core/documents.ts";
+import { rulesPrint } from "../core/rules.ts";
 import { forgetStop } from "../core/status-error.ts";
 import { waitForSync } from "./wait.ts";
 
+const SYNC: SyncDefinition = { name: "a->b", from: "a", to: "b", tables: [] };
 const DEFINITION: PipelineDefinition = {
   retention: { maxLogBytes: 1_000_000, keptMs: 0 },
   databases: [],
   queue: { url: "sqlite:./queue", maxStreamBytes: 1_000_000 },
-  syncs: [{ name: "a->b", from: "a", to: "b", tables: [] }],
+  syncs: [SYNC],
 };
 
 it("ends by its own code although the queue is away at that moment", async () => {
@@ -94,6 +96,34 @@ describe("when its time is over", () => {
       message: expect.not.stringContaining("TM-DISK-FULL") as string,
     });
   });
+});
+
+it.each([
+  ["names a relay at work of another config, which does not have the sync", ["a->c"], true],
+  ["says nothing of configs where the relay has the sync", ["a->b"], false],
+  ["says nothing of configs where the relay tells no syncs", [], false],
+])("%s", async (_title, names, isNamed) => {
+  const queue = new MemoryQueue();
+  const { documents } = queue;
+  const stop = new AbortController();
+  const answering = (async () => {
+    for await (const { key, value } of documents.watch(keys.fences("a"), stop.signal)) {
+      const question = value as FenceDocument | null;
+      if (question === null || question.answer !== null) continue;
+      const syncs = Object.fromEntries(
+        names.map((name) => [name, { fingerprint: "f", rules: rulesPrint(SYNC) }]),
+      );
+      const answer = { timeline: "tl", batch: 5, hash: "h5", fits: true, syncs, database: null };
+      await documents.put(key, { ...question, answer });
+    }
+  })();
+  const error = await waitForSync(DEFINITION, queue, { timeoutMs: 200 }).catch((error) => error);
+  stop.abort();
+  await answering;
+  expect(error).toMatchObject({ code: "TM-WAIT-TIMEOUT" });
+  expect(error.message.includes('relay of "a" that is at work was started with another')).toBe(
+    isNamed,
+  );
 });
 
 describe("a target that is ahead of the fence", () => {

@@ -23,6 +23,8 @@ const OTHER_RULES_MS = 30_000;
 const ASK_AGAIN_MS = 500;
 const STARTED_ANEW_MS = 3_000;
 const SEE_STATUS = "See where it stands: tidemark status. Is `tidemark run` working?";
+const RESTART_OR_OTHER_CONFIG =
+  "Restart the process that is at work with this config, or wait with the config that it has.";
 
 export interface WaitOptions {
   /** Only this sync, or these along their chains; default all. */
@@ -212,7 +214,13 @@ async function waitForProgress(
   const pending = last?.tablesPending ?? 0;
   const copying =
     pending === 0 ? "" : `, ${pending} ${pending === 1 ? "table is" : "tables are"} being copied`;
-  throw timedOut(`${sync.name} ${at} of ${fence.batch}${copying}`, sync.name);
+  const where = `${sync.name} ${at} of ${fence.batch}${copying}`;
+  // One of an earlier version names none.
+  if (fingerprint !== undefined || Object.keys(fence.syncs).length === 0) {
+    throw timedOut(where, sync.name);
+  }
+  const who = `the relay of "${sync.from}" that is at work was started with another config, which does not have this sync`;
+  throw timedOut(`${where}; ${who}`, sync.name, RESTART_OR_OTHER_CONFIG);
 }
 
 function hasReached(notice: Notice, fence: FenceAnswer): boolean {
@@ -294,7 +302,7 @@ function ruledOtherwise({ name }: SyncDefinition): TidemarkError {
   return timedOut(
     `${name} is at work with other tables or rules than this config has for it`,
     name,
-    "Restart the process that is at work with this config, or wait with the config that it has.",
+    RESTART_OR_OTHER_CONFIG,
   );
 }
 

@@ -3,6 +3,7 @@ import { Bell, backoff, sleep } from "../core/async.ts";
 import { keys, type Notice, type SourceStatus, UNKNOWN_SOURCE } from "../core/documents.ts";
 import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
+import { askFence } from "../core/fence.ts";
 import { Hearing } from "../core/hearing.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
@@ -187,12 +188,30 @@ export class Relay {
       if (log !== null) return { log, told };
       if (this.#status.state !== "standby" && (await this.#feedsThisQueue(waiting))) {
         this.#options.logger.info({}, "another relay holds this source: standing by");
+        void this.#tellOtherConfig();
         this.#status = { ...this.#status, state: "standby" };
         onReady();
       }
       await sleep(STANDBY_POLL_MS, this.#stop.signal);
     }
     return null;
+  }
+
+  /** Of a sync that the relay at work does not have, or has otherwise, nothing else would say what it waits for. */
+  async #tellOtherConfig(): Promise<void> {
+    const { source, syncs, queue, logger } = this.#options;
+    const { signal } = this.#stop;
+    // A queue that is away, or a relay that ends meanwhile: then there is nothing to tell.
+    const asked = askFence(queue.documents, source, { anywhere: true, signal });
+    const held = (await asked.catch(() => null))?.syncs ?? {};
+    const waiting = [...syncs].flatMap(([name, { rules }]) =>
+      held[name]?.rules === rules ? [] : [name],
+    );
+    // One of an earlier version names none.
+    if (signal.aborted || Object.keys(held).length === 0 || waiting.length === 0) return;
+    const names = waiting.map((name) => `"${name}"`).join(", ");
+    const what = `the relay at work was started with another config, and goes by that: nothing comes for ${names}, or not as this config says, until it is restarted with this one`;
+    logger.warn({}, what);
   }
 
   /**

@@ -41,6 +41,21 @@ for (const pair of PAIRS) {
         });
     });
 
+    test("a second run of another config warns of its syncs, which the relay at work does not have", async () => {
+      const kinds = { source: pair.source, target: pair.target, other: "sqlite" } as const;
+      await using bed = await TestBed.make(kinds, pair);
+      await createTables(await bed.sql("source"), pair.source, [CUSTOMERS]);
+      const [from, tables] = ["source", ["customers"]];
+      const known = { from, to: "target", tables };
+      const first = await bed.start(bed.define([known]));
+      await first.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.start(bed.define([known]));
+      await bed.start(bed.define([known, { from, to: "other", tables }]));
+      const warnings = () => bed.logger.text().match(/^.*started with another config.*$/gm) ?? [];
+      await expect.poll(warnings, { timeout: PATIENCE_MS }).toHaveLength(1);
+      expect(warnings()[0]).toContain('comes for "source->other", or');
+    });
+
     test("relay and applier in two processes' roles, the applier without a way to the source", async () => {
       await using bed = await TestBed.make({ source: pair.source, target: pair.target }, pair);
       const source = await bed.sql("source");
