@@ -6,6 +6,7 @@ import {
   chownSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -604,6 +605,15 @@ describe("the file", () => {
       });
     },
   );
+
+  it("is not opened where its records cannot be, before a start has made anything", async () => {
+    mkdirSync(`${path()}-tidemark`);
+    const opening = bench.source();
+    await expect(opening).rejects.toMatchObject({
+      code: "TM-CONNECT-FAILED",
+      message: expect.stringContaining(`${path()}-tidemark is no file`),
+    });
+  });
 
   it.each([240, 247])(
     "is refused when its name is %s bytes long, so that those of its records are too long",

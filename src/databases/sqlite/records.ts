@@ -57,6 +57,17 @@ export function recordsPath(source: string): string {
   return `${source}-tidemark`;
 }
 
+/** Throws TM-CONNECT-FAILED where something else has that name: only a relay would meet it, and try again and again. */
+export function assertFileBeside(source: Connection, name: string): void {
+  const path = recordsPath(source.path);
+  if (!existsSync(path) || statSync(path).isFile()) return;
+  const message = `${name}: ${path} is no file. The relay notes its batches in a file of that name.`;
+  throw new TidemarkError("TM-CONNECT-FAILED", message, {
+    fix: `Move it away: ls -ld ${shellWord(path)}`,
+    details: { database: name, path },
+  });
+}
+
 /**
  * What the relay writes for each cut, in a file of its own beside the source's: in WAL mode SQLite refuses the write of a
  * transaction that has read before another commit, so each commit of ours would cost the application one that was under

@@ -14,8 +14,8 @@ import { identityOf } from "./identity.ts";
 import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
 import { missingOfSource } from "./ours.ts";
-import { recordsPath } from "./records.ts";
 import { anchoring } from "./standing-triggers.ts";
+import { assertFileBeside, recordsPath } from "./records.ts";
 
 export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -34,7 +34,14 @@ export class SqliteSource implements Source {
   }
 
   static async open(options: DatabaseOptions): Promise<Source> {
-    return new SqliteSource(options, await Connection.open(options, { create: false }));
+    const connection = await Connection.open(options, { create: false });
+    try {
+      assertFileBeside(connection, options.name);
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+    return new SqliteSource(options, connection);
   }
 
   async identity(): Promise<string | null> {
