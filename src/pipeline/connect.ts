@@ -31,14 +31,15 @@ export class Databases {
   /** What kind of source and target a sync joins. */
   endsOf(sync: SyncDefinition): SyncEnds {
     const target = this.#get(sync.to);
-    const targetSchema = "url" in target ? databaseAdapterFor(target.url).defaultSchema : null;
+    const targetSchema =
+      "url" in target ? databaseAdapterFor(target.url, sync.to).defaultSchema : null;
     return { sourceKind: this.kindOf(sync.from), targetSchema };
   }
 
   /** The adapter's kind; `function` for a function. */
   kindOf(name: string): string {
     const definition = this.#get(name);
-    return "url" in definition ? databaseAdapterFor(definition.url).kind : "function";
+    return "url" in definition ? databaseAdapterFor(definition.url, name).kind : "function";
   }
 
   /** Where the definition says that it is, without a secret; null where it does not say. */
@@ -65,7 +66,7 @@ export class Databases {
   /** Is it a server? */
   hasAddress(name: string): boolean {
     const definition = this.#get(name);
-    return "url" in definition && databaseAdapterFor(definition.url).hasAddress;
+    return "url" in definition && databaseAdapterFor(definition.url, name).hasAddress;
   }
 
   /** `signal` ends it, too. */
@@ -99,7 +100,7 @@ export class Databases {
     const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     const logger = this.#logger.child({ database: name });
     return {
-      adapter: databaseAdapterFor(url),
+      adapter: databaseAdapterFor(url, name),
       options: { name, url, logger, signal },
     };
   }

@@ -8,6 +8,15 @@ import { available, serverUrl } from "../servers/index.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { openBed } from "./bed.ts";
 
+it("that cannot be made is told with the name that the config has for the database", async () => {
+  const url = "mysql://sync@127.0.0.1:1/shop";
+  const opening = mysql.openTarget({ name: "reports", url, logger: silentLogger });
+  await expect(opening).rejects.toMatchObject({
+    code: "TM-CONNECT-FAILED",
+    message: expect.stringContaining("reports (127.0.0.1:1): the server cannot be reached"),
+  });
+});
+
 describe.each(["mariadb", "mysql"] as const)("a connection to %s", (kind) => {
   it.skipIf(!available(kind))("that is not answered is given up when told", async () => {
     await using proxy = await TcpProxy.start(serverUrl(kind));

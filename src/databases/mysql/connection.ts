@@ -108,7 +108,7 @@ export class Session {
       return opened;
     } catch (error) {
       connection.destroy();
-      throw classifyConnect(error, address.server);
+      throw classifyConnect(error, `${options.name} (${address.server})`);
     }
   }
 
@@ -286,7 +286,7 @@ async function connect(
     });
     return connection.promise();
   } catch (error) {
-    throw classifyConnect(error, address.server);
+    throw classifyConnect(error, `${options.name} (${address.server})`);
   }
 }
 

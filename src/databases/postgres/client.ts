@@ -61,6 +61,7 @@ export function clientOf(
       "TM-URL-INVALID",
       `The URL of database "${options.name}" is not valid.`,
       {
+        fix: "postgres://user:password@host:5432/database, in which the password's special characters are percent-encoded: # is %23, / is %2F, @ is %40.",
         cause: new Error(redactText(String(error), [options.url])),
       },
     );
