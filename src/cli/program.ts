@@ -52,6 +52,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
 
 async function parseAndRun(args: readonly string[], stdout: Stdout): Promise<number> {
   let exitCode = 0;
+  readLogLevel(process.env);
   const program = makeProgram(stdout);
   for (const module of COMMANDS) {
     addCommand(program, module, async (given) => {
@@ -65,6 +66,13 @@ async function parseAndRun(args: readonly string[], stdout: Stdout): Promise<num
   } catch (error) {
     return refuseArguments(error, { args, stdout });
   }
+}
+
+/** Other programs have a LOG_LEVEL too, and share the environment: INFO is info, and an empty one is none. */
+function readLogLevel(environment: NodeJS.ProcessEnv): void {
+  const { LOG_LEVEL: level } = environment;
+  if (level === "") delete environment.LOG_LEVEL;
+  else if (level !== undefined) environment.LOG_LEVEL = level.toLowerCase();
 }
 
 function makeProgram(stdout: Stdout): Command {

@@ -90,10 +90,14 @@ function written(stream: NodeJS.WriteStream): Promise<Error | null | undefined> 
   });
 }
 
+/** Is it for want of room that something could not be written? */
+export function isFull({ code = "" }: NodeJS.ErrnoException): boolean {
+  return ["ENOSPC", "EDQUOT", "EFBIG"].includes(code);
+}
+
 function failureOf(error: NodeJS.ErrnoException): TidemarkError {
-  const isFull = ["ENOSPC", "EDQUOT", "EFBIG"].includes(error.code ?? "");
   return new TidemarkError(
-    isFull ? "TM-DISK-FULL" : "TM-INTERNAL",
+    isFull(error) ? "TM-DISK-FULL" : "TM-INTERNAL",
     `Stdout could not be written: ${error.message}.`,
     { fix: "Free space where stdout goes, or send it elsewhere.", cause: error },
   );

@@ -155,12 +155,26 @@ test.runIf(process.platform === "linux")(
     const command = [process.execPath, MAIN, "init", ...args, "--table", "u", "--force"];
     // No file may grow beyond nothing, as on a full disk.
     const limited = ["-c", 'trap "" XFSZ; ulimit -f 0; exec "$@"', "sh", ...command];
-    const { exitCode } = await execa("/bin/sh", limited, { cwd: place.folder, reject: false });
-    expect(exitCode).not.toBe(0);
+    const end = await execa("/bin/sh", limited, { cwd: place.folder, reject: false });
+    expect([end.exitCode, end.stderr]).toEqual([3, expect.stringContaining("TM-DISK-FULL")]);
     expect(await readdir(place.folder)).toEqual(["tidemark.yaml"]);
     expect(await readFile(place.path("tidemark.yaml"), "utf8")).toBe(before);
   },
 );
+
+test.runIf(process.platform === "linux")("init tells of a folder that takes no file", async () => {
+  const args = ["--from", "sqlite:a.db", "--to", "sqlite:b.db", "--table", "t"];
+  // For root, too.
+  const { stderr, exitCode } = await place.start(["init", ...args, "--config", "/proc/shop.yaml"]);
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/^TM-USAGE {2}\/proc\/shop\.yaml cannot be written: .*\nfix: .*--config/);
+});
+
+test.each(["", "WARN"])("LOG_LEVEL may be %j in an environment of others", async (level) => {
+  const args = ["status", "--from", "sqlite:a.db", "--to", "sqlite:b.db"];
+  const { stderr, exitCode } = await place.start(args, { LOG_LEVEL: level });
+  expect([exitCode, stderr]).toEqual([0, ""]);
+});
 
 test("init writes no config of a database that nothing here knows", async () => {
   const args = ["init", "--from", "mongodb://db/shop", "--to", "sqlite:b.db", "--table", "t"];

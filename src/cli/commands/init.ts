@@ -8,6 +8,7 @@ import { shellWord } from "../../core/shell.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import type { Problem } from "../init-questions.ts";
 import { holdsPassword, isReference, renderConfig, type SyncAnswers } from "../render-config.ts";
+import { isFull } from "../stdout.ts";
 
 interface InitOptions {
   readonly from?: string;
@@ -115,9 +116,19 @@ async function write(
     // While it was asked for, somebody may have made one.
     if (!force && existsSync(file)) throw exists(file);
     await rename(draft, file);
+  } catch (error) {
+    throw isTidemarkError(error) ? error : unwritten(file, error as NodeJS.ErrnoException);
   } finally {
     await rm(draft, { force: true });
   }
+}
+
+function unwritten(file: string, cause: NodeJS.ErrnoException): TidemarkError {
+  const [code, fix] = isFull(cause)
+    ? (["TM-DISK-FULL", "Free space there, or name another file with --config."] as const)
+    : (["TM-USAGE", "Name a file in a folder that you may write, with --config."] as const);
+  const message = `${file} cannot be written: ${cause.message}.`;
+  return new TidemarkError(code, message, { fix, details: { file }, cause });
 }
 
 async function answersOf(
