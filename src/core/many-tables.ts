@@ -1,4 +1,5 @@
 import { type ErrorCode, isTidemarkError, TidemarkError } from "./errors.ts";
+import { firstOf } from "./first-of.ts";
 import { resyncCommand } from "./shell.ts";
 
 /** What mends all of these tables, by their names. */
@@ -109,7 +110,7 @@ function messages(all: readonly TidemarkError[]): string[] {
   }
   return groups.map(({ error, likewise }) => {
     if (likewise.length === 0) return error.message;
-    return `${error.message} The same is true of ${likewise.join(", ")}.`;
+    return `${error.message} The same is true of ${firstOf(likewise, ", ")}.`;
   });
 }
 

@@ -1,6 +1,7 @@
 import type { Finding } from "../core/database.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { isTidemarkError, toTidemarkError } from "../core/errors.ts";
+import { firstOf } from "../core/first-of.ts";
 import type { Logger } from "../core/log.ts";
 import { formatTable } from "../core/table.ts";
 import type { TargetPlan } from "../core/target.ts";
@@ -83,11 +84,11 @@ function failuresIn({ sources, syncs }: PipelineStatus): Finding[] {
 /** A sync that has never copied anything lacks its tables by right. */
 function goneFindings(sync: string, plan: TargetPlan, copies: readonly unknown[]): Finding[] {
   if (copies.length === 0 || plan.statements.length === 0) return [];
-  const lacks = plan.statements.map((statement) => /^[^(\n]*/.exec(statement)?.[0].trim());
+  const lacks = plan.statements.map((statement) => /^[^(\n]*/.exec(statement)?.[0].trim() ?? "");
   return [
     {
       ...{ check: "tables-gone", severity: "warning" },
-      message: `${sync}: tables have gone at the target. The next start runs: ${lacks.join("; ")}, and copies anew what it finds empty.`,
+      message: `${sync}: tables have gone at the target. The next start runs: ${firstOf(lacks, "; ")}, and copies anew what it finds empty.`,
       fix: "Renamed: give the table its name back before. Dropped: start tidemark run again.",
     },
   ];

@@ -1,6 +1,7 @@
 import { noteAltered } from "../applier/altered.ts";
 import type { PipelineDefinition } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
+import { firstOf } from "../core/first-of.ts";
 import type { Logger } from "../core/log.ts";
 import type { Documents } from "../core/queue.ts";
 import { formatTable, sameTable } from "../core/table.ts";
@@ -51,10 +52,10 @@ export async function checkFit(
   const asked = resolved.tables.map(({ target }) => target);
   const now = await using(databases.openTarget(to, null), (target) => target.plan(asked));
   if (now.statements.length > 0) {
-    const missing = now.statements.map((statement) => /^[^(\n]*/.exec(statement)?.[0].trim());
+    const missing = now.statements.map((statement) => /^[^(\n]*/.exec(statement)?.[0].trim() ?? "");
     throw new TidemarkError(
       "TM-SCHEMA-DRIFT",
-      `${name}: tables have gone at the target; still to run are: ${missing.join("; ")}.`,
+      `${name}: tables have gone at the target; still to run are: ${firstOf(missing, "; ")}.`,
       {
         fix: "Renamed: give the table its name back, then start again. Dropped: start again; it is created and copied anew. Where only tables of Tidemark have gone, first tidemark resync for all tables: else what the source has lost since stays.",
         details: { sync: name },
@@ -74,7 +75,7 @@ export async function checkFit(
   });
   throw new TidemarkError(
     "TM-SCHEMA-DRIFT",
-    `${name}: the target was altered: ${lines.join("; ")}.`,
+    `${name}: the target was altered: ${firstOf(lines, "; ")}.`,
     {
       fix: "Alter the target so that it fits, or leave the column out with `except`; then start again: the table is copied anew over the rows that stand, and nothing is lost.",
       details: { sync: name, refused, altered },

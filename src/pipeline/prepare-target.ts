@@ -3,6 +3,7 @@ import type { SyncDefinition } from "../core/definition.ts";
 import type { Notice } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
+import { firstOf } from "../core/first-of.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
 import type { Databases } from "./connect.ts";
@@ -98,8 +99,8 @@ export function refuse(sync: SyncDefinition, mappings: readonly ColumnMapping[])
     (mapping) =>
       `${formatTable(mapping.table)}.${mapping.column}: ${misfit(mapping)}${mapping.note === undefined ? "" : ` (${mapping.note})`}`,
   );
-  throw new TidemarkError("TM-COLUMN-UNFIT", `${sync.name}: ${lines.join("; ")}.`, {
-    fix: "Do at the target what stands in brackets, or leave the column out of the sync with `except`.",
+  throw new TidemarkError("TM-COLUMN-UNFIT", `${sync.name}: ${firstOf(lines, "; ")}.`, {
+    fix: "Do at the target what stands in brackets, or leave the column out of the sync with `except`. `tidemark plan` names all.",
     details: { sync: sync.name, refused },
   });
 }
