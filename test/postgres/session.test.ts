@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { DatabaseOptions } from "../../src/core/database.ts";
 import { Connection } from "../../src/databases/postgres/connection.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
-import { available, freshDatabase } from "../servers/index.ts";
+import { available, freshDatabase, serverUrl } from "../servers/index.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { connect, optionsOf, SERVERS } from "./support.ts";
 
@@ -71,6 +71,22 @@ describe.each(SERVERS)("a session of ours at %s", (kind) => {
     } finally {
       vi.unstubAllEnvs();
     }
+  });
+
+  it.skipIf(!available(kind))("that cannot be made is told with a way out", async () => {
+    await using database = await freshDatabase(kind);
+    const elsewhere = new URL(database.url);
+    elsewhere.pathname = "/no_such_database";
+    await expect(Connection.open(optionsOf(elsewhere.href), "test")).rejects.toMatchObject({
+      code: "TM-CONNECT-FAILED",
+      fix: expect.stringContaining("CREATE DATABASE"),
+    });
+    if (!available("mariadb")) return;
+    elsewhere.port = new URL(serverUrl("mariadb")).port;
+    await expect(Connection.open(optionsOf(elsewhere.href), "test")).rejects.toMatchObject({
+      code: "TM-CONNECT-FAILED",
+      fix: expect.stringContaining("Is it PostgreSQL that listens there?"),
+    });
   });
 
   it.skipIf(!available(kind))("takes one way to the server once it is let in", async () => {

@@ -118,6 +118,9 @@ function connectFix(message: string): string | undefined {
   if (/disconnected before secure TLS/.test(message)) {
     return "Is this PostgreSQL, with ssl = on? sslnegotiation=direct needs 17 or later: leave it out with an older one.";
   }
+  if (/received invalid response/.test(message)) {
+    return "Is it PostgreSQL that listens there? Correct host and port in the URL.";
+  }
   if (/does not support SSL/.test(message)) {
     return "Turn ssl on at the server; or, on a network that you trust, add ?sslmode=disable.";
   }

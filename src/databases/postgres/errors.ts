@@ -39,6 +39,9 @@ const UNREACHABLE_CODES = new Set([
   "ENOENT",
 ]);
 
+/** SQLSTATE invalid_catalog_name. */
+const NO_DATABASE = "3D000";
+
 /** SQLSTATE to code; the longest prefix wins. */
 const BY_STATE: Readonly<Record<string, ErrorCode>> = {
   "08": "TM-CONNECTION-LOST",
@@ -46,7 +49,7 @@ const BY_STATE: Readonly<Record<string, ErrorCode>> = {
   "57P03": "TM-CONNECT-FAILED",
   "57014": "TM-APPLY-RETRY",
   "28": "TM-AUTH-FAILED",
-  "3D000": "TM-CONNECT-FAILED",
+  [NO_DATABASE]: "TM-CONNECT-FAILED",
   "53300": "TM-CONNECT-FAILED",
   "53100": "TM-DISK-FULL",
   "53400": "TM-DISK-FULL",
@@ -195,6 +198,14 @@ const FROM_ENCODING =
 const TO_ENCODING =
   "Correct the value or the name at the source, leave it out, or make the target's database anew with ENCODING 'UTF8'.";
 
+const CONNECT_FIXES: ReadonlyMap<string | undefined, string> = new Map([
+  [NO_DATABASE, "Create it (CREATE DATABASE), or correct the name at the end of the URL."],
+  [
+    TOO_MANY_CONNECTIONS,
+    "A source takes up to 7 sessions, a target 4: end idle ones (SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2), or raise max_connections, or the CONNECTION LIMIT of the role or the database.",
+  ],
+]);
+
 function fixFor(
   code: ErrorCode,
   error: ServerError,
@@ -237,9 +248,7 @@ function fixFor(
         ? "The role or the database has a statement_timeout so short that no session can be set up: SELECT setconfig FROM pg_db_role_setting; ALTER ROLE <the role of this URL> SET statement_timeout = 0; our sessions turn it off by themselves once they are there."
         : undefined;
     case "TM-CONNECT-FAILED":
-      return error.code === TOO_MANY_CONNECTIONS
-        ? "A source takes up to 7 sessions, a target 4: end idle ones (SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2), or raise max_connections, or the CONNECTION LIMIT of the role or the database."
-        : undefined;
+      return CONNECT_FIXES.get(error.code);
     case "TM-DISK-FULL":
       return "Free space on the server's disk; Tidemark goes on by itself.";
     case "TM-READ-ONLY":

@@ -14,8 +14,8 @@ import { identityOf } from "./identity.ts";
 import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
 import { missingOfSource } from "./ours.ts";
-import { anchoring } from "./standing-triggers.ts";
 import { assertFileBeside, recordsPath } from "./records.ts";
+import { anchoring } from "./standing-triggers.ts";
 
 export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
