@@ -14,7 +14,6 @@ import {
   type TargetTransaction,
 } from "../../core/target.ts";
 import { abreast } from "./abreast.ts";
-import { loadFacts } from "./catalog.ts";
 import { openWriter, type Session, TABLE_LOCK_SECONDS } from "./connection.ts";
 import { emptyOf } from "./emptiness.ts";
 import { quoteTable } from "./identifiers.ts";
@@ -23,6 +22,7 @@ import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
 import { loadPin } from "./pins.ts";
 import { whyNoStaging } from "./staging.ts";
 import { TableStatements } from "./statements.ts";
+import { loadFacts } from "./table-facts.ts";
 import { MysqlTransaction, type TransactionHost } from "./target-transaction.ts";
 import { APPLYING } from "./target-triggers.ts";
 

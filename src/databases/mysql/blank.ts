@@ -1,7 +1,7 @@
 import type { BoundColumn, BoundTable } from "../../core/target.ts";
-import type { TableFacts } from "./catalog.ts";
 import { quoteName } from "./identifiers.ts";
 import { PREFIX } from "./ours.ts";
+import type { TableFacts } from "./table-facts.ts";
 import { KIND } from "./types.ts";
 
 /**

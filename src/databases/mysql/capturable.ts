@@ -5,7 +5,6 @@ import { newKeyColumn } from "../../core/new-key.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { filterCheck, filterCheckOver } from "./capture-sql.ts";
-import type { TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { assertTransactions } from "./engines.ts";
 import { errorNumber } from "./errors.ts";
@@ -13,6 +12,7 @@ import type { Flavour } from "./flavour.ts";
 import { quoteName } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { loadPin } from "./pins.ts";
+import type { TableFacts } from "./table-facts.ts";
 
 export function checkCapturable(
   table: CaptureTable,

@@ -12,7 +12,6 @@ import {
 import { assertNotGone, assertNotTruncated, assertUnbroken } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
-import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { LOOK_SECONDS, tellWhoHolds } from "./held.ts";
 import {
@@ -34,6 +33,7 @@ import { loadReferences, loadVersions, type Reference, withVersions } from "./re
 import { lostFrom } from "./referred-columns.ts";
 import { Renewal } from "./renewal.ts";
 import { replicaNotes } from "./replica.ts";
+import { loadFacts } from "./table-facts.ts";
 import { endedWhenSilent, installAll, type TableCapture, takeOver } from "./trigger-install.ts";
 import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
 import {

@@ -3,10 +3,10 @@ import { TidemarkError } from "../../core/errors.ts";
 import { ok, warning } from "../../core/findings.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { flatten, originsOf, reached, stepsFrom } from "./cascades.ts";
-import { loadFacts, primaryKeyOf, type TableFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { isHeldBack } from "./latecomers-sql.ts";
 import type { Reference } from "./references.ts";
+import { loadFacts, primaryKeyOf, type TableFacts } from "./table-facts.ts";
 
 /** These lock no gaps: rows may be put below one that is read with a shared lock. */
 const WITHOUT_GAPS = ["READ-COMMITTED", "READ-UNCOMMITTED"];

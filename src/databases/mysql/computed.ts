@@ -1,4 +1,4 @@
-import type { TableFacts } from "./catalog.ts";
+import type { TableFacts } from "./table-facts.ts";
 
 /** What generated columns are computed by, by their names. */
 export type Computed = Readonly<Record<string, string>>;

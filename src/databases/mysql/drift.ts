@@ -13,7 +13,6 @@ import {
 } from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
-import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
 import { computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { lostTransactions } from "./engines.ts";
@@ -29,6 +28,7 @@ import { assertNotMadeAnew } from "./made.ts";
 import { LOG } from "./ours.ts";
 import { loadReferences, withVersions } from "./references.ts";
 import { lostFrom } from "./referred-columns.ts";
+import { keyIndex, loadFacts, type TableFacts } from "./table-facts.ts";
 import { noteKeyIndex } from "./table-reader.ts";
 import { loadTriggers, originTables, triggeredTables, triggersHash } from "./triggers.ts";
 

@@ -1,8 +1,8 @@
 import { emptyAmong } from "../../core/emptiness.ts";
 import type { BoundTable } from "../../core/target.ts";
-import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { mayStand, quoteTable } from "./identifiers.ts";
+import { loadFacts } from "./table-facts.ts";
 
 /** Which of these hold no row. All must stand. */
 export function emptyOf(

@@ -4,12 +4,13 @@ import { sha256 } from "../../core/hash.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import { type CascadeOrigin, originsOf } from "./cascades.ts";
-import { columnSchema, keyIndex, type TableFacts } from "./catalog.ts";
+import { columnSchema } from "./catalog.ts";
 import { type Computed, computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import type { Made } from "./made.ts";
 import { BATCHES, LAYOUTS } from "./ours.ts";
 import type { Reference, Versions } from "./references.ts";
+import { keyIndex, type TableFacts } from "./table-facts.ts";
 import { nativeTypeName } from "./types.ts";
 
 /** A layout as stored, with what tells whether the table and the triggers are still as they were. */

@@ -2,8 +2,8 @@ import { isMixed } from "../../core/column-type.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { isTagged, ownText, type Tagged, UNCHANGED, type Value } from "../../core/value.ts";
-import type { TableFacts } from "./catalog.ts";
 import { quoteText } from "./identifiers.ts";
+import type { TableFacts } from "./table-facts.ts";
 import { isGeometry, type NativeColumn } from "./types.ts";
 
 /** Writes one canonical value of a column as a literal that the column takes without loss, or throws. */

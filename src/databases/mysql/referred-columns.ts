@@ -1,7 +1,7 @@
 import { flatten, reached, stepsFrom } from "./cascades.ts";
-import type { TableFacts } from "./catalog.ts";
 import type { StoredLayout } from "./layouts.ts";
 import type { Reference } from "./references.ts";
+import type { TableFacts } from "./table-facts.ts";
 import { isKey } from "./target-plan.ts";
 import { originTables } from "./triggers.ts";
 

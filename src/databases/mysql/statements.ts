@@ -3,9 +3,10 @@ import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
 import { BLANK, BLANK_VALUE, blankColumns } from "./blank.ts";
 import { captureExpression } from "./captured-text.ts";
-import { columnSchema, type TableFacts } from "./catalog.ts";
+import { columnSchema } from "./catalog.ts";
 import { quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { type Literal, literalsOf } from "./literals.ts";
+import type { TableFacts } from "./table-facts.ts";
 import { isKey } from "./target-plan.ts";
 
 /** Rows in one statement: beyond it nothing gets faster. */

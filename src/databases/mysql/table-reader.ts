@@ -2,10 +2,10 @@ import type { LayoutColumn } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { filterFlags } from "./capture-sql.ts";
 import { captureExpression, comparable, cursorExpression, cursorLiteral } from "./captured-text.ts";
-import { keyIndex, loadFacts, type TableFacts } from "./catalog.ts";
 import type { Cell, Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
+import { keyIndex, loadFacts, type TableFacts } from "./table-facts.ts";
 
 /** Where a copy stands, as text of the key's columns in the form of `cursorExpression`. */
 export interface Cursor {

@@ -3,11 +3,11 @@ import { encryptionFindings } from "../../core/encryption.ts";
 import { failure, ok, warning } from "../../core/findings.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
-import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { durabilityFindings, ENCRYPTED, serverVariables } from "./doctor.ts";
 import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
 import { whyNoStaging } from "./staging.ts";
+import { loadFacts } from "./table-facts.ts";
 import { asStored } from "./target-plan.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 

@@ -12,13 +12,13 @@ import {
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { mayBeBlank } from "./blank.ts";
-import { loadFacts, type TableFacts, type UniqueIndex } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { assess } from "./fitness.ts";
 import type { Flavour } from "./flavour.ts";
 import { BEYOND, mayStand, quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { isOurs, PREFIX, planOurs } from "./ours.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
+import { loadFacts, type TableFacts, type UniqueIndex } from "./table-facts.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 import { chooseType, columnDdl, INDEX_BYTES, roomsOf } from "./target-types.ts";
 import { type NativeColumn, nativeTypeName } from "./types.ts";

@@ -6,13 +6,13 @@ import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { hiddenFrom, LOST_MEANWHILE } from "./capture-broken.ts";
 import { namedColumns } from "./capture-sql.ts";
-import { loadFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
 import { grantsOf, mayTrigger } from "./grants.ts";
 import { quoteName } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { MADE_ANEW, madeAnew, madeOn } from "./made.ts";
 import { DELETIONS, isOurs, LAYOUTS, LOG, planOurs, standingTables } from "./ours.ts";
+import { loadFacts } from "./table-facts.ts";
 import {
   type FoundTrigger,
   goneTriggers,

@@ -9,12 +9,12 @@ import {
 } from "./capture-sql.ts";
 import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cascade-sql.ts";
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
-import { primaryKeyOf, type TableFacts } from "./catalog.ts";
 import { accountName, type Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs, PREFIX } from "./ours.ts";
 import type { Reference } from "./references.ts";
+import { primaryKeyOf, type TableFacts } from "./table-facts.ts";
 import type { TriggerPlan } from "./trigger-statements.ts";
 
 /** A trigger as it stands, ours or not. */

@@ -1,10 +1,10 @@
 // Captured tables that no sync of this config carries: capture is additive (decision 0007).
 import type { Logger } from "../../core/log.ts";
 import { formatTable } from "../../core/table.ts";
-import { loadFacts } from "./catalog.ts";
 import type { Session } from "./connection.ts";
 import { endReading, isAlteredSince, LOST, type StoredLayout } from "./layouts.ts";
 import { LAYOUTS } from "./ours.ts";
+import { loadFacts } from "./table-facts.ts";
 
 /**
  * Nobody stops for these tables, nor is anybody asked whether what they have become fits. What is logged of one that
