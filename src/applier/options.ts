@@ -3,9 +3,9 @@ import type { Notice } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import type { ApplierSession, Progress, Target } from "../core/target.ts";
-import type { RunBounds } from "./group.ts";
 import type { SyncTable } from "./mapping.ts";
 import type { Parking } from "./parking.ts";
+import type { RunBounds } from "./run-bounds.ts";
 
 export interface ApplierOptions {
   readonly sync: string;

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { RunBounds } from "../applier/group.ts";
 import type { ApplierOptions } from "../applier/options.ts";
+import type { RunBounds } from "../applier/run-bounds.ts";
 import { aLogger, aSignal, milliseconds, names } from "../config/options.ts";
 import type { Logger } from "../core/log.ts";
 import type { ShareOptions } from "./share.ts";

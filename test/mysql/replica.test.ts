@@ -54,7 +54,7 @@ it.skipIf(!canStart("mariadb"))(
     const [log] = await above.rows("SHOW MASTER STATUS");
     await source.run(
       `CHANGE MASTER TO MASTER_HOST = '${url.hostname}', MASTER_PORT = ${url.port}, MASTER_USER = '${url.username}',
-         MASTER_PASSWORD = '${url.password}', MASTER_LOG_FILE = '${log?.["File"]}', MASTER_LOG_POS = ${log?.["Position"]}`,
+         MASTER_PASSWORD = '${url.password}', MASTER_LOG_FILE = '${log?.File}', MASTER_LOG_POS = ${log?.Position}`,
     );
     const definition = bed.define([{ from: "source", to: "target", tables: ["items"] }]);
     const noted = async () => JSON.stringify(await makePlan(definition, bed.logger));

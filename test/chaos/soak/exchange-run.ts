@@ -2,7 +2,7 @@
 // ends the applier's sessions, cancels their statements and holds rows that they want.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { expect } from "vitest";
-import { SECOND_BOUNDS } from "../../../src/applier/group.ts";
+import { SECOND_BOUNDS } from "../../../src/applier/run-bounds.ts";
 import { sleep } from "../../../src/core/async.ts";
 import type { PipelineDefinition } from "../../../src/core/definition.ts";
 import type { PipelineOptions } from "../../../src/pipeline/pipeline-options.ts";

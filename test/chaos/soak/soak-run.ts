@@ -2,7 +2,7 @@
 // states that the source never had.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { expect } from "vitest";
-import { type RunBounds, SECOND_BOUNDS } from "../../../src/applier/group.ts";
+import { type RunBounds, SECOND_BOUNDS } from "../../../src/applier/run-bounds.ts";
 import type { ColumnMapping } from "../../../src/core/target.ts";
 import { Sides } from "../../matrix/sides.ts";
 import type { TestPair } from "../../support/pairs.ts";
