@@ -7,7 +7,12 @@ export type Computed = Readonly<Record<string, string>>;
 export function computedOf(names: readonly string[], { columns }: TableFacts): Computed {
   return Object.fromEntries(
     columns.flatMap(({ name, expression }) =>
-      expression !== null && names.includes(name) ? [[name, expression]] : [],
+      expression !== null && names.includes(name) ? [[name, foldNames(expression)]] : [],
     ),
   );
+}
+
+/** MySQL prints a name as it was typed, and once the table is altered as the column has it. */
+function foldNames(expression: string): string {
+  return expression.replace(/`(?:[^`]|``)+`/g, (name) => name.toLowerCase());
 }
