@@ -5,7 +5,8 @@ import { copyAnew, wrongTable } from "../../core/many-tables.ts";
 import { formatTable } from "../../core/table.ts";
 import { standInName } from "./capture-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
-import type { Computed } from "./computed.ts";
+import type { TableFacts } from "./catalog.ts";
+import { computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, wholeDatabase } from "./identifiers.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
@@ -31,7 +32,6 @@ export async function assertUnbroken(
   }
   assertNotOvertaken(installed, found);
   assertSameOrigins(installed, wanted.origins);
-  assertSameComputed(installed, wanted.computed ?? {});
 }
 
 /** Throws TM-CAPTURE-BROKEN. */
@@ -149,15 +149,17 @@ export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOri
 }
 
 /** Of all rows that stand it is computed anew, and no trigger runs for that. Throws TM-CAPTURE-BROKEN. */
-export function assertSameComputed(
-  { computed = {}, ...layout }: StoredLayout,
-  now: Computed,
-): void {
+export function assertSameComputed(layout: StoredLayout, fact: TableFacts): void {
+  const now = computedOf(layout, fact);
+  const { computed = {}, filterColumns } = layout;
   const altered = Object.entries(computed).find(([name, by]) => (now[name] ?? by) !== by);
   if (altered === undefined) return;
+  const [name] = altered;
   throw captureBroken(
     layout,
-    `generated column ${altered[0]}, by which rows are chosen (where), is computed otherwise than it was`,
+    filterColumns.includes(name)
+      ? `generated column ${name}, by which rows are chosen (where), is computed otherwise than it was`
+      : `column ${name}, from which a generated column is computed by which rows are chosen (where), was altered`,
   );
 }
 

@@ -9,7 +9,12 @@ import {
   refuseKeysAboveEngine,
   refusePeriod,
 } from "./capturable.ts";
-import { assertNotGone, assertNotTruncated, assertUnbroken } from "./capture-broken.ts";
+import {
+  assertNotGone,
+  assertNotTruncated,
+  assertSameComputed,
+  assertUnbroken,
+} from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import { unsupported } from "./cascades.ts";
 import type { Session } from "./connection.ts";
@@ -234,9 +239,12 @@ async function prepareCaptures(
   for (const layout of wanted) {
     const current = active.get(layout.table.name);
     const known = layouts.filter((each) => each.table.name === layout.table.name);
-    await objections.tryAsync(() =>
-      assertUnbroken(session, installed.get(layout.table.name), layout, triggers),
-    );
+    const before = installed.get(layout.table.name);
+    const fact = facts.get(layout.table.name);
+    await objections.tryAsync(async () => {
+      await assertUnbroken(session, before, layout, triggers);
+      if (before !== undefined && fact !== undefined) assertSameComputed(before, fact);
+    });
     // What is logged by one that was altered while no sync carried it is unread for good.
     const isNew =
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
@@ -254,7 +262,6 @@ async function prepareCaptures(
     }
     active.set(layout.table.name, chosen);
     const stands = !isNew && chosen.triggers === triggersHash(triggers, chosen);
-    const fact = facts.get(layout.table.name);
     const replaces =
       current === undefined
         ? null

@@ -13,7 +13,6 @@ import {
 } from "./capture-broken.ts";
 import { standInName, triggerName } from "./capture-sql.ts";
 import { actsOn, originsOf } from "./cascades.ts";
-import { computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { lostTransactions } from "./engines.ts";
 import {
@@ -61,7 +60,7 @@ export async function checkDrift(
         throw columnsAltered(table, differences(layout, fact));
       }
       checkKey(layout, fact);
-      assertSameComputed(layout, computedOf(layout.filterColumns, fact));
+      assertSameComputed(layout, fact);
       noteKeyIndex(layout, fact);
       assertNotOvertaken(layout, triggers);
       if (triggersHash(triggers, layout) !== layout.triggers) {

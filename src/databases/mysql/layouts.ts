@@ -21,7 +21,7 @@ export interface StoredLayout extends Layout {
   readonly known: readonly string[] | null;
   /** Columns that the filters may speak of, captured or not. */
   readonly filterColumns: readonly string[];
-  /** What those of them that are generated are computed by. Absent where none is. */
+  /** From what those of them that are generated are computed. Absent where none is. */
   readonly computed?: Computed;
   /** Hash over the triggers as the server stored them; null while they are being created; or {@link LOST}. */
   readonly triggers: string | null;
@@ -109,7 +109,7 @@ export function wantedLayout(
   const key = table.schema.key.map((each) => columns.findIndex((column) => column.name === each));
   const numbered = facts.columns.find(({ identity }) => identity)?.name;
   const filterColumns = namedIn(table.filters, facts);
-  const computed = computedOf(filterColumns, facts);
+  const computed = computedOf({ columns, filterColumns }, facts);
   const layout = {
     id: 0,
     table: table.schema.name,
