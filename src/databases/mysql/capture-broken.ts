@@ -5,11 +5,11 @@ import { copyAnew, wrongTable } from "../../core/many-tables.ts";
 import { formatTable } from "../../core/table.ts";
 import { standInName } from "./capture-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
-import type { TableFacts } from "./catalog.ts";
 import { computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, wholeDatabase } from "./identifiers.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
+import type { TableFacts } from "./table-facts.ts";
 import { type FoundTrigger, goneTriggers, overtaking, unseenTriggers } from "./triggers.ts";
 import { isRebuilt, type TableIds, truncated } from "./truncation.ts";
 

@@ -123,7 +123,7 @@ export async function installCapture(
   });
   const layouts = (await loadLayouts(session)).filter(({ active }) => active);
   const found = await loadTriggers(session, triggeredTables(layouts));
-  await renewal.assertKept(session, found);
+  renewal.assertKept(found);
   const asked = new Set(captures.map(({ layout }) => layout.id));
   // What was checked is what is stored: to make triggers may have taken long, and what came meanwhile is still to be found out.
   const checked = new Set(captures.filter(isChecked).map(({ layout }) => layout.id));

@@ -7,6 +7,7 @@ import { type CascadeOrigin, originsOf } from "./cascades.ts";
 import { columnSchema } from "./catalog.ts";
 import { type Computed, computedOf } from "./computed.ts";
 import type { Session } from "./connection.ts";
+import { quoteText } from "./identifiers.ts";
 import type { Made } from "./made.ts";
 import { BATCHES, LAYOUTS } from "./ours.ts";
 import type { Reference, Versions } from "./references.ts";
@@ -268,14 +269,10 @@ function shapeOf(layout: StoredLayout): Omit<Definition, "cascades" | "made"> {
   };
 }
 
-/** `ids`: some of them, at least one; default all. */
-export async function loadLayouts(
-  session: Session,
-  ids: readonly number[] | null = null,
-): Promise<readonly StoredLayout[]> {
+export async function loadLayouts(session: Session): Promise<readonly StoredLayout[]> {
   const rows = await session.rows(
     `SELECT id, definition, signature, triggers, active, table_id, read_up_to
-     FROM ${LAYOUTS} ${ids === null ? "" : `WHERE id IN (${ids.join(", ")})`} ORDER BY id`,
+     FROM ${LAYOUTS} ORDER BY id`,
   );
   return rows.map(([id, definition, signature, triggers, active, tableId, readUpTo]) => ({
     ...(JSON.parse(definition ?? "null") as Definition),
@@ -297,12 +294,12 @@ export interface Replaced {
   readonly doubted: readonly string[];
 }
 
-/** Stores a new layout as the active one of its table. */
+/** Stores a new layout as the active one of its table. Gives what it replaces, as that is stored now. */
 export async function storeLayout(
   session: Session,
   layout: StoredLayout,
   replaces: Replaced | null,
-): Promise<void> {
+): Promise<StoredLayout | null> {
   const table = formatTable(layout.table);
   const insert = () =>
     session.run(
@@ -312,8 +309,9 @@ export async function storeLayout(
     );
   if (replaces === null) {
     await insert();
-    return;
+    return null;
   }
+  let replaced = replaces.layout;
   await inTransaction(session, async () => {
     if (replaces.altered) {
       await session.run(
@@ -325,19 +323,18 @@ export async function storeLayout(
     if (replaces.doubted.length > 0) {
       const after = Number(await session.value(`SELECT COALESCE(MAX(n), 0) FROM ${BATCHES}`));
       const doubted: Doubt = { after, columns: replaces.doubted };
-      await storeDefinition(session, { ...replaces.layout, doubted });
+      replaced = { ...replaced, doubted };
+      await session.run(definingStatement(replaced));
     }
     await session.run(`UPDATE ${LAYOUTS} SET active = 0 WHERE table_name = ?`, [table]);
     await insert();
   });
+  return replaced;
 }
 
 /** Of one that may have been replaced. */
-export async function storeDefinition(session: Session, layout: StoredLayout): Promise<void> {
-  await session.run(`UPDATE ${LAYOUTS} SET definition = ? WHERE id = ?`, [
-    definitionText(layout),
-    layout.id,
-  ]);
+export function definingStatement(layout: StoredLayout): string {
+  return `UPDATE ${LAYOUTS} SET definition = ${quoteText(definitionText(layout))} WHERE id = ${layout.id}`;
 }
 
 /** What is cut after this batch is unread. */

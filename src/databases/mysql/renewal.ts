@@ -1,83 +1,114 @@
-import { Mutex } from "../../core/mutex.ts";
-import type { Session } from "./connection.ts";
-import { loadLayouts, type StoredLayout, storeDefinition } from "./layouts.ts";
+import type { Cell, Session } from "./connection.ts";
+import { definingStatement, type StoredLayout } from "./layouts.ts";
 import { assertNotMadeAnew, timesOf } from "./made.ts";
 import type { TriggerPlan } from "./trigger-statements.ts";
-import { type FoundTrigger, loadTriggers } from "./triggers.ts";
+import { type FoundTrigger, foundTriggers, loadTriggers, triggersQuery } from "./triggers.ts";
+
+/** Makes a trigger, with these statements before and after, in one way to the server; gives the answers to all. */
+type Work = (
+  before: readonly string[],
+  after: readonly string[],
+) => Promise<readonly (readonly Cell[][])[]>;
 
 /**
  * Makes triggers anew of which it is noted when they were made. Tables may be waited for meanwhile, for long: a dump that
  * is loaded before the turn of its table, or after it, is found out by the note. And who fails half way must not take his
- * own trigger for another's: so the note is taken back for as long as that one is being made, and no longer.
+ * own trigger for another's: so the note is taken back before that one is made, and written again along with what is made
+ * next. Of many tables none must take a way to the server of its own for this; so the notes are kept here, as they stand.
  */
 export class Renewal {
-  /** Of a trigger: when it was made, and the layouts that note it. */
-  readonly #noted = new Map<string, { at: string; readonly ids: number[] }>();
-  /** Sessions work side by side, and a layout may note what several of them make. */
-  readonly #notes = new Mutex();
+  readonly #layouts = new Map<number, StoredLayout>();
+  /** Of a trigger: the layouts that note it. */
+  readonly #noting = new Map<string, number[]>();
+  /** Those of which the notes are still to be written. */
+  readonly #unwritten = new Set<number>();
 
   /** `installed`: of each table the last layout whose triggers stood. `on`: see madeOn. */
   constructor(installed: readonly StoredLayout[], due: ReadonlySet<string>, on: string) {
-    for (const { id, made } of installed) {
-      if (made?.on !== on) continue;
-      for (const [name, at] of Object.entries(made.at)) {
-        if (!due.has(name)) continue;
-        const noted = this.#noted.get(name);
-        if (noted === undefined) this.#noted.set(name, { at, ids: [id] });
-        else noted.ids.push(id);
+    for (const layout of installed) {
+      if (layout.made?.on !== on) continue;
+      for (const name of Object.keys(layout.made.at).filter((each) => due.has(each))) {
+        this.#layouts.set(layout.id, layout);
+        this.#noting.set(name, [...(this.#noting.get(name) ?? []), layout.id]);
       }
     }
   }
 
-  /** `work` makes the trigger. Throws TM-CAPTURE-BROKEN where another has made it since it was noted. */
+  /** Is it noted when it was made? Such triggers are made one after the other. */
+  renews({ name }: Pick<TriggerPlan, "name">): boolean {
+    return this.#noting.has(name);
+  }
+
+  /** A layout is now stored so. */
+  stored(layout: StoredLayout): void {
+    if (this.#layouts.has(layout.id)) this.#layouts.set(layout.id, layout);
+  }
+
+  /** `work` makes the trigger. Throws TM-CAPTURE-BROKEN where another has made it since it was noted, or one beside it. */
   async making(
     session: Session,
     { name, table }: Pick<TriggerPlan, "name" | "table">,
-    work: () => Promise<void>,
+    work: Work,
   ): Promise<void> {
-    const noted = this.#noted.get(name);
-    if (noted === undefined) return await work();
-    const before = await loadTriggers(session, [table]);
-    assertNotMadeAnew(await loadLayouts(session, noted.ids), before, null);
-    await this.#note(session, name, noted.ids, undefined);
-    const standing = async () => timesOf(await loadTriggers(session, [table])).get(name);
+    const ids = this.#noting.get(name);
+    if (ids === undefined) {
+      await work([], []);
+      return;
+    }
+    const before = this.#of(ids);
+    this.#note(name, undefined);
+    const look = triggersQuery([table]);
+    const writing = [...this.#unwritten];
+    let answers: Awaited<ReturnType<Work>>;
     try {
-      await work();
+      answers = await work([look, ...this.#of(writing).map(definingStatement)], [look]);
     } catch (error) {
       // Often a transaction holds the table, and nothing was made. Without the note no more is known than that.
-      const now = await standing().catch(() => undefined);
-      if (now === noted.at) await this.#note(session, name, noted.ids, now).catch(() => {});
+      const stands = await loadTriggers(session, [table]).catch(() => []);
+      const now = timesOf(stands).get(name);
+      if (before.some(({ made }) => made?.at[name] === now)) this.#note(name, now);
+      await this.#write(session).catch(() => {});
       throw error;
     }
-    const now = await standing();
-    await this.#note(session, name, noted.ids, now);
-    noted.at = now ?? noted.at;
+    for (const id of writing) this.#unwritten.delete(id);
+    try {
+      assertNotMadeAnew(before, foundTriggers(answers[0] ?? []), null);
+    } catch (error) {
+      // As it was: the next start is to find it out as well.
+      for (const layout of before) this.#keep(layout);
+      await this.#write(session);
+      throw error;
+    }
+    const found = foundTriggers(answers.at(-1) ?? []);
+    this.#note(name, timesOf(found).get(name));
+    assertNotMadeAnew(this.#of(ids), found, null);
   }
 
   /** Throws TM-CAPTURE-BROKEN. `found`: as they stand once all are made. */
-  async assertKept(session: Session, found: readonly FoundTrigger[]): Promise<void> {
-    const ids = new Set([...this.#noted.values()].flatMap((each) => each.ids));
-    const layouts = ids.size === 0 ? [] : await loadLayouts(session);
-    assertNotMadeAnew(
-      layouts.filter(({ id }) => ids.has(id)),
-      found,
-      null,
-    );
+  assertKept(found: readonly FoundTrigger[]): void {
+    assertNotMadeAnew([...this.#layouts.values()], found, null);
   }
 
-  #note(
-    session: Session,
-    name: string,
-    ids: readonly number[],
-    at: string | undefined,
-  ): Promise<void> {
-    return this.#notes.run(async () => {
-      for (const layout of await loadLayouts(session, ids)) {
-        if (layout.made === undefined) continue;
-        const { [name]: _, ...others } = layout.made.at;
-        const made = { ...layout.made, at: at === undefined ? others : { ...others, [name]: at } };
-        await storeDefinition(session, { ...layout, made });
-      }
-    });
+  #of(ids: readonly number[]): StoredLayout[] {
+    return ids.flatMap((id) => this.#layouts.get(id) ?? []);
+  }
+
+  #keep(layout: StoredLayout): void {
+    this.#layouts.set(layout.id, layout);
+    this.#unwritten.add(layout.id);
+  }
+
+  #note(name: string, at: string | undefined): void {
+    for (const layout of this.#of(this.#noting.get(name) ?? [])) {
+      if (layout.made === undefined) continue;
+      const { [name]: _, ...others } = layout.made.at;
+      const made = { ...layout.made, at: at === undefined ? others : { ...others, [name]: at } };
+      this.#keep({ ...layout, made });
+    }
+  }
+
+  async #write(session: Session): Promise<void> {
+    await session.flight(this.#of([...this.#unwritten]).map(definingStatement));
+    this.#unwritten.clear();
   }
 }

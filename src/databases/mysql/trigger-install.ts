@@ -59,7 +59,8 @@ export async function installAll(
       if (replaces !== null && replaces.doubted.length > 0) logger.warn(...doubtOf(layout));
       await againWhileHeld({ table: LAYOUTS, session, use, logger }, async (each) => {
         await making.lease.assertHeld();
-        await storeLayout(each, layout, replaces);
+        const replaced = await storeLayout(each, layout, replaces);
+        if (replaced !== null) making.renewal.stored(replaced);
       });
     }
     const yielding = new Yielding();
@@ -71,7 +72,7 @@ export async function installAll(
   };
   const apart: Installation[] = [];
   const inTurn: Installation[] = [];
-  for (const one of all.filter(isDue)) (isApart(session, one) ? apart : inTurn).push(one);
+  for (const one of all.filter(isDue)) (isApart(session, one, making) ? apart : inTurn).push(one);
   await abreast(session, options, apart, run);
   if (inTurn.length === 0) return;
   await endedWhenSilent(session, async () => {
@@ -95,10 +96,11 @@ function isDue(one: Installation): boolean {
  * Does it keep out of the way of those of other tables? LOCK TABLES locks the log too, since standing triggers write it;
  * and what replaces a layout is a transaction, which must not meet another.
  */
-function isApart({ flavour }: Session, one: Installation): boolean {
+function isApart({ flavour }: Session, one: Installation, { renewal }: Making): boolean {
   if (one.layout !== null && one.isNew && one.replaces !== null) return false;
   return one.triggers.every(
-    (plan) => triggerStatements(plan, flavour.replacesTriggers).length === 1,
+    (plan) =>
+      triggerStatements(plan, flavour.replacesTriggers).length === 1 && !renewal.renews(plan),
   );
 }
 
@@ -149,19 +151,20 @@ async function makeTrigger(
   { lease, renewal }: Making,
 ): Promise<void> {
   await lease.assertHeld();
-  await renewal.making(session, plan, () => runStatements(session, plan));
-}
-
-async function runStatements(session: Session, plan: TriggerPlan): Promise<void> {
   const { table } = plan;
   const statements = triggerStatements(plan, session.flavour.replacesTriggers);
-  try {
-    // At once: the lock takes the log with it, so that nobody writes a captured table for as long as it is held.
-    await session.flight(statements, { table, right: "LOCK TABLES, TRIGGER" });
-  } catch (error) {
-    if (statements.length > 1) await session.run("UNLOCK TABLES");
-    throw isHeld(error) ? error : withGrant(error, session, table);
-  }
+  await renewal.making(session, plan, async (before, after) => {
+    try {
+      // At once: the lock takes the log with it, so that nobody writes a captured table for as long as it is held.
+      return await session.flight([...before, ...statements, ...after], {
+        table,
+        right: "LOCK TABLES, TRIGGER",
+      });
+    } catch (error) {
+      if (statements.length > 1) await session.run("UNLOCK TABLES");
+      throw isHeld(error) ? error : withGrant(error, session, table);
+    }
+  });
 }
 
 function withGrant(error: unknown, session: Session, table: string): unknown {

@@ -9,7 +9,7 @@ import {
 } from "./capture-sql.ts";
 import { CASCADE_WHEN, cascadeBody, cascadeTriggerName, checkSteps } from "./cascade-sql.ts";
 import { type CascadeEvent, stepsFrom } from "./cascades.ts";
-import { accountName, type Session } from "./connection.ts";
+import { accountName, type Cell, type Session } from "./connection.ts";
 import { quoteName, quoteText } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { isOurs, PREFIX } from "./ours.ts";
@@ -33,14 +33,20 @@ export async function loadTriggers(
   session: Session,
   tables: readonly string[],
 ): Promise<readonly FoundTrigger[]> {
-  if (tables.length === 0) return [];
-  const rows = await session.rows(
-    `SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER,
+  return tables.length === 0 ? [] : foundTriggers(await session.rows(triggersQuery(tables)));
+}
+
+/** `tables`: at least one. */
+export function triggersQuery(tables: readonly string[]): string {
+  return `SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER,
        DEFINER, ACTION_STATEMENT, CREATED
      FROM information_schema.TRIGGERS
      WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE IN (${tables.map(quoteText).join(", ")})
-     ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_ORDER`,
-  );
+     ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_ORDER`;
+}
+
+/** The answer to {@link triggersQuery}. */
+export function foundTriggers(rows: readonly Cell[][]): FoundTrigger[] {
   return rows.map(([name, table, event, timing, order, definer, statement, created]) => ({
     name: name ?? "",
     table: table ?? "",
