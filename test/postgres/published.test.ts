@@ -29,17 +29,20 @@ describe.each(SERVERS)("a target on %s", (kind) => {
     return { bed, ...clients, definition, start, rows, [Symbol.asyncDispose]: dispose };
   }
 
-  it.skipIf(!available(kind))("that publishes a table without a key", async () => {
-    await using at = await running(
-      "CREATE TABLE t (a int, b text)",
-      "CREATE PUBLICATION theirs FOR TABLE t",
-    );
+  it.skipIf(!available(kind)).each([
+    ["a table without a key", "CREATE PUBLICATION theirs FOR TABLE t"],
+    [
+      "as a whole one whose partitions have none",
+      "DROP TABLE t; CREATE TABLE t (a int, b text) PARTITION BY LIST (a); CREATE TABLE p PARTITION OF t DEFAULT; CREATE PUBLICATION theirs FOR TABLE t WITH (publish_via_partition_root)",
+    ],
+  ])("that publishes %s", async (_, publish) => {
+    await using at = await running("CREATE TABLE t (a int, b text)", publish);
     await at.source.query("INSERT INTO t VALUES (1, 'one'), (1, 'one'), (2, 'two')");
     const first = await at.start();
     await first.applied.catch(() => {});
     await at.source.query("UPDATE t SET b = 'deux' WHERE a = 2");
     await expect(first.pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject({
-      message: expect.stringMatching(/TM-TABLE-UNSUPPORTED .*"t".* replica identity/),
+      message: expect.stringMatching(/TM-TABLE-UNSUPPORTED .*"[tp]".* replica identity/),
       fix: expect.stringContaining("REPLICA IDENTITY FULL"),
     });
     await at.bed.stop(first.pipeline);
@@ -52,6 +55,28 @@ describe.each(SERVERS)("a target on %s", (kind) => {
     await (await at.start()).applied;
     expect(await at.rows("target")).toEqual(await at.rows("source"));
   });
+
+  it.skipIf(!available(kind) || kind === "postgres-oldest")(
+    "that publishes rows by what its replica identity lacks",
+    async () => {
+      await using at = await running(
+        "CREATE TABLE t (a int PRIMARY KEY, b text)",
+        "CREATE PUBLICATION theirs FOR TABLE t WHERE (b <> '')",
+      );
+      await at.source.query("INSERT INTO t VALUES (1, 'one')");
+      const first = await at.start();
+      await first.applied.catch(() => {});
+      await at.source.query("UPDATE t SET b = 'un'");
+      await expect(first.pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toMatchObject({
+        message: expect.stringContaining("TM-TABLE-UNSUPPORTED"),
+        fix: expect.stringContaining("has a WHERE with columns"),
+      });
+      await at.bed.stop(first.pipeline);
+      await at.target.query("ALTER TABLE t REPLICA IDENTITY FULL");
+      await (await at.start()).applied;
+      expect(await at.rows("target")).toEqual(await at.rows("source"));
+    },
+  );
 
   it.skipIf(!available(kind))("that lacks a partition", async () => {
     await using at = await running(

@@ -24,3 +24,16 @@ it("names the setting that ends each session before it is set up", () => {
     fix: expect.stringContaining("SET statement_timeout = 0"),
   });
 });
+
+it("knows a write that a publication refuses in whatever language the server tells it", () => {
+  const error = {
+    severity: "FEHLER",
+    code: "55000",
+    routine: "CheckCmdReplicaIdentity",
+    message: "kann Tabelle »t« nicht aktualisieren, weil sie keine Replik-Identität hat",
+  };
+  expect(classify(error, { action: "apply rows", database: "copy" })).toMatchObject({
+    code: "TM-TABLE-UNSUPPORTED",
+    fix: expect.stringContaining("REPLICA IDENTITY FULL"),
+  });
+});

@@ -9,6 +9,8 @@ interface ServerError {
   readonly column?: string;
   readonly constraint?: string;
   readonly dataType?: string;
+  /** The server's function that failed: its message may be in another language. */
+  readonly routine?: string;
 }
 
 /** What the caller was doing, so that the error names it. */
@@ -183,9 +185,12 @@ const CANCELLED = "57014";
 const TOO_MANY_CONNECTIONS = "53300";
 
 /** A publication takes the table's updates and deletes, and nothing tells its subscribers the rows by. */
-function isUnidentified({ code, message }: ServerError): boolean {
-  return code === "55000" && /replica identity/.test(message);
+function isUnidentified({ routine }: ServerError): boolean {
+  return routine === "CheckCmdReplicaIdentity";
 }
+
+/** The publication's condition or list of columns and the replica identity do not go together. */
+const INVALID_COLUMN_REFERENCE = "42P10";
 
 /** Of a check that has a name the server tells it. */
 function isPartitionMissing({ code, table, constraint }: ServerError): boolean {
@@ -238,6 +243,9 @@ function fixFor(
       }
       return "Check user and password in the URL, and pg_hba.conf.";
     case "TM-TABLE-UNSUPPORTED":
+      if (error.code === INVALID_COLUMN_REFERENCE) {
+        return "A publication at the target (\\dRp+ in psql) has a WHERE with columns that are not in the table's replica identity (mend: ALTER TABLE <the table> REPLICA IDENTITY FULL;), or a list of columns that lacks some of it (add them), or leaves generated ones of it out. Or take the table out of the publication. Then start again: it goes on with the same batch.";
+      }
       return "ALTER TABLE <the table> REPLICA IDENTITY FULL; at the target, or take it out of the publication (\\dRp+ in psql). Then start again: it goes on with the same batch.";
     case "TM-APPLY-CONSTRAINT":
       return isPartitionMissing(error)

@@ -28,7 +28,8 @@ export async function publicationFindings(connection: Connection): Promise<Findi
 
 /**
  * Tables of a target whose updates and deletes are published with nothing to tell the rows by: without a key, or with a replica
- * identity of none. The server refuses each such write, and the sync stops at the first.
+ * identity of none. The server refuses each such write, and the sync stops at the first. It goes by the partition's own
+ * identity even where the table as a whole is what is published (publish_via_partition_root).
  */
 export async function identityFindings(
   connection: Connection,
@@ -42,7 +43,8 @@ export async function identityFindings(
      JOIN pg_namespace n ON n.oid = c.relnamespace
      CROSS JOIN pg_publication p
      WHERE (p.pubupdate OR p.pubdelete)
-       AND c.oid IN (SELECT g.relid FROM pg_get_publication_tables(p.pubname) AS g)
+       AND EXISTS (SELECT FROM pg_get_publication_tables(p.pubname) AS g
+         WHERE g.relid = c.oid OR g.relid IN (SELECT pg_partition_ancestors(c.oid)))
        AND (c.relreplident = 'n' OR c.relreplident <> 'f' AND NOT EXISTS (
          SELECT FROM pg_index i WHERE i.indrelid = c.oid
            AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END))
