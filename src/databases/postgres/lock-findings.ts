@@ -3,6 +3,23 @@ import type { Connection } from "./connection.ts";
 import { quoteLiteral } from "./identifiers.ts";
 
 /**
+ * Which locks do not go together, by the server's manual. A prepared transaction whose lock of the table does go with ours is not
+ * to be rolled back.
+ */
+const CONFLICTS = Object.entries({
+  AccessShare: "AccessExclusive",
+  RowShare: "Exclusive|AccessExclusive",
+  RowExclusive: "(ShareRow|Access|)Exclusive|Share",
+  ShareUpdateExclusive: "(ShareUpdate|ShareRow|Access|)Exclusive|Share",
+  Share: "(Row|ShareUpdate|ShareRow|Access|)Exclusive",
+  ShareRowExclusive: "(Row|ShareUpdate|ShareRow|Access|)Exclusive|Share",
+  Exclusive: "(Row|ShareUpdate|ShareRow|Access|)Exclusive|(Row)?Share",
+  AccessExclusive: ".*",
+})
+  .map(([wanted, held]) => `WHEN '${wanted}Lock' THEN '^(${held})Lock$'`)
+  .join(" ");
+
+/**
  * Sessions of ours that wait now, each with each that has what it waits for. Of a prepared transaction, which is no
  * session's any more, the server tells 0: its locks are told apart by having no session.
  */
@@ -13,7 +30,8 @@ const AWAITED = `SELECT DISTINCT a.application_name, b.pid, x.gid
     SELECT p.gid FROM pg_prepared_xacts p
     JOIN pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid' AND own.transactionid = p.transaction
     JOIN pg_locks h ON h.pid IS NULL AND h.granted AND h.virtualtransaction = own.virtualtransaction
-    WHERE h.locktype = w.locktype AND (h.database, h.relation, h.page, h.tuple, h.transactionid)
+    WHERE h.locktype = w.locktype AND h.mode ~ CASE w.mode ${CONFLICTS} END
+      AND (h.database, h.relation, h.page, h.tuple, h.transactionid)
       IS NOT DISTINCT FROM (w.database, w.relation, w.page, w.tuple, w.transactionid)
   ) AS x ON b.pid = 0
   WHERE NOT w.granted AND a.datname = current_database() AND a.application_name LIKE 'tidemark %'
