@@ -43,6 +43,10 @@ it.skipIf(!canStart("nats"))(
     try {
       const hosts = servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
       await begin(`nats://${hosts}`);
+      const tooMany = `nats://${hosts}/?replicas=${SERVERS + 1}`;
+      await expect(
+        nats.open({ url: tooMany, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 }),
+      ).rejects.toMatchObject({ fix: expect.stringContaining("fewer servers than `replicas`") });
       await using bed = await TestBed.make(
         { source: "sqlite", target: "sqlite" },
         { queueUrl: `nats://${hosts}/?replicas=3` },

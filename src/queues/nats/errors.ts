@@ -3,6 +3,7 @@ import { redactText } from "../../core/secrets.ts";
 import { tlsFix } from "../../core/tls-fix.ts";
 
 // Error codes of the JetStream API (the server's errors.json).
+const NO_PEERS = 10005;
 const INSUFFICIENT_RESOURCES = 10023;
 const NOT_ENABLED_FOR_ACCOUNT = 10039;
 const STORAGE_RESOURCES_EXCEEDED = 10047;
@@ -32,6 +33,10 @@ const CONNECTION_ERRORS = new Set([
 /** A server may take connections, answer pings, and do nothing else any more. */
 const SILENT_FIX =
   "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when files of a stream are damaged, as after a power cut.";
+
+/** Also of a cluster whose servers are still looking for each other: that passes. */
+const PEERS_FIX =
+  "If it stays so: the cluster has fewer servers than `replicas` in the queue's URL asks for, or they have no room: `nats server list`, `nats server report jetstream`. Ask for fewer, or add servers or storage.";
 
 const REACH_FIX = "Check that nats-server runs there and that the port is open.";
 /** TLS begins after the server's first line, which one that begins with it never sends. */
@@ -110,6 +115,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
         "TM-CONNECTION-LOST",
         `NATS refused: ${messageOf(error)} (${what}).`,
         {
+          ...(apiCode(error) === NO_PEERS ? { fix: PEERS_FIX } : {}),
           ...options,
         },
       );
