@@ -1,12 +1,15 @@
 // NATS servers in a cluster, three copies of each stream: any one of them may go, stand still, or come back empty (G5).
+
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "@nats-io/transport-node";
 import { expect, it } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import { nats } from "../../src/queues/nats/index.ts";
 import { canStart, type Server, startNats } from "../servers/index.ts";
 import { choosePort } from "../servers/ports.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 import { withManager } from "./nats-bed.ts";
@@ -96,6 +99,49 @@ it.skipIf(!canStart("nats"))(
       // Also of what stood with one before.
       expect(copies).toEqual([SERVERS, SERVERS]);
       await bed.stop(pipeline);
+    } finally {
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+    }
+  },
+  TIMEOUT_MS,
+);
+
+it.skipIf(!canStart("nats"))(
+  "a consumer that a cluster was asked for twice, since the way there is long, is not left behind",
+  async () => {
+    const servers = await startCluster();
+    try {
+      const [{ url }] = servers as [Server];
+      await begin(`${url}?replicas=3`);
+      await using proxy = await TcpProxy.start(url);
+      const watcher = await connect({ servers: new URL(url).host });
+      let made = 0;
+      let left = 0;
+      const advisory = "$JS.EVENT.ADVISORY.CONSUMER";
+      const count = (subject: string, on: () => void) =>
+        watcher.subscribe(`${advisory}.${subject}.>`, { callback: on });
+      count("CREATED", () => {
+        made++;
+        left++;
+      });
+      count("DELETED", () => left--);
+      await watcher.flush();
+      proxy.slow(700);
+      const queue = await nats.open({
+        url: `${proxy.through(url)}?replicas=3`,
+        logger: silentLogger,
+        maxStreamBytes: 64 * 1024 ** 2,
+      });
+      await queue.documents.put("x/y", 1);
+      const stop = new AbortController();
+      for await (const { key } of queue.documents.watch("x", stop.signal)) {
+        expect(key).toBe("x/y");
+        expect(made).toBeGreaterThan(1);
+        await expect.poll(() => left, { timeout: 30_000 }).toBe(1);
+        stop.abort();
+      }
+      await queue.close();
+      await watcher.close();
     } finally {
       await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
     }

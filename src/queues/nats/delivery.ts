@@ -103,16 +103,20 @@ export class Delivery {
     const { asksAhead = false, subjects } = options;
     const stream = seen.config.name;
     return connection.call(stream, async ({ manager, jetstream, ask }) => {
-      // One that is made twice is forgotten by the server.
-      const made = await ask(() =>
-        manager.consumers.add(stream, {
+      let name: string | undefined;
+      const made = await ask(async () => {
+        const each = await manager.consumers.add(stream, {
           ...start,
           ack_policy: "none",
           mem_storage: true,
           num_replicas: 1,
           inactive_threshold: INACTIVE_MS * NANOSECONDS_IN_MS,
-        }),
-      );
+        });
+        // Asked again before the answer came, the server has made another one, and would keep it for a while.
+        if (name !== undefined) void manager.consumers.delete(stream, each.name).catch(() => {});
+        name ??= each.name;
+        return each;
+      });
       const consumer = jetstream.consumers.getConsumerFromInfo(made);
       const delivery = new Delivery(connection, { stream, name: made.name }, options, consumer);
       try {
