@@ -45,10 +45,12 @@ describe.concurrent.each(SERVERS)("leases on %s", (kind) => {
     const lost = expect(openLog(bed, tables)).rejects.toMatchObject({
       code: "TM-CONNECTION-LOST",
     });
-    await expect.poll(() => asked("SELECT 1 FROM tidemark_layouts WHERE id > 0")).toBeTruthy();
+    await expect
+      .poll(() => asked("SELECT 1 FROM tidemark_layouts WHERE id > 0"), { timeout: 20_000 })
+      .toBeTruthy();
     const first = await holder();
     await bed.admin.query(`KILL ${first}`);
-    await expect.poll(holder).toBe(null);
+    await expect.poll(holder, { timeout: 20_000 }).toBe(null);
     const opening = openLog(bed, tables);
     await lost;
     await writer.query("COMMIT");
