@@ -32,13 +32,18 @@ const SQLITE_WIDE = "replace(hex(zeroblob(30000)), '0', 'x')";
 
 /**
  * As SQLite's manual says (https://sqlite.org/lang_altertable.html): a new table is filled, the old one dropped with its triggers,
- * which are then made again.
+ * which are then made again. So it is found out, and stops (TM-CAPTURE-BROKEN), unless the source was begun by a version that
+ * left nothing to tell it by.
  */
 const rebuilt = (columns: string) => async (sql: SqlClient) => {
   const triggers = await sql.rows(
     "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'things'",
   );
+  const anchors = await sql.rows(
+    "SELECT type, name FROM sqlite_schema WHERE name LIKE 'tidemark%anchor'",
+  );
   return [
+    ...anchors.map(({ type, name }) => `DROP ${type} ${name}`),
     `CREATE TABLE new_things (${columns})`,
     "INSERT INTO new_things SELECT * FROM things",
     "DROP TABLE things",

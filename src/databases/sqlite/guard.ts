@@ -97,9 +97,6 @@ export function checkCapture(connection: Connection, layout: InstalledLayout): s
       `the trigger ${trigger.name} ${sql === undefined ? "is missing" : "was changed"}`,
     );
   }
-  if (isMadeAnew(connection, shape.facts.name)) {
-    throw broken(layout.table.name, "the table was made anew, and its triggers put back");
-  }
   const again = isOvertaken(connection, shape.facts.name) ? logging : [];
   return [
     ...again.flatMap(({ name, sql }) => [`DROP TRIGGER ${quoteName(name)}`, sql]),
@@ -122,7 +119,7 @@ function noteRepairs(
   ];
 }
 
-/** The shape that a layout was captured with, over the table as it is now. Throws TM-SCHEMA-DRIFT. */
+/** The shape that a layout was captured with, over the table as it is now. Throws TM-SCHEMA-DRIFT, TM-CAPTURE-BROKEN. */
 function shapeOfLayout(connection: Connection, layout: InstalledLayout): CaptureShape {
   const name = layout.table.name;
   const facts = readTable(connection, name);
@@ -130,6 +127,10 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
   const standing = standingTriggers(connection, facts.name);
   const gone = triggerNames(layout).find((trigger) => !standing.has(trigger));
   if (gone !== undefined) throw broken(name, `the trigger ${gone} is missing`);
+  // Before what was altered, too: a copy over the rows that stand would leave those that the rebuild left out.
+  if (isMadeAnew(connection, facts.name)) {
+    throw broken(name, "the table was made anew, and its triggers put back");
+  }
   const changes = differences(layout, facts);
   if (changes.length > 0) throw drift(name, `${name} was altered: ${changes.join("; ")}.`, ALIKE);
   const columns = layout.columns.map(
