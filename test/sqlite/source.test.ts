@@ -303,20 +303,24 @@ describe("what breaks capture", () => {
   });
 
   it.each([
-    ["made anew", "TEXT"],
-    ["altered by that", "VARCHAR(9)"],
+    ["made anew", "TEXT", "tbl_name = 't'"],
+    ["made anew with all others' triggers", "TEXT", "name LIKE 'tidemark%'"],
+    ["altered by that", "VARCHAR(9)", "tbl_name = 't'"],
   ])(
     "is a table that was %s and got its triggers back, as SQLite's guide to ALTER TABLE has it",
-    async (_, type) => {
+    async (_, type, which) => {
       const { sql, source, log } = await capture(SIMPLE);
       await sql.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
       expect(await takeChanges(log.batches)).toHaveLength(2);
       await sql.run("VACUUM; ALTER TABLE t RENAME TO t2; ALTER TABLE t2 RENAME TO t");
-      const triggers = await sql.rows("SELECT sql FROM sqlite_schema WHERE type = 'trigger'");
+      const triggers = await sql.rows(
+        `SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND ${which}`,
+      );
       expect((await log.batches.cut()).header).toBeNull();
+      const drops = triggers.map(([name]) => `DROP TRIGGER IF EXISTS "${name}"`);
       await sql.run(`BEGIN; CREATE TABLE t2 (id INTEGER PRIMARY KEY, a ${type});
       INSERT INTO t2 SELECT * FROM t WHERE id > 1; DROP TABLE t; ALTER TABLE t2 RENAME TO t`);
-      await sql.run([...triggers.flat(), "COMMIT"].join(";\n"));
+      await sql.run([...drops, ...triggers.map(([, text]) => text), "COMMIT"].join(";\n"));
       await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
       await log.close();
       // Another table that is captured does not hide it.
@@ -331,6 +335,23 @@ describe("what breaks capture", () => {
       expect(await takeChanges(again.batches)).toHaveLength(1);
     },
   );
+
+  it("is a trigger that was dropped and put back alike in one transaction, also where a VACUUM follows", async () => {
+    const { sql, log } = await capture(SIMPLE);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    // Ours are put before those of the application, which is no loss.
+    await sql.run("CREATE TRIGGER theirs AFTER UPDATE ON t BEGIN SELECT 1; END; VACUUM");
+    expect(await takeChanges(log.batches)).toHaveLength(1);
+    await sql.run("VACUUM; ALTER TABLE t RENAME TO t2; ALTER TABLE t2 RENAME TO t; ANALYZE");
+    expect((await log.batches.cut()).header).toBeNull();
+    const [[trigger]] = (await sql.rows(
+      "SELECT sql FROM sqlite_schema WHERE name = 'tidemark_t_update'",
+    )) as [[string]];
+    await sql.run(
+      `BEGIN; DROP TRIGGER tidemark_t_update; UPDATE t SET a = 'b'; ${trigger}; COMMIT; VACUUM`,
+    );
+    await refuses(log.batches.cut(), "TM-CAPTURE-BROKEN");
+  });
 
   it("is a trigger that was changed", async () => {
     const { sql, log } = await capture(SIMPLE);

@@ -18,7 +18,7 @@ import { type Definition, type InstalledLayout, Layouts } from "./layouts.ts";
 import type { Lease } from "./lease.ts";
 import { LOG, missingOfSource } from "./ours.ts";
 import { apart, Records } from "./records.ts";
-import { anchoring, standingTriggers, strayedTriggers } from "./standing-triggers.ts";
+import { anchoring, isAnchored, standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { deviceAndInode, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
@@ -259,6 +259,7 @@ function captureTables(
   tables: readonly CaptureTable[],
 ): void {
   const plans = changedPlans(connection, layouts, tables);
+  const anchor = anchorOf(connection, plans);
   for (const name of plans.flatMap(({ replaced }) => replaced))
     connection.db.exec(`DROP TRIGGER ${quoteName(name)}`);
   const shapes = plans.map(({ shape }) => shape);
@@ -272,8 +273,17 @@ function captureTables(
       failpoint("capture-half");
     }
   }
-  const names = shapes.map(({ facts }) => facts.name);
-  for (const sql of anchoring(connection, names)) connection.db.exec(sql);
+  for (const sql of anchor) connection.db.exec(sql);
+}
+
+/** What is to be run after the statements of these plans; see {@link anchoring}. */
+export function anchorOf(connection: Connection, plans: readonly TablePlan[]): readonly string[] {
+  const changed = plans.filter(({ statements }) => statements.length > 0);
+  if (changed.length === 0 && isAnchored(connection)) return [];
+  return anchoring(
+    connection,
+    changed.map(({ shape }) => shape.facts.name),
+  );
 }
 
 /** Of the tables that are to be captured, or captured otherwise. */

@@ -8,10 +8,11 @@ import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName, sameName } from "./identifiers.ts";
 import type { InstalledLayout, Layouts } from "./layouts.ts";
 import {
+  anchoring,
   ignoringTrigger,
-  isMadeAnew,
   isNote,
   isOvertaken,
+  isPutBack,
   standingTriggers,
 } from "./standing-triggers.ts";
 
@@ -69,7 +70,10 @@ export class Guard {
 
   /** Within a write transaction. */
   mend(): void {
-    for (const sql of this.check()) this.#connection.db.exec(sql);
+    const repairs = this.check();
+    if (repairs.length === 0) return;
+    const statements = [...repairs, ...anchoring(this.#connection, [])];
+    for (const sql of statements) this.#connection.db.exec(sql);
   }
 }
 
@@ -128,8 +132,11 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
   const gone = triggerNames(layout).find((trigger) => !standing.has(trigger));
   if (gone !== undefined) throw broken(name, `the trigger ${gone} is missing`);
   // Before what was altered, too: a copy over the rows that stand would leave those that the rebuild left out.
-  if (isMadeAnew(connection, facts.name)) {
-    throw broken(name, "the table was made anew, and its triggers put back");
+  if (isPutBack(connection, facts.name)) {
+    throw broken(
+      name,
+      "its triggers were dropped, or the table was made anew, and they were put back",
+    );
   }
   const changes = differences(layout, facts);
   if (changes.length > 0) throw drift(name, `${name} was altered: ${changes.join("; ")}.`, ALIKE);

@@ -7,7 +7,7 @@ import type {
   SourceCapabilities,
 } from "../../core/source.ts";
 import { widenLog } from "./capture.ts";
-import { planTables, SqliteChangeLog } from "./change-log.ts";
+import { anchorOf, planTables, SqliteChangeLog } from "./change-log.ts";
 import { Connection } from "./connection.ts";
 import { diagnoseSource, recordsFindings } from "./doctor.ts";
 import { identityOf } from "./identity.ts";
@@ -15,7 +15,6 @@ import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
 import { missingOfSource } from "./ours.ts";
 import { assertFileBeside, recordsPath } from "./records.ts";
-import { anchoring } from "./standing-triggers.ts";
 
 export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -56,13 +55,12 @@ export class SqliteSource implements Source {
       const plans = planTables(connection, installed, tables);
       const shapes = plans.map(({ shape }) => shape);
       const triggers = plans.flatMap(({ statements }) => statements);
-      const names = shapes.map(({ facts }) => facts.name);
       return {
         statements: [
           ...ours,
           ...widenLog(connection, shapes),
           ...triggers,
-          ...anchoring(connection, names),
+          ...anchorOf(connection, plans),
         ],
         notes: [
           ...(ours.length === 0

@@ -9,8 +9,8 @@ interface StandingTrigger {
 
 interface Standing {
   readonly byTable: ReadonlyMap<string, readonly StandingTrigger[]>;
-  /** See {@link isMadeAnew}. */
-  readonly madeAnew: ReadonlySet<string>;
+  /** See {@link isPutBack}. */
+  readonly putBack: ReadonlySet<string>;
 }
 
 /** Of all tables of a file: each look at the catalog reads all of it, and there may be thousands of tables. */
@@ -22,31 +22,36 @@ export function triggersOn(connection: Connection, table: string): readonly Stan
 }
 
 /**
- * Was the table made after the last ones were captured? Who rebuilds a table as SQLite's own guide has it copies the rows
- * into a new one, drops the old, and puts all triggers back as they were: ours, too, and nothing else tells that the rows
- * may be others. A place in the catalog is kept by ALTER TABLE, and VACUUM and dumps put tables before indexes.
+ * Were triggers of ours dropped, or the table made anew, and they put back by somebody else as they were? So does who rebuilds
+ * a table as SQLite's own guide has it, and who loads many rows. They stand behind the last trigger that we have made, or the
+ * table behind our last index (where all triggers of the file were put back). ALTER TABLE keeps places; VACUUM and dumps put
+ * tables before indexes, and keep the order of triggers.
  */
-export function isMadeAnew(connection: Connection, table: string): boolean {
-  return standing(connection).madeAnew.has(foldName(table));
+export function isPutBack(connection: Connection, table: string): boolean {
+  return standing(connection).putBack.has(foldName(table));
 }
 
-const ANCHOR = "tidemark_anchor";
+/** A trigger that never fires, and an index. By their name, too, they are the last: some tools dump by names. */
+const ANCHOR = "tidemark_zz_anchor";
 
-/** Statements that put the index whose place tells that behind these tables, which are captured now. */
+/** Do both stand? Versions before made none. */
+export function isAnchored(connection: Connection): boolean {
+  return connection.value("SELECT count(*) FROM sqlite_schema WHERE name = ?", ANCHOR) === 2n;
+}
+
+/** What makes both the last, to be asked for before the triggers of these tables are made, and run after. */
 export function anchoring(connection: Connection, tables: readonly string[]): readonly string[] {
-  const isThere = connection.value("SELECT 1 FROM sqlite_schema WHERE name = ?", ANCHOR) === 1n;
-  if (isThere && !tables.some((table) => isMadeAnew(connection, table))) return [];
-  const captured = new Set(tables.map(foldName));
-  const { byTable, madeAnew } = standing(connection);
-  // Of others its place would tell no more: that their triggers are missing does, to whoever carries them.
-  const others = [...madeAnew].filter((table) => !captured.has(table));
-  const ours = others
-    .flatMap((table) => byTable.get(table) ?? [])
-    .filter(({ name }) => isOurs(name));
+  const made = new Set(tables.map(foldName));
+  // Of others their place would tell no more: that they are missing does, to whoever carries those.
+  const others = [...standing(connection).putBack].filter((table) => !made.has(table));
   return [
-    ...ours.map(({ name }) => `DROP TRIGGER ${quoteName(name)}`),
-    ...(isThere ? [`DROP INDEX ${ANCHOR}`] : []),
+    ...others
+      .flatMap((table) => [...standingTriggers(connection, table).keys()])
+      .map((name) => `DROP TRIGGER IF EXISTS ${quoteName(name)}`),
+    `DROP TRIGGER IF EXISTS ${ANCHOR}`,
+    `DROP INDEX IF EXISTS ${ANCHOR}`,
     `CREATE INDEX ${ANCHOR} ON tidemark_source (id)`,
+    `CREATE TRIGGER ${ANCHOR} AFTER DELETE ON tidemark_source WHEN 0 BEGIN SELECT 1; END`,
   ];
 }
 
@@ -55,31 +60,31 @@ function standing(connection: Connection): Standing {
   const version = connection.value("PRAGMA schema_version");
   const known = KNOWN.get(connection);
   if (known !== undefined && known.version === version) return known.all;
-  const all = { byTable: readTriggers(connection), madeAnew: readMadeAnew(connection) };
+  const all = readAll(connection);
   KNOWN.set(connection, { version, all });
   return all;
 }
 
-function readMadeAnew(connection: Connection): ReadonlySet<string> {
-  const rows = connection.rows<{ name: string }>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table'
-     AND rowid > (SELECT rowid FROM sqlite_schema WHERE name = ?)`,
+function readAll(connection: Connection): Standing {
+  const byTable = new Map<string, StandingTrigger[]>();
+  const putBack = new Set<string>();
+  const behind = new Set<string>();
+  const rows = connection.rows<StandingTrigger & { type: string; tbl_name: string }>(
+    "SELECT type, name, sql, tbl_name FROM sqlite_schema WHERE type IN ('table', 'trigger') OR name = ? ORDER BY rowid",
     ANCHOR,
   );
-  return new Set(rows.map(({ name }) => foldName(name)));
-}
-
-function readTriggers(connection: Connection): ReadonlyMap<string, readonly StandingTrigger[]> {
-  const byTable = new Map<string, StandingTrigger[]>();
-  const rows = connection.rows<StandingTrigger & { tbl_name: string }>(
-    "SELECT name, sql, tbl_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid",
-  );
-  for (const { tbl_name: table, name, sql } of rows) {
-    const triggers = byTable.get(foldName(table)) ?? [];
+  for (const { type, tbl_name, name, sql } of rows) {
+    const table = foldName(tbl_name);
+    if (name === ANCHOR) behind.add(type === "index" ? "table" : type);
+    else if (behind.has(type) && (type === "table" || (isOurs(name) && !isNote(name)))) {
+      putBack.add(table);
+    }
+    if (type !== "trigger") continue;
+    const triggers = byTable.get(table) ?? [];
     triggers.push({ name, sql });
-    byTable.set(foldName(table), triggers);
+    byTable.set(table, triggers);
   }
-  return byTable;
+  return { byTable, putBack };
 }
 
 /** Name to text of our triggers that stand on a table. */
