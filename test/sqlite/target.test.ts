@@ -294,6 +294,27 @@ describe("a target of ours", () => {
     expect(await (await to.sql()).rows("SELECT * FROM items")).toEqual([["1", "b"]]);
   });
 
+  it.each([
+    ["RAISE(ROLLBACK)", "SELECT RAISE(ROLLBACK, 'no')"],
+    ["OR ROLLBACK", "INSERT OR ROLLBACK INTO taken VALUES (1)"],
+  ])("commits nothing behind a trigger that ends its transaction: %s", async (_, action) => {
+    const { sql, session, bound } = await openItems(
+      `CREATE TABLE taken (id INTEGER PRIMARY KEY); INSERT INTO taken VALUES (1);
+       CREATE TABLE items (id INTEGER PRIMARY KEY, v TEXT);
+       CREATE TRIGGER no AFTER INSERT ON items WHEN NEW.id = 2 BEGIN ${action}; END`,
+    );
+    const transaction = await session.begin(await session.load());
+    await transaction.put(bound, [["1", "a"]]);
+    const put = (id: string) => transaction.put(bound, [[id, "a"]]);
+    await refuses(
+      transaction.attempt(() => put("2")),
+      "TM-TABLE-UNSUPPORTED",
+    );
+    await refuses(put("3"), "TM-INTERNAL");
+    await transaction.rollback();
+    expect(await sql.rows("SELECT * FROM items")).toEqual([]);
+  });
+
   it("names the tables of a reference that does not hold", async () => {
     const { session, bound } = await openItems(
       "CREATE TABLE p (v TEXT PRIMARY KEY); CREATE TABLE items (id INTEGER PRIMARY KEY, v TEXT REFERENCES p)",

@@ -171,7 +171,7 @@ class SqliteTargetTransaction implements TargetTransaction {
       return result;
     } catch (error) {
       // The engine itself ends the transaction on a full disk or an I/O error, savepoints and all.
-      if (isUndoable(error)) db.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
+      if (!this.#ended && isUndoable(error)) db.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
       throw this.#connection.classify(error);
     } finally {
       this.#depth--;
@@ -179,15 +179,15 @@ class SqliteTargetTransaction implements TargetTransaction {
   }
 
   remove(table: BoundTable, keys: readonly Row[]): Promise<void> {
-    return this.#writer(table).remove(keys);
+    return this.#write(table, (writer) => writer.remove(keys));
   }
 
   put(table: BoundTable, rows: readonly Row[]): Promise<void> {
-    return this.#writer(table).put(rows);
+    return this.#write(table, (writer) => writer.put(rows));
   }
 
   clear(table: BoundTable): Promise<void> {
-    return this.#writer(table).clear();
+    return this.#write(table, (writer) => writer.clear());
   }
 
   async verify(tables: readonly BoundTable[]): Promise<void> {
@@ -218,6 +218,18 @@ class SqliteTargetTransaction implements TargetTransaction {
     this.#connection.rollback();
   }
 
+  /** Throws TM-TABLE-UNSUPPORTED where a trigger has ended the transaction: what came next would be committed by itself. */
+  async #write(table: BoundTable, work: (writer: TableWriter) => Promise<void>): Promise<void> {
+    try {
+      await work(this.#writer(table));
+    } catch (error) {
+      const { code } = this.#connection.classify(error);
+      if (code !== "TM-APPLY-CONSTRAINT" || isInTransaction(this.#connection)) throw error;
+      this.#ended = true;
+      throw endedByTrigger(table, error);
+    }
+  }
+
   #writer(table: BoundTable): TableWriter {
     const writer = this.#writers.get(table);
     if (writer !== undefined && !this.#ended) return writer;
@@ -244,6 +256,29 @@ class SqliteTargetTransaction implements TargetTransaction {
       { fix: "Sync the parent table too, or drop the foreign key at the target.", cause },
     );
   }
+}
+
+/** The engine may have ended it by itself. Asked by a BEGIN, which is refused within one. */
+function isInTransaction(connection: Connection): boolean {
+  try {
+    connection.db.exec("BEGIN");
+  } catch {
+    return true;
+  }
+  connection.rollback();
+  return false;
+}
+
+function endedByTrigger({ name: { name } }: BoundTable, cause: unknown): TidemarkError {
+  return new TidemarkError(
+    "TM-TABLE-UNSUPPORTED",
+    `A trigger of ${name} has ended the transaction in which the table is written: it says RAISE(ROLLBACK, …), or OR ROLLBACK.`,
+    {
+      fix: `Let it say RAISE(ABORT, …), or OR ABORT, which refuse as much: SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = '${name.replaceAll("'", "''")}';`,
+      cause,
+      details: { table: name },
+    },
+  );
 }
 
 function isUndoable(error: unknown): boolean {
