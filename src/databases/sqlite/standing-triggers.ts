@@ -48,8 +48,12 @@ export function anchoring(connection: Connection, tables: readonly string[]): re
     ...others
       .flatMap((table) => [...standingTriggers(connection, table).keys()])
       .map((name) => `DROP TRIGGER IF EXISTS ${quoteName(name)}`),
-    `DROP TRIGGER IF EXISTS ${ANCHOR}`,
-    `DROP INDEX IF EXISTS ${ANCHOR}`,
+    ...connection
+      .rows<{ type: string }>(
+        "SELECT upper(type) AS type FROM sqlite_schema WHERE name = ?",
+        ANCHOR,
+      )
+      .map(({ type }) => `DROP ${type} ${ANCHOR}`),
     `CREATE INDEX ${ANCHOR} ON tidemark_source (id)`,
     `CREATE TRIGGER ${ANCHOR} AFTER DELETE ON tidemark_source WHEN 0 BEGIN SELECT 1; END`,
   ];
