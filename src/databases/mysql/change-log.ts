@@ -13,6 +13,7 @@ import { loadLayouts, publicLayout } from "./layouts.ts";
 import { Lease } from "./lease.ts";
 import { createOurs, LAYOUTS, LOG, SOURCE } from "./ours.ts";
 import { replicaNotes } from "./replica.ts";
+import { ReplicaWatch } from "./replica-watch.ts";
 import { MysqlSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -31,11 +32,12 @@ export class MysqlChangeLog implements ChangeLog {
   readonly #watch: Session;
   readonly #watcher: Watcher;
   readonly #lease: Lease;
+  readonly #replicaWatch: ReplicaWatch;
 
   private constructor(
     options: DatabaseOptions,
     sessions: { main: Session; side: Session; watch: Session },
-    log: { lease: Lease; timeline: string; batches: MysqlBatches },
+    log: { lease: Lease; timeline: string; batches: MysqlBatches; told: readonly string[] },
   ) {
     this.#options = options;
     this.#main = sessions.main;
@@ -46,6 +48,7 @@ export class MysqlChangeLog implements ChangeLog {
     this.batches = log.batches;
     this.subscribers = new MysqlSubscribers(this.#side);
     this.#watcher = new Watcher(this.#watch, this.batches.seen);
+    this.#replicaWatch = new ReplicaWatch(options, log.told);
   }
 
   /** Null while another relay holds the lease. */
@@ -68,7 +71,8 @@ export class MysqlChangeLog implements ChangeLog {
         if (settled.status === "fulfilled") opened.push(settled.value);
       }
       const [side, watch] = await Promise.all(opening);
-      for (const note of await replicaNotes(main)) options.logger.warn({}, note);
+      const told = await replicaNotes(main);
+      for (const note of told) options.logger.warn({}, note);
       await createOurs(main, "source");
       const timeline = await openTimeline(main);
       const records = await loadBatches(main, timeline);
@@ -82,7 +86,8 @@ export class MysqlChangeLog implements ChangeLog {
       const batches = new MysqlBatches(timeline, sessions, { records, logger: options.logger });
       const layouts = await loadLayouts(main);
       batches.setLayouts(layouts, []);
-      return new MysqlChangeLog(options, { main, side, watch }, { lease, timeline, batches });
+      const log = { lease, timeline, batches, told };
+      return new MysqlChangeLog(options, { main, side, watch }, log);
     } catch (error) {
       lease?.stop();
       // Who tries again at once must find the lease free.
@@ -136,6 +141,7 @@ export class MysqlChangeLog implements ChangeLog {
   async close(): Promise<void> {
     this.#lease.stop();
     this.batches.close();
+    this.#replicaWatch.close();
     // A look may still go on in the server: nobody waits for it.
     this.#watch.destroy();
     await this.#side.close();

@@ -79,6 +79,8 @@ export interface Flavour {
   readonly readOnly: string;
   /** Statement that tells whether the server replicates from another. */
   readonly replicaStatus: string;
+  /** The right to run it. */
+  readonly replicaRight: string;
 }
 
 export function flavourOf(versionText: string): Flavour {
@@ -145,6 +147,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     isolation: "tx_isolation",
     readOnly: "tx_read_only",
     replicaStatus: "SHOW ALL SLAVES STATUS",
+    replicaRight: "REPLICA MONITOR",
   };
 }
 
@@ -186,6 +189,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     isolation: "transaction_isolation",
     readOnly: "transaction_read_only",
     replicaStatus: number < 8_00_22 ? "SHOW SLAVE STATUS" : "SHOW REPLICA STATUS",
+    replicaRight: "REPLICATION CLIENT",
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Finding } from "../../core/database.ts";
-import { TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError } from "../../core/errors.ts";
 import { failure, warning } from "../../core/findings.ts";
 import type { Cell, Session } from "./connection.ts";
 
@@ -9,7 +9,7 @@ export async function replicaFindings(session: Session): Promise<Finding[]> {
   try {
     rows = await session.rows(session.flavour.replicaStatus);
   } catch (error) {
-    if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return [];
+    if (isTidemarkError(error, "TM-GRANT-MISSING")) return hiddenFindings(session);
     throw error;
   }
   if (rows.length === 0) return [];
@@ -29,6 +29,19 @@ export async function replicaFindings(session: Session): Promise<Finding[]> {
       "replica",
       "This server replicates from another: rows that arrive so fire no triggers here, and never reach a target.",
       "name the primary server in the URL",
+    ),
+  ];
+}
+
+/** Without the right to ask, a server that takes no writes is the only sign of a replica. */
+async function hiddenFindings(session: Session): Promise<Finding[]> {
+  const isReadOnly = await session.value("SELECT @@GLOBAL.read_only");
+  if (isReadOnly === "0" || isReadOnly === "OFF") return [];
+  return [
+    warning(
+      "replica",
+      "This server is read-only, as replicas are, and does not let this account see whether it is one: rows that arrive by replication would fire no triggers here, and never reach a target.",
+      `if it is a replica, name the primary server in the URL; to have that told, GRANT ${session.flavour.replicaRight} ON *.* TO ${session.account}`,
     ),
   ];
 }
