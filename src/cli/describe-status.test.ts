@@ -50,3 +50,16 @@ test("says how long nobody was heard of", () => {
   );
   expect(told("unknown", null, null)).toMatch(/a, a->b: not heard of yet\nfix: start tidemark run/);
 });
+
+test("says of a source that works what keeps changes from its log", () => {
+  const source = { ...UNKNOWN_SOURCE, name: "a", state: "running", heartbeatAt: AT } as const;
+  const queue = { kind: "sqlite", exists: true } as const;
+  const shown = (warnings: readonly string[]) =>
+    stripVTControlCharacters(
+      describeStatus({ at: AT, sources: [{ ...source, warnings }], syncs: [], queue }),
+    );
+  expect(shown([])).not.toContain("warning");
+  expect(shown(["It is a replica. Fix: name the primary."])).toMatch(
+    /^a: warning: It is a replica\. Fix: name the primary\.$/m,
+  );
+});

@@ -38,12 +38,12 @@ export function describeStatus(status: PipelineStatus): string {
     ? []
     : ["There is no queue yet: the first tidemark run makes it."];
   const newcomers = status.sources.filter(({ newcomers = [] }) => newcomers.length > 0);
+  const warnings = status.sources.flatMap(describeWarnings);
   return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
     .concat(
-      [...newcomers.map(describeNewcomers), ...parked, ...absent, ...errors].flatMap((error) => [
-        "",
-        error,
-      ]),
+      [...newcomers.map(describeNewcomers), ...warnings, ...parked, ...absent, ...errors].flatMap(
+        (error) => ["", error],
+      ),
     )
     .join("\n");
 }
@@ -80,6 +80,11 @@ function describeTables({ tableCount, tablesLive: live }: SyncStatus): string {
 function describeNewcomers({ name, newcomers }: SourceStatus): string {
   const tables = newcomers.join(", ");
   return `${name}: ${pc.yellow("not synced yet")}, since they came after the start: ${tables}\n${pc.bold("fix:")} start tidemark run again`;
+}
+
+/** A relay of an earlier version tells none. */
+function describeWarnings({ name, warnings = [] }: SourceStatus): string[] {
+  return warnings.map((warning) => `${name}: ${pc.yellow("warning:")} ${warning}`);
 }
 
 function describeParked({ name, parked }: SyncStatus): string {

@@ -229,6 +229,8 @@ export interface SourceStatus {
   readonly queueBytes: number;
   /** Tables that match a glob of the config and came after the start: not synced before the next. Of many only some. */
   readonly newcomers: readonly string[];
+  /** What keeps changes of the source from its log, each with its mending, though the relay works. */
+  readonly warnings: readonly string[];
   readonly error: StatusError | null;
 }
 
@@ -274,6 +276,7 @@ export const UNKNOWN_SOURCE: Omit<SourceStatus, "name"> = {
   queueMessages: 0,
   queueBytes: 0,
   newcomers: [],
+  warnings: [],
   error: null,
 };
 

@@ -176,6 +176,7 @@ export class RelayWork {
       timeline: this.#log.timeline,
       batch: this.#last?.batch ?? 0,
       lastBatchAt: this.#last?.cutAt ?? null,
+      warnings: this.#log.warnings ?? [],
       error: null,
     };
   }

@@ -121,6 +121,10 @@ export class MysqlChangeLog implements ChangeLog {
     return this.#watcher.wait(signal);
   }
 
+  get warnings(): readonly string[] {
+    return this.#replicaWatch.told;
+  }
+
   async stats(): Promise<LogStats> {
     const [row] = await this.#side.rows(
       `SELECT TABLE_ROWS, DATA_LENGTH + INDEX_LENGTH,

@@ -23,6 +23,11 @@ export class ReplicaWatch {
     void this.#run();
   }
 
+  /** As of the last look. */
+  get told(): readonly string[] {
+    return this.#told;
+  }
+
   /** Leaves a question that is under way. */
   close(): void {
     this.#closing.abort();
