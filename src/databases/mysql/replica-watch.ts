@@ -61,7 +61,8 @@ export class ReplicaWatch {
       this.#told = notes;
     } finally {
       this.#session = null;
-      session.destroy();
+      // Not cut off, where it answers: servers write each such end into their log.
+      await session.close();
     }
   }
 }
