@@ -185,7 +185,7 @@ export interface ApplierSession {
   markOf?(table: BoundTable): string;
   /**
    * Call between transactions, as often as need be. Throws TM-APPLY-RETRY when another table stands under the name of one that this
-   * session writes. Absent: nothing tells.
+   * session writes, TM-SCHEMA-DRIFT when a part of such a table has gone with its rows. Absent: nothing tells.
    */
   assertNoneReplaced?(): Promise<void>;
   load(): Promise<Progress>;

@@ -29,6 +29,7 @@ import {
 } from "./progress.ts";
 import { formatArrayText } from "./row-text.ts";
 import { Sequences } from "./sequences.ts";
+import { TargetPartitions } from "./target-partitions.ts";
 import { factsOf, loadStanding } from "./target-tables.ts";
 import { PostgresTransaction } from "./target-transaction.ts";
 
@@ -69,6 +70,10 @@ export async function openApplierSession(
     await ensureProgress(connection, sync);
     const [kept] = await connection.rows(KEPT_IN);
     const writable = await bindTables(connection, tables);
+    const partitions = await TargetPartitions.load(
+      connection,
+      [...writable.values()].map(({ oid }) => oid),
+    );
     const sequences = await Sequences.load(connection, tables, options.logger);
     const mayRelax = await maySetReplicationRole(connection);
     await connection.together(() =>
@@ -85,6 +90,7 @@ export async function openApplierSession(
       connection,
       sync,
       tables: writable,
+      partitions,
       sequences,
       mayRelax,
       keptIn: kept?.[0] as string,
@@ -99,6 +105,7 @@ export interface SessionParts {
   readonly connection: Connection;
   readonly sync: string;
   readonly tables: ReadonlyMap<string, WritableTable>;
+  readonly partitions: TargetPartitions;
   readonly sequences: Sequences;
   /** May this role turn foreign keys off? */
   readonly mayRelax: boolean;
@@ -133,9 +140,12 @@ class PostgresApplierSession implements ApplierSession {
       ),
       "replaced",
     );
+    if (replaced !== undefined) throw altered(connection.database, undefined);
+    await this.#parts.partitions.assertNoneGone(
+      (root) => (tables.find(({ oid }) => oid === root) as WritableTable).bound.name,
+    );
     // Thousands of tables: never more than a hundredth of the time.
     this.#nextLookAt = startedAt + (performance.now() - startedAt) * 100;
-    if (replaced !== undefined) throw altered(connection.database, undefined);
   }
 
   async load(): Promise<Progress> {
