@@ -4,6 +4,7 @@ import type { DatabaseOptions } from "../../src/core/database.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { changesOf as decoded } from "../../src/core/row-lines.ts";
 import type { CaptureTable, Cut } from "../../src/core/source.ts";
+import type { TableName } from "../../src/core/table.ts";
 import { postgres } from "../../src/databases/postgres/index.ts";
 
 export const SERVERS = ["postgres", "postgres-newest", "postgres-oldest"] as const;
@@ -34,12 +35,14 @@ export async function connect(url: string): Promise<pg.Client> {
 /** The tables as `tidemark` would ask for them: all columns, no filter. */
 export async function captureTables(
   url: string,
-  names: readonly string[],
+  names: readonly (string | TableName)[],
   more: Partial<CaptureTable> = {},
 ): Promise<CaptureTable[]> {
   const catalog = await postgres.openCatalog(optionsOf(url));
   try {
-    const schemas = await catalog.describe(names.map((name) => ({ schema: "public", name })));
+    const schemas = await catalog.describe(
+      names.map((name) => (typeof name === "string" ? { schema: "public", name } : name)),
+    );
     return schemas.map((schema) => ({
       schema,
       columns: schema.columns.map((column) => column.name),

@@ -8,26 +8,42 @@ import {
   rowText,
   sameKey,
 } from "./capture-row.ts";
-import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
+import { quoteIdentifier, quoteLiteral, quoteTable, schemaOf } from "./identifiers.ts";
 import { insertByName, insertPerSlot } from "./log-insert.ts";
 
 /** Does each statement of the transaction see what others have committed before it? */
 export const SEES_ALL = "current_setting('transaction_isolation') LIKE 'read %'";
 
-/**
- * Row-level security that came later hides rows from our role, whoever writes: what stands could not be told from what
- * is gone. Then that is logged, and the relay stops; the application's write goes on. `table`: an oid in SQL.
- */
-export function isHidden(table: string): string {
-  return `pg_catalog.row_security_active(${table})`;
+/** A table that a trigger is to read: its oid, and the name or oid of its schema, in SQL. */
+export interface ReadTable {
+  readonly oid: string;
+  readonly schema: string;
 }
 
-export function insertHidden(spec: CaptureSpec): string {
-  return insertPerSlot(`VALUES ('${spec.layout}X', '${HIDDEN}')`);
+/** The one that the trigger is of. */
+export const TRIGGERS_TABLE: ReadTable = { oid: "TG_RELID", schema: "TG_TABLE_SCHEMA" };
+
+/**
+ * Row-level security that came later hides rows from our role, whoever writes, and a right that was revoked all of them:
+ * what stands could not be told from what is gone. Then that is logged, and the relay stops; the application's write
+ * goes on.
+ */
+export function isHidden({ oid, schema }: ReadTable): string {
+  return `${isSecured(oid)} OR NOT pg_catalog.has_table_privilege(${oid}, 'SELECT') OR NOT pg_catalog.has_schema_privilege(${schema}, 'USAGE')`;
+}
+
+export function insertHidden(spec: CaptureSpec, { oid }: ReadTable): string {
+  const why = `CASE WHEN ${isSecured(oid)} THEN '${HIDDEN}' ELSE '${FORBIDDEN}' END`;
+  return insertPerSlot(`VALUES ('${spec.layout}X', ${why})`);
+}
+
+function isSecured(oid: string): string {
+  return `pg_catalog.row_security_active(${oid})`;
 }
 
 /** What stands in the place of the row. */
 export const HIDDEN = "row-level security";
+export const FORBIDDEN = "rights";
 
 /** A query, cut where the table's name belongs. */
 type Texts = readonly string[];
@@ -67,8 +83,13 @@ function insertCurrent(
     operation: `$${spec.key.length + 1}`,
   };
   const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
-  return `IF ${isHidden(`${oid}::pg_catalog.oid`)} THEN
-${insertHidden(spec)}
+  const read: ReadTable = {
+    oid: `${oid}::pg_catalog.oid`,
+    // Null, and so no obstacle, where the schema has another name by now.
+    schema: `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(schemaOf(spec.table)))})::pg_catalog.oid`,
+  };
+  return `IF ${isHidden(read)} THEN
+${insertHidden(spec, read)}
 ELSIF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
 ${insertPerSlot(textsOf(null).join(table))}
 ELSE

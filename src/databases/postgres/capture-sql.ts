@@ -1,4 +1,11 @@
-import { insertGone, insertHidden, insertWritten, isHidden, SEES_ALL } from "./capture-current.ts";
+import {
+  insertGone,
+  insertHidden,
+  insertWritten,
+  isHidden,
+  SEES_ALL,
+  TRIGGERS_TABLE,
+} from "./capture-current.ts";
 import {
   type CaptureSpec,
   equalKeys,
@@ -224,7 +231,7 @@ function deleteBody(spec: CaptureSpec): string {
   return statementBody(spec, spec.key, gone, {
     usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
     insert: [
-      `IF ${isHidden("TG_RELID")} THEN\n${insertHidden(spec)}\nELSE`,
+      `IF ${isHidden(TRIGGERS_TABLE)} THEN\n${insertHidden(spec, TRIGGERS_TABLE)}\nELSE`,
       insertByName([
         `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
         `${standing} WHERE ${equal} AND ${same})`,
@@ -334,8 +341,8 @@ function partitionBody(spec: CaptureSpec): string {
   return body(`IF current_setting('${truncatingSetting(spec.oid)}', true) = 'on' THEN
 RETURN NULL;
 END IF;
-IF ${isHidden("TG_RELID")} THEN
-${insertHidden(spec)}
+IF ${isHidden(TRIGGERS_TABLE)} THEN
+${insertHidden(spec, TRIGGERS_TABLE)}
 ELSE
 ${insertByName([rows, alias])}
 END IF;

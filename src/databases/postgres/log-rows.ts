@@ -3,7 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Row as ValueRow } from "../../core/value.ts";
-import { HIDDEN } from "./capture-current.ts";
+import { FORBIDDEN, HIDDEN } from "./capture-current.ts";
 import type { Row } from "./connection.ts";
 import { captureBroken } from "./drift.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -116,12 +116,18 @@ export class LogDecoder {
   }
 }
 
-/** `why`: see HIDDEN; null of a partition that was truncated. */
+/** `why`: see HIDDEN and FORBIDDEN; null of a partition that was truncated. */
 function unseen({ table }: StoredLayout, why: string | null): TidemarkError {
   if (why === HIDDEN) {
     return captureBroken(
       formatTable(table),
       `Row-level security was switched on for ${formatTable(table)}, or a partition of it, and hid rows from the role of the URL, which needs BYPASSRLS.`,
+    );
+  }
+  if (why === FORBIDDEN) {
+    return captureBroken(
+      formatTable(table),
+      `The role as which the triggers run lacked SELECT on ${formatTable(table)}, or on a partition of it, or USAGE on the schema, which it needs back: it could not look at the rows.`,
     );
   }
   return captureBroken(
