@@ -33,9 +33,11 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface AnyRules {
+interface Asking {
   /** The definition names the databases alone: any tables and rules of the process at work will do. */
-  readonly anyRules?: boolean;
+  readonly anyRules?: boolean | undefined;
+  /** Told what is waited for, where that may take people to come to pass. */
+  readonly logger?: Logger | undefined;
 }
 
 /**
@@ -45,9 +47,9 @@ interface AnyRules {
 export async function waitForSync(
   definition: PipelineDefinition,
   queue: Queue,
-  options: WaitOptions & AnyRules = {},
+  options: WaitOptions & Asking = {},
 ): Promise<void> {
-  const { anyRules = false } = options;
+  const { anyRules, logger } = options;
   const syncs = chosen(definition, options.sync);
   const { timeoutMs = Number.POSITIVE_INFINITY } = options;
   if (Number.isNaN(timeoutMs)) {
@@ -59,7 +61,7 @@ export async function waitForSync(
   try {
     // Along a chain, what has reached a target is committed there before the next fence is asked for.
     for (const level of levelsOf(syncs))
-      await persist(() => waitForLevel(level, queue, { signal, anyRules }), signal);
+      await persist(() => waitForLevel(level, queue, { signal, anyRules, logger }), signal);
   } catch (error) {
     options.signal?.throwIfAborted();
     throw error;
@@ -123,15 +125,14 @@ async function persist(wait: () => Promise<void>, signal: AbortSignal): Promise<
 async function waitForLevel(
   level: readonly SyncDefinition[],
   queue: Queue,
-  { signal, anyRules }: { readonly signal: AbortSignal; readonly anyRules: boolean },
+  { signal, ...asking }: Asking & { readonly signal: AbortSignal },
 ): Promise<void> {
   const done = new AbortController();
   const stop = AbortSignal.any([signal, done.signal]);
   const sources = [...new Set(level.map(({ from }) => from))];
   const reachedBy = sources.map(async (source) => {
     const readers = level.filter(({ from }) => from === source);
-    const ruled = anyRules ? [] : readers;
-    const fence = await askWithTheseRules(source, ruled, queue, stop);
+    const fence = await askWithThisConfig(source, readers, queue, { ...asking, signal: stop });
     await Promise.all(readers.map((sync) => waitForProgress(sync, fence, queue, stop)));
   });
   const failures = [
@@ -160,31 +161,43 @@ async function waitForLevel(
 
 /**
  * Who waits means the tables of the config at hand: what a relay of another config has brought over says nothing of
- * them. It may be about to be restarted with this one.
+ * them, and whether the tables of a sync that it does not have are captured nobody looks. It may be about to be restarted
+ * with this one.
  */
-async function askWithTheseRules(
+async function askWithThisConfig(
   source: string,
   readers: readonly SyncDefinition[],
   { documents }: Queue,
-  signal: AbortSignal,
+  { anyRules = false, logger, signal }: Asking & { readonly signal: AbortSignal },
 ): Promise<FenceAnswer> {
   const until = performance.now() + OTHER_RULES_MS;
-  for (let other: SyncDefinition | undefined; ; await sleep(ASK_AGAIN_MS, signal)) {
+  for (let other: TidemarkError | undefined; ; await sleep(ASK_AGAIN_MS, signal)) {
     const fence = await askFence(documents, source, { signal });
-    if (fence === null) {
-      throw other === undefined
-        ? timedOut(`the relay of "${source}" did not answer`, source)
-        : ruledOtherwise(other);
-    }
-    other = readers.find((sync) => isRuledOtherwise(sync, fence));
+    if (fence === null) throw other ?? timedOut(`the relay of "${source}" did not answer`, source);
+    const isFirst = other === undefined;
+    other = readers.flatMap((sync) => otherConfig(sync, fence, anyRules) ?? [])[0];
     if (other === undefined) return fence;
-    if (performance.now() > until) throw ruledOtherwise(other);
+    if (performance.now() > until) throw other;
+    if (isFirst) logger?.warn({}, `${other.message} ${other.fix}`);
   }
 }
 
-function isRuledOtherwise(sync: SyncDefinition, { syncs }: FenceAnswer): boolean {
-  const print = syncs[sync.name];
-  return print !== undefined && print.rules !== rulesPrint(sync);
+/** What a wait ends with while the relay that has answered was started with another config; null where it was not. */
+function otherConfig(
+  sync: SyncDefinition,
+  { syncs }: FenceAnswer,
+  anyRules: boolean,
+): TidemarkError | null {
+  const { name, from } = sync;
+  const print = syncs[name];
+  // One of an earlier version names none.
+  if (print === undefined && Object.keys(syncs).length > 0) {
+    const why = `the relay of "${from}" that is at work was started with another config, which does not have ${name}`;
+    return timedOut(why, name, RESTART_OR_OTHER_CONFIG);
+  }
+  if (anyRules || print === undefined || print.rules === rulesPrint(sync)) return null;
+  const why = `${name} is at work with other tables or rules than this config has for it`;
+  return timedOut(why, name, RESTART_OR_OTHER_CONFIG);
 }
 
 async function waitForProgress(
@@ -194,7 +207,7 @@ async function waitForProgress(
   signal: AbortSignal,
 ): Promise<void> {
   let last: Notice | null = null;
-  // A relay that does not know the sync cannot say: it was given another config, as it may be.
+  // The relay of an earlier version cannot say.
   const fingerprint = fence.syncs[sync.name]?.fingerprint;
   const isOfTheseTables = (notice: Notice) =>
     fingerprint === undefined || notice.fingerprint === fingerprint;
@@ -214,13 +227,7 @@ async function waitForProgress(
   const pending = last?.tablesPending ?? 0;
   const copying =
     pending === 0 ? "" : `, ${pending} ${pending === 1 ? "table is" : "tables are"} being copied`;
-  const where = `${sync.name} ${at} of ${fence.batch}${copying}`;
-  // One of an earlier version names none.
-  if (fingerprint !== undefined || Object.keys(fence.syncs).length === 0) {
-    throw timedOut(where, sync.name);
-  }
-  const who = `the relay of "${sync.from}" that is at work was started with another config, which does not have this sync`;
-  throw timedOut(`${where}; ${who}`, sync.name, RESTART_OR_OTHER_CONFIG);
+  throw timedOut(`${sync.name} ${at} of ${fence.batch}${copying}`, sync.name);
 }
 
 function hasReached(notice: Notice, fence: FenceAnswer): boolean {
@@ -296,14 +303,6 @@ function hasStopped<T extends SourceStatus | SyncStatus>(
   status: T | null,
 ): status is T & { readonly error: StatusError } {
   return status?.state === "stopped" && status.error !== null;
-}
-
-function ruledOtherwise({ name }: SyncDefinition): TidemarkError {
-  return timedOut(
-    `${name} is at work with other tables or rules than this config has for it`,
-    name,
-    RESTART_OR_OTHER_CONFIG,
-  );
 }
 
 function timedOut(what: string, name: string, fix = SEE_STATUS): TidemarkError {

@@ -47,7 +47,7 @@ export const wait: CommandModule = {
       const spentMs = performance.now() - startedAt;
       await Promise.race([
         waitForSync(definition, queue, {
-          ...{ signal, sync, anyRules },
+          ...{ signal, sync, anyRules, logger: log.logger },
           timeoutMs: timeoutMs === undefined ? undefined : Math.max(0, timeoutMs - spentMs),
         }),
         interrupts.requested,
