@@ -12,11 +12,12 @@ function told(
   state: "running" | "stopped" | "unknown",
   error: StatusError | null,
   heartbeatAt: string | null = HEARD,
+  syncs: readonly string[] = [],
 ): string {
   const common = { state, error, heartbeatAt };
   const text = describeStatus({
     at: AT,
-    sources: [{ ...UNKNOWN_SOURCE, name: "a", ...common }],
+    sources: [{ ...UNKNOWN_SOURCE, name: "a", ...common, syncs }],
     syncs: [{ ...UNKNOWN_SYNC, name: "a->b", from: "a", to: "b", ...common }],
     queue: { kind: "sqlite", exists: true },
   });
@@ -62,4 +63,16 @@ test("says of a source that works what keeps changes from its log", () => {
   expect(shown(["It is a replica. Fix: name the primary."])).toMatch(
     /^a: warning: It is a replica\. Fix: name the primary\.$/m,
   );
+});
+
+test("names a sync that the relay at work does not have, as far as that tells which it has", () => {
+  const named = /^a->b: the relay of a .* another config.*\nfix: put the syncs of both into one/m;
+  expect(told("running", null, HEARD, ["a->c"])).toMatch(named);
+  for (const [state, error, syncs] of [
+    ["running", null, ["a->b"]],
+    ["running", null, []],
+    ["running", ERROR, ["a->c"]],
+    ["unknown", null, ["a->c"]],
+  ] as const)
+    expect(told(state, error, HEARD, syncs)).not.toMatch(/another config/);
 });

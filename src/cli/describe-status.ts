@@ -1,5 +1,6 @@
 import pc from "picocolors";
 import type { SourceStatus, StatusError, SyncStatus } from "../core/documents.ts";
+import { isOfOtherConfig } from "../core/other-config.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
 import { shownState } from "./describe-sync.ts";
 import {
@@ -37,13 +38,19 @@ export function describeStatus(status: PipelineStatus): string {
   const absent = status.queue.exists
     ? []
     : ["There is no queue yet: the first tidemark run makes it."];
+  const unserved = status.syncs.filter((sync) => isOfOtherConfig(sync, status.sources));
   const newcomers = status.sources.filter(({ newcomers = [] }) => newcomers.length > 0);
   const warnings = status.sources.flatMap(describeWarnings);
   return [formatTable([SOURCE_HEAD, ...sources]), "", formatTable([SYNC_HEAD, ...syncs])]
     .concat(
-      [...newcomers.map(describeNewcomers), ...warnings, ...parked, ...absent, ...errors].flatMap(
-        (error) => ["", error],
-      ),
+      [
+        ...unserved.map(describeUnserved),
+        ...newcomers.map(describeNewcomers),
+        ...warnings,
+        ...parked,
+        ...absent,
+        ...errors,
+      ].flatMap((error) => ["", error]),
     )
     .join("\n");
 }
@@ -75,6 +82,10 @@ function syncRow(sync: SyncStatus, now: number): string[] {
 function describeTables({ tableCount, tablesLive: live }: SyncStatus): string {
   if (tableCount === 0) return "-";
   return live === tableCount ? `${live} live` : `${live} of ${tableCount} copied`;
+}
+
+function describeUnserved({ name, from }: SyncStatus): string {
+  return `${name}: ${pc.yellow(`the relay of ${from} that is at work was started with another config, which does not have this sync`)}\n${pc.bold("fix:")} put the syncs of both into one config, and start again with that what is at work`;
 }
 
 function describeNewcomers({ name, newcomers }: SourceStatus): string {

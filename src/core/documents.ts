@@ -231,6 +231,8 @@ export interface SourceStatus {
   readonly newcomers: readonly string[];
   /** What keeps changes of the source from its log, each with its mending, though the relay works. */
   readonly warnings: readonly string[];
+  /** Those of the config that the relay at work was started with. */
+  readonly syncs: readonly string[];
   readonly error: StatusError | null;
 }
 
@@ -277,6 +279,7 @@ export const UNKNOWN_SOURCE: Omit<SourceStatus, "name"> = {
   queueBytes: 0,
   newcomers: [],
   warnings: [],
+  syncs: [],
   error: null,
 };
 

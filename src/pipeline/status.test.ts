@@ -47,6 +47,12 @@ it.each([
   expect(await told({ position: { batch: 5, chunk: 0 } }, relay)).toMatchObject({ lagMs: 7 });
 });
 
+it("does not say that there is no lag where the relay at work does not have the sync", async () => {
+  const there = { position: { batch: 5, chunk: 0 } };
+  expect(await told(there, { syncs: ["a->c"] })).toMatchObject({ lagMs: 7 });
+  expect(await told(there, { syncs: ["a->b"] })).toMatchObject({ lagMs: 0 });
+});
+
 it("goes by the heartbeat where the notice is older, or of another timeline", async () => {
   expect(await told({ position: { batch: 3, chunk: 0 } })).toMatchObject({ behindBatches: 1 });
   const other = { timeline: "u", position: { batch: 5, chunk: 0 } };

@@ -7,6 +7,7 @@ import {
   UNKNOWN_SOURCE,
   UNKNOWN_SYNC,
 } from "../core/documents.ts";
+import { isOfOtherConfig } from "../core/other-config.ts";
 import { comparePositions } from "../core/position.ts";
 import type { Documents, Queue } from "../core/queue.ts";
 import { queueAdapterFor } from "./registry.ts";
@@ -70,7 +71,8 @@ async function readSync(
   const works = ({ state, error }: SourceStatus | SyncStatus) =>
     state === "running" && error === null;
   // Of a source that cannot be looked at nobody knows what it has beyond.
-  const idle = behindBatches === 0 && works(status) && source !== undefined && works(source);
+  const isFed = source !== undefined && works(source) && !isOfOtherConfig(status, [source]);
+  const idle = behindBatches === 0 && works(status) && isFed;
   const lagMs = idle ? 0 : status.lagMs;
   const state = isSilent(status, now) ? "unknown" : status.state;
   return { ...status, state, behindBatches, lagMs };

@@ -45,7 +45,7 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#options = options;
-    const { source, syncs, logger, keptMs, database = null } = options;
+    const { source: name, syncs, logger, keptMs, database = null } = options;
     this.#kept = {
       history: new BatchHistory(keptMs),
       leftBehind: new LeftBehind(),
@@ -53,11 +53,11 @@ export class Relay {
       resent: new Map(),
     };
     const { documents } = options.queue;
-    this.#hearing = new Hearing(documents, keys.relay(source));
-    this.#mailbox = new Mailbox(documents, source, this.#bell);
+    this.#hearing = new Hearing(documents, keys.relay(name));
+    this.#mailbox = new Mailbox(documents, name, this.#bell);
     const onLost = () => this.#bell.ring();
-    this.#claim = new Claim({ source, syncs, database, documents, logger, onLost });
-    this.#status = { ...UNKNOWN_SOURCE, name: options.source };
+    this.#claim = new Claim({ source: name, syncs, database, documents, logger, onLost });
+    this.#status = { ...UNKNOWN_SOURCE, name, syncs: [...syncs.keys()] };
   }
 
   get status(): SourceStatus {
