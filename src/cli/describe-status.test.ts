@@ -32,6 +32,10 @@ test("does not say of one that meets an error time and again that it is running"
   expect(text).not.toMatch(/running/);
 });
 
+test("does not say of one that waits for a function that it tries again", () => {
+  expect(told("running", { ...ERROR, code: "TM-TARGET-FUNCTION" })).toMatch(/^a->b +held up/m);
+});
+
 test("says that what has stopped with an error is to be started again, and nothing of a clean end", () => {
   expect(told("stopped", ERROR)).toMatch(
     /fix: Mend it\.\n\n.*once tidemark run is started again\.$/,

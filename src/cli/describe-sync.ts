@@ -3,7 +3,9 @@ import { formatCount, formatCounted, formatDuration } from "./format.ts";
 
 /** One that works and meets an error time and again is not said to be running. */
 export function shownState({ state, error }: SourceStatus | SyncStatus): string {
-  return error !== null && (state === "running" || state === "copying") ? "retrying" : state;
+  if (error === null || (state !== "running" && state !== "copying")) return state;
+  // A function that does not come back is not called again, but waited for.
+  return error.code === "TM-TARGET-FUNCTION" ? "held up" : "retrying";
 }
 
 /** `shop->reports  running  batch 43  1,204 changes (12/s)  lag 8 ms`. */
