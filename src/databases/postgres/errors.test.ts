@@ -37,3 +37,13 @@ it("knows a write that a publication refuses in whatever language the server tel
     fix: expect.stringContaining("REPLICA IDENTITY FULL"),
   });
 });
+
+it("names where nobody has answered, also for a name with several addresses", () => {
+  const refused = { code: "ECONNREFUSED", address: "127.0.0.1", port: 5433 };
+  const one = Object.assign(new Error("refused"), refused);
+  const several = Object.assign(new AggregateError([one, one]), { code: "ECONNREFUSED" });
+  for (const error of [one, several])
+    expect(classify(error, { action: "connect", database: "shop" }).message).toBe(
+      'Database "shop" (127.0.0.1, port 5433) cannot be reached (ECONNREFUSED).',
+    );
+});

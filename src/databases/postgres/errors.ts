@@ -72,6 +72,15 @@ const BY_STATE: Readonly<Record<string, ErrorCode>> = {
   "54000": "TM-VALUE-REFUSED",
 };
 
+/** Where nobody has answered, as far as the error tells: of a name with several addresses it holds one for each. */
+function placeIn(error: unknown): string {
+  const one: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const { address, hostname, port } = one as { address?: string; hostname?: string; port?: number };
+  const host = address ?? hostname;
+  if (host === undefined) return "";
+  return port === undefined ? ` (${host})` : ` (${host}, port ${port})`;
+}
+
 /** Wraps whatever the driver or the server threw. Never quotes a value or the URL. */
 export function classify(error: unknown, context: ErrorContext): TidemarkError {
   if (error instanceof TidemarkError) return error;
@@ -80,7 +89,7 @@ export function classify(error: unknown, context: ErrorContext): TidemarkError {
   if (UNREACHABLE_CODES.has(code)) {
     return new TidemarkError(
       "TM-CONNECT-FAILED",
-      `Database "${context.database}" cannot be reached (${code}).`,
+      `Database "${context.database}"${placeIn(error)} cannot be reached (${code}).`,
       { fix: "Check host and port in the URL, and that the server runs.", cause: error },
     );
   }
