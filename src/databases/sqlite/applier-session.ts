@@ -16,6 +16,7 @@ import { countRows } from "./emptiness.ts";
 import { isDriverError } from "./errors.ts";
 import { sameName } from "./identifiers.ts";
 import { type Lease, takeLease } from "./lease.ts";
+import { readMarks } from "./marks.ts";
 import { Pins } from "./pins.ts";
 import { type BrokenReference, brokenReferences } from "./references.ts";
 import { TableWriter } from "./writer.ts";
@@ -31,6 +32,7 @@ export class SqliteApplierSession implements ApplierSession {
   readonly #lease: Lease;
   readonly #writers: ReadonlyMap<BoundTable, TableWriter>;
   readonly #pins: Pins;
+  readonly #marks: ReadonlyMap<string, string>;
   #open: SqliteTargetTransaction | null = null;
 
   constructor(connection: Connection, sync: string, tables: readonly BoundTable[], lease: Lease) {
@@ -38,11 +40,18 @@ export class SqliteApplierSession implements ApplierSession {
     this.#sync = sync;
     this.#lease = lease;
     // Before the tables are looked at: what is altered in between is seen at the first commit.
-    this.#pins = new Pins(
-      connection,
-      tables.map(({ name }) => name.name),
-    );
+    const names = tables.map(({ name }) => name.name);
+    this.#pins = new Pins(connection, names);
+    this.#marks = readMarks(connection, names);
     this.#writers = new Map(tables.map((table) => [table, new TableWriter(connection, table)]));
+  }
+
+  markOf({ name }: BoundTable): string {
+    return this.#marks.get(name.name) ?? "";
+  }
+
+  assertNoneReplaced(): Promise<void> {
+    return this.#connection.read(() => this.#pins.check());
   }
 
   load(): Promise<Progress> {

@@ -8,6 +8,13 @@ export const PREFIX = "tidemark_";
 export const LOG = "tidemark_change_log";
 export const PARKED = "tidemark_parked";
 
+/** So the triggers begin that mark the tables of a target; see marks.ts. */
+export const MARK = `${PREFIX}mark_`;
+
+export function isMark(trigger: string): boolean {
+  return trigger.startsWith(MARK);
+}
+
 /** Is the name one that only what is ours may have? */
 export function isOurs(name: string): boolean {
   return name.toLowerCase().startsWith(PREFIX);

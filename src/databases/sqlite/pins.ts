@@ -1,8 +1,9 @@
 import { TidemarkError } from "../../core/errors.ts";
 import type { Connection } from "./connection.ts";
 import { foldName, quoteText } from "./identifiers.ts";
+import { MARK } from "./ours.ts";
 
-/** Notices that tables were altered since they were looked at. Costs one pragma while nothing is. */
+/** Notices that tables were altered, or made anew, since they were looked at. Costs one pragma while nothing is. */
 export class Pins {
   readonly #connection: Connection;
   readonly #tables: string;
@@ -37,11 +38,11 @@ export class Pins {
     return this.#connection.value("PRAGMA schema_version");
   }
 
-  /** The statements that made the tables and their indexes. */
+  /** The statements that made the tables, their indexes and marks. */
   #pinNow(): unknown {
     return this.#connection.value(
       `SELECT group_concat(type || ' ' || name || ' ' || coalesce(sql, ''), char(10) ORDER BY name)
-       FROM sqlite_schema WHERE type IN ('table', 'index') AND lower(tbl_name) IN (${this.#tables})`,
+       FROM sqlite_schema WHERE (type IN ('table', 'index') OR name GLOB '${MARK}*') AND lower(tbl_name) IN (${this.#tables})`,
     );
   }
 }

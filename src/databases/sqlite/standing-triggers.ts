@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.ts";
 import { foldName, quoteName } from "./identifiers.ts";
-import { isOurs } from "./ours.ts";
+import { isMark, isOurs } from "./ours.ts";
 
 interface StandingTrigger {
   readonly name: string;
@@ -16,7 +16,7 @@ interface Standing {
 /** Of all tables of a file: each look at the catalog reads all of it, and there may be thousands of tables. */
 const KNOWN = new WeakMap<Connection, { readonly version: unknown; readonly all: Standing }>();
 
-/** The triggers that stand on a table, ours among them, as they came. */
+/** The triggers that stand on a table, ours of its capture among them, as they came. */
 export function triggersOn(connection: Connection, table: string): readonly StandingTrigger[] {
   return standing(connection).byTable.get(foldName(table)) ?? [];
 }
@@ -78,6 +78,8 @@ function readAll(connection: Connection): Standing {
     ANCHOR,
   );
   for (const { type, tbl_name, name, sql } of rows) {
+    // Of a target, in the same file.
+    if (isMark(name)) continue;
     const table = foldName(tbl_name);
     if (name === ANCHOR) behind.add(type === "index" ? "table" : type);
     else if (behind.has(type) && (type === "table" || (isOurs(name) && !isNote(name)))) {

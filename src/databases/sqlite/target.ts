@@ -22,6 +22,7 @@ import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { takeLease } from "./lease.ts";
+import { markTables, readMarks } from "./marks.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
@@ -109,6 +110,22 @@ export class SqliteTarget implements Target {
     return this.#connection.read(() => filledOf(this.#connection, tables));
   }
 
+  marksOf(tables: readonly BoundTable[]): Promise<ReadonlyMap<BoundTable, string>> {
+    const connection = this.#connection;
+    return connection.read(() => {
+      const marks = readMarks(
+        connection,
+        tables.map(({ name }) => name.name),
+      );
+      return new Map(
+        tables.flatMap((table) => {
+          const mark = marks.get(table.name.name);
+          return mark === undefined ? [] : [[table, mark] as const];
+        }),
+      );
+    });
+  }
+
   async openApplier(sync: string, tables: readonly BoundTable[]): Promise<ApplierSession | null> {
     await this.#makeFile();
     const lease = takeLease(this.#connection.path, leaseName(sync));
@@ -117,6 +134,10 @@ export class SqliteTarget implements Target {
       const connection = await Connection.open(this.#options, { create: true });
       const missing = missingObjects(connection, TARGET_TABLES);
       if (missing.length > 0) await connection.write(() => connection.db.exec(missing.join(";")));
+      await markTables(
+        connection,
+        tables.map(({ name }) => name.name),
+      );
       return new SqliteApplierSession(connection, sync, tables, lease);
     } catch (error) {
       lease.release();
