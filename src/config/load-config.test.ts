@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FOLDER_NAMES } from "../../test/support/folder-names.ts";
 import { isTidemarkError, type TidemarkError } from "../core/errors.ts";
-import { parseUrl } from "../databases/sqlite/connection.ts";
+import { parseUrl } from "../databases/sqlite/location.ts";
 import { fileOf } from "../queues/sqlite/location.ts";
 import { loadConfig, loadConfigText } from "./load-config.ts";
 

@@ -86,29 +86,51 @@ it("writes all the same where somebody reads all the time", async () => {
   await connection.close();
 });
 
+function isLetIn(reader: DatabaseSync): boolean {
+  try {
+    return reader.prepare("SELECT count(*) FROM t").get() !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 it("shuts nobody out for as long as one reader goes on", async () => {
   const { path, connection } = await openShop();
   const [long, other] = [new DatabaseSync(path), new DatabaseSync(path)];
   long.exec("BEGIN; SELECT * FROM t");
-  const isLetIn = () => {
-    try {
-      return other.prepare("SELECT count(*) FROM t").get() !== undefined;
-    } catch {
-      return false;
-    }
-  };
   let isOver = false;
   const over = () => {
     isOver = true;
   };
   const written = connection.write(() => connection.run("INSERT INTO t VALUES (1)"));
   written.then(over, over);
-  while (isLetIn()) await nextTurn();
-  while (!isLetIn()) await nextTurn();
+  while (isLetIn(other)) await nextTurn();
+  while (!isLetIn(other)) await nextTurn();
   expect(isOver).toBe(false);
   long.exec("COMMIT");
   await written;
   expect(other.prepare("SELECT id FROM t").all()).toMatchObject([{ id: 1 }]);
+  for (const reader of [long, other]) reader.close();
+  await connection.close();
+});
+
+it("gives an applier's commit up before the busy timeout of those that it shuts out has passed", async () => {
+  const { path, connection } = await openShop();
+  const [long, other] = [new DatabaseSync(path), new DatabaseSync(path)];
+  long.exec("BEGIN; SELECT * FROM t");
+  await connection.begin();
+  connection.run("INSERT INTO t VALUES (1)");
+  const refused = expect(connection.commit()).rejects.toMatchObject({ code: "TM-APPLY-RETRY" });
+  while (isLetIn(other)) await nextTurn();
+  const since = performance.now();
+  while (!isLetIn(other)) await nextTurn();
+  expect(performance.now() - since).toBeLessThan(5_000);
+  await refused;
+  expect(isLetIn(other)).toBe(true);
+  long.exec("COMMIT");
+  await connection.begin();
+  connection.run("INSERT INTO t VALUES (1)");
+  await connection.commit();
   for (const reader of [long, other]) reader.close();
   await connection.close();
 });

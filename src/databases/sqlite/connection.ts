@@ -1,14 +1,13 @@
 import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { splitSqliteUrl } from "../../core/sqlite-url.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
-import { saidTwice } from "../../core/url-parameters.ts";
 import type { Bindable, Database, Statement } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
 import { inodeOf, mixed, syncJournal } from "./files.ts";
+import { parseUrl } from "./location.ts";
 
 /** How long a lock is waited for before TM-APPLY-RETRY. */
 const LOCK_PATIENCE_MS = 10_000;
@@ -17,6 +16,8 @@ const LOCK_PAUSE_MAX_MS = 25;
 const STAND_BACK_MS = 2_000;
 /** And how long it then shuts them out: well below the busy timeout of most programs (5 s). */
 const SHUT_OUT_MS = 1_000;
+/** The same where all would have to be written again by the applier. */
+const APPLIER_SHUT_OUT_MS = 3_000;
 /**
  * The engine's own wait blocks the whole process, so it is kept to what a commit of another
  * connection takes; longer waits are ours and let the event loop run.
@@ -24,39 +25,6 @@ const SHUT_OUT_MS = 1_000;
 const BUSY_TIMEOUT_MS = 5;
 
 const NOWHERE = ":memory:";
-
-export interface Location {
-  /** Absolute. */
-  readonly path: string;
-  readonly mode: "ro" | "rw" | "rwc";
-}
-
-/** `sqlite:./x.db`, `sqlite:/abs/x.db`, `sqlite:///abs/x.db`, each with `?mode=ro|rw|rwc`. */
-export function parseUrl(url: string): Location {
-  const parts = splitSqliteUrl(url);
-  if (parts === null) {
-    throw new TidemarkError("TM-URL-INVALID", "An SQLite URL names a file.", {
-      fix: "sqlite:./shop.db or sqlite:/var/lib/shop/shop.db",
-    });
-  }
-  let mode: Location["mode"] = "rwc";
-  const parameters = new URLSearchParams(parts.parameters);
-  const twice = saidTwice(parameters);
-  if (twice !== undefined) {
-    throw new TidemarkError("TM-URL-INVALID", `An SQLite URL says ${twice} twice.`, {
-      fix: "Leave one of them out.",
-    });
-  }
-  for (const [name, value] of parameters) {
-    if (name !== "mode" || (value !== "ro" && value !== "rw" && value !== "rwc")) {
-      throw new TidemarkError("TM-URL-INVALID", `An SQLite URL takes no "${name}=${value}".`, {
-        fix: "The only parameter is mode=ro, mode=rw or mode=rwc.",
-      });
-    }
-    mode = value;
-  }
-  return { path: resolve(parts.file), mode };
-}
 
 export interface OpenOptions {
   /** Make the file when it is missing; else that is TM-CONNECT-FAILED. */
@@ -275,9 +243,20 @@ export class Connection {
     });
   }
 
-  /** Outside WAL mode a commit waits until readers are gone; the transaction stays open meanwhile. */
+  /**
+   * Outside WAL mode a commit waits until readers are gone, and shuts out those who come. Where one goes on for long the transaction is
+   * rolled back, and TM-APPLY-RETRY thrown once the others have had their turn.
+   */
   async commit(): Promise<void> {
-    await this.#untilFree(() => this.db.exec("COMMIT"));
+    try {
+      await this.#whileBusy(APPLIER_SHUT_OUT_MS, () => this.db.exec("COMMIT"));
+    } catch (error) {
+      if (isBusy(error)) {
+        this.rollback();
+        await sleep(STAND_BACK_MS);
+      }
+      throw this.classify(error);
+    }
   }
 
   rollback(): void {

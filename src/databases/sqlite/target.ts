@@ -15,13 +15,14 @@ import {
 } from "../../core/target.ts";
 import { type TargetTrigger, triggerNotes, triggerProblem } from "../../core/trigger-text.ts";
 import { leaseName, loadCopies, SqliteApplierSession } from "./applier-session.ts";
-import { Connection, parseUrl } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { filledOf } from "./emptiness.ts";
 import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { takeLease } from "./lease.ts";
+import { parseUrl } from "./location.ts";
 import { markTables, readMarks } from "./marks.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
