@@ -1,4 +1,5 @@
 // What only the embedded queue promises (G5, G7).
+import { execFile } from "node:child_process";
 import {
   closeSync,
   existsSync,
@@ -14,11 +15,13 @@ import {
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { freeMemory } from "../../src/core/free-memory.ts";
 import { START } from "../../src/core/position.ts";
 import type { Queue, QueueMessage } from "../../src/core/queue.ts";
+import { isReachable, serverAccount, serverFolder } from "../servers/account.ts";
 import { type SqliteBed, sqliteBed } from "./sqlite-bed.ts";
 
 let bed: SqliteBed;
@@ -35,6 +38,32 @@ afterEach(async () => {
 });
 
 describe("the file", () => {
+  /** Root may write whatever it likes. */
+  const account = serverAccount();
+  it.skipIf(!isReachable(import.meta.dirname, account))(
+    "is not opened for reading only, which would leave a -shm that nobody can write",
+    async () => {
+      const folder = serverFolder("queue", account);
+      const path = join(folder, "queue.db");
+      const adapter = new URL("../../src/queues/sqlite/index.ts", import.meta.url).href;
+      const script = `
+        const { chmodSync } = await import("node:fs");
+        const { sqliteQueue } = await import(${JSON.stringify(adapter)});
+        const open = () => sqliteQueue.open({ url: ${JSON.stringify(`sqlite:${path}`)}, logger: { debug() {} } });
+        await (await open()).close();
+        chmodSync(${JSON.stringify(path)}, 0o444);
+        console.log(await open().then(() => "opened", ({ code }) => code));`;
+      const { stdout } = await promisify(execFile)(
+        process.execPath,
+        ["--experimental-strip-types", "--input-type=module", "-e", script],
+        { ...account, cwd: folder },
+      );
+      expect(stdout.trim()).toBe("TM-READ-ONLY");
+      expect(existsSync(`${path}-shm`)).toBe(false);
+      rmSync(folder, { recursive: true });
+    },
+  );
+
   it("can be read by nobody else", async () => {
     const stream = await queue.openStream("shop");
     await stream.append(await stream.tail(), [message(1)]);

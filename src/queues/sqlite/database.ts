@@ -1,11 +1,11 @@
-import { chmodSync, closeSync, openSync, statSync } from "node:fs";
+import { accessSync, chmodSync, closeSync, constants, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { TidemarkError } from "../../core/errors.ts";
 import { makeFolder } from "../../core/make-folder.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import { Bodies } from "./bodies.ts";
-import { fileReplaced, isBusy, toQueueError } from "./errors.ts";
+import { fileReplaced, isBusy, notWritable, toQueueError } from "./errors.ts";
 import { WalSync } from "./wal-sync.ts";
 
 /** Set in the header of each file, so that no other SQLite database is ever taken for a queue. */
@@ -61,6 +61,7 @@ export class QueueDatabase {
 
   constructor(path: string) {
     createPrivately(path);
+    requireWritable(path);
     this.#path = path;
     this.bodies = new Bodies(path);
     this.#identity = identityOf(path) ?? "";
@@ -255,6 +256,15 @@ function createPrivately(path: string): void {
   if (identityOf(path) !== null) return;
   closeSync(openSync(path, "a", 0o600));
   chmodSync(path, 0o600); // whatever the umask is
+}
+
+/** SQLite would open it for reading only, and make a -wal and -shm that nobody can write, also once the file may be written again. */
+function requireWritable(path: string): void {
+  try {
+    accessSync(path, constants.W_OK);
+  } catch (error) {
+    throw notWritable(path, error);
+  }
 }
 
 function blockFor(ms: number): void {

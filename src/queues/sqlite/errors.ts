@@ -27,6 +27,13 @@ export function fileReplaced(path: string, cause: unknown): TidemarkError {
   );
 }
 
+export function notWritable(path: string, cause: unknown): TidemarkError {
+  return new TidemarkError("TM-READ-ONLY", `The queue file ${path} cannot be written.`, {
+    fix: `Give the account that runs Tidemark the right to write ${path} and its folder.`,
+    ...{ cause, details: { path } },
+  });
+}
+
 /** Gives what SQLite or the file system threw a code. */
 export function toQueueError(error: unknown, path: string): TidemarkError {
   if (error instanceof TidemarkError) return error;
@@ -39,10 +46,7 @@ export function toQueueError(error: unknown, path: string): TidemarkError {
         ...{ cause, details },
       });
     case READONLY:
-      return new TidemarkError("TM-READ-ONLY", `The queue file ${path} cannot be written.`, {
-        fix: `Give the account that runs Tidemark the right to write ${path} and its folder.`,
-        ...{ cause, details },
-      });
+      return notWritable(path, cause);
     case CORRUPT:
     case NOTADB:
       return new TidemarkError("TM-QUEUE-UNSAFE", `${path} is damaged or not a queue.`, {
