@@ -27,9 +27,12 @@ import { Watcher } from "./watcher.ts";
 const SAMPLE_ROWS = 200;
 /** Captured in one transaction, in which nobody else can write: of thousands of tables each trigger takes milliseconds. */
 const TABLES_AT_A_TIME = 50;
-/** So long the log is made wider at a time, and so long writers that waited have their turn. */
-const WIDEN_HELD_MS = 10;
-const WIDEN_PAUSE_MS = 50;
+/**
+ * So long the log is made wider at a time, and so long writers that waited have their turn. SQLite asks anew every 100 ms at most, and more
+ * than half of the time is theirs: who waits, waits for a few turns.
+ */
+const WIDEN_HELD_MS = 25;
+const WIDEN_PAUSE_MS = 35;
 
 /** Under load: each purge may cost the application the transaction that it meets (docs/decisions/0041). */
 const PURGE_EVERY_MS = 30_000;
