@@ -16,7 +16,8 @@ type Marks = ReadonlyMap<string, string>;
 /**
  * SQLite gives a table nothing that is its own for good: VACUUM moves it to another page, dumps to another row of the schema. So it
  * bears a trigger that never fires. That goes with it when it is dropped or renamed, and comes back with VACUUM, dumps and backups.
- * Of UPDATE, since SQLite empties and fills a table faster where it has no trigger of DELETE or INSERT.
+ * Of UPDATE, since SQLite empties and fills a table faster where it has no trigger of DELETE or INSERT, and of the key, which is
+ * hardly ever set: other updates are planned as if there were none.
  */
 export async function markTables(connection: Connection, tables: readonly string[]): Promise<void> {
   const unmarked = await connection.read(() => unmarkedOf(connection, [KEPT_IN, ...tables]));
@@ -26,11 +27,18 @@ export async function markTables(connection: Connection, tables: readonly string
       // Another sync may have marked some since.
       for (const table of unmarkedOf(connection, group)) {
         connection.db.exec(
-          `CREATE TRIGGER ${MARK}${randomUUID().replaceAll("-", "")} AFTER UPDATE ON ${quoteName(table)} WHEN 0 BEGIN SELECT 1; END`,
+          `CREATE TRIGGER ${MARK}${randomUUID().replaceAll("-", "")} AFTER UPDATE${ofKey(connection, table)} ON ${quoteName(table)} WHEN 0 BEGIN SELECT 1; END`,
         );
       }
     });
   }
+}
+
+/** Of a table without a key no column is named: it could not be dropped any more. */
+function ofKey(connection: Connection, table: string): string {
+  const first = "SELECT name FROM pragma_table_info(?) WHERE pk = 1";
+  const key = connection.row<{ name: string }>(first, table);
+  return key === undefined ? "" : ` OF ${quoteName(key.name)}`;
 }
 
 /** By table; of those that stand. */
