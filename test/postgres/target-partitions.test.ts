@@ -1,5 +1,5 @@
 // Partitions of a target's table that are detached or dropped while the sync is at work: the rows they held are gone there,
-// and nobody may be told that all is in step (G8).
+// which the log says (G8).
 import { expect, it } from "vitest";
 import { available } from "../servers/index.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -22,7 +22,7 @@ const CONCURRENTLY = [
 for (const kind of SERVERS) {
   const ways = kind === "postgres-oldest" ? WAYS : [...WAYS, CONCURRENTLY];
   it.skipIf(!available(kind)).each(ways)(
-    `${kind}: a partition of a target that is %s stops the sync`,
+    `${kind}: a partition of a target that is %s is told of, and the sync goes on`,
     async (_, sql) => {
       await using bed = await TestBed.make({ source: "sqlite", target: kind });
       const definition = bed.define([{ from: "source", to: "target", tables: ["t"] }]);
@@ -44,20 +44,14 @@ for (const kind of SERVERS) {
         "CREATE TABLE more PARTITION OF t FOR VALUES FROM (1000) TO (2000); CREATE SCHEMA aside; ALTER TABLE highest SET SCHEMA aside",
       );
       await target.run(sql);
-      const error = async () => (await pipeline.status()).syncs[0]?.error;
-      await expect.poll(error, { timeout: PATIENCE_MS }).toMatchObject({
-        code: "TM-SCHEMA-DRIFT",
-        message: expect.stringMatching(/detached or dropped.*: public\.(low|higher)\.$/),
-      });
-      await expect(pipeline.waitFor({ timeoutMs: PATIENCE_MS })).rejects.toThrow("TM-SCHEMA-DRIFT");
-      await bed.stop(pipeline);
-      // To start again is to say that it was meant.
-      const again = await bed.start(definition);
+      const told = () => bed.logger.text().match(/detached or dropped\): public\.(low|higher)\./g);
+      await expect.poll(told, { timeout: PATIENCE_MS }).toHaveLength(1);
       await source.run("INSERT INTO t VALUES (102)");
-      await again.waitFor({ timeoutMs: PATIENCE_MS });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       const ids = (await target.rows("SELECT id FROM t ORDER BY id")).map(({ id }) => Number(id));
       expect(ids.slice(-2)).toEqual([101, 102]);
-      await bed.stop(again);
+      await bed.stop(pipeline);
+      expect(told()).toHaveLength(1);
     },
   );
 }

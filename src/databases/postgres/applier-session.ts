@@ -73,6 +73,7 @@ export async function openApplierSession(
     const partitions = await TargetPartitions.load(
       connection,
       [...writable.values()].map(({ oid }) => oid),
+      options.logger,
     );
     const sequences = await Sequences.load(connection, tables, options.logger);
     const mayRelax = await maySetReplicationRole(connection);
@@ -141,7 +142,7 @@ class PostgresApplierSession implements ApplierSession {
       "replaced",
     );
     if (replaced !== undefined) throw altered(connection.database, undefined);
-    await this.#parts.partitions.assertNoneGone(
+    await this.#parts.partitions.tellGone(
       (root) => (tables.find(({ oid }) => oid === root) as WritableTable).bound.name,
     );
     // Thousands of tables: never more than a hundredth of the time.

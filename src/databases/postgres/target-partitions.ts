@@ -1,4 +1,4 @@
-import { TidemarkError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
@@ -14,28 +14,35 @@ interface Part {
 }
 
 /**
- * One that is detached or dropped takes its rows away from under the table, of which no write of ours is told.
- * Known for as long as a session lasts: to start again is how people say that it was meant.
+ * One that is detached or dropped takes its rows away from under the table, of which no write of ours is told. It is somebody's
+ * deed at the target, as a DELETE there is, and mostly meant (what is old goes so): the log says so, and the sync goes on.
+ * Known for as long as a session lasts.
  */
 export class TargetPartitions {
   readonly #connection: Connection;
-  readonly #parts: readonly Part[];
+  readonly #logger: Logger;
+  #parts: readonly Part[];
 
-  private constructor(connection: Connection, parts: readonly Part[]) {
+  private constructor(connection: Connection, logger: Logger, parts: readonly Part[]) {
     this.#connection = connection;
+    this.#logger = logger;
     this.#parts = parts;
   }
 
-  static async load(connection: Connection, roots: readonly string[]): Promise<TargetPartitions> {
+  static async load(
+    connection: Connection,
+    roots: readonly string[],
+    logger: Logger,
+  ): Promise<TargetPartitions> {
     const rows = (await connection.rows(PARTS, [formatArrayText(roots)])) as string[][];
     const parts = rows.map(([root = "", oid = "", parent = "", schema = "", name = ""]) => {
       return { root, oid, parent, name: { schema, name } };
     });
-    return new TargetPartitions(connection, parts);
+    return new TargetPartitions(connection, logger, parts);
   }
 
-  /** Throws TM-SCHEMA-DRIFT when one is no longer a part of what it was part of. */
-  async assertNoneGone(nameOf: (root: string) => TableName): Promise<void> {
+  /** Tells, once, of those that are no longer a part of what they were part of. */
+  async tellGone(nameOf: (root: string) => TableName): Promise<void> {
     if (this.#parts.length === 0) return;
     const [oids, parents] = [
       this.#parts.map(({ oid }) => oid),
@@ -46,27 +53,19 @@ export class TargetPartitions {
       [formatArrayText(oids), formatArrayText(parents)],
       "parts_gone",
     );
+    if (rows.length === 0) return;
     const gone = new Set(rows.map(([oid]) => oid as string));
-    const first = this.#parts.find(({ oid }) => gone.has(oid));
-    if (first === undefined) return;
-    const same = this.#parts.filter(({ oid, root }) => root === first.root && gone.has(oid));
-    throw lost(
-      nameOf(first.root),
-      same.map(({ name }) => name),
-    );
+    for (const [root, parts] of Map.groupBy(this.#parts, (part) => part.root)) {
+      const names = parts.filter(({ oid }) => gone.has(oid)).map(({ name }) => name);
+      if (names.length > 0) this.#logger.warn({}, lost(nameOf(root), names));
+    }
+    this.#parts = this.#parts.filter(({ oid }) => !gone.has(oid));
   }
 }
 
-function lost(table: TableName, parts: readonly TableName[]): TidemarkError {
+function lost(table: TableName, parts: readonly TableName[]): string {
   const [name, list] = [formatTable(table), parts.map(formatTable).join(", ")];
-  return new TidemarkError(
-    "TM-SCHEMA-DRIFT",
-    `Of ${name} at the target what was part of it was detached or dropped, with the rows that it held: ${list}.`,
-    {
-      fix: `If the source still has those rows: give them a partition again, then ${resyncCommand(table)} (by its name at the source), then tidemark run: it is copied anew. If they are to be gone at the target: start again.`,
-      details: { table: name },
-    },
-  );
+  return `${name} at the target lost what was part of it, with the rows that it held (detached or dropped): ${list}. If the source still has those rows and the target is to have them: give them a partition again, and ${resyncCommand(table)} (by its name at the source).`;
 }
 
 /** By text, since versions before 14 lack the column: rows are out of sight as soon as DETACH CONCURRENTLY has begun. */
