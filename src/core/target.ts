@@ -83,6 +83,8 @@ export interface TargetPlan {
   readonly mappings: readonly ColumnMapping[];
   /** For people: what stands at the target and may do harm, although nothing is refused. */
   readonly notes: readonly string[];
+  /** What else a start does there, for who plans one: of this nobody is warned at the start. */
+  readonly remarks?: readonly string[];
   /** Parents before children by the target's foreign keys. Same order of columns as asked. */
   readonly tables: readonly BoundTable[];
 }
@@ -185,7 +187,7 @@ export interface ApplierSession {
   markOf?(table: BoundTable): string;
   /**
    * Call between transactions, as often as need be. Throws TM-APPLY-RETRY when another table stands under the name of one that this
-   * session writes, TM-SCHEMA-DRIFT when a part of such a table has gone with its rows. Absent: nothing tells.
+   * session writes. Absent: nothing tells.
    */
   assertNoneReplaced?(): Promise<void>;
   load(): Promise<Progress>;

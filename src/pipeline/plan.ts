@@ -95,7 +95,8 @@ export async function makePlan(
     const into = planOf(resolved.definition.to);
     const fresh = plan.statements.filter((statement) => !into.statements.includes(statement));
     into.statements.push(...fresh);
-    into.notes.push(...plan.notes.filter((note) => !into.notes.includes(note)));
+    const notes = [...plan.notes, ...(plan.remarks ?? [])];
+    into.notes.push(...notes.filter((note) => !into.notes.includes(note)));
     for (const { name } of plan.tables.filter(({ key }) => key.length === 0)) {
       into.notes.push(
         `${formatTable(name)}: has no key at the source, so rows are matched whole, and its copy empties the table first.`,

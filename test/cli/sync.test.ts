@@ -147,6 +147,8 @@ test("plan prints the statements and the types, and changes nothing", async () =
   expect(stdout).toMatch(/CREATE TRIGGER/);
   expect(stdout).toMatch(/CREATE TABLE .*customers/);
   expect(stdout).toMatch(/customers\.name +TEXT +TEXT +exact/);
+  // By which a table is told from another one in its place.
+  expect(stdout).toContain("-- each of its tables gets a trigger that never fires");
   expect(place.sql("shop.db", "SELECT name FROM sqlite_schema")).toEqual([{ name: "customers" }]);
   await expect(stat(place.path("copy.db"))).rejects.toMatchObject({ code: "ENOENT" });
 });

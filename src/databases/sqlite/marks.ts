@@ -7,6 +7,8 @@ import { isMark, MARK } from "./ours.ts";
 /** Its mark tells a dump that took no triggers along from a table that was made anew. */
 const KEPT_IN = "tidemark_progress_tables";
 const NONE = "none";
+/** What is said before that. */
+export const MARKS = `each of its tables gets a trigger that never fires, ${MARK}… and a random number: it tells the table from another one that takes its place`;
 /** Marked in one transaction, in which nobody else can write. */
 const TABLES_AT_A_TIME = 50;
 
@@ -39,6 +41,11 @@ function ofKey(connection: Connection, table: string): string {
   const first = "SELECT name FROM pragma_table_info(?) WHERE pk = 1";
   const key = connection.row<{ name: string }>(first, table);
   return key === undefined ? "" : ` OF ${quoteName(key.name)}`;
+}
+
+export function areMarked(connection: Connection, tables: readonly string[]): boolean {
+  const marks = marksIn(connection);
+  return tables.every((table) => marks.has(foldName(table)));
 }
 
 /** By table; of those that stand. */

@@ -23,7 +23,7 @@ import { foldName, quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { takeLease } from "./lease.ts";
 import { parseUrl } from "./location.ts";
-import { markTables, readMarks } from "./marks.ts";
+import { areMarked, MARKS, markTables, readMarks } from "./marks.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
@@ -79,7 +79,9 @@ export class SqliteTarget implements Target {
         } else mappings.push(...planStanding(table, facts, triggers));
       }
       const notes = [...triggerNotes(triggers), ...unmade];
-      return { statements, mappings, notes, tables: inOrder(connection, standing) };
+      const names = tables.map(({ name }) => name.name);
+      const remarks = areMarked(connection, names) ? [] : [MARKS];
+      return { statements, mappings, notes, remarks, tables: inOrder(connection, standing) };
     });
   }
 
