@@ -83,9 +83,16 @@ const sync = z.strictObject({
     .describe("Default: from->to. The name under which progress is kept at the target."),
   from: text.describe("Name of the source database."),
   to: z
-    .union([text, z.array(text).min(1, "must name at least one database")], {
-      error: "must be the name of a database, or a list of names",
-    })
+    .union(
+      [
+        text,
+        z
+          .array(text)
+          .min(1, "must name at least one database")
+          .refine((names) => new Set(names).size === names.length, "names a database twice"),
+      ],
+      { error: "must be the name of a database, or a list of names" },
+    )
     .describe("Name of the target database, or a list of names."),
   tables: z
     .array(table, { error: 'must be a list of tables, such as ["public.*"]' })

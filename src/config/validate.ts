@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { z } from "zod";
 import { TidemarkError } from "../core/errors.ts";
 import { nearest } from "../core/suggest.ts";
@@ -28,6 +29,12 @@ const OTHER_WORDS: Readonly<Record<string, string>> = {
 
 /** The config with the right shape, or TM-CONFIG-INVALID naming every mistake, each with its place and how to mend it. */
 export function validate(file: ConfigFile, value: unknown): z.output<typeof configSchema> {
+  if (value === null || value === undefined) {
+    throw new TidemarkError("TM-CONFIG-INVALID", `${basename(file.path)} is empty.`, {
+      fix: "tidemark init asks and writes one; every key: docs/reference/config.md.",
+      details: { file: file.path },
+    });
+  }
   const parsed = configSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const checked = { file, value, known: knownKeys, whole: "the config" };
