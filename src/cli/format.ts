@@ -1,9 +1,8 @@
+import { formatCount } from "../core/format-count.ts";
+
 /** Numbers, times and tables as people read them. */
 
-/** `1,234,567`. By hand: `toLocaleString` loads the rules of all languages first, which each command would begin by waiting for. */
-export function formatCount(count: number): string {
-  return String(Math.round(count)).replace(/\B(?=(?:\d{3})+$)/g, ",");
-}
+export { formatCount };
 
 /** `1 row`, `2,000 rows`, `3 batches`. */
 export function formatCounted(count: number, noun: string): string {
