@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setImmediate as breathe, setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as breathe } from "node:timers/promises";
 import { COPY_ANEW } from "../../core/altered.ts";
 import { type Change, keyColumns } from "../../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
@@ -16,6 +16,7 @@ import type { Guard } from "./guard.ts";
 import { type Layouts, toChange, unreadChange } from "./layouts.ts";
 import { LOG, logWidth } from "./ours.ts";
 import type { BatchRecord, Records } from "./records.ts";
+import { writeInTurns } from "./turns.ts";
 
 const PAGE = { rows: 1_000, bytes: 1 << 20 };
 const PURGE_ROWS = 1_000n;
@@ -128,21 +129,10 @@ export class SqliteBatches implements Batches {
     if (bound === null) return;
     await this.#records.markPurged(bound.batch);
     failpoint("purge-half");
-    let next = bound.first;
-    do {
-      if (next > bound.first) await sleep(PURGE_PAUSE_MS);
-      const from = next;
-      next = await this.#connection.write(
-        () => {
-          const until = performance.now() + PURGE_HELD_MS;
-          let first = from;
-          do first = this.#delete(first, bound);
-          while (first <= bound.last && performance.now() < until);
-          return first;
-        },
-        { durable: false },
-      );
-    } while (next <= bound.last);
+    const range = { start: bound.first, end: bound.last + 1n };
+    await writeInTurns(this.#connection, range, (first) => this.#delete(first, bound), {
+      ...{ heldMs: PURGE_HELD_MS, pauseMs: PURGE_PAUSE_MS, durable: false },
+    });
   }
 
   /** Gives the id to go on with. */

@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Layout } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
@@ -21,6 +20,7 @@ import { apart, Records } from "./records.ts";
 import { anchoring, isAnchored, standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { deviceAndInode, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
+import { writeInTurns } from "./turns.ts";
 import { Watcher } from "./watcher.ts";
 
 /** Rows whose size is taken for the average. */
@@ -31,8 +31,7 @@ const TABLES_AT_A_TIME = 50;
  * So long the log is made wider at a time, and so long writers that waited have their turn. SQLite asks anew every 100 ms at most, and more
  * than half of the time is theirs: who waits, waits for a few turns.
  */
-const WIDEN_HELD_MS = 25;
-const WIDEN_PAUSE_MS = 35;
+const WIDENING = { heldMs: 25, pauseMs: 35 };
 
 /** Under load: each purge may cost the application the transaction that it meets (docs/decisions/0041). */
 const PURGE_EVERY_MS = 30_000;
@@ -119,17 +118,12 @@ export class SqliteChangeLog implements ChangeLog {
         plans.map(({ shape }) => shape),
       );
     });
-    for (let next = 0; next < statements.length; ) {
-      if (next > 0) await sleep(WIDEN_PAUSE_MS);
-      const from = next;
-      next = await connection.write(() => {
-        const until = performance.now() + WIDEN_HELD_MS;
-        let at = from;
-        do connection.db.exec(statements[at++] ?? "");
-        while (at < statements.length && performance.now() < until);
-        return at;
-      });
-    }
+    if (statements.length === 0) return;
+    const widen = (at: number) => {
+      connection.db.exec(statements[at] ?? "");
+      return at + 1;
+    };
+    await writeInTurns(connection, { start: 0, end: statements.length }, widen, WIDENING);
   }
 
   async forget(
