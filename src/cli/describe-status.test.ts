@@ -70,7 +70,7 @@ test("says of a source that works what keeps changes from its log", () => {
 });
 
 test("names a sync that the relay at work does not have, as far as that tells which it has", () => {
-  const named = /^a->b: the relay of a .* another config.*\nfix: put the syncs of both into one/m;
+  const named = /^a->b: the relay of "a" .* another config.*\nfix: put the syncs of both into one/m;
   expect(told("running", null, HEARD, ["a->c"])).toMatch(named);
   for (const [state, error, syncs] of [
     ["running", null, ["a->b"]],

@@ -1,6 +1,6 @@
 import pc from "picocolors";
 import type { SourceStatus, StatusError, SyncStatus } from "../core/documents.ts";
-import { isOfOtherConfig } from "../core/other-config.ts";
+import { isOfOtherConfig, lacking } from "../core/other-config.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
 import { shownState } from "./describe-sync.ts";
 import {
@@ -84,8 +84,8 @@ function describeTables({ tableCount, tablesLive: live }: SyncStatus): string {
   return live === tableCount ? `${live} live` : `${live} of ${tableCount} copied`;
 }
 
-function describeUnserved({ name, from }: SyncStatus): string {
-  return `${name}: ${pc.yellow(`the relay of ${from} that is at work was started with another config, which does not have this sync`)}\n${pc.bold("fix:")} put the syncs of both into one config, and start again with that what is at work`;
+function describeUnserved(sync: SyncStatus): string {
+  return `${sync.name}: ${pc.yellow(lacking(sync))}\n${pc.bold("fix:")} put the syncs of both into one config, and start again with that what is at work`;
 }
 
 function describeNewcomers({ name, newcomers }: SourceStatus): string {

@@ -11,6 +11,7 @@ import {
 import { isTidemarkError, TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { askFence, heldOf } from "../core/fence.ts";
 import type { Logger } from "../core/log.ts";
+import { lacking } from "../core/other-config.ts";
 import type { Queue } from "../core/queue.ts";
 import { rulesPrint } from "../core/rules.ts";
 import { stoppedError } from "../core/status-error.ts";
@@ -188,12 +189,11 @@ function otherConfig(
   { syncs }: FenceAnswer,
   anyRules: boolean,
 ): TidemarkError | null {
-  const { name, from } = sync;
+  const { name } = sync;
   const print = syncs[name];
   // One of an earlier version names none.
   if (print === undefined && Object.keys(syncs).length > 0) {
-    const why = `the relay of "${from}" that is at work was started with another config, which does not have ${name}`;
-    return timedOut(why, name, RESTART_OR_OTHER_CONFIG);
+    return timedOut(lacking(sync), name, RESTART_OR_OTHER_CONFIG);
   }
   if (anyRules || print === undefined || print.rules === rulesPrint(sync)) return null;
   const why = `${name} is at work with other tables or rules than this config has for it`;
