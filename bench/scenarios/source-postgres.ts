@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { postgres } from "../../src/databases/postgres/index.ts";
 import { installCapture } from "../capture.ts";
 import { Database } from "../database.ts";
+import { createDocuments } from "../loads/documents.ts";
 import { createTpcb, TPCB_TABLES } from "../loads/pgbench.ts";
 import { createWide, INSERT_ONE } from "../loads/wide.ts";
 import type { Context, Scenario } from "../scenario.ts";
-import { bulk, type Sides, transactions } from "./two-sources.ts";
+import { bulk, longRows, type Sides, transactions } from "./two-sources.ts";
 
 export const sourcePostgres: Scenario = {
   name: "source",
@@ -26,6 +27,11 @@ export const sourcePostgres: Scenario = {
     await transactions(context, wide, { figure: "one-row INSERT", script });
     await bulk(context, wide);
     await drop(wide);
+    const documents = await sides(context, "documents", (database) =>
+      createDocuments(database, context.size(2_000, 20)),
+    );
+    await longRows(context, documents);
+    await drop(documents);
   },
 };
 

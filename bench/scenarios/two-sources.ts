@@ -1,7 +1,9 @@
 // The same load on two PostgreSQL databases, one of which does something more for it.
 import type { Database } from "../database.ts";
+import { INSERT_DOCUMENTS } from "../loads/documents.ts";
 import { pgbench, vacuumTpcb } from "../loads/pgbench.ts";
 import { insertWide, UPDATE_WIDE } from "../loads/wide.ts";
+import type { Figures, Round } from "../results.ts";
 import { runRounds, timed } from "../rounds.ts";
 import type { Context } from "../scenario.ts";
 
@@ -17,10 +19,11 @@ export interface Sides {
 
 export async function transactions(
   context: Context,
-  { baseline, measured, scenario, against, goals }: Sides,
+  sides: Sides,
   { figure, script }: { figure: string; script?: string },
 ): Promise<void> {
-  const { bed, results, say } = context;
+  const { bed, results } = context;
+  const { baseline, measured, scenario, against, goals } = sides;
   const run = async (database: Database, seconds: number) => {
     if (script === undefined) await vacuumTpcb(database);
     await database.query("CHECKPOINT");
@@ -28,15 +31,7 @@ export async function transactions(
   };
   for (const database of [baseline, measured]) await run(database, context.size(3, 1)); // warm-up
   const seconds = context.size(8, 1);
-  const rounds = await runRounds(
-    context.rounds(3),
-    () => run(baseline, seconds),
-    async () => {
-      await emptyLog(measured);
-      return run(measured, seconds);
-    },
-    say,
-  );
+  const rounds = await inTurn(context, sides, 3, (database) => run(database, seconds));
   const options = {
     figure: "tps",
     label: figure,
@@ -47,11 +42,9 @@ export async function transactions(
   results.compare(scenario, against, rounds, options);
 }
 
-export async function bulk(
-  context: Context,
-  { baseline, measured, scenario, against, goals }: Sides,
-): Promise<void> {
-  const { results, say } = context;
+export async function bulk(context: Context, sides: Sides): Promise<void> {
+  const { results } = context;
+  const { baseline, measured, scenario, against, goals } = sides;
   const size = context.size(100_000, 1_000);
   const run = async (database: Database) => {
     await database.query("TRUNCATE wide");
@@ -63,15 +56,7 @@ export async function bulk(
     return { insert, update };
   };
   for (const database of [baseline, measured]) await run(database); // warm-up
-  const rounds = await runRounds(
-    context.rounds(5),
-    () => run(baseline),
-    async () => {
-      await emptyLog(measured);
-      return run(measured);
-    },
-    say,
-  );
+  const rounds = await inTurn(context, sides, 5, run);
   const options = { unit: "ms", better: "lower" } as const;
   results.compare(scenario, against, rounds, {
     ...options,
@@ -85,6 +70,42 @@ export async function bulk(
     label: `UPDATE of ${size} rows`,
     goal: goals?.update ?? null,
   });
+}
+
+/** One INSERT of the documents that are laid ready (createDocuments). */
+export async function longRows(context: Context, sides: Sides): Promise<void> {
+  const { baseline, measured, scenario, against } = sides;
+  const run = async (database: Database) => {
+    await database.query("TRUNCATE documents");
+    await database.query("CHECKPOINT");
+    return { documents: await timed(() => database.query(INSERT_DOCUMENTS)) };
+  };
+  for (const database of [baseline, measured]) await run(database); // warm-up
+  const rounds = await inTurn(context, sides, 5, run);
+  context.results.compare(scenario, against, rounds, {
+    figure: "documents",
+    label: "INSERT of documents of 20 KB",
+    unit: "ms",
+    better: "lower",
+    goal: null,
+  });
+}
+
+function inTurn(
+  { rounds, say }: Context,
+  { baseline, measured }: Sides,
+  count: number,
+  run: (database: Database) => Promise<Figures>,
+): Promise<readonly Round[]> {
+  return runRounds(
+    rounds(count),
+    () => run(baseline),
+    async () => {
+      await emptyLog(measured);
+      return run(measured);
+    },
+    say,
+  );
 }
 
 /** As the relay does when it rotates the log. */
