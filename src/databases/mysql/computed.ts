@@ -1,4 +1,3 @@
-import { quoteName } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import type { TableFacts } from "./table-facts.ts";
 
@@ -19,8 +18,9 @@ export function computedOf(
   const reached = new Set(layout.filterColumns);
   // Those that are added are visited as well.
   for (const name of reached) {
+    const names = namesIn(expressions.get(name) ?? "");
     for (const each of columns) {
-      if (expressions.get(name)?.includes(foldNames(quoteName(each.name)))) reached.add(each.name);
+      if (names.has(each.name.toLowerCase())) reached.add(each.name);
     }
   }
   // What these are is in the signature.
@@ -32,6 +32,20 @@ export function computedOf(
     if (told.length > 0) computed[name] = told.join(" ");
   }
   return computed;
+}
+
+/** What a name is when nothing quotes it, and no function. */
+const BARE = String.raw`[\p{L}\p{N}_$]+(?![\p{L}\p{N}_$]|\s*\()`;
+const NAMES = new RegExp(`\`((?:[^\`]|\`\`)+)\`|${BARE}`, "gu");
+
+/**
+ * All that may be one. MySQL keeps the names as the session that made the table would print them: bare ones where its
+ * sql_quote_show_create is off. A word too many only has one more column watched.
+ */
+function namesIn(expression: string): Set<string> {
+  const found = expression.matchAll(NAMES);
+  const names = [...found].map(([word, quoted]) => quoted?.replaceAll("``", "`") ?? word);
+  return new Set(names.map((name) => name.toLowerCase()));
 }
 
 /** MySQL prints a name as it was typed, and once the table is altered as the column has it. */
