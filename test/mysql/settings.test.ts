@@ -1,11 +1,14 @@
 // A server may give all its sessions settings that suit an application and would break ours, or keep rows
 // from them: none of them reaches us (G1).
+import { once } from "node:events";
 import { describe, expect, it } from "vitest";
+import { mysql } from "../../src/databases/mysql/index.ts";
 import { makePlan } from "../../src/pipeline/plan.ts";
 import { canStart, startMariadb, startMysql } from "../servers/index.ts";
 import type { SqlClient } from "../support/sql-client.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow, type TestTable } from "../support/test-tables.ts";
+import { asTarget, only, openBed } from "./bed.ts";
 
 const COMMON = [
   "TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
@@ -103,6 +106,34 @@ describe.each(["mariadb", "mysql"] as const)("settings of %s", (kind) => {
     }
   });
 });
+
+/** Of a transaction that waits so long for its client the server ends the session. */
+const IDLE = ["idle_transaction_timeout", "idle_write_transaction_timeout"];
+
+it.skipIf(!canStart("mariadb")).each(IDLE)(
+  "%s of MariaDB leaves our transactions open",
+  async (name) => {
+    await using server = await startMariadb();
+    await using bed = await openBed("mariadb", server.url);
+    await bed.admin.query(`CREATE TABLE t (id INT PRIMARY KEY); SET GLOBAL ${name} = 1`);
+    const target = await mysql.openTarget(bed.options);
+    const { tables } = await target.plan((await bed.capture("t")).map((each) => asTarget(each)));
+    await target.prepare(await target.plan([]));
+    const session = await target.openApplier("a->b", tables);
+    const transaction = await session?.begin(await session.load());
+    await transaction?.put(only(tables), [["1"]]);
+    // The application's, begun behind ours.
+    const other = await bed.connect();
+    const ended = once(other, "error");
+    await other.query("START TRANSACTION; INSERT INTO t VALUES (2)");
+    await ended;
+    const progress = { timeline: "t", position: { batch: 1, chunk: 0 }, hash: "h", tables: [] };
+    await transaction?.commit(progress);
+    expect((await bed.admin.query("SELECT * FROM t"))[0]).toEqual([[1]]);
+    await session?.close();
+    await target.close();
+  },
+);
 
 async function write(sql: SqlClient, first: number, last: number): Promise<void> {
   const at = "2024-01-31 23:59:59.5";

@@ -134,6 +134,10 @@ function mariadbFlavour(version: string, number: number): Flavour {
       // A long IN list must stay a range of the key and not become a temporary table.
       "in_predicate_conversion_threshold = 0",
       "max_statement_time = 0",
+      // Ours wait for the queue, or for rows that come slowly.
+      "idle_transaction_timeout = 0",
+      "idle_readonly_transaction_timeout = 0",
+      "idle_write_transaction_timeout = 0",
       // With it a table that is to be made, or dropped, is passed over or asked for once more.
       "sql_if_exists = 0",
       // Else tables with system versioning are read as they were then.
