@@ -411,6 +411,37 @@ describe.each(SERVERS)("capture on %s", (kind) => {
     },
   );
 
+  it.skipIf(!available(kind))("takes no filter that a setting of each writer decides", async () => {
+    await using bed = await openBed(kind);
+    await bed.admin.query(
+      "CREATE TABLE t (id INT PRIMARY KEY, day DATE, week INT, name VARCHAR(20))",
+    );
+    const tables = await bed.capture("t");
+    const planned = (filter: string) =>
+      plan(
+        bed,
+        tables.map((table) => ({ ...table, filters: [filter] })),
+      );
+    const refused = [
+      ["dayname(day) = 'Monday'", "lc_time_names"],
+      ["MONTHNAME (day) <> 'May'", "lc_time_names"],
+      ["Date_Format(day, '%b %Y') = 'May 2024'", "lc_time_names"],
+      ["id > 1 AND WEEK(day) = 1", "default_week_format"],
+      ["week( COALESCE(day, DATE('2024-01-01')) ) = 1", "default_week_format"],
+    ] as const;
+    for (const [filter, setting] of refused) {
+      await expect(planned(filter)).rejects.toMatchObject({
+        code: "TM-CONFIG-INVALID",
+        message: expect.stringContaining(setting),
+      });
+    }
+    const taken = [
+      "DATE_FORMAT(day, '%Y-%m') = '2024-05' AND DAYOFWEEK(day) = 2",
+      "WEEK(COALESCE(day, '2024-01-01'), 3) = 1 AND week IN (1, 2) AND WEEKDAY(day) = 1",
+    ];
+    for (const filter of taken) await planned(filter);
+  });
+
   it.skipIf(!available(kind))(
     "logs filters, key changes and only the columns asked for",
     async () => {

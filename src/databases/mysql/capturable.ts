@@ -12,6 +12,7 @@ import type { Flavour } from "./flavour.ts";
 import { quoteName } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
 import { loadPin } from "./pins.ts";
+import { refuseSessionWords } from "./session-words.ts";
 import type { TableFacts } from "./table-facts.ts";
 
 export function checkCapturable(
@@ -141,6 +142,7 @@ export async function checkFilters(
     );
   }
   await refuseZoned(session, layout, facts);
+  refuseSessionWords(layout);
 }
 
 /**
