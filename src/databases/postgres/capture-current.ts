@@ -76,25 +76,40 @@ function insertCurrent(
   textsOf: (given: Given | null) => Texts,
 ): string {
   const table = quoteTable(spec.table);
-  const { oid } = spec;
+  const read = readTable(spec);
   const parameters = spec.key.map((name, i) => `$${i + 1} AS ${quoteIdentifier(name)}`);
   const given: Given = {
     row: `(SELECT ${parameters.join(", ")}) ${key}`,
     operation: `$${spec.key.length + 1}`,
   };
   const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
-  const read: ReadTable = {
-    oid: `${oid}::pg_catalog.oid`,
-    // Null, and so no obstacle, where the schema has another name by now.
-    schema: `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(schemaOf(spec.table)))})::pg_catalog.oid`,
-  };
   return `IF ${isHidden(read)} THEN
 ${insertHidden(spec, read)}
-ELSIF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid THEN
+ELSIF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${read.oid} THEN
 ${insertPerSlot(textsOf(null).join(table))}
 ELSE
-${insertByName(textsOf(given), { oid: `${oid}::pg_catalog.oid`, using })}
+${insertByName(textsOf(given), { oid: oidByNow(spec), using })}
 END IF;`;
+}
+
+function readTable({ oid, table, partitioned }: CaptureSpec): ReadTable {
+  if (!partitioned) return TRIGGERS_TABLE;
+  return {
+    oid: `${oid}::pg_catalog.oid`,
+    // Null, and so no obstacle, where the schema has another name by now.
+    schema: `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(schemaOf(table)))})::pg_catalog.oid`,
+  };
+}
+
+/**
+ * In a database that was loaded from a dump tables have other oids, and ours may be another one's: there it goes by its
+ * name, or is what the partition belongs to. That log is nobody's, but the application's writes must go on.
+ */
+function oidByNow({ oid, table, partitioned }: CaptureSpec): string {
+  if (!partitioned) return TRIGGERS_TABLE.oid;
+  const ours = `(SELECT relid FROM pg_catalog.pg_partition_ancestors(${TRIGGERS_TABLE.oid}) AS of(relid) WHERE relid OPERATOR(pg_catalog.=) ${oid}::pg_catalog.oid)`;
+  const byName = `pg_catalog.to_regclass(${quoteLiteral(quoteTable(table))})`;
+  return `coalesce(${ours}, ${byName}, pg_catalog.pg_partition_root(${TRIGGERS_TABLE.oid}))`;
 }
 
 function written(spec: CaptureSpec, given: Given | null): Texts {
