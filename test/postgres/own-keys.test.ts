@@ -112,6 +112,49 @@ describe.skipIf(!available("postgres"))("a key of an extension's type", () => {
     },
   );
 
+  test.each([
+    ["a row trigger", "place", true],
+    ["statement triggers", "place", false],
+    ["the order of their text", "hstore", false],
+  ])("by %s is captured and copied by no cast of its owner", async (_, type, withTrigger) => {
+    await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
+    const [source, target] = [await bed.sql("source"), await bed.sql("target")];
+    for (const sql of [source, target]) {
+      await sql.run(`CREATE TYPE ${type} AS (name text)`);
+      await sql.run(`CREATE TABLE places (at ${type} PRIMARY KEY, n int)`);
+    }
+    for (const [n, at] of ["(a)", "(b)", "(c)"].entries())
+      await insertRow(source, PLACES, { at, n });
+    await source.run(
+      `CREATE FUNCTION planted(${type}) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE ''planted''; END'`,
+    );
+    await source.run(`CREATE CAST (${type} AS text) WITH FUNCTION planted(${type})`);
+    if (withTrigger) {
+      await source.run(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+      );
+      await source.run(
+        "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION keep()",
+      );
+    }
+    const pipeline = await bed.start(
+      bed.define([{ from: "source", to: "target", tables: ["places"] }]),
+    );
+    for (const statement of [
+      "UPDATE places SET n = n + 100",
+      "UPDATE places SET at = ROW('d') WHERE n = 100",
+      "DELETE FROM places WHERE n = 101",
+    ]) {
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await source.run(statement);
+    }
+    await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+    expect(await target.rows("SELECT (at).name AS name, n FROM places ORDER BY 1")).toEqual([
+      { name: "c", n: "102" },
+      { name: "d", n: "100" },
+    ]);
+  });
+
   test("and of a domain over one, whose index takes different texts for equal, fits the table made for it", async () => {
     await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
     const [source, target] = [await bed.sql("source"), await bed.sql("target")];

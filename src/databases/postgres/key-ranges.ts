@@ -54,7 +54,10 @@ export class KeyRanges {
     this.#alias = alias;
     this.#from = `${layout.only ? "ONLY " : ""}${quoteTable(layout.table)} ${alias}`;
     this.#keys = layout.key.map((i) =>
-      isOrderedAsText(layout, i) ? `(${this.#column(i)}::text COLLATE "C")` : this.#column(i),
+      // Not by a cast, which whoever has made a type of that name may have made, too: it would run with our rights.
+      isOrderedAsText(layout, i)
+        ? `(pg_catalog.format('%s', ${this.#column(i)}) COLLATE "C")`
+        : this.#column(i),
     );
   }
 
@@ -122,10 +125,11 @@ export class KeyRanges {
   keyAt(cursor: CursorState | null, upper: readonly string[], rows: number): Query {
     const after = cursor?.after ?? null;
     const values = [...(after ?? []), ...upper];
+    const named = this.keyNames.map((name, i) => `${this.#keys[i]} AS ${quoteIdentifier(name)}`);
     return [
       // The inner one first: the rows passed over would be printed as well.
       `SELECT ROW(${this.#keyList})::text FROM (
-         SELECT ${this.#keyList} FROM ${this.#from} WHERE ${this.#range("$", { after, upper })}
+         SELECT ${named.join(", ")} FROM ${this.#from} WHERE ${this.#range("$", { after, upper })}
          ORDER BY ${this.#keyList} OFFSET ${rows - 1} LIMIT 1) ${this.#alias}`,
       values,
     ];
