@@ -321,7 +321,10 @@ async function assertCapturable(
     throw new TidemarkError(
       "TM-TABLE-UNSUPPORTED",
       `${name} stands in the schema ${OUR_SCHEMA}, which is Tidemark's own.`,
-      { fix: `ALTER SCHEMA ${OUR_SCHEMA} RENAME TO …`, details: { table: name } },
+      {
+        fix: `Leave it out. One that is the application's: ALTER TABLE ${quoteTable(table)} SET SCHEMA …`,
+        details: { table: name },
+      },
     );
   }
   if (!found) {

@@ -1,9 +1,10 @@
-import { TidemarkError } from "../../core/errors.ts";
+import type { TidemarkError } from "../../core/errors.ts";
 import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
 import { clonedLog } from "./identity.ts";
+import { refuseSchema } from "./our-schema.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
@@ -264,7 +265,7 @@ async function lostLog(connection: Connection): Promise<TidemarkError | null> {
        WHERE to_regclass(name) IS NULL AND to_regclass('tidemark.source') IS NOT NULL`,
       [formatArrayText(NEVER_LOST)],
     ),
-    refuseForeignSchema(connection),
+    refuseSchema(connection, OUR_RELATIONS),
   ]);
   const [database, lost] = row ?? [];
   return lost === null || lost === undefined ? null : logLost(database ?? "", lost.split(","));
@@ -317,7 +318,7 @@ async function missing(
        SELECT n.nspname || '.' || p.proname || '()' FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
        WHERE n.nspname = '${OUR_SCHEMA}'`,
     ),
-    refuseForeignSchema(connection),
+    refuseSchema(connection, OUR_RELATIONS),
   ]);
   const there = new Set(rows.map(([name]) => name));
   const statements = there.has(OUR_SCHEMA) ? [] : [...SCHEMA_DDL];
@@ -325,20 +326,7 @@ async function missing(
   return statements;
 }
 
-/** A schema of the same name that is somebody else's would go with uninstall. Throws TM-TABLE-UNSUPPORTED. */
-export async function refuseForeignSchema(connection: Connection): Promise<void> {
-  const known = [...SOURCE_OBJECTS, ...TARGET_OBJECTS].map(({ name }) => name);
-  const [foreign] = await connection.rows(
-    `SELECT w.name FROM (
-       SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-       WHERE n.nspname = '${OUR_SCHEMA}' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-     ) w WHERE w.name <> ALL ($1::text[]) ORDER BY 1 LIMIT 1`,
-    [formatArrayText(known)],
-  );
-  if (foreign === undefined) return;
-  throw new TidemarkError(
-    "TM-TABLE-UNSUPPORTED",
-    `The schema ${OUR_SCHEMA}, in which Tidemark keeps what is its own, holds ${foreign[0]}, which is not.`,
-    { fix: `ALTER SCHEMA ${OUR_SCHEMA} RENAME TO …` },
-  );
-}
+/** All that {@link refuseSchema} may take for ours. */
+export const OUR_RELATIONS: readonly string[] = [...SOURCE_OBJECTS, ...TARGET_OBJECTS].map(
+  ({ name }) => name,
+);

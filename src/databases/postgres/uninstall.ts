@@ -2,7 +2,8 @@ import { capturedBy } from "./capture-row.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
 import { againWhileLocked, withShortLocks } from "./locks.ts";
-import { refuseForeignSchema } from "./ours.ts";
+import { refuseSchema } from "./our-schema.ts";
+import { OUR_RELATIONS } from "./ours.ts";
 
 /** What removes all that is ours. */
 interface Removal {
@@ -29,7 +30,7 @@ function statementsOf({ captures, others, schema }: Removal): readonly string[] 
  */
 async function planRemoval(connection: Connection): Promise<Removal> {
   const [, functions, [schema]] = await Promise.all([
-    refuseForeignSchema(connection),
+    refuseSchema(connection, OUR_RELATIONS),
     connection.rows(
       `SELECT p.proname, pg_get_function_identity_arguments(p.oid) FROM pg_proc p
        WHERE p.pronamespace = to_regnamespace('${OUR_SCHEMA}') ORDER BY 1`,
