@@ -79,7 +79,8 @@ export async function openApplierSession(
     const mayRelax = await maySetReplicationRole(connection);
     await connection.together(() =>
       Promise.all([
-        // Our statements name schemas; the target's own triggers may count on what the role is used to.
+        // The target's own triggers may count on what the role is used to. Others may create there: so from here on our
+        // statements name what they call with its schema, where the server has nothing of just these types.
         connection.script("SET search_path TO DEFAULT"),
         // Readers see a commit at once and not only when the disk has it: see flush().
         connection.script("SET synchronous_commit TO off"),
@@ -233,7 +234,7 @@ class PostgresApplierSession implements ApplierSession {
     if (!this.#parts.mayRelax) return false;
     const [row] = await this.#parts.connection.rows(
       `SELECT NOT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-       WHERE p.pronamespace = to_regnamespace('tidemark'))`,
+       WHERE p.pronamespace = to_regnamespace('tidemark')::oid)`,
     );
     return row?.[0] === "t";
   }

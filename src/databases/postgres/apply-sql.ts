@@ -79,7 +79,9 @@ function column(table: WritableTable, i: number): string {
 
 function unnest(table: WritableTable, columns: readonly number[]): string {
   const arrays = columns.map((i, n) => `$${n + 1}::${table.elements[i]}[]`);
-  return `unnest(${arrays.join(", ")}) AS u(${columns.map((i) => `c${i}`).join(", ")})`;
+  // Of several arrays it is a word of the grammar, which knows it by that name alone, and means the server's own.
+  const unnested = arrays.length === 1 ? "pg_catalog.unnest" : "unnest";
+  return `${unnested}(${arrays.join(", ")}) AS u(${columns.map((i) => `c${i}`).join(", ")})`;
 }
 
 function cast(table: WritableTable, i: number): string {

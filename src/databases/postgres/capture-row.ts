@@ -158,7 +158,7 @@ function isUsersType({ bareType }: CapturedColumn): boolean {
 }
 
 /** It finds its operator without a search_path. */
-function operatorOf(column: CapturedColumn | undefined): string {
+export function operatorOf(column: Pick<CapturedColumn, "equals"> | undefined): string {
   const own = column?.equals ?? "=";
   return own === "=" ? EQUALS : own;
 }

@@ -10,14 +10,14 @@ import { formatArrayText } from "./row-text.ts";
  * Read by SQL, and not by the server's own cache, so it is as of the snapshot of the statement.
  */
 export function pinSql(oid: string): string {
-  return `concat_ws('|',
-    (SELECT concat_ws('.', n.nspname, c.relname, CASE WHEN c.relhasrules THEN ARRAY(
-       SELECT r.oid || ':' || r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.oid)::text END)
+  return `pg_catalog.concat_ws('|',
+    (SELECT pg_catalog.concat_ws('.', n.nspname, c.relname, CASE WHEN c.relhasrules THEN ARRAY(
+       SELECT r.oid OPERATOR(pg_catalog.||) ':' OPERATOR(pg_catalog.||) r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.oid)::text END)
      FROM pg_catalog.pg_class c
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ${oid}),
     ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = ${oid} AND a.attnum > 0 ORDER BY a.attnum)::text,
-    ARRAY(SELECT i.indexrelid || ':' || i.xmin FROM pg_catalog.pg_index i
+    ARRAY(SELECT i.indexrelid OPERATOR(pg_catalog.||) ':' OPERATOR(pg_catalog.||) i.xmin FROM pg_catalog.pg_index i
           WHERE i.indrelid = ${oid} AND i.indisunique ORDER BY i.indexrelid)::text)`;
 }
 
@@ -35,7 +35,7 @@ export async function loadPins(
 
 /** A number, or the error {@link ALTERED} when one of the tables was altered: see {@link pinValues}. */
 export function checkPins(oids: string, pins: string): string {
-  return `(SELECT sqrt(0 - count(*))
+  return `(SELECT pg_catalog.sqrt(0 - count(*))
     FROM unnest(${oids}::oid[], ${pins}::text[]) AS w(oid, pin) WHERE w.pin <> ${pinSql("w.oid")})`;
 }
 

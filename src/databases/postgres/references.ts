@@ -128,7 +128,7 @@ function orphanQuery({ child, parent }: Reference): string {
 
 const COLUMNS = (keys: string, table: string) => `
   (SELECT json_agg(a.attname ORDER BY k.position)
-   FROM unnest(${keys}) WITH ORDINALITY AS k(number, position)
+   FROM pg_catalog.unnest(${keys}) WITH ORDINALITY AS k(number, position)
    JOIN pg_attribute a ON a.attrelid = ${table} AND a.attnum = k.number)`;
 
 const REFERENCES = `

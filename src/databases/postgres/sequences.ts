@@ -173,13 +173,14 @@ const MANY_STEPS = 1_000;
  */
 function advance({ sequence, descending }: Numbering, to: string): string {
   const greater = descending ? "<" : ">";
+  const named = `${quoteLiteral(sequence)}::regclass`;
   return `SELECT CASE
-  WHEN steps > ${MANY_STEPS} THEN setval(${quoteLiteral(sequence)}, wanted)
-  ELSE (SELECT ${descending ? "min" : "max"}(nextval(${quoteLiteral(sequence)})) FROM generate_series(1, steps))
+  WHEN steps > ${MANY_STEPS} THEN setval(${named}, wanted)
+  ELSE (SELECT ${descending ? "min" : "max"}(nextval(${named})) FROM pg_catalog.generate_series(1, steps))
 END FROM (
-  SELECT s.wanted, ceil(abs(s.wanted::numeric - q.last_value) / abs(p.seqincrement))::bigint + (NOT q.is_called)::int AS steps
+  SELECT s.wanted, ceil(abs(s.wanted::numeric - q.last_value::numeric) / abs(p.seqincrement::numeric))::bigint + (NOT q.is_called)::int AS steps
   FROM (SELECT ${to}::bigint AS wanted) s, ${sequence} q, pg_sequence p
-  WHERE p.seqrelid = ${quoteLiteral(sequence)}::regclass
+  WHERE p.seqrelid = ${named}::oid
     AND (s.wanted ${greater} q.last_value OR (s.wanted = q.last_value AND NOT q.is_called))
     AND s.wanted BETWEEN p.seqmin AND p.seqmax
 ) AS gap`;

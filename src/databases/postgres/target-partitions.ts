@@ -69,7 +69,8 @@ function lost(table: TableName, parts: readonly TableName[]): string {
 }
 
 /** By text, since versions before 14 lack the column: rows are out of sight as soon as DETACH CONCURRENTLY has begun. */
-const STAYS = "to_jsonb(h) ->> 'inhdetachpending' IS DISTINCT FROM 'true'";
+const STAYS =
+  "pg_catalog.to_jsonb(h) OPERATOR(pg_catalog.->>) 'inhdetachpending' IS DISTINCT FROM 'true'";
 
 const PARTS = `SELECT w.oid, t.relid, h.inhparent::oid, n.nspname, c.relname
   FROM unnest($1::oid[]) AS w(oid)

@@ -1,5 +1,6 @@
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { BoundTable } from "../../core/target.ts";
+import { operatorOf } from "./capture-row.ts";
 import {
   type FoundColumn,
   findTables,
@@ -183,7 +184,7 @@ export function factsOf(
     if (!column) return { missing: `${formatTable(table.name)}.${name}` };
     casts.push(column.bareType);
     exact.push(column.nativeType);
-    equals.push(column.equals);
+    equals.push(operatorOf(column));
     limits.push(column.type?.kind === "text" ? column.type.maxLength : undefined);
   }
   const elements = casts.map((cast) => (DIRECT.has(cast) ? cast : "text"));
