@@ -8,11 +8,19 @@ import type { Output } from "./output.ts";
 export function guardArguments(verb: string, args: readonly string[], output: Output): void {
   // Setting the title writes over the memory that `ps` reads the arguments from.
   process.title = `tidemark ${verb}`;
-  if (!args.some(holdsPassword)) return;
+  const seen = args.findIndex(holdsPassword);
+  if (seen < 0) return;
   output.warn(
     "a password stands on the command line, where the shell's history and others on this machine " +
-      "may see it. Give the URL through the environment instead: --from env:SOURCE_URL",
+      `may see it. Give the URL through the environment instead: ${asReference(args, seen)}`,
   );
+}
+
+/** How to write the argument there without its URL. */
+function asReference(args: readonly string[], index: number): string {
+  const option = [args[index], args[index - 1]].map((each) => /^--[a-z-]+/.exec(each ?? "")?.[0]);
+  if (option.includes("--to")) return "--to env:TARGET_URL";
+  return option.includes("--queue") ? "--queue env:QUEUE_URL" : "--from env:SOURCE_URL";
 }
 
 function holdsPassword(argument: string): boolean {

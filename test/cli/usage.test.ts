@@ -206,6 +206,19 @@ test.runIf(process.platform === "linux")(
     const { stdout, stderr, exitCode } = await command;
     expect(exitCode).toBe(3);
     expect(stderr).toContain("warning: a password stands on the command line");
+    expect(stderr).toContain("--from env:SOURCE_URL");
     expect(stdout + stderr).not.toContain("s3cret");
   },
 );
+
+test.each([
+  [["--from", "sqlite:a.db", "--to", "mysql://u:s3cret@127.0.0.1:1/b"], "--to env:TARGET_URL"],
+  [["--from", "sqlite:a.db", "--to=mysql://u:s3cret@127.0.0.1:1/b"], "--to env:TARGET_URL"],
+  [
+    ["--from", "sqlite:a.db", "--to", "sqlite:b.db", "--queue", "nats://u:s3cret@127.0.0.1:1"],
+    "--queue env:QUEUE_URL",
+  ],
+])("the warning of a password names the option that holds it: %s", async (args, instead) => {
+  const { stderr } = await place.start(["plan", ...args, "--table", "*"]);
+  expect(stderr).toContain(`Give the URL through the environment instead: ${instead}`);
+});
