@@ -119,6 +119,17 @@ describe("mapping of a layout", () => {
     }
   });
 
+  it("tells a transform that speaks of a renamed column by its name at the source", () => {
+    const rule = {
+      rename: { id: "number", note: "text" },
+      transform: () => ({ id: "1", note: "" }),
+    };
+    const mapping = new LayoutMapping(table(["id"], rule), layout(["id"]));
+    expect(() => mapping.effectOf(change({ row: ["1"] }))).toThrow(
+      'gave a column "note": it is renamed, and functions know it as "text"',
+    );
+  });
+
   it("does nothing for an unread change, unless it was logged without the key that there is now", () => {
     const whole = { ...table(["id", "name"]), key: [] };
     const keyless = { ...layout(["id", "name"]), key: [] };

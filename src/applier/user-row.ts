@@ -53,13 +53,19 @@ function fromObject(table: SyncTable, given: unknown, original: RowObject): Row 
   }
   const names = new Set(bound.columns.map(({ name }) => name));
   const unknown = Object.keys(row).find((name) => !names.has(name));
-  if (unknown !== undefined) throw refuse(`gave a column "${unknown}" that the sync does not have`);
+  if (unknown !== undefined) throw refuse(`gave a column "${unknown}"${whyNot(table, unknown)}`);
   return bound.columns.map(({ name }) => {
     const value = row[name];
     if (value === null || typeof value === "string") return value;
     const what = value === undefined ? "left out" : `gave a ${typeof value} for`;
     throw refuse(`${what} the column "${name}" (text or null is wanted)`);
   });
+}
+
+function whyNot({ rule }: SyncTable, column: string): string {
+  const renamed = new Map(Object.entries(rule.rename ?? {})).get(column);
+  if (renamed === undefined) return " that the sync does not have";
+  return `: it is renamed, and functions know it as "${renamed}"`;
 }
 
 function failed({ source }: SyncTable, what: string, cause?: unknown): TidemarkError {
