@@ -8,6 +8,7 @@ import { HEARD_WITHIN_MS } from "../core/pace.ts";
 import { shellWord } from "../core/shell.ts";
 import { Databases, using } from "./connect.ts";
 import { openStanding } from "./queue.ts";
+import { queueAdapterFor } from "./registry.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
 
 const LISTEN_MS = 250;
@@ -72,6 +73,11 @@ function atWork(name: string): TidemarkError {
       details: { name },
     },
   );
+}
+
+/** Is there a queue that stays behind with what has passed through it? Other pipelines may use it, too. */
+export function leavesQueue({ queue }: PipelineDefinition): boolean {
+  return queueAdapterFor(queue.url).exists?.(queue.url) ?? true;
 }
 
 /** All databases at once: each waits for nothing but the way to its own server. What was begun is ended with what failed. */

@@ -335,7 +335,10 @@ test("uninstall asks, shows, and leaves no trace", async () => {
   expect(dry.stdout).toMatch(/DROP TRIGGER/);
   expect(place.sql("shop.db", ours)).not.toEqual([]);
 
-  expect((await place.start(["uninstall", ...PAIR, "--yes"])).exitCode).toBe(0);
+  const removed = await place.start(["uninstall", ...PAIR, "--yes"]);
+  expect(removed.exitCode).toBe(0);
+  const queue = /^The queue stays, .*: sqlite:(.*queue\.db) /m.exec(removed.stdout)?.[1] ?? "";
+  expect(existsSync(queue)).toBe(true);
   expect(place.sql("shop.db", ours)).toEqual([]);
   expect(existsSync(place.path("shop.db-tidemark"))).toBe(false);
   expect(place.sql("copy.db", ours)).toEqual([]);
