@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { keys } from "../../core/documents.ts";
 import { decodeMark, encodeMark } from "./marks.ts";
 import { decodeKey, encodeKey, streamName, streamSubject } from "./names.ts";
 
@@ -33,6 +34,8 @@ describe("names on a NATS server", () => {
       }),
     );
     expect(encodeKey("progress/shop-reports_1")).toBe("progress/shop-reports_1");
+    // As docs/reference/message.md tells those who read notices with a client of their own.
+    expect(encodeKey(keys.progress("shop->reports"))).toBe("progress/shop-=00253Ereports");
     expect(decodeKey(encodeKey("\ud800lone"))).toBe("\ud800lone");
   });
 });
