@@ -177,6 +177,19 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     expect(count).toEqual([[`${MANY}`]]);
   });
 
+  it("that are missing are told by doctor as statements that end, to be pasted into a client", async () => {
+    await using user = await makeUser(bed, "SELECT");
+    const source = await mysql.openSource(user.options);
+    const target = await mysql.openTarget(user.options);
+    const findings = [...(await source.diagnose(tables)), ...(await target.diagnose([]))];
+    await Promise.all([source.close(), target.close()]);
+    const fixes = findings.map(({ fix }) => fix ?? "").filter((fix) => /^(SET|GRANT) /.test(fix));
+    for (const begin of ["SET GLOBAL log_bin_trust", "GRANT SELECT", "GRANT PROCESS"]) {
+      expect(fixes).toContainEqual(expect.stringContaining(begin));
+    }
+    for (const fix of fixes) expect(fix).toMatch(/^[^;]*;( -- .*)?$/);
+  });
+
   it("that are missing are named one by one, with a statement that grants them", async () => {
     await using user = await makeUser(bed, "SELECT");
     const first = await followFixes(bed, () => capture(user.options, tables));

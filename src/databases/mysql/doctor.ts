@@ -101,7 +101,7 @@ function serverFindings(variables: Variables): Finding[] {
       warning(
         "binlog-format",
         "Statements are logged as text: the server warns at each captured write, and replicas may number the change log otherwise.",
-        "SET GLOBAL binlog_format = 'ROW'",
+        "SET GLOBAL binlog_format = 'ROW';",
       ),
     );
   }
@@ -119,7 +119,7 @@ function serverFindings(variables: Variables): Finding[] {
       failure(
         "auto-increment-step",
         "auto_increment_increment is larger than 1: each id skipped is a place that must be watched for ever.",
-        "SET GLOBAL auto_increment_increment = 1",
+        "SET GLOBAL auto_increment_increment = 1;",
       ),
     );
   }
@@ -128,7 +128,7 @@ function serverFindings(variables: Variables): Finding[] {
       warning(
         "packet-size",
         `max_allowed_packet is ${variables.get("max_allowed_packet")}: a write is refused when the text of its row (two characters for a byte of a BLOB) is larger.`,
-        "SET GLOBAL max_allowed_packet = 1073741824",
+        "SET GLOBAL max_allowed_packet = 1073741824;",
       ),
     );
   }
@@ -143,7 +143,7 @@ export function durabilityFindings(variables: Variables, harm: string): Finding[
       warning(
         "durability",
         `Commits are not flushed one by one: ${harm}.`,
-        "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+        "SET GLOBAL innodb_flush_log_at_trx_commit = 1;",
       ),
     );
   }
@@ -153,7 +153,7 @@ export function durabilityFindings(variables: Variables, harm: string): Finding[
       warning(
         "binary-log-durability",
         `The binary log, by which the server knows after a crash what was committed, is not synced at each commit: ${harm}.`,
-        "SET GLOBAL sync_binlog = 1",
+        "SET GLOBAL sync_binlog = 1;",
       ),
     );
   }
@@ -206,7 +206,7 @@ async function rightFindings(
       failure(
         "trigger-trust",
         "With the binary log on, the server refuses triggers of a user without SUPER (error 1419).",
-        "SET GLOBAL log_bin_trust_function_creators = 1 -- needed only while triggers are created or dropped",
+        "SET GLOBAL log_bin_trust_function_creators = 1; -- needed only while triggers are created or dropped",
       ),
     );
   }
@@ -216,7 +216,7 @@ async function rightFindings(
       failure(
         "trigger-right",
         `User ${session.account} may not create triggers in ${session.database}${harm}.`,
-        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account}`,
+        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account};`,
       ),
     );
   }

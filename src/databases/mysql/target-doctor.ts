@@ -30,14 +30,14 @@ async function serverFindings(session: Session): Promise<Finding[]> {
   const [row] = await session.rows("SELECT @@GLOBAL.read_only, @@max_allowed_packet");
   const findings: Finding[] = [];
   if (row?.[0] !== "0" && row?.[0] !== "OFF") {
-    findings.push(failure("read-only", "The server takes no writes.", "SET GLOBAL read_only = 0"));
+    findings.push(failure("read-only", "The server takes no writes.", "SET GLOBAL read_only = 0;"));
   }
   if (Number(row?.[1]) < SMALL_PACKET) {
     findings.push(
       warning(
         "packet-size",
         `max_allowed_packet is ${row?.[1]}: a larger row is refused.`,
-        "SET GLOBAL max_allowed_packet = 1073741824",
+        "SET GLOBAL max_allowed_packet = 1073741824;",
       ),
     );
   }
@@ -63,7 +63,7 @@ async function rightFindings(session: Session): Promise<Finding[]> {
     warning(
       "rights",
       `On the whole database the user lacks: ${missing.join(", ")}. Rights on single tables are not looked at.`,
-      `GRANT ${NEEDED.join(", ")} ON ${wholeDatabase(session.database)} TO ${session.account}`,
+      `GRANT ${NEEDED.join(", ")} ON ${wholeDatabase(session.database)} TO ${session.account};`,
     ),
   ];
 }
@@ -87,7 +87,7 @@ async function tableFindings(session: Session, tables: readonly TargetTable[]): 
       warning(
         "target-cascade",
         `Foreign key ${action.name} of ${fact.name} changes rows by itself: rows that the source kept may go.`,
-        `ALTER TABLE ${quoteName(fact.name)} DROP FOREIGN KEY ${quoteName(action.name)} -- and add it without the action`,
+        `ALTER TABLE ${quoteName(fact.name)} DROP FOREIGN KEY ${quoteName(action.name)}; -- and add it without the action`,
       ),
     );
   }

@@ -17,7 +17,7 @@ export async function hiddenTriggers(
   return {
     message:
       "the user lacks the right TRIGGER: what triggers on the tables it writes do for applied rows cannot be seen",
-    fix: `GRANT TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account}`,
+    fix: `GRANT TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account};`,
   };
 }
 

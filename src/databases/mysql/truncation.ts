@@ -71,7 +71,7 @@ export function unseenTruncation({ account }: Session): { message: string; fix: 
   return {
     message:
       "TRUNCATE fires no trigger and would not be noticed: the user may not read the engine's table numbers, which takes the right PROCESS.",
-    fix: `GRANT PROCESS ON *.* TO ${account} -- as an administrator; or take the DROP right from the application's user, and let it use DELETE`,
+    fix: `GRANT PROCESS ON *.* TO ${account}; -- as an administrator; or take the DROP right from the application's user, and let it use DELETE`,
   };
 }
 
