@@ -320,6 +320,18 @@ test("every field that --json prints is told in commands.md", async () => {
   expect([...untold]).toEqual([]);
 });
 
+test.each([
+  ["source", "shop.db?mode=ro", "copy.db"],
+  ["target", "shop.db", "copy.db?mode=ro"],
+])("run refuses a %s that is to be read alone, and plan looks at it", async (name, from, to) => {
+  place.sql("copy.db", "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)");
+  const pair = ["--from", `sqlite:${from}`, "--to", `sqlite:${to}`, "--table", "customers"];
+  expect((await place.start(["plan", ...pair])).exitCode).toBe(0);
+  const { stderr, exitCode } = await place.start(["run", ...pair]);
+  expect(stderr).toContain(`Leave ?mode=ro out of the URL of "${name}".`);
+  expect(exitCode).toBe(2);
+});
+
 test("uninstall asks, shows, and leaves no trace", async () => {
   await place.start(["run", ...PAIR, "--until-synced"]);
   const ours = "SELECT name FROM sqlite_schema WHERE name LIKE 'tidemark%'";

@@ -35,3 +35,22 @@ export function parseUrl(url: string): Location {
   }
   return { path: resolve(parts.file), mode };
 }
+
+/** Throws TM-URL-INVALID where the URL lets nothing be written. Else it would be taken for a file that may be written later. */
+export function requireWritableUrl({
+  name,
+  url,
+}: {
+  readonly name: string;
+  readonly url: string;
+}): void {
+  if (parseUrl(url).mode !== "ro") return;
+  throw new TidemarkError(
+    "TM-URL-INVALID",
+    `${name}: ?mode=ro is for looking alone, and a run writes at both ends.`,
+    {
+      fix: `Leave ?mode=ro out of the URL of "${name}".`,
+      details: { database: name },
+    },
+  );
+}

@@ -13,6 +13,7 @@ import { diagnoseSource, recordsFindings } from "./doctor.ts";
 import { identityOf } from "./identity.ts";
 import { Layouts } from "./layouts.ts";
 import { takeLease } from "./lease.ts";
+import { requireWritableUrl } from "./location.ts";
 import { missingOfSource } from "./ours.ts";
 import { assertFileBeside, recordsPath } from "./records.ts";
 
@@ -83,6 +84,7 @@ export class SqliteSource implements Source {
   }
 
   async openChangeLog(): Promise<ChangeLog | null> {
+    requireWritableUrl(this.#options);
     const lease = takeLease(this.#connection.path, "relay");
     if (lease === null) return null;
     try {

@@ -22,7 +22,7 @@ import { readTable, type TableFacts } from "./facts.ts";
 import { foldName, quoteName } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { takeLease } from "./lease.ts";
-import { parseUrl } from "./location.ts";
+import { parseUrl, requireWritableUrl } from "./location.ts";
 import { areMarked, MARKS, markTables, readMarks } from "./marks.ts";
 import { isOurs, missingObjects, TARGET_TABLES } from "./ours.ts";
 import { SqliteParked } from "./parked.ts";
@@ -86,6 +86,7 @@ export class SqliteTarget implements Target {
   }
 
   async prepare(plan: TargetPlan): Promise<void> {
+    requireWritableUrl(this.#options);
     if (plan.statements.length === 0) return;
     await this.#makeFile();
     const ours = new Set(Object.values(TARGET_TABLES));
