@@ -50,6 +50,6 @@ export function quoteTable(table: TableName): string {
   return `${quoteIdentifier(schemaOf(table))}.${quoteIdentifier(table.name)}`;
 }
 
-export function quoteList(names: readonly string[], prefix = ""): string {
-  return names.map((name) => prefix + quoteIdentifier(name)).join(", ");
+export function quoteList(names: readonly string[]): string {
+  return names.map(quoteIdentifier).join(", ");
 }
