@@ -35,10 +35,6 @@ export interface Source extends Identified {
 export interface SourceCapabilities {
   /** Can capture see TRUNCATE? */
   readonly truncate: boolean;
-  /** Does each change carry the id of its transaction? */
-  readonly transactionIds: boolean;
-  /** Does capture see the rows that a foreign key's ON DELETE/UPDATE action changes? */
-  readonly cascades: boolean;
   /** Are the rows of a chunk streamed? Then its size is no matter of memory, and a large one costs less. */
   readonly streamsChunks: boolean;
 }

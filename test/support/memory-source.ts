@@ -28,8 +28,6 @@ export const LAYOUT: Layout = {
 export class MemorySource implements Source {
   readonly capabilities = {
     truncate: true,
-    transactionIds: false,
-    cascades: true,
     streamsChunks: false,
   };
   readonly confirmed = new Map<string, number>();

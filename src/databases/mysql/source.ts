@@ -10,8 +10,6 @@ import { identityOf } from "./identity.ts";
 export class MysqlSource implements Source {
   readonly capabilities = {
     truncate: false,
-    transactionIds: false,
-    cascades: true,
     streamsChunks: false,
   } as const;
   readonly #options: DatabaseOptions;

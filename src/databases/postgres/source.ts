@@ -15,8 +15,6 @@ import { identityOf } from "./identity.ts";
 export class PostgresSource implements Source {
   readonly capabilities: SourceCapabilities = {
     truncate: true,
-    transactionIds: true,
-    cascades: true,
     streamsChunks: true,
   };
   readonly #options: DatabaseOptions;

@@ -21,8 +21,6 @@ export class SqliteSource implements Source {
   readonly capabilities: SourceCapabilities = {
     // SQLite has no TRUNCATE: `DELETE FROM t` fires the triggers row by row.
     truncate: false,
-    transactionIds: false,
-    cascades: true,
     streamsChunks: false,
   };
   readonly #options: DatabaseOptions;

@@ -57,8 +57,6 @@ export interface SourceHooks {
 export class SimulatedSource implements Source {
   readonly capabilities = {
     truncate: true,
-    transactionIds: true,
-    cascades: true,
     streamsChunks: false,
   };
   readonly #database: SourceDatabase;
