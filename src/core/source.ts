@@ -102,8 +102,6 @@ export interface ChangeLog {
 export interface LogStats {
   readonly rows: number;
   readonly bytes: number;
-  /** Time of the oldest row still in the log, ISO 8601; null when empty. */
-  readonly oldestAt: string | null;
 }
 
 export interface Batches {

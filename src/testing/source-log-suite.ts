@@ -101,14 +101,13 @@ export function registerLog(bench: () => Bench): void {
 
   it("tells how much it holds", async () => {
     const { sql, log } = await openShop(bench());
-    expect(await log.stats()).toMatchObject({ rows: 0, oldestAt: null });
+    expect(await log.stats()).toMatchObject({ rows: 0 });
     await sql.run(`INSERT INTO items (id, name) SELECT n, 'some text' FROM ${numbers(500)}`);
     await take(log.batches);
     const full = await log.stats();
     // The count may be the server's own estimate, which lags; the retention bound is in bytes.
     expect(full.rows).toBeGreaterThanOrEqual(0);
     expect(full.bytes).toBeGreaterThan(0);
-    expect(Math.abs(Date.parse(full.oldestAt ?? "") - Date.now())).toBeLessThan(60_000);
   });
 
   it("leaves no trace when it is uninstalled, and the tables work on", async () => {

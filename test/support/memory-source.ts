@@ -119,7 +119,7 @@ class MemoryLog implements ChangeLog, Batches {
   }
 
   async stats(): Promise<LogStats> {
-    return { rows: 0, bytes: this.#source.bytes, oldestAt: null };
+    return { rows: 0, bytes: this.#source.bytes };
   }
 
   async close(): Promise<void> {}

@@ -5,7 +5,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import type { CaptureTable, ChangeLog, LogStats, Subscribers } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { markForgotten } from "./answers.ts";
-import { isoTime, loadBatches } from "./batch-records.ts";
+import { loadBatches } from "./batch-records.ts";
 import { MysqlBatches } from "./batches.ts";
 import { installCapture } from "./capture.ts";
 import { openWriter, Session } from "./connection.ts";
@@ -128,17 +128,15 @@ export class MysqlChangeLog implements ChangeLog {
   async stats(): Promise<LogStats> {
     const [row] = await this.#side.rows(
       `SELECT TABLE_ROWS, DATA_LENGTH + INDEX_LENGTH,
-         (SELECT COUNT(*) FROM (SELECT 1 FROM ${LOG} WHERE id > 0 LIMIT ${COUNT_UP_TO}) AS few),
-         (SELECT at FROM ${LOG} WHERE id > 0 ORDER BY id LIMIT 1)
+         (SELECT COUNT(*) FROM (SELECT 1 FROM ${LOG} WHERE id > 0 LIMIT ${COUNT_UP_TO}) AS few)
        FROM information_schema.TABLES
        WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '${LOG}'`,
     );
-    const [estimate = null, bytes = null, few = null, oldest = null] = row ?? [];
+    const [estimate = null, bytes = null, few = null] = row ?? [];
     const counted = Number(few);
     return {
       rows: counted < COUNT_UP_TO ? counted : Math.max(counted, Number(estimate)),
       bytes: Number(bytes),
-      oldestAt: oldest === null ? null : isoTime(oldest),
     };
   }
 

@@ -3,7 +3,6 @@ import type { Mutex } from "../../core/mutex.ts";
 import type { LogStats } from "../../core/source.ts";
 import type { Connection } from "./connection.ts";
 import { sqlState } from "./errors.ts";
-import { isoTime } from "./log-rows.ts";
 import { LOG_SLOT, LOG_TABLES, logTable, writeToSlot } from "./ours.ts";
 import { allSeen, parseSnapshot, type SnapshotParts } from "./snapshot.ts";
 
@@ -67,13 +66,12 @@ export class LogRotation {
 
   async stats(): Promise<LogStats> {
     const rows = await this.#mutex.run(() => this.#control.rows(STATS, [], "log_stats"));
-    let [count, bytes, oldest] = [0, 0, null as string | null];
-    for (const [tuples, size, at] of rows) {
+    let [count, bytes] = [0, 0];
+    for (const [tuples, size] of rows) {
       count += Number(tuples ?? 0);
       bytes += Number(size ?? 0);
-      if (at !== null && at !== undefined && (oldest === null || at < oldest)) oldest = at;
     }
-    return { rows: count, bytes, oldestAt: oldest === null ? null : isoTime(oldest) };
+    return { rows: count, bytes };
   }
 
   /** The header of the newest purged batch stays: the next batch's changes are counted from its snapshot. */
@@ -130,6 +128,5 @@ export class LogRotation {
 
 const STATS = LOG_TABLES.map(
   (slot) => `SELECT pg_stat_get_live_tuples('${logTable(slot)}'::regclass),
-  pg_total_relation_size('${logTable(slot)}'),
-  (SELECT logged_at FROM ${logTable(slot)} ORDER BY xid LIMIT 1)`,
+  pg_total_relation_size('${logTable(slot)}')`,
 ).join("\nUNION ALL\n");

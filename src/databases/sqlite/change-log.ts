@@ -150,18 +150,12 @@ export class SqliteChangeLog implements ChangeLog {
     // The row that a purge leaves where it takes all: its batch's record stays as well.
     const hollow = (await this.#records.find(await this.#records.purged()))?.last_id ?? null;
     return this.#connection.read(() => {
-      const span = this.#connection.row<{ rows: bigint; oldest: number }>(
-        `SELECT (SELECT max(id) FROM ${LOG}) - id + 1 AS rows, at AS oldest
-         FROM ${LOG} WHERE id IS NOT ? ORDER BY id LIMIT 1`,
+      const span = this.#connection.row<{ rows: bigint }>(
+        `SELECT (SELECT max(id) FROM ${LOG}) - id + 1 AS rows FROM ${LOG} WHERE id IS NOT ? ORDER BY id LIMIT 1`,
         hollow,
       );
       const rows = Number(span?.rows ?? 0);
-      const oldest = span?.oldest ?? null;
-      return {
-        rows,
-        bytes: Math.ceil(rows * this.#averageBytes()),
-        oldestAt: oldest === null ? null : julianToIso(oldest),
-      };
+      return { rows, bytes: Math.ceil(rows * this.#averageBytes()) };
     });
   }
 
@@ -187,10 +181,6 @@ export class SqliteChangeLog implements ChangeLog {
     );
     return Object.values(averages ?? {}).reduce<number>((sum, each) => sum + (each ?? 0), 0);
   }
-}
-
-function julianToIso(day: number): string {
-  return new Date((day - 2_440_587.5) * 86_400_000).toISOString();
 }
 
 /**

@@ -168,7 +168,7 @@ class SimulatedLog implements ChangeLog, Batches {
     const { log } = this.#database;
     return this.#session.call(() => {
       const bytes = log.length * ROW_BYTES;
-      return { rows: log.length, bytes, oldestAt: null };
+      return { rows: log.length, bytes };
     });
   }
 
