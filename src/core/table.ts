@@ -27,11 +27,6 @@ export interface ColumnSchema {
   readonly number?: number;
 }
 
-export interface ForeignKey {
-  readonly columns: readonly string[];
-  readonly references: TableName;
-}
-
 /** A table as a database's catalog shows it. */
 export interface TableSchema {
   readonly name: TableName;
@@ -41,9 +36,6 @@ export interface TableSchema {
    * rows are then matched by all their values (decision 0017).
    */
   readonly key: readonly string[];
-  /** Unique keys other than `key`. */
-  readonly uniques: readonly (readonly string[])[];
-  readonly foreignKeys: readonly ForeignKey[];
 }
 
 /** `public.orders`, or `orders` where there is no schema. Also the identity of a table inside a source. */

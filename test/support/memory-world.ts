@@ -34,8 +34,7 @@ export class MemoryWorld {
   /** `database`: where its config says that the source is. */
   startRelay(database: string | null = null): Relay {
     const column = { ...(LAYOUT.columns[0] as (typeof LAYOUT.columns)[number]), identity: false };
-    const keys = { key: ["id"], uniques: [], foreignKeys: [] };
-    const schema = { name: LAYOUT.table, columns: [column], ...keys };
+    const schema = { name: LAYOUT.table, columns: [column], key: ["id"] };
     const relay = new Relay({
       source: "a",
       openSource: async () => this.source,

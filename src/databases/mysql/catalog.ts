@@ -175,8 +175,6 @@ function schemaOf(
       ...(negativeZero && column.type.kind === "float" ? { negativeZero } : {}),
     })),
     key: key?.columns ?? [],
-    uniques: facts.uniques.filter((each) => each !== key).map((each) => each.columns),
-    foreignKeys: facts.foreignKeys.map(({ columns, references }) => ({ columns, references })),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { ForeignKey } from "../../core/table.ts";
+import type { TableName } from "../../core/table.ts";
 import type { Cell, Cells, Session } from "./connection.ts";
 import { quoteText } from "./identifiers.ts";
 import type { NativeColumn } from "./types.ts";
@@ -28,8 +28,10 @@ export function primaryKeyOf(facts: TableFacts | undefined): readonly string[] {
   return facts?.uniques.find(({ primary, partial }) => primary && !partial)?.columns ?? [];
 }
 
-export interface ForeignKeyFact extends ForeignKey {
+export interface ForeignKeyFact {
   readonly name: string;
+  readonly columns: readonly string[];
+  readonly references: TableName;
   readonly onDelete: string;
   readonly onUpdate: string;
 }

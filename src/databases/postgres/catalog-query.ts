@@ -71,18 +71,3 @@ WHERE i.indrelid = ANY (${oids}) AND i.indisunique AND i.indisvalid
 GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, i.indisexclusion, i.indnkeyatts
 ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, 6, i.indexrelid`;
 }
-
-/** Foreign keys: table_oid, columns (JSON), schema and name of the table referred to, its oid. */
-export function foreignKeysQuery(oids: string): string {
-  return `
-SELECT c.conrelid::oid,
-       (SELECT json_agg(a.attname ORDER BY k.position)
-        FROM unnest(c.conkey) WITH ORDINALITY AS k(number, position)
-        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number),
-       n.nspname, r.relname, c.confrelid::oid
-FROM pg_constraint c
-JOIN pg_class r ON r.oid = c.confrelid
-JOIN pg_namespace n ON n.oid = r.relnamespace
-WHERE c.contype = 'f' AND c.conrelid = ANY (${oids}) AND NOT r.relispartition
-ORDER BY c.conrelid, c.conname`;
-}

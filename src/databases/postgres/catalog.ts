@@ -6,12 +6,11 @@ import { resyncCommand } from "../../core/shell.ts";
 import { missingTableFix, nearestTable } from "../../core/suggest.ts";
 import {
   type ColumnSchema,
-  type ForeignKey,
   formatTable,
   type TableName,
   type TableSchema,
 } from "../../core/table.ts";
-import { columnsQuery, foreignKeysQuery, uniquesQuery } from "./catalog-query.ts";
+import { columnsQuery, uniquesQuery } from "./catalog-query.ts";
 import type { Connection, Row } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
@@ -164,10 +163,9 @@ export async function describeTables(
   }
   objections.end();
   const oids = [...found.values()].map((table) => table.oid);
-  const [columns, uniques, foreignKeys] = await Promise.all([
+  const [columns, uniques] = await Promise.all([
     loadColumns(connection, oids),
     loadUniques(connection, oids),
-    loadForeignKeys(connection, oids),
   ]);
   return tables.map((name) => {
     const { oid } = found.get(tableKey(name)) as FoundTable;
@@ -175,24 +173,18 @@ export async function describeTables(
     const unsupported = own.find((column) => column.type === null);
     if (unsupported) throw unsupportedType(name, unsupported);
     const keys = uniques.get(oid) ?? [];
-    const key = rowKey(keys);
     return {
       name: { schema: schemaOf(name), name: name.name },
       columns: (own as readonly FoundColumn[]).map((column) => toSchema(column, keys)),
-      key: key?.columns ?? [],
-      uniques: keys.filter((each) => each !== key).map((each) => each.columns),
-      foreignKeys: foreignKeys.get(oid) ?? [],
+      key: chooseKey(keys),
     };
   });
 }
 
 /** The columns of the key that tells rows apart; empty when there is none. */
 export function chooseKey(keys: readonly UniqueKey[]): readonly string[] {
-  return rowKey(keys)?.columns ?? [];
-}
-
-function rowKey(keys: readonly UniqueKey[]): UniqueKey | undefined {
-  return keys.find(isRowKey) ?? keys.find((each) => each.primary);
+  const key = keys.find(isRowKey) ?? keys.find((each) => each.primary);
+  return key?.columns ?? [];
 }
 
 /** The first of these is the key: uniques come primary key first, then the smallest. */
@@ -276,17 +268,6 @@ export async function loadUniques(
       withoutOverlaps: withoutOverlaps === "t",
     }),
   );
-}
-
-async function loadForeignKeys(
-  connection: Connection,
-  oids: readonly string[],
-): Promise<ReadonlyMap<string, readonly ForeignKey[]>> {
-  const rows = await connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]);
-  return groupByFirst(rows, ([, columns, schema, name]) => ({
-    columns: JSON.parse(columns as string) as string[],
-    references: { schema: schema as string, name: name as string },
-  }));
 }
 
 function groupByFirst<T>(rows: readonly Row[], read: (row: Row) => T): ReadonlyMap<string, T[]> {

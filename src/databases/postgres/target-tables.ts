@@ -11,7 +11,6 @@ import {
   type UniqueKey,
   type UntypedColumn,
 } from "./catalog.ts";
-import { foreignKeysQuery } from "./catalog-query.ts";
 import type { Connection } from "./connection.ts";
 import { partitionTree } from "./partitions.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
@@ -43,10 +42,10 @@ export async function loadStanding(
 ): Promise<ReadonlyMap<string, StandingTable>> {
   const found = await findTables(connection, tables, NAMED);
   const oids = [...found.values()].map((table) => table.oid);
-  const [columns, uniques, foreignKeys, cascading, followed, rules, unlogged] = await Promise.all([
+  const [columns, uniques, parents, cascading, followed, rules, unlogged] = await Promise.all([
     loadColumns(connection, oids),
     loadUniques(connection, oids),
-    connection.rows(foreignKeysQuery("$1::oid[]"), [formatArrayText(oids)]),
+    connection.rows(PARENTS, [formatArrayText(oids)]),
     cascadingTables(connection, oids),
     followedColumns(connection, oids),
     connection.rows(
@@ -65,7 +64,7 @@ export async function loadStanding(
         kind,
         columns: (columns.get(oid) ?? []).map(asStanding),
         uniques: uniques.get(oid) ?? [],
-        parents: foreignKeys.filter((row) => row[0] === oid).map((row) => row[4] as string),
+        parents: parents.filter((row) => row[0] === oid).map((row) => row[1] as string),
         cascades: cascading.has(oid),
         followed: followed.get(oid) ?? [],
         rules: rules.filter((row) => row[0] === oid).map((row) => row[1] as string),
@@ -74,6 +73,12 @@ export async function loadStanding(
     ]),
   );
 }
+
+/** By foreign key: the table, and the one it refers to. */
+const PARENTS = `SELECT c.conrelid::oid, c.confrelid::oid
+  FROM pg_constraint c JOIN pg_class r ON r.oid = c.confrelid
+  WHERE c.contype = 'f' AND c.conrelid = ANY ($1::oid[]) AND NOT r.relispartition
+  ORDER BY c.conrelid, c.conname`;
 
 /** A table that is emptied as a whole is known by that. */
 const UNLOGGED = `SELECT DISTINCT ON (w.oid) w.oid, n.nspname, p.relname

@@ -128,8 +128,6 @@ function toSchema(facts: TableFacts): TableSchema {
       ...looseCollation(facts, column.name),
     })),
     key: facts.key.map((part) => part.name),
-    uniques: facts.uniques.map((unique) => unique.map((part) => part.name)),
-    foreignKeys: facts.foreignKeys,
   };
 }
 

@@ -1,4 +1,3 @@
-import type { ForeignKey } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { foldName, sameName } from "./identifiers.ts";
 
@@ -40,7 +39,8 @@ export interface TableFacts {
   readonly uniques: readonly (readonly KeyColumn[])[];
   /** Names of unique indexes over expressions or part of the rows. */
   readonly oddUniques: readonly string[];
-  readonly foreignKeys: readonly ForeignKey[];
+  /** Names of the tables that its foreign keys refer to. */
+  readonly parents: readonly string[];
 }
 
 interface IndexRow {
@@ -57,7 +57,7 @@ const NOTHING: Omit<TableFacts, "name" | "kind"> = {
   rowid: null,
   uniques: [],
   oddUniques: [],
-  foreignKeys: [],
+  parents: [],
 };
 
 /** Null when there is no such table. Names are matched as SQLite matches them. */
@@ -92,7 +92,7 @@ export function readTable(connection: Connection, name: string): TableFacts | nu
     rowid,
     uniques: plain.map((index) => index.columns ?? []).filter((unique) => !sameKey(unique, key)),
     oddUniques: indexes.filter((index) => index.columns === null).map((index) => index.name),
-    foreignKeys: readForeignKeys(connection, found.name),
+    parents: readParents(connection, found.name),
   };
 }
 
@@ -159,17 +159,13 @@ function rowidName(columns: readonly ColumnFacts[]): string | null {
   return ["rowid", "_rowid_", "oid"].find((name) => !taken.has(name)) ?? null;
 }
 
-function readForeignKeys(connection: Connection, table: string): ForeignKey[] {
-  const keys = new Map<bigint, { columns: string[]; references: ForeignKey["references"] }>();
-  for (const row of connection.rows<{ id: bigint; table: string; from: string }>(
-    'SELECT id, "table", "from" FROM pragma_foreign_key_list(?) ORDER BY id, seq',
-    table,
-  )) {
-    const key = keys.get(row.id) ?? { columns: [], references: { schema: null, name: row.table } };
-    key.columns.push(row.from);
-    keys.set(row.id, key);
-  }
-  return [...keys.values()];
+function readParents(connection: Connection, table: string): string[] {
+  return connection
+    .rows<{ table: string }>(
+      'SELECT "table" FROM pragma_foreign_key_list(?) WHERE seq = 0 ORDER BY id',
+      table,
+    )
+    .map((row) => row.table);
 }
 
 function sameKey(a: readonly KeyColumn[], b: readonly KeyColumn[]): boolean {

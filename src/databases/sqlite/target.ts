@@ -249,8 +249,8 @@ function inOrder(
   const tables = [...standing.keys()];
   const byName = new Map(tables.map((table) => [foldName(table.name.name), table]));
   const parentsOf = (table: TargetTable) => {
-    const keys = standing.get(table)?.foreignKeys ?? [];
-    const parents = keys.flatMap(({ references }) => byName.get(foldName(references.name)) ?? []);
+    const names = standing.get(table)?.parents ?? [];
+    const parents = names.flatMap((name) => byName.get(foldName(name)) ?? []);
     return [...new Set(parents)].filter((other) => other !== table);
   };
   const ordered: TargetTable[] = [];

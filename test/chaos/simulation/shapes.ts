@@ -198,7 +198,7 @@ export function captureTable(table: Table, shape: Shape, hasMore: boolean): Capt
   const schema = {
     name,
     columns: columns.map((column) => ({ ...column, identity: false })),
-    ...{ key: keyOf(shape), uniques: [], foreignKeys: [] },
+    key: keyOf(shape),
   };
   const names = columns.map((column) => column.name);
   return { schema, columns: names, filters, takesNewColumns: true };
