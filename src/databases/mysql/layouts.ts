@@ -68,25 +68,11 @@ interface Doubt {
 /** In place of the hash: rows have gone of which nobody knows which, while no sync carried the table. */
 export const LOST = "lost";
 
-/** What `definition` holds beside the id and the flags. */
-interface Definition {
-  readonly table: Layout["table"];
-  readonly columns: readonly LayoutColumn[];
-  readonly key: readonly number[];
-  readonly filters: readonly string[];
-  readonly filterColumns: readonly string[];
-  readonly computed?: Computed;
-  readonly known: readonly string[] | null;
-  readonly guarded: readonly string[];
-  readonly stamped: readonly string[];
-  readonly origins: readonly CascadeOrigin[];
-  readonly versions?: Versions;
-  readonly numbered?: string;
-  readonly work?: string;
-  readonly cascades?: Readonly<Record<string, string>>;
-  readonly made?: Made;
-  readonly doubted?: Doubt;
-}
+/** What `definition` holds: all that has no column of its own. */
+type Definition = Omit<
+  StoredLayout,
+  "id" | "signature" | "triggers" | "active" | "readUpTo" | "tableId"
+>;
 
 /**
  * The layout that a capture asks for, by the table as it stands now; `id` is still to be given. Throws TM-SCHEMA-DRIFT
