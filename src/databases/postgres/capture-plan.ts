@@ -30,7 +30,6 @@ import { lookAtTriggers } from "./trigger-watch.ts";
 
 /** What is to be done for one table. */
 export interface TableCapture {
-  readonly table: FoundTable;
   readonly spec: CaptureSpec;
   readonly layout: StoredLayout;
   /** The layout before, in force or retired (a resync's): null when this table is new or nothing changes. */
@@ -252,7 +251,6 @@ function prepareCapture(
   const isNewLayout = current === null || isSpent || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };
   return {
-    table: target,
     spec,
     layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
     replaces: isNewLayout ? facts.before : null,

@@ -230,7 +230,6 @@ function toColumn(row: Row, server: number): UntypedColumn {
     builtIn: builtIn === "t",
     class: kind as string,
     modifier: Number(modifier),
-    formatted: formatted as string,
     bare: bare as string,
     labels: labels ? (JSON.parse(labels) as string[]) : [],
     server,

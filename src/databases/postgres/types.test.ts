@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { columnTypeOf } from "./types.ts";
 
-const CHAR = { name: "char", class: "b", modifier: -1, formatted: '"char"', bare: '"char"' };
+const CHAR = { name: "char", class: "b", modifier: -1, bare: '"char"' };
 
 it.each([
   [true, 140_023, null],

@@ -13,9 +13,7 @@ export interface CatalogType {
   /** typtype: b base, c composite, e enum, p pseudo, r range, m multirange. */
   readonly class: string;
   readonly modifier: number;
-  /** format_type with the modifier, under search_path pg_catalog. */
-  readonly formatted: string;
-  /** format_type without the modifier. */
+  /** format_type without the modifier, under search_path pg_catalog. */
   readonly bare: string;
   readonly labels: readonly string[];
   /** server_version_num. */
