@@ -244,7 +244,7 @@ export class LayoutMapping {
   }
 }
 
-export function sameRow(a: Row, b: Row): boolean {
+function sameRow(a: Row, b: Row): boolean {
   return a.length === b.length && a.every((value, index) => sameValue(value, b[index] ?? null));
 }
 

@@ -21,8 +21,8 @@ type ValidSync = ValidConfig["syncs"][number];
 type ValidTable = ValidSync["tables"][number];
 
 export const DEFAULT_QUEUE_URL = "sqlite:./.tidemark/queue.db";
-export const DEFAULT_MAX_STREAM_BYTES = 1024 ** 3;
-export const DEFAULT_MAX_LOG_BYTES = 10 * 1024 ** 3;
+const DEFAULT_MAX_STREAM_BYTES = 1024 ** 3;
+const DEFAULT_MAX_LOG_BYTES = 10 * 1024 ** 3;
 /** A failover is found out within seconds: see decision 0035. */
 const DEFAULT_KEPT_MS = 30_000;
 
@@ -46,7 +46,7 @@ export function normalise(file: ConfigFile, config: ValidConfig): PipelineDefini
 }
 
 /** A relative SQLite path means: relative to the config file, wherever the command is started. */
-export function absoluteUrl(url: string, folder: string): string {
+function absoluteUrl(url: string, folder: string): string {
   const parts = splitSqliteUrl(url);
   if (parts === null) return url;
   return joinSqliteUrl({ ...parts, file: resolve(folder, parts.file) });

@@ -24,7 +24,7 @@ import { isTagged, type Row } from "./value.ts";
  * the JSON as lines (core/row-lines.ts), parted from it by a newline, which JSON as we write it never
  * holds. Readers refuse a major version that they do not know.
  */
-export const MESSAGE_VERSION = 1;
+const MESSAGE_VERSION = 1;
 /** Of a piece whose rows are in binary: who does not know them must not take them for lines. */
 const BINARY_VERSION = 2;
 

@@ -45,7 +45,7 @@ const TEXT: ColumnType = { kind: "text" };
 const NUMBER: ColumnType = { kind: "integer", bits: 64 };
 
 /** The columns of the table, in the order in which `list` and `read` select them; the row last. */
-export const PARKED_COLUMNS = [
+const PARKED_COLUMNS = [
   { name: "sync", type: TEXT },
   { name: "id", type: TEXT },
   { name: "source_table", type: TEXT },

@@ -39,7 +39,7 @@ export function missingTableFix(near: string | null, known: readonly TableName[]
   return near === null ? tablesThere(known) : `Did you mean ${near}?`;
 }
 
-export function tablesThere(known: readonly TableName[]): string {
+function tablesThere(known: readonly TableName[]): string {
   if (known.length === 0) return "It has no tables yet: create them first.";
   const some = known.slice(0, 10).map(formatTable).join(", ");
   return `Its tables: ${some}${known.length > 10 ? ", …" : ""}.`;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 
-export const RECORDS = fileURLToPath(new URL("records", import.meta.url));
+const RECORDS = fileURLToPath(new URL("records", import.meta.url));
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** A record is of committed code: what it names can be looked at, and run again. */
 const CODE = ["src", "test", ":!test/chaos/records", ":!test/chaos/planted.json"];

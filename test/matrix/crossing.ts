@@ -89,10 +89,7 @@ export async function readSource(
   return { endpoint, schemas, types, disagreements };
 }
 
-export async function prepareTypes(
-  endpoint: Endpoint,
-  entries: readonly TypeEntry[],
-): Promise<void> {
+async function prepareTypes(endpoint: Endpoint, entries: readonly TypeEntry[]): Promise<void> {
   for (const { before } of entries) {
     for (const statement of before ?? []) await endpoint.sql.run(statement);
   }

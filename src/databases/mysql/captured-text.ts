@@ -79,7 +79,7 @@ const knownText: Decode = (text) =>
 export type Decode = (text: string) => string | Tagged;
 
 /** From captured to canonical text; null when they are the same. */
-export function decoderOf(column: LayoutColumn): Decode | null {
+function decoderOf(column: LayoutColumn): Decode | null {
   const { type, nativeType } = column;
   switch (type.kind) {
     case "integer":

@@ -329,7 +329,7 @@ function settings(flavour: Flavour, session: SessionOptions): string[] {
 }
 
 /** Which isolation a session that deletes or writes by key takes: no locks on gaps where the binary log allows it. */
-export async function writerIsolation(session: Session): Promise<Isolation> {
+async function writerIsolation(session: Session): Promise<Isolation> {
   const [row] = await session.rows("SELECT @@GLOBAL.binlog_format, @@GLOBAL.log_bin");
   const [format, logged] = row ?? [];
   return format === "STATEMENT" && logged === "1" ? "REPEATABLE READ" : "READ COMMITTED";

@@ -212,13 +212,13 @@ async function isPartitioned(session: Session, table: string): Promise<boolean> 
 }
 
 /** Are all partitions still there, with others added? Those began empty, and their rows are logged. */
-export function hasGrown(known: string, now: string): boolean {
+function hasGrown(known: string, now: string): boolean {
   const after = new Set(now.split(","));
   const before = known.split(",");
   return before.length < after.size && before.every((id) => after.has(id));
 }
 
-export async function storeTableId(session: Session, layout: number, id: string): Promise<void> {
+async function storeTableId(session: Session, layout: number, id: string): Promise<void> {
   await session.run(`UPDATE ${LAYOUTS} SET table_id = ? WHERE id = ?`, [id, layout]);
 }
 

@@ -185,7 +185,7 @@ export function captureTriggers(spec: CaptureSpec): ReadonlyMap<string, CaptureT
   ]);
 }
 
-export const ROW_TRIGGER = "!tidemark_row";
+const ROW_TRIGGER = "!tidemark_row";
 
 /** The triggers that each shape cannot do without. */
 export function triggerNames(shape: Shape): readonly string[] {

@@ -150,7 +150,7 @@ export function tableKey(table: TableName): string {
   return JSON.stringify([schemaOf(table), table.name]);
 }
 
-export async function describeTables(
+async function describeTables(
   connection: Connection,
   tables: readonly TableName[],
 ): Promise<readonly TableSchema[]> {

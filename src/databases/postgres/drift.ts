@@ -243,7 +243,7 @@ export function captureBroken(table: string, what: string): TidemarkError {
 }
 
 /** A trigger, a rule or a foreign key that came later may make the log wrong. Throws TM-CAPTURE-BROKEN. */
-export function assertShape({ table, shape }: StoredLayout, needed: ShapeChoice): void {
+function assertShape({ table, shape }: StoredLayout, needed: ShapeChoice): void {
   if (isEnough(shape, needed.shape)) return;
   throw shapeBroken(table, insufficient(shape, needed));
 }

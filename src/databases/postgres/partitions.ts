@@ -8,7 +8,7 @@ import { OUR_SCHEMA, quoteTable } from "./identifiers.ts";
  * is not inherited. So each partition has one of its own, that logs every row there as deleted,
  * unless the whole table is being truncated.
  */
-export const PARTITION_TRIGGER = "tidemark_partition_truncate";
+const PARTITION_TRIGGER = "tidemark_partition_truncate";
 
 export function partitionFunctionName(oid: string): string {
   return `capture_partition_${oid}`;

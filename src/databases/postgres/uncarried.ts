@@ -130,7 +130,7 @@ export class Uncarried {
 }
 
 /** Is what is logged what the layout says? */
-export function isAsCaptured(
+function isAsCaptured(
   layout: StoredLayout,
   state: TableState | undefined,
   uniques: readonly UniqueKey[],

@@ -198,7 +198,7 @@ function areEnough(
 }
 
 /** SQLITE_MAX_COLUMN, of a table and of a result. */
-export const MAX_COLUMNS = 2_000;
+const MAX_COLUMNS = 2_000;
 /** Those of the log that hold no value: see SOURCE_TABLES. */
 const OWN_COLUMNS = 6;
 

@@ -27,7 +27,7 @@ export interface BatchRecord {
  * - `tidemark_batches`: the record of each cut, B1.
  * - `tidemark_subscribers`: for whom the log is kept, and what they have confirmed.
  */
-export const RECORD_TABLES: Readonly<Record<string, string>> = {
+const RECORD_TABLES: Readonly<Record<string, string>> = {
   tidemark_records: `CREATE TABLE tidemark_records (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   timeline TEXT NOT NULL,

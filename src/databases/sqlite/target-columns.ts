@@ -23,7 +23,7 @@ const SQLITE = "sqlite";
  * The type a created column is declared with. From another SQLite it is the source's own; else the
  * storage class that holds every value. Digits that SQLite's numbers cannot hold go as text.
  */
-export function declaredTypeFor(column: TargetColumn): string {
+function declaredTypeFor(column: TargetColumn): string {
   const { type } = column;
   if (column.sourceKind === SQLITE) return declaredAsSource(column);
   switch (type.kind) {
@@ -67,7 +67,7 @@ const RESERVED = new RegExp(
 );
 
 /** Does a column with this affinity give the value back as it was? */
-export function fitOf(column: TargetColumn, affinity: Affinity): Fit {
+function fitOf(column: TargetColumn, affinity: Affinity): Fit {
   const { type } = column;
   if (column.sourceKind === SQLITE && affinity === sourceAffinity(column)) return EXACT;
   const holdsText = affinity === "text" || affinity === "none";

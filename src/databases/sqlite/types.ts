@@ -102,7 +102,7 @@ export function tag(cell: Exclude<Cell, null>): Tagged {
   return ["blob", toHex(cell)];
 }
 
-export function toHex(bytes: Uint8Array): string {
+function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }
 

@@ -13,7 +13,7 @@ import type { Random } from "../../support/random.ts";
 import type { SqlClient } from "../../support/sql-client.ts";
 import type { TestTable } from "../../support/test-tables.ts";
 
-export const HEADS: TestTable = {
+const HEADS: TestTable = {
   name: "heads",
   columns: { id: "integer", length: "bigint" },
   key: ["id"],

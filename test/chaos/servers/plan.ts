@@ -8,7 +8,7 @@ import { type Commits, dialectOf } from "../../support/sql-client.ts";
 import type { Plant } from "./plants.ts";
 import { WIRINGS, type Wiring } from "./power.ts";
 
-export const FAULTS = [
+const FAULTS = [
   "process killed",
   "process frozen",
   "process killed at a failpoint",
@@ -48,7 +48,7 @@ export const FAULTS = [
 export type FaultKind = (typeof FAULTS)[number];
 
 /** Which processes run: both halves in one, apart, and each of that twice. */
-export const CREWS = ["one", "apart", "one, twice", "apart, twice"] as const;
+const CREWS = ["one", "apart", "one, twice", "apart, twice"] as const;
 export type CrewKind = (typeof CREWS)[number];
 
 export interface Turn {

@@ -22,7 +22,7 @@ export interface Totals {
   peakMegabytes: number;
 }
 
-export function noTotals(commit: string, firstSeed: number): Totals {
+function noTotals(commit: string, firstSeed: number): Totals {
   return {
     commit,
     firstSeed,

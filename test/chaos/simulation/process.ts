@@ -160,6 +160,6 @@ function never(): Promise<never> {
   return new Promise(() => {});
 }
 
-export function lost(): TidemarkError {
+function lost(): TidemarkError {
   return new TidemarkError("TM-CONNECTION-LOST", "The connection is lost.");
 }

@@ -22,7 +22,7 @@ export interface ExchangeRules {
   readonly plain: boolean;
 }
 
-export const OWNERS: TestTable = {
+const OWNERS: TestTable = {
   name: "owners",
   columns: {
     ...{ id: "bigint", u: "bigint", name: "varchar", a: "bigint", b: "bigint" },
@@ -30,7 +30,7 @@ export const OWNERS: TestTable = {
   },
   key: ["id"],
 };
-export const HELD: TestTable = {
+const HELD: TestTable = {
   name: "held",
   columns: {
     ...{ id: "bigint", owner: "bigint", slot: "bigint", tag: "bigint" },
@@ -39,7 +39,7 @@ export const HELD: TestTable = {
   key: ["id"],
 };
 /** One row for each transaction; many are equal. */
-export const ENTRIES: TestTable = {
+const ENTRIES: TestTable = {
   name: "entries",
   columns: { writer: "bigint", amount: "bigint" },
   key: [],

@@ -292,7 +292,7 @@ export function weaken(table: SoakTable, column: string | null): SoakTable | nul
 }
 
 /** So many of them, each once, in their order. */
-export function take<T>(random: Random, items: readonly T[], count: number): readonly T[] {
+function take<T>(random: Random, items: readonly T[], count: number): readonly T[] {
   const left = [...items];
   while (left.length > count) left.splice(random.between(0, left.length - 1), 1);
   return left;

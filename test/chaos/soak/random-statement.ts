@@ -121,7 +121,7 @@ export function markerSql(random: Random, table: SoakTable, writer: number): str
   return `INSERT INTO ${table.name} (${names.join(", ")}) VALUES (${values.join(", ")})`;
 }
 
-export function markerId(writer: number): number {
+function markerId(writer: number): number {
   return -1 - writer;
 }
 
