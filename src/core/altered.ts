@@ -1,6 +1,7 @@
 import { TidemarkError } from "./errors.ts";
+import { resyncCommand } from "./shell.ts";
 import type { CaptureTable } from "./source.ts";
-import type { ColumnSchema } from "./table.ts";
+import { type ColumnSchema, formatTable, type TableName } from "./table.ts";
 
 /** A copy alone would write over the rows that stand, and leave those that are gone at the source. */
 export const COPY_ANEW =
@@ -9,7 +10,7 @@ export const COPY_ANEW =
 export const DROPPED =
   "Start again: what goes by a glob is then left out by itself. Named outright, take it out of the config before. Its rows at the targets stay.";
 
-export const KEY_ALIKE = `Give the table its key back, or the target the same key; then start again. If changes by the old key still wait: ${COPY_ANEW}`;
+const KEY_ALIKE = `Give the table its key back, or the target the same key; then start again. If changes by the old key still wait: ${COPY_ANEW}`;
 
 /** Columns of a captured table are no longer what they were; `what`, for people, tells of each. */
 export function columnsAltered(table: string, what: string): TidemarkError {
@@ -17,6 +18,30 @@ export function columnsAltered(table: string, what: string): TidemarkError {
     fix: "Alter the target alike (tidemark plan prints what it lacks; a column may be renamed in the config instead), then start again: the table is copied anew over the rows that stand, and nothing is lost.",
     details: { table },
   });
+}
+
+/** The key of a captured table is no longer what it was. Both by the names of their columns; empty: none. */
+export function keyAltered(
+  table: string,
+  was: readonly string[],
+  now: readonly string[],
+): TidemarkError {
+  const list = (names: readonly string[], none: string) =>
+    names.length === 0 ? none : `(${names.join(", ")})`;
+  return new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `${table} was altered: its key was ${list(was, "missing")}, is ${list(now, "gone")}.`,
+    { fix: KEY_ALIKE, details: { table } },
+  );
+}
+
+/** A copy cannot go on where it stopped: its rows are found by another key now. */
+export function keyChangedMeanwhile(table: TableName): TidemarkError {
+  return new TidemarkError(
+    "TM-SCHEMA-DRIFT",
+    `The key of ${formatTable(table)} is not the one its copy began with.`,
+    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
+  );
 }
 
 /**

@@ -1,9 +1,7 @@
+import { keyChangedMeanwhile } from "../../core/altered.ts";
 import type { FilterAnswer } from "../../core/change.ts";
-import { TidemarkError } from "../../core/errors.ts";
 import { parseFilters } from "../../core/row-lines.ts";
-import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
-import { formatTable } from "../../core/table.ts";
 import type { Row } from "../../core/value.ts";
 import { rowDecoder } from "./captured-text.ts";
 import { type Cell, type Cells, type Session, TABLE_LOCK_SECONDS } from "./connection.ts";
@@ -22,7 +20,7 @@ export async function readChunk(
   layout: StoredLayout,
   request: ChunkRequest,
 ): Promise<Chunk> {
-  if (layout.key.length === 0 || request.after === WHOLE) throw keyChanged(layout);
+  if (layout.key.length === 0 || request.after === WHOLE) throw keyChangedMeanwhile(layout.table);
   const reader = await TableReader.open(session, layout);
   const begun = request.after === null ? null : parseCursor(request.after, layout);
   let cursor = begun ?? { last: null, upper: await reader.highestKey(), by: keyNames(layout) };
@@ -146,7 +144,7 @@ export async function readWhole(
   { after }: ChunkRequest,
   end: () => Promise<void>,
 ): Promise<Chunk> {
-  if (after !== null) throw keyChanged(layout);
+  if (after !== null) throw keyChangedMeanwhile(layout.table);
   const reader = await TableReader.open(session, layout);
   await reader.hold();
   const estimatedRows = await reader.estimate();
@@ -183,20 +181,13 @@ function parseCursor(text: string, layout: StoredLayout): Cursor | null {
   const cursor = JSON.parse(text) as Cursor;
   const { by } = cursor;
   if (by !== undefined && JSON.stringify(by) !== JSON.stringify(keyNames(layout))) return null;
-  if (cursor.last !== null && cursor.last.length !== layout.key.length) throw keyChanged(layout);
+  if (cursor.last !== null && cursor.last.length !== layout.key.length)
+    throw keyChangedMeanwhile(layout.table);
   return cursor;
 }
 
 function keyNames({ key, columns }: StoredLayout): readonly string[] {
   return key.map((index) => columns[index]?.name ?? "");
-}
-
-function keyChanged({ table }: StoredLayout): TidemarkError {
-  return new TidemarkError(
-    "TM-SCHEMA-DRIFT",
-    `The key of ${formatTable(table)} is not the one its copy began with.`,
-    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
-  );
 }
 
 function sameKey(a: readonly string[] | null, b: readonly string[] | null): boolean {

@@ -1,4 +1,4 @@
-import { columnsAltered, DROPPED, KEY_ALIKE } from "../../core/altered.ts";
+import { columnsAltered, DROPPED, keyAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import { rewound } from "../../core/rewound.ts";
@@ -87,15 +87,7 @@ function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void
   const was = key.map((index) => columns[index]?.name ?? "");
   const now = keyIndex(fact)?.columns ?? [];
   if (JSON.stringify(was) === JSON.stringify(now)) return;
-  const name = formatTable(table);
-  throw new TidemarkError(
-    "TM-SCHEMA-DRIFT",
-    `${name} was altered: its key was ${was.length === 0 ? "missing" : `(${was.join(", ")})`}, is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
-    {
-      fix: KEY_ALIKE,
-      details: { table: name },
-    },
-  );
+  throw keyAltered(formatTable(table), was, now);
 }
 
 /** Triggers go along with a table that gets another name, and with one that is dropped. */

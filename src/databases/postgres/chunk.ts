@@ -1,7 +1,5 @@
-import { TidemarkError } from "../../core/errors.ts";
-import { resyncCommand } from "../../core/shell.ts";
+import { keyChangedMeanwhile } from "../../core/altered.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
-import { formatTable } from "../../core/table.ts";
 import { binaryType } from "./binary-types.ts";
 import type { Connection, Row } from "./connection.ts";
 import { type CursorState, type KeyOrder, type KeyRanges, SAMPLE_ROWS } from "./key-ranges.ts";
@@ -103,7 +101,7 @@ export async function lookAtChunk(
 /** A table without a key comes as one chunk: COPY streams it, however large it is. */
 async function lookAtWhole(connection: Connection, wanted: WantedChunk): Promise<ChunkLook | null> {
   const { layout, request, ranges } = wanted;
-  if (request.after !== null) throw keyChanged(layout);
+  if (request.after !== null) throw keyChangedMeanwhile(layout.table);
   const [facts] = await connection.rows(ranges.wholeFacts);
   const [estimate, , asCaptured] = facts as Row;
   if (asCaptured !== "t") return null;
@@ -164,15 +162,7 @@ function parseCursor({ layout, request, ranges }: WantedChunk): CursorState | nu
   if (!cursor.after || !cursor.upper) return null;
   if (by !== undefined && JSON.stringify(by.key) !== JSON.stringify(ranges.keyNames)) return null;
   if (cursor.after.length !== layout.key.length || cursor.upper.length !== layout.key.length) {
-    throw keyChanged(layout);
+    throw keyChangedMeanwhile(layout.table);
   }
   return { after: cursor.after, upper: cursor.upper, ...(by && { by }) };
-}
-
-function keyChanged({ table }: StoredLayout): TidemarkError {
-  return new TidemarkError(
-    "TM-SCHEMA-DRIFT",
-    `The key of ${formatTable(table)} has changed since its copy began.`,
-    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
-  );
 }

@@ -1,4 +1,4 @@
-import { columnsAltered, DROPPED, KEY_ALIKE } from "../../core/altered.ts";
+import { columnsAltered, DROPPED, keyAltered } from "../../core/altered.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import type { Mutex } from "../../core/mutex.ts";
@@ -293,14 +293,7 @@ function checkTable(
   const key = layout.key.map((index) => columns[index]?.name ?? "");
   const keyNow = chooseKey(uniques);
   if (JSON.stringify(keyNow) !== JSON.stringify(key)) {
-    throw new TidemarkError(
-      "TM-SCHEMA-DRIFT",
-      `${table} was altered: its key was ${key.length === 0 ? "missing" : `(${key.join(", ")})`}, is ${keyNow.length === 0 ? "gone" : `(${keyNow.join(", ")})`}.`,
-      {
-        fix: KEY_ALIKE,
-        details: { table },
-      },
-    );
+    throw keyAltered(table, key, keyNow);
   }
   for (const trigger of triggers) {
     const found = state.triggers.get(trigger);

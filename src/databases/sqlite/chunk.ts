@@ -1,7 +1,7 @@
 import { setImmediate as breathe } from "node:timers/promises";
+import { keyChangedMeanwhile } from "../../core/altered.ts";
 import type { Layout } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { resyncCommand } from "../../core/shell.ts";
 import type { Chunk, ChunkRequest, ChunkRows } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
 import type { Tagged } from "../../core/value.ts";
@@ -34,7 +34,7 @@ interface Cursor {
  */
 export function readChunk(connection: Connection, layouts: Layouts, request: ChunkRequest): Chunk {
   const { layout, facts } = captured(connection, layouts, request);
-  if (layout.key.length === 0 || request.after === WHOLE) throw keyChanged(layout);
+  if (layout.key.length === 0 || request.after === WHOLE) throw keyChangedMeanwhile(layout.table);
   const begun = request.after === null ? null : parse(request.after, facts);
   const cursor = begun ?? firstCursor(connection, facts);
   if (cursor === null) {
@@ -67,7 +67,7 @@ export function readWhole(
   end: () => Promise<void>,
 ): Chunk {
   const { layout, facts } = captured(connection, layouts, request);
-  if (request.after !== null) throw keyChanged(layout);
+  if (request.after !== null) throw keyChangedMeanwhile(layout.table);
   return {
     layout: layout.id,
     content: { kind: "pages", pages: wholePages(connection, layout, facts, end) },
@@ -113,14 +113,6 @@ function captured(
   throw new TidemarkError(
     "TM-CAPTURE-MISSING",
     `${connection.name}: ${formatTable(table)} is not captured.`,
-  );
-}
-
-function keyChanged({ table }: Layout): TidemarkError {
-  return new TidemarkError(
-    "TM-SCHEMA-DRIFT",
-    `The key of ${formatTable(table)} is not the one its copy began with.`,
-    { fix: `${resyncCommand(table)}, then tidemark run: it is copied anew` },
   );
 }
 

@@ -1,4 +1,4 @@
-import { DROPPED, KEY_ALIKE } from "../../core/altered.ts";
+import { DROPPED, keyAltered } from "../../core/altered.ts";
 import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import { type CaptureShape, requireCountable } from "./capture.ts";
@@ -148,11 +148,10 @@ function shapeOfLayout(connection: Connection, layout: InstalledLayout): Capture
     key.length === facts.key.length &&
     key.every((column, i) => sameName(column, facts.key[i]?.name ?? ""));
   if (!sameKey) {
-    const now = facts.key.map((part) => part.name);
-    throw drift(
+    throw keyAltered(
       name,
-      `${name} was altered: its key was ${key.length === 0 ? "missing" : `(${key.join(", ")})`}, is ${now.length === 0 ? "gone" : `(${now.join(", ")})`}.`,
-      KEY_ALIKE,
+      key,
+      facts.key.map((part) => part.name),
     );
   }
   return { facts, columns, filters: layout.filters, onlyColumns: layout.onlyColumns };
