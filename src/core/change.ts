@@ -39,6 +39,17 @@ export function keyColumns({
   return key.length > 0 ? key : columns.map((_, index) => index);
 }
 
+/** The names of the key's columns, in its order; empty where the table has none. */
+export function keyNames({
+  key,
+  columns,
+}: {
+  readonly key: readonly number[];
+  readonly columns: readonly { readonly name: string }[];
+}): readonly string[] {
+  return key.map((index) => columns[index]?.name ?? "");
+}
+
 export type Operation = "insert" | "update" | "delete" | "truncate";
 
 /**

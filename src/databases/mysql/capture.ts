@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { Objections } from "../../core/many-tables.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
@@ -250,7 +251,7 @@ async function prepareCaptures(
       current === undefined || current.readUpTo !== null || !sameDefinition(current, layout);
     const chosen = isNew ? layout : current;
     if (current !== undefined) {
-      const key = layout.key.map((at) => layout.columns[at]?.name ?? "");
+      const key = keyNames(layout);
       // Not the key that rows are found by: a target that has it has no two rows of which one can have gone.
       const mayLackRows =
         session.flavour.altersIgnoring &&

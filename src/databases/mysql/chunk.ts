@@ -1,5 +1,5 @@
 import { keyChangedMeanwhile } from "../../core/altered.ts";
-import type { FilterAnswer } from "../../core/change.ts";
+import { type FilterAnswer, keyNames } from "../../core/change.ts";
 import { parseFilters } from "../../core/row-lines.ts";
 import type { Chunk, ChunkRequest } from "../../core/source.ts";
 import type { Row } from "../../core/value.ts";
@@ -184,10 +184,6 @@ function parseCursor(text: string, layout: StoredLayout): Cursor | null {
   if (cursor.last !== null && cursor.last.length !== layout.key.length)
     throw keyChangedMeanwhile(layout.table);
   return cursor;
-}
-
-function keyNames({ key, columns }: StoredLayout): readonly string[] {
-  return key.map((index) => columns[index]?.name ?? "");
 }
 
 function sameKey(a: readonly string[] | null, b: readonly string[] | null): boolean {

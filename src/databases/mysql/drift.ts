@@ -1,4 +1,5 @@
 import { columnsAltered, DROPPED, keyAltered } from "../../core/altered.ts";
+import { keyNames } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import { rewound } from "../../core/rewound.ts";
@@ -83,11 +84,11 @@ function triggerBroken(table: string): TidemarkError {
   });
 }
 
-function checkKey({ table, key, columns }: StoredLayout, fact: TableFacts): void {
-  const was = key.map((index) => columns[index]?.name ?? "");
+function checkKey(layout: StoredLayout, fact: TableFacts): void {
+  const was = keyNames(layout);
   const now = keyIndex(fact)?.columns ?? [];
   if (JSON.stringify(was) === JSON.stringify(now)) return;
-  throw keyAltered(formatTable(table), was, now);
+  throw keyAltered(formatTable(layout.table), was, now);
 }
 
 /** Triggers go along with a table that gets another name, and with one that is dropped. */

@@ -1,5 +1,5 @@
 import { columnsAltered, whatAltered } from "../../core/altered.ts";
-import type { Layout, LayoutColumn } from "../../core/change.ts";
+import { keyNames, type Layout, type LayoutColumn } from "../../core/change.ts";
 import { sha256 } from "../../core/hash.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -184,11 +184,7 @@ export function signatureOf(
  * was altered? A column that was dropped or renamed makes the trigger log the row as unread.
  */
 export function isAltered(layout: StoredLayout, now: StoredLayout, facts: TableFacts): boolean {
-  return isAlteredTo(layout, keyOf(now), facts);
-}
-
-function keyOf({ key, columns }: StoredLayout): readonly string[] {
-  return key.map((index) => columns[index]?.name ?? "");
+  return isAlteredTo(layout, keyNames(now), facts);
 }
 
 function isAlteredTo(layout: StoredLayout, key: readonly string[], facts: TableFacts): boolean {
@@ -197,7 +193,7 @@ function isAlteredTo(layout: StoredLayout, key: readonly string[], facts: TableF
     ({ name, nativeType }) => types.has(name) && types.get(name) !== nativeType,
   );
   // Of a table that had no key whole rows are logged, which hold the one that it has now.
-  return retyped || (layout.key.length > 0 && keyOf(layout).join("\0") !== key.join("\0"));
+  return retyped || (layout.key.length > 0 && keyNames(layout).join("\0") !== key.join("\0"));
 }
 
 /** As {@link isAltered}, where nobody asks for the table. `facts`: undefined for one that is gone or has another name. */

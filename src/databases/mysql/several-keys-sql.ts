@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import { type CascadeStep, lastOf, reached } from "./cascades.ts";
 import { quoteName } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -39,7 +40,7 @@ export function unlessEarlier(row: string, meeting: Meeting): string {
  * server keeps from following, by an error, since one index holds both (MariaDB and MySQL alike).
  */
 export function followTogether(steps: readonly CascadeStep[], layout: StoredLayout): boolean {
-  const key = new Set(layout.key.map((index) => layout.columns[index]?.name));
+  const key = new Set(keyNames(layout));
   const referred = steps.map((step) => lastOf(step)?.pairs.map(([, column]) => column));
   const columns = steps.flatMap((step) => lastOf(step)?.pairs.map(([column]) => column) ?? []);
   return (

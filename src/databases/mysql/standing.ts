@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import { isTidemarkError } from "../../core/errors.ts";
 import { filterFlags } from "./capture-sql.ts";
 import { captureExpression, equalsCaptured } from "./captured-text.ts";
@@ -21,9 +22,7 @@ export function keyOf({ key }: StoredLayout, cells: readonly Cell[]): Key {
 
 /** Are rows of these two layouts found by the same columns? */
 export function sameKey(one: StoredLayout, other: StoredLayout): boolean {
-  const names = ({ key, columns }: StoredLayout) =>
-    JSON.stringify(key.map((at) => columns[at]?.name));
-  return names(one) === names(other);
+  return JSON.stringify(keyNames(one)) === JSON.stringify(keyNames(other));
 }
 
 /** Does it stand as it was logged, by the layout that its table has now? */

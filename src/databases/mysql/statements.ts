@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED, type Value } from "../../core/value.ts";
@@ -40,7 +41,7 @@ export class TableStatements {
     this.#literals = literalsOf(table, facts);
     this.#mayBeBlank = blankColumns(table, facts);
     this.#columns = quoteNames(table.columns.map((column) => column.name));
-    const key = table.key.map((index) => table.columns[index]?.name ?? "");
+    const key = keyNames(table);
     this.keyless = key.length === 0;
     const names = table.columns.map(({ name }) => name);
     const narrow = names.filter((name) => !isWide(name, facts));

@@ -1,5 +1,5 @@
 import { whatAltered } from "../../core/altered.ts";
-import type { LayoutColumn } from "../../core/change.ts";
+import { keyNames, type LayoutColumn } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { Objections } from "../../core/many-tables.ts";
 import type { CapturePlan, CaptureTable } from "../../core/source.ts";
@@ -310,8 +310,7 @@ function statementsToRun(spec: CaptureSpec, facts: TableFacts): CaptureStatement
   const { triggers, owned } = state;
   const wanted = [...captureTriggers(spec)];
   const sameKeyAndShape =
-    current?.shape === spec.shape &&
-    JSON.stringify(current.key.map((i) => current.columns[i]?.name)) === JSON.stringify(spec.key);
+    current?.shape === spec.shape && JSON.stringify(keyNames(current)) === JSON.stringify(spec.key);
   const stays = (name: string, runs: string | undefined) =>
     sameKeyAndShape && triggers.get(name)?.runs === runs;
   const runs = new Map(wanted.map(([name, trigger]) => [name, trigger.runs]));

@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import { formatTable } from "../../core/table.ts";
@@ -96,8 +97,7 @@ function isAltered(
   now: StoredLayout,
 ): boolean {
   const { columns, wholeRow } = layout;
-  const key = ({ key, columns }: StoredLayout) =>
-    JSON.stringify(key.map((index) => columns[index]?.name));
+  const key = (each: StoredLayout) => JSON.stringify(keyNames(each));
   const was = JSON.parse(layout.signature) as ColumnIdentity[];
   return (
     signature(was, columns, wholeRow) !== signature(live, columns, wholeRow) ||

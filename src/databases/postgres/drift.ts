@@ -1,4 +1,5 @@
 import { columnsAltered, DROPPED, keyAltered } from "../../core/altered.ts";
+import { keyNames } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { copyAnew, Objections, wrongTable } from "../../core/many-tables.ts";
 import type { Mutex } from "../../core/mutex.ts";
@@ -268,7 +269,7 @@ function checkTable(
   uniques: readonly UniqueKey[],
 ): void {
   const table = formatTable(layout.table);
-  const { columns, allColumns } = layout;
+  const { allColumns } = layout;
   if (state.unlogged) {
     const name = quoteTable(layout.table);
     throw new TidemarkError(
@@ -290,7 +291,7 @@ function checkTable(
     const now = allColumns ? state.columns : state.columns.filter(([number]) => names.has(number));
     throw columnsAltered(table, differences(was, now));
   }
-  const key = layout.key.map((index) => columns[index]?.name ?? "");
+  const key = keyNames(layout);
   const keyNow = chooseKey(uniques);
   if (JSON.stringify(keyNow) !== JSON.stringify(key)) {
     throw keyAltered(table, key, keyNow);

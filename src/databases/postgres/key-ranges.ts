@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import { filterLetters } from "./capture-row.ts";
 import type { Connection, Parameter } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
@@ -93,7 +94,7 @@ export class KeyRanges {
   }
 
   get keyNames(): readonly string[] {
-    return this.#layout.key.map((i) => this.#layout.columns[i]?.name ?? "");
+    return keyNames(this.#layout);
   }
 
   /** Of a table without a key: how many rows the server believes there are, whether there is one. */

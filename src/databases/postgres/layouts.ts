@@ -1,4 +1,4 @@
-import type { Layout, LayoutColumn } from "../../core/change.ts";
+import { keyNames, type Layout, type LayoutColumn } from "../../core/change.ts";
 import type { TableName } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { partitionTree } from "./partitions.ts";
@@ -60,16 +60,13 @@ export function fits(layout: StoredLayout, now: readonly ColumnIdentity[]): bool
  * For people, where another column has the name of one of the key (two that exchanged their names, one dropped and
  * added again): rows have other keys under the same names, and those that stand at the targets would stay. Else null.
  */
-export function exchangedKey(
-  { key, columns, signature: was }: StoredLayout,
-  now: readonly ColumnIdentity[],
-): string | null {
+export function exchangedKey(layout: StoredLayout, now: readonly ColumnIdentity[]): string | null {
   const numbersOf = (live: readonly ColumnIdentity[]) =>
     new Map(live.map(([number, name]) => [name, number]));
-  const [before, after] = [JSON.parse(was) as ColumnIdentity[], now].map(numbersOf);
-  const name = key
-    .map((index) => columns[index]?.name ?? "")
-    .find((each) => after?.has(each) && after.get(each) !== before?.get(each));
+  const [before, after] = [JSON.parse(layout.signature) as ColumnIdentity[], now].map(numbersOf);
+  const name = keyNames(layout).find(
+    (each) => after?.has(each) && after.get(each) !== before?.get(each),
+  );
   return name === undefined ? null : `the column ${name} of its key is another than it was`;
 }
 

@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { BoundTable } from "../../core/target.ts";
 import { operatorOf } from "./capture-row.ts";
@@ -127,7 +128,7 @@ export function sortByParents(
   for (let i = 0; i < tables.length; i++) visit(i);
   return order.map((i) => {
     const table = tables[i] as BoundTable;
-    const key = table.key.map((index) => table.columns[index]?.name);
+    const key = keyNames(table);
     const { cascades = false, followed = [] } = standing.get(tableKey(table.name)) ?? {};
     return {
       ...table,

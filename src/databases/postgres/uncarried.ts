@@ -1,3 +1,4 @@
+import { keyNames } from "../../core/change.ts";
 // Captured tables that no sync of this config carries: capture is additive (decision 0007).
 import type { Logger } from "../../core/log.ts";
 import { formatTable, sameTable } from "../../core/table.ts";
@@ -136,8 +137,10 @@ function isAsCaptured(
   uniques: readonly UniqueKey[],
 ): boolean {
   if (state === undefined || !sameTable(state.name, layout.table)) return false;
-  const key = layout.key.map((index) => layout.columns[index]?.name);
-  return fits(layout, state.columns) && JSON.stringify(chooseKey(uniques)) === JSON.stringify(key);
+  return (
+    fits(layout, state.columns) &&
+    JSON.stringify(chooseKey(uniques)) === JSON.stringify(keyNames(layout))
+  );
 }
 
 /** Do the columns that the functions name go by these names, and have the types for which sessions have planned them? */
