@@ -1,5 +1,6 @@
 // Another table that takes the place of a target's table and holds rows of its own, as after a rebuild, or where one is restored
 // alone: nobody may be told that it is in step before it was copied anew (G8). What only moves it, or alters it, costs no copy.
+import { copyFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
   bedOfTwoRows,
@@ -10,6 +11,7 @@ import {
   untilCopied,
 } from "../support/replaced.ts";
 import type { SqlClient } from "../support/sql-client.ts";
+import { PATIENCE_MS } from "../support/test-bed.ts";
 import { insertRow } from "../support/test-tables.ts";
 
 const MAKE =
@@ -52,6 +54,23 @@ describe("a table of an SQLite target", () => {
     const target = await bed.sql("target");
     await runAll(target, swap);
     await untilCopied(target);
+  });
+
+  it("is written where the link to its file leads by now, and while the source is quiet it is told", async () => {
+    await using bed = await bedOfTwoRows("sqlite");
+    await bed.stop(await synced(bed));
+    const link = bed.database("target").url.slice("sqlite:".length);
+    const [first, second] = [`${link}.first`, `${link}.second`];
+    renameSync(link, first);
+    copyFileSync(first, second);
+    symlinkSync(first, link);
+    const running = await synced(bed);
+    rmSync(link);
+    symlinkSync(second, link);
+    await expect.poll(() => bed.logger.text(), { timeout: 15_000 }).toContain("no longer leads to");
+    await insertRow(await bed.sql("source"), TABLE, { id: 3, note: "three" });
+    await running.waitFor({ timeoutMs: PATIENCE_MS });
+    await bed.expectSame(TABLE);
   });
 
   it("made anew just before a change comes is copied anew", async () => {

@@ -10,6 +10,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -213,6 +214,32 @@ describe("the file", () => {
     const { log } = await capture(SIMPLE);
     renameSync(path(), `${path()}.old`);
     await refuses(log.batches.cut(), "TM-CONNECTION-LOST");
+  });
+
+  it("is noticed when the link that it was opened by leads to another one", async () => {
+    const sql = await bench.sql();
+    await sql.rows("PRAGMA journal_mode = WAL");
+    await sql.run(SIMPLE);
+    const [real, link] = [path(), `${path()}.link`];
+    symlinkSync(real, link);
+    const options = { name: "source", url: `sqlite:${link}`, logger: silentLogger };
+    const source = await sqlite.openSource(options);
+    const log = await source.openChangeLog();
+    if (log === null) throw new Error("a relay is at work");
+    await log.capture([await bench.captureTable("t")]);
+    await sql.run("INSERT INTO t VALUES (1, 'a')");
+    expect(await takeChanges(log.batches)).toHaveLength(1);
+    await sql.run(`VACUUM INTO '${real}.other'`);
+    rmSync(link);
+    symlinkSync(`${real}.other`, link);
+    const told = {
+      code: "TM-CONNECTION-LOST",
+      message: expect.stringContaining(`${link} no longer leads to ${real}`),
+    };
+    await expect(log.batches.cut()).rejects.toMatchObject(told);
+    await expect(log.waitForChanges(new AbortController().signal)).rejects.toMatchObject(told);
+    await log.close();
+    await source.close();
   });
 
   it("is not opened anew where the log of WAL mode still belongs to the one before", async () => {

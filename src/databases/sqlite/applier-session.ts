@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { TidemarkError } from "../../core/errors.ts";
 import {
   type ApplierSession,
@@ -58,7 +59,9 @@ export class SqliteApplierSession implements ApplierSession {
     return this.#connection.read(() => loadProgress(this.#connection, this.#sync));
   }
 
-  loadPlace(): Promise<Place> {
+  async loadPlace(): Promise<Place> {
+    // Asked while nothing comes, too. One that is missing is not made anew before there is something to write.
+    if (existsSync(this.#connection.path)) this.#connection.checkFile();
     return this.#connection.read(() => loadPlace(this.#connection, this.#sync));
   }
 

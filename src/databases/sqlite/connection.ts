@@ -44,6 +44,8 @@ export class Connection {
   readonly path: string;
   readonly db: Database;
   readonly #name: string;
+  /** As it was asked for: what leads there (a link to the file, or to a folder) may be led elsewhere. */
+  readonly #asked: string;
   readonly #unreadableFix: string | undefined;
   readonly #inode: bigint;
   /** Of the log beside it, in WAL mode, as last seen. */
@@ -54,12 +56,13 @@ export class Connection {
   #synchronous = "";
   #closed = false;
 
-  private constructor(name: string, path: string, db: Database, unreadableFix?: string) {
+  private constructor(name: string, asked: string, db: Database, unreadableFix?: string) {
     this.#name = name;
+    this.#asked = asked;
     this.#unreadableFix = unreadableFix;
-    this.path = path;
+    this.path = asked === NOWHERE ? asked : realpathSync(asked);
     this.db = db;
-    this.#inode = inodeOf(path) ?? 0n;
+    this.#inode = inodeOf(this.path) ?? 0n;
   }
 
   /** Throws TM-URL-INVALID, TM-CONNECT-FAILED, TM-SERVER-UNSUPPORTED (not a database), TM-READ-ONLY. */
@@ -78,7 +81,7 @@ export class Connection {
     try {
       if (!fresh && mode !== "ro") requireWritable(path);
       const db = new DatabaseSync(path, { readOnly: mode === "ro" });
-      const connection = new Connection(options.name, realpathSync(path), db);
+      const connection = new Connection(options.name, path, db);
       await connection.#configure(create);
       return connection;
     } catch (error) {
@@ -276,7 +279,11 @@ export class Connection {
     const log = statSync(`${this.path}-wal`, { bigint: true, throwIfNoEntry: false });
     if (now === this.#inode) {
       this.#log = log?.ino ?? null;
-      return;
+      if (this.#asked === this.path || inodeOf(this.#asked) === now) return;
+      throw new TidemarkError(
+        "TM-CONNECTION-LOST",
+        `${this.#name}: ${this.#asked} no longer leads to ${this.path}, which is open.`,
+      );
     }
     if (now !== null && log !== undefined && log.ino === this.#log && log.size > 0n) {
       throw mixed(this.#name, this.path);
