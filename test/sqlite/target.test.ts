@@ -326,6 +326,26 @@ describe("a target of ours", () => {
     await expect(commit).rejects.toThrow("items refers to p");
   });
 
+  it.each([
+    [
+      "columns without a unique index",
+      "TM-TABLE-UNSUPPORTED",
+      "CREATE TABLE p (id PRIMARY KEY, v TEXT)",
+    ],
+    ["a table that is missing", "TM-TABLE-MISSING", "CREATE TABLE other (v TEXT)"],
+  ])("tells how to mend a foreign key to %s", async (_, code, parent) => {
+    const { session, bound } = await openItems(
+      `${parent}; CREATE TABLE items (id INTEGER PRIMARY KEY, v TEXT REFERENCES p (v))`,
+    );
+    const transaction = await session.begin(await session.load());
+    const put = () => transaction.put(bound, [["1", "a"]]);
+    await expect(transaction.attempt(put)).rejects.toMatchObject({
+      code,
+      fix: expect.stringContaining("foreign key"),
+    });
+    await transaction.rollback();
+  });
+
   it("waits for a writer of the file, and says so when it waits too long", async () => {
     const { sql, session, bound } = await openItems(null);
     await sql.run("BEGIN IMMEDIATE");

@@ -100,6 +100,8 @@ export function isSchemaMismatch(error: unknown): boolean {
 }
 
 const NO_TABLE = /^no such table: /;
+/** Raised for each row that is written, once foreign keys are on: the schema was never asked whether they can hold. */
+const FOREIGN_KEY_MISMATCH = /^foreign key mismatch - /;
 
 /**
  * Gives what the driver threw its code. `where` names what was being done or to which file, and
@@ -119,7 +121,16 @@ export function classify(
   const meaning = EXTENDED[error.errcode] ?? PRIMARY[primary];
   if (meaning === undefined) {
     if (NO_TABLE.test(error.message)) {
-      return new TidemarkError("TM-TABLE-MISSING", `${where}: ${error.message}.`, { cause: error });
+      return new TidemarkError("TM-TABLE-MISSING", `${where}: ${error.message}.`, {
+        fix: "Make it; or take away the foreign key, trigger or view that names it, and start again.",
+        cause: error,
+      });
+    }
+    if (FOREIGN_KEY_MISMATCH.test(error.message)) {
+      return new TidemarkError("TM-TABLE-UNSUPPORTED", `${where}: ${error.message}.`, {
+        fix: "Give the columns that the first refers to in the second a unique index, or make the first anew without that foreign key; then start again.",
+        cause: error,
+      });
     }
     return new TidemarkError("TM-INTERNAL", `${where}: ${error.message}`, { cause: error });
   }
