@@ -14,6 +14,36 @@ import {
 } from "../../src/testing/replica.ts";
 import { bench, capture, path, SIMPLE } from "./support.ts";
 
+describe("a log that a table of many columns is captured in", () => {
+  const wide = (columns: number) =>
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, ${Array.from({ length: columns }, (_, i) => `v${i}`).join(", ")})`;
+
+  it("is made so wide by one change of the schema where nothing was logged yet", async () => {
+    const sql = await bench.sql();
+    await sql.run("CREATE TABLE first (id INTEGER PRIMARY KEY)");
+    await sql.run(wide(300));
+    const log = await bench.log(await bench.source());
+    const version = async () => Number((await sql.rows("PRAGMA schema_version"))[0]?.[0]);
+    const before = await version();
+    await log.capture([await bench.captureTable("first"), await bench.captureTable("t")]);
+    // The changes of one transaction are counted one by one.
+    expect((await version()) - before).toBeLessThan(50);
+    await sql.run("INSERT INTO t (id, v299) VALUES (1, 'last')");
+    const [change] = (await takeChanges(log.batches)).map(describeChange);
+    expect(change).toMatch(/^insert 1,.*last$/);
+  });
+
+  it("keeps what was logged when it is made wider", async () => {
+    const { sql, log } = await capture("CREATE TABLE first (id INTEGER PRIMARY KEY)", "first");
+    await sql.run("INSERT INTO first VALUES (1)");
+    await sql.run(wide(20));
+    await log.capture([await bench.captureTable("first"), await bench.captureTable("t")]);
+    await sql.run("INSERT INTO t (id, v19) VALUES (2, 'last')");
+    const changes = (await takeChanges(log.batches)).map(describeChange);
+    expect(changes).toEqual(["insert 1", expect.stringMatching(/^insert 2,.*last$/)]);
+  });
+});
+
 describe("a log that another version has made", () => {
   it("is neither read nor written", async () => {
     const { sql, source, log } = await capture(SIMPLE);
@@ -125,11 +155,12 @@ describe("what is captured", () => {
     expect(await sql.rows("PRAGMA schema_version")).toEqual(version);
   });
 
-  it("lets others write while the log is made wide enough for a table", async () => {
+  it("lets others write while a log that was used is made wide enough for a table", async () => {
+    const { sql, log } = await capture("CREATE TABLE first (id INTEGER PRIMARY KEY)", "first");
+    await sql.run("INSERT INTO first VALUES (1)");
+    expect(await takeChanges(log.batches)).toHaveLength(1);
     const columns = Array.from({ length: 400 }, (_, i) => `c${i}`).join(", ");
-    const sql = await bench.sql();
     await sql.run(`CREATE TABLE t (id INTEGER PRIMARY KEY, ${columns})`);
-    const log = await bench.log(await bench.source());
     const table = await bench.captureTable("t");
     const width = () => sql.rows("SELECT count(*) FROM pragma_table_info('tidemark_change_log')");
     const before = await width();

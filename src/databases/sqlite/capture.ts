@@ -209,6 +209,11 @@ function keyWidthOf({ facts, columns }: CaptureShape): number {
 
 /** Statements that widen the log for tables. Throws TM-TABLE-UNSUPPORTED. */
 export function widenLog(connection: Connection, shapes: readonly CaptureShape[]): string[] {
+  return lackingColumns(connection, shapes).map((name) => `ALTER TABLE ${LOG} ADD COLUMN ${name}`);
+}
+
+/** Columns that the log lacks for tables. Throws TM-TABLE-UNSUPPORTED. */
+export function lackingColumns(connection: Connection, shapes: readonly CaptureShape[]): string[] {
   const width = logWidth(connection);
   const keys = Math.max(0, ...shapes.map(keyWidthOf));
   const values = Math.max(0, ...shapes.map((shape) => shape.columns.length));
@@ -217,7 +222,7 @@ export function widenLog(connection: Connection, shapes: readonly CaptureShape[]
   const names: string[] = [];
   for (let i = width.keys + 1; i <= keys; i++) names.push(`k${i}`);
   for (let i = width.values + 1; i <= values; i++) names.push(`c${i}`);
-  return names.map((name) => `ALTER TABLE ${LOG} ADD COLUMN ${name}`);
+  return names;
 }
 
 function tooWide(shapes: readonly CaptureShape[], keyWidth: number): TidemarkError {

@@ -20,18 +20,13 @@ import { apart, Records } from "./records.ts";
 import { anchoring, isAnchored, standingTriggers, strayedTriggers } from "./standing-triggers.ts";
 import { deviceAndInode, type StoredTimeline, storedTimeline } from "./stored-timeline.ts";
 import { SqliteSubscribers } from "./subscribers.ts";
-import { writeInTurns } from "./turns.ts";
 import { Watcher } from "./watcher.ts";
+import { widenInTurns } from "./widening.ts";
 
 /** Rows whose size is taken for the average. */
 const SAMPLE_ROWS = 200;
 /** Captured in one transaction, in which nobody else can write: of thousands of tables each trigger takes milliseconds. */
 const TABLES_AT_A_TIME = 50;
-/**
- * So long the log is made wider at a time, and so long writers that waited have their turn. SQLite asks anew every 100 ms at most, and more
- * than half of the time is theirs: who waits, waits for a few turns.
- */
-const WIDENING = { heldMs: 25, pauseMs: 35 };
 
 /** Under load: each purge may cost the application the transaction that it meets (docs/decisions/0041). */
 const PURGE_EVERY_MS = 30_000;
@@ -47,6 +42,7 @@ export class SqliteChangeLog implements ChangeLog {
   readonly #records: Records;
   readonly #lease: Lease;
   readonly #watcher: Watcher;
+  readonly #openReader: () => Promise<Connection>;
 
   private constructor(
     connection: Connection,
@@ -71,6 +67,7 @@ export class SqliteChangeLog implements ChangeLog {
     });
     this.subscribers = new SqliteSubscribers(parts.records.connection);
     this.#watcher = new Watcher(connection);
+    this.#openReader = parts.openCopier;
   }
 
   static async open(options: DatabaseOptions, lease: Lease): Promise<ChangeLog> {
@@ -92,38 +89,20 @@ export class SqliteChangeLog implements ChangeLog {
   }
 
   async capture(tables: readonly CaptureTable[]): Promise<readonly Layout[]> {
+    const connection = this.#connection;
+    const plans = await connection.read(() => changedPlans(connection, this.#layouts, tables));
+    const shapes = plans.map(({ shape }) => shape);
+    if (shapes.length > 0) await widenInTurns(connection, shapes, this.#openReader);
     // The write lock is given when every writer before us has ended, and a writer after us sees
     // the triggers: nobody is left who could have written uncaptured.
     for (let at = 0; at < tables.length; at += TABLES_AT_A_TIME) {
       const group = tables.slice(at, at + TABLES_AT_A_TIME);
-      await this.#widen(group);
-      await this.#connection.write(() => {
-        captureTables(this.#connection, this.#layouts, group);
+      await connection.write(() => {
+        captureTables(connection, this.#layouts, group);
         this.#guard.watch(group.map(({ schema }) => schema.name.name));
       });
     }
-    return this.#connection.read(() => this.#layouts.all());
-  }
-
-  /**
-   * A few columns at a time: SQLite checks the whole schema for each, which in a large one takes minutes for a wide table, and
-   * nobody could write meanwhile. Columns that nothing fills yet do no harm.
-   */
-  async #widen(tables: readonly CaptureTable[]): Promise<void> {
-    const connection = this.#connection;
-    const statements = await connection.read(() => {
-      const plans = changedPlans(connection, this.#layouts, tables);
-      return widenLog(
-        connection,
-        plans.map(({ shape }) => shape),
-      );
-    });
-    if (statements.length === 0) return;
-    const widen = (at: number) => {
-      connection.db.exec(statements[at] ?? "");
-      return at + 1;
-    };
-    await writeInTurns(connection, { start: 0, end: statements.length }, widen, WIDENING);
+    return connection.read(() => this.#layouts.all());
   }
 
   async forget(

@@ -42,7 +42,7 @@ export function isOurTable(name: string): boolean {
  *
  * What is cut of it, and for whom it is kept: see records.ts.
  */
-const SOURCE_TABLES: Readonly<Record<string, string>> = {
+export const SOURCE_TABLES: Readonly<Record<string, string>> = {
   tidemark_source: `CREATE TABLE tidemark_source (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   timeline TEXT NOT NULL,
