@@ -54,4 +54,32 @@ describe.each(SERVERS)("a generated column in a condition, on %s", (kind) => {
       await open.log.batches.look?.();
     },
   );
+
+  it.skipIf(!available(kind))(
+    "goes on where a session with other settings alters something else",
+    async () => {
+      await using bed = await openBed(kind);
+      await bed.admin.query(
+        `SET NAMES latin1; SET sql_quote_show_create = 0;
+         CREATE TABLE t (id INT PRIMARY KEY, Kind VARCHAR(9), g VARCHAR(30) AS (CONCAT(KIND, 'It''s \`A\`', _latin1'b')) VIRTUAL)`,
+      );
+      const tables = (await bed.capture("t")).map((table) => ({
+        ...table,
+        columns: ["id"],
+        filters: ["g <> ''"],
+        takesNewColumns: false,
+      }));
+      await using open = await openLog(bed, tables);
+      await open.log.batches.look?.();
+      await bed.admin.query(
+        "SET NAMES utf8mb4; SET sql_quote_show_create = 1; ALTER TABLE t ADD COLUMN other INT",
+      );
+      await open.log.batches.look?.();
+      // In a text, letters and quotes are what they are.
+      await bed.admin.query(
+        "ALTER TABLE t DROP COLUMN g, ADD COLUMN g VARCHAR(30) AS (CONCAT(Kind, 'It''s `a`', _latin1'b')) VIRTUAL",
+      );
+      await expect(open.log.batches.look?.()).rejects.toMatchObject({ code: "TM-CAPTURE-BROKEN" });
+    },
+  );
 });

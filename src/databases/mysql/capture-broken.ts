@@ -5,7 +5,7 @@ import { copyAnew, wrongTable } from "../../core/many-tables.ts";
 import { formatTable } from "../../core/table.ts";
 import { standInName } from "./capture-sql.ts";
 import type { CascadeOrigin } from "./cascades.ts";
-import { computedOf } from "./computed.ts";
+import { computedOf, foldPrint } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { quoteName, wholeDatabase } from "./identifiers.ts";
 import { LOST, type StoredLayout } from "./layouts.ts";
@@ -152,7 +152,10 @@ export function assertSameOrigins(layout: StoredLayout, now: readonly CascadeOri
 export function assertSameComputed(layout: StoredLayout, fact: TableFacts): void {
   const now = computedOf(layout, fact);
   const { computed = {}, filterColumns } = layout;
-  const altered = Object.entries(computed).find(([name, by]) => (now[name] ?? by) !== by);
+  const altered = Object.entries(computed).find(
+    // An earlier build has stored it as it was printed.
+    ([name, by]) => foldPrint(now[name] ?? by) !== foldPrint(by),
+  );
   if (altered === undefined) return;
   const [name] = altered;
   throw captureBroken(

@@ -11,7 +11,7 @@ export function computedOf(
 ): Computed {
   const expressions = new Map(
     columns.flatMap(({ name, expression }) =>
-      expression === null ? [] : [[name, foldNames(expression)] as const],
+      expression === null ? [] : [[name, foldPrint(expression)] as const],
     ),
   );
   if (expressions.size === 0) return {};
@@ -48,7 +48,22 @@ function namesIn(expression: string): Set<string> {
   return new Set(names.map((name) => name.toLowerCase()));
 }
 
-/** MySQL prints a name as it was typed, and once the table is altered as the column has it. */
-function foldNames(expression: string): string {
-  return expression.replace(/`(?:[^`]|``)+`/g, (name) => name.toLowerCase());
+/**
+ * MySQL keeps an expression as the session prints it that alters the table last, whatever it alters: names in quotes or bare,
+ * in the case that was typed or the column's, texts with one character set before them or another.
+ */
+export function foldPrint(expression: string): string {
+  const printed = ESCAPED.test(expression) ? expression.replace(/\\(.)/gs, "$1") : expression;
+  return printed.replace(PARTS, (part) =>
+    part.startsWith("'")
+      ? part
+      : part.toLowerCase().replace(QUOTED_NEEDLESSLY, "$1").replace(CHARACTER_SET, ""),
+  );
 }
+
+/** As MySQL tells it: where no text has begun, a backslash can be nothing else. */
+const ESCAPED = /^[^']*\\'/;
+const PARTS = /'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)+`|[^'`]+/gs;
+const QUOTED_NEEDLESSLY = /^`([\p{L}\p{N}_$]+)`$/u;
+/** Before a text. It is printed as what it says in that set. */
+const CHARACTER_SET = /(?<![\p{L}\p{N}_$])_(?:utf8(?:mb[34])?|latin1|ascii)$/u;
