@@ -4,7 +4,7 @@ import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import { newKeyColumn } from "../../core/new-key.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
-import { filterCheck, filterCheckOver } from "./capture-sql.ts";
+import { filterCheck } from "./capture-sql.ts";
 import type { Session } from "./connection.ts";
 import { assertTransactions } from "./engines.ts";
 import { errorNumber } from "./errors.ts";
@@ -141,47 +141,5 @@ export async function checkFilters(
       },
     );
   }
-  await refuseZoned(session, layout, facts);
-  refuseSessionWords(layout);
+  await refuseSessionWords(session, layout, facts);
 }
-
-/**
- * A trigger judges a condition in the time zone of whoever writes, the copy in UTC, and a TIMESTAMP reads otherwise in each:
- * rows would come or stay away by who wrote them. The server tells whether a condition names one, by not finding it.
- */
-async function refuseZoned(
-  session: Session,
-  layout: StoredLayout,
-  { columns }: TableFacts,
-): Promise<void> {
-  const zoned = columns.filter(({ dataType }) => dataType === "timestamp").map(({ name }) => name);
-  const others = layout.filterColumns.filter((name) => !zoned.includes(name));
-  if (others.length === layout.filterColumns.length) return;
-  const filters = layout.filters.map((filter) => zoned.reduce(withoutMoment, filter));
-  try {
-    await session.rows(filterCheckOver(layout, filters, others));
-  } catch (error) {
-    if (errorNumber(error) !== UNKNOWN_COLUMN) throw error;
-    const table = formatTable(layout.table);
-    const [column = ""] = zoned;
-    throw new TidemarkError(
-      "TM-CONFIG-INVALID",
-      `A row filter of ${table} compares a TIMESTAMP (${zoned.join(", ")}), which reads otherwise in the time zone of each session that writes.`,
-      {
-        fix: `compare the moment, in seconds since 1970: UNIX_TIMESTAMP(${quoteName(column)}) >= 1704067200 for 2024-01-01 UTC`,
-        details: { table, columns: zoned },
-      },
-    );
-  }
-}
-
-/** Without what is the same in every time zone: the moment itself, and whether there is one. */
-function withoutMoment(filter: string, column: string): string {
-  const escaped = (text: string) => text.replace(/[^\w\s]/g, "\\$&");
-  const name = `(?<![\\w$\`])(?:[\\w$\`]+\\s*\\.\\s*)?(?:${escaped(quoteName(column))}|${escaped(column)})`;
-  return filter
-    .replace(new RegExp(`\\bUNIX_TIMESTAMP\\s*\\(\\s*${name}\\s*\\)`, "gi"), "1")
-    .replace(new RegExp(`${name}\\s+IS\\s+(?:NOT\\s+)?NULL\\b`, "gi"), "TRUE");
-}
-
-const UNKNOWN_COLUMN = 1054;

@@ -152,7 +152,7 @@ function namedIn(filters: readonly string[], facts: TableFacts): readonly string
 }
 
 /** As it stands in SQL, lower case: quotes in it are doubled. */
-function quotedOrPlain(name: string): string {
+export function quotedOrPlain(name: string): string {
   return name.replaceAll("`", "``").toLowerCase();
 }
 

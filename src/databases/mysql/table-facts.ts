@@ -114,6 +114,7 @@ function nativeColumn(row: readonly Cell[], json: ReadonlySet<string>): NativeCo
     zeroDate: DATES.has(dataType?.toLowerCase() ?? "") && ZERO_DATE.test(initial ?? ""),
     sequence: /^nextval\((`.+`)\)$/i.exec(initial ?? "")?.[1] ?? null,
     generated,
+    virtual: generated && attributes.includes("virtual"),
     expression: generated ? (expression ?? null) : null,
     identity: attributes.includes("auto_increment"),
     stamped: attributes.includes("on update"),

@@ -24,6 +24,8 @@ export interface NativeColumn {
   /** Of MariaDB: the sequence that the default takes a number from, as the server quotes it. */
   readonly sequence: string | null;
   readonly generated: boolean;
+  /** Is it computed each time it is read? */
+  readonly virtual: boolean;
   /** What a generated one is computed by. */
   readonly expression: string | null;
   readonly identity: boolean;
