@@ -144,7 +144,7 @@ function layoutColumn(column: ReturnType<typeof columnSchema>): LayoutColumn {
  * The columns whose name stands anywhere in the filters. A name that is there by accident costs a
  * little; one that is missing is found before anything is installed (filterCheck).
  */
-function namedIn(filters: readonly string[], facts: TableFacts): readonly string[] {
+export function namedIn(filters: readonly string[], facts: TableFacts): readonly string[] {
   const text = filters.join("\n").toLowerCase();
   return facts.columns
     .map((column) => column.name)
@@ -152,7 +152,7 @@ function namedIn(filters: readonly string[], facts: TableFacts): readonly string
 }
 
 /** As it stands in SQL, lower case: quotes in it are doubled. */
-export function quotedOrPlain(name: string): string {
+function quotedOrPlain(name: string): string {
   return name.replaceAll("`", "``").toLowerCase();
 }
 

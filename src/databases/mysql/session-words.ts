@@ -7,7 +7,7 @@ import { foldPrint } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
-import { quotedOrPlain, type StoredLayout } from "./layouts.ts";
+import { namedIn, type StoredLayout } from "./layouts.ts";
 import type { TableFacts } from "./table-facts.ts";
 
 interface Word {
@@ -122,12 +122,12 @@ async function refuseZoned(
 async function areNamed(
   session: Session,
   layout: StoredLayout,
-  { columns }: TableFacts,
+  facts: TableFacts,
   { texts, names }: { readonly texts: readonly string[]; readonly names: readonly string[] },
 ): Promise<boolean> {
-  const text = texts.join("\n").toLowerCase();
-  if (!names.some((name) => text.includes(quotedOrPlain(name)))) return false;
-  const others = columns.map(({ name }) => name).filter((name) => !names.includes(name));
+  const named = namedIn(texts, facts);
+  const others = named.filter((name) => !names.includes(name));
+  if (others.length === named.length) return false;
   try {
     await session.rows(filterCheckOver(layout, texts, others));
     return false;
