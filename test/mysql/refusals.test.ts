@@ -62,6 +62,7 @@ describe.each(["mariadb", "mysql"] as const)("a setting of %s that", (kind) => {
       await expect(session.prepare(plan)).rejects.toMatchObject({
         code: "TM-SERVER-UNSUPPORTED",
         message: expect.stringContaining("enforce_storage_engine"),
+        fix: expect.stringContaining("enforce_storage_engine = NULL;"),
       });
       await session.close();
     } else {
@@ -75,7 +76,7 @@ describe.each(["mariadb", "mysql"] as const)("a setting of %s that", (kind) => {
       await admin.run("SET GLOBAL binlog_format = 'STATEMENT'");
       await expect(target.openApplier("a->b", await prepared(BAG))).rejects.toMatchObject({
         code: "TM-SERVER-UNSUPPORTED",
-        fix: expect.stringContaining("binlog_format = 'ROW'"),
+        fix: expect.stringContaining("binlog_format = 'ROW';"),
       });
       const diagnosed = await open();
       const findings = await diagnosed.diagnose([BAG]);

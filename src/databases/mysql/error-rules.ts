@@ -24,14 +24,14 @@ export const TOO_WIDE: Rule = {
 const ANOTHER_ENGINE: Rule = {
   code: "TM-SERVER-UNSUPPORTED",
   text: "The server makes tables with another engine than InnoDB (enforce_storage_engine), which ours need.",
-  fix: "SET GLOBAL enforce_storage_engine = NULL, then tidemark run",
+  fix: "SET GLOBAL enforce_storage_engine = NULL; then tidemark run",
 };
 
 /** Rows are staged in one. */
 export const NO_TEMPORARY_TABLE: Rule = {
   code: "TM-SERVER-UNSUPPORTED",
   text: "The server makes no temporary table within a transaction (enforce_gtid_consistency with binlog_format = STATEMENT), which tables need that have a unique key beside their own, or none.",
-  fix: "SET GLOBAL binlog_format = 'ROW', then tidemark run",
+  fix: "SET GLOBAL binlog_format = 'ROW'; then tidemark run",
 };
 
 /**
@@ -149,7 +149,7 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1153: rule(
     "TM-VALUE-REFUSED",
     "A row is larger than a packet may be.",
-    "SET GLOBAL max_allowed_packet = 1073741824",
+    "SET GLOBAL max_allowed_packet = 1073741824;",
   ),
   1264: rule("TM-VALUE-REFUSED", "A number is out of the column's range."),
   1265: rule("TM-VALUE-REFUSED", "A value would be truncated."),
@@ -158,7 +158,7 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1301: rule(
     "TM-VALUE-REFUSED",
     "A value is larger than a packet may be.",
-    "SET GLOBAL max_allowed_packet = 1073741824",
+    "SET GLOBAL max_allowed_packet = 1073741824;",
   ),
   1366: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
   1367: rule("TM-VALUE-REFUSED", "A number is not one the column's type can hold."),

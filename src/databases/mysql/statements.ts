@@ -246,7 +246,7 @@ export class TableStatements {
     throw new TidemarkError(
       "TM-VALUE-REFUSED",
       `A row of ${bytes} bytes is larger than a packet may be. Table ${table}.`,
-      { fix: "SET GLOBAL max_allowed_packet = 1073741824", details: { table } },
+      { fix: "SET GLOBAL max_allowed_packet = 1073741824;", details: { table } },
     );
   }
 
