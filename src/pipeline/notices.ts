@@ -3,7 +3,7 @@ import type { Queue } from "../core/queue.ts";
 
 /**
  * The completion notices of syncs, as they come, from any process; first where each now stands. An applier writes its last
- * one again every so often, for a queue that has lost it: that is no news.
+ * one again every so often, for a queue that has lost it, and one that has just begun does with the time of that: no news.
  */
 export async function* watchNotices(
   queue: Queue,
@@ -14,7 +14,7 @@ export async function* watchNotices(
   const told = new Map<string, string>();
   for await (const { key, value } of queue.documents.watch(keys.allProgress, signal)) {
     const notice = value as Notice | null;
-    const text = JSON.stringify(notice);
+    const text = JSON.stringify(notice && { ...notice, at: "", lagMs: 0 });
     const isNews = told.get(key) !== text;
     told.set(key, text);
     if (isNews && notice !== null && wanted.has(notice.sync)) yield notice;
