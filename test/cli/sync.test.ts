@@ -355,6 +355,9 @@ test("uninstall asks, shows, and leaves no trace", async () => {
   expect(existsSync(place.path("shop.db-tidemark"))).toBe(false);
   expect(place.sql("copy.db", ours)).toEqual([]);
   expect(place.sql("copy.db", CUSTOMERS)).toHaveLength(2);
+  await place.start(["run", ...PAIR, "--until-synced"]);
+  const { envelope } = await place.json(["uninstall", ...PAIR, "--yes"]);
+  expect(envelope).toMatchObject({ result: { removed: true, queue: `sqlite:${queue}` } });
 });
 
 test.each([

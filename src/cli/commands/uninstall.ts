@@ -52,13 +52,14 @@ export const uninstall: CommandModule = {
     if (!yes) await mustConfirm(invocation, "Run these statements?");
     const databases = await engine.uninstall(definition, log.logger);
     output.line("Removed.");
-    if (database === undefined && engine.leavesQueue(whole)) {
-      const url = log.redact(whole.queue.url);
-      output.line(
-        `The queue stays, with the rows it holds: ${url} (delete it where nothing else uses it).`,
-      );
+    if (database !== undefined || !engine.leavesQueue(whole)) {
+      return output.end({ databases, removed: true });
     }
-    return output.end({ databases, removed: true });
+    const queue = log.redact(whole.queue.url);
+    output.line(
+      `The queue stays, with the rows it holds: ${queue} (delete it where nothing else uses it).`,
+    );
+    return output.end({ databases, removed: true, queue });
   },
 };
 
