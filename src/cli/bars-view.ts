@@ -2,18 +2,24 @@ import { MultiBar, Presets, type SingleBar } from "cli-progress";
 import pc from "picocolors";
 import type { SyncStatus, TableStatus } from "../core/documents.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
+import { copyLine } from "./copy-line.ts";
 import { describeSync } from "./describe-sync.ts";
-import { formatCount, formatCounted, formatDuration } from "./format.ts";
+import { formatCounted } from "./format.ts";
 import type { Log } from "./log.ts";
 import { Rates } from "./rate.ts";
 import type { RunView } from "./run-view.ts";
 
 const SPINNER = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
+// cli-progress has lines cut at the edge of the terminal, and clears the first line alone of what it writes over.
+const CLEAR_BELOW = "\u001b[J";
+const WRAP = "\u001b[?7h";
+const CUT = "\u001b[?7l";
+
 /** On a terminal: a bar for each table while it is copied, and one live line for each sync. */
 export class BarsView implements RunView {
   readonly #bars = new MultiBar(
-    { hideCursor: true, clearOnComplete: false, forceRedraw: true, fps: 4, emptyOnZero: true },
+    { stream: process.stdout, hideCursor: true, forceRedraw: true, fps: 4, emptyOnZero: true },
     Presets.shades_classic,
   );
   readonly #copies = new Map<string, SingleBar>();
@@ -24,7 +30,8 @@ export class BarsView implements RunView {
   #ticks = 0;
 
   constructor(log: Log) {
-    this.#restoreLog = log.through((line) => this.#bars.log(line));
+    // A log that goes elsewhere stays what it is.
+    this.#restoreLog = process.stderr.isTTY ? log.through((line) => this.#stay(line)) : () => {};
   }
 
   update(status: PipelineStatus): void {
@@ -37,7 +44,7 @@ export class BarsView implements RunView {
   }
 
   note(text: string): void {
-    this.#bars.log(`${text}\n`);
+    this.#stay(`${text}\n`);
     this.#bars.update();
   }
 
@@ -55,28 +62,9 @@ export class BarsView implements RunView {
     }
     if (table.state !== "copying") return;
     const perSecond = this.#rates.update(key, table.rowsCopied, performance.now());
-    const known = table.estimatedRows !== null;
-    // The estimate is the database's own and may be too low; a bar never runs over.
-    const total = Math.max(table.estimatedRows ?? 0, table.rowsCopied, 1);
-    const value = known ? table.rowsCopied : 0;
-    const msLeft = ((total - table.rowsCopied) / perSecond) * 1000;
-    const figures = {
-      done: known ? `${Math.floor((100 * value) / total)}%`.padStart(4) : "    ",
-      label: `${sync.name}  ${table.table}`,
-      rows: known
-        ? `${formatCount(table.rowsCopied)} of ~${formatCounted(total, "row")}`
-        : formatCounted(table.rowsCopied, "row"),
-      perSecond: `${formatCount(perSecond)} rows/s`,
-      left: known && perSecond > 0 ? `${formatDuration(msLeft)} left` : "",
-    };
-    let bar = this.#copies.get(key);
-    if (bar === undefined) {
-      const format = "{bar} {done}  {label}  {rows}  {perSecond}  {left}";
-      bar = this.#bars.create(total, value, figures, { format, barsize: 24 });
-      this.#copies.set(key, bar);
-    }
-    bar.setTotal(total);
-    bar.update(value, figures);
+    const { rowsCopied: rows, estimatedRows } = table;
+    const copy = { sync: sync.name, table: table.table, rows, estimatedRows, perSecond };
+    this.#show(this.#copies, key, copyLine(copy, process.stdout.columns));
   }
 
   #endCopy(key: string, sync: SyncStatus, table: TableStatus): void {
@@ -88,19 +76,25 @@ export class BarsView implements RunView {
     if (bar !== undefined) this.#bars.remove(bar);
     this.#copies.delete(key);
     const rows = formatCounted(table.rowsCopied, "row");
-    this.#bars.log(`${pc.green("✓")} ${sync.name}  ${table.table} copied: ${rows}\n`);
+    this.#stay(`${pc.green("✓")} ${sync.name}  ${table.table} copied: ${rows}\n`);
   }
 
   #showLine(sync: SyncStatus): void {
     const key = `${sync.name} changes`;
     const perSecond = this.#rates.update(key, sync.changesApplied, performance.now());
     const mark = sync.state === "stopped" ? pc.red("✗") : pc.cyan(SPINNER[this.#ticks % 10] ?? "");
-    const line = { line: `${mark} ${describeSync(sync, perSecond)}` };
-    const shown = this.#lines.get(sync.name);
-    if (shown === undefined) {
-      this.#lines.set(sync.name, this.#bars.create(1, 0, line, { format: "{line}" }));
-    } else {
-      shown.update(0, line);
-    }
+    this.#show(this.#lines, sync.name, `${mark} ${describeSync(sync, perSecond)}`);
+  }
+
+  #show(lines: Map<string, SingleBar>, key: string, line: string): void {
+    const shown = lines.get(key);
+    if (shown === undefined)
+      lines.set(key, this.#bars.create(1, 0, { line }, { format: "{line}" }));
+    else shown.update(0, { line });
+  }
+
+  /** A line that stays, above those that are redrawn: whole, however narrow the terminal, and with nothing left behind it. */
+  #stay(line: string): void {
+    this.#bars.log(`${CLEAR_BELOW}${WRAP}${line}${CUT}`);
   }
 }

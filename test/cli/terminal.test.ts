@@ -20,6 +20,42 @@ test.skipIf(process.platform !== "linux")("status is seen without a size", async
   await watch;
 });
 
+describe.skipIf(process.platform !== "linux")("run", () => {
+  /** Copies a table over a row that stands, which the log warns of, in a terminal of 60 columns; gives what was shown there. */
+  async function shown(place: Workplace, redirect: string): Promise<string> {
+    place.sql("shop.db", "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
+    place.sql("copy.db", "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (2)");
+    const run = `"${process.execPath}" "${MAIN}" run --from sqlite:shop.db --to sqlite:copy.db --table t ${redirect}`;
+    const terminal = place.shell(
+      `exec script -qec 'stty cols 60 rows 20; exec ${run}' /dev/null < /dev/null`,
+    );
+    let seen = "";
+    for await (const line of terminal.readable()) {
+      seen += line;
+      if (/target {2}running/.test(seen)) break;
+    }
+    terminal.kill("SIGTERM");
+    await terminal;
+    return seen;
+  }
+  const WARNING = "target's table holds rows already";
+
+  test("tells a warning to its end, however narrow the terminal", async () => {
+    await using place = await Workplace.make();
+    const before = (await shown(place, "")).split(WARNING)[0] ?? "";
+    // Whether lines are wrapped or cut is what was said last.
+    expect(before.lastIndexOf("\u001b[?7h")).toBeGreaterThan(before.lastIndexOf("\u001b[?7l"));
+  });
+
+  test("shows how it goes where the log goes elsewhere, and leaves that what it is", async () => {
+    await using place = await Workplace.make();
+    expect(await shown(place, "2> log")).not.toContain(WARNING);
+    const log = await readFile(place.path("log"), "utf8");
+    expect(log).toContain(WARNING);
+    expect(log).not.toContain("source->target  ");
+  });
+});
+
 describe.skipIf(process.platform !== "linux")("init asks", () => {
   /** Answers each question as its words appear; gives the end of what was shown. */
   async function asked(place: Workplace, answers: readonly (readonly [string, string])[]) {

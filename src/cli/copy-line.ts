@@ -1,0 +1,41 @@
+import { formatCount, formatCounted, formatDuration } from "./format.ts";
+
+const MOST_BAR = 24;
+/** A shorter one tells nothing that the percentage does not. */
+const LEAST_BAR = 6;
+const LEAST_NAME = 12;
+
+export interface Copy {
+  readonly sync: string;
+  readonly table: string;
+  readonly rows: number;
+  /** The database's own estimate; null where it has none. */
+  readonly estimatedRows: number | null;
+  readonly perSecond: number;
+}
+
+/** How far the copy of a table is, in one line of a terminal: where that is narrow, bar and name give way to the figures. */
+export function copyLine(copy: Copy, columns: number): string {
+  const { rows, estimatedRows, perSecond } = copy;
+  // The estimate may be too low; a bar never runs over.
+  const total = estimatedRows === null ? null : Math.max(estimatedRows, rows, 1);
+  const done = total === null ? "" : `${Math.floor((100 * rows) / total)}%`.padStart(4);
+  const figures = [
+    total === null
+      ? formatCounted(rows, "row")
+      : `${formatCount(rows)} of ~${formatCounted(total, "row")}`,
+    `${formatCount(perSecond)} rows/s`,
+  ];
+  if (total !== null && perSecond > 0) {
+    figures.push(`${formatDuration(((total - rows) / perSecond) * 1000)} left`);
+  }
+  const end = [done, ...figures].filter((part) => part !== "").join("  ");
+  const whole = `${copy.sync}  ${copy.table}`;
+  const most = Math.max(LEAST_NAME, columns - end.length - 2);
+  const name = whole.length <= most ? whole : `…${whole.slice(1 - most)}`;
+  const line = `${name}  ${end}`;
+  const room = Math.min(MOST_BAR, columns - line.length - 2);
+  if (room < LEAST_BAR) return line;
+  const full = total === null ? 0 : Math.floor((room * rows) / total);
+  return `${"█".repeat(full)}${"░".repeat(room - full)}  ${line}`;
+}
