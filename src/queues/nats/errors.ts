@@ -32,7 +32,7 @@ const CONNECTION_ERRORS = new Set([
 
 /** A server may take connections, answer pings, and do nothing else any more. */
 const SILENT_FIX =
-  "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when files of a stream are damaged, as after a power cut.";
+  "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when its disk was full (free space first), or files of a stream are damaged, as after a power cut.";
 
 /** Also of a cluster whose servers are still looking for each other: that passes. */
 const PEERS_FIX =
