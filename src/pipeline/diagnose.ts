@@ -7,7 +7,8 @@ import { formatTable } from "../core/table.ts";
 import type { TargetPlan } from "../core/target.ts";
 import { Databases, using } from "./connect.ts";
 import { logFindings } from "./log-findings.ts";
-import { prepare } from "./prepare.ts";
+import { AT_TARGET } from "./passing.ts";
+import { type PassBy, prepare } from "./prepare.ts";
 import { misfit } from "./prepare-target.ts";
 import { checkMakeable, openStanding } from "./queue.ts";
 import { type PipelineStatus, readStatus } from "./status.ts";
@@ -130,8 +131,15 @@ async function diagnoseSyncs(
   definition: PipelineDefinition,
   databases: Databases,
 ): Promise<Diagnosis[]> {
+  const unfit: Diagnosis[] = [];
+  // What ails one target is told as that one's, and the others are looked at all the same.
+  const passBy: PassBy = async ({ to }, error, end) => {
+    const isPassed = end === "target" && AT_TARGET.includes(error.code);
+    if (isPassed) unfit.push({ database: to, findings: [toFinding(error)] });
+    return isPassed;
+  };
   try {
-    const prepared = await prepare(definition, databases, { create: false });
+    const prepared = await prepare(definition, databases, { create: false, passBy });
     const sources = prepared.sources.map((source) =>
       findingsOf(source.name, () =>
         using(databases.openSource(source.name), (opened) => opened.diagnose(source.capture)),
@@ -158,9 +166,9 @@ async function diagnoseSyncs(
         }),
       ),
     );
-    return await Promise.all([...sources, ...targets]);
+    return [...(await Promise.all(sources)), ...unfit, ...(await Promise.all(targets))];
   } catch (error) {
-    return [{ database: "config", findings: [toFinding(error)] }];
+    return [...unfit, { database: "config", findings: [toFinding(error)] }];
   }
 }
 

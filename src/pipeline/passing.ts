@@ -10,7 +10,7 @@ import { openStanding } from "./queue.ts";
 import type { Share, ShareOptions } from "./share.ts";
 
 /** What a target can come to be though the config is right: what is wrong with the config is never passed by. */
-const AT_TARGET: readonly ErrorCode[] = [
+export const AT_TARGET: readonly ErrorCode[] = [
   "TM-COLUMN-UNFIT",
   "TM-TABLE-MISSING",
   "TM-TABLE-UNSUPPORTED",

@@ -83,9 +83,10 @@ async function refuseTwins(
   refuse(definition, plan.mappings);
 }
 
-/** Why a column is refused. There may be none at the target; of one of the very type the note tells what is in the way. */
+/** Why a column is refused. There may be none at the target; of one of the very type, or of what is no table, the note tells what is in the way. */
 export function misfit({ sourceType, targetType, note }: ColumnMapping): string {
-  if (sourceType === targetType && note !== undefined) return "cannot be written";
+  const isColumn = sourceType !== targetType && targetType !== "nothing";
+  if (!isColumn && note !== undefined) return "cannot be written";
   return targetType === ""
     ? `no column for ${sourceType}`
     : `${sourceType === "" ? "what has no type" : sourceType} does not fit ${targetType}`;

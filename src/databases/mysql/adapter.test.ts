@@ -122,6 +122,11 @@ describe("classify", () => {
     }
   });
 
+  it("tells of a full disk that there is to be room, and that it goes on then", () => {
+    const error = classify(server(1021, "Disk full (/tmp/x)"));
+    expect(error.fix).toBe("free space on the server's disk; it goes on by itself");
+  });
+
   it("gives the grant that is missing", () => {
     const denied = "CREATE command denied to user 'sync'@'%' for table `shop`.`tidemark_source`";
     expect(classify(server(1142, denied)).fix).toBe(

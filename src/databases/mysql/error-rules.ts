@@ -171,9 +171,9 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   3156: rule("TM-VALUE-REFUSED", "A text is not one the server takes as JSON."),
   3903: rule("TM-VALUE-REFUSED", "A value is not one the column's type can hold."),
   // the server's own state
-  1021: rule("TM-DISK-FULL", "The server's disk is full."),
-  1114: rule("TM-DISK-FULL", "The table is full: most often the disk is."),
-  3019: rule("TM-DISK-FULL", "The undo log is full."),
+  1021: full("The server's disk is full."),
+  1114: full("The table is full: most often the disk is."),
+  3019: full("The undo log is full."),
   1290: rule("TM-READ-ONLY", "The server takes no writes (read_only).", "SET GLOBAL read_only = 0"),
   1792: rule("TM-READ-ONLY", "The transaction is read only."),
   1836: rule("TM-READ-ONLY", "The server takes no writes (read only mode)."),
@@ -187,6 +187,10 @@ const BY_NUMBER: Readonly<Record<number, Rule>> = {
   1787: NO_TEMPORARY_TABLE,
   3748: NO_TEMPORARY_TABLE,
 };
+
+function full(text: string): Rule {
+  return rule("TM-DISK-FULL", text, "free space on the server's disk; it goes on by itself");
+}
 
 export function rule(code: ErrorCode, text: string, fix?: string): Rule {
   return fix === undefined ? { code, text } : { code, text, fix };
