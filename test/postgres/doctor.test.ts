@@ -41,11 +41,14 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
 
     await application.query(
       `ALTER TABLE u SET LOGGED; ALTER TABLE part SET LOGGED; ALTER SEQUENCE tidemark.change_seq CACHE 20;
+       ALTER TABLE tidemark.change_log_0 SET UNLOGGED;
        ALTER TABLE t DISABLE TRIGGER tidemark_update; DROP TRIGGER tidemark_key ON t`,
     );
     const found = await problems();
-    expect(found.map((finding) => finding.check)).toEqual(["sequence-cache", "trigger-broken"]);
+    const checks = ["sequence-cache", "log-unlogged", "trigger-broken"];
+    expect(found.map((finding) => finding.check)).toEqual(checks);
     await application.query(found[0]?.fix ?? "");
+    await application.query(/ALTER TABLE [^;]*/.exec(found[1]?.fix ?? "")?.[0] ?? "");
     await application.query(
       "ALTER TABLE t ENABLE TRIGGER tidemark_update; CREATE TRIGGER tidemark_key AFTER UPDATE ON t FOR EACH ROW WHEN (OLD.id IS DISTINCT FROM NEW.id) EXECUTE FUNCTION tidemark.capture_key_" +
         (await application.query("SELECT 't'::regclass::oid AS oid")).rows[0].oid +

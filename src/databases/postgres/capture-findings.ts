@@ -1,5 +1,6 @@
 import type { Finding } from "../../core/database.ts";
 import { ok } from "../../core/findings.ts";
+import { firstOf } from "../../core/first-of.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { formatTable } from "../../core/table.ts";
@@ -65,6 +66,19 @@ export async function captureFindings(
       message:
         "The change log's sequence has a cache: sessions log later changes under earlier numbers.",
       fix: "ALTER SEQUENCE tidemark.change_seq CACHE 1;",
+    });
+  }
+  const unlogged = await connection.rows(
+    `SELECT relname FROM pg_class
+     WHERE relnamespace = 'tidemark'::regnamespace AND relkind = 'r' AND relpersistence = 'u' ORDER BY 1`,
+  );
+  if (unlogged.length > 0) {
+    const names = unlogged.map(([name]) => `tidemark.${quoteIdentifier(name ?? "")}`);
+    findings.push({
+      check: "log-unlogged",
+      severity: "error",
+      message: `${firstOf(names, ", ")}: unlogged. A crash of the server empties it, and changes are lost.`,
+      fix: `${names.map((name) => `ALTER TABLE ${name} SET LOGGED;`).join(" ")} Where the server has crashed since, tidemark resync of what was written, besides.`,
     });
   }
   const layouts = await loadLayouts(connection);
