@@ -38,7 +38,7 @@ export class BarsView implements RunView {
     this.#ticks++;
     for (const sync of status.syncs) {
       for (const table of sync.tables) this.#showCopy(sync, table);
-      this.#showLine(sync);
+      this.#showLine(sync, status);
     }
     this.#bars.update();
   }
@@ -79,11 +79,11 @@ export class BarsView implements RunView {
     this.#stay(`${pc.green("✓")} ${sync.name}  ${table.table} copied: ${rows}\n`);
   }
 
-  #showLine(sync: SyncStatus): void {
+  #showLine(sync: SyncStatus, { sources }: PipelineStatus): void {
     const key = `${sync.name} changes`;
     const perSecond = this.#rates.update(key, sync.changesApplied, performance.now());
     const mark = sync.state === "stopped" ? pc.red("✗") : pc.cyan(SPINNER[this.#ticks % 10] ?? "");
-    this.#show(this.#lines, sync.name, `${mark} ${describeSync(sync, perSecond)}`);
+    this.#show(this.#lines, sync.name, `${mark} ${describeSync(sync, sources, perSecond)}`);
   }
 
   #show(lines: Map<string, SingleBar>, key: string, line: string): void {

@@ -8,13 +8,22 @@ export function shownState({ state, error }: SourceStatus | SyncStatus): string 
   return error.code === "TM-TARGET-FUNCTION" ? "held up" : "retrying";
 }
 
-/** `shop->reports  running  batch 43  1,204 changes (12/s)  lag 8 ms`. */
-export function describeSync(sync: SyncStatus, changesPerSecond: number): string {
+/**
+ * `shop->reports  running  batch 43  1,204 changes (12/s)  lag 8 ms`. `sources`: the one that it reads among them; where that meets an
+ * error, nobody knows how far behind the sync is.
+ */
+export function describeSync(
+  sync: SyncStatus,
+  sources: readonly SourceStatus[],
+  changesPerSecond: number,
+): string {
+  const ailing = sources.find(({ name, error }) => name === sync.from && error !== null);
   const behind = sync.behindBatches > 0 ? ` (${formatCount(sync.behindBatches)} behind)` : "";
   const lag = sync.lagMs === null ? "" : `  lag ${formatDuration(sync.lagMs)}`;
+  const source = ailing && `  ${ailing.name} ${shownState(ailing)}: ${ailing.error?.code}`;
   const head = `${sync.name}  ${shownState(sync)}  batch ${formatCount(sync.position.batch)}${behind}`;
   const parked = sync.parked > 0 ? `  ${formatCount(sync.parked)} parked` : "";
-  return `${head}  ${formatCounted(sync.changesApplied, "change")} (${formatCount(changesPerSecond)}/s)${lag}${parked}`;
+  return `${head}  ${formatCounted(sync.changesApplied, "change")} (${formatCount(changesPerSecond)}/s)${source ?? lag}${parked}`;
 }
 
 /** How far the initial copy is; nothing once every table is live. */

@@ -24,9 +24,11 @@ export class LinesView implements RunView {
   update(status: PipelineStatus): void {
     const now = performance.now();
     const known = status.syncs.filter(({ state }) => state !== "unknown");
-    this.#lines = new Map(known.map((sync) => [sync.name, this.#describe(sync, now)]));
+    this.#lines = new Map(known.map((sync) => [sync.name, this.#describe(sync, status, now)]));
     // A change of state is told at once, the rest at leisure.
-    const states = known.map((sync) => `${sync.name} ${shownState(sync)}`).join("\n");
+    const states = [...status.sources, ...known]
+      .map((each) => `${each.name} ${shownState(each)}`)
+      .join("\n");
     if (now - this.#printedAt < LINES_EVERY_MS && states === this.#states) return;
     this.#printedAt = now;
     this.#states = states;
@@ -50,9 +52,10 @@ export class LinesView implements RunView {
     }
   }
 
-  #describe(sync: SyncStatus, now: number): string {
+  #describe(sync: SyncStatus, { sources }: PipelineStatus, now: number): string {
+    const perSecond = this.#rates.update(`${sync.name} changes`, sync.changesApplied, now);
     return [
-      describeSync(sync, this.#rates.update(`${sync.name} changes`, sync.changesApplied, now)),
+      describeSync(sync, sources, perSecond),
       ...describeCopies(sync, this.#rates.update(`${sync.name} rows`, sync.rowsCopied, now)),
     ].join("  ");
   }
