@@ -1,4 +1,4 @@
-// Whether the schema of ours is ours alone, and still has its name.
+// Whether the schema of ours is ours alone, in hands that we trust, and still has its name.
 import { TidemarkError } from "../../core/errors.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier } from "./identifiers.ts";
@@ -58,6 +58,47 @@ async function refuseRenamed(connection: Connection): Promise<void> {
         isFree === "t"
           ? `ALTER SCHEMA ${schema} RENAME TO ${OUR_SCHEMA}; then start again: nothing is lost.`
           : `DROP SCHEMA ${schema} CASCADE, which takes those triggers away; then start again, which says how to go on.`,
+    },
+  );
+}
+
+/**
+ * Whoever owns the schema, or what stands in it by a name of ours, has it run with our rights: a function that triggers
+ * call, a view in a table's place. So that is us, or a role that could act as us anyway (any superuser); or, where we
+ * are no superuser, one that we are a member of, or the database's owner.
+ *
+ * @param known the relations that are used; those of the other end may be another role's
+ * @param called are functions called?
+ * Throws TM-GRANT-MISSING.
+ */
+export async function refuseOwners(
+  connection: Connection,
+  known: readonly string[],
+  called: boolean,
+): Promise<void> {
+  const [stranger] = await connection.rows(
+    `SELECT w.name, quote_ident(o.rolname), quote_ident(r.rolname), current_database() FROM (
+       SELECT 'SCHEMA ${OUR_SCHEMA}' AS name, nspowner AS owner FROM pg_namespace WHERE nspname = '${OUR_SCHEMA}'
+       UNION ALL
+       SELECT 'TABLE ${OUR_SCHEMA}.' || quote_ident(relname), relowner FROM pg_class
+       WHERE relnamespace = to_regnamespace('${OUR_SCHEMA}') AND '${OUR_SCHEMA}.' || relname = ANY ($1::text[])
+       UNION ALL
+       SELECT 'ROUTINE ' || oid::regprocedure, proowner FROM pg_proc
+       WHERE pronamespace = to_regnamespace('${OUR_SCHEMA}') AND $2::boolean
+     ) w JOIN pg_roles o ON o.oid = w.owner JOIN pg_roles r ON r.rolname = current_user
+     WHERE NOT pg_has_role(o.oid, r.oid, 'MEMBER') AND (r.rolsuper OR NOT (pg_has_role(r.oid, o.oid, 'MEMBER')
+       OR o.rolname = 'pg_database_owner' OR o.oid = (SELECT datdba FROM pg_database WHERE datname = current_database())))
+     ORDER BY w.name NOT LIKE 'SCHEMA %', 1 LIMIT 1`,
+    [formatArrayText(known), String(called)],
+  );
+  if (stranger === undefined) return;
+  const [name, owner, role, database] = stranger;
+  const what = name?.replace(/^[A-Z]+/, (kind) => kind.toLowerCase());
+  throw new TidemarkError(
+    "TM-GRANT-MISSING",
+    `In database "${database}" the ${what} belongs to the role ${owner}, who could have anything run by it with the rights of ${role}.`,
+    {
+      fix: `Where Tidemark has made it: ALTER ${name} OWNER TO ${role}; (of all that ${owner} owns in this database: REASSIGN OWNED BY ${owner} TO ${role};). Otherwise, as it may hold anything: DROP SCHEMA ${OUR_SCHEMA} CASCADE; or drop what is not Tidemark's. For two roles that share the schema see docs/reference/grants.md.`,
     },
   );
 }

@@ -1,10 +1,11 @@
+import type { DatabaseOptions } from "../../core/database.ts";
 import type { TidemarkError } from "../../core/errors.ts";
 import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
-import type { Connection } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
 import { clonedLog } from "./identity.ts";
-import { refuseSchema } from "./our-schema.ts";
+import { refuseOwners, refuseSchema } from "./our-schema.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
@@ -326,7 +327,26 @@ async function missing(
   return statements;
 }
 
+const namesOf = (objects: readonly OurObject[]) => objects.map(({ name }) => name);
+
 /** All that {@link refuseSchema} may take for ours. */
-export const OUR_RELATIONS: readonly string[] = [...SOURCE_OBJECTS, ...TARGET_OBJECTS].map(
-  ({ name }) => name,
-);
+export const OUR_RELATIONS: readonly string[] = namesOf([...SOURCE_OBJECTS, ...TARGET_OBJECTS]);
+
+/**
+ * A session of that end, before it reads anything of ours. A target calls no function of ours, which may be those of
+ * another role that reads the database. Throws TM-GRANT-MISSING, and as {@link Connection.open}.
+ */
+export async function openOwned(
+  options: DatabaseOptions,
+  end: "source" | "target",
+): Promise<Connection> {
+  const connection = await Connection.open(options, end);
+  try {
+    const isSource = end === "source";
+    await refuseOwners(connection, namesOf(isSource ? SOURCE_OBJECTS : TARGET_OBJECTS), isSource);
+    return connection;
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+}

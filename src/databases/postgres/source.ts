@@ -8,9 +8,10 @@ import type {
 } from "../../core/source.ts";
 import { planCapture } from "./capture-plan.ts";
 import { PostgresChangeLog } from "./change-log.ts";
-import { Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { diagnoseSource } from "./doctor.ts";
 import { identityOf } from "./identity.ts";
+import { openOwned } from "./ours.ts";
 
 export class PostgresSource implements Source {
   readonly capabilities: SourceCapabilities = {
@@ -28,7 +29,7 @@ export class PostgresSource implements Source {
   }
 
   static async open(options: DatabaseOptions): Promise<PostgresSource> {
-    return new PostgresSource(options, await Connection.open(options, "source"));
+    return new PostgresSource(options, await openOwned(options, "source"));
   }
 
   identity(): Promise<string | null> {

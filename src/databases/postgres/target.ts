@@ -14,7 +14,7 @@ import {
 import { triggerNotes } from "../../core/trigger-text.ts";
 import { openApplierSession } from "./applier-session.ts";
 import { tableKey } from "./catalog.ts";
-import { Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
 import { filledOf } from "./emptiness.ts";
 import { OUR_SCHEMA, quoteIdentifier, schemaOf } from "./identifiers.ts";
@@ -25,6 +25,7 @@ import {
   createTargetObjects,
   creating,
   missingTargetObjects,
+  openOwned,
   TARGET_DDL,
 } from "./ours.ts";
 import { PostgresParked } from "./parked.ts";
@@ -48,7 +49,7 @@ export class PostgresTarget implements Target {
   }
 
   static async open(options: DatabaseOptions): Promise<PostgresTarget> {
-    return new PostgresTarget(options, await Connection.open(options, "target"));
+    return new PostgresTarget(options, await openOwned(options, "target"));
   }
 
   identity(): Promise<string | null> {
