@@ -9,7 +9,8 @@ const BTREE_EQUAL = 3;
  * modifier, formatted, bare (modifier -1, not NULL: `bpchar` and `"bit"`, where `character` and
  * `bit` would mean a length of 1), labels (JSON array), declared (format_type of the column itself),
  * has_default, always (identity), equals (the operator of the type's own that keys are compared by, when it is not
- * built in).
+ * built in), ambiguous (the implicit cast by which two values are compared otherwise,
+ * or not at all).
  */
 export function columnsQuery(oids: string): string {
   return `
@@ -43,7 +44,14 @@ SELECT l.attrelid::oid, l.attnum, l.attname, l.attnotnull OR b.strict, l.attgene
         JOIN pg_operator o ON o.oid = m.amopopr
         JOIN pg_namespace n ON n.oid = o.oprnamespace
         WHERE c.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree') AND c.opcdefault
-          AND c.opcintype = t.oid AND n.nspname <> 'pg_catalog')
+          AND c.opcintype = t.oid AND n.nspname <> 'pg_catalog'),
+       -- Where all enums (rows, ranges, arrays) share an operator, one of what a cast makes of them fits as well.
+       CASE WHEN t.typtype IN ('e', 'c', 'r', 'm') OR t.typcategory = 'A' THEN (
+         SELECT format('CAST (%s AS %s)', format_type(c.castsource, -1), format_type(c.casttarget, -1))
+         FROM pg_cast c JOIN pg_operator o ON o.oprleft = c.casttarget AND o.oprright = c.casttarget
+         WHERE c.castsource = t.oid AND c.castcontext = 'i'
+           AND o.oprname = '=' AND o.oprnamespace = 'pg_catalog'::regnamespace
+         ORDER BY 1 LIMIT 1) END
 FROM live l
 JOIN base b ON b.attrelid = l.attrelid AND b.attnum = l.attnum AND b.typtype <> 'd'
 JOIN pg_type t ON t.oid = b.oid

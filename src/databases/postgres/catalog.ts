@@ -11,6 +11,7 @@ import {
   type TableSchema,
 } from "../../core/table.ts";
 import { columnsQuery, uniquesQuery } from "./catalog-query.ts";
+import { ambiguousKey, unsupportedType } from "./column-refusals.ts";
 import type { Connection, Row } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
@@ -40,6 +41,8 @@ export interface FoundColumn extends ColumnSchema {
    * search_path does not find.
    */
   readonly equals: string;
+  /** The implicit cast by which two values are compared otherwise, or not at all; null where there is none. */
+  readonly ambiguous: string | null;
   readonly hasDefault: boolean;
   /** GENERATED ALWAYS AS IDENTITY: may be given when a row comes, and never be changed. */
   readonly always: boolean;
@@ -173,6 +176,9 @@ async function describeTables(
     const unsupported = own.find((column) => column.type === null);
     if (unsupported) throw unsupportedType(name, unsupported);
     const keys = uniques.get(oid) ?? [];
+    const key = rowKey(keys);
+    const ambiguous = own.find((column) => column.ambiguous && key?.columns.includes(column.name));
+    if (ambiguous) throw ambiguousKey(name, ambiguous);
     return {
       name: { schema: schemaOf(name), name: name.name },
       columns: (own as readonly FoundColumn[]).map((column) => toSchema(column, keys)),
@@ -199,17 +205,6 @@ function toSchema(column: FoundColumn, uniques: readonly UniqueKey[]): ColumnSch
   return { name, type, nativeType, nullable, generated, identity, number, ...looseCollation };
 }
 
-function unsupportedType(table: TableName, column: UntypedColumn): TidemarkError {
-  return new TidemarkError(
-    "TM-TYPE-UNSUPPORTED",
-    `Column ${column.name} of ${formatTable(table)} has the type ${column.nativeType}, which Tidemark cannot carry.`,
-    {
-      fix: `Leave the column out: except: [${column.name}]`,
-      details: { table: formatTable(table), column: column.name, type: column.nativeType },
-    },
-  );
-}
-
 /** A column whose type we may not be able to carry. */
 export type UntypedColumn = Omit<FoundColumn, "type"> & { readonly type: ColumnType | null };
 
@@ -224,7 +219,7 @@ export async function loadColumns(
 
 function toColumn(row: Row, server: number): UntypedColumn {
   const [, number, name, notNull, generated, identity, typeName, builtIn, kind, modifier] = row;
-  const [formatted, bare, labels, , hasDefault, always, equals] = row.slice(10);
+  const [formatted, bare, labels, , hasDefault, always, equals, ambiguous] = row.slice(10);
   const type = columnTypeOf({
     name: typeName as string,
     builtIn: builtIn === "t",
@@ -241,6 +236,7 @@ function toColumn(row: Row, server: number): UntypedColumn {
     nativeType: formatted as string,
     bareType: bare as string,
     equals: equals ?? "=",
+    ambiguous: ambiguous ?? null,
     nullable: notNull !== "t",
     generated: generated === "t",
     identity: identity === "t",

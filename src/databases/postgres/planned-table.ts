@@ -200,6 +200,12 @@ function fitColumn(
   }
   if ((stands.type as unknown) === null)
     return { fidelity: "refused", note: `type ${stands.nativeType} cannot be written` };
+  if (stands.ambiguous !== null && table.key.includes(column.name)) {
+    return {
+      fidelity: "refused",
+      note: `keys of the type are compared otherwise here, or not at all ("operator is not unique"), by an implicit cast: DROP ${stands.ambiguous}`,
+    };
+  }
   if (isMixedKey(table, column)) return MIXED_KEY;
   const fitting = fitOf(column, stands);
   const strict = !stands.nullable && column.nullable && !table.key.includes(column.name);
