@@ -73,6 +73,34 @@ describe.skipIf(!available("postgres"))("a key of an extension's type", () => {
     expect(await contents(await bed.sql("target"), places)).toHaveLength(4_003);
   });
 
+  // The server has no operator for two of them.
+  test.each([
+    ["by rows", "keep"],
+    ["by statements", null],
+  ])("of a domain over an enum is captured %s, copied and applied", async (_, trigger) => {
+    await using bed = await TestBed.make({ source: "postgres", target: "postgres" });
+    const source = await bed.sql("source");
+    for (const sql of [source, await bed.sql("target")]) {
+      await sql.run("CREATE TYPE place AS ENUM ('(a)', '(b)', '(c)', '(d)')");
+      await sql.run("CREATE DOMAIN spot AS place");
+      await sql.run("CREATE TABLE places (at spot PRIMARY KEY, n int)");
+    }
+    if (trigger !== null) {
+      await source.run(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+      );
+      await source.run(
+        "CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION keep()",
+      );
+    }
+    for (const [n, at] of ["(a)", "(b)", "(c)"].entries())
+      await insertRow(source, PLACES, { at, n });
+    const play = await startPlayer(bed, { tables: [PLACES] });
+    await play("UPDATE places SET n = n + 100");
+    await play("UPDATE places SET at = '(d)' WHERE n = 100", "DELETE FROM places WHERE n = 101");
+    expect(await contents(await bed.sql("target"), PLACES)).toHaveLength(2);
+  });
+
   // Whoever may create in the schema of a key's type could have us run what is theirs, with our rights.
   test.each([
     ["an enum", "at", ["CREATE TYPE place AS ENUM ('(a)', '(b)', '(c)')"], "place"],

@@ -1,5 +1,6 @@
 import type { BoundTable } from "../../core/target.ts";
 import { type Row, UNCHANGED } from "../../core/value.ts";
+import { compared } from "./capture-row.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { formatArrayText } from "./row-text.ts";
 import type { TableFacts } from "./target-tables.ts";
@@ -90,7 +91,10 @@ function cast(table: WritableTable, i: number): string {
 
 function sameKey(table: WritableTable): string {
   return table.bound.key
-    .map((i) => `t.${column(table, i)} ${table.equals[i]} ${cast(table, i)}`)
+    .map((i) => {
+      const value = compared(`t.${column(table, i)}`, { bareType: table.casts[i] ?? "" });
+      return `${value} ${table.equals[i]} ${cast(table, i)}`;
+    })
     .join(" AND ");
 }
 

@@ -94,8 +94,11 @@ export function rowAlias(spec: CaptureSpec): string {
 export function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): string {
   return spec.key
     .map((name) => {
-      const column = quoteIdentifier(name);
-      return `${alias}.${column} ${columnNamed(spec, name)?.equals ?? "="} ${row}.${column}`;
+      const column = columnNamed(spec, name);
+      const [one, other] = [alias, row].map((of) =>
+        compared(`${of}.${quoteIdentifier(name)}`, column),
+      );
+      return `${one} ${column?.equals ?? "="} ${other}`;
     })
     .join(" AND ");
 }
@@ -104,8 +107,11 @@ export function sameKey(spec: CaptureSpec, alias: string, row: "OLD" | "NEW"): s
 export function equalKeys(spec: CaptureSpec, one: string, other: string): string {
   return spec.key
     .map((name) => {
-      const column = quoteIdentifier(name);
-      return `${one}.${column} ${operatorOf(columnNamed(spec, name))} ${other}.${column}`;
+      const column = columnNamed(spec, name);
+      const [left, right] = [one, other].map((of) =>
+        compared(`${of}.${quoteIdentifier(name)}`, column),
+      );
+      return `${left} ${operatorOf(column)} ${right}`;
     })
     .join(" AND ");
 }
@@ -153,8 +159,16 @@ export function keyChanged(spec: CaptureSpec): string {
  * Anyone may have made it, with a cast to text, by which a function of his would run with our rights: so it is compared
  * byte by byte, which asks for no operator either. An extension's may be among them, and every enum.
  */
-function isUsersType({ bareType }: CapturedColumn): boolean {
+function isUsersType({ bareType }: Pick<CapturedColumn, "bareType">): boolean {
   return bareType.includes(".");
+}
+
+/** A value, to be compared: of a domain over an enum the server has no operator, but of what it is over. */
+export function compared(
+  value: string,
+  column: Pick<CapturedColumn, "bareType"> | undefined,
+): string {
+  return column !== undefined && isUsersType(column) ? `${value}::${column.bareType}` : value;
 }
 
 /** It finds its operator without a search_path. */

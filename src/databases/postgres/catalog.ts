@@ -176,13 +176,13 @@ async function describeTables(
     const unsupported = own.find((column) => column.type === null);
     if (unsupported) throw unsupportedType(name, unsupported);
     const keys = uniques.get(oid) ?? [];
-    const key = rowKey(keys);
-    const ambiguous = own.find((column) => column.ambiguous && key?.columns.includes(column.name));
+    const key = chooseKey(keys);
+    const ambiguous = own.find((column) => column.ambiguous && key.includes(column.name));
     if (ambiguous) throw ambiguousKey(name, ambiguous);
     return {
       name: { schema: schemaOf(name), name: name.name },
       columns: (own as readonly FoundColumn[]).map((column) => toSchema(column, keys)),
-      key: chooseKey(keys),
+      key,
     };
   });
 }

@@ -1,5 +1,5 @@
 import { keyNames } from "../../core/change.ts";
-import { filterLetters } from "./capture-row.ts";
+import { compared, filterLetters } from "./capture-row.ts";
 import type { Connection, Parameter } from "./connection.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "./identifiers.ts";
 import type { StoredLayout } from "./layouts.ts";
@@ -183,7 +183,12 @@ export class KeyRanges {
         return `${value}::${isText ? "text" : this.#layout.columns[at]?.nativeType}`;
       });
       const named = others.length > 0 ? operator : `OPERATOR(${schema}.${operator})`;
-      return `(${this.#keyList}) ${named} (${values.join(", ")})`;
+      const keys = this.#keys.map((key, i) => {
+        const at = this.#layout.key[i] ?? 0;
+        const { nativeType = "" } = this.#layout.columns[at] ?? {};
+        return isOrderedAsText(this.#layout, at) ? key : compared(key, { bareType: nativeType });
+      });
+      return `(${keys.join(", ")}) ${named} (${values.join(", ")})`;
     };
     const lower = after === null ? [] : [compare(">", after)];
     return [...lower, compare("<=", upper)].join(" AND ");
