@@ -134,6 +134,34 @@ describe.each(SERVERS)("%s as target", (kind) => {
       await orphan.rollback();
     });
 
+    it("looks at references by the operators of their constraints, and by none that another has planted", async () => {
+      const column = (name: string) =>
+        ({ name, type: TEXT, nativeType: "text", sourceKind: "postgres", nullable: true }) as const;
+      const table = (name: string) => ({
+        name: { schema: "public", name },
+        columns: [column("id"), column("up")],
+        key: ["id"],
+      });
+      const { session, plan } = await start(
+        [table("parents"), table("children")],
+        `CREATE TABLE parents (id varchar PRIMARY KEY, up varchar);
+         CREATE TABLE children (id varchar PRIMARY KEY, up varchar REFERENCES parents);
+         CREATE FUNCTION planted(varchar, varchar) RETURNS boolean LANGUAGE plpgsql AS
+           'BEGIN RAISE ''planted''; END';
+         CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = planted)`,
+      );
+      const [parents, children] = plan.tables as [BoundTable, BoundTable];
+      const transaction = await session.begin(await session.load(), { postponed: true });
+      expect(transaction.enforcing).toBe(false);
+      await transaction.attempt(() => transaction.put(children, [["1", "7"]]));
+      await transaction.attempt(() => transaction.put(parents, [["7", null]]));
+      await transaction.verify([parents, children]);
+      await transaction.attempt(() => transaction.put(children, [["2", "8"]]));
+      const orphan = { code: "TM-APPLY-CONSTRAINT" };
+      await expect(transaction.verify([children])).rejects.toMatchObject(orphan);
+      await transaction.rollback();
+    });
+
     it("neither reads nor writes progress that another version has made", async () => {
       const { target, reader } = await start([]);
       await reader.query("ALTER TABLE tidemark.progress_tables DROP COLUMN has_rows");

@@ -103,25 +103,32 @@ interface Side {
 
 interface Reference {
   readonly name: string;
+  /** Those of the constraint itself, column by column: the path may find others that somebody has put there. */
+  readonly equals: readonly string[];
   readonly child: Side;
   readonly parent: Side;
 }
 
 function toReference(row: readonly string[]): Reference {
-  const [name = "", ...sides] = row;
+  const [name = "", equals = "[]", ...sides] = row;
   const side = ([schema = "", table = "", kind = "", columns = "[]"]: readonly string[]): Side => ({
     name: { schema, name: table },
     only: kind === "p" ? "" : "ONLY ",
     columns: JSON.parse(columns) as string[],
   });
-  return { name, child: side(sides.slice(0, 4)), parent: side(sides.slice(4)) };
+  return {
+    name,
+    equals: JSON.parse(equals),
+    child: side(sides.slice(0, 4)),
+    parent: side(sides.slice(4)),
+  };
 }
 
-function orphanQuery({ child, parent }: Reference): string {
+function orphanQuery({ child, parent, equals }: Reference): string {
   const pairs = child.columns.map(
     (column, i) => [quoteIdentifier(column), quoteIdentifier(parent.columns[i] ?? "")] as const,
   );
-  const join = pairs.map(([c, p]) => `p.${p} = c.${c}`).join(" AND ");
+  const join = pairs.map(([c, p], i) => `p.${p} ${equals[i]} c.${c}`).join(" AND ");
   const given = pairs.map(([c]) => `c.${c} IS NOT NULL`).join(" AND ");
   return `SELECT 1 FROM ${child.only}${quoteTable(child.name)} c WHERE ${given} AND NOT EXISTS (SELECT FROM ${parent.only}${quoteTable(parent.name)} p WHERE ${join}) LIMIT 1`;
 }
@@ -132,7 +139,11 @@ const COLUMNS = (keys: string, table: string) => `
    JOIN pg_attribute a ON a.attrelid = ${table} AND a.attnum = k.number)`;
 
 const REFERENCES = `
-SELECT c.conname, cn.nspname, cr.relname, cr.relkind, ${COLUMNS("c.conkey", "c.conrelid")},
+SELECT c.conname,
+  (SELECT json_agg(pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ORDER BY k.position)
+   FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY AS k(oid, position)
+   JOIN pg_operator o ON o.oid = k.oid JOIN pg_namespace n ON n.oid = o.oprnamespace),
+  cn.nspname, cr.relname, cr.relkind, ${COLUMNS("c.conkey", "c.conrelid")},
        pn.nspname, pr.relname, pr.relkind, ${COLUMNS("c.confkey", "c.confrelid")}
 FROM pg_constraint c
 JOIN pg_class cr ON cr.oid = c.conrelid JOIN pg_namespace cn ON cn.oid = cr.relnamespace
