@@ -58,6 +58,8 @@ export interface CapturePlan {
   readonly statements: readonly string[];
   /** For people: the capture shape chosen for each table and why. */
   readonly notes: readonly string[];
+  /** Rights that are still to be granted for it, each with its statement; as `diagnose` finds them. */
+  readonly lacks?: readonly Finding[];
 }
 
 /** The relay's session with the log. One holder at a time; every call may throw TM-RELAY-FENCED when the lease is lost. */

@@ -85,6 +85,8 @@ export interface TargetPlan {
   readonly notes: readonly string[];
   /** What else a start does there, for who plans one: of this nobody is warned at the start. */
   readonly remarks?: readonly string[];
+  /** Rights that are still to be granted, to make and to write the tables, each with its statement; as `diagnose` finds them. */
+  readonly lacks?: readonly Finding[];
   /** Parents before children by the target's foreign keys. Same order of columns as asked. */
   readonly tables: readonly BoundTable[];
 }

@@ -2,9 +2,10 @@ import type { PipelineDefinition } from "../core/definition.ts";
 import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import { Ahead } from "./ahead.ts";
-import { CapturePlans } from "./capture-plans.ts";
+import { CapturePlans, type SourcePlan } from "./capture-plans.ts";
 import { type Databases, using } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
+import { type Lacks, lackError, lacksOf } from "./lacks.ts";
 import { type Passed, type Passing, refuseIfNoneIsLeft } from "./passing.ts";
 import { type AwayDatabases, type PrepareOptions, prepare, type WithCatalog } from "./prepare.ts";
 import type { Share } from "./share.ts";
@@ -20,7 +21,7 @@ interface StartParts extends Pick<PrepareOptions, "passBy" | "standing" | "signa
 }
 
 /**
- * Looks whether all fits, as far as this process is to know. Throws what keeps it from starting; changes nothing. Gives
+ * Looks whether all fits, as far as this process is to know. Throws what keeps it from starting, missing rights all at once; changes nothing. Gives
  * the databases that are passed by and would keep the start waiting once more, and why.
  */
 export async function checkStart(
@@ -50,9 +51,19 @@ export async function checkStart(
     }
   }
   if (share !== null) refuseIfNoneIsLeft(share, prepared, passed);
-  for (const source of prepared.sources) await captures.of(source);
+  const plans = new Map<string, SourcePlan>();
+  for (const source of prepared.sources) plans.set(source.name, await captures.of(source));
+  await refuseLacks(lacksOf(prepared, plans), passing);
   return {
     sources: new Map(prepared.away.map(({ name, error }) => [name, error])),
     targets: prepared.awayTargets,
   };
+}
+
+/** Who has worked before is waited for, and keeps nobody from starting. */
+async function refuseLacks(lacks: readonly Lacks[], passing: Passing): Promise<void> {
+  const refused: Lacks[] = [];
+  for (const lack of lacks) if (!(await passing.mayWait(lack.syncs))) refused.push(lack);
+  const error = lackError(refused);
+  if (error !== null) throw error;
 }

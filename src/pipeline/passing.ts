@@ -69,6 +69,14 @@ export class Passing {
     return true;
   };
 
+  /** Has one of these worked before, so that a right which an end of it lacks is waited for? */
+  async mayWait(names: readonly string[]): Promise<boolean> {
+    if (this.#options.mustOpenAll === true) return false;
+    const syncs = this.#definition.syncs.filter(({ name }) => names.includes(name));
+    for (const sync of syncs) if (await this.#hasWorked(sync)) return true;
+    return false;
+  }
+
   async #mayPass(...[sync, error, end]: Parameters<PassBy>): Promise<boolean> {
     const { role, mustOpenAll = false } = this.#options;
     const isUnreached = error.code === "TM-CONNECT-FAILED";

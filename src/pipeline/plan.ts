@@ -1,10 +1,12 @@
 import type { PipelineDefinition } from "../core/definition.ts";
 import type { Logger } from "../core/log.ts";
+import type { CapturePlan } from "../core/source.ts";
 import { formatTable } from "../core/table.ts";
 import type { ColumnMapping } from "../core/target.ts";
 import { Ahead } from "./ahead.ts";
 import { CapturePlans } from "./capture-plans.ts";
 import { Databases } from "./connect.ts";
+import { type Lacks, lacksOf } from "./lacks.ts";
 import { logFindings } from "./log-findings.ts";
 import { notesOnCopies, type PlannedCopies, plannedCopies } from "./planned-copies.ts";
 import { type PreparedSource, prepare } from "./prepare.ts";
@@ -17,6 +19,8 @@ export interface PipelinePlan {
   readonly copies: readonly PlannedCopies[];
   /** How many columns are refused: with any, `run` would not start. */
   readonly refused: number;
+  /** Rights that are still to be granted: with any, `run` would not start a sync that has never worked. */
+  readonly lacks: readonly Lacks[];
 }
 
 export interface DatabasePlan {
@@ -80,8 +84,11 @@ export async function makePlan(
     plans.set(name, plan);
     return plan;
   };
+  const captured = new Map<string, CapturePlan>();
   for (const source of prepared.sources) {
-    const { statements, notes, truncate } = await captures.of(source);
+    const made = await captures.of(source);
+    captured.set(source.name, made);
+    const { statements, notes, truncate } = made;
     planOf(source.name).statements.push(...statements);
     const readers = prepared.syncs.map(({ resolved }) => resolved);
     planOf(source.name).notes.push(...notes, ...notesOnColumns(source, readers));
@@ -119,6 +126,7 @@ export async function makePlan(
     databases: [...plans].map(([name, plan]) => ({ name, kind: databases.kindOf(name), ...plan })),
     mappings,
     copies,
+    lacks: lacksOf(prepared, captured),
     refused: mappings.filter(({ fidelity }) => fidelity === "refused").length,
   };
 }

@@ -8,6 +8,7 @@ import { formatTable } from "../core/table.ts";
 import type { ColumnMapping, Target, TargetPlan } from "../core/target.ts";
 import type { Databases } from "./connect.ts";
 import { fingerprint, fingerprintOfAll } from "./fingerprint.ts";
+import { lackError } from "./lacks.ts";
 import { checkOverlap, type ResolvedSync, type ResolvedTable } from "./resolve.ts";
 
 export interface PreparedSync {
@@ -41,6 +42,8 @@ export async function prepareTarget(
   let plan = await target.plan(asked);
   if (create && plan.statements.length > 0) {
     refuse(resolved.definition, plan.mappings);
+    const missing = lackError([{ database: resolved.definition.to, findings: plan.lacks ?? [] }]);
+    if (missing !== null) throw missing;
     await target.prepare(plan);
     failpoint("tables-created");
     // Another process, with another config, may have been quicker.

@@ -1,6 +1,7 @@
 import pc from "picocolors";
 import { TidemarkError } from "../../core/errors.ts";
 import { formatTable as tableName } from "../../core/table.ts";
+import { lackError } from "../../pipeline/lacks.ts";
 import type { PipelinePlan } from "../../pipeline/plan.ts";
 import type { CommandModule, Invocation } from "../command-module.ts";
 import { addPairOptions, loadDefinition } from "../definition.ts";
@@ -12,7 +13,7 @@ export const plan: CommandModule = {
   description:
     "Prints every statement that `run` would execute, which tables it would copy and why, and how each column travels; " +
     "changes nothing. " +
-    "Exit code 2 when a column is refused.",
+    "Exit code 2 when a column is refused, 3 when a right is missing.",
   examples: ["tidemark plan", "tidemark plan --json | jq '.result.mappings[]'"],
 
   configure: addPairOptions,
@@ -24,7 +25,8 @@ export const plan: CommandModule = {
     const made = await makePlan(definition, log.logger);
     for (const database of made.databases) showDatabase(invocation, database);
     showMappings(invocation, made);
-    return made.refused > 0 ? output.fail(refusal(made), { result: made }) : output.end(made);
+    const error = made.refused > 0 ? refusal(made) : lackError(made.lacks);
+    return error === null ? output.end(made) : output.fail(error, { result: made });
   },
 };
 

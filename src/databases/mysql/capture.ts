@@ -39,6 +39,7 @@ import { loadReferences, loadVersions, type Reference, withVersions } from "./re
 import { lostFrom } from "./referred-columns.ts";
 import { Renewal } from "./renewal.ts";
 import { replicaNotes } from "./replica.ts";
+import { captureRights } from "./rights.ts";
 import { loadFacts } from "./table-facts.ts";
 import { endedWhenSilent, installAll, type TableCapture, takeOver } from "./trigger-install.ts";
 import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
@@ -67,11 +68,14 @@ export async function planCapture(
   const unseen = unseenTruncation(session);
   const passed = await cascadeFindings(session, tables, references);
   const plans = [...captures.flatMap(({ triggers }) => triggers), ...cascades];
+  const ours = await planOurs(session, "source");
+  const triggers = plans.flatMap((plan) => triggerStatements(plan, replacesTriggers));
+  // What only changes hands need not.
+  const makes = { makesOurs: ours.length > 0, makesTriggers: plans.some(isOwn) };
+  const isMade = makes.makesOurs || makes.makesTriggers;
   return {
-    statements: [
-      ...(await planOurs(session, "source")),
-      ...plans.flatMap((plan) => triggerStatements(plan, replacesTriggers)),
-    ],
+    lacks: isMade ? await captureRights(session, { ...makes, hasTriggers: false }) : [],
+    statements: [...ours, ...triggers],
     notes: [
       ...captures.map(({ layout }) => noteOn(layout)),
       ...(await replicaNotes(session)),

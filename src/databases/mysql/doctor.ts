@@ -8,13 +8,13 @@ import { planCapture } from "./capture.ts";
 import { isOfHidden } from "./capture-broken.ts";
 import { cascadeFindings } from "./cascade-findings.ts";
 import type { Session } from "./connection.ts";
-import { grantsOf, mayTrigger } from "./grants.ts";
 import { tellWhoHolds } from "./held.ts";
-import { quoteText, wholeDatabase } from "./identifiers.ts";
 import { loadLayouts } from "./layouts.ts";
 import { assertOursFit, LAYOUTS, standingTables } from "./ours.ts";
 import { loadReferences } from "./references.ts";
 import { replicaFindings } from "./replica.ts";
+import { captureRights } from "./rights.ts";
+import { serverVariables, type Variables } from "./server-variables.ts";
 import { triggerFindings } from "./trigger-findings.ts";
 import { loadTableIds, truncated, unseenTruncation } from "./truncation.ts";
 
@@ -60,20 +60,6 @@ async function captureFindings(
     if (!isTidemarkError(error, "TM-TABLE-HELD")) throw error;
     return [failure("table-held", error.message, error.fix)];
   }
-}
-
-type Variables = ReadonlyMap<string, string>;
-
-export async function serverVariables(session: Session): Promise<Variables> {
-  const wanted = [
-    ...["log_bin", "binlog_format", "innodb_flush_log_at_trx_commit", "sync_binlog"],
-    ...["auto_increment_increment", "wsrep_on", "max_allowed_packet", "read_only"],
-    ...["log_bin_trust_function_creators", "innodb_autoinc_lock_mode"],
-  ];
-  const rows = await session.rows(
-    `SHOW GLOBAL VARIABLES WHERE Variable_name IN (${wanted.map(quoteText).join(", ")})`,
-  );
-  return new Map(rows.map(([name, value]) => [name ?? "", value ?? ""]));
 }
 
 const WIDE_PACKET = 64 << 20;
@@ -194,33 +180,15 @@ async function rightFindings(
   variables: Variables,
   tables: readonly CaptureTable[],
 ): Promise<Finding[]> {
-  const grants = await grantsOf(session);
-  const all = grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant));
-  const findings: Finding[] = [];
-  const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
-  const trusted = ["ON", "1"].includes(variables.get("log_bin_trust_function_creators") ?? "");
+  const standing = await standingTables(session);
   const current = await capturedTables(session);
   const missing = tables.some(({ schema }) => !current.has(formatTable(schema.name)));
-  if (logged && !trusted && !all && missing) {
-    findings.push(
-      failure(
-        "trigger-trust",
-        "With the binary log on, the server refuses triggers of a user without SUPER (error 1419).",
-        "SET GLOBAL log_bin_trust_function_creators = 1; -- needed only while triggers are created or dropped",
-      ),
-    );
-  }
-  if (!all && !mayTrigger(grants)) {
-    const harm = current.size === 0 ? "" : ": those that stand fail, and with them each write";
-    findings.push(
-      failure(
-        "trigger-right",
-        `User ${session.account} may not create triggers in ${session.database}${harm}.`,
-        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account};`,
-      ),
-    );
-  }
-  return findings;
+  return captureRights(session, {
+    variables,
+    makesOurs: !standing.has(LAYOUTS),
+    makesTriggers: missing,
+    hasTriggers: current.size > 0,
+  });
 }
 
 async function capturedTables(session: Session): Promise<ReadonlySet<string>> {

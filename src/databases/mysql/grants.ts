@@ -1,4 +1,5 @@
 import type { Session } from "./connection.ts";
+import { coversDatabase, quoteName } from "./identifiers.ts";
 
 /** What the session's account may do, as the server prints it. */
 export async function grantsOf(session: Session): Promise<string[]> {
@@ -8,3 +9,28 @@ export async function grantsOf(session: Session): Promise<string[]> {
 export function mayTrigger(grants: readonly string[]): boolean {
   return grants.some((grant) => /\bTRIGGER\b|ALL PRIVILEGES/.test(grant));
 }
+
+interface Reach {
+  /** Is a right to a table of the database, or to some columns, taken for one to all? It may be all that is used. */
+  readonly parts: boolean;
+}
+
+/** Those of these rights that no grant gives on the database. */
+export function missingRights(
+  grants: readonly string[],
+  database: string,
+  rights: readonly string[],
+  { parts }: Reach = { parts: false },
+): string[] {
+  const given = grants.flatMap((grant) => {
+    const [, list = "", pattern = "``", table] = GRANT.exec(grant) ?? [];
+    const isWhole = table === "*" && coversDatabase(pattern, database);
+    const isPart = parts && table !== "*" && pattern === quoteName(database);
+    return isWhole || isPart ? list.replaceAll(COLUMNS, "").split(", ") : [];
+  });
+  if (given.some((right) => right.startsWith("ALL PRIVILEGES"))) return [];
+  return rights.filter((right) => !given.includes(right));
+}
+
+const GRANT = /^GRANT (.*?) ON (\*|`(?:[^`]|``)*`)\.(\*|`(?:[^`]|``)*`) TO /;
+const COLUMNS = / \(`(?:[^`]|``)*`(?:, `(?:[^`]|``)*`)*\)/g;

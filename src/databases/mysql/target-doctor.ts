@@ -4,8 +4,11 @@ import { failure, ok, warning } from "../../core/findings.ts";
 import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import type { Session } from "./connection.ts";
-import { durabilityFindings, ENCRYPTED, serverVariables } from "./doctor.ts";
-import { coversDatabase, quoteName, wholeDatabase } from "./identifiers.ts";
+import { durabilityFindings, ENCRYPTED } from "./doctor.ts";
+import { grantsOf, missingRights } from "./grants.ts";
+import { quoteName, wholeDatabase } from "./identifiers.ts";
+import { NEEDED } from "./rights.ts";
+import { serverVariables } from "./server-variables.ts";
 import { whyNoStaging } from "./staging.ts";
 import { loadFacts } from "./table-facts.ts";
 import { asStored } from "./target-plan.ts";
@@ -47,16 +50,9 @@ async function serverFindings(session: Session): Promise<Finding[]> {
   return [...findings, ...durabilityFindings(await serverVariables(session), harm)];
 }
 
-const NEEDED = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "CREATE TEMPORARY TABLES"];
-
 async function rightFindings(session: Session): Promise<Finding[]> {
-  const grants = (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
-  const rights = grants
-    .map((grant) => /^GRANT (.*?) ON (\*|`(?:[^`]|``)*`)\.\* TO /.exec(grant) ?? [])
-    .filter(([, , pattern = "``"]) => coversDatabase(pattern, session.database))
-    .flatMap(([, list = ""]) => list.split(", "));
-  const missing = NEEDED.filter((right) => !rights.includes(right));
-  if (rights.includes("ALL PRIVILEGES") || missing.length === 0) {
+  const missing = missingRights(await grantsOf(session), session.database, NEEDED);
+  if (missing.length === 0) {
     return [ok("rights", "The user has the rights that applying needs.")];
   }
   return [

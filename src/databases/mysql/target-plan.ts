@@ -18,6 +18,7 @@ import type { Flavour } from "./flavour.ts";
 import { BEYOND, mayStand, quoteName, quoteNames, quoteTable } from "./identifiers.ts";
 import { isOurs, PREFIX, planOurs } from "./ours.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
+import { applyRights } from "./rights.ts";
 import { loadFacts, type TableFacts, type UniqueIndex } from "./table-facts.ts";
 import { hiddenTriggers, targetTriggers } from "./target-triggers.ts";
 import { chooseType, columnDdl, INDEX_BYTES, roomsOf } from "./target-types.ts";
@@ -87,7 +88,8 @@ async function planStored(
   const hidden = facts.size === 0 ? null : await hiddenTriggers(session);
   const notes = hidden === null ? [] : [`${hidden.message}; ${hidden.fix}`];
   notes.push(...triggerNotes(triggers), ...sequenceNotes(tables, facts), ...unmade);
-  return { statements, mappings, notes, tables: bound };
+  const lacks = statements.length > 0 ? await applyRights(session) : [];
+  return { lacks, statements, mappings, notes, tables: bound };
 }
 
 /** A sequence gives its next number whatever stands in the table, AUTO_INCREMENT does not. */

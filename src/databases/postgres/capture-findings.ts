@@ -11,7 +11,6 @@ import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts, loadTableStates, type StoredLayout } from "./layouts.ts";
 import { logFault, missingSourceObjects } from "./ours.ts";
-import { createFindings } from "./rights-findings.ts";
 import { formatArrayText } from "./row-text.ts";
 import { chooseShapes } from "./shape.ts";
 import { lookAtTriggers } from "./trigger-watch.ts";
@@ -27,6 +26,8 @@ interface CaptureState {
   readonly findings: readonly Finding[];
   /** Of the tables whose capture stands as it should, the oids: nothing is to be done on them. */
   readonly intact: ReadonlySet<string>;
+  /** Do our own tables stand? */
+  readonly installed: boolean;
 }
 
 /** What stands of the capture, against what should. */
@@ -45,15 +46,12 @@ export async function captureFindings(
       message,
       ...(fix !== undefined && { fix }),
     };
-    return { findings: [finding], intact };
+    return { findings: [finding], intact, installed: true };
   }
   const installed = (await missingSourceObjects(connection)).length === 0;
   if (!installed) {
     const message = "The change log is not installed yet; the first run installs it.";
-    return {
-      findings: [...(await createFindings(connection, "source")), ok("capture-installed", message)],
-      intact,
-    };
+    return { findings: [ok("capture-installed", message)], intact, installed };
   }
   const findings: Finding[] = [];
   const [cache] = await connection.rows(
@@ -96,7 +94,7 @@ export async function captureFindings(
     ...(await uncarriedFindings(connection, uncarriedLayouts(layouts.values(), carried))),
   );
   findings.push(...(await orderFindings(connection, captures)));
-  return { findings, intact };
+  return { findings, intact, installed };
 }
 
 /** Of tables that are captured all the same: nobody else would tell. */

@@ -24,12 +24,14 @@ import { assertLogFits, missingSourceObjects } from "./ours.ts";
 import { partitionStatements, refuseParts } from "./partitions.ts";
 import { loadPins } from "./pins.ts";
 import { publicationNotes } from "./publications.ts";
+import { captureRights } from "./rights-findings.ts";
 import { refuseHidden } from "./row-security.ts";
 import { chooseShapes, type Shape, type ShapeChoice } from "./shape.ts";
 import { lookAtTriggers } from "./trigger-watch.ts";
 
 /** What is to be done for one table. */
 export interface TableCapture {
+  readonly table: FoundTable;
   readonly spec: CaptureSpec;
   readonly layout: StoredLayout;
   /** The layout before, in force or retired (a resync's): null when this table is new or nothing changes. */
@@ -59,8 +61,15 @@ export async function planCapture(
   const ours = await missingSourceObjects(connection);
   const captures = await prepareCaptures(connection, tables, ours.length === 0);
   assertUnbroken(captures);
-  await Promise.all(captures.map(({ spec }) => assertFilters(connection, spec)));
+  const parted = Map.groupBy(captures, ({ triggers }) => triggers.length > 0);
+  const tablesOf = (isDue: boolean) => (parted.get(isDue) ?? []).map(({ table }) => table);
+  const wanted = { intact: tablesOf(false), due: tablesOf(true), installed: ours.length === 0 };
+  const lacks = await captureRights(connection, wanted, { columns: true });
+  // Without the right to read a table its conditions cannot be tried.
+  if (lacks.length === 0)
+    await Promise.all(captures.map(({ spec }) => assertFilters(connection, spec)));
   return {
+    lacks,
     statements: [...ours, ...captures.flatMap((each) => [...each.functions, ...each.triggers])],
     notes: [
       ...captures.map(
@@ -251,6 +260,7 @@ function prepareCapture(
   const isNewLayout = current === null || isSpent || !sameLayout(current, wantedLayout);
   const spec = isNewLayout ? draft : { ...draft, layout: current.id };
   return {
+    table: target,
     spec,
     layout: isNewLayout ? wantedLayout : { ...wantedLayout, id: current.id },
     replaces: isNewLayout ? facts.before : null,

@@ -16,7 +16,7 @@ import { lockFindings } from "./lock-findings.ts";
 import { NOTIFY_SHARE } from "./log-insert.ts";
 import { identityFindings, publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
-import { createFindings, rightsFindings, schemaFindings } from "./rights-findings.ts";
+import { applyRights, captureRights } from "./rights-findings.ts";
 import { hiddenTables } from "./row-security.ts";
 import { sequenceFindings } from "./sequences.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -39,12 +39,11 @@ export async function diagnoseSource(
     ...(await lockFindings(connection)),
     ...(await publicationFindings(connection)),
     ...missingTables(names, found),
-    ...(await schemaFindings(
-      connection,
-      [...found.values()].map(({ name }) => name),
-    )),
-    ...(await rightsFindings(connection, parted.get(false) ?? [], ["SELECT", "TRIGGER"])),
-    ...(await rightsFindings(connection, parted.get(true) ?? [], ["SELECT"])),
+    ...(await captureRights(connection, {
+      intact: parted.get(true) ?? [],
+      due: parted.get(false) ?? [],
+      installed: capture.installed,
+    })),
     ...(await tableFindings(connection, [...found.values()])),
   ];
   for (const table of tables) if (table.schema.key.length === 0) findings.push(noKey(table));
@@ -62,15 +61,9 @@ export async function diagnoseTarget(
   return [
     ...(await serverFindings(connection)),
     ...(await lockFindings(connection)),
-    ...(await createFindings(connection, "progress")),
+    ...(await applyRights(connection, standing, lacking)),
     ...(await publicationFindings(connection)),
     ...(await identityFindings(connection, standing)),
-    ...(await schemaFindings(
-      connection,
-      standing.map(({ name }) => name),
-      lacking,
-    )),
-    ...(await rightsFindings(connection, standing, ["SELECT", "INSERT", "UPDATE", "DELETE"])),
     ...(await rowSecurityFindings(connection, standing)),
     ...(await targetTriggerFindings(connection, tables, found)),
     ...(await sequenceFindings(

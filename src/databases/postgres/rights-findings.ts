@@ -1,20 +1,79 @@
 import type { Finding } from "../../core/database.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
-import type { FoundTable } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
 import { formatArrayText } from "./row-text.ts";
 
-/** Of what the role is to do with these tables. */
-export async function rightsFindings(
+/** `columns`: one to some columns of a table is taken for the right to it, as it may be all that is used. */
+interface Leniency {
+  readonly columns: boolean;
+}
+
+const STRICT: Leniency = { columns: false };
+
+interface RightsTable {
+  readonly name: TableName;
+  readonly oid: string;
+}
+
+interface Captured {
+  /** Those on which nothing is to be done. */
+  readonly intact: readonly RightsTable[];
+  readonly due: readonly RightsTable[];
+  /** Do our own tables stand? */
+  readonly installed: boolean;
+}
+
+/** Of what capture needs, and is still to make. */
+export async function captureRights(
   connection: Connection,
-  tables: readonly FoundTable[],
-  rights: readonly string[],
+  { intact, due, installed }: Captured,
+  leniency = STRICT,
 ): Promise<Finding[]> {
+  const names = [...intact, ...due].map(({ name }) => name);
+  const found = await Promise.all([
+    installed ? [] : createFindings(connection, "source"),
+    schemaFindings(connection, names),
+    rightsFindings(connection, due, ["SELECT", "TRIGGER"], leniency),
+    rightsFindings(connection, intact, ["SELECT"], leniency),
+  ]);
+  return found.flat();
+}
+
+/** Of what applying needs, where these tables stand and those are to be made. */
+export async function applyRights(
+  connection: Connection,
+  standing: readonly RightsTable[],
+  lacking: readonly TableName[],
+  leniency = STRICT,
+): Promise<Finding[]> {
+  const names = standing.map(({ name }) => name);
+  const rights = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+  const found = await Promise.all([
+    createFindings(connection, "progress"),
+    schemaFindings(connection, names, lacking),
+    rightsFindings(connection, standing, rights, leniency),
+  ]);
+  return found.flat();
+}
+
+/** Of what the role is to do with these tables. */
+async function rightsFindings(
+  connection: Connection,
+  tables: readonly RightsTable[],
+  rights: readonly string[],
+  { columns }: Leniency,
+): Promise<Finding[]> {
+  if (tables.length === 0) return [];
   const rows = await connection.rows(
     `SELECT w.oid, p.name, current_user FROM unnest($1::oid[]) w(oid), unnest($2::text[]) p(name)
-     WHERE NOT has_table_privilege(w.oid, p.name)`,
-    [formatArrayText(tables.map((table) => table.oid)), formatArrayText(rights)],
+     WHERE NOT CASE WHEN $3 AND p.name IN ('SELECT', 'INSERT', 'UPDATE')
+       THEN has_any_column_privilege(w.oid, p.name) ELSE has_table_privilege(w.oid, p.name) END`,
+    [
+      formatArrayText(tables.map((table) => table.oid)),
+      formatArrayText(rights),
+      columns ? "t" : "f",
+    ],
   );
   const findings: Finding[] = [];
   for (const table of tables) {
@@ -32,7 +91,7 @@ export async function rightsFindings(
 }
 
 /** Of the schemas in which these tables stand, or are to be made: rights on a table are nothing without. */
-export async function schemaFindings(
+async function schemaFindings(
   connection: Connection,
   standing: readonly TableName[],
   lacking: readonly TableName[] = [],
@@ -68,7 +127,7 @@ export async function schemaFindings(
 }
 
 /** Of our own tables, which are to be made unless this one stands. The schema may be another role's: of the other end here. */
-export async function createFindings(
+async function createFindings(
   connection: Connection,
   standing: "progress" | "source",
 ): Promise<Finding[]> {

@@ -1,7 +1,7 @@
 import { hasManyTexts } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { formatTable } from "../../core/table.ts";
+import { formatTable, type TableName } from "../../core/table.ts";
 import {
   type ApplierSession,
   type BoundTable,
@@ -32,6 +32,7 @@ import { PostgresParked } from "./parked.ts";
 import { planMissing, planStanding } from "./planned-table.ts";
 import { loadProgress } from "./progress.ts";
 import { publicationNotes } from "./publications.ts";
+import { applyRights } from "./rights-findings.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -61,7 +62,9 @@ export class PostgresTarget implements Target {
       this.#connection,
       tables.map((table) => table.name),
     );
-    const [triggers, known, schemas, ours, encoding] = await Promise.all([
+    const lacking = tables.map(({ name }) => name).filter((name) => !standing.has(tableKey(name)));
+    const [lacks, triggers, known, schemas, ours, encoding] = await Promise.all([
+      applyRights(this.#connection, standingOf(tables, standing), lacking, { columns: true }),
       targetTriggers(this.#connection, tables, standing),
       this.#knownTypes(tables),
       this.#missingSchemas(tables),
@@ -74,6 +77,7 @@ export class PostgresTarget implements Target {
       return stands && !ours ? planStanding(table, stands, triggers) : planMissing(table, known);
     });
     return {
+      lacks,
       statements: [
         ...ours,
         ...schemas.map((schema) => `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)}`),
@@ -179,6 +183,16 @@ export class PostgresTarget implements Target {
 
 /** Statements in one transaction: each table takes a few locks until its end, and a server has some thousands. */
 const AT_ONCE = 100;
+
+function standingOf(
+  tables: readonly TargetTable[],
+  standing: ReadonlyMap<string, StandingTable>,
+): { readonly name: TableName; readonly oid: string }[] {
+  return tables.flatMap(({ name }) => {
+    const oid = standing.get(tableKey(name))?.oid;
+    return oid === undefined ? [] : [{ name, oid }];
+  });
+}
 
 function toBound(table: TargetTable, standing: StandingTable | undefined): BoundTable {
   const kinds = new Map(standing?.columns.map(({ name, type }) => [name, type.kind]));

@@ -1,0 +1,76 @@
+import type { Finding } from "../../core/database.ts";
+import { failure } from "../../core/findings.ts";
+import type { Session } from "./connection.ts";
+import { grantsOf, mayTrigger, missingRights } from "./grants.ts";
+import { wholeDatabase } from "./identifiers.ts";
+import { serverVariables, type Variables } from "./server-variables.ts";
+
+/** Of our own tables, before they stand: whoever makes them writes them. */
+const OURS = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE"];
+/** What applying takes. */
+export const NEEDED = [...OURS, "CREATE TEMPORARY TABLES"];
+
+interface Capturing {
+  /** Unless they are to be asked for. */
+  readonly variables?: Variables;
+  /** What is still to be made. */
+  readonly makesOurs: boolean;
+  readonly makesTriggers: boolean;
+  /** Do some stand already? */
+  readonly hasTriggers: boolean;
+}
+
+/** Of what capture needs. */
+export async function captureRights(
+  session: Session,
+  { variables: known, makesOurs, makesTriggers, hasTriggers }: Capturing,
+): Promise<Finding[]> {
+  const grants = await grantsOf(session);
+  if (grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant))) return [];
+  const variables = known ?? (await serverVariables(session));
+  const findings: Finding[] = [];
+  const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
+  const trusted = ["ON", "1"].includes(variables.get("log_bin_trust_function_creators") ?? "");
+  if (logged && !trusted && makesTriggers) {
+    findings.push(
+      failure(
+        "trigger-trust",
+        "With the binary log on, the server refuses triggers of a user without SUPER (error 1419).",
+        "SET GLOBAL log_bin_trust_function_creators = 1; -- needed only while triggers are created or dropped",
+      ),
+    );
+  }
+  if (!mayTrigger(grants)) {
+    const harm = hasTriggers ? ": those that stand fail, and with them each write" : "";
+    findings.push(
+      failure(
+        "trigger-right",
+        `User ${session.account} may not create triggers in ${session.database}${harm}.`,
+        `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account};`,
+      ),
+    );
+  }
+  return makesOurs ? [...findings, ...lackFindings(session, grants, OURS)] : findings;
+}
+
+/** Of what applying needs where something is still to be made. */
+export async function applyRights(session: Session): Promise<Finding[]> {
+  const grants = await grantsOf(session);
+  // Temporary tables are not needed by all: who lacks no more is not held up.
+  if (lackFindings(session, grants, OURS).length === 0) return [];
+  return lackFindings(session, grants, NEEDED);
+}
+
+function lackFindings(
+  session: Session,
+  grants: readonly string[],
+  rights: readonly string[],
+): Finding[] {
+  const { account, database } = session;
+  const missing = missingRights(grants, session.stored(database), rights, { parts: true }).join(
+    ", ",
+  );
+  if (missing === "") return [];
+  const fix = `GRANT ${missing} ON ${wholeDatabase(database)} TO ${account};`;
+  return [failure("grant-missing", `User ${account} lacks ${missing} in ${database}.`, fix)];
+}
