@@ -7,14 +7,18 @@ export function describeFailure({
   code,
   message,
   fix,
+  details = {},
 }: {
   readonly code: string;
   readonly message: string;
   readonly fix?: string | null | undefined;
+  readonly details?: Readonly<Record<string, unknown>>;
 }): string {
   const lines = [`${pc.red(pc.bold(code))}  ${message}`];
   if (typeof fix === "string") lines.push(`${pc.bold("fix:")} ${fix}`);
-  lines.push(pc.dim(`see: ${pageOf(code)}`));
+  // The page of a sync that has stopped says no more than to look at that of what it has stopped for.
+  const told = code === "TM-SYNC-STOPPED" ? `${details.code ?? code}` : code;
+  lines.push(pc.dim(`see: ${pageOf(told)}`));
   return `${lines.join("\n")}\n`;
 }
 

@@ -102,7 +102,9 @@ export class Output {
         },
       });
     } else {
-      process.stderr.write(describeFailure({ code: error.code, message, fix }));
+      process.stderr.write(
+        describeFailure({ code: error.code, message, fix, details: error.details }),
+      );
     }
     if (this.#debug) process.stderr.write(`${redact(stackOf(error))}\n`);
     return error.exitCode;
