@@ -98,7 +98,7 @@ export async function refuseOwners(
     "TM-GRANT-MISSING",
     `In database "${database}" the ${what} belongs to the role ${owner}, who could have anything run by it with the rights of ${role}.`,
     {
-      fix: `Where Tidemark has made it: ALTER ${name} OWNER TO ${role}; (of all that ${owner} owns in this database: REASSIGN OWNED BY ${owner} TO ${role};). Otherwise, as it may hold anything: DROP SCHEMA ${OUR_SCHEMA} CASCADE; or drop what is not Tidemark's. For two roles that share the schema see docs/reference/grants.md.`,
+      fix: `Where Tidemark works by ${owner}, give its URL. Where it did, and has another role now: ALTER ${name} OWNER TO ${role}; (of all that ${owner} owns in this database: REASSIGN OWNED BY ${owner} TO ${role};). Otherwise, as it may hold anything: DROP SCHEMA ${OUR_SCHEMA} CASCADE; or drop what is not Tidemark's. For two roles that share the schema see docs/reference/grants.md.`,
     },
   );
 }
