@@ -229,7 +229,7 @@ export interface SourceStatus {
   readonly queueBytes: number;
   /** Tables that match a glob of the config and came after the start: not synced before the next. Of many only some. */
   readonly newcomers: readonly string[];
-  /** What keeps changes of the source from its log, each with its mending, though the relay works. */
+  /** What keeps changes of the source from its log, or makes writes fail, each with its mending, though the relay works. */
   readonly warnings: readonly string[];
   /** Those of the config that the relay at work was started with. */
   readonly syncs: readonly string[];

@@ -94,7 +94,10 @@ export interface ChangeLog {
    */
   observe?(transactions: number): void;
   stats(): Promise<LogStats>;
-  /** For people: what keeps changes from the log, as far as it is known by now, each with its mending. None where absent. */
+  /**
+   * For people: what keeps changes from the log, or makes writes of the application fail, as far as it is known by now, each
+   * with its mending. None where absent.
+   */
   readonly warnings?: readonly string[];
   /** So far apart purges are to be while there is room, where each may cost the application something. Default 0. */
   readonly purgeEveryMs?: number;

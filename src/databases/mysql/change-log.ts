@@ -13,7 +13,7 @@ import { loadLayouts, publicLayout } from "./layouts.ts";
 import { Lease } from "./lease.ts";
 import { createOurs, LAYOUTS, LOG, SOURCE } from "./ours.ts";
 import { replicaNotes } from "./replica.ts";
-import { ReplicaWatch } from "./replica-watch.ts";
+import { SourceWatch } from "./source-watch.ts";
 import { MysqlSubscribers } from "./subscribers.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -32,7 +32,7 @@ export class MysqlChangeLog implements ChangeLog {
   readonly #watch: Session;
   readonly #watcher: Watcher;
   readonly #lease: Lease;
-  readonly #replicaWatch: ReplicaWatch;
+  readonly #sourceWatch: SourceWatch;
 
   private constructor(
     options: DatabaseOptions,
@@ -48,7 +48,7 @@ export class MysqlChangeLog implements ChangeLog {
     this.batches = log.batches;
     this.subscribers = new MysqlSubscribers(this.#side);
     this.#watcher = new Watcher(this.#watch, this.batches.seen);
-    this.#replicaWatch = new ReplicaWatch(options, log.told);
+    this.#sourceWatch = new SourceWatch(options, log.told);
   }
 
   /** Null while another relay holds the lease. */
@@ -122,7 +122,7 @@ export class MysqlChangeLog implements ChangeLog {
   }
 
   get warnings(): readonly string[] {
-    return this.#replicaWatch.told;
+    return this.#sourceWatch.told;
   }
 
   async stats(): Promise<LogStats> {
@@ -143,7 +143,7 @@ export class MysqlChangeLog implements ChangeLog {
   async close(): Promise<void> {
     this.#lease.stop();
     this.batches.close();
-    this.#replicaWatch.close();
+    this.#sourceWatch.close();
     // A look may still go on in the server: nobody waits for it.
     this.#watch.destroy();
     await this.#side.close();

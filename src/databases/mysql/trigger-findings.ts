@@ -5,14 +5,14 @@ import { triggersWithoutLog } from "../../core/rewound.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import type { CaptureTable } from "../../core/source.ts";
 import { hiddenFrom, LOST_MEANWHILE } from "./capture-broken.ts";
-import { namedColumns } from "./capture-sql.ts";
 import { accountName, type Session } from "./connection.ts";
 import { grantsOf, mayTrigger } from "./grants.ts";
 import { quoteName } from "./identifiers.ts";
 import { LOST, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { MADE_ANEW, madeAnew, madeOn } from "./made.ts";
-import { DELETIONS, isOurs, LAYOUTS, LOG, planOurs, standingTables } from "./ours.ts";
+import { isOurs, LAYOUTS, planOurs, standingTables } from "./ours.ts";
 import { loadFacts } from "./table-facts.ts";
+import { areShown, triggerRightFindings } from "./trigger-rights.ts";
 import {
   type FoundTrigger,
   goneTriggers,
@@ -34,17 +34,10 @@ export async function triggerFindings(
   const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
   const names = tables.map(({ schema }) => schema.name.name);
   const found = await loadTriggers(session, triggeredTables(layouts));
-  // MariaDB hides what they do, MySQL that they stand: they would be told as changed, or gone.
-  const isShown = found.some(({ name, definer }) => isOurs(name) && definer !== "");
-  if (!isShown && !mayTrigger(await grantsOf(session))) return [];
+  // They would be told as changed, or gone.
+  if (!areShown(found) && !mayTrigger(await grantsOf(session))) return [];
   const users = await accounts(session);
-  const isOfThis = ({ name, definer }: FoundTrigger) =>
-    isOurs(name) && accountName(definer) === session.account;
-  const ownOn = [...new Set(found.filter(isOfThis).map(({ table }) => table))];
-  const findings = ownOn.length === 0 ? [] : await logRightFindings(session);
-  const byTable = new Map(layouts.map((layout) => [layout.table.name, layout]));
-  const reads = ownOn.map((table) => readingOf(table, byTable.get(table)));
-  findings.push(...(await readRightFindings(session, reads)));
+  const findings = await triggerRightFindings(session, layouts, found);
   const anew = new Set(madeAnew(layouts, found, await madeOn(session)));
   for (const name of names) {
     const layout = layouts.find((each) => each.table.name === name);
@@ -182,63 +175,4 @@ async function accounts(session: Session): Promise<ReadonlySet<string> | null> {
     if (error instanceof TidemarkError && error.code === "TM-GRANT-MISSING") return null;
     throw error;
   }
-}
-
-/**
- * Triggers run with the rights of the account that made them. The server looks for those of a statement, too, where it is
- * only to explain it.
- */
-async function logRightFindings(session: Session): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const table of [LOG, DELETIONS]) {
-    try {
-      await session.rows(`EXPLAIN INSERT INTO ${quoteName(table)} (id) VALUES (0)`);
-    } catch (error) {
-      if (!isTidemarkError(error, "TM-GRANT-MISSING")) throw error;
-      const message = `${error.message} The triggers write it with the rights of ${session.account}: writes to captured tables fail.`;
-      findings.push(failure("log-right", message, error.fix));
-    }
-  }
-  return findings;
-}
-
-/**
- * They read their own table, and what its foreign keys reach. As in {@link logRightFindings}, of all tables at once; where
- * that is refused each half by itself.
- */
-async function readRightFindings(session: Session, reads: readonly string[]): Promise<Finding[]> {
-  if (reads.length > MOST_READ) {
-    const found: Finding[] = [];
-    for (let i = 0; i < reads.length; i += MOST_READ)
-      found.push(...(await readRightFindings(session, reads.slice(i, i + MOST_READ))));
-    return found;
-  }
-  if (reads.length === 0) return [];
-  try {
-    await session.rows(`EXPLAIN ${reads.join(" UNION ALL ")}`);
-    return [];
-  } catch (error) {
-    if (!isTidemarkError(error, "TM-GRANT-MISSING", "TM-COLUMN-MISSING")) throw error;
-    const middle = reads.length >> 1;
-    if (middle > 0) {
-      return [
-        ...(await readRightFindings(session, reads.slice(0, middle))),
-        ...(await readRightFindings(session, reads.slice(middle))),
-      ];
-    }
-    // Of a table that was altered since it was captured other findings tell.
-    if (error.code === "TM-COLUMN-MISSING") return [];
-    const message = `${error.message} The triggers read it with the rights of ${session.account}: writes to it, and to tables that refer to it, fail.`;
-    return [failure("read-right", message, error.fix)];
-  }
-}
-
-const MOST_READ = 50;
-
-/** Names what the triggers read of a table: a right may be one to some columns only. Without a layout, that there is any. */
-function readingOf(table: string, layout: StoredLayout | undefined): string {
-  const from = quoteName(table);
-  if (layout === undefined) return `SELECT 1 FROM ${from}`;
-  const named = namedColumns(layout).map((column) => `${quoteName(column)} IS NULL`);
-  return `SELECT 1 FROM ${from} WHERE ${named.join(" OR ")}`;
 }
