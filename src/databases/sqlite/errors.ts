@@ -1,4 +1,5 @@
 import { type ErrorCode, TidemarkError, toTidemarkError } from "../../core/errors.ts";
+import { PREFIX } from "./ours.ts";
 
 /** What node:sqlite puts on an error: the extended result code and its text (never row values). */
 interface DriverError extends Error {
@@ -99,7 +100,7 @@ export function isSchemaMismatch(error: unknown): boolean {
   return isDriverError(error) && (error.errcode & 0xff) === 1;
 }
 
-const NO_TABLE = /^no such table: /;
+const NO_TABLE = /^no such table: (?:main\.)?/;
 /** Raised for each row that is written, once foreign keys are on: the schema was never asked whether they can hold. */
 const FOREIGN_KEY_MISMATCH = /^foreign key mismatch - /;
 
@@ -120,9 +121,14 @@ export function classify(
   const primary = error.errcode & 0xff;
   const meaning = EXTENDED[error.errcode] ?? PRIMARY[primary];
   if (meaning === undefined) {
-    if (NO_TABLE.test(error.message)) {
+    const missing = NO_TABLE.exec(error.message);
+    if (missing !== null) {
+      // Who misses one of ours knows better how to go on.
+      const isOurs = error.message.startsWith(PREFIX, missing[0].length);
       return new TidemarkError("TM-TABLE-MISSING", `${where}: ${error.message}.`, {
-        fix: "Make it; or take away the foreign key, trigger or view that names it, and start again.",
+        ...(!isOurs && {
+          fix: "Make it; or take away the foreign key, trigger or view that names it, and start again.",
+        }),
         cause: error,
       });
     }
