@@ -1,5 +1,6 @@
 import type { Change } from "../core/change.ts";
 import { isTidemarkError, TidemarkError } from "../core/errors.ts";
+import { formatCount } from "../core/format-count.ts";
 import { sha256 } from "../core/hash.ts";
 import { boundParked, type ParkedEntry, type ParkedRow, type ParkedRows } from "../core/parked.ts";
 import { type Row, UNCHANGED, type Value } from "../core/value.ts";
@@ -196,7 +197,7 @@ function reasonOf(error: TidemarkError): string {
 function full(sync: string, cause: TidemarkError): TidemarkError {
   return new TidemarkError(
     "TM-PARKED-FULL",
-    `${sync} has set ${MAX_PARKED} rows aside, as many as it may; the next one failed with ${cause.code}.`,
+    `${sync} has set ${formatCount(MAX_PARKED)} rows aside, as many as it may; the next one failed with ${cause.code}.`,
     {
       fix: "tidemark parked list shows why. Mend the filter or transform and start again; or tidemark parked drop --all.",
       cause,
