@@ -4,6 +4,7 @@ import { keys, type SyncStatus } from "../core/documents.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import type { Documents } from "../core/queue.ts";
+import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
 import type { ApplierSession, Target } from "../core/target.ts";
@@ -54,6 +55,7 @@ export class Applier {
   /** As {@link Relay.run}: until stop(), or the first error that waiting cannot mend. */
   async run(onReady: () => void): Promise<void> {
     const { logger, queue, sync } = this.#options;
+    const retryLog = new RetryLog(logger, "applier interrupted");
     try {
       let [forgotten, mayHaveLease] = [false, true];
       for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
@@ -62,6 +64,7 @@ export class Applier {
           forgotten = true;
           await this.#session(onReady, () => {
             attempt = 0;
+            retryLog.succeeded();
           });
           mayHaveLease = true;
         } catch (error) {
@@ -77,7 +80,7 @@ export class Applier {
             continue;
           }
           await this.#recover(found);
-          logger.warn({ err: found }, "applier interrupted: trying again");
+          retryLog.failed(found);
           if (isOfRights(found)) await this.#waitForRights();
         }
         await sleep(backoff(attempt), this.#stop.signal);

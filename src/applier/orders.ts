@@ -3,6 +3,7 @@ import { keys, lastSegment, type Order, type ResyncOrder } from "../core/documen
 import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Documents } from "../core/queue.ts";
+import { RetryLog } from "../core/retry-log.ts";
 import { statusError } from "../core/status-error.ts";
 import type { ApplierWork } from "./work.ts";
 
@@ -29,16 +30,18 @@ export class Orders {
   /** Follows the documents until the signal aborts, through losses of the queue. */
   async run(signal: AbortSignal): Promise<void> {
     const { documents, sync, logger } = this.#options;
+    const log = new RetryLog(logger, "lost sight of what is asked of the applier");
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         for await (const { key, value } of documents.watch(keys.orders(sync), signal)) {
           attempt = 0;
+          log.succeeded();
           const order = value as Order | null;
           if (order === null || order.answer !== null) this.#open.delete(lastSegment(key));
           else this.#open.set(lastSegment(key), order);
         }
       } catch (error) {
-        logger.warn({ err: error }, "lost sight of what is asked of the applier: trying again");
+        log.failed(error);
       }
       await sleep(backoff(attempt), signal);
     }

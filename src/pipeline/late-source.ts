@@ -1,6 +1,7 @@
 import { backoff, sleep } from "../core/async.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { LateStatus } from "./late-status.ts";
 import type { Prepared } from "./prepare.ts";
@@ -36,8 +37,9 @@ export class LateSource {
 
   async #look(): Promise<Prepared | null> {
     const { prepare, slowRetryMs = SLOW_RETRY_MS, signal, logger } = this.#options;
+    const log = new RetryLog(logger, "this source cannot be begun with yet");
     for (let attempt = 0; !signal.aborted; attempt++) {
-      logger.warn({ err: this.error }, "this source cannot be begun with yet: trying again");
+      log.failed(this.error);
       await sleep(isOfRights(this.error) ? slowRetryMs : backoff(attempt), signal);
       if (signal.aborted) break;
       try {

@@ -6,6 +6,7 @@ import { keys, UNKNOWN_SYNC } from "../core/documents.ts";
 import { toTidemarkError } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
+import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import { type Databases, using } from "./connect.ts";
 import { refuseAltered } from "./fit.ts";
@@ -48,6 +49,7 @@ export class Latecomer implements Worker {
   async run(onReady: () => void): Promise<void> {
     const { passed, logger, slowRetryMs = SLOW_RETRY_MS } = this.#options;
     const { signal } = this.#stop;
+    const log = new RetryLog(logger, "this sync cannot start yet");
     let { error } = passed;
     for (let attempt = 0; !signal.aborted; attempt++) {
       if (!error.retryable && !isOfRights(error)) {
@@ -56,7 +58,7 @@ export class Latecomer implements Worker {
         throw error;
       }
       const ms = error.retryable ? backoff(attempt) : slowRetryMs;
-      logger.warn({ err: error }, "this sync cannot start yet: trying again");
+      log.failed(error);
       const why = error;
       const beat = () => this.#status.tellUnlessOther("running", why);
       await beat();

@@ -9,6 +9,7 @@ import {
 } from "../core/documents.ts";
 import type { Logger } from "../core/log.ts";
 import type { DocumentEntry, Documents } from "../core/queue.ts";
+import { RetryLog } from "../core/retry-log.ts";
 
 /**
  * What comes back to the relay over the queue: fences, requests, confirmations. Watches the
@@ -33,14 +34,16 @@ export class Mailbox {
   /** Follows the documents until the signal aborts, through losses of the queue. */
   async run(syncs: readonly string[], logger: Logger, signal: AbortSignal): Promise<void> {
     const follow = async (prefix: string, take: (entry: DocumentEntry) => void) => {
+      const log = new RetryLog(logger, "lost sight of the queue's documents");
       for (let attempt = 0; !signal.aborted; attempt++) {
         try {
           for await (const entry of this.#documents.watch(prefix, signal)) {
             attempt = 0;
+            log.succeeded();
             take(entry);
           }
         } catch (error) {
-          logger.warn({ err: error }, "lost sight of the queue's documents: trying again");
+          log.failed(error);
         }
         await sleep(backoff(attempt), signal);
       }

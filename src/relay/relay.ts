@@ -5,6 +5,7 @@ import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { askFence } from "../core/fence.ts";
 import { Hearing } from "../core/hearing.ts";
+import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
 import { forgetStop, statusError } from "../core/status-error.ts";
@@ -39,6 +40,7 @@ export class Relay {
     readonly resent: Map<string, string>;
   };
   readonly #hearing: Hearing;
+  readonly #retryLog: RetryLog;
   #status: SourceStatus;
   /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
   #hasWorked = false;
@@ -53,6 +55,7 @@ export class Relay {
       resent: new Map(),
     };
     const { documents } = options.queue;
+    this.#retryLog = new RetryLog(logger, "relay interrupted");
     this.#hearing = new Hearing(documents, keys.relay(name));
     this.#mailbox = new Mailbox(documents, name, this.#bell);
     const onLost = () => this.#bell.ring();
@@ -80,6 +83,7 @@ export class Relay {
           forgotten = true;
           await this.#session(onReady, () => {
             attempt = 0;
+            this.#retryLog.succeeded();
           });
         } catch (error) {
           const found = toTidemarkError(error);
@@ -104,7 +108,6 @@ export class Relay {
   }
 
   async #recover(error: TidemarkError): Promise<void> {
-    const { logger } = this.#options;
     if (this.#stop.signal.aborted) return;
     if (!error.retryable && !(this.#hasWorked && isOfRights(error))) {
       // A standby that cannot go on says nothing of the relay that works, nor does who may not have the name.
@@ -115,7 +118,7 @@ export class Relay {
       }
       throw error;
     }
-    logger.warn({ err: error }, "relay interrupted: trying again");
+    this.#retryLog.failed(error);
     await this.#reportUnlessOther({ error: statusError(error) });
   }
 
