@@ -130,6 +130,34 @@ describe("mapping of a layout", () => {
     );
   });
 
+  it.each(["filter", "transform"] as const)(
+    "does not take a renamed column for empty where a %s asks for it by its old name",
+    (name) => {
+      const ask = (row: RowObject) => row.name !== "draft";
+      const rule =
+        name === "filter"
+          ? { filter: ask }
+          : { transform: (row: RowObject) => (ask(row) ? row : null) };
+      const renamed = table(["id", "state"], { rename: { name: "state" }, ...rule });
+      const mapping = new LayoutMapping(renamed, layout(["id", "state"]));
+      const cause = new ReferenceError('column "name" is renamed: functions know it as "state"');
+      const failing = () => mapping.effectOf(change({ row: ["1", "draft"] }));
+      expect(failing).toThrow(expect.objectContaining({ code: "TM-TRANSFORM-FAILED", cause }));
+    },
+  );
+
+  it("takes true for a yes, false and null for a no, and refuses what else a filter gives", () => {
+    const passes = (answer: unknown) => {
+      const filter = () => answer as boolean;
+      const mapping = new LayoutMapping(table(["id"], { filter }), layout(["id"]));
+      return mapping.effectOf(change({ row: ["1"] })).row !== null;
+    };
+    expect([true, false, null].map(passes)).toEqual([true, false, false]);
+    expect(() => passes("false")).toThrow("filter gave a string (true or false is wanted)");
+    expect(() => passes(undefined)).toThrow("filter gave nothing");
+    expect(() => passes(Promise.reject(new Error("later")))).toThrow("must not be async");
+  });
+
   it("does nothing for an unread change, unless it was logged without the key that there is now", () => {
     const whole = { ...table(["id", "name"]), key: [] };
     const keyless = { ...layout(["id", "name"]), key: [] };

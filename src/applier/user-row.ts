@@ -12,17 +12,32 @@ export function userRow(table: SyncTable, row: Row): Row | null {
   const { filter, transform } = table.rule;
   if (filter === undefined && transform === undefined) return row;
   const object = toObject(table.bound, row);
-  if (filter !== undefined && !passes(table, "filter", () => filter({ ...object }))) return null;
+  if (filter !== undefined && !passes(table, () => filter(handedOut(table, object)))) return null;
   if (transform === undefined) return row;
-  const given = called(table, "transform", () => transform({ ...object }));
+  const given = called(table, "transform", () => transform(handedOut(table, object)));
   return given === null ? null : fromObject(table, given, object);
 }
 
-function passes(table: SyncTable, name: string, ask: () => unknown): boolean {
-  const answer = called(table, name, ask);
-  // It would always be taken for a yes.
-  if (isThenable(answer)) throw failed(table, `${name} gave a promise: it must not be async`);
-  return Boolean(answer);
+/** Null is a no, as `row.a && row.a > "x"` gives it. Text would be a yes even where it is "false", a missing `return` a no. */
+function passes(table: SyncTable, ask: () => unknown): boolean {
+  const answer = called(table, "filter", ask);
+  if (typeof answer === "boolean" || answer === null) return answer === true;
+  if (isThenable(answer)) throw failed(table, "filter gave a promise: it must not be async");
+  const given = answer === undefined ? "nothing" : `a ${typeof answer}`;
+  throw failed(table, `filter gave ${given} (true or false is wanted)`);
+}
+
+/** A copy, which the function may change. A column that is asked for by a name that it no longer has is not taken for one without a value. */
+function handedOut(table: SyncTable, object: RowObject): RowObject {
+  const row = { ...object };
+  for (const [old, renamed] of Object.entries(table.rule.rename ?? {})) {
+    if (old in row) continue;
+    const get = () => {
+      throw new ReferenceError(`column "${old}" is renamed: functions know it as "${renamed}"`);
+    };
+    Object.defineProperty(row, old, { get, configurable: true });
+  }
+  return row;
 }
 
 function called<T>(table: SyncTable, name: string, call: () => T): T {

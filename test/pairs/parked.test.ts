@@ -91,6 +91,7 @@ async function expectRefused(pair: TestPair, rule: Partial<TableRule>, says: str
 describe("what a function may not do", () => {
   type Case = [title: string, rule: Partial<TableRule>, says: string];
   const asRow = (value: unknown) => value as RowObject;
+  const answering = (answer: unknown) => () => answer as boolean;
   const late = () => Promise.reject(new Error("no"));
   test.each<Case>([
     ["throw in transform", { transform: strict }, "transform threw an error"],
@@ -104,6 +105,8 @@ describe("what a function may not do", () => {
       "filter threw an error",
     ],
     ["give nothing", { transform: () => asRow(undefined) }, "gave nothing"],
+    ["answer nothing", { filter: answering(undefined) }, "filter gave nothing"],
+    ["answer in text", { filter: answering("false") }, "filter gave a string"],
     ["give a promise", { transform: async () => null } as unknown as Partial<TableRule>, "async"],
     ["ask by a promise", { filter: async () => true } as unknown as Partial<TableRule>, "async"],
     ["break a promise", { transform: late } as unknown as Partial<TableRule>, "async"],
@@ -115,8 +118,8 @@ describe("what a function may not do", () => {
     expectRefused(FIRST, rule, says),
   );
 
-  test("a filter that gives null or undefined leaves the row out", async () => {
-    const filter = (row: RowObject) => (row.name === "a" ? null : undefined) as unknown as boolean;
+  test("a filter that gives null leaves the row out", async () => {
+    const filter = (row: RowObject) => (row.name === "a" ? null : false) as boolean;
     const { bed, definition, insert, atTarget } = await bedOf(FIRST, { filter });
     await using _ = bed;
     const pipeline = await bed.start(definition);
