@@ -394,6 +394,9 @@ describe("the file", () => {
   it("is named when it is missing, is a folder, or is no database", async () => {
     const open = (url: string) => sqlite.openSource({ name: "x", url, logger: silentLogger });
     await refuses(open("sqlite:/nowhere/at/all.db"), "TM-CONNECT-FAILED");
+    await expect(open("sqlite:/nowhere/at first/all.db")).rejects.toMatchObject({
+      fix: "mkdir -p '/nowhere/at first'",
+    });
     await refuses(open("sqlite:/tmp"), "TM-CONNECT-FAILED", "TM-SERVER-UNSUPPORTED");
     await refuses(open(`sqlite:${process.execPath}`), "TM-SERVER-UNSUPPORTED");
     await refuses(open("sqlite::memory:"), "TM-URL-INVALID");

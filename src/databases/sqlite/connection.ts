@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseOptions } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import { shellWord } from "../../core/shell.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import type { Bindable, Database, Statement } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
@@ -73,7 +74,7 @@ export class Connection {
       throw new TidemarkError("TM-CONNECT-FAILED", `${options.name}: there is no file ${path}.`, {
         fix: existsSync(dirname(path))
           ? `Create it, or correct the path of database "${options.name}".`
-          : `mkdir -p ${dirname(path)}`,
+          : `mkdir -p ${shellWord(dirname(path))}`,
         details: { database: options.name, path },
       });
     }
