@@ -75,35 +75,19 @@ async function createSqlite(within = tmpdir()): Promise<Created> {
 }
 
 async function createPostgres(server: string, name: string): Promise<Created> {
-  const run = async (sql: string) => {
-    const client = new pg.Client({ connectionString: server });
-    await client.connect();
-    try {
-      await client.query(sql);
-    } finally {
-      await client.end();
-    }
-  };
+  const run = (sql: string) => withAdmin(postgresAdmins, server, (client) => client.query(sql));
   await run(`CREATE DATABASE ${name}`);
   // Forced: a test that failed half-way may have left connections open.
   return { url: withDatabase(server, name), drop: () => run(`DROP DATABASE ${name} WITH (FORCE)`) };
 }
 
 async function createMysql(server: string, name: string): Promise<Created> {
-  const connected = async (work: (connection: mysql.Connection) => Promise<unknown>) => {
-    const connection = await mysql.createConnection({ uri: server });
-    try {
-      await work(connection);
-    } finally {
-      await connection.end();
-    }
-  };
-  await connected((connection) =>
-    connection.query(`CREATE DATABASE ${name} CHARACTER SET utf8mb4`),
-  );
+  const asAdmin = (work: (connection: mysql.Connection) => Promise<unknown>) =>
+    withAdmin(mysqlAdmins, server, work);
+  await asAdmin((connection) => connection.query(`CREATE DATABASE ${name} CHARACTER SET utf8mb4`));
   return {
     url: withDatabase(server, name),
-    drop: () => connected((connection) => dropMysql(connection, name)),
+    drop: () => asAdmin((connection) => dropMysql(connection, name)),
   };
 }
 
@@ -118,6 +102,59 @@ async function dropMysql(connection: mysql.Connection, name: string): Promise<vo
     const [[found]] = await connection.query<mysql.RowDataPacket[]>("SELECT @@datadir AS folder");
     console.warn(`${name}: ${error}; left: ${readdirSync(join(found?.folder, name)).join(", ")}`);
     await connection.query(`DROP DATABASE IF EXISTS ${name}`);
+  }
+}
+
+/** A session that makes and drops databases: to open one costs the server more than to make a database. */
+interface Admin<T> {
+  readonly session: T;
+  /** What keeps this process from ending: only while the session is used. Neither driver's types tell of it. */
+  readonly socket: { ref(): void; unref(): void };
+  users: number;
+}
+
+interface Admins<T> {
+  readonly open: (server: string, onLost: () => void) => Promise<Admin<T>>;
+  readonly opened: Map<string, Promise<Admin<T>>>;
+}
+
+const postgresAdmins: Admins<pg.Client> = {
+  opened: new Map(),
+  async open(connectionString, onLost) {
+    const session = new pg.Client({ connectionString });
+    session.on("error", onLost);
+    await session.connect();
+    return { session, socket: session as unknown as Admin<pg.Client>["socket"], users: 0 };
+  },
+};
+
+const mysqlAdmins: Admins<mysql.Connection> = {
+  opened: new Map(),
+  async open(uri, onLost) {
+    const session = await mysql.createConnection({ uri });
+    session.on("error", onLost);
+    const { connection } = session as unknown as {
+      connection: { stream: Admin<mysql.Connection>["socket"] };
+    };
+    return { session, socket: connection.stream, users: 0 };
+  },
+};
+
+async function withAdmin<T>(
+  { open, opened }: Admins<T>,
+  server: string,
+  work: (session: T) => Promise<unknown>,
+): Promise<void> {
+  const forget = () => opened.delete(server);
+  const opening = opened.get(server) ?? open(server, forget);
+  opened.set(server, opening);
+  opening.catch(forget);
+  const admin = await opening;
+  if (admin.users++ === 0) admin.socket.ref();
+  try {
+    await work(admin.session);
+  } finally {
+    if (--admin.users === 0) admin.socket.unref();
   }
 }
 
