@@ -122,6 +122,26 @@ describe.each(SERVERS)("on %s", (kind) => {
       await expect(sourceAt(mine)).rejects.toMatchObject(planted);
     });
 
+    it("a schema that another makes while the sessions of a start are open", async () => {
+      const { admin, roles, urlOf, as, sourceAt, targetAt } = await start();
+      const mine = urlOf(roles.sync);
+      const [source, target] = [await sourceAt(mine), await targetAt(mine)];
+      const plan = await target.plan([]);
+      await as(roles.other, "CREATE SCHEMA tidemark; GRANT ALL ON SCHEMA tidemark TO PUBLIC");
+      const told = refused("the schema tidemark belongs to", "DROP SCHEMA tidemark CASCADE");
+      await expect(source.openChangeLog()).rejects.toMatchObject(told);
+      await expect(target.prepare(plan)).rejects.toMatchObject(told);
+      const made = await admin.query(
+        "SELECT FROM pg_class WHERE relnamespace = 'tidemark'::regnamespace",
+      );
+      expect(made.rowCount).toBe(0);
+      await admin.query("DROP SCHEMA tidemark CASCADE");
+      await target.prepare(plan);
+      await admin.query(`ALTER TABLE tidemark.progress OWNER TO ${roles.other}`);
+      const progress = refused("the table tidemark.progress belongs to", "ALTER TABLE");
+      await expect(target.openApplier("s", [])).rejects.toMatchObject(progress);
+    });
+
     it("two roles share it where one that both are members of owns it", async () => {
       const { admin, roles, urlOf, sourceAt, targetAt, capture } = await start();
       const [mine, theirs] = [urlOf(roles.sync), urlOf(roles.reports)];

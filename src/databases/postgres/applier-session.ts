@@ -18,6 +18,7 @@ import { emptyOf } from "./emptiness.ts";
 import { sqlState } from "./errors.ts";
 import { quoteTable, schemaOf } from "./identifiers.ts";
 import { KEPT_IN, markOf } from "./marks.ts";
+import { assertOwned } from "./ours.ts";
 import { altered, loadPins } from "./pins.ts";
 import {
   ensureProgress,
@@ -67,6 +68,7 @@ export async function openApplierSession(
       await connection.close();
       return null;
     }
+    await assertOwned(connection, "target");
     await ensureProgress(connection, sync);
     const [kept] = await connection.rows(KEPT_IN);
     const writable = await bindTables(connection, tables);

@@ -23,7 +23,7 @@ import { FORGOTTEN, loadLayouts, type StoredLayout } from "./layouts.ts";
 import { CAPTURE_LOCK, CONTROL_LOCK, RELAY_LOCK } from "./log-insert.ts";
 import { LogPages } from "./log-pages.ts";
 import { LogDecoder } from "./log-rows.ts";
-import { assertLogFits, createSourceObjects, missingSourceObjects } from "./ours.ts";
+import { assertLogFits, assertOwned, createSourceObjects, missingSourceObjects } from "./ours.ts";
 import { publicationNotes } from "./publications.ts";
 import { LogRotation, type RotationLimits } from "./rotation.ts";
 import { parseSnapshot } from "./snapshot.ts";
@@ -124,6 +124,7 @@ export class PostgresChangeLog implements ChangeLog {
       const capturing = open("relay capture");
       const control = await openingControl;
       await takeFromFenced(control, CONTROL_LOCK);
+      await assertOwned(main, "source");
       await assertLogFits(main);
       if ((await missingSourceObjects(main)).length > 0) {
         for (const note of await publicationNotes(main)) options.logger.warn({}, note);

@@ -184,6 +184,9 @@ const TARGET_OBJECTS: readonly OurObject[] = [
   },
 ];
 
+type End = "source" | "target";
+const OBJECTS = { source: SOURCE_OBJECTS, target: TARGET_OBJECTS };
+
 const SCHEMA_DDL = [
   `CREATE SCHEMA ${OUR_SCHEMA}`,
   `COMMENT ON SCHEMA ${OUR_SCHEMA} IS 'Made by Tidemark; "tidemark uninstall" removes it.'`,
@@ -288,20 +291,23 @@ export async function assertLogFits(connection: Connection): Promise<void> {
 }
 
 export async function createSourceObjects(connection: Connection): Promise<void> {
-  await create(connection, SOURCE_OBJECTS);
+  await create(connection, "source");
 }
 
 export async function createTargetObjects(connection: Connection): Promise<void> {
-  await create(connection, TARGET_OBJECTS);
+  await create(connection, "target");
 }
 
-async function create(connection: Connection, objects: readonly OurObject[]): Promise<void> {
+async function create(connection: Connection, end: End): Promise<void> {
+  const objects = OBJECTS[end];
   if ((await missing(connection, objects)).length === 0) return;
   await connection.transaction("BEGIN", async () => {
     await connection.script(`SELECT pg_advisory_xact_lock(${CREATE_KEY})`);
     const statements = await missing(connection, objects);
     // At once: each would be a way to the server of its own.
     if (statements.length > 0) await connection.script(statements.join(";\n"));
+    // In a schema that somebody has made meanwhile.
+    await assertOwned(connection, end);
   });
 }
 
@@ -332,21 +338,22 @@ const namesOf = (objects: readonly OurObject[]) => objects.map(({ name }) => nam
 /** All that {@link refuseSchema} may take for ours. */
 export const OUR_RELATIONS: readonly string[] = namesOf([...SOURCE_OBJECTS, ...TARGET_OBJECTS]);
 
-/**
- * A session of that end, before it reads anything of ours. A target calls no function of ours, which may be those of
- * another role that reads the database. Throws TM-GRANT-MISSING, and as {@link Connection.open}.
- */
-export async function openOwned(
-  options: DatabaseOptions,
-  end: "source" | "target",
-): Promise<Connection> {
+/** A session of that end, before it reads anything of ours. Throws as {@link assertOwned} and {@link Connection.open}. */
+export async function openOwned(options: DatabaseOptions, end: End): Promise<Connection> {
   const connection = await Connection.open(options, end);
   try {
-    const isSource = end === "source";
-    await refuseOwners(connection, namesOf(isSource ? SOURCE_OBJECTS : TARGET_OBJECTS), isSource);
+    await assertOwned(connection, end);
     return connection;
   } catch (error) {
     await connection.close();
     throw error;
   }
+}
+
+/**
+ * As {@link refuseOwners}. A target calls no function of ours, which may be those of another role that reads the database.
+ * Who waits for a lease asks once it has it: somebody may have made all that is ours since.
+ */
+export function assertOwned(connection: Connection, end: End): Promise<void> {
+  return refuseOwners(connection, namesOf(OBJECTS[end]), end === "source");
 }
