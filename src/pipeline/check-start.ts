@@ -60,10 +60,10 @@ export async function checkStart(
   };
 }
 
-/** Who has worked before is waited for, and keeps nobody from starting. */
+/** What is waited for, or asked for by others, keeps nobody from starting. */
 async function refuseLacks(lacks: readonly Lacks[], passing: Passing): Promise<void> {
   const refused: Lacks[] = [];
-  for (const lack of lacks) if (!(await passing.mayWait(lack.syncs))) refused.push(lack);
+  for (const lack of lacks) if (!(await passing.mayWait(lack))) refused.push(lack);
   const error = lackError(refused);
   if (error !== null) throw error;
 }

@@ -8,6 +8,7 @@ import type { Prepared } from "./prepare.ts";
 /** Rights that a database lacks, as its plan tells them. */
 export interface Lacks {
   readonly database: string;
+  readonly end: "source" | "target";
   readonly findings: readonly Finding[];
   /** That need them. */
   readonly syncs: readonly string[];
@@ -24,14 +25,16 @@ export function lacksOf(
     const isMade =
       makes(plan) ||
       syncs.some(({ resolved, plan }) => readers.has(resolved.definition.name) && makes(plan));
-    return { database: name, findings: isMade ? plan?.lacks : [], syncs: [...readers.keys()] };
+    return {
+      ...{ database: name, end: "source" as const, syncs: [...readers.keys()] },
+      findings: isMade ? plan?.lacks : [],
+    };
   });
   const ofTargets = syncs.map(({ resolved: { definition }, plan }) => {
     const isMade = makes(plan) || makes(plans.get(definition.from));
     return {
-      database: definition.to,
+      ...{ database: definition.to, end: "target" as const, syncs: [definition.name] },
       findings: isMade ? plan.lacks : [],
-      syncs: [definition.name],
     };
   });
   return [...ofSources, ...ofTargets].flatMap(({ findings = [], ...rest }) =>

@@ -5,6 +5,7 @@ import type { Logger } from "../core/log.ts";
 import type { Queue } from "../core/queue.ts";
 import { isOfRights } from "../core/slow-retry.ts";
 import { type Databases, using } from "./connect.ts";
+import type { Lacks } from "./lacks.ts";
 import type { PassBy, PassedSync, Prepared } from "./prepare.ts";
 import { openStanding } from "./queue.ts";
 import type { Share, ShareOptions } from "./share.ts";
@@ -69,10 +70,11 @@ export class Passing {
     return true;
   };
 
-  /** Has one of these worked before, so that a right which an end of it lacks is waited for? */
-  async mayWait(names: readonly string[]): Promise<boolean> {
-    if (this.#options.mustOpenAll === true) return false;
+  /** Does another process ask for these rights, or has a sync that needs them worked before, so that they are waited for? */
+  async mayWait({ end, syncs: names }: Pick<Lacks, "end" | "syncs">): Promise<boolean> {
     const syncs = this.#definition.syncs.filter(({ name }) => names.includes(name));
+    if (syncs.every((sync) => this.#isElsewhere(sync, end))) return true;
+    if (this.#options.mustOpenAll === true) return false;
     for (const sync of syncs) if (await this.#hasWorked(sync)) return true;
     return false;
   }
@@ -89,8 +91,9 @@ export class Passing {
     return this.#hasWorked(sync);
   }
 
-  #isElsewhere({ from }: SyncDefinition, end: "source" | "target"): boolean {
-    return end === "target" || !this.#options.share.sources.has(from);
+  #isElsewhere({ from, to }: SyncDefinition, end: "source" | "target"): boolean {
+    const { sources, targets } = this.#options.share;
+    return end === "source" ? !sources.has(from) : !targets.has(to);
   }
 
   #tell({ name: sync }: SyncDefinition, error: TidemarkError): void {

@@ -25,6 +25,11 @@ async function makePoor(admin: SqlClient, kind: string, role: string): Promise<v
   await admin.run(`GRANT SELECT ON \`${name?.replaceAll("_", "\\_")}\`.* TO ${role}`);
 }
 
+async function dropRole(admin: SqlClient, kind: string, role: string): Promise<void> {
+  if (kind === "postgres") await admin.run(`DROP OWNED BY ${role} CASCADE`);
+  await admin.run(kind === "postgres" ? `DROP ROLE ${role}` : `DROP USER ${role}`);
+}
+
 function urlOf({ databases }: PipelineDefinition, name: string): string {
   const found = databases.find((each) => each.name === name);
   return found !== undefined && "url" in found ? found.url : "";
@@ -53,6 +58,31 @@ const SOURCE_RIGHTS = ["CREATE", "SELECT", "TRIGGER"];
 const TARGET_RIGHTS = ["CREATE", "INSERT", "UPDATE", "DELETE"];
 
 describe.each(["postgres", "mariadb", "mysql"] as const)("a role of %s", (kind) => {
+  test.skipIf(!available(kind))(
+    "that lacks rights at an end is no matter of who works for the other",
+    async () => {
+      await using bed = await TestBed.make({ source: "sqlite", target: kind });
+      await createTables(await bed.sql("source"), "sqlite", [CUSTOMERS]);
+      const role = `apart_${process.pid}_${kind}`;
+      const admin = await bed.sql("target");
+      await makePoor(admin, kind, role);
+      try {
+        const rich = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+        const poor = as(rich, "target", role);
+        const relay = await bed.start(poor, { role: "relay" });
+        await expect(bed.start(poor, { role: "applier" })).rejects.toMatchObject({
+          code: "TM-GRANT-MISSING",
+        });
+        const applier = await bed.start(rich, { role: "applier" });
+        await applier.waitFor({ timeoutMs: PATIENCE_MS });
+        await bed.stop(applier);
+        await bed.stop(relay);
+      } finally {
+        await dropRole(admin, kind, role);
+      }
+    },
+  );
+
   for (const end of ["source", "target"] as const) {
     test.skipIf(!available(kind))(
       `that lacks rights at the ${end} is told all before anything is made`,
@@ -93,8 +123,7 @@ describe.each(["postgres", "mariadb", "mysql"] as const)("a role of %s", (kind) 
           await bed.expectSame(CUSTOMERS);
           await bed.stop(pipeline);
         } finally {
-          if (kind === "postgres") await admin.run(`DROP OWNED BY ${role} CASCADE`);
-          await admin.run(kind === "postgres" ? `DROP ROLE ${role}` : `DROP USER ${role}`);
+          await dropRole(admin, kind, role);
         }
       },
     );
