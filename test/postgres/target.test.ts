@@ -162,6 +162,51 @@ describe.each(SERVERS)("%s as target", (kind) => {
       await transaction.rollback();
     });
 
+    it.skipIf(kind !== "postgres-newest")(
+      "looks at a reference to periods as the server does",
+      async () => {
+        const period: ColumnType = { kind: "native", database: "postgres", name: "daterange" };
+        const column = (name: string, type: ColumnType, nativeType: string) =>
+          ({ name, type, nativeType, sourceKind: "postgres", nullable: true }) as const;
+        const table = (name: string) => ({
+          name: { schema: "public", name },
+          columns: [
+            column("n", INTEGER, "integer"),
+            column("id", INTEGER, "integer"),
+            column("at", period, "daterange"),
+          ],
+          key: ["n"],
+        });
+        const { session, plan } = await start(
+          [table("parents"), table("children")],
+          `CREATE EXTENSION btree_gist;
+         CREATE TABLE parents (n int UNIQUE NOT NULL, id int, at daterange, PRIMARY KEY (id, at WITHOUT OVERLAPS));
+         CREATE TABLE children (n int PRIMARY KEY, id int, at daterange,
+           FOREIGN KEY (id, PERIOD at) REFERENCES parents (id, PERIOD at))`,
+        );
+        const [parents, children] = plan.tables as [BoundTable, BoundTable];
+        const transaction = await session.begin(await session.load(), { postponed: true });
+        expect(transaction.enforcing).toBe(false);
+        await transaction.attempt(() =>
+          transaction.put(parents, [
+            ["1", "1", "[2020-01-01,2020-02-01)"],
+            ["2", "1", "[2020-02-01,2020-03-01)"],
+          ]),
+        );
+        await transaction.attempt(() =>
+          transaction.put(children, [["1", "1", "[2020-01-15,2020-02-15)"]]),
+        );
+        await transaction.verify([parents, children]);
+        await transaction.attempt(() =>
+          transaction.put(children, [["2", "1", "[2020-02-15,2020-03-15)"]]),
+        );
+        await expect(transaction.verify([children])).rejects.toMatchObject({
+          code: "TM-APPLY-CONSTRAINT",
+        });
+        await transaction.rollback();
+      },
+    );
+
     it("neither reads nor writes progress that another version has made", async () => {
       const { target, reader } = await start([]);
       await reader.query("ALTER TABLE tidemark.progress_tables DROP COLUMN has_rows");

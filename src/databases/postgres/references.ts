@@ -105,12 +105,14 @@ interface Reference {
   readonly name: string;
   /** Those of the constraint itself, column by column: the path may find others that somebody has put there. */
   readonly equals: readonly string[];
+  /** Is the last column a period, which several rows may cover together? */
+  readonly ofPeriods: boolean;
   readonly child: Side;
   readonly parent: Side;
 }
 
 function toReference(row: readonly string[]): Reference {
-  const [name = "", equals = "[]", ...sides] = row;
+  const [name = "", equals = "[]", ofPeriods, ...sides] = row;
   const side = ([schema = "", table = "", kind = "", columns = "[]"]: readonly string[]): Side => ({
     name: { schema, name: table },
     only: kind === "p" ? "" : "ONLY ",
@@ -119,18 +121,24 @@ function toReference(row: readonly string[]): Reference {
   return {
     name,
     equals: JSON.parse(equals),
+    ofPeriods: ofPeriods === "t",
     child: side(sides.slice(0, 4)),
     parent: side(sides.slice(4)),
   };
 }
 
-function orphanQuery({ child, parent, equals }: Reference): string {
+function orphanQuery({ child, parent, equals, ofPeriods }: Reference): string {
   const pairs = child.columns.map(
     (column, i) => [quoteIdentifier(column), quoteIdentifier(parent.columns[i] ?? "")] as const,
   );
   const join = pairs.map(([c, p], i) => `p.${p} ${equals[i]} c.${c}`).join(" AND ");
+  // The constraint's own operator only asks whether the two meet.
+  const [c, p] = pairs.at(-1) ?? [];
+  const covered = ofPeriods
+    ? ` HAVING c.${c} OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p.${p})`
+    : "";
   const given = pairs.map(([c]) => `c.${c} IS NOT NULL`).join(" AND ");
-  return `SELECT 1 FROM ${child.only}${quoteTable(child.name)} c WHERE ${given} AND NOT EXISTS (SELECT FROM ${parent.only}${quoteTable(parent.name)} p WHERE ${join}) LIMIT 1`;
+  return `SELECT 1 FROM ${child.only}${quoteTable(child.name)} c WHERE ${given} AND NOT EXISTS (SELECT FROM ${parent.only}${quoteTable(parent.name)} p WHERE ${join}${covered}) LIMIT 1`;
 }
 
 const COLUMNS = (keys: string, table: string) => `
@@ -138,11 +146,16 @@ const COLUMNS = (keys: string, table: string) => `
    FROM pg_catalog.unnest(${keys}) WITH ORDINALITY AS k(number, position)
    JOIN pg_attribute a ON a.attrelid = ${table} AND a.attnum = k.number)`;
 
+/** By text: versions before 18 lack the column. */
+const OF_PERIODS =
+  "coalesce((pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.->>) 'conperiod')::boolean, false)";
+
 const REFERENCES = `
 SELECT c.conname,
   (SELECT json_agg(pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) ORDER BY k.position)
    FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY AS k(oid, position)
    JOIN pg_operator o ON o.oid = k.oid JOIN pg_namespace n ON n.oid = o.oprnamespace),
+  ${OF_PERIODS},
   cn.nspname, cr.relname, cr.relkind, ${COLUMNS("c.conkey", "c.conrelid")},
        pn.nspname, pr.relname, pr.relkind, ${COLUMNS("c.confkey", "c.confrelid")}
 FROM pg_constraint c
