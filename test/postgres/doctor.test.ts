@@ -194,6 +194,55 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(await lacks("closed.new")).toEqual([]);
   });
 
+  it("names the schema of a type that keys are compared by, or rows written by, as plan does", async () => {
+    const database = await freshDatabase("postgres");
+    open.push({ close: async () => database[Symbol.asyncDispose]() });
+    const admin = await connect(database.url);
+    const url = new URL(database.url);
+    const name = url.pathname.slice(1);
+    const role = `poor_${name}`;
+    await admin.query(
+      `CREATE SCHEMA "my.Kinds"; CREATE TYPE "my.Kinds".place AS ENUM ('a');
+       CREATE DOMAIN spot AS "my.Kinds".place; CREATE TABLE t (id spot PRIMARY KEY, p "my.Kinds".place);
+       CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE ${name} TO ${role}; GRANT ALL ON t TO ${role}`,
+    );
+    open.push({
+      close: async () => {
+        await admin.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
+        await admin.end();
+      },
+    });
+    [url.username, url.password] = [role, "x"];
+    const source = await postgres.openSource(optionsOf(url.href));
+    open.push(source);
+    const target = await postgres.openTarget(optionsOf(url.href));
+    open.push(target);
+    const captured = await captureTables(database.url, ["t"]);
+    const written = (names: readonly string[]) =>
+      captured.map(({ schema }) => ({
+        name: schema.name,
+        columns: schema.columns
+          .filter((column) => names.includes(column.name))
+          .map((column) => ({ ...column, sourceKind: "postgres" })),
+        key: schema.key,
+      }));
+    const told = async () => {
+      const all = await Promise.all([
+        source.planCapture(captured).then(({ lacks = [] }) => lacks),
+        source.diagnose(captured),
+        ...[["id"], ["id", "p"]].flatMap((names) => [
+          target.plan(written(names)).then(({ lacks = [] }) => lacks),
+          target.diagnose(written(names)),
+        ]),
+      ]);
+      return all.map((each) => each.filter((f) => f.severity === "error").map(({ fix }) => fix));
+    };
+    const usage = `GRANT USAGE ON SCHEMA "my.Kinds" TO "${role}";`;
+    expect(await told()).toEqual(Array(6).fill([usage]));
+    await admin.query(usage);
+    expect(await told()).toEqual(Array(6).fill([]));
+  });
+
   it("leaves the log of another role to whoever reads it", async () => {
     const [hub, other] = [await freshDatabase("postgres"), await freshDatabase("postgres")];
     for (const database of [hub, other]) {

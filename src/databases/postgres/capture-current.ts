@@ -7,6 +7,7 @@ import {
   rowAlias,
   rowText,
   sameKey,
+  typeSchemas,
 } from "./capture-row.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable, schemaOf } from "./identifiers.ts";
 import { insertByName, insertPerSlot } from "./log-insert.ts";
@@ -26,10 +27,22 @@ export const TRIGGERS_TABLE: ReadTable = { oid: "TG_RELID", schema: "TG_TABLE_SC
 /**
  * Row-level security that came later hides rows from our role, whoever writes, and a right that was revoked all of them:
  * what stands could not be told from what is gone. Then that is logged, and the relay stops; the application's write
- * goes on.
+ * goes on. `types`: schemas whose types are named.
  */
-export function isHidden({ oid, schema }: ReadTable): string {
-  return `${isSecured(oid)} OR NOT pg_catalog.has_table_privilege(${oid}, 'SELECT') OR NOT pg_catalog.has_schema_privilege(${schema}, 'USAGE')`;
+export function isHidden({ oid, schema }: ReadTable, types: readonly string[] = []): string {
+  const mayUse = (each: string) => `pg_catalog.has_schema_privilege(${each}, 'USAGE')`;
+  const named = types.map((each) => `coalesce(${mayUse(schemaOid(each))}, false)`);
+  return [
+    isSecured(oid),
+    ...[`pg_catalog.has_table_privilege(${oid}, 'SELECT')`, mayUse(schema), ...named].map(
+      (right) => `NOT ${right}`,
+    ),
+  ].join(" OR ");
+}
+
+/** Null where the schema has another name by now. */
+function schemaOid(name: string): string {
+  return `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(name))})::pg_catalog.oid`;
 }
 
 export function insertHidden(spec: CaptureSpec, { oid }: ReadTable): string {
@@ -83,7 +96,7 @@ function insertCurrent(
     operation: `$${spec.key.length + 1}`,
   };
   const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
-  return `IF ${isHidden(read)} THEN
+  return `IF ${isHidden(read, typeSchemas(spec.columns, spec.key))} THEN
 ${insertHidden(spec, read)}
 ELSIF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${read.oid} THEN
 ${insertPerSlot(textsOf(null).join(table))}
@@ -96,8 +109,8 @@ function readTable({ oid, table, partitioned }: CaptureSpec): ReadTable {
   if (!partitioned) return TRIGGERS_TABLE;
   return {
     oid: `${oid}::pg_catalog.oid`,
-    // Null, and so no obstacle, where the schema has another name by now.
-    schema: `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(schemaOf(table)))})::pg_catalog.oid`,
+    // Null is no obstacle.
+    schema: schemaOid(schemaOf(table)),
   };
 }
 

@@ -6,7 +6,7 @@ import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { addKey } from "./add-key.ts";
 import { assertUnbroken, type Broken, whatBroke } from "./capture-broken.ts";
-import { type CaptureSpec, isWholeRow, qualified } from "./capture-row.ts";
+import { type CaptureSpec, isWholeRow, qualified, typeSchemas } from "./capture-row.ts";
 import { captureTriggers, functionBodies, functionStatements } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -62,7 +62,11 @@ export async function planCapture(
   const captures = await prepareCaptures(connection, tables, ours.length === 0);
   assertUnbroken(captures);
   const parted = Map.groupBy(captures, ({ triggers }) => triggers.length > 0);
-  const tablesOf = (isDue: boolean) => (parted.get(isDue) ?? []).map(({ table }) => table);
+  const tablesOf = (isDue: boolean) =>
+    (parted.get(isDue) ?? []).map(({ table, spec }) => ({
+      ...table,
+      typeSchemas: typeSchemas(spec.columns, spec.key),
+    }));
   const wanted = { intact: tablesOf(false), due: tablesOf(true), installed: ours.length === 0 };
   const lacks = await captureRights(connection, wanted, { columns: true });
   // Without the right to read a table its conditions cannot be tried.

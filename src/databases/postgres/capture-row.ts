@@ -30,6 +30,8 @@ export interface CapturedColumn {
   readonly type: ColumnType;
   /** Without modifier. */
   readonly bareType: string;
+  /** Null of the server's own. */
+  readonly typeSchema: string | null;
   readonly equals: string;
 }
 
@@ -169,6 +171,15 @@ export function compared(
   column: Pick<CapturedColumn, "bareType"> | undefined,
 ): string {
   return column !== undefined && isUsersType(column) ? `${value}::${column.bareType}` : value;
+}
+
+/** Where the types of these columns stand, as far as they are not the server's own: {@link compared} names them. */
+export function typeSchemas(
+  columns: readonly Pick<CapturedColumn, "name" | "typeSchema">[],
+  names: readonly string[],
+): readonly string[] {
+  const used = columns.filter(({ name }) => names.includes(name));
+  return [...new Set(used.flatMap(({ typeSchema }) => typeSchema ?? []))];
 }
 
 /** It finds its operator without a search_path. */

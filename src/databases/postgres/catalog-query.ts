@@ -10,7 +10,7 @@ const BTREE_EQUAL = 3;
  * `bit` would mean a length of 1), labels (JSON array), declared (format_type of the column itself),
  * has_default, always (identity), equals (the operator of the type's own that keys are compared by, when it is not
  * built in), ambiguous (the implicit cast by which two values are compared otherwise,
- * or not at all).
+ * or not at all), type_schema (NULL: the server's own).
  */
 export function columnsQuery(oids: string): string {
   return `
@@ -51,7 +51,8 @@ SELECT l.attrelid::oid, l.attnum, l.attname, l.attnotnull OR b.strict, l.attgene
          FROM pg_cast c JOIN pg_operator o ON o.oprleft = c.casttarget AND o.oprright = c.casttarget
          WHERE c.castsource = t.oid AND c.castcontext = 'i'
            AND o.oprname = '=' AND o.oprnamespace = 'pg_catalog'::regnamespace
-         ORDER BY 1 LIMIT 1) END
+         ORDER BY 1 LIMIT 1) END,
+       (SELECT n.nspname FROM pg_namespace n WHERE n.oid = t.typnamespace AND n.nspname <> 'pg_catalog')
 FROM live l
 JOIN base b ON b.attrelid = l.attrelid AND b.attnum = l.attnum AND b.typtype <> 'd'
 JOIN pg_type t ON t.oid = b.oid

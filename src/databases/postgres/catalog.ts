@@ -36,6 +36,8 @@ export interface FoundColumn extends ColumnSchema {
   readonly number: number;
   /** Type without modifier, for casts that must not cut a value short. */
   readonly bareType: string;
+  /** Where that type stands; null of the server's own. Whoever names it, or its operators, needs USAGE there. */
+  readonly typeSchema: string | null;
   /**
    * The operator that compares values of the type: of an extension's (citext, ltree) its own, which the closed
    * search_path does not find.
@@ -219,7 +221,8 @@ export async function loadColumns(
 
 function toColumn(row: Row, server: number): UntypedColumn {
   const [, number, name, notNull, generated, identity, typeName, builtIn, kind, modifier] = row;
-  const [formatted, bare, labels, , hasDefault, always, equals, ambiguous] = row.slice(10);
+  const [formatted, bare, labels, , hasDefault, always, equals, ambiguous, typeSchema] =
+    row.slice(10);
   const type = columnTypeOf({
     name: typeName as string,
     builtIn: builtIn === "t",
@@ -235,6 +238,7 @@ function toColumn(row: Row, server: number): UntypedColumn {
     type,
     nativeType: formatted as string,
     bareType: bare as string,
+    typeSchema: typeSchema ?? null,
     equals: equals ?? "=",
     ambiguous: ambiguous ?? null,
     nullable: notNull !== "t",

@@ -7,7 +7,8 @@ import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { addKey } from "./add-key.ts";
 import { captureFindings } from "./capture-findings.ts";
-import { type FoundTable, findTables, tableKey } from "./catalog.ts";
+import { typeSchemas } from "./capture-row.ts";
+import { type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { foreignPartition } from "./drift.ts";
 import { quoteTable } from "./identifiers.ts";
@@ -16,7 +17,7 @@ import { lockFindings } from "./lock-findings.ts";
 import { NOTIFY_SHARE } from "./log-insert.ts";
 import { identityFindings, publicationFindings } from "./publications.ts";
 import { postponeFindings } from "./references.ts";
-import { applyRights, captureRights } from "./rights-findings.ts";
+import { applyRights, captureRights, type RightsTable } from "./rights-findings.ts";
 import { hiddenTables } from "./row-security.ts";
 import { sequenceFindings } from "./sequences.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -32,7 +33,10 @@ export async function diagnoseSource(
   const found = await findTables(connection, names);
   const standing = tables.filter((table) => found.has(tableKey(table.schema.name)));
   const capture = await captureFindings(connection, standing);
-  const parted = Map.groupBy(found.values(), ({ oid }) => capture.intact.has(oid));
+  const keys = tables.map(({ schema: { name, key } }) => ({ name, columns: key }));
+  const parted = Map.groupBy(await withTypes(connection, found, keys), ({ oid }) =>
+    capture.intact.has(oid),
+  );
   const findings = [
     ...(await serverFindings(connection)),
     ...(await transactionFindings(connection)),
@@ -56,7 +60,11 @@ export async function diagnoseTarget(
 ): Promise<readonly Finding[]> {
   const names = tables.map((table) => table.name);
   const found = await findTables(connection, names);
-  const standing = [...found.values()];
+  const written = tables.map(({ name, columns }) => ({
+    name,
+    columns: columns.map((column) => column.name),
+  }));
+  const standing = await withTypes(connection, found, written);
   const lacking = names.filter((name) => !found.has(tableKey(name)));
   return [
     ...(await serverFindings(connection)),
@@ -75,6 +83,23 @@ export async function diagnoseTarget(
       standing.map(({ oid }) => oid),
     )),
   ];
+}
+
+/** `used`: the columns whose types are named in statements. */
+async function withTypes(
+  connection: Connection,
+  found: ReadonlyMap<string, FoundTable>,
+  used: readonly { readonly name: TableName; readonly columns: readonly string[] }[],
+): Promise<(FoundTable & RightsTable)[]> {
+  const columns = await loadColumns(
+    connection,
+    [...found.values()].map(({ oid }) => oid),
+  );
+  return used.flatMap(({ name, columns: names }) => {
+    const table = found.get(tableKey(name));
+    if (table === undefined) return [];
+    return [{ ...table, typeSchemas: typeSchemas(columns.get(table.oid) ?? [], names) }];
+  });
 }
 
 async function serverFindings(connection: Connection): Promise<Finding[]> {

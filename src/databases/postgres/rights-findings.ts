@@ -11,9 +11,11 @@ interface Leniency {
 
 const STRICT: Leniency = { columns: false };
 
-interface RightsTable {
+export interface RightsTable {
   readonly name: TableName;
   readonly oid: string;
+  /** Of the types that statements name. */
+  readonly typeSchemas: readonly string[];
 }
 
 interface Captured {
@@ -30,10 +32,9 @@ export async function captureRights(
   { intact, due, installed }: Captured,
   leniency = STRICT,
 ): Promise<Finding[]> {
-  const names = [...intact, ...due].map(({ name }) => name);
   const found = await Promise.all([
     installed ? [] : createFindings(connection, "source"),
-    schemaFindings(connection, names),
+    schemaFindings(connection, [...intact, ...due]),
     rightsFindings(connection, due, ["SELECT", "TRIGGER"], leniency),
     rightsFindings(connection, intact, ["SELECT"], leniency),
   ]);
@@ -47,11 +48,10 @@ export async function applyRights(
   lacking: readonly TableName[],
   leniency = STRICT,
 ): Promise<Finding[]> {
-  const names = standing.map(({ name }) => name);
   const rights = ["SELECT", "INSERT", "UPDATE", "DELETE"];
   const found = await Promise.all([
     createFindings(connection, "progress"),
-    schemaFindings(connection, names, lacking),
+    schemaFindings(connection, standing, lacking),
     rightsFindings(connection, standing, rights, leniency),
   ]);
   return found.flat();
@@ -90,13 +90,14 @@ async function rightsFindings(
   return findings;
 }
 
-/** Of the schemas in which these tables stand, or are to be made: rights on a table are nothing without. */
+/** Of the schemas in which these tables and their types stand, or are to be made: rights on a table are nothing without. */
 async function schemaFindings(
   connection: Connection,
-  standing: readonly TableName[],
+  standing: readonly RightsTable[],
   lacking: readonly TableName[] = [],
 ): Promise<Finding[]> {
-  const used = [...new Set([...standing, ...lacking].map(schemaOf))];
+  const ofStanding = standing.flatMap(({ name, typeSchemas }) => [schemaOf(name), ...typeSchemas]);
+  const used = [...new Set([...ofStanding, ...lacking.map(schemaOf)])];
   const rows = await connection.rows(
     `SELECT u.name, has_schema_privilege(n.oid, 'USAGE'),
             u.name <> ALL ($2::text[]) OR has_schema_privilege(n.oid, 'CREATE'),

@@ -1,7 +1,7 @@
 import { hasManyTexts } from "../../core/column-type.ts";
 import type { DatabaseOptions, Finding } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
-import { formatTable, type TableName } from "../../core/table.ts";
+import { formatTable } from "../../core/table.ts";
 import {
   type ApplierSession,
   type BoundTable,
@@ -13,6 +13,7 @@ import {
 } from "../../core/target.ts";
 import { triggerNotes } from "../../core/trigger-text.ts";
 import { openApplierSession } from "./applier-session.ts";
+import { typeSchemas } from "./capture-row.ts";
 import { tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { diagnoseTarget } from "./doctor.ts";
@@ -32,7 +33,7 @@ import { PostgresParked } from "./parked.ts";
 import { planMissing, planStanding } from "./planned-table.ts";
 import { loadProgress } from "./progress.ts";
 import { publicationNotes } from "./publications.ts";
-import { applyRights } from "./rights-findings.ts";
+import { applyRights, type RightsTable } from "./rights-findings.ts";
 import { formatArrayText } from "./row-text.ts";
 import { loadStanding, type StandingTable, sortByParents } from "./target-tables.ts";
 import { targetTriggers } from "./target-triggers.ts";
@@ -187,10 +188,12 @@ const AT_ONCE = 100;
 function standingOf(
   tables: readonly TargetTable[],
   standing: ReadonlyMap<string, StandingTable>,
-): { readonly name: TableName; readonly oid: string }[] {
-  return tables.flatMap(({ name }) => {
-    const oid = standing.get(tableKey(name))?.oid;
-    return oid === undefined ? [] : [{ name, oid }];
+): RightsTable[] {
+  return tables.flatMap(({ name, columns }) => {
+    const stands = standing.get(tableKey(name));
+    if (stands === undefined) return [];
+    const names = columns.map((column) => column.name);
+    return [{ name, oid: stands.oid, typeSchemas: typeSchemas(stands.columns, names) }];
   });
 }
 
