@@ -243,6 +243,56 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(await told()).toEqual(Array(6).fill([]));
   });
 
+  it("names what partitions lack, each with the statement by which capture goes on", async () => {
+    const database = await freshDatabase("postgres");
+    open.push({ close: async () => database[Symbol.asyncDispose]() });
+    const admin = await connect(database.url);
+    const url = new URL(database.url);
+    const name = url.pathname.slice(1);
+    const role = `poor_${name}`;
+    await admin.query(
+      `CREATE SCHEMA parts; CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+       CREATE TABLE parts."Low" PARTITION OF t FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
+       CREATE TABLE parts."Lowest" PARTITION OF parts."Low" DEFAULT; CREATE TABLE high PARTITION OF t DEFAULT;
+       CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE ${name} TO ${role};
+       GRANT SELECT, TRIGGER ON t TO ${role}; GRANT SELECT ON high TO ${role}`,
+    );
+    open.push({
+      close: async () => {
+        await admin.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
+        await admin.end();
+      },
+    });
+    [url.username, url.password] = [role, "x"];
+    const source = await postgres.openSource(optionsOf(url.href));
+    open.push(source);
+    const tables = await captureTables(database.url, ["t"]);
+    const told = async () => (await source.planCapture(tables)).lacks?.map(({ fix }) => fix);
+    const fixes = [
+      `GRANT USAGE ON SCHEMA "parts" TO "${role}";`,
+      `GRANT TRIGGER ON "parts"."Low" TO "${role}";`,
+      `GRANT SELECT, TRIGGER ON "parts"."Lowest" TO "${role}";`,
+      `GRANT TRIGGER ON "public"."high" TO "${role}";`,
+    ];
+    expect((await told())?.sort()).toEqual([...fixes].sort());
+    const errors = (await source.diagnose(tables)).filter((f) => f.severity === "error");
+    expect(errors.map(({ fix }) => fix).sort()).toEqual([...fixes].sort());
+    for (const fix of fixes) await admin.query(fix);
+    expect(await told()).toEqual([]);
+    const log = await source.openChangeLog();
+    await log?.capture(tables);
+    await admin.query("INSERT INTO t VALUES (1), (20)");
+    expect((await log?.batches.cut())?.header?.batch).toBe(1);
+    await log?.close();
+
+    // One that came since.
+    await admin.query("CREATE TABLE parts.more PARTITION OF t FOR VALUES FROM (100) TO (200)");
+    const more = (await source.diagnose(tables)).filter((f) => f.severity === "error");
+    expect(more.map(({ fix }) => fix)).toEqual([
+      `GRANT SELECT, TRIGGER ON "parts"."more" TO "${role}";`,
+    ]);
+  });
+
   it("leaves the log of another role to whoever reads it", async () => {
     const [hub, other] = [await freshDatabase("postgres"), await freshDatabase("postgres")];
     for (const database of [hub, other]) {

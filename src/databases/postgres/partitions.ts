@@ -59,41 +59,59 @@ export async function partitionStatements(
   return (await bareLeaves(connection, [oid])).flatMap(partitionTrigger);
 }
 
-export function partitionTrigger({ root, schema, name, owned }: BareLeaf): readonly string[] {
+export function partitionTrigger({ root, schema, name, owned }: Part): readonly string[] {
   const partition = quoteTable({ schema, name });
   const create = `CREATE TRIGGER ${PARTITION_TRIGGER} BEFORE TRUNCATE ON ${partition} FOR EACH STATEMENT EXECUTE FUNCTION ${OUR_SCHEMA}.${partitionFunctionName(root)}()`;
   const always = `ALTER TABLE ${partition} ENABLE ALWAYS TRIGGER ${PARTITION_TRIGGER}`;
   return owned ? [create, always] : [create];
 }
 
-export interface BareLeaf {
+interface Part {
   readonly root: string;
+  readonly oid: string;
   readonly schema: string;
   readonly name: string;
   /** See TableState. */
   readonly owned: boolean;
+  /** Does it hold rows? Else only partitions. */
+  readonly leaf: boolean;
+  /** Does it hold rows, and lack the trigger? */
+  readonly bare: boolean;
 }
 
+const IS_BARE = `t.isleaf AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = '${PARTITION_TRIGGER}')`;
+
 /** Partitions of these tables that hold rows and lack the trigger. */
-export async function bareLeaves(
+export function bareLeaves(
   connection: Connection,
   roots: readonly string[],
-): Promise<readonly BareLeaf[]> {
+): Promise<readonly Part[]> {
+  return partsOf(connection, roots, IS_BARE);
+}
+
+/** Partitions of these tables, and theirs. */
+export async function partsOf(
+  connection: Connection,
+  roots: readonly string[],
+  condition = "true",
+): Promise<readonly Part[]> {
   if (roots.length === 0) return [];
   const rows = await connection.rows(
-    `SELECT r.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE')
+    `SELECT r.oid, c.oid::oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE'), t.isleaf, ${IS_BARE}
      FROM unnest($1::oid[]) AS r(oid)
      CROSS JOIN LATERAL ${partitionTree("r.oid")} AS t
      JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE t.isleaf AND t.relid <> r.oid AND c.relkind = 'r'
-       AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.relid AND g.tgname = $2)
-     ORDER BY 1, 2, 3`,
-    [`{${roots.join(",")}}`, PARTITION_TRIGGER],
+     WHERE t.relid <> r.oid AND c.relkind IN ('r', 'p') AND ${condition}
+     ORDER BY 1, 3, 4`,
+    [`{${roots.join(",")}}`],
   );
-  return rows.map(([root, schema, name, owned]) => ({
+  return rows.map(([root, oid, schema, name, owned, leaf, bare]) => ({
     root: root as string,
+    oid: oid as string,
     schema: schema as string,
     name: name as string,
     owned: owned === "t",
+    leaf: leaf === "t",
+    bare: bare === "t",
   }));
 }

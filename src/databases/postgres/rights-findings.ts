@@ -2,6 +2,7 @@ import type { Finding } from "../../core/database.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import type { Connection } from "./connection.ts";
 import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
+import { partsOf } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** `columns`: one to some columns of a table is taken for the right to it, as it may be all that is used. */
@@ -29,16 +30,33 @@ interface Captured {
 /** Of what capture needs, and is still to make. */
 export async function captureRights(
   connection: Connection,
-  { intact, due, installed }: Captured,
+  captured: Captured,
   leniency = STRICT,
 ): Promise<Finding[]> {
+  const [due, intact] = await Promise.all([
+    partsIn(connection, captured.due),
+    partsIn(connection, captured.intact),
+  ]);
+  const branches = due.filter(({ leaf }) => !leaf);
+  const bare = intact.filter((part) => part.bare);
+  const toCapture = [...captured.due, ...due.filter(({ leaf }) => leaf), ...bare];
+  const toRead = [...captured.intact, ...intact.filter((part) => part.leaf && !part.bare)];
   const found = await Promise.all([
-    installed ? [] : createFindings(connection, "source"),
-    schemaFindings(connection, [...intact, ...due]),
-    rightsFindings(connection, due, ["SELECT", "TRIGGER"], leniency),
-    rightsFindings(connection, intact, ["SELECT"], leniency),
+    captured.installed ? [] : createFindings(connection, "source"),
+    schemaFindings(connection, [...toCapture, ...toRead]),
+    rightsFindings(connection, toCapture, ["SELECT", "TRIGGER"], leniency),
+    rightsFindings(connection, branches, ["TRIGGER"], leniency),
+    rightsFindings(connection, toRead, ["SELECT"], leniency),
   ]);
   return found.flat();
+}
+
+/** Each partition gets triggers, and a leaf one that reads it: a `bare` one has yet to get that. */
+async function partsIn(connection: Connection, tables: readonly RightsTable[]) {
+  const oids = tables.map(({ oid }) => oid);
+  return (await partsOf(connection, oids)).map(({ oid, schema, name, leaf, bare }) => {
+    return { oid, name: { schema, name }, typeSchemas: [], leaf, bare };
+  });
 }
 
 /** Of what applying needs, where these tables stand and those are to be made. */
