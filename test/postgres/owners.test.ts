@@ -142,6 +142,51 @@ describe.each(SERVERS)("on %s", (kind) => {
       await expect(target.openApplier("s", [])).rejects.toMatchObject(progress);
     });
 
+    it("a log that a superuser made, to a lesser role until it is given it", async () => {
+      const { url, admin, roles, urlOf, as, sourceAt, capture } = await start();
+      await (await capture(url)).close();
+      await as(roles.other, "INSERT INTO t VALUES (1, 'a')");
+      const source = await sourceAt(urlOf(roles.sync));
+      const told = {
+        code: "TM-GRANT-MISSING",
+        message: expect.stringContaining(
+          `belongs to the role ${new URL(url).username}, and ${roles.sync}`,
+        ),
+      };
+      await expect(source.openChangeLog()).rejects.toMatchObject(told);
+      const tables = await captureTables(url, ["t"]);
+      const error = await source.planCapture(tables).catch((refusal) => refusal);
+      expect(error).toMatchObject(told);
+      expect(await source.diagnose(tables)).toContainEqual(
+        expect.objectContaining({ severity: "error", message: error.message, fix: error.fix }),
+      );
+      // Who may read it, and write it as well, is at work until the log is to be moved or emptied: doctor tells before.
+      await admin.query(
+        `GRANT ALL ON SCHEMA tidemark TO ${roles.sync}; GRANT ALL ON ALL TABLES IN SCHEMA tidemark TO ${roles.sync};
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA tidemark TO ${roles.sync}; GRANT ALL ON ALL FUNCTIONS IN SCHEMA tidemark TO ${roles.sync}`,
+      );
+      await (await capture(urlOf(roles.sync))).close();
+      const [found] = (await source.diagnose(tables)).filter((each) => each.severity === "error");
+      expect(found).toMatchObject({
+        message: error.message,
+        fix: expect.not.stringContaining("GRANT"),
+      });
+      await admin.query(`REVOKE ALL ON SCHEMA tidemark FROM ${roles.sync}`);
+
+      await admin.query(/GRANT .*/.exec(error.fix)?.[0] ?? "");
+      expect((await source.diagnose(tables)).filter((each) => each.severity === "error")).toEqual(
+        [],
+      );
+      const log = await capture(urlOf(roles.sync));
+      expect((await changesOf(await log.batches.cut())).map(line)).toEqual(["insert 1,a"]);
+      // As a relay at work does in time.
+      await as(
+        roles.sync,
+        `TRUNCATE tidemark.change_log_2;
+         CREATE OR REPLACE FUNCTION tidemark.log_slot() RETURNS integer LANGUAGE sql STABLE AS 'SELECT 1'`,
+      );
+    });
+
     it("two roles share it where one that both are members of owns it", async () => {
       const { admin, roles, urlOf, sourceAt, targetAt, capture } = await start();
       const [mine, theirs] = [urlOf(roles.sync), urlOf(roles.reports)];

@@ -1,4 +1,5 @@
 import type { Finding } from "../../core/database.ts";
+import type { TidemarkError } from "../../core/errors.ts";
 import { ok } from "../../core/findings.ts";
 import { firstOf } from "../../core/first-of.ts";
 import { resyncCommand } from "../../core/shell.ts";
@@ -10,7 +11,7 @@ import type { Connection } from "./connection.ts";
 import { captureBroken, shapeBroken } from "./drift.ts";
 import { quoteIdentifier, quoteTable } from "./identifiers.ts";
 import { loadLayouts, loadTableStates, type StoredLayout } from "./layouts.ts";
-import { logFault, missingSourceObjects } from "./ours.ts";
+import { logFault, logHeldByAnother, missingSourceObjects } from "./ours.ts";
 import { formatArrayText } from "./row-text.ts";
 import { chooseShapes } from "./shape.ts";
 import { lookAtTriggers } from "./trigger-watch.ts";
@@ -54,6 +55,8 @@ export async function captureFindings(
     return { findings: [ok("capture-installed", message)], intact, installed };
   }
   const findings: Finding[] = [];
+  const another = await logHeldByAnother(connection);
+  if (another !== null) findings.push(grantMissing(another.error));
   const [cache] = await connection.rows(
     `SELECT seqcache FROM pg_sequence WHERE seqrelid = 'tidemark.change_seq'::regclass`,
   );
@@ -134,14 +137,16 @@ function replicaFindings(captures: readonly TableCapture[]): Finding[] {
   const refused = silent.map(notFiring).filter((error) => error !== null);
   const names = silent.map(({ spec }) => formatTable(spec.table)).join(", ");
   return [
-    ...refused.map(({ message, fix = "" }) => ({
-      ...{ check: "grant-missing", severity: "error" as const, message, fix },
-    })),
+    ...refused.map(grantMissing),
     ok(
       "replica-sessions",
       `What a session with session_replication_role = replica writes is not captured of tables that the role does not own: ${names}.`,
     ),
   ];
+}
+
+function grantMissing({ message, fix = "" }: TidemarkError): Finding {
+  return { check: "grant-missing", severity: "error", message, fix };
 }
 
 function isIntact({ broken, functions, isNewLayout }: TableCapture): boolean {

@@ -1,7 +1,7 @@
 // Whether the schema of ours is ours alone, in hands that we trust, and still has its name.
 import { TidemarkError } from "../../core/errors.ts";
 import type { Connection } from "./connection.ts";
-import { OUR_SCHEMA, quoteIdentifier } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** `known`: the relations that are ours. Throws TM-TABLE-UNSUPPORTED, TM-CAPTURE-BROKEN. */
@@ -62,6 +62,13 @@ async function refuseRenamed(connection: Connection): Promise<void> {
   );
 }
 
+/** With their owners. $1: names of relations; $2: are functions among them? */
+const OURS = `SELECT 'TABLE ${OUR_SCHEMA}.' || quote_ident(relname) AS name, relowner AS owner FROM pg_class
+       WHERE relnamespace = to_regnamespace('${OUR_SCHEMA}') AND '${OUR_SCHEMA}.' || relname = ANY ($1::text[])
+       UNION ALL
+       SELECT 'ROUTINE ' || oid::regprocedure, proowner FROM pg_proc
+       WHERE pronamespace = to_regnamespace('${OUR_SCHEMA}') AND $2::boolean`;
+
 /**
  * Whoever owns the schema, or what stands in it by a name of ours, has it run with our rights: a function that triggers
  * call, a view in a table's place. So that is us, or a role that could act as us anyway (any superuser); or, where we
@@ -79,12 +86,7 @@ export async function refuseOwners(
   const [stranger] = await connection.rows(
     `SELECT w.name, quote_ident(o.rolname), quote_ident(r.rolname), current_database() FROM (
        SELECT 'SCHEMA ${OUR_SCHEMA}' AS name, nspowner AS owner FROM pg_namespace WHERE nspname = '${OUR_SCHEMA}'
-       UNION ALL
-       SELECT 'TABLE ${OUR_SCHEMA}.' || quote_ident(relname), relowner FROM pg_class
-       WHERE relnamespace = to_regnamespace('${OUR_SCHEMA}') AND '${OUR_SCHEMA}.' || relname = ANY ($1::text[])
-       UNION ALL
-       SELECT 'ROUTINE ' || oid::regprocedure, proowner FROM pg_proc
-       WHERE pronamespace = to_regnamespace('${OUR_SCHEMA}') AND $2::boolean
+       UNION ALL ${OURS}
      ) w JOIN pg_roles o ON o.oid = w.owner JOIN pg_roles r ON r.rolname = current_user
      WHERE NOT pg_has_role(o.oid, r.oid, 'MEMBER') AND (r.rolsuper OR NOT (pg_has_role(r.oid, o.oid, 'MEMBER')
        OR o.rolname = 'pg_database_owner' OR o.oid = (SELECT datdba FROM pg_database WHERE datname = current_database())))
@@ -101,4 +103,35 @@ export async function refuseOwners(
       fix: `Where Tidemark works by ${owner}, give its URL. Where it did, and has another role now: ALTER ${name} OWNER TO ${role}; (of all that ${owner} owns in this database: REASSIGN OWNED BY ${owner} TO ${role};). Otherwise, as it may hold anything: DROP SCHEMA ${OUR_SCHEMA} CASCADE; or drop what is not Tidemark's. For two roles that share the schema see docs/reference/grants.md.`,
     },
   );
+}
+
+/**
+ * A relay empties the tables of its log and replaces its functions, as their owners alone may. TM-GRANT-MISSING where the
+ * role may not, and whether it may read them all; else null. `known`: the relations that are used.
+ */
+export async function logOfAnother(
+  connection: Connection,
+  known: readonly string[],
+): Promise<{ readonly error: TidemarkError; readonly readable: boolean } | null> {
+  const [found] = await connection.rows(
+    `SELECT quote_ident(o.rolname), quote_ident(current_user), current_database(),
+       has_schema_privilege('${OUR_SCHEMA}', 'USAGE') AND has_schema_privilege('${OUR_SCHEMA}', 'CREATE'),
+       has_schema_privilege('${OUR_SCHEMA}', 'USAGE') AND NOT EXISTS (
+         SELECT FROM pg_class WHERE relnamespace = to_regnamespace('${OUR_SCHEMA}')
+           AND '${OUR_SCHEMA}.' || relname = ANY ($1::text[]) AND NOT has_table_privilege(oid, 'SELECT'))
+     FROM (${OURS}) w JOIN pg_roles o ON o.oid = w.owner
+     WHERE NOT pg_has_role(o.oid, 'USAGE') ORDER BY w.name LIMIT 1`,
+    [formatArrayText(known), "true"],
+  );
+  if (found === undefined) return null;
+  const [owner, role = "", database, mayMake, mayRead] = found as string[];
+  const grant = mayMake === "t" ? "" : `GRANT USAGE, CREATE ON SCHEMA ${OUR_SCHEMA} TO ${role}; `;
+  const ours = known.map((name) => `'${name.slice(OUR_SCHEMA.length + 1)}'`).join(", ");
+  const give = `DO $$ DECLARE ours text; BEGIN FOR ours IN SELECT format('TABLE ${OUR_SCHEMA}.%I', relname) FROM pg_class WHERE relnamespace = '${OUR_SCHEMA}'::regnamespace AND relname IN (${ours}) UNION ALL SELECT 'ROUTINE ' || oid::regprocedure FROM pg_proc WHERE pronamespace = '${OUR_SCHEMA}'::regnamespace LOOP EXECUTE 'ALTER ' || ours || ${quoteLiteral(` OWNER TO ${role}`)}; END LOOP; END $$;`;
+  const error = new TidemarkError(
+    "TM-GRANT-MISSING",
+    `In database "${database}" the change log belongs to the role ${owner}, and ${role} may not do with it what its owner may: empty its tables, replace its functions.`,
+    { fix: `Give the URL of ${owner}; or, for ${role} to go on: ${grant}${give}` },
+  );
+  return { error, readable: mayRead === "t" };
 }

@@ -5,7 +5,7 @@ import { logLost } from "../../core/rewound.ts";
 import { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
 import { clonedLog } from "./identity.ts";
-import { refuseOwners, refuseSchema } from "./our-schema.ts";
+import { logOfAnother, refuseOwners, refuseSchema } from "./our-schema.ts";
 import { formatArrayText } from "./row-text.ts";
 
 /** How many log tables rotate: one is written, one is read empty, one waits to be truncated. */
@@ -275,12 +275,20 @@ async function lostLog(connection: Connection): Promise<TidemarkError | null> {
   return lost === null || lost === undefined ? null : logLost(database ?? "", lost.split(","));
 }
 
+/** As {@link logOfAnother}. */
+export function logHeldByAnother(connection: Connection): ReturnType<typeof logOfAnother> {
+  return logOfAnother(connection, namesOf(SOURCE_OBJECTS));
+}
+
 /** What is wrong with the log as a whole; null when nothing is. */
 export async function logFault(connection: Connection): Promise<TidemarkError | null> {
   // Before whatever a copy of the database does to tables and triggers, which would be told as broken capture.
   const asked = [logMisfit(connection), lostLog(connection)];
+  const another = logHeldByAnother(connection);
   // Of another version's the second may fail, or call a table foreign.
-  await Promise.allSettled(asked);
+  await Promise.allSettled([...asked, another]);
+  const held = await another;
+  if (held?.readable === false) return held.error;
   return (await asked[0]) ?? (await asked[1]) ?? (await clonedLog(connection));
 }
 
