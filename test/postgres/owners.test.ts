@@ -187,6 +187,27 @@ describe.each(SERVERS)("on %s", (kind) => {
       );
     });
 
+    it("the tables of a target that a superuser made, to a lesser role until it is given them", async () => {
+      const { url, admin, roles, urlOf, targetAt } = await start();
+      const made = await targetAt(url);
+      await made.prepare(await made.plan([]));
+      const target = await targetAt(urlOf(roles.sync));
+      const errors = async () =>
+        (await target.diagnose([])).filter(({ severity }) => severity === "error");
+      await expect(target.openApplier("s", [])).rejects.toMatchObject({ code: "TM-GRANT-MISSING" });
+      const fixes = (await errors()).map(({ fix }) => fix);
+      expect(fixes).toEqual([
+        `GRANT USAGE ON SCHEMA tidemark TO "${roles.sync}";`,
+        ...["progress", "progress_tables", "parked"].map(
+          (name) =>
+            `GRANT SELECT, INSERT, UPDATE, DELETE ON "tidemark"."${name}" TO "${roles.sync}";`,
+        ),
+      ]);
+      for (const fix of fixes) await admin.query(fix ?? "");
+      expect(await errors()).toEqual([]);
+      await (await target.openApplier("s", []))?.close();
+    });
+
     it("two roles share it where one that both are members of owns it", async () => {
       const { admin, roles, urlOf, sourceAt, targetAt, capture } = await start();
       const [mine, theirs] = [urlOf(roles.sync), urlOf(roles.reports)];

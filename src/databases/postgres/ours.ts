@@ -2,6 +2,7 @@ import type { DatabaseOptions } from "../../core/database.ts";
 import type { TidemarkError } from "../../core/errors.ts";
 import { madeByAnother } from "../../core/log-version.ts";
 import { logLost } from "../../core/rewound.ts";
+import type { TableName } from "../../core/table.ts";
 import { Connection } from "./connection.ts";
 import { OUR_SCHEMA } from "./identifiers.ts";
 import { clonedLog } from "./identity.ts";
@@ -342,6 +343,12 @@ async function missing(
 }
 
 const namesOf = (objects: readonly OurObject[]) => objects.map(({ name }) => name);
+
+/** The tables that an applier writes besides those of a sync. */
+export const TARGET_TABLES: readonly TableName[] = namesOf(TARGET_OBJECTS).map((name) => ({
+  schema: OUR_SCHEMA,
+  name: name.slice(OUR_SCHEMA.length + 1),
+}));
 
 /** All that {@link refuseSchema} may take for ours. */
 export const OUR_RELATIONS: readonly string[] = namesOf([...SOURCE_OBJECTS, ...TARGET_OBJECTS]);

@@ -1,7 +1,9 @@
 import type { Finding } from "../../core/database.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
+import { findTables } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { quoteIdentifier, quoteTable, schemaOf } from "./identifiers.ts";
+import { TARGET_TABLES } from "./ours.ts";
 import { partsOf } from "./partitions.ts";
 import { formatArrayText } from "./row-text.ts";
 
@@ -67,10 +69,11 @@ export async function applyRights(
   leniency = STRICT,
 ): Promise<Finding[]> {
   const rights = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+  const ours = (await findTables(connection, TARGET_TABLES)).values();
   const found = await Promise.all([
     createFindings(connection, "progress"),
     schemaFindings(connection, standing, lacking),
-    rightsFindings(connection, standing, rights, leniency),
+    rightsFindings(connection, [...standing, ...ours], rights, leniency),
   ]);
   return found.flat();
 }
@@ -78,7 +81,7 @@ export async function applyRights(
 /** Of what the role is to do with these tables. */
 async function rightsFindings(
   connection: Connection,
-  tables: readonly RightsTable[],
+  tables: readonly Omit<RightsTable, "typeSchemas">[],
   rights: readonly string[],
   { columns }: Leniency,
 ): Promise<Finding[]> {
@@ -98,12 +101,12 @@ async function rightsFindings(
     const missing = rows.filter(([oid]) => oid === table.oid);
     if (missing.length === 0) continue;
     const list = missing.map(([, right]) => right).join(", ");
-    findings.push({
-      check: "grant-missing",
-      severity: "error",
-      message: `The role lacks ${list} on ${formatTable(table.name)}.`,
-      fix: `GRANT ${list} ON ${quoteTable(table.name)} TO ${quoteIdentifier(missing[0]?.[2] ?? "")};`,
-    });
+    findings.push(
+      ...lack(
+        `The role lacks ${list} on ${formatTable(table.name)}.`,
+        `GRANT ${list} ON ${quoteTable(table.name)} TO ${quoteIdentifier(missing[0]?.[2] ?? "")};`,
+      ),
+    );
   }
   return findings;
 }
@@ -125,20 +128,17 @@ async function schemaFindings(
   );
   return rows.flatMap(([name, uses, creates, makes, role, database]): Finding[] => {
     const [schema, to] = [quoteIdentifier(name ?? ""), quoteIdentifier(role ?? "")];
-    const finding = (message: string, fix: string): Finding[] => [
-      { check: "grant-missing", severity: "error", message, fix },
-    ];
     if (uses === null) {
       if (makes === "t") return [];
       const fix = `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${to};`;
-      return finding(`There is no schema ${name}, and the role may not create it.`, fix);
+      return lack(`There is no schema ${name}, and the role may not create it.`, fix);
     }
     const missing = [uses === "t" ? [] : "USAGE", creates === "t" ? [] : "CREATE"]
       .flat()
       .join(", ");
     if (missing === "") return [];
     const why = creates === "t" ? "" : ", in which tables are to be created";
-    return finding(
+    return lack(
       `The role lacks ${missing} on the schema ${name}${why}.`,
       `GRANT ${missing} ON SCHEMA ${schema} TO ${to};`,
     );
@@ -151,25 +151,27 @@ async function createFindings(
   standing: "progress" | "source",
 ): Promise<Finding[]> {
   const [row] = await connection.rows(
-    `SELECT n.oid IS NOT NULL, current_user, current_database(),
-            CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
-              ELSE has_schema_privilege(n.oid, 'USAGE') AND (has_schema_privilege(n.oid, 'CREATE')
-                OR EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = $1)) END
+    `SELECT n.oid IS NOT NULL, current_user, current_database(), has_database_privilege(current_database(), 'CREATE'),
+            has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE')
+              OR EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = $1)
      FROM (VALUES ('tidemark')) ours(name) LEFT JOIN pg_namespace n ON n.nspname = ours.name`,
     [standing],
   );
-  const [isThere, role, database, may] = row ?? [];
-  if (may === "t") return [];
+  const [isThere, role, database, mayCreate, uses, makes] = row ?? [];
   const to = quoteIdentifier(role ?? "");
-  const [message, fix] =
-    isThere === "t"
-      ? [
-          "The role may not make tables in the schema tidemark, which is another role's.",
-          `GRANT USAGE, CREATE ON SCHEMA tidemark TO ${to};`,
-        ]
-      : [
-          "The role may not create the schema tidemark.",
-          `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${to};`,
-        ];
+  if (isThere !== "t") {
+    if (mayCreate === "t") return [];
+    const fix = `GRANT CREATE ON DATABASE ${quoteIdentifier(database ?? "")} TO ${to};`;
+    return lack("The role may not create the schema tidemark.", fix);
+  }
+  const missing = [uses === "t" ? [] : "USAGE", makes === "t" ? [] : "CREATE"].flat().join(", ");
+  if (missing === "") return [];
+  return lack(
+    `The role may not ${makes === "t" ? "use" : "make tables in"} the schema tidemark, which is another role's.`,
+    `GRANT ${missing} ON SCHEMA tidemark TO ${to};`,
+  );
+}
+
+function lack(message: string, fix: string): Finding[] {
   return [{ check: "grant-missing", severity: "error", message, fix }];
 }
