@@ -20,6 +20,9 @@ interface Capturing {
   readonly hasTriggers: boolean;
 }
 
+/** In MySQL it does as SUPER does; by its later name from 8.2 on. */
+const TRUSTED = /^GRANT .*\b(SET_USER_ID|SET_ANY_DEFINER)\b.* ON \*\.\*/;
+
 /** Of what capture needs. */
 export async function captureRights(
   session: Session,
@@ -30,7 +33,9 @@ export async function captureRights(
   const variables = known ?? (await serverVariables(session));
   const findings: Finding[] = [];
   const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
-  const trusted = ["ON", "1"].includes(variables.get("log_bin_trust_function_creators") ?? "");
+  const trusted =
+    ["ON", "1"].includes(variables.get("log_bin_trust_function_creators") ?? "") ||
+    grants.some((grant) => TRUSTED.test(grant));
   if (logged && !trusted && makesTriggers) {
     findings.push(
       failure(
