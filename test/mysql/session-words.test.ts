@@ -14,13 +14,14 @@ describe.each(SERVERS)("a condition on %s", (kind) => {
     async () => {
       await using bed = await openBed(kind);
       await bed.admin.query(
-        "CREATE TABLE t (id INT PRIMARY KEY, day DATE, `WEEK(day)` INT, name VARCHAR(20))",
+        "CREATE TABLE t (id INT PRIMARY KEY, day DATE, `WEEK(day)` INT, name VARCHAR(20), made TIMESTAMP NULL)",
       );
       const taken = [
         "DATE_FORMAT(day, '%Y') = '2024' AND name NOT LIKE '%archive%'",
         "DATE_FORMAT(day, '%Y%%a') = '2024%a' AND day > STR_TO_DATE('1 May 2024', '%e %M %Y')",
         "name <> 'WEEK(day)' AND `WEEK(day)` > 1 /* DAYNAME(day) */ # MONTHNAME(day)",
         "WEEK(day, IF(id > 1, LEAST(1, GREATEST(2, ABS(MOD(id, 2)))), 1)) > 3",
+        "UNIX_TIMESTAMP(made) > 1704067200 AND name <> 'FROM_UNIXTIME(id)'",
         ...(kind === "mariadb" ? ["DATE_FORMAT(day, '%W', 'en_US') = 'Monday'"] : []),
       ];
       for (const filter of taken) await capture(bed, filter);
@@ -34,6 +35,9 @@ describe.each(SERVERS)("a condition on %s", (kind) => {
     // The one is computed from the other.
     ["`over``named` > 5", "lc_time_names"],
     ["hour_of = 3", "TIMESTAMP (made)"],
+    ["FROM_UNIXTIME(id) >= '2024-01-01'", "FROM_UNIXTIME"],
+    ["UNIX_TIMESTAMP(day) > 1704067200", "time_zone"],
+    ["UNIX_TIMESTAMP(made) >= UNIX_TIMESTAMP('2024-01-01')", "time_zone"],
     ...(kind === "mariadb"
       ? ([["TO_CHAR(day, 'DDMON') = '01MAY'", "lc_time_names"]] as [string, string][])
       : []),

@@ -39,6 +39,14 @@ const WORDS: readonly Word[] = [
       (name === "week" && args.length === 1) ||
       (name === "extract" && /^\s*WEEK\s+FROM\b/i.test(args[0] ?? "")),
   },
+  {
+    what: "FROM_UNIXTIME, or UNIX_TIMESTAMP of what is no TIMESTAMP",
+    setting: "time_zone",
+    fix: "compare seconds with numbers, column >= 1704067200, and dates with dates, column >= '2024-01-01'",
+    // What is the same everywhere is gone by now.
+    isIn: ({ name, args: [of = ""] }) =>
+      name === "from_unixtime" || (name === "unix_timestamp" && of.trim() !== ""),
+  },
 ];
 
 /** Throws TM-CONFIG-INVALID where a row filter says another thing by who writes: rows would come or stay away by that. */
@@ -47,9 +55,17 @@ export async function refuseSessionWords(
   layout: StoredLayout,
   facts: TableFacts,
 ): Promise<void> {
-  const judged = await judgedTexts(session, layout, facts);
+  const moments = facts.columns
+    .filter(({ dataType }) => dataType === "timestamp")
+    .map(({ name }) => name);
+  const judged = (await judgedTexts(session, layout, facts)).map(({ text, column }) => ({
+    text: moments.reduce(withoutMoment, text),
+    column,
+  }));
   const texts = judged.map(({ text }) => text);
-  await refuseZoned(session, layout, facts, texts);
+  if (await areNamed(session, layout, facts, { texts, names: moments })) {
+    throw zoned(layout, moments);
+  }
   for (const { text, column } of judged) {
     const calls = callsIn(text);
     const found = WORDS.find(({ isIn }) => calls.some(isIn));
@@ -94,26 +110,14 @@ async function judgedTexts(
 }
 
 /** A TIMESTAMP reads otherwise in the time zone of each session; that of the copy is UTC. */
-async function refuseZoned(
-  session: Session,
-  layout: StoredLayout,
-  facts: TableFacts,
-  judged: readonly string[],
-): Promise<void> {
-  const names = facts.columns
-    .filter(({ dataType }) => dataType === "timestamp")
-    .map(({ name }) => name);
-  const [column] = names;
-  if (column === undefined) return;
-  const texts = judged.map((text) => names.reduce(withoutMoment, text));
-  if (!(await areNamed(session, layout, facts, { texts, names }))) return;
+function zoned(layout: StoredLayout, columns: readonly string[]): TidemarkError {
   const table = formatTable(layout.table);
-  throw new TidemarkError(
+  return new TidemarkError(
     "TM-CONFIG-INVALID",
-    `A row filter of ${table} compares a TIMESTAMP (${names.join(", ")}), which reads otherwise in the time zone of each session that writes.`,
+    `A row filter of ${table} compares a TIMESTAMP (${columns.join(", ")}), which reads otherwise in the time zone of each session that writes.`,
     {
-      fix: `compare the moment, in seconds since 1970: UNIX_TIMESTAMP(${quoteName(column)}) >= 1704067200 for 2024-01-01 UTC`,
-      details: { table, columns: names },
+      fix: `compare the moment, in seconds since 1970: UNIX_TIMESTAMP(${quoteName(columns[0] ?? "")}) >= 1704067200 for 2024-01-01 UTC`,
+      details: { table, columns },
     },
   );
 }
