@@ -63,6 +63,12 @@ describe.each(SERVERS)("a condition on %s", (kind) => {
          open INT AS (made IS NULL) VIRTUAL, hour_of INT AS (HOUR(made)) STORED,
          kept VARCHAR(20) ${kind === "mariadb" ? "" : "AS (DAYNAME(day)) STORED"})`,
       );
+      // Words of SQL as names; the name of another column stands in each.
+      await bed.admin.query(
+        `ALTER TABLE t ADD \`order\` INT, ADD \`key\` INT AS (\`order\` + 1) VIRTUAL,
+         ADD sum INT AS (\`order\` + \`key\`) VIRTUAL`,
+      );
+      await capture(bed, "sum > 5");
       // The name of one stands in it, but is none.
       for (const filter of ["text <> 'd made'", "open = 1 AND hour_of <> 3", "kept = 'Monday'"]) {
         await capture(bed, filter);

@@ -53,12 +53,16 @@ function namesIn(expression: string): Set<string> {
  * in the case that was typed or the column's, texts with one character set before them or another.
  */
 export function foldPrint(expression: string): string {
-  const printed = ESCAPED.test(expression) ? expression.replace(/\\(.)/gs, "$1") : expression;
-  return printed.replace(PARTS, (part) =>
+  return asSql(expression).replace(PARTS, (part) =>
     part.startsWith("'")
       ? part
       : part.toLowerCase().replace(QUOTED_NEEDLESSLY, "$1").replace(CHARACTER_SET, ""),
   );
+}
+
+/** What the server would compute by this. */
+export function asSql(expression: string): string {
+  return ESCAPED.test(expression) ? expression.replace(/\\(.)/gs, "$1") : expression;
 }
 
 /** As MySQL tells it: where no text has begun, a backslash can be nothing else. */

@@ -3,7 +3,7 @@ import { TidemarkError } from "../../core/errors.ts";
 import { formatTable } from "../../core/table.ts";
 import { type Call, callsIn } from "./calls.ts";
 import { filterCheckOver } from "./capture-sql.ts";
-import { foldPrint } from "./computed.ts";
+import { asSql } from "./computed.ts";
 import type { Session } from "./connection.ts";
 import { errorNumber } from "./errors.ts";
 import { quoteName } from "./identifiers.ts";
@@ -94,7 +94,7 @@ async function judgedTexts(
 ): Promise<readonly Judged[]> {
   const virtual = new Map(
     facts.columns.flatMap(({ name, virtual, expression }) =>
-      virtual && expression !== null ? [[name, foldPrint(expression)] as const] : [],
+      virtual && expression !== null ? [[name, asSql(expression)] as const] : [],
     ),
   );
   const judged: Judged[] = layout.filters.map((text) => ({ text, column: null }));
