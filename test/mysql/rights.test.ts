@@ -214,6 +214,21 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     },
   );
 
+  it.each(["SUPER ON *.*", "TRIGGER ON apart.*"])(
+    "to make triggers are told as missing to who has %s",
+    async (given) => {
+      await using user = await makeUser(bed, ...SOURCE.filter((right) => right !== "TRIGGER"));
+      await bed.admin.query(`GRANT ${given} TO ${new URL(user.options.url).username}`);
+      const source = await mysql.openSource(user.options);
+      const { lacks } = await source.planCapture(tables);
+      const findings = await source.diagnose(tables);
+      await source.close();
+      for (const told of [lacks, findings]) {
+        expect(told).toContainEqual(expect.objectContaining({ check: "trigger-right" }));
+      }
+    },
+  );
+
   it("that are missing are named one by one, with a statement that grants them", async () => {
     await using user = await makeUser(bed, "SELECT");
     const first = await followFixes(bed, () => capture(user.options, tables));

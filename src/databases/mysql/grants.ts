@@ -6,8 +6,10 @@ export async function grantsOf(session: Session): Promise<string[]> {
   return (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
 }
 
-export function mayTrigger(grants: readonly string[]): boolean {
-  return grants.some((grant) => /\bTRIGGER\b|ALL PRIVILEGES/.test(grant));
+/** On some table of the session's database. */
+export function mayTrigger(session: Session, grants: readonly string[]): boolean {
+  const { database } = session;
+  return missingRights(grants, session.stored(database), ["TRIGGER"], { parts: true }).length === 0;
 }
 
 interface Reach {

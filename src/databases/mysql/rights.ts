@@ -29,11 +29,12 @@ export async function captureRights(
   { variables: known, makesOurs, makesTriggers, hasTriggers }: Capturing,
 ): Promise<Finding[]> {
   const grants = await grantsOf(session);
-  if (grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant))) return [];
+  const isSuper = grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant));
   const variables = known ?? (await serverVariables(session));
   const findings: Finding[] = [];
   const logged = ["ON", "1"].includes(variables.get("log_bin") ?? "");
   const trusted =
+    isSuper ||
     ["ON", "1"].includes(variables.get("log_bin_trust_function_creators") ?? "") ||
     grants.some((grant) => TRUSTED.test(grant));
   if (logged && !trusted && makesTriggers) {
@@ -45,7 +46,7 @@ export async function captureRights(
       ),
     );
   }
-  if (!mayTrigger(grants)) {
+  if (!mayTrigger(session, grants)) {
     const harm = hasTriggers ? ": those that stand fail, and with them each write" : "";
     findings.push(
       failure(

@@ -52,6 +52,7 @@ export class SourceWatch {
         await this.#look();
       } catch (error) {
         if (isTidemarkError(error, "TM-AUTH-FAILED")) this.#tell([lockedOut(error)]);
+        else if (isTidemarkError(error, "TM-GRANT-MISSING")) this.#tell([shutOut(error)]);
         // It takes part in nothing: a server that is away is told by those that do.
         else logger.debug({ err: error }, "the source could not be looked at");
       }
@@ -97,4 +98,9 @@ function lockedOut({ message }: TidemarkError): string {
     `${message} Where the account was dropped, every write to captured tables fails (error 1449): make it again, with its rights, ` +
     "or give the URL another account and start tidemark run again, which makes the triggers its own."
   );
+}
+
+/** So is one that cannot even look. */
+function shutOut({ message, fix = "" }: TidemarkError): string {
+  return `${message} Our triggers run with the rights of this account: where they lack one, writes to captured tables fail. ${fix}`.trimEnd();
 }

@@ -35,7 +35,7 @@ export async function triggerFindings(
   const names = tables.map(({ schema }) => schema.name.name);
   const found = await loadTriggers(session, triggeredTables(layouts));
   // They would be told as changed, or gone.
-  if (!areShown(found) && !mayTrigger(await grantsOf(session))) return [];
+  if (!areShown(found) && !mayTrigger(session, await grantsOf(session))) return [];
   const users = await accounts(session);
   const findings = await triggerRightFindings(session, layouts, found);
   const anew = new Set(madeAnew(layouts, found, await madeOn(session)));

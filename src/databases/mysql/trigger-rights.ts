@@ -2,12 +2,12 @@
 import type { Finding } from "../../core/database.ts";
 import { isTidemarkError } from "../../core/errors.ts";
 import { failure } from "../../core/findings.ts";
+import { hiddenFrom } from "./capture-broken.ts";
 import { namedColumns } from "./capture-sql.ts";
 import { accountName, type Session } from "./connection.ts";
 import { quoteName } from "./identifiers.ts";
 import { loadLayouts, type StoredLayout } from "./layouts.ts";
 import { DELETIONS, isOurs, LAYOUTS, LOG, standingTables } from "./ours.ts";
-import { captureRights } from "./rights.ts";
 import { type FoundTrigger, loadTriggers, triggeredTables } from "./triggers.ts";
 
 /** Without the right TRIGGER MariaDB hides what triggers do, MySQL that they stand. */
@@ -20,9 +20,14 @@ export async function lostRights(session: Session): Promise<Finding[]> {
   if (!(await standingTables(session)).has(LAYOUTS)) return [];
   const layouts = (await loadLayouts(session)).filter((layout) => layout.active);
   const found = await loadTriggers(session, triggeredTables(layouts));
-  if (areShown(found)) return triggerRightFindings(session, layouts, found);
-  const hasTriggers = layouts.length > 0;
-  return captureRights(session, { makesOurs: false, makesTriggers: false, hasTriggers });
+  const findings = await triggerRightFindings(session, layouts, found);
+  for (const layout of layouts) {
+    const hidden = await hiddenFrom(session, layout, found);
+    if (hidden === null) continue;
+    // One statement mends them all.
+    return [...findings, failure("trigger-right", hidden.message, hidden.fix)];
+  }
+  return findings;
 }
 
 /** `layouts`: those in force; `found`: the triggers on their tables. */
