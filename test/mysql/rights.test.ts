@@ -6,6 +6,7 @@ import { TidemarkError } from "../../src/core/errors.ts";
 import { silentLogger } from "../../src/core/log.ts";
 import { START } from "../../src/core/position.ts";
 import type { CaptureTable } from "../../src/core/source.ts";
+import { wholeDatabase } from "../../src/databases/mysql/identifiers.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { available } from "../servers/index.ts";
 import { asTarget, type Bed, cutOnce, only, openBed, openLog, SERVERS } from "./bed.ts";
@@ -50,6 +51,28 @@ async function makeUser(bed: Bed, ...rights: string[]): Promise<User> {
     options: bed.as(user, PASSWORD),
     async [Symbol.asyncDispose]() {
       await bed.admin.query(`DROP USER ${user}`);
+    },
+  };
+}
+
+/** One that has them by its default role alone. MySQL takes the name of a database as it is written there. */
+async function makeRoleUser(bed: Bed, ...rights: string[]): Promise<User> {
+  const user = await makeUser(bed, ...rights);
+  const { username, pathname } = new URL(user.options.url);
+  const role = `r_${username}`;
+  const database = pathname.slice(1);
+  const on = wholeDatabase(database);
+  const list = rights.join(", ");
+  const to = bed.options.name === "mysql" ? "TO" : "FOR";
+  await bed.admin.query(
+    `CREATE ROLE ${role}; GRANT ${list} ON ${database}.* TO ${role}; REVOKE ${list} ON ${on} FROM ${username};
+     GRANT ${role} TO ${username}; SET DEFAULT ROLE ${role} ${to} ${username}`,
+  );
+  return {
+    options: user.options,
+    async [Symbol.asyncDispose]() {
+      await bed.admin.query(`DROP ROLE ${role}`);
+      await user[Symbol.asyncDispose]();
     },
   };
 }
@@ -228,6 +251,32 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
       }
     },
   );
+
+  it("that it has by a role alone do where triggers have them, too, and are told as missing elsewhere", async () => {
+    await using other = await openBed(kind);
+    await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+    await trust(other, true);
+    await using user = await makeRoleUser(other, ...SOURCE);
+    const captured = await other.capture("t");
+    const source = await mysql.openSource(user.options);
+    const { lacks = [] } = await source.planCapture(captured);
+    for (const { fix = "", message } of lacks) {
+      expect(message).toContain("by itself");
+      await other.admin.query(fix);
+    }
+    expect(lacks.length).toBe(kind === "mysql" ? 0 : 2);
+    await capture(user.options, captured);
+    await other.admin.query("INSERT INTO t VALUES (1)");
+    const diagnosed = async () =>
+      (await source.diagnose(captured)).filter(({ check }) => check === "log-right");
+    expect(await diagnosed()).toEqual([]);
+    const name = new URL(user.options.url).username;
+    const database = wholeDatabase(new URL(user.options.url).pathname.slice(1));
+    if (kind === "mariadb") await other.admin.query(`REVOKE INSERT ON ${database} FROM ${name}`);
+    expect(await diagnosed()).toHaveLength(kind === "mysql" ? 0 : 2);
+    await source.close();
+    await trust(other, false);
+  });
 
   it("that are missing are named one by one, with a statement that grants them", async () => {
     await using user = await makeUser(bed, "SELECT");
@@ -482,6 +531,24 @@ describe.each(SERVERS.filter(available))("triggers of another account on %s", (k
     await capture(user.options, tables);
     expect(await ownerFindings(user.options, tables)).toEqual([]);
     await before[Symbol.asyncDispose]();
+    await bed.admin.query(EACH_EVENT);
+    expect(await logged(bed)).toBe("5");
+  });
+
+  it("are its own where it has its rights by a role only if triggers have them, too", async () => {
+    const { bed, tables, before } = await prepared();
+    await using _ = bed;
+    await using _before = before;
+    await using user = await makeRoleUser(bed, ...ALL);
+    const warned: string[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (...told: unknown[]) => warned.push(JSON.stringify(told)),
+    };
+    await capture({ ...user.options, logger }, tables);
+    expect(warned.filter((text) => text.includes("belong to"))).toHaveLength(
+      kind === "mysql" ? 0 : 1,
+    );
     await bed.admin.query(EACH_EVENT);
     expect(await logged(bed)).toBe("5");
   });

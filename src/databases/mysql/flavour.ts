@@ -25,6 +25,8 @@ export interface Flavour {
   readonly maxKeyColumns: number;
   /** Texts that can have no more than 255 bytes stay in the row, however large it gets: of those a table can have few. */
   readonly keepsShortTexts: boolean;
+  /** Has a trigger the rights of the roles, too, that its account has by default? */
+  readonly triggersHaveRoles: boolean;
   /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
   readonly replacesTriggers: boolean;
   /** ALTER IGNORE TABLE: a unique key that is added so takes away rows, and no trigger sees that. */
@@ -118,6 +120,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     maxDecimalScale: 38,
     maxKeyColumns: 32,
     keepsShortTexts: true,
+    triggersHaveRoles: false,
     replacesTriggers: true,
     altersIgnoring: true,
     runsForPassedOver: true,
@@ -168,6 +171,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     maxDecimalScale: 30,
     maxKeyColumns: 16,
     keepsShortTexts: false,
+    triggersHaveRoles: true,
     replacesTriggers: false,
     altersIgnoring: false,
     runsForPassedOver: false,

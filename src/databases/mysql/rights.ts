@@ -1,12 +1,15 @@
 import type { Finding } from "../../core/database.ts";
 import { failure } from "../../core/findings.ts";
 import type { Session } from "./connection.ts";
-import { grantsOf, mayTrigger, missingRights } from "./grants.ts";
+import { asTriggers, grantsOf, mayTrigger, missingRights } from "./grants.ts";
 import { wholeDatabase } from "./identifiers.ts";
 import { serverVariables, type Variables } from "./server-variables.ts";
 
 /** Of our own tables, before they stand: whoever makes them writes them. */
 const OURS = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE"];
+/** Beside TRIGGER, of tables and of ours. */
+const TRIGGERS_NEED = ["SELECT", "INSERT", "DELETE"];
+const BY_ITSELF = ", by itself: triggers that it makes have none of the rights of its roles";
 /** What applying takes. */
 export const NEEDED = [...OURS, "CREATE TEMPORARY TABLES"];
 
@@ -29,6 +32,7 @@ export async function captureRights(
   { variables: known, makesOurs, makesTriggers, hasTriggers }: Capturing,
 ): Promise<Finding[]> {
   const grants = await grantsOf(session);
+  const own = await asTriggers(session, () => grantsOf(session));
   const isSuper = grants.some((grant) => /GRANT .*(ALL PRIVILEGES|SUPER).* ON \*\.\*/.test(grant));
   const variables = known ?? (await serverVariables(session));
   const findings: Finding[] = [];
@@ -46,17 +50,20 @@ export async function captureRights(
       ),
     );
   }
-  if (!mayTrigger(session, grants)) {
+  const byItself = own.length < grants.length ? BY_ITSELF : "";
+  if (!mayTrigger(session, own)) {
     const harm = hasTriggers ? ": those that stand fail, and with them each write" : "";
     findings.push(
       failure(
         "trigger-right",
-        `User ${session.account} may not create triggers in ${session.database}${harm}.`,
+        `User ${session.account} may not create triggers in ${session.database}${byItself}${harm}.`,
         `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, TRIGGER ON ${wholeDatabase(session.database)} TO ${session.account};`,
       ),
     );
   }
-  return makesOurs ? [...findings, ...lackFindings(session, grants, OURS)] : findings;
+  if (makesOurs) findings.push(...lackFindings(session, grants, OURS));
+  if (byItself !== "") findings.push(...lackFindings(session, own, TRIGGERS_NEED, byItself));
+  return findings;
 }
 
 /** Of what applying needs where something is still to be made. */
@@ -71,6 +78,7 @@ function lackFindings(
   session: Session,
   grants: readonly string[],
   rights: readonly string[],
+  byItself = "",
 ): Finding[] {
   const { account, database } = session;
   const missing = missingRights(grants, session.stored(database), rights, { parts: true }).join(
@@ -78,5 +86,7 @@ function lackFindings(
   );
   if (missing === "") return [];
   const fix = `GRANT ${missing} ON ${wholeDatabase(database)} TO ${account};`;
-  return [failure("grant-missing", `User ${account} lacks ${missing} in ${database}.`, fix)];
+  return [
+    failure("grant-missing", `User ${account} lacks ${missing} in ${database}${byItself}.`, fix),
+  ];
 }

@@ -11,6 +11,7 @@ import type { Lease } from "./lease.ts";
 import { againWhileHeld, isHeld, Yielding } from "./locks.ts";
 import { LAYOUTS } from "./ours.ts";
 import type { Renewal } from "./renewal.ts";
+import { captureRights } from "./rights.ts";
 import { type TriggerPlan, triggerStatements } from "./trigger-statements.ts";
 import { isOwn, KEEP_ACCOUNT, ownedBy } from "./triggers.ts";
 
@@ -120,7 +121,7 @@ export async function takeOver(
   const use: InSession = (step) => step(session);
   const asked = { session, use, logger, forMs: TAKE_OVER_MS };
   const left = new Set<string>();
-  let fix: string | undefined;
+  let fix = await whyNotOwn(session, plans);
   for (const plan of plans) {
     if (fix === undefined && !left.has(plan.table)) {
       try {
@@ -142,6 +143,16 @@ export async function takeOver(
     { fix: `${KEEP_ACCOUNT}${fix === undefined ? "" : `, or ${fix}`}` },
     `the triggers of ${first.table}${others} ${ownedBy(first.belongsTo)}`,
   );
+}
+
+/** What mends it where it may make them, but they would fail by its rights, and with them each write. */
+async function whyNotOwn(
+  session: Session,
+  plans: readonly TriggerPlan[],
+): Promise<string | undefined> {
+  if (plans.length === 0) return undefined;
+  const making = { makesOurs: false, makesTriggers: false, hasTriggers: true };
+  return (await captureRights(session, making))[0]?.fix;
 }
 
 /** One attempt, of a session that has begun to give way. */

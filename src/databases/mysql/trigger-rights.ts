@@ -5,6 +5,7 @@ import { failure } from "../../core/findings.ts";
 import { hiddenFrom } from "./capture-broken.ts";
 import { namedColumns } from "./capture-sql.ts";
 import { accountName, type Session } from "./connection.ts";
+import { asTriggers } from "./grants.ts";
 import { quoteName } from "./identifiers.ts";
 import { loadLayouts, type StoredLayout } from "./layouts.ts";
 import { DELETIONS, isOurs, LAYOUTS, LOG, standingTables } from "./ours.ts";
@@ -42,7 +43,10 @@ export async function triggerRightFindings(
   if (ownOn.length === 0) return [];
   const byTable = new Map(layouts.map((layout) => [layout.table.name, layout]));
   const reads = ownOn.map((table) => readingOf(table, byTable.get(table)));
-  return [...(await logRightFindings(session)), ...(await readRightFindings(session, reads))];
+  return asTriggers(session, async () => [
+    ...(await logRightFindings(session)),
+    ...(await readRightFindings(session, reads)),
+  ]);
 }
 
 /** The server looks for the rights of a statement, too, where it is only to explain it. */
