@@ -1,6 +1,7 @@
 // Another table that takes the place of a target's table and holds rows of its own, as after a rebuild, or where one is restored
 // alone: nobody may be told that it is in step before it was copied anew (G8). What only moves it, or alters it, costs no copy.
-import { copyFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { copyFileSync, existsSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
 import {
   bedOfTwoRows,
@@ -66,6 +67,12 @@ describe("a table of an SQLite target", () => {
     symlinkSync(first, link);
     const running = await synced(bed);
     rmSync(link);
+    // Not yet led elsewhere: the file that is open stays the target, and none is made in the link's place.
+    await insertRow(await bed.sql("source"), TABLE, { id: 9, note: "between" });
+    await running.waitFor({ timeoutMs: PATIENCE_MS });
+    using open = new DatabaseSync(first);
+    expect(open.prepare("SELECT note FROM t WHERE id = 9").get()).toEqual({ note: "between" });
+    expect(existsSync(link)).toBe(false);
     symlinkSync(second, link);
     await expect.poll(() => bed.logger.text(), { timeout: 15_000 }).toContain("no longer leads to");
     await insertRow(await bed.sql("source"), TABLE, { id: 3, note: "three" });

@@ -1,6 +1,6 @@
 // The file of a SQLite source: copied, moved, put back as it was, replaced while open, damaged, with records beside it that are not its
 // own; two relays at one; its journal mode (G1, G8).
-import { execFile, spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -231,6 +231,8 @@ describe("the file", () => {
     expect(await takeChanges(log.batches)).toHaveLength(1);
     await sql.run(`VACUUM INTO '${real}.other'`);
     rmSync(link);
+    // Not yet led elsewhere.
+    expect((await log.batches.cut()).header).toBeNull();
     symlinkSync(`${real}.other`, link);
     const told = {
       code: "TM-CONNECTION-LOST",
@@ -240,6 +242,38 @@ describe("the file", () => {
     await expect(log.waitForChanges(new AbortController().signal)).rejects.toMatchObject(told);
     await log.close();
     await source.close();
+  });
+
+  /** Makes two disks of memory beside each other, and runs a script there. */
+  const onTwoDisks = (script: string) =>
+    spawnSync(
+      "unshare",
+      [
+        "-Urm",
+        "sh",
+        "-ec",
+        'mkdir -p a b; mount -t tmpfs a a; mount -t tmpfs b b; exec "$0" --experimental-strip-types --input-type=module -e "$1"',
+        process.execPath,
+        script,
+      ],
+      { cwd: dirname(path()), encoding: "utf8" },
+    );
+  it("is noticed when the link leads to one of the same number on another disk", async (context) => {
+    if (onTwoDisks("").status !== 0) return context.skip();
+    const module = new URL("../../src/databases/sqlite/connection.ts", import.meta.url).href;
+    const { stdout, stderr } = onTwoDisks(`
+      const { rmSync, statSync, symlinkSync } = await import("node:fs");
+      const { DatabaseSync } = await import("node:sqlite");
+      const { Connection } = await import(${JSON.stringify(module)});
+      for (const file of ["a/t", "b/t"]) new DatabaseSync(file).exec("CREATE TABLE t (id)");
+      symlinkSync("a/t", "link");
+      const connection = await Connection.open({ name: "source", url: "sqlite:./link" }, { create: false });
+      connection.checkFile();
+      rmSync("link");
+      symlinkSync("b/t", "link");
+      console.log(statSync("a/t").ino === statSync("b/t").ino);
+      try { connection.checkFile(); } catch ({ message }) { console.log(message); }`);
+    expect(`${stdout}${stderr}`).toMatch(/^true\nsource: .* no longer leads to /);
   });
 
   it("is not opened anew where the log of WAL mode still belongs to the one before", async () => {

@@ -7,7 +7,7 @@ import { shellWord } from "../../core/shell.ts";
 import { loadSqlite } from "../../core/sqlite-warning.ts";
 import type { Bindable, Database, Statement } from "./driver.ts";
 import { classify, isBusy } from "./errors.ts";
-import { inodeOf, mixed, syncJournal } from "./files.ts";
+import { deviceAndInode, mixed, syncJournal } from "./files.ts";
 import { parseUrl } from "./location.ts";
 
 /** How long a lock is waited for before TM-APPLY-RETRY. */
@@ -48,7 +48,7 @@ export class Connection {
   /** As it was asked for: what leads there (a link to the file, or to a folder) may be led elsewhere. */
   readonly #asked: string;
   readonly #unreadableFix: string | undefined;
-  readonly #inode: bigint;
+  readonly #file: string | null;
   /** Of the log beside it, in WAL mode, as last seen. */
   #log: bigint | null = null;
   readonly #statements = new Map<string, Statement>();
@@ -63,7 +63,7 @@ export class Connection {
     this.#unreadableFix = unreadableFix;
     this.path = asked === NOWHERE ? asked : realpathSync(asked);
     this.db = db;
-    this.#inode = inodeOf(this.path) ?? 0n;
+    this.#file = deviceAndInode(this.path);
   }
 
   /** Throws TM-URL-INVALID, TM-CONNECT-FAILED, TM-SERVER-UNSUPPORTED (not a database), TM-READ-ONLY. */
@@ -276,11 +276,13 @@ export class Connection {
    * our log of WAL mode still lies beside that: whoever opens it reads, and writes, a mixture of both.
    */
   checkFile(): void {
-    const now = inodeOf(this.path);
+    const now = deviceAndInode(this.path);
     const log = statSync(`${this.path}-wal`, { bigint: true, throwIfNoEntry: false });
-    if (now === this.#inode) {
+    if (now === this.#file) {
       this.#log = log?.ino ?? null;
-      if (this.#asked === this.path || inodeOf(this.#asked) === now) return;
+      const led = this.#asked === this.path ? now : deviceAndInode(this.#asked);
+      // Who leads a link elsewhere by rm and ln has none in between: a file that was made in its place now would be in their way.
+      if (led === now || led === null) return;
       throw new TidemarkError(
         "TM-CONNECTION-LOST",
         `${this.#name}: ${this.#asked} no longer leads to ${this.path}, which is open.`,

@@ -51,7 +51,8 @@ export function mixed(name: string, path: string): TidemarkError {
   );
 }
 
-/** Null: there is none. */
-export function inodeOf(path: string): bigint | null {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
+/** Files of two disks may have one number. Null: there is none. */
+export function deviceAndInode(path: string): string | null {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
 }

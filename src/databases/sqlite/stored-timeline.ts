@@ -1,5 +1,5 @@
-import { statSync } from "node:fs";
 import type { Connection } from "./connection.ts";
+import { deviceAndInode } from "./files.ts";
 
 interface SourceRow {
   readonly timeline: string;
@@ -32,9 +32,4 @@ export function storedTimeline(connection: Connection): StoredTimeline | null {
   const now = deviceAndInode(connection.path) ?? "";
   const same = path === connection.path && inode === now;
   return { timeline, before: path, same, cloned: inode !== now && deviceAndInode(path) === inode };
-}
-
-export function deviceAndInode(path: string): string | null {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
 }
