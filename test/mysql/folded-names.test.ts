@@ -2,6 +2,7 @@
 // are known again, and two that it takes for one are refused (G1).
 import { describe, expect, it } from "vitest";
 import type { TableRule } from "../../src/core/definition.ts";
+import { mysql } from "../../src/databases/mysql/index.ts";
 import { canStart, startMariadb, startMysql } from "../servers/index.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import {
@@ -10,6 +11,7 @@ import {
   insertRow,
   type TestTable,
 } from "../support/test-tables.ts";
+import { asTarget, openBed, openLog } from "./bed.ts";
 
 const SETTINGS = { "lower-case-table-names": "1" };
 const KINDS = { mariadb: startMariadb, mysql: startMysql };
@@ -74,5 +76,35 @@ describe.each(["mariadb", "mysql"] as const)("%s with names in lower case", (kin
         await expect(pipeline.finished).rejects.toMatchObject({ code: "TM-SCHEMA-DRIFT" });
       }
     }
+  });
+
+  it.skipIf(!canStart(kind))("takes its own name in other letters for the same", async () => {
+    await using server = await KINDS[kind]({ settings: SETTINGS });
+    await using bed = await openBed(kind, server.url);
+    await bed.admin.query(
+      `CREATE TABLE p (id INT PRIMARY KEY);
+       CREATE TABLE c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id))`,
+    );
+    const { url } = bed.options;
+    const { pathname } = new URL(url);
+    const options = { ...bed.options, url: url.replace(pathname, pathname.toUpperCase()) };
+    const tables = await bed.capture("c", "p");
+    const first = await openLog({ options }, tables);
+    // As an earlier build has stored it.
+    await bed.admin.query(
+      `UPDATE tidemark_source SET identity = REPLACE(identity, DATABASE(), UPPER(DATABASE()))`,
+    );
+    const source = await mysql.openSource(bed.options);
+    expect(await source.openChangeLog()).toBeNull();
+    await source.close();
+    await first[Symbol.asyncDispose]();
+    await using _ = await openLog({ options }, tables);
+    const target = await mysql.openTarget(options);
+    const plan = await target.plan(tables.map((table) => asTarget(table)));
+    await target.close();
+    expect(plan.tables.map(({ name, parents }) => [name.name, parents])).toEqual([
+      ["p", []],
+      ["c", [0]],
+    ]);
   });
 });

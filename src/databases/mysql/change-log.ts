@@ -163,7 +163,8 @@ async function openTimeline(session: Session): Promise<string> {
     [randomUUID(), identity],
   );
   const [row] = await session.rows(`SELECT timeline, identity FROM ${SOURCE} WHERE id = 1`);
-  if (row?.[1] !== identity) {
+  // An earlier build stored the database's name as the URL had it.
+  if (session.stored(row?.[1] ?? "") !== session.stored(identity)) {
     throw new TidemarkError(
       "TM-SOURCE-CLONED",
       "The change log in this database was begun on another server or under another name: this is a copy, or it was moved.",
@@ -172,5 +173,5 @@ async function openTimeline(session: Session): Promise<string> {
       },
     );
   }
-  return row[0] ?? "";
+  return row?.[0] ?? "";
 }

@@ -58,6 +58,7 @@ const GOODBYE_MS = 2_000;
  * snapshots and leases belong to a connection.
  */
 export class Session {
+  /** As the server has it: where it keeps names in lower case that of the URL may have another. */
   readonly database: string;
   readonly flavour: Flavour;
   /** Whose rights we have, as a GRANT names it. */
@@ -92,14 +93,14 @@ export class Session {
     try {
       // In hex: until the settings below are made, texts may come in any character set.
       const [rows] = await connection.query(
-        "SELECT VERSION(), HEX(CURRENT_USER()), @@lower_case_table_names",
+        "SELECT VERSION(), HEX(CURRENT_USER()), @@lower_case_table_names, HEX(DATABASE())",
       );
-      const [version, user, folding] = (rows as unknown as Cell[][])[0] ?? [];
+      const [version, user, folding, database] = (rows as unknown as Cell[][])[0] ?? [];
       const flavour = flavourOf(String(version));
       await connection.query(`SET ${settings(flavour, session).join(", ")}`);
-      const opened = new Session(connection, address.database, {
+      const opened = new Session(connection, fromHex(database), {
         flavour,
-        account: accountName(Buffer.from(user ?? "", "hex").toString("utf8")),
+        account: accountName(fromHex(user)),
         foldsNames: folding !== "0",
         encryption: address.encryption,
         flights: session.flights ?? false,
@@ -215,6 +216,10 @@ export class Session {
   destroy(): void {
     this.#connection.destroy();
   }
+}
+
+function fromHex(cell: Cell | undefined): string {
+  return Buffer.from(cell ?? "", "hex").toString("utf8");
 }
 
 /** `sync@%` to `'sync'@'%'`; a name may hold the sign itself, a host may not. */
