@@ -4,7 +4,7 @@ import type { SyncStatus, TableStatus } from "../core/documents.ts";
 import type { PipelineStatus } from "../pipeline/status.ts";
 import { copyLine } from "./copy-line.ts";
 import { describeSync } from "./describe-sync.ts";
-import { formatCounted } from "./format.ts";
+import { formatCounted, oneLine } from "./format.ts";
 import type { Log } from "./log.ts";
 import { Rates } from "./rate.ts";
 import type { RunView } from "./run-view.ts";
@@ -76,7 +76,7 @@ export class BarsView implements RunView {
     if (bar !== undefined) this.#bars.remove(bar);
     this.#copies.delete(key);
     const rows = formatCounted(table.rowsCopied, "row");
-    this.#stay(`${pc.green("✓")} ${sync.name}  ${table.table} copied: ${rows}\n`);
+    this.#stay(`${pc.green("✓")} ${sync.name}  ${oneLine(table.table)} copied: ${rows}\n`);
   }
 
   #showLine(sync: SyncStatus, { sources }: PipelineStatus): void {

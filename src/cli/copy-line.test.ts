@@ -32,3 +32,11 @@ test("tells what it can where it knows no total, or the estimate was too low", (
     "100%  1,204,000 of ~1,204,000 rows  10,000 rows/s  0 ms left",
   );
 });
+
+test("tells every figure where letters take two columns each, and is one line whatever a name holds", () => {
+  const line = copyLine({ ...COPY, table: "公開.今年の注文を記録する表👍" }, 90);
+  expect(line).toMatch(/^….*表👍 {3}50%/u);
+  expect(line).toContain(FIGURES);
+  expect([...line].length + (line.match(/[^ -~…█░]/gu)?.length ?? 0)).toBeLessThanOrEqual(90);
+  expect(copyLine({ ...COPY, table: "a\nb\u001b[2J" }, 140)).toContain("a\\nb\\u001b[2J");
+});

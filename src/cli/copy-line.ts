@@ -1,4 +1,4 @@
-import { formatCount, formatCounted, formatDuration } from "./format.ts";
+import { formatCount, formatCounted, formatDuration, oneLine, widthOf } from "./format.ts";
 
 const MOST_BAR = 24;
 /** A shorter one tells nothing that the percentage does not. */
@@ -30,12 +30,18 @@ export function copyLine(copy: Copy, columns: number): string {
     figures.push(`${formatDuration(((total - rows) / perSecond) * 1000)} left`);
   }
   const end = [done, ...figures].filter((part) => part !== "").join("  ");
-  const whole = `${copy.sync}  ${copy.table}`;
   const most = Math.max(LEAST_NAME, columns - end.length - 2);
-  const name = whole.length <= most ? whole : `…${whole.slice(1 - most)}`;
-  const line = `${name}  ${end}`;
-  const room = Math.min(MOST_BAR, columns - line.length - 2);
+  const line = `${endOf(oneLine(`${copy.sync}  ${copy.table}`), most)}  ${end}`;
+  const room = Math.min(MOST_BAR, columns - widthOf(line) - 2);
   if (room < LEAST_BAR) return line;
   const full = total === null ? 0 : Math.floor((room * rows) / total);
   return `${"█".repeat(full)}${"░".repeat(room - full)}  ${line}`;
+}
+
+/** Of so many columns of a terminal at most. */
+function endOf(text: string, most: number): string {
+  if (widthOf(text) <= most) return text;
+  const characters = [...text];
+  while (widthOf(characters.join("")) >= most) characters.shift();
+  return `…${characters.join("")}`;
 }

@@ -1,7 +1,7 @@
 // What the line of a sync under `run` says (G8).
 import { expect, test } from "vitest";
 import { UNKNOWN_SOURCE, UNKNOWN_SYNC } from "../core/documents.ts";
-import { describeSync } from "./describe-sync.ts";
+import { describeCopies, describeSync } from "./describe-sync.ts";
 
 const WORKING = { state: "running", lagMs: 8 } as const;
 const SYNC = { ...UNKNOWN_SYNC, ...WORKING, name: "a->b", from: "a", to: "b" } as const;
@@ -19,4 +19,10 @@ test("tells what ails the source, and no lag, while it does not", () => {
   expect(describeSync(SYNC, [{ ...SOURCE, error }], 0)).toBe(
     "a->b  running  batch 0  0 changes (0/s)  a retrying: TM-CONNECTION-LOST",
   );
+});
+
+test("tells of a copy in one line, whatever the table's name holds", () => {
+  const table = { table: "a\nb", state: "copying", rowsCopied: 1, estimatedRows: null } as const;
+  const lines = describeCopies({ ...SYNC, tableCount: 1, tables: [table] }, 0);
+  expect(lines).toEqual(["copied 0 of 1 table (0 rows/s)", "a\\nb: 1 row"]);
 });

@@ -1,5 +1,5 @@
 import type { SourceStatus, SyncStatus } from "../core/documents.ts";
-import { formatCount, formatCounted, formatDuration } from "./format.ts";
+import { formatCount, formatCounted, formatDuration, oneLine } from "./format.ts";
 
 /** One that works and meets an error time and again is not said to be running. */
 export function shownState({ state, error }: SourceStatus | SyncStatus): string {
@@ -32,8 +32,8 @@ export function describeCopies(sync: SyncStatus, rowsPerSecond: number): string[
   if (sync.tablesLive === sync.tableCount) return [];
   const head = `copied ${sync.tablesLive} of ${formatCounted(sync.tableCount, "table")} (${formatCount(rowsPerSecond)} rows/s)`;
   const tables = copying.map(({ table, rowsCopied, estimatedRows }) => {
-    if (estimatedRows === null) return `${table}: ${formatCounted(rowsCopied, "row")}`;
-    return `${table}: ${formatCount(rowsCopied)} of ~${formatCounted(estimatedRows, "row")}`;
+    if (estimatedRows === null) return `${oneLine(table)}: ${formatCounted(rowsCopied, "row")}`;
+    return `${oneLine(table)}: ${formatCount(rowsCopied)} of ~${formatCounted(estimatedRows, "row")}`;
   });
   return [head, ...tables];
 }

@@ -58,3 +58,12 @@ test("a rate follows the counter, and begins anew when the counter falls", () =>
   expect(slower).toBeLessThan(50);
   expect(rates.update("c", 0, 5000)).toBe(0);
 });
+
+test("a table's columns are aligned where letters take two columns each, or none", () => {
+  const rows = [
+    ["注文", "1"],
+    ["Cafe\u0301", "2"],
+    ["orders", "3"],
+  ];
+  expect(formatTable(rows)).toBe("注文    1\nCafe\u0301    2\norders  3");
+});
