@@ -19,12 +19,14 @@ const CUT = "\u001b[?7l";
 /** On a terminal: a bar for each table while it is copied, and one live line for each sync. */
 export class BarsView implements RunView {
   readonly #bars = new MultiBar(
-    { stream: process.stdout, hideCursor: true, forceRedraw: true, fps: 4, emptyOnZero: true },
+    { stream: process.stdout, hideCursor: true, forceRedraw: true, fps: 4, clearOnComplete: true },
     Presets.shades_classic,
   );
   readonly #copies = new Map<string, SingleBar>();
   readonly #copied = new Set<string>();
   readonly #lines = new Map<string, SingleBar>();
+  /** What each of these says. */
+  readonly #shown = new Map<string, string>();
   readonly #rates = new Rates();
   readonly #restoreLog: () => void;
   #ticks = 0;
@@ -52,6 +54,8 @@ export class BarsView implements RunView {
     this.#bars.update();
     this.#bars.stop();
     this.#restoreLog();
+    // cli-progress would cut what it leaves there, with what colours it counted.
+    for (const line of this.#shown.values()) process.stdout.write(`${line}\n`);
   }
 
   #showCopy(sync: SyncStatus, table: TableStatus): void {
@@ -75,6 +79,7 @@ export class BarsView implements RunView {
     if (bar === undefined && table.rowsCopied === 0) return;
     if (bar !== undefined) this.#bars.remove(bar);
     this.#copies.delete(key);
+    this.#shown.delete(key);
     const rows = formatCounted(table.rowsCopied, "row");
     this.#stay(`${pc.green("✓")} ${sync.name}  ${oneLine(table.table)} copied: ${rows}\n`);
   }
@@ -87,10 +92,10 @@ export class BarsView implements RunView {
   }
 
   #show(lines: Map<string, SingleBar>, key: string, line: string): void {
-    const shown = lines.get(key);
-    if (shown === undefined)
-      lines.set(key, this.#bars.create(1, 0, { line }, { format: "{line}" }));
-    else shown.update(0, { line });
+    const bar = lines.get(key);
+    if (bar === undefined) lines.set(key, this.#bars.create(1, 0, { line }, { format: "{line}" }));
+    else bar.update(0, { line });
+    this.#shown.set(key, line);
   }
 
   /** A line that stays, above those that are redrawn: whole, however narrow the terminal, and with nothing left behind it. */

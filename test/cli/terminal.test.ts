@@ -22,17 +22,17 @@ test.skipIf(process.platform !== "linux")("status is seen without a size", async
 
 describe.skipIf(process.platform !== "linux")("run", () => {
   /** Copies a table over a row that stands, which the log warns of, in a terminal of 60 columns; gives what was shown there. */
-  async function shown(place: Workplace, redirect: string): Promise<string> {
+  async function shown(place: Workplace, more: string): Promise<string> {
     place.sql("shop.db", "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
     place.sql("copy.db", "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (2)");
-    const run = `"${process.execPath}" "${MAIN}" run --from sqlite:shop.db --to sqlite:copy.db --table t ${redirect}`;
+    const run = `"${process.execPath}" "${MAIN}" run --from sqlite:shop.db --to sqlite:copy.db --table t ${more}`;
     const terminal = place.shell(
       `exec script -qec 'stty cols 60 rows 20; exec ${run}' /dev/null < /dev/null`,
     );
     let seen = "";
     for await (const line of terminal.readable()) {
       seen += line;
-      if (/target {2}running/.test(seen)) break;
+      if (/target {2}running/.test(seen) && !more.includes("until")) break;
     }
     terminal.kill("SIGTERM");
     await terminal;
@@ -45,6 +45,15 @@ describe.skipIf(process.platform !== "linux")("run", () => {
     const before = (await shown(place, "")).split(WARNING)[0] ?? "";
     // Whether lines are wrapped or cut is what was said last.
     expect(before.lastIndexOf("\u001b[?7h")).toBeGreaterThan(before.lastIndexOf("\u001b[?7l"));
+  });
+
+  test("leaves its last lines whole", async () => {
+    await using place = await Workplace.make();
+    const seen = await shown(place, "--until-synced");
+    const last = seen.slice(seen.lastIndexOf("\u001b[?7h"));
+    expect(last).toMatch(
+      /source->target {2}running {2}batch \d+ {2}0 changes \(0\/s\) {2}lag \d+ ms\s*$/,
+    );
   });
 
   test("shows how it goes where the log goes elsewhere, and leaves that what it is", async () => {
