@@ -278,6 +278,33 @@ describe.each(SERVERS.filter(available))("rights on %s", (kind) => {
     await trust(other, false);
   });
 
+  it.runIf(kind === "mysql")(
+    "that it has by a role which is none of its default ones are told as missing",
+    async () => {
+      await using other = await openBed(kind);
+      await other.admin.query("CREATE TABLE t (id INT PRIMARY KEY)");
+      await trust(other, true);
+      await using user = await makeRoleUser(other, ...SOURCE);
+      const name = new URL(user.options.url).username;
+      await other.admin.query(
+        `SET DEFAULT ROLE NONE TO ${name}; SET GLOBAL activate_all_roles_on_login = 1`,
+      );
+      const captured = await other.capture("t");
+      const source = await mysql.openSource(user.options);
+      const { lacks = [] } = await source.planCapture(captured);
+      await source.close();
+      for (const { fix = "", message } of lacks) {
+        expect(message).toContain("default roles alone");
+        await other.admin.query(fix);
+      }
+      expect(lacks).toHaveLength(2);
+      await capture(user.options, captured);
+      await other.admin.query("INSERT INTO t VALUES (1)");
+      await other.admin.query("SET GLOBAL activate_all_roles_on_login = 0");
+      await trust(other, false);
+    },
+  );
+
   it("that are missing are named one by one, with a statement that grants them", async () => {
     await using user = await makeUser(bed, "SELECT");
     const first = await followFixes(bed, () => capture(user.options, tables));

@@ -25,8 +25,8 @@ export interface Flavour {
   readonly maxKeyColumns: number;
   /** Texts that can have no more than 255 bytes stay in the row, however large it gets: of those a table can have few. */
   readonly keepsShortTexts: boolean;
-  /** Has a trigger the rights of the roles, too, that its account has by default? */
-  readonly triggersHaveRoles: boolean;
+  /** Which roles of its account a trigger has the rights of, whatever a session of that account has. */
+  readonly triggerRoles: "NONE" | "DEFAULT";
   /** CREATE OR REPLACE TRIGGER: no moment without a trigger. Else a stand-in takes over, under a table lock. */
   readonly replacesTriggers: boolean;
   /** ALTER IGNORE TABLE: a unique key that is added so takes away rows, and no trigger sees that. */
@@ -120,7 +120,7 @@ function mariadbFlavour(version: string, number: number): Flavour {
     maxDecimalScale: 38,
     maxKeyColumns: 32,
     keepsShortTexts: true,
-    triggersHaveRoles: false,
+    triggerRoles: "NONE",
     replacesTriggers: true,
     altersIgnoring: true,
     runsForPassedOver: true,
@@ -171,7 +171,7 @@ function mysqlFlavour(version: string, number: number): Flavour {
     maxDecimalScale: 30,
     maxKeyColumns: 16,
     keepsShortTexts: false,
-    triggersHaveRoles: true,
+    triggerRoles: "DEFAULT",
     replacesTriggers: false,
     altersIgnoring: false,
     runsForPassedOver: false,

@@ -6,20 +6,17 @@ export async function grantsOf(session: Session): Promise<string[]> {
   return (await session.rows("SHOW GRANTS")).map(([grant]) => grant ?? "");
 }
 
-/**
- * Does this with the rights alone that the triggers of the session's account have: MariaDB gives them none of its roles.
- * Others must not use the session meanwhile.
- */
+/** Does this with the rights alone that triggers of the session's account have. Others must not use the session meanwhile. */
 export async function asTriggers<T>(session: Session, work: () => Promise<T>): Promise<T> {
-  const role = session.flavour.triggersHaveRoles
-    ? null
-    : await session.value("SELECT CURRENT_ROLE()");
-  if (role === null) return work();
-  await session.run("SET ROLE NONE");
+  const { triggerRoles } = session.flavour;
+  const roles = await session.value("SELECT CURRENT_ROLE()");
+  if (roles === null || roles === "NONE") return work();
+  await session.run(`SET ROLE ${triggerRoles}`);
   try {
     return await work();
   } finally {
-    await session.run(`SET ROLE ${quoteName(role)}`);
+    // MariaDB tells the one as it is named, MySQL all of them in quotes.
+    await session.run(`SET ROLE ${triggerRoles === "NONE" ? quoteName(roles) : roles}`);
   }
 }
 

@@ -9,7 +9,10 @@ import { serverVariables, type Variables } from "./server-variables.ts";
 const OURS = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE"];
 /** Beside TRIGGER, of tables and of ours. */
 const TRIGGERS_NEED = ["SELECT", "INSERT", "DELETE"];
-const BY_ITSELF = ", by itself: triggers that it makes have none of the rights of its roles";
+const OF_TRIGGERS = {
+  NONE: ", by itself: triggers that it makes have none of the rights of its roles",
+  DEFAULT: ", by itself: triggers that it makes have the rights of its default roles alone",
+};
 /** What applying takes. */
 export const NEEDED = [...OURS, "CREATE TEMPORARY TABLES"];
 
@@ -50,7 +53,7 @@ export async function captureRights(
       ),
     );
   }
-  const byItself = own.length < grants.length ? BY_ITSELF : "";
+  const byItself = own.join() === grants.join() ? "" : OF_TRIGGERS[session.flavour.triggerRoles];
   if (!mayTrigger(session, own)) {
     const harm = hasTriggers ? ": those that stand fail, and with them each write" : "";
     findings.push(
