@@ -51,7 +51,7 @@ export interface Catalog extends Identified {
   listTables(): Promise<readonly TableName[]>;
   /**
    * Throws TM-TABLE-MISSING (with the nearest name), TM-TABLE-UNSUPPORTED (view, foreign table,
-   * engine without transactions), TM-TYPE-UNSUPPORTED (a column's type, by name).
+   * engine without transactions), TM-TYPE-UNSUPPORTED (a key's type). Of other columns `unsupported` says so.
    */
   describe(tables: readonly TableName[]): Promise<readonly TableSchema[]>;
   /** Of its change log, see ChangeLog.timeline; null: there is none. */

@@ -13,6 +13,8 @@ export interface ColumnSchema {
   /** The native type as DDL spells it (`numeric(10,2)`), for people and for drift checks. */
   readonly nativeType: string;
   readonly nullable: boolean;
+  /** It cannot be sent: `type` says no more than its name. See refuseUnsupported. */
+  readonly unsupported?: true;
   /** Computed by the database from other columns: captured, never written. */
   readonly generated: boolean;
   /** Numbered by the database when not given (identity, serial, AUTO_INCREMENT). */

@@ -7,6 +7,7 @@ import type { CaptureTable } from "../core/source.ts";
 import { nearest, nearestTable } from "../core/suggest.ts";
 import { formatTable, type TableName, type TableSchema } from "../core/table.ts";
 import type { TargetColumn, TargetTable } from "../core/target.ts";
+import { refuseUnsupported } from "../core/unsupported.ts";
 
 /** A sync with its globs expanded and its columns chosen against the source's catalog. */
 export interface ResolvedSync {
@@ -162,6 +163,7 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   );
   const chosen = asked.filter(({ generated }) => !generated);
   const left = asked.filter(({ generated }) => generated);
+  refuseUnsupported(schema.name, chosen);
   const columns = chosen.map(({ name }) => name);
   requireKeyColumns(schema, columns);
   // A column may be called as what every object has: `constructor`.

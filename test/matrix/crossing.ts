@@ -5,6 +5,7 @@ import type { ColumnType } from "../../src/core/column-type.ts";
 import { isTidemarkError, type TidemarkError } from "../../src/core/errors.ts";
 import type { TableSchema } from "../../src/core/table.ts";
 import type { BoundTable, ColumnMapping } from "../../src/core/target.ts";
+import { refuseUnsupported } from "../../src/core/unsupported.ts";
 import { isTagged, type Row, type Value } from "../../src/core/value.ts";
 import type { DatabaseKind } from "../servers/index.ts";
 import { type SqlClient, transaction } from "../support/sql-client.ts";
@@ -148,7 +149,9 @@ async function describeAll(
   const refusals = new Map<string, TidemarkError>();
   for (;;) {
     try {
-      return { schemas: await endpoint.describe(tables), refusals };
+      const schemas = await endpoint.describe(tables);
+      for (const { name, columns } of schemas) refuseUnsupported(name, columns);
+      return { schemas, refusals };
     } catch (error) {
       if (!isTidemarkError(error, "TM-TYPE-UNSUPPORTED")) throw error;
       const table = String(error.details.table).split(".").at(-1);

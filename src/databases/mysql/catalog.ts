@@ -13,7 +13,7 @@ import { isOurs, isOurTable, PREFIX } from "./ours.ts";
 import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
 import { keyIndex, loadFacts, type TableFacts } from "./table-facts.ts";
-import { isGeometry, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
+import { isGeometry, KIND, type NativeColumn, nativeTypeName, neutralType } from "./types.ts";
 import { planUninstall, uninstall } from "./uninstall.ts";
 
 export class MysqlCatalog implements Catalog {
@@ -162,7 +162,7 @@ function schemaOf(
   { exactCollations, negativeZero }: Flavour,
 ): TableSchema {
   const key = keyIndex(facts);
-  const columns = facts.columns.map((column) => columnSchema(column, formatTable(name)));
+  const columns = facts.columns.map((column) => columnSchema(column));
   checkKey(
     name,
     columns.filter((column) => key?.columns.includes(column.name)),
@@ -178,10 +178,12 @@ function schemaOf(
   };
 }
 
-export function columnSchema(column: NativeColumn, table: string): ColumnSchema {
+export function columnSchema(column: NativeColumn): ColumnSchema {
+  const type = neutralType(column);
   return {
     name: column.name,
-    type: neutralType(column, table),
+    type: type ?? { kind: "native", database: KIND, name: column.dataType },
+    ...(type === null ? { unsupported: true } : {}),
     nativeType: nativeTypeName(column),
     nullable: column.nullable,
     generated: column.generated,

@@ -92,7 +92,7 @@ export function wantedLayout(
   );
   if (altered !== null) throw columnsAltered(name, altered);
   const native = facts.columns.filter((column) => wanted.has(column.name));
-  const columns = native.map((column) => layoutColumn(columnSchema(column, name)));
+  const columns = native.map((column) => layoutColumn(columnSchema(column)));
   const key = table.schema.key.map((each) => columns.findIndex((column) => column.name === each));
   const numbered = facts.columns.find(({ identity }) => identity)?.name;
   const filterColumns = namedIn(table.filters, facts);

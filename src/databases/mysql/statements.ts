@@ -46,8 +46,8 @@ export class TableStatements {
     const names = table.columns.map(({ name }) => name);
     const narrow = names.filter((name) => !isWide(name, facts));
     const isParted = this.keyless && narrow.length > 0 && narrow.length < names.length;
-    this.#rowHash = this.keyless ? rowHash(table, facts, names) : () => "";
-    this.#narrowHash = isParted ? rowHash(table, facts, narrow) : null;
+    this.#rowHash = this.keyless ? rowHash(facts, names) : () => "";
+    this.#narrowHash = isParted ? rowHash(facts, narrow) : null;
     this.soleKey = facts.uniques.every((index) => isKey(index, key));
     // The key is written too: under a collation that takes 'a' and 'A' for equal it may have changed.
     const tail = table.columns.map(({ name }) => `${quoteName(name)} = VALUES(${quoteName(name)})`);
@@ -280,14 +280,10 @@ export class TableStatements {
  * A text that is equal for rows that are equal, to the last bit and space, whatever collations say:
  * of each value the text that capture takes of it, which loses nothing.
  */
-function rowHash(
-  table: BoundTable,
-  facts: TableFacts,
-  names: readonly string[],
-): (alias: string) => string {
+function rowHash(facts: TableFacts, names: readonly string[]): (alias: string) => string {
   const columns = names.map((name) => {
     const native = facts.columns.find((each) => each.name === name);
-    return native === undefined ? null : columnSchema(native, table.name.name);
+    return native === undefined ? null : columnSchema(native);
   });
   return (alias) => {
     const values = columns.flatMap((column) => {

@@ -1,5 +1,4 @@
 import type { ColumnType } from "../../core/column-type.ts";
-import { TidemarkError } from "../../core/errors.ts";
 
 /** `kind` of this adapter, and `database` of its native types. */
 export const KIND = "mysql";
@@ -50,8 +49,8 @@ const GEOMETRY_TYPES = new Set([
   ...["multipolygon", "geometrycollection", "geomcollection"],
 ]);
 
-/** The meaning of a column. Throws TM-TYPE-UNSUPPORTED naming table, column and type. */
-export function neutralType(column: NativeColumn, table: string): ColumnType {
+/** The meaning of a column; null when we cannot carry it. */
+export function neutralType(column: NativeColumn): ColumnType | null {
   const { dataType } = column;
   const integer = INTEGER_BITS[dataType];
   if (integer !== undefined) {
@@ -101,14 +100,7 @@ export function neutralType(column: NativeColumn, table: string): ColumnType {
     case "inet6":
       return native(dataType);
     default:
-      throw new TidemarkError(
-        "TM-TYPE-UNSUPPORTED",
-        `Column ${column.name} of ${table} has the type ${column.columnType}, which is not supported.`,
-        {
-          fix: `leave the column out: except: [${column.name}]`,
-          details: { table, column: column.name, type: column.columnType },
-        },
-      );
+      return null;
   }
 }
 

@@ -11,14 +11,14 @@ import {
   type TableSchema,
 } from "../../core/table.ts";
 import { columnsQuery, uniquesQuery } from "./catalog-query.ts";
-import { ambiguousKey, unsupportedType } from "./column-refusals.ts";
+import { ambiguousKey } from "./column-refusals.ts";
 import type { Connection, Row } from "./connection.ts";
 import { OUR_SCHEMA, quoteTable, schemaOf } from "./identifiers.ts";
 import { identityOf } from "./identity.ts";
 import { formatArrayText } from "./row-text.ts";
 import { storedTimeline } from "./stored-timeline.ts";
 import { logHolders } from "./subscribers.ts";
-import { columnTypeOf } from "./types.ts";
+import { columnTypeOf, KIND } from "./types.ts";
 import { uninstall, uninstallStatements } from "./uninstall.ts";
 
 /** A table found in the catalog. */
@@ -175,15 +175,13 @@ async function describeTables(
   return tables.map((name) => {
     const { oid } = found.get(tableKey(name)) as FoundTable;
     const own = columns.get(oid) ?? [];
-    const unsupported = own.find((column) => column.type === null);
-    if (unsupported) throw unsupportedType(name, unsupported);
     const keys = uniques.get(oid) ?? [];
     const key = chooseKey(keys);
     const ambiguous = own.find((column) => column.ambiguous && key.includes(column.name));
     if (ambiguous) throw ambiguousKey(name, ambiguous);
     return {
       name: { schema: schemaOf(name), name: name.name },
-      columns: (own as readonly FoundColumn[]).map((column) => toSchema(column, keys)),
+      columns: own.map((column) => toSchema(column, keys)),
       key,
     };
   });
@@ -200,11 +198,22 @@ function isRowKey(unique: UniqueKey): boolean {
   return unique.immediate && unique.notNull;
 }
 
-function toSchema(column: FoundColumn, uniques: readonly UniqueKey[]): ColumnSchema {
-  const { name, type, nativeType, nullable, generated, identity, number } = column;
+function toSchema(column: UntypedColumn, uniques: readonly UniqueKey[]): ColumnSchema {
+  const { name, nativeType, nullable, generated, identity, number } = column;
+  const { type } = withSomeType(column);
   const loose = uniques.find((unique) => unique.loose.has(name))?.loose.get(name);
   const looseCollation = loose === undefined ? {} : { looseCollation: loose };
-  return { name, type, nativeType, nullable, generated, identity, number, ...looseCollation };
+  const unsupported = column.type === null ? { unsupported: true as const } : {};
+  const facts = { name, type, nativeType, nullable, generated, identity, number };
+  return { ...facts, ...looseCollation, ...unsupported };
+}
+
+/** What we cannot carry fits nothing of another type. */
+export function withSomeType(column: UntypedColumn): FoundColumn {
+  return {
+    ...column,
+    type: column.type ?? { kind: "native", database: KIND, name: column.bareType },
+  };
 }
 
 /** A column whose type we may not be able to carry. */

@@ -10,13 +10,12 @@ import {
   NAMED,
   tableKey,
   type UniqueKey,
-  type UntypedColumn,
+  withSomeType,
 } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { partitionTree } from "./partitions.ts";
 import { cascadingTables, followedColumns } from "./references.ts";
 import { formatArrayText } from "./row-text.ts";
-import { KIND } from "./types.ts";
 
 /** A table that stands at the target. */
 export interface StandingTable {
@@ -63,7 +62,7 @@ export async function loadStanding(
       {
         oid,
         kind,
-        columns: (columns.get(oid) ?? []).map(asStanding),
+        columns: (columns.get(oid) ?? []).map(withSomeType),
         uniques: uniques.get(oid) ?? [],
         parents: parents.filter((row) => row[0] === oid).map((row) => row[1] as string),
         cascades: cascading.has(oid),
@@ -93,14 +92,6 @@ const UNLOGGED = `SELECT DISTINCT ON (w.oid) w.oid, n.nspname, p.relname
 
 function asName([schema, name]: readonly string[] = []): TableName | null {
   return schema === undefined || name === undefined ? null : { schema, name };
-}
-
-/** What we cannot carry fits nothing of another type. */
-function asStanding(column: UntypedColumn): FoundColumn {
-  return {
-    ...column,
-    type: column.type ?? { kind: "native", database: KIND, name: column.bareType },
-  };
 }
 
 /** Parents before children; tables in a circle of foreign keys stand in the order asked. */
