@@ -1,6 +1,7 @@
 import { keyNames } from "../../core/change.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
+import type { Logger } from "../../core/log.ts";
 import { formatTable } from "../../core/table.ts";
 import type { TableCapture } from "./capture-plan.ts";
 import type { CaptureSpec } from "./capture-row.ts";
@@ -18,10 +19,13 @@ const TOGETHER = 20;
 export async function* runCaptures(
   connection: Connection,
   captures: readonly TableCapture[],
+  logger: Logger,
 ): AsyncGenerator<TableCapture> {
   for (let from = 0; from < captures.length; from += TOGETHER) {
     const group = captures.slice(from, from + TOGETHER);
-    const results = await Promise.allSettled(group.map((each) => runCapture(connection, each)));
+    const results = await Promise.allSettled(
+      group.map((each) => runCapture(connection, each, logger)),
+    );
     for (const [index, { status }] of results.entries()) {
       if (status === "fulfilled") yield group[index] as TableCapture;
     }
@@ -38,16 +42,19 @@ export async function* runCaptures(
  * which waits for every transaction that has written the table and lets no other one begin to. A
  * transaction that first writes the table later sees the trigger, however old its snapshot is.
  */
-async function runCapture(connection: Connection, capture: TableCapture): Promise<void> {
+async function runCapture(
+  connection: Connection,
+  capture: TableCapture,
+  logger: Logger,
+): Promise<void> {
   const { spec } = capture;
   // Its key is gone, and without it nothing can be logged.
   if (capture.layout.key.includes(-1)) return;
   await assertFilters(connection, spec);
   if (!capture.isNewLayout && capture.functions.length === 0 && capture.triggers.length === 0)
     return;
-  await againWhileLocked(`Table ${formatTable(spec.table)}`, () =>
-    install(connection, capture),
-  ).catch((error: unknown) => {
+  const asked = { what: `Table ${formatTable(spec.table)}`, logger };
+  await againWhileLocked(asked, () => install(connection, capture)).catch((error: unknown) => {
     throw withGrant(error, spec);
   });
 }

@@ -1,6 +1,7 @@
 import type { ColumnType } from "../../core/column-type.ts";
 import type { Catalog, LogHolder } from "../../core/database.ts";
 import { TidemarkError } from "../../core/errors.ts";
+import type { Logger } from "../../core/log.ts";
 import { Objections } from "../../core/many-tables.ts";
 import { resyncCommand } from "../../core/shell.ts";
 import { missingTableFix, nearestTable } from "../../core/suggest.ts";
@@ -65,9 +66,11 @@ export interface UniqueKey {
 
 export class PostgresCatalog implements Catalog {
   readonly #connection: Connection;
+  readonly #logger: Logger;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, logger: Logger) {
     this.#connection = connection;
+    this.#logger = logger;
   }
 
   identity(): Promise<string | null> {
@@ -95,7 +98,7 @@ export class PostgresCatalog implements Catalog {
   }
 
   uninstall(): Promise<readonly string[]> {
-    return uninstall(this.#connection);
+    return uninstall(this.#connection, this.#logger);
   }
 
   close(): Promise<void> {

@@ -148,7 +148,8 @@ export class PostgresChangeLog implements ChangeLog {
       await takeFromFenced(connection, CAPTURE_LOCK);
       const captures = await prepareCaptures(connection, tables, true);
       assertUnbroken(captures);
-      for await (const capture of runCaptures(connection, captures)) this.#adopt(capture);
+      const installed = runCaptures(connection, captures, this.#options.logger);
+      for await (const capture of installed) this.#adopt(capture);
       assertAsAsked(captures);
       // Those replaced may be readable only up to some batch from now on.
       for (const layout of (await loadLayouts(connection)).values()) this.#learn(layout);

@@ -11,7 +11,7 @@ export const postgres: DatabaseAdapter = {
   async openCatalog(options) {
     const { PostgresCatalog } = await import("./catalog.ts");
     const { Connection } = await import("./connection.ts");
-    return new PostgresCatalog(await Connection.open(options, "catalog"));
+    return new PostgresCatalog(await Connection.open(options, "catalog"), options.logger);
   },
   openSource: async (options) => (await import("./source.ts")).PostgresSource.open(options),
   openTarget: async (options) => (await import("./target.ts")).PostgresTarget.open(options),

@@ -1,3 +1,4 @@
+import type { Logger } from "../../core/log.ts";
 import { capturedBy } from "./capture-row.ts";
 import type { Connection } from "./connection.ts";
 import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
@@ -57,12 +58,17 @@ async function planRemoval(connection: Connection): Promise<Removal> {
  * All tables leave at once: the server takes one after the other, and where one is in use it alone is tried again, so
  * that it delays neither those behind it nor its writers, who must not queue behind a DROP that waits for a long transaction.
  */
-export async function uninstall(connection: Connection): Promise<readonly string[]> {
+export async function uninstall(
+  connection: Connection,
+  logger: Logger,
+): Promise<readonly string[]> {
   const removal = await planRemoval(connection);
   const statements = statementsOf(removal);
   if (statements.length === 0) return [];
   const again = (statement: string) =>
-    againWhileLocked(statement, () => connection.script(statement));
+    againWhileLocked({ what: `What is to go (${statement})`, logger }, () =>
+      connection.script(statement),
+    );
   await withShortLocks(connection, async () => {
     for (const some of [removal.captures, removal.others, removal.schema]) {
       const results = await connection.together(() => Promise.allSettled(some.map(again)));
