@@ -27,3 +27,10 @@ test.each(["TM-APPLY-CONSTRAINT", "TM-VALUE-REFUSED"] as const)(
     expect(new TidemarkError(code, "refused", { fix: "this" }).fix).toBe("this");
   },
 );
+
+test.each(["TM-APPLY-GAP", "TM-MESSAGE-CORRUPT"] as const)(
+  "%s says who sends again what is missing",
+  (code) => {
+    expect(new TidemarkError(code, "missing").fix).toMatch(/relay must be at work.*tidemark run/);
+  },
+);

@@ -74,10 +74,15 @@ const TABLE = {
 export type ErrorCode = keyof typeof TABLE;
 export const ERROR_CODES = Object.keys(TABLE) as readonly ErrorCode[];
 
+const SENT_AGAIN =
+  "Nothing, if it passes: the source sends it again. Its relay must be at work for that: tidemark run.";
+
 /** What helps where nothing more is known: the target's own message names the rule, not what broke it. */
 const USUAL_FIX: Partial<Record<ErrorCode, string>> = {
   "TM-APPLY-CONSTRAINT":
     "Mend the target: remove the row that is in the way, or drop a rule that the source does not have. Then start again: it goes on with the same batch.",
+  "TM-APPLY-GAP": SENT_AGAIN,
+  "TM-MESSAGE-CORRUPT": SENT_AGAIN,
   "TM-VALUE-REFUSED":
     "Correct the value at the source, or leave the column out with `except`, or map it with `transform`. Then start again.",
 };

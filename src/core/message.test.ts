@@ -196,6 +196,23 @@ describe("messages", () => {
     expect(() => decode([{ mark, body: wrong }])).toThrow(/format 1/);
   });
 
+  it("says of a later version what goes on with it, and what without", async () => {
+    const [message] = await encode([], 10_000);
+    const body = Buffer.from(
+      Buffer.from(message?.body ?? [])
+        .toString()
+        .replace('"v":1', '"v":9'),
+    );
+    const { crc32 } = await import("node:zlib");
+    const mark = { ...(message as QueueMessage).mark, checksum: crc32(body) };
+    expect(() => decode([{ mark, body }])).toThrow(
+      expect.objectContaining({
+        code: "TM-MESSAGE-VERSION",
+        fix: expect.stringMatching(/version .* the relay runs; .* an empty queue/),
+      }),
+    );
+  });
+
   it("finds a flipped bit", async () => {
     const [message] = await encode([], 1_000);
     if (message === undefined) throw new TypeError("no message");

@@ -298,7 +298,9 @@ function decodePiece(mark: Mark, body: Uint8Array, release: QueueMessage["releas
     throw new TidemarkError(
       "TM-MESSAGE-VERSION",
       `Batch ${mark.batch} is written in message format ${wire.v}; this program reads up to ${BINARY_VERSION}.`,
-      { fix: "Run the same version of Tidemark as the relay does." },
+      {
+        fix: "Run the version of Tidemark that the relay runs; where it was put back to this one, begin with an empty queue: see docs/errors/TM-MESSAGE-VERSION.md.",
+      },
     );
   }
   const { source, header, copy } = wire;
