@@ -1,9 +1,9 @@
 import { backoff, sleep } from "../core/async.ts";
 import { isTidemarkError, type TidemarkError, toTidemarkError } from "../core/errors.ts";
+import type { LateStatus } from "../core/late-status.ts";
 import type { Logger } from "../core/log.ts";
 import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
-import type { LateStatus } from "./late-status.ts";
 import type { Prepared } from "./prepare.ts";
 import type { Worker } from "./workers.ts";
 

@@ -2,7 +2,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectionLost } from "../../test/support/memory-target.ts";
 import { MemoryWorld, SYNC } from "../../test/support/memory-world.ts";
-import { keys, type Notice, type RefusalDocument, type SourceStatus } from "../core/documents.ts";
+import {
+  keys,
+  type Notice,
+  type RefusalDocument,
+  type SourceStatus,
+  UNKNOWN_SOURCE,
+} from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
 
@@ -26,6 +32,28 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await documents.put(keys.relay("a"), other);
     await world.stop();
     expect(await told()).toEqual(other);
+  });
+
+  it("tells what keeps it from beginning, over what the one before it has told", async () => {
+    world = new MemoryWorld();
+    const { documents } = world.queue;
+    const last = { ...UNKNOWN_SOURCE, name: "a", state: "stopped" as const, batch: 7 };
+    await documents.put(keys.relay("a"), last);
+    const { openChangeLog } = world.source;
+    const fix = "end it";
+    const held = new TidemarkError("TM-RELAY-FENCED", "a session does not end", { fix });
+    world.source.openChangeLog = () => Promise.reject(held);
+    world.startRelay();
+    const told = async () => (await documents.get(keys.relay("a"))) as SourceStatus;
+    await world.until(async () => (await told()).error !== null);
+    expect(await told()).toMatchObject({
+      state: "running",
+      batch: 7,
+      error: { code: "TM-RELAY-FENCED", fix },
+    });
+    world.source.openChangeLog = openChangeLog;
+    await world.until(async () => (await told()).error === null);
+    expect(await told()).toMatchObject({ state: "running", batch: 0 });
   });
 
   it("goes on with a copy when its session ended before a chunk was read", async () => {

@@ -5,6 +5,7 @@ import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { askFence } from "../core/fence.ts";
 import { Hearing } from "../core/hearing.ts";
+import { LateStatus } from "../core/late-status.ts";
 import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
@@ -41,6 +42,7 @@ export class Relay {
   };
   readonly #hearing: Hearing;
   readonly #retryLog: RetryLog;
+  readonly #late: LateStatus;
   #status: SourceStatus;
   /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
   #hasWorked = false;
@@ -61,6 +63,7 @@ export class Relay {
     const onLost = () => this.#bell.ring();
     this.#claim = new Claim({ source: name, syncs, database, documents, logger, onLost });
     this.#status = { ...UNKNOWN_SOURCE, name, syncs: [...syncs.keys()] };
+    this.#late = new LateStatus(keys.relay(name), this.#status, options.queue, options.logger);
   }
 
   get status(): SourceStatus {
@@ -119,7 +122,13 @@ export class Relay {
       throw error;
     }
     this.#retryLog.failed(error);
-    await this.#reportUnlessOther({ error: statusError(error) });
+    if (this.#status.state !== "unknown") {
+      await this.#reportUnlessOther({ error: statusError(error) });
+      return;
+    }
+    // Nor has it begun yet, and what it meets would be told nowhere: `status` would take it for one that does not run.
+    this.#status = { ...this.#status, error: statusError(error) };
+    await this.#late.tellUnlessOther("running", error);
   }
 
   #waitForRights(): Promise<void> {

@@ -1,9 +1,9 @@
-import type { SourceStatus, SyncStatus } from "../core/documents.ts";
-import type { TidemarkError } from "../core/errors.ts";
-import { Hearing } from "../core/hearing.ts";
-import type { Logger } from "../core/log.ts";
-import type { Queue } from "../core/queue.ts";
-import { statusError } from "../core/status-error.ts";
+import type { SourceStatus, SyncStatus } from "./documents.ts";
+import type { TidemarkError } from "./errors.ts";
+import { Hearing } from "./hearing.ts";
+import type { Logger } from "./log.ts";
+import type { Queue } from "./queue.ts";
+import { statusError } from "./status-error.ts";
 
 type Status = SourceStatus | SyncStatus;
 
