@@ -101,6 +101,14 @@ export function isSchemaMismatch(error: unknown): boolean {
 }
 
 const NO_TABLE = /^no such table: (?:main\.)?/;
+const LACK = /^(?:unknown|no such) (function|collation sequence): (.+?)(?:\(\))?$/;
+
+/** A function or collation that SQLite does not have: an application gives them to its own connections alone. */
+export function lackOf(error: unknown): string | null {
+  const found = isSchemaMismatch(error) ? LACK.exec((error as DriverError).message) : null;
+  return found === null ? null : `the ${found[1]} ${found[2]}`;
+}
+
 /** Raised for each row that is written, once foreign keys are on: the schema was never asked whether they can hold. */
 const FOREIGN_KEY_MISMATCH = /^foreign key mismatch - /;
 
@@ -135,6 +143,13 @@ export function classify(
     if (FOREIGN_KEY_MISMATCH.test(error.message)) {
       return new TidemarkError("TM-TABLE-UNSUPPORTED", `${where}: ${error.message}.`, {
         fix: "Give the columns that the first refers to in the second a unique index, or make the first anew without that foreign key; then start again.",
+        cause: error,
+      });
+    }
+    const lack = lackOf(error);
+    if (lack !== null) {
+      return new TidemarkError("TM-TABLE-UNSUPPORTED", `${where}: ${error.message}.`, {
+        fix: `Only its application has ${lack}, and a rule, an index, a computed column or a trigger of a table needs it, as tidemark plan says: make that table anew without, then start again.`,
         cause: error,
       });
     }

@@ -30,6 +30,7 @@ import { cascadingTables, followedColumns } from "./references.ts";
 import { createStatement, mapNew, mapping, mapStanding } from "./target-columns.ts";
 import { targetTriggers } from "./target-triggers.ts";
 import { affinityOf } from "./types.ts";
+import { unwritable } from "./unwritable.ts";
 
 export class SqliteTarget implements Target {
   readonly parked = new SqliteParked(() => this.#connection);
@@ -76,7 +77,7 @@ export class SqliteTarget implements Target {
           statements.push(createStatement(table));
           mappings.push(...mapNew(table));
           unmade.push(...generatedNotes(table));
-        } else mappings.push(...planStanding(table, facts, triggers));
+        } else mappings.push(...planStanding(connection, table, facts, triggers));
       }
       const notes = [...triggerNotes(triggers), ...unmade];
       const names = tables.map(({ name }) => name.name);
@@ -199,6 +200,7 @@ function nameProblem(
 }
 
 function planStanding(
+  connection: Connection,
   table: TargetTable,
   facts: TableFacts | null,
   triggers: readonly TargetTrigger[],
@@ -212,6 +214,8 @@ function planStanding(
       inItsPlace(facts.name, facts.kind === "view" ? "view" : "virtual table"),
     );
   }
+  const lack = unwritable(connection, facts);
+  if (lack !== null) return refuseAll(table, lack);
   if (table.key.length === 0) {
     const why =
       "the source has no key, and rows of a WITHOUT ROWID table cannot be told apart without";
