@@ -187,6 +187,23 @@ describe.each(SERVERS)("on %s", (kind) => {
       );
     });
 
+    it("a log that REASSIGN OWNED gave away, to the role that had it, until it is given back", async () => {
+      const { url, admin, roles, urlOf, as, sourceAt, capture } = await start();
+      const mine = urlOf(roles.sync);
+      await (await capture(mine)).close();
+      await admin.query(`REASSIGN OWNED BY ${roles.sync} TO CURRENT_USER`);
+      await as(roles.other, "INSERT INTO t VALUES (1, 'a')");
+      const source = await sourceAt(mine);
+      const refusal = await source.openChangeLog().catch((error) => error);
+      const owner = new URL(url).username;
+      expect(refusal).toMatchObject(
+        refused(`belongs to the role ${owner}, and ${roles.sync}`, "OWNER TO"),
+      );
+      await admin.query(/GRANT .*/.exec(refusal.fix)?.[0] ?? "");
+      const log = await capture(mine);
+      expect((await changesOf(await log.batches.cut())).map(line)).toEqual(["insert 1,a"]);
+    });
+
     it("the tables of a target that a superuser made, to a lesser role until it is given them", async () => {
       const { url, admin, roles, urlOf, targetAt } = await start();
       const made = await targetAt(url);
