@@ -1,6 +1,12 @@
-import { access, constants, readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { access, constants } from "node:fs/promises";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import type { ConnectionOptions, MsgHdrs, NatsConnection } from "@nats-io/transport-node";
+import type {
+  Authenticator,
+  ConnectionOptions,
+  MsgHdrs,
+  NatsConnection,
+} from "@nats-io/transport-node";
 import { loadDriver } from "../../core/driver.ts";
 import { TidemarkError } from "../../core/errors.ts";
 import { askUntilAnswered } from "./ask.ts";
@@ -81,7 +87,7 @@ async function connectionOptions(
     ...(token === null ? {} : { token }),
     ...(credentials === null
       ? {}
-      : { authenticator: credsAuthenticator(await readCredentials(credentials)) }),
+      : { authenticator: byCredentials(credentials, credsAuthenticator) }),
     ...(asksForTls(location)
       ? {
           tls: {
@@ -129,13 +135,20 @@ async function mustBeReadable(path: string): Promise<void> {
   });
 }
 
-async function readCredentials(path: string): Promise<Uint8Array> {
-  return readFile(path).catch((cause: unknown) => {
-    throw new TidemarkError("TM-AUTH-FAILED", `The credentials file ${path} cannot be read.`, {
-      fix: "Check the parameter creds of the queue's URL.",
-      cause,
-    });
-  });
+/** Read at each attempt to connect: what is in the file is made to expire, and renewed there. */
+function byCredentials(path: string, credsAuthenticator: CredsAuthenticator): Authenticator {
+  const authenticator = credsAuthenticator(() => readFileSync(path));
+  return (nonce) => {
+    try {
+      return authenticator(nonce);
+    } catch (cause) {
+      throw new TidemarkError(
+        "TM-AUTH-FAILED",
+        `The credentials file ${path} cannot be read, or holds no credentials.`,
+        { fix: "Check the parameter creds of the queue's URL, and the file.", cause },
+      );
+    }
+  };
 }
 
 function refuseOldServer(connection: NatsConnection): void {
