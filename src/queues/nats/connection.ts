@@ -116,14 +116,19 @@ export class QueueConnection {
     );
   }
 
-  /** The driver tries on and on, and says nothing of why it fails: a certificate may have expired. So it is asked for here. */
+  /**
+   * The driver tries on and on, and says nothing of why it fails: a certificate may have expired. So it is asked for here;
+   * where there is no reason, it begins from the start.
+   */
   async #tellWhy(until: AbortSignal): Promise<void> {
     for (let wait = WHY_AFTER_MS; ; wait = WHY_AGAIN_MS) {
       await sleep(wait, until);
       if (until.aborted) return;
       const reason = await whyNot(this.location);
       if (until.aborted) return;
-      if (reason !== null) this.logger.warn(reason, "NATS cannot be reached");
+      // The driver alone does not get there: it forgets each address that was away when it first connected.
+      if (reason === null) return await this.#client.connection.close();
+      this.logger.warn(reason, "NATS cannot be reached");
     }
   }
 
