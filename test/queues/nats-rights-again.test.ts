@@ -13,9 +13,10 @@ const configOf = (publish: string) =>
 const ALL = '">"';
 
 test.skipIf(!canStart("nats")).each([
-  ["to send", '{ deny: ["tidemark.>"] }'],
-  ["to ask", '{ deny: ["$JS.API.>"] }'],
-])("a user that has the right %s again works on by itself", async (_, fewer) => {
+  ["to send", '{ deny: ["tidemark.>"] }', "relay"],
+  ["to ask", '{ deny: ["$JS.API.>"] }', "relay"],
+  ["to read", '{ deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }', "applier"],
+])("a user that has the right %s again works on by itself", async (_, fewer, who) => {
   await using server = await startNats({ config: configOf(ALL) });
   const reload = (publish: string) => {
     // A server that reads its configuration again forgets what its command line said of JetStream.
@@ -40,7 +41,7 @@ test.skipIf(!canStart("nats")).each([
   };
   await expect
     .poll(afterAnother, { timeout: PATIENCE_MS, interval: 50 })
-    .toMatch(/relay interrupted.*TM-GRANT-MISSING.*Permissions Violation/s);
+    .toMatch(new RegExp(`${who} interrupted.*TM-GRANT-MISSING.*Permissions Violation`, "s"));
   reload(ALL);
   // Who waits before it has read that is told.
   const waited = () => pipeline.waitFor({ timeoutMs: PATIENCE_MS }).then(() => "", String);

@@ -4,7 +4,7 @@ import { TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { queueClosed } from "../../core/queue.ts";
 import { connectClient, type NatsClient } from "./client.ts";
-import { toQueueError } from "./errors.ts";
+import { deniedSubject, toQueueError } from "./errors.ts";
 import { asksForTls, hostOf, type NatsLocation } from "./location.ts";
 
 /** A server that is only started again is back before. */
@@ -20,6 +20,8 @@ export class QueueConnection {
   readonly logger: Logger;
   /** Names of streams that the server has had room for since. */
   readonly granted = new Set<string>();
+  /** Told that the server does not permit messages to this subject: of those that nobody waits for an answer to. */
+  readonly onDenied = new Map<string, (reason: Error) => void>();
   readonly #closing = new AbortController();
   #client: NatsClient;
   #link = new AbortController();
@@ -92,9 +94,13 @@ export class QueueConnection {
 
   #follow(client: NatsClient): void {
     const watch = async () => {
-      for await (const { type } of client.connection.status()) {
+      for await (const status of client.connection.status()) {
+        const { type } = status;
         if (type === "disconnect" || type === "staleConnection") this.#lose();
         if (type === "reconnect") this.#restore();
+        if (type !== "error") continue;
+        const subject = deniedSubject(status.error);
+        if (subject !== null) this.onDenied.get(subject)?.(status.error);
       }
     };
     watch().catch((error: unknown) => this.logger.debug({ error: String(error) }, "status ended"));

@@ -7,6 +7,7 @@ import type {
 } from "@nats-io/jetstream";
 import { TidemarkError } from "../../core/errors.ts";
 import type { QueueConnection } from "./connection.ts";
+import { toQueueError } from "./errors.ts";
 
 const NANOSECONDS_IN_MS = 1_000_000;
 /** Two of these missed, and the delivery ends. */
@@ -67,6 +68,9 @@ export class Delivery {
   readonly #untilQuiet: boolean;
   readonly #link: AbortSignal;
   readonly #doubt = new AbortController();
+  /** Where it asks for messages; nothing answers there where that is not permitted. */
+  readonly #asksAt: string;
+  #denied: Error | null = null;
   /** What was asked for ahead. */
   #asked: Promise<Asked> | null = null;
   /** So many messages are asked for at a time. */
@@ -87,6 +91,11 @@ export class Delivery {
     this.#mostMessages = areSmall && !isAgain ? MOST_SMALL_MESSAGES : MOST_MESSAGES;
     this.#consumer = consumer;
     this.#link = connection.link;
+    this.#asksAt = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#name}`;
+    connection.onDenied.set(this.#asksAt, (reason) => {
+      this.#denied = reason;
+      this.#doubt.abort();
+    });
   }
 
   /**
@@ -170,12 +179,14 @@ export class Delivery {
       this.#doubt.abort();
       this.discard();
     }
+    if (this.#denied !== null) throw toQueueError(this.#denied, this.#stream);
   }
 
   /** For a delivery that is not read after all, or no longer. */
   discard(): void {
     this.#asked?.then(({ messages }) => messages.stop()).catch(() => {});
     this.#asked = null;
+    this.#connection.onDenied.delete(this.#asksAt);
     this.#forget();
   }
 

@@ -194,6 +194,13 @@ function violationOf(error: unknown): Error | null {
   return nameOf(error) === "PermissionViolationError" ? error : violationOf(error.cause);
 }
 
+/** To what the server does not permit us to send; null of any other error. */
+export function deniedSubject(error: Error): string | null {
+  const { operation, subject } = error as { operation?: unknown; subject?: unknown };
+  const isDenied = nameOf(error) === "PermissionViolationError" && operation === "publish";
+  return isDenied && typeof subject === "string" ? subject : null;
+}
+
 /** The server names the subject: nothing in it is a secret. */
 function notPermitted(what: string, cause: Error): TidemarkError {
   return new TidemarkError(
