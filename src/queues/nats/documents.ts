@@ -217,7 +217,7 @@ export class NatsDocuments implements Documents {
       { ...options, areSmall: true, subjects: all },
     );
     try {
-      assertSafe(info);
+      assertSafe(info, this.#settings);
     } catch (error) {
       delivery.discard();
       throw error;

@@ -5,16 +5,20 @@ import { tlsFix } from "../../core/tls-fix.ts";
 // Error codes of the JetStream API (the server's errors.json).
 const NO_PEERS = 10005;
 const INSUFFICIENT_RESOURCES = 10023;
+const MAXIMUM_STREAMS = 10027;
 const NOT_ENABLED_FOR_ACCOUNT = 10039;
 const STORAGE_RESOURCES_EXCEEDED = 10047;
 const MESSAGE_EXCEEDS_MAXIMUM = 10054;
 const NAME_IN_USE = 10058;
 const STREAM_NOT_FOUND = 10059;
+const SUBJECTS_OVERLAP = 10065;
 const WRONG_LAST_MESSAGE_ID = 10070;
 const WRONG_LAST_SEQUENCE = 10071;
 const NO_REPLICAS = 10074;
 const NOT_ENABLED = 10076;
 const STORE_FAILED = 10077;
+const MAX_BYTES_REQUIRED = 10113;
+const MAX_STREAM_BYTES = 10122;
 const WRONG_LAST_SEQUENCE_UNKNOWN = 10164;
 
 const TIMEOUT = "TimeoutError";
@@ -39,6 +43,8 @@ const PEERS_FIX =
   "If it stays so: the cluster has fewer servers than `replicas` in the queue's URL asks for, or they have no room: `nats server list`, `nats server report jetstream`. Ask for fewer, or add servers or storage.";
 
 const REACH_FIX = "Check that nats-server runs there and that the port is open.";
+/** It ends the connection of one too many, of which the driver tells a wait in vain, too. */
+const SILENT_CONNECT_FIX = `${REACH_FIX} If it does, it may have as many connections as max_connections allows.`;
 /** TLS begins after the server's first line, which one that begins with it never sends. */
 const WORDLESS_FIX =
   "The server ended the connection before it said a word: is it NATS? In its tls, write handshake_first: auto where it is true.";
@@ -51,6 +57,18 @@ const BY_NATS_FIX =
 const TLS_WORDS = { authority: "?ca=FILE", own: "&cert=FILE&key=FILE" } as const;
 const TLS_FIX =
   "Name who signed the server's certificate: ?ca=FILE; or write nats:// in place of tls:// where the server has no TLS, on a network that you trust.";
+
+const SUBJECTS_FIX =
+  "See which one it is (`nats stream ls`), and give it other subjects (`nats stream edit`); or give Tidemark an account of its own, or another `prefix` in the queue's URL.";
+
+/** What mends it where the account, or its tier, bounds streams. */
+const LIMIT_FIXES: Readonly<Record<number, string>> = {
+  [MAXIMUM_STREAMS]:
+    "Raise max_streams of the account: each source needs a stream, and the documents one. Or remove streams that nobody needs (`nats stream ls`, `nats stream rm`).",
+  [MAX_BYTES_REQUIRED]:
+    "Take max_bytes_required off the account, or make the bucket of the documents before the start: `nats kv add tidemark_documents --max-bucket-size=256MB` (with the `prefix` of the queue's URL in place of `tidemark`).",
+  [MAX_STREAM_BYTES]: "Lower `queue.maxSize`, or raise disk_max_stream_bytes of the account.",
+};
 
 export function isStreamNotFound(error: unknown): boolean {
   return apiCode(error) === STREAM_NOT_FOUND;
@@ -99,6 +117,20 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
           fix: `Remove max_msg_size from the stream.`,
           ...options,
         },
+      );
+    case MAXIMUM_STREAMS:
+    case MAX_BYTES_REQUIRED:
+    case MAX_STREAM_BYTES:
+      return new TidemarkError(
+        "TM-QUEUE-LIMIT",
+        `NATS makes no stream for ${what}: ${messageOf(error)}.`,
+        { fix: LIMIT_FIXES[apiCode(error) ?? 0] ?? "", ...options },
+      );
+    case SUBJECTS_OVERLAP:
+      return new TidemarkError(
+        "TM-QUEUE-UNSAFE",
+        `NATS makes no stream for ${what}: another stream of the account takes its messages.`,
+        { fix: SUBJECTS_FIX, ...options },
       );
     case NO_REPLICAS:
       return inNoCluster(what, options);
@@ -173,7 +205,7 @@ export function toConnectError(error: unknown, address: string, byTls = false): 
 }
 
 function reachFix(name: string, reason: string, byTls: boolean): string {
-  if (byTls && name === TIMEOUT) return SILENT_TLS_FIX;
+  if (name === TIMEOUT) return byTls ? SILENT_TLS_FIX : SILENT_CONNECT_FIX;
   // The driver's words for an end without an error.
   return /an undefined error/.test(reason) ? WORDLESS_FIX : REACH_FIX;
 }

@@ -28,7 +28,7 @@ export async function ensureStream(
     }
   });
   connection.granted.add(name);
-  assertSafe(info);
+  assertSafe(info, settings);
   return raiseCopies(connection, info, settings);
 }
 
@@ -87,10 +87,10 @@ export async function isBroken(
 }
 
 /**
- * Throws TM-QUEUE-UNSAFE for settings that lose messages in silence, or keep us from trimming. Ours has none; one made by
- * hand may.
+ * Throws TM-QUEUE-UNSAFE for settings that lose messages in silence, take others or none, or keep us from trimming. Ours has
+ * none; one made by hand may.
  */
-export function assertSafe({ config }: StreamInfo): void {
+export function assertSafe({ config }: StreamInfo, { subjects }: StreamSettings): void {
   const reasons: string[] = [];
   const bounded = config.max_bytes > 0 || config.max_msgs > 0;
   if (config.storage !== "file") reasons.push("storage is not file");
@@ -102,6 +102,8 @@ export function assertSafe({ config }: StreamInfo): void {
   const isBucket = config.name.startsWith("KV_");
   if (config.max_msgs_per_subject > 0 && !isBucket) reasons.push("max_msgs_per_subject is set");
   if (config.sealed) reasons.push("it is sealed");
+  // One that mirrors another has none.
+  if (`${config.subjects ?? []}` !== `${subjects}`) reasons.push(`its subject is not ${subjects}`);
   if (reasons.length === 0) return;
   throw new TidemarkError(
     "TM-QUEUE-UNSAFE",

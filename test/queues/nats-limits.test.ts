@@ -1,0 +1,89 @@
+// What an account or a server of NATS has no room for is told as that, with what mends it, and not as a server that does not
+// answer (G8).
+import { describe, expect, it } from "vitest";
+import { silentLogger } from "../../src/core/log.ts";
+import type { QueueStream } from "../../src/core/queue.ts";
+import { nats } from "../../src/queues/nats/index.ts";
+import { canStart } from "../servers/index.ts";
+import { withConfiguredNats } from "./configured-nats.ts";
+import { withManager } from "./nats-bed.ts";
+
+const JETSTREAM = 'jetstream: { store_dir: "$FOLDER" }';
+
+async function openStream(url: string): Promise<QueueStream> {
+  const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 });
+  try {
+    return await queue.openStream("shop");
+  } finally {
+    await queue.close();
+  }
+}
+
+describe.skipIf(!canStart("nats"))("a NATS server", () => {
+  it.each([
+    ["max_streams: 1", "max_streams"],
+    ["max_bytes_required: true, max_file: 200MB", "nats kv add"],
+    ["disk_max_stream_bytes: 1MB", "queue.maxSize"],
+  ])("whose account has %s tells of it", async (limits, fix) => {
+    const account = `A: { jetstream: { ${limits} }, users: [ { user: app, password: canary } ] }`;
+    await withConfiguredNats(`${JETSTREAM}\naccounts { ${account} }`, async (address) => {
+      await expect(openStream(`nats://app:canary@${address}`)).rejects.toMatchObject({
+        code: "TM-QUEUE-LIMIT",
+        fix: expect.stringContaining(fix),
+      });
+    });
+  });
+
+  it("of which another stream takes our messages tells of it", async () => {
+    await withConfiguredNats(JETSTREAM, async (address) => {
+      const url = `nats://${address}`;
+      for (const subject of ["tidemark.>", "$KV.>"]) {
+        await withManager(url, async ({ streams }) => {
+          await streams.delete("KV_tidemark_documents").catch(() => {});
+          await streams.add({ name: "ALL", subjects: [subject] });
+        });
+        await expect(openStream(url)).rejects.toMatchObject({
+          code: "TM-QUEUE-UNSAFE",
+          fix: expect.stringContaining("other subjects"),
+        });
+        await withManager(url, ({ streams }) => streams.delete("ALL"));
+      }
+    });
+  });
+
+  it("that takes no more connections is told apart", async () => {
+    await withConfiguredNats(`${JETSTREAM}\nmax_connections: 1`, async (address) => {
+      const url = `nats://${address}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      await expect(openStream(url)).rejects.toMatchObject({
+        code: "TM-CONNECT-FAILED",
+        fix: expect.stringContaining("max_connections"),
+      });
+      await queue.close();
+    });
+  });
+});
+
+describe.skipIf(!canStart("nats"))("a stream that was edited to take other messages", () => {
+  it.each(["the stream", "the documents"])("is named: %s", async (which) => {
+    await withConfiguredNats(JETSTREAM, async (address) => {
+      const url = `nats://${address}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      const stream = await queue.openStream("shop");
+      await queue.documents.put("key", 1);
+      await withManager(url, async ({ streams }) => {
+        const names: string[] = [];
+        for await (const name of streams.names()) names.push(name);
+        const isBucket = which === "the documents";
+        const name = names.find((each) => each.startsWith("KV_") === isBucket) ?? "";
+        await streams.update(name, { subjects: ["elsewhere"] });
+      });
+      const use = which === "the stream" ? stream.tail() : queue.documents.put("key", 2);
+      await expect(use).rejects.toMatchObject({
+        code: "TM-QUEUE-UNSAFE",
+        message: expect.stringContaining("subject"),
+      });
+      await queue.close();
+    });
+  });
+});
