@@ -9,8 +9,9 @@ import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 
 const configOf = (publish: string) =>
-  `authorization { users: [ { user: app, password: canary, permissions: { publish: ${publish} } }, { user: who, password: asks } ] }\nno_auth_user: who\n`;
-const ALL = '">"';
+  `authorization { users: [ { user: app, password: canary, permissions: { publish: ${publish}, subscribe: "_INBOX.>" } }, { user: who, password: asks } ] }\nno_auth_user: who\n`;
+/** What docs/reference/grants.md names, and no more. */
+const ALL = '["$JS.API.>", "$KV.tidemark_documents.>", "tidemark.>"]';
 
 test.skipIf(!canStart("nats")).each([
   ["to send", '{ deny: ["tidemark.>"] }', "relay"],

@@ -239,7 +239,7 @@ function notPermitted(what: string, cause: Error): TidemarkError {
     "TM-GRANT-MISSING",
     `NATS does not permit what ${what} needs: ${cause.message}.`,
     {
-      fix: "Allow the user to publish to $JS.API.>, $JS.ACK.>, $KV.> and its own subjects (docs/reference/grants.md#nats), and to subscribe to _INBOX.>.",
+      fix: "Allow the user to publish to $JS.API.>, $KV.tidemark_documents.> and tidemark.>, as the prefix of the URL has it (docs/reference/grants.md#nats), and to subscribe to _INBOX.>.",
       cause,
       details: { queue: what },
     },
