@@ -5,6 +5,9 @@ import { silentLogger } from "../../src/core/log.ts";
 import type { QueueStream } from "../../src/core/queue.ts";
 import { nats } from "../../src/queues/nats/index.ts";
 import { canStart } from "../servers/index.ts";
+import { CUSTOMERS } from "../support/shop-tables.ts";
+import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
+import { createTables, insertRow } from "../support/test-tables.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
 import { withManager } from "./nats-bed.ts";
 
@@ -48,6 +51,41 @@ describe.skipIf(!canStart("nats"))("a NATS server", () => {
         });
         await withManager(url, ({ streams }) => streams.delete("ALL"));
       }
+    });
+  });
+
+  it("that takes small messages only is refused, and what it cannot take is told", async () => {
+    await withConfiguredNats(`${JETSTREAM}\nmax_payload: 2000`, async (address, restart) => {
+      const refused = {
+        code: "TM-QUEUE-LIMIT",
+        fix: expect.stringContaining("max_payload"),
+      };
+      await expect(openStream(`nats://${address}`)).rejects.toMatchObject(refused);
+      await restart(`${JETSTREAM}\nmax_payload: 16384`);
+      const url = `nats://${address}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      const long = queue.documents.put("key", "x".repeat(16_384));
+      await expect(long).rejects.toMatchObject(refused);
+      await queue.close();
+    });
+  });
+
+  it("that takes smaller messages than before gets smaller ones", async () => {
+    await withConfiguredNats(JETSTREAM, async (address, restart) => {
+      const queueUrl = `nats://${address}`;
+      await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" }, { queueUrl });
+      const source = await bed.sql("source");
+      await createTables(source, "sqlite", [CUSTOMERS]);
+      await createTables(await bed.sql("target"), "sqlite", [CUSTOMERS]);
+      const definition = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const pipeline = await bed.start(definition);
+      await insertRow(source, CUSTOMERS, { id: 1, name: "x".repeat(500_000), credit: 0 });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await restart(`${JETSTREAM}\nmax_payload: 65536`);
+      await insertRow(source, CUSTOMERS, { id: 2, name: "y".repeat(500_000), credit: 0 });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+      await bed.stop(pipeline);
     });
   });
 

@@ -21,6 +21,8 @@ const RECONNECT_MS = 250;
 /** Clocks that are kept right move less at once. */
 const SET_BACK_MS = 100;
 const MINIMUM_VERSION = [2, 9] as const;
+/** Four times what marks and headers may need; the documents need as much. */
+const LEAST_PAYLOAD = 16 * 1024;
 
 /** One connection of the driver, with JetStream on it. */
 export interface NatsClient {
@@ -49,6 +51,7 @@ export async function connectClient(location: NatsLocation): Promise<NatsClient>
   });
   try {
     refuseOldServer(connection);
+    refuseSmallMessages(connection, address);
     const manager = await jetstreamManager(connection, { timeout: REQUEST_TIMEOUT_MS });
     const client = jetstream(connection, { timeout: REQUEST_TIMEOUT_MS });
     const { headers } = transport;
@@ -159,6 +162,16 @@ function refuseOldServer(connection: NatsConnection): void {
   throw new TidemarkError(
     "TM-SERVER-UNSUPPORTED",
     `NATS ${version} is too old: Tidemark needs ${MINIMUM_VERSION.join(".")} or later.`,
+  );
+}
+
+function refuseSmallMessages({ info }: NatsConnection, address: string): void {
+  const most = info?.max_payload ?? LEAST_PAYLOAD;
+  if (most >= LEAST_PAYLOAD) return;
+  throw new TidemarkError(
+    "TM-QUEUE-LIMIT",
+    `NATS at ${address} takes messages of ${most} bytes at most: Tidemark needs ${LEAST_PAYLOAD}.`,
+    { fix: "Raise max_payload of the server; 1MB, as it has by itself, is best." },
   );
 }
 

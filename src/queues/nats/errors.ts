@@ -158,6 +158,13 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
   if (name === "AuthorizationError" || name === "UserAuthenticationExpiredError") {
     return authFailed(what, error);
   }
+  // What the driver says of one that it does not even send.
+  if (/max_payload/.test(messageOf(error))) {
+    return new TidemarkError("TM-QUEUE-LIMIT", `A message for ${what} is larger than NATS takes.`, {
+      fix: "Raise max_payload of the server.",
+      ...options,
+    });
+  }
   if (CONNECTION_ERRORS.has(name)) {
     return new TidemarkError("TM-CONNECTION-LOST", `NATS does not answer (${what}).`, {
       ...(name === TIMEOUT ? { fix: SILENT_FIX } : {}),

@@ -10,7 +10,6 @@ const ENCRYPTED =
   "a certificate for the NATS server, and tls:// for nats:// in the URL (?ca=FILE where its authority is one of your own)";
 
 export class NatsQueue implements Queue {
-  readonly limits: QueueLimits;
   readonly documents: NatsDocuments;
   readonly #connection: QueueConnection;
   readonly #maxStreamBytes: number;
@@ -32,10 +31,14 @@ export class NatsQueue implements Queue {
     documents: NatsDocuments,
     maxStreamBytes: number,
   ) {
-    this.limits = { maxMessageBytes: maxMessageBytes(connection) };
     this.documents = documents;
     this.#connection = connection;
     this.#maxStreamBytes = maxStreamBytes;
+  }
+
+  /** A server may be given others while we are connected. */
+  get limits(): QueueLimits {
+    return { maxMessageBytes: maxMessageBytes(this.#connection) };
   }
 
   openStream(source: string): Promise<QueueStream> {

@@ -47,6 +47,8 @@ export class NatsStream implements QueueStream {
   readonly #subject: string;
   readonly #settings: StreamSettings;
   readonly #maxBytes: number;
+  /** The largest message that the server took when this was opened. */
+  readonly #maxMessageBytes: number;
   readonly #ends = new BatchEnds();
   /** What this connection has shown to carry in less than a second. */
   #windowBytes = MOST_BYTES;
@@ -61,6 +63,7 @@ export class NatsStream implements QueueStream {
     this.#connection = connection;
     this.#source = source;
     this.#maxBytes = maxBytes;
+    this.#maxMessageBytes = maxMessageBytes(connection);
     this.#name = streamName(prefix, source);
     this.#subject = streamSubject(prefix, source);
     this.#settings = {
@@ -272,6 +275,14 @@ export class NatsStream implements QueueStream {
   #refuseTooLarge(message: QueueMessage): void {
     const limit = maxMessageBytes(this.#connection);
     if (message.body.length <= limit) return;
+    // Cut for the server as it was: cut anew it will fit.
+    if (message.body.length <= this.#maxMessageBytes) {
+      throw new TidemarkError(
+        "TM-CONNECTION-LOST",
+        `NATS takes smaller messages than before (${limit} bytes).`,
+        { details: { source: this.#source } },
+      );
+    }
     throw new TidemarkError(
       "TM-QUEUE-LIMIT",
       `A message of ${message.body.length} bytes is larger than NATS takes (${limit}).`,
