@@ -36,11 +36,16 @@ const CONNECTION_ERRORS = new Set([
 
 /** A server may take connections, answer pings, and do nothing else any more. */
 const SILENT_FIX =
-  "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when its disk was full (free space first), or files of a stream are damaged, as after a power cut.";
+  "If it stays so, restart nats-server: what targets still need is sent again. NATS 2.9 can lock itself up when its disk was full (free space first), or files of a stream are damaged, as after a power cut; so can 2.15 a stream when its disk was full.";
 
 /** Also of a cluster whose servers are still looking for each other: that passes. */
 const PEERS_FIX =
   "If it stays so: the cluster has fewer servers than `replicas` in the queue's URL asks for, or they have no room: `nats server list`, `nats server report jetstream`. Ask for fewer, or add servers or storage.";
+
+const FULL_FIX =
+  "Start the targets that lag behind, raise `queue.maxSize`, or give JetStream more storage.";
+const DISK_FULL_FIX =
+  "The server's disk is full: free space on it, or start the targets that lag behind. It goes on by itself then.";
 
 const REACH_FIX = "Check that nats-server runs there and that the port is open.";
 /** It ends the connection of one too many, of which the driver tells a wait in vain, too. */
@@ -78,9 +83,13 @@ export function isNameInUse(error: unknown): boolean {
   return apiCode(error) === NAME_IN_USE;
 }
 
-/** The stream is full, or cannot write its files: one code for both. */
+/** The stream is full, or cannot write its files: one code for both. Of a full disk the server tells. */
 export function isStoreFailed(error: unknown): boolean {
-  return apiCode(error) === STORE_FAILED;
+  return apiCode(error) === STORE_FAILED && !isDiskFull(error);
+}
+
+function isDiskFull(error: unknown): boolean {
+  return apiCode(error) === STORE_FAILED && /no space left/i.test(messageOf(error));
 }
 
 /** Nobody takes messages of this subject: its stream is not there. */
@@ -106,7 +115,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     case STORAGE_RESOURCES_EXCEEDED:
     case INSUFFICIENT_RESOURCES:
       return new TidemarkError("TM-QUEUE-FULL", `NATS takes no more for ${what}.`, {
-        fix: "Start the targets that lag behind, raise `queue.maxSize`, or give JetStream more storage.",
+        fix: isDiskFull(error) ? DISK_FULL_FIX : FULL_FIX,
         ...options,
       });
     case MESSAGE_EXCEEDS_MAXIMUM:
