@@ -37,6 +37,23 @@ describe.skipIf(!canStart("nats"))("a NATS server", () => {
     });
   });
 
+  it("whose account has no storage left tells of it", async () => {
+    const account =
+      "A: { jetstream: { max_file: 2MB }, users: [ { user: app, password: canary } ] }";
+    await withConfiguredNats(`${JETSTREAM}\naccounts { ${account} }`, async (address) => {
+      const url = `nats://app:canary@${address}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      const fill = async () => {
+        for (const key of ["a", "b", "c"]) await queue.documents.put(key, "x".repeat(900_000));
+      };
+      await expect(fill()).rejects.toMatchObject({
+        code: "TM-QUEUE-FULL",
+        fix: expect.stringContaining("max_file"),
+      });
+      await queue.close();
+    });
+  });
+
   it("of which another stream takes our messages tells of it", async () => {
     await withConfiguredNats(JETSTREAM, async (address) => {
       const url = `nats://${address}`;

@@ -3,6 +3,7 @@ import { redactText } from "../../core/secrets.ts";
 import { tlsFix } from "../../core/tls-fix.ts";
 
 // Error codes of the JetStream API (the server's errors.json).
+const ACCOUNT_RESOURCES_EXCEEDED = 10002;
 const NO_PEERS = 10005;
 const INSUFFICIENT_RESOURCES = 10023;
 const MAXIMUM_STREAMS = 10027;
@@ -43,7 +44,7 @@ const PEERS_FIX =
   "If it stays so: the cluster has fewer servers than `replicas` in the queue's URL asks for, or they have no room: `nats server list`, `nats server report jetstream`. Ask for fewer, or add servers or storage.";
 
 const FULL_FIX =
-  "Start the targets that lag behind, raise `queue.maxSize`, or give JetStream more storage.";
+  "Start the targets that lag behind, raise `queue.maxSize`, or give JetStream, or the account (max_file), more storage.";
 const DISK_FULL_FIX =
   "The server's disk is full: free space on it, or start the targets that lag behind. It goes on by itself then.";
 
@@ -112,6 +113,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
         options,
       );
     case STORE_FAILED:
+    case ACCOUNT_RESOURCES_EXCEEDED:
     case STORAGE_RESOURCES_EXCEEDED:
     case INSUFFICIENT_RESOURCES:
       return new TidemarkError("TM-QUEUE-FULL", `NATS takes no more for ${what}.`, {
