@@ -16,10 +16,10 @@ import {
 import { abreast } from "./abreast.ts";
 import { openWriter, type Session, TABLE_LOCK_SECONDS } from "./connection.ts";
 import { emptyOf } from "./emptiness.ts";
-import { quoteTable } from "./identifiers.ts";
+import { quoteTable, quoteText } from "./identifiers.ts";
 import { Lease } from "./lease.ts";
 import { PROGRESS, PROGRESS_TABLES } from "./ours.ts";
-import { loadPin } from "./pins.ts";
+import { loadPin, pinOf, pinQuery } from "./pins.ts";
 import { whyNoStaging } from "./staging.ts";
 import { TableStatements } from "./statements.ts";
 import { loadFacts } from "./table-facts.ts";
@@ -32,7 +32,7 @@ export async function openApplier(
   sync: string,
   tables: readonly BoundTable[],
 ): Promise<ApplierSession | null> {
-  const session = await openWriter(options);
+  const session = await openWriter(options, { flights: true });
   let lease: Lease | null = null;
   try {
     lease = await Lease.take(session, options.logger, ...leaseName(sync));
@@ -127,6 +127,24 @@ export async function loadCopies(
     copy: copy ?? "",
     hasRows: hasRows === "1",
   }));
+}
+
+/** As it is set, or compared. */
+function placeOf({ timeline, position, hash }: Place): readonly string[] {
+  return [
+    `timeline = ${quoteText(timeline)}`,
+    `batch = ${position.batch}`,
+    `chunk = ${position.chunk}`,
+    `hash = ${quoteText(hash)}`,
+  ];
+}
+
+function alteredMeanwhile(table: string): TidemarkError {
+  return new TidemarkError(
+    "TM-APPLY-RETRY",
+    `Table ${table} was altered while it was written: what was not committed is written again, as it now is.`,
+    { details: { table } },
+  );
 }
 
 function leaseName(sync: string): readonly string[] {
@@ -236,23 +254,26 @@ class MysqlApplierSession implements ApplierSession {
   }
 
   async #commit(expected: Progress, next: Progress): Promise<void> {
-    await this.#checkPins();
     if (expected.tables !== next.tables) await this.#storeTables(expected, next);
     await this.#moveProgress(expected, next);
     await this.#session.run("COMMIT");
   }
 
-  /** Compared and set at once, as the last of what is written: nothing is locked for it before. */
+  /**
+   * Compared and set at once, as the last of what is written: nothing is locked for it before. Whoever alters a table that
+   * we have written waits for our end. So one that is as it was now, which is asked on the same way, was so at every write.
+   */
   async #moveProgress(expected: Progress, next: Progress): Promise<void> {
-    const places = [next, expected].flatMap(({ timeline, position, hash }) => [
-      ...[timeline, position.batch, position.chunk, hash],
-    ]);
-    const found = await this.#session.run(
-      `UPDATE ${PROGRESS} SET timeline = ?, batch = ?, chunk = ?, hash = ?, updated_at = UTC_TIMESTAMP(6)
-       WHERE timeline = ? AND batch = ? AND chunk = ? AND hash = ? AND sync = ?`,
-      [...places, this.#sync],
-    );
-    if (found === 1) return;
+    const touched = [...this.#touched];
+    const move = `UPDATE ${PROGRESS} SET ${placeOf(next).join(", ")}, updated_at = UTC_TIMESTAMP(6)
+       WHERE ${placeOf(expected).join(" AND ")} AND sync = ${quoteText(this.#sync)}`;
+    const pins = touched.map(([name]) => pinQuery(name));
+    const answers = await this.#session.flight([...pins, move, "SELECT ROW_COUNT()"]);
+    for (const [at, [name, { pin }]] of touched.entries()) {
+      if (pinOf(answers[at]?.[0]) !== pin) throw alteredMeanwhile(name);
+    }
+    this.#touched.clear();
+    if (answers.at(-1)?.[0]?.[0] === "1") return;
     await this.#session.run("ROLLBACK");
     throw new TidemarkError(
       "TM-APPLY-FENCED",
@@ -274,22 +295,6 @@ class MysqlApplierSession implements ApplierSession {
         gone,
       ]);
     }
-  }
-
-  /**
-   * Whoever alters a table that we have written waits for our end. So one that is as it was now was so at
-   * every write.
-   */
-  async #checkPins(): Promise<void> {
-    for (const [name, { pin }] of this.#touched) {
-      if ((await loadPin(this.#session, name)) === pin) continue;
-      throw new TidemarkError(
-        "TM-APPLY-RETRY",
-        `Table ${name} was altered while it was written: what was not committed is written again, as it now is.`,
-        { details: { table: name } },
-      );
-    }
-    this.#touched.clear();
   }
 
   async #storeTable(table: TableProgress): Promise<void> {

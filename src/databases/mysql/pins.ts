@@ -41,11 +41,11 @@ async function loadPinIfThere(session: Session, table: string): Promise<string> 
   }
 }
 
-function pinQuery(table: string): string {
+export function pinQuery(table: string): string {
   return `SHOW CREATE TABLE ${quoteName(table)}`;
 }
 
-function pinOf(row: Cells | undefined): string {
+export function pinOf(row: Cells | undefined): string {
   return (row?.[1] ?? "").replace(/ AUTO_INCREMENT=\d+/, "");
 }
 
