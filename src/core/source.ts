@@ -85,9 +85,10 @@ export interface ChangeLog {
   /**
    * Resolves when the log may have grown since the last cut, or when the signal aborts. A change
    * committed before or during the call is never slept over. Costs the source next to nothing
-   * while nothing happens.
+   * while nothing happens. `expected`: the last cut found some, so that it may resolve for nothing after a moment,
+   * and leave it to the next cut to look.
    */
-  waitForChanges(signal: AbortSignal): Promise<void>;
+  waitForChanges(signal: AbortSignal, expected?: boolean): Promise<void>;
   /**
    * Told after each cut: how many transactions a second are being cut (0 where changes do not name
    * theirs). For sources whose writers can wake the relay: under load they had better not.

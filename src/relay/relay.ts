@@ -247,7 +247,7 @@ export class Relay {
   /** Waits for changes, for mail, or for the next time to tend. */
   async #idle(log: ChangeLog, work: RelayWork): Promise<void> {
     const wake = new AbortController();
-    const changes = log.waitForChanges(wake.signal);
+    const changes = log.waitForChanges(wake.signal, work.hasFound);
     const mail = this.#bell.wait(work.untilTendMs, this.#stop.signal);
     try {
       await Promise.race([changes, mail]);

@@ -70,6 +70,8 @@ export class RelayWork {
   readonly #linger = new Linger();
   /** How long to let changes gather before the next step. */
   lingerMs = 0;
+  /** Had the last cut changes? */
+  hasFound = false;
   readonly #bell: Bell;
   #layouts: readonly Layout[] = [];
   #last: BatchHeader | null = null;
@@ -224,6 +226,7 @@ export class RelayWork {
     this.#log.observe?.(this.#linger.transactions);
     const moved = cut.header !== null || cut.chunks.length > 0;
     if (moved) this.#pace.moved();
+    this.hasFound = cut.header !== null;
     return moved && (next.length > 0 || this.lingerMs > 0);
   }
 

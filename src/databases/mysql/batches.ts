@@ -1,11 +1,10 @@
 import type { Change } from "../../core/change.ts";
-import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
+import { isTidemarkError } from "../../core/errors.ts";
 import { failpoint } from "../../core/failpoint.ts";
 import type { Logger } from "../../core/log.ts";
 import type { BatchHeader } from "../../core/position.ts";
-import type { Batches, Chunk, ChunkRequest, Cut } from "../../core/source.ts";
-import { formatTable } from "../../core/table.ts";
-import { type Answer, logAnswers } from "./answers.ts";
+import type { Batches, ChunkRequest, Cut } from "../../core/source.ts";
+import { logAnswers } from "./answers.ts";
 import {
   type BatchRecord,
   batchPurged,
@@ -15,29 +14,21 @@ import {
   rowsMissing,
   storeBatch,
 } from "./batch-records.ts";
-import { readWhole } from "./chunk.ts";
-import { ChunkReader } from "./chunk-reader.ts";
 import type { Session } from "./connection.ts";
 import { checkDrift } from "./drift.ts";
 import { IdSet } from "./id-set.ts";
-import { latecomers, reachedLayouts } from "./latecomers.ts";
 import { inTransaction, type StoredLayout } from "./layouts.ts";
 import { LogReader, type LogRow, readRuns } from "./log-rows.ts";
+import { type Look, type LookSessions, Looks, type View } from "./looks.ts";
 import { BATCHES, MARK } from "./ours.ts";
 import { Pins } from "./pins.ts";
 import { Remover } from "./remover.ts";
 import { Throttle } from "./throttle.ts";
 import { TruncationWatch } from "./truncation.ts";
 import { Uncarried } from "./uncarried.ts";
-import { isClosed, readUnseen, SeenIds, type Unseen } from "./unseen.ts";
+import { SeenIds, type Unseen } from "./unseen.ts";
 
-export interface BatchSessions {
-  /** Opens one that keeps a snapshot while a table without a key is read in it. */
-  readonly openCopier: () => Promise<Session>;
-  /** Holds the lease and cuts: a lost lease is a lost connection, and then nothing is cut. */
-  readonly main: Session;
-  /** Looks beside the snapshot and checks. */
-  readonly side: Session;
+export interface BatchSessions extends LookSessions {
   /** Opens one that deletes what is purged: where that must wait for a lock, nobody else shall wait with it. */
   readonly openRemover: () => Promise<Session>;
 }
@@ -50,19 +41,6 @@ const PURGE_RECORDS = 2_000;
 /** Gaps among purged ids that are watched one by one before they are taken together. */
 const MAX_GAPS = 1_000;
 
-const BEGIN_LOOK = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
-
-interface Look extends Unseen {
-  /** What became of latecomers. */
-  readonly answers: readonly Answer[];
-}
-
-interface View {
-  readonly unseen: Look;
-  /** Of what was asked for, from the first on. */
-  readonly chunks: readonly Chunk[];
-}
-
 export class MysqlBatches implements Batches {
   readonly #timeline: string;
   readonly #sessions: BatchSessions;
@@ -74,9 +52,6 @@ export class MysqlBatches implements Batches {
   #captured: readonly StoredLayout[] = [];
   #carried: ReadonlySet<string> = new Set();
   readonly #uncarried: Uncarried;
-  /** Those among them that deletions carry on to, and all layouts that their tables ever had. */
-  #reached: readonly StoredLayout[] = [];
-  #late: ReadonlySet<number> = new Set();
   readonly #truncation: TruncationWatch;
   readonly #pins: Pins;
   readonly #driftThrottle = new Throttle();
@@ -85,8 +60,7 @@ export class MysqlBatches implements Batches {
   #purgedUpTo = 0;
   /** Is the floor to be raised before the next look? A look that is under way may still see what was purged. */
   #isFloorDue = false;
-  #copier: Session | null = null;
-  readonly #chunks: ChunkReader;
+  readonly #looks: Looks;
   readonly #remover: Remover;
 
   constructor(
@@ -99,7 +73,7 @@ export class MysqlBatches implements Batches {
     this.#uncarried = new Uncarried(sessions.side, logger);
     this.#truncation = new TruncationWatch(sessions.side);
     this.#pins = new Pins(sessions.side);
-    this.#chunks = new ChunkReader(sessions.main, (request) => this.#findLayout(request));
+    this.#looks = new Looks(sessions, this.#seen, this.#reader);
     this.#remover = new Remover(sessions.openRemover);
     for (const record of records) this.#remember(record);
     this.#raiseFloor();
@@ -118,8 +92,7 @@ export class MysqlBatches implements Batches {
     this.#carried = new Set(captured.map(({ table }) => table.name));
     const others = layouts.filter(({ active, table }) => active && !this.#carried.has(table.name));
     this.#uncarried.watch(others);
-    this.#reached = reachedLayouts(captured);
-    this.#late = new Set(this.#reader.layoutsOfSameTables(this.#reached.map(({ id }) => id)));
+    this.#looks.setLayouts(captured);
     this.#truncation.watch(captured);
     this.#pins.watch([...captured, ...others].map(({ table }) => table.name));
   }
@@ -139,10 +112,7 @@ export class MysqlBatches implements Batches {
       const isEmpty = view.unseen.ids.highest === null;
       // Each in a session of its own.
       const tables = this.#tablesIn(view.unseen, requests.slice(0, view.chunks.length));
-      const [isAltered, cutAt] = await Promise.all([
-        this.#pins.differ(tables),
-        isEmpty ? "" : this.#sessions.main.value("SELECT UTC_TIMESTAMP(6)"),
-      ]);
+      const [isAltered, cutAt] = await Promise.all([this.#pins.differ(tables), view.closedAt]);
       if (isAltered) await this.#pins.renew(() => this.#lookAt(tables));
       else {
         const isIdle = isEmpty && view.chunks.length === 0;
@@ -150,7 +120,7 @@ export class MysqlBatches implements Batches {
       }
       const { chunks } = view;
       if (isEmpty) return { header: null, pages: none(), chunks };
-      const { record, rows } = await this.#store(view.unseen, cutAt ?? "");
+      const { record, rows } = await this.#store(view.unseen, cutAt);
       return {
         header: record.header,
         pages: this.#cutPages(record, rows),
@@ -183,7 +153,7 @@ export class MysqlBatches implements Batches {
     if (confirmed.every(isGone)) return;
     const open = await this.#remover.lowestOpen(this.#seen);
     // Triggers may outlive the syncs that they were made for.
-    const kept = this.#reached.length === 0 ? Number.POSITIVE_INFINITY : open;
+    const kept = this.#looks.reached.length === 0 ? Number.POSITIVE_INFINITY : open;
     const needed = confirmed.findIndex(({ ids }) => (ids.highest ?? 0) >= kept);
     const due = needed === -1 ? confirmed : confirmed.slice(0, needed);
     // Together: a transaction for each of hundreds of batches a second would cost as much as the cuts.
@@ -207,7 +177,9 @@ export class MysqlBatches implements Batches {
   /** A table that was altered is not read any more: what was altered says more than what fails. */
   async #lookUnlessAltered(requests: readonly ChunkRequest[]): Promise<View | null> {
     try {
-      return await this.#look(requests);
+      if (this.#isFloorDue) this.#raiseFloor();
+      this.#isFloorDue = false;
+      return await this.#looks.take(requests);
     } catch (error) {
       if (!isTidemarkError(error) || !error.retryable) await this.#checkDrift(0);
       throw error;
@@ -226,68 +198,9 @@ export class MysqlBatches implements Batches {
     return tables;
   }
 
-  /**
-   * One consistent look at the log, and at tables when chunks are asked for. Null when the
-   * snapshot was not closed, or is to be taken again.
-   */
-  #look(requests: readonly ChunkRequest[]): Promise<View | null> {
-    const { main } = this.#sessions;
-    const [first] = requests;
-    const layout = first === undefined ? null : this.#layoutOf(first);
-    if (first !== undefined && layout?.key.length === 0) return this.#lookWhole(layout, first);
-    return main.exclusive(async () => {
-      await this.#beginLook(main);
-      try {
-        const unseen = await this.#readUnseen(main);
-        if (unseen === null) return null;
-        const chunks = await this.#chunks.read(requests);
-        return chunks === null ? null : { unseen, chunks };
-      } finally {
-        await main.run("ROLLBACK");
-      }
-    });
-  }
-
-  /** As `#look`, in a session that keeps its snapshot until all rows of the table are read. */
-  async #lookWhole(layout: StoredLayout, request: ChunkRequest): Promise<View | null> {
-    this.#copier?.destroy();
-    this.#copier = await this.#sessions.openCopier();
-    const copier = this.#copier;
-    await this.#beginLook(copier);
-    const unseen = await this.#readUnseen(copier);
-    if (unseen === null) return null;
-    const end = async () => {
-      this.#copier = null;
-      await copier.close();
-    };
-    return { unseen, chunks: [await readWhole(copier, layout, request, end)] };
-  }
-
-  async #beginLook(session: Session): Promise<void> {
-    if (this.#isFloorDue) this.#raiseFloor();
-    this.#isFloorDue = false;
-    await session.run(BEGIN_LOOK);
-  }
-
-  /** With what became of latecomers. Null when the snapshot was not closed. */
-  async #readUnseen(session: Session): Promise<Look | null> {
-    const unseen = await readUnseen(session, this.#seen);
-    const reader = this.#reader;
-    const context = {
-      ...{ seen: this.#seen, unseen, reader },
-      ...{ reached: this.#reached, late: this.#late },
-    };
-    if (!(await isClosed(session, this.#sessions.side, context))) return null;
-    const layouts = { captured: this.#captured, reached: this.#reached };
-    const answers =
-      unseen.spans.size === 0 ? [] : await latecomers(session, unseen, { ...layouts, reader });
-    return { ...unseen, answers };
-  }
-
   /** Leaves what is still being read. */
   close(): void {
-    this.#copier?.destroy();
-    this.#copier = null;
+    this.#looks.close();
     this.#remover.close();
   }
 
@@ -366,20 +279,6 @@ export class MysqlBatches implements Batches {
     this.#records.set(header.batch, marked);
     // A cut may have made a newer one meanwhile.
     if (this.#last === record) this.#last = marked;
-  }
-
-  #findLayout({ table }: ChunkRequest): StoredLayout | undefined {
-    const name = formatTable(table);
-    return this.#captured.find((each) => formatTable(each.table) === name);
-  }
-
-  #layoutOf(request: ChunkRequest): StoredLayout {
-    const layout = this.#findLayout(request);
-    if (layout !== undefined) return layout;
-    const name = formatTable(request.table);
-    throw new TidemarkError("TM-CAPTURE-MISSING", `Table ${name} is not captured.`, {
-      details: { table: name },
-    });
   }
 
   /** Some of these tables are not as they were, or not known yet. */

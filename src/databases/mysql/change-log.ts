@@ -117,8 +117,8 @@ export class MysqlChangeLog implements ChangeLog {
     }
   }
 
-  waitForChanges(signal: AbortSignal): Promise<void> {
-    return this.#watcher.wait(signal);
+  waitForChanges(signal: AbortSignal, expected = false): Promise<void> {
+    return this.#watcher.wait(signal, expected);
   }
 
   get warnings(): readonly string[] {

@@ -26,6 +26,7 @@ export interface Unseen {
 /** So many rows, each no longer than this, are taken along at once: most cuts are done in one read. */
 const FEW_ROWS = 400;
 const SMALL_ROW = 32 << 10;
+const BEGIN_LOOK = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 const ID_PAGE = 10_000;
 const MAX_RANGES = 400;
 /** Ids that may be looked at in vain to save a descent into the index. */
@@ -92,7 +93,7 @@ export class SeenIds {
   }
 }
 
-/** Reads everything unseen in the snapshot that the session has open. */
+/** Opens a snapshot in the session, and reads everything unseen in it. */
 export async function readUnseen(session: Session, seen: SeenIds): Promise<Unseen> {
   const ids = new IdSet();
   const rows = await readFew(session, seen);
@@ -109,14 +110,15 @@ export async function readUnseen(session: Session, seen: SeenIds): Promise<Unsee
   return { ids, lastAt: lastAt ?? "", rows: null, spans };
 }
 
-/** All unseen rows in order of id, or null when they are many. */
+/** All unseen rows in order of id, or null when they are many. The snapshot is opened on the way of the first statement. */
 async function readFew(session: Session, seen: SeenIds): Promise<LogRow[] | null> {
   const rows: LogRow[] = [];
+  let before = [BEGIN_LOOK];
   for (const condition of conditions(seen)) {
-    const found = await session.rows(
-      `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
-       WHERE ${condition} ORDER BY id LIMIT ${FEW_ROWS}`,
-    );
+    const select = `SELECT ${logColumns(SMALL_ROW)} FROM ${LOG} FORCE INDEX (PRIMARY)
+       WHERE ${condition} ORDER BY id LIMIT ${FEW_ROWS}`;
+    const found = (await session.flight([...before, select])).at(-1) ?? [];
+    before = [];
     rows.push(...found.map(logRow).filter((row) => !seen.holds(row.id)));
     if (found.length === FEW_ROWS || rows.length >= FEW_ROWS) return null;
   }
