@@ -158,6 +158,25 @@ describe("mapping of a layout", () => {
     expect(() => passes(Promise.reject(new Error("later")))).toThrow("must not be async");
   });
 
+  it("takes for a no what a filter that goes by a column gives of a null or of an empty text", () => {
+    const passes = (filter: (row: RowObject) => unknown, name: string | null) => {
+      const rule = { filter: filter as (row: RowObject) => boolean };
+      const mapping = new LayoutMapping(table(["id", "name"], rule), layout(["id", "name"]));
+      return mapping.effectOf(change({ row: ["1", name] })).row !== null;
+    };
+    const values = ["axe", "box", "", null];
+    const asked = (filter: (row: RowObject) => unknown) =>
+      values.map((value) => passes(filter, value));
+    expect(asked(({ name }) => name?.startsWith("a"))).toEqual([true, false, false, false]);
+    expect(asked(({ name }) => name && name < "b")).toEqual([true, false, false, false]);
+    const without = ({ name }: RowObject) => {
+      name?.startsWith("a");
+    };
+    for (const value of values) {
+      expect(() => passes(without, value)).toThrow("filter gave nothing");
+    }
+  });
+
   it("does nothing for an unread change, unless it was logged without the key that there is now", () => {
     const whole = { ...table(["id", "name"]), key: [] };
     const keyless = { ...layout(["id", "name"]), key: [] };

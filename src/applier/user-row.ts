@@ -1,4 +1,4 @@
-import type { RowObject } from "../core/definition.ts";
+import type { RowFilter, RowObject } from "../core/definition.ts";
 import { TidemarkError } from "../core/errors.ts";
 import type { BoundTable } from "../core/target.ts";
 import { isTagged, type Row, UNCHANGED, type Value } from "../core/value.ts";
@@ -12,19 +12,35 @@ export function userRow(table: SyncTable, row: Row): Row | null {
   const { filter, transform } = table.rule;
   if (filter === undefined && transform === undefined) return row;
   const object = toObject(table.bound, row);
-  if (filter !== undefined && !passes(table, () => filter(handedOut(table, object)))) return null;
+  if (filter !== undefined && !passes(table, filter, object)) return null;
   if (transform === undefined) return row;
   const given = called(table, "transform", () => transform(handedOut(table, object)));
   return given === null ? null : fromObject(table, given, object);
 }
 
-/** Null is a no, as `row.a && row.a > "x"` gives it. Text would be a yes even where it is "false", a missing `return` a no. */
-function passes(table: SyncTable, ask: () => unknown): boolean {
-  const answer = called(table, "filter", ask);
-  if (typeof answer === "boolean" || answer === null) return answer === true;
+/**
+ * Null is a no, and so is "": `row.a && row.a > "x"` gives them. Other text would be a yes even where it is "false", and nothing
+ * a no where a `return` is missing.
+ */
+function passes(table: SyncTable, filter: RowFilter, object: RowObject): boolean {
+  const ask = (row: RowObject): unknown => filter(handedOut(table, row));
+  const answer = called(table, "filter", () => ask(object));
+  if (typeof answer === "boolean") return answer;
+  if (answer === null || answer === "") return false;
   if (isThenable(answer)) throw failed(table, "filter gave a promise: it must not be async");
+  if (answer === undefined && isOfNull(ask, object)) return false;
   const given = answer === undefined ? "nothing" : `a ${typeof answer}`;
   throw failed(table, `filter gave ${given} (true or false is wanted)`);
+}
+
+/** Does it give nothing only of a null, as `row.a?.startsWith("x")` does? Asked of text in its place, a missing `return` gives nothing, too. */
+function isOfNull(ask: (row: RowObject) => unknown, object: RowObject): boolean {
+  const entries = Object.entries(object).map(([name, value]) => [name, value ?? ""] as const);
+  try {
+    return ask(Object.fromEntries(entries)) !== undefined;
+  } catch {
+    return true;
+  }
 }
 
 /** A copy, which the function may change. A column that is asked for by a name that it no longer has is not taken for one without a value. */
