@@ -1,5 +1,6 @@
 import { backoff, sleep } from "../core/async.ts";
 import type { Logger } from "../core/log.ts";
+import { RetryLog } from "../core/retry-log.ts";
 
 /**
  * Writes a document in the background, newest value only: commits never wait for the queue, and a
@@ -8,8 +9,7 @@ import type { Logger } from "../core/log.ts";
  */
 export class LatestWriter<T> {
   readonly #put: (value: T) => Promise<void>;
-  readonly #key: string;
-  readonly #logger: Logger;
+  readonly #log: RetryLog;
   readonly #closing = new AbortController();
   #latest: { readonly value: T } | null = null;
   #next: { readonly value: T } | null = null;
@@ -18,8 +18,7 @@ export class LatestWriter<T> {
   /** `put` writes the document; its key is for the log. */
   constructor(put: (value: T) => Promise<void>, key: string, logger: Logger) {
     this.#put = put;
-    this.#key = key;
-    this.#logger = logger;
+    this.#log = new RetryLog(logger, `the document ${key} could not be written`);
   }
 
   put(value: T): void {
@@ -54,8 +53,9 @@ export class LatestWriter<T> {
       try {
         await this.#put(current.value);
         attempt = 0;
+        this.#log.succeeded();
       } catch (error) {
-        this.#logger.warn({ err: error, key: this.#key }, "a document could not be written");
+        this.#log.failed(error);
         if (last) break;
         this.#next ??= current;
         await sleep(backoff(attempt++), this.#closing.signal);

@@ -3,16 +3,20 @@ import type { TidemarkError } from "./errors.ts";
 import { Hearing } from "./hearing.ts";
 import type { Logger } from "./log.ts";
 import type { Queue } from "./queue.ts";
+import { RetryLog } from "./retry-log.ts";
 import { statusError } from "./status-error.ts";
 
 type Status = SourceStatus | SyncStatus;
+
+/** For the log. */
+export const UNPUBLISHED = "status could not be published";
 
 /** The status of a relay or an applier that cannot begin yet, told over what the one before it has told. */
 export class LateStatus {
   readonly #key: string;
   readonly #unknown: Status;
   readonly #queue: Queue;
-  readonly #logger: Logger;
+  readonly #log: RetryLog;
   readonly #hearing: Hearing;
 
   /** `unknown`: of one that nobody has told of. */
@@ -20,7 +24,7 @@ export class LateStatus {
     this.#key = key;
     this.#unknown = unknown;
     this.#queue = queue;
-    this.#logger = logger;
+    this.#log = new RetryLog(logger, UNPUBLISHED);
     this.#hearing = new Hearing(queue.documents, key);
   }
 
@@ -35,8 +39,9 @@ export class LateStatus {
       const told = ((await documents.get(this.#key)) as Status | null) ?? this.#unknown;
       this.#hearing.told(heartbeatAt);
       await documents.put(this.#key, { ...told, state, error: statusError(error), heartbeatAt });
+      this.#log.succeeded();
     } catch (failure) {
-      this.#logger.warn({ err: failure }, "status could not be published");
+      this.#log.failed(failure);
     }
   }
 }

@@ -11,6 +11,7 @@ import {
 } from "../core/documents.ts";
 import { TidemarkError } from "../core/errors.ts";
 import { askFence } from "../core/fence.ts";
+import { silentLogger } from "../core/log.ts";
 
 const FEW_SECONDS = 15_000;
 let world = new MemoryWorld();
@@ -55,6 +56,31 @@ describe("relay", { timeout: FEW_SECONDS }, () => {
     await world.until(async () => (await told()).error === null);
     expect(await told()).toMatchObject({ state: "running", batch: 0 });
   });
+
+  it.each([false, true])(
+    "tells once a minute that its status cannot be told: %s",
+    async (begun) => {
+      world = new MemoryWorld();
+      const lines: string[] = [];
+      world.logger = { ...silentLogger, warn: (_, message) => lines.push(message) };
+      vi.useFakeTimers();
+      try {
+        const relay = world.startRelay();
+        if (begun) await vi.waitUntil(() => relay.status.state === "running");
+        world.source.openChangeLog = () => Promise.reject(connectionLost());
+        world.source.failNextCut = connectionLost();
+        world.fill(1);
+        const prefix = keys.relay("a");
+        world.queue.documents.failing = { prefix, times: Number.POSITIVE_INFINITY };
+        await vi.advanceTimersByTimeAsync(600_000);
+      } finally {
+        vi.useRealTimers();
+      }
+      const told = lines.filter((line) => line.startsWith("status could not be published"));
+      expect(told.length).toBeGreaterThan(8);
+      expect(told.length).toBeLessThan(12);
+    },
+  );
 
   it("goes on with a copy when its session ended before a chunk was read", async () => {
     world = new MemoryWorld();

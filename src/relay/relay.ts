@@ -5,7 +5,7 @@ import { TidemarkError, toTidemarkError } from "../core/errors.ts";
 import { failpoint } from "../core/failpoint.ts";
 import { askFence } from "../core/fence.ts";
 import { Hearing } from "../core/hearing.ts";
-import { LateStatus } from "../core/late-status.ts";
+import { LateStatus, UNPUBLISHED } from "../core/late-status.ts";
 import { RetryLog } from "../core/retry-log.ts";
 import { isOfRights, SLOW_RETRY_MS, sleepAlive } from "../core/slow-retry.ts";
 import type { ChangeLog, Source } from "../core/source.ts";
@@ -42,6 +42,7 @@ export class Relay {
   };
   readonly #hearing: Hearing;
   readonly #retryLog: RetryLog;
+  readonly #reportLog: RetryLog;
   readonly #late: LateStatus;
   #status: SourceStatus;
   /** Has a session worked? Then what it was refused for since, for want of a right, may be put right again. */
@@ -58,6 +59,7 @@ export class Relay {
     };
     const { documents } = options.queue;
     this.#retryLog = new RetryLog(logger, "relay interrupted");
+    this.#reportLog = new RetryLog(logger, UNPUBLISHED);
     this.#hearing = new Hearing(documents, keys.relay(name));
     this.#mailbox = new Mailbox(documents, name, this.#bell);
     const onLost = () => this.#bell.ring();
@@ -275,8 +277,9 @@ export class Relay {
     this.#hearing.told(heartbeatAt);
     try {
       await this.#options.queue.documents.put(keys.relay(this.#options.source), this.#status);
+      this.#reportLog.succeeded();
     } catch (error) {
-      this.#options.logger.warn({ err: error }, "status could not be published");
+      this.#reportLog.failed(error);
     }
   }
 }

@@ -2,7 +2,7 @@ import { Applier } from "../../src/applier/applier.ts";
 import type { ApplierOptions } from "../../src/applier/options.ts";
 import { keys, type Notice } from "../../src/core/documents.ts";
 import { timelineHash } from "../../src/core/hash.ts";
-import { silentLogger } from "../../src/core/log.ts";
+import { type Logger, silentLogger } from "../../src/core/log.ts";
 import { Relay } from "../../src/relay/relay.ts";
 import { MemoryQueue } from "./memory-queue.ts";
 import { LAYOUT, MemorySource } from "./memory-source.ts";
@@ -20,6 +20,7 @@ export class MemoryWorld {
   readonly queue: MemoryQueue;
   maxLogBytes = 1_000_000;
   keptMs = 0;
+  logger: Logger = silentLogger;
   readonly #stops: (() => Promise<void>)[] = [];
   readonly #ended = new Map<Relay | Applier, Promise<void>>();
 
@@ -45,7 +46,7 @@ export class MemoryWorld {
       maxLogBytes: this.maxLogBytes,
       keptMs: this.keptMs,
       maxStreamBytes: 1_000_000,
-      logger: silentLogger,
+      logger: this.logger,
     });
     return this.#run(relay);
   }

@@ -3,6 +3,7 @@ import { type Encryption, isLoopback } from "../../core/encryption.ts";
 import { TidemarkError, toTidemarkError } from "../../core/errors.ts";
 import type { Logger } from "../../core/log.ts";
 import { queueClosed } from "../../core/queue.ts";
+import { RetryLog } from "../../core/retry-log.ts";
 import { connectClient, type NatsClient } from "./client.ts";
 import { deniedSubject, toQueueError } from "./errors.ts";
 import { asksForTls, hostOf, type NatsLocation } from "./location.ts";
@@ -151,6 +152,7 @@ export class QueueConnection {
     this.#lose();
     // Told here at each attempt.
     this.#toldWhy.abort();
+    const log = new RetryLog(this.logger, "NATS cannot be reached");
     for (let attempt = 0; !this.closed.aborted; attempt++) {
       try {
         const client = await connectClient(this.location);
@@ -159,7 +161,7 @@ export class QueueConnection {
         this.#follow(client);
         return this.#restore();
       } catch (error) {
-        this.logger.warn({ error: String(error) }, "NATS cannot be reached");
+        log.failed(error);
         await sleep(backoff(attempt), this.closed);
       }
     }
