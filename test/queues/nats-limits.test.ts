@@ -2,16 +2,22 @@
 // answer (G8).
 import { describe, expect, it } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
-import type { QueueStream } from "../../src/core/queue.ts";
+import type { QueueMessage, QueueStream, StreamTail } from "../../src/core/queue.ts";
 import { nats } from "../../src/queues/nats/index.ts";
 import { canStart } from "../servers/index.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
 import { withConfiguredNats } from "./configured-nats.ts";
 import { withManager } from "./nats-bed.ts";
 
 const JETSTREAM = 'jetstream: { store_dir: "$FOLDER" }';
+
+function message(batch: number): QueueMessage {
+  const whole = { piece: 0, fragment: 0, fragments: 1, last: true, checksum: 0 };
+  return { mark: { timeline: "t", batch, chunk: 0, ...whole }, body: new Uint8Array(900_000) };
+}
 
 async function openStream(url: string): Promise<QueueStream> {
   const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 64 * 1024 ** 2 });
@@ -103,6 +109,44 @@ describe.skipIf(!canStart("nats"))("a NATS server", () => {
       await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
       await bed.expectSame(CUSTOMERS);
       await bed.stop(pipeline);
+    });
+  });
+
+  it("that takes small messages only gets small ones, too, that are cut while it is away", async () => {
+    await withConfiguredNats(`${JETSTREAM}\nmax_payload: 65536`, async (address) => {
+      await using way = await TcpProxy.start(`nats://${address}`);
+      const url = `nats://127.0.0.1:${way.port}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      way.stall();
+      way.cut();
+      // Tried again, and not answered.
+      await expect.poll(() => way.accepted, { timeout: PATIENCE_MS }).toBe(2);
+      const { maxMessageBytes } = queue.limits;
+      expect(maxMessageBytes).toBeLessThan(65_536);
+      way.heal();
+      await queue.close();
+    });
+  });
+
+  it("that has come to take hardly anything refuses what is sent, and that is told", async () => {
+    await withConfiguredNats(JETSTREAM, async (address, restart) => {
+      const url = `nats://${address}`;
+      const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 1 << 20 });
+      const stream = await queue.openStream("shop");
+      await restart(`${JETSTREAM}\nmax_payload: 2000`);
+      const { promise: tail, resolve } = Promise.withResolvers<StreamTail>();
+      const look = () =>
+        stream
+          .tail()
+          .then(resolve)
+          .then(() => "", String);
+      await expect.poll(look, { timeout: PATIENCE_MS }).toBe("");
+      const body = new Uint8Array(queue.limits.maxMessageBytes);
+      await expect(stream.append(await tail, [{ ...message(1), body }])).rejects.toMatchObject({
+        code: "TM-QUEUE-LIMIT",
+        fix: expect.stringContaining("max_payload"),
+      });
+      await queue.close();
     });
   });
 

@@ -22,7 +22,7 @@ const RECONNECT_MS = 250;
 const SET_BACK_MS = 100;
 const MINIMUM_VERSION = [2, 9] as const;
 /** Four times what marks and headers may need; the documents need as much. */
-const LEAST_PAYLOAD = 16 * 1024;
+export const LEAST_PAYLOAD = 16 * 1024;
 
 /** One connection of the driver, with JetStream on it. */
 export interface NatsClient {

@@ -26,6 +26,8 @@ export class QueueConnection {
   readonly #closing = new AbortController();
   #client: NatsClient;
   #link = new AbortController();
+  /** As the server told when it was last connected to. */
+  #maxPayload = 0;
   /** Aborts when it is told no more why there is none. */
   #toldWhy = new AbortController();
 
@@ -33,6 +35,7 @@ export class QueueConnection {
     this.location = location;
     this.logger = logger;
     this.#client = client;
+    this.#maxPayload = this.maxPayload;
     this.#follow(client);
   }
 
@@ -58,9 +61,9 @@ export class QueueConnection {
     return this.location.servers.every((server) => isLoopback(hostOf(server))) ? "local" : "none";
   }
 
-  /** The largest message the server takes, headers included. */
+  /** The largest message the server takes, headers included. While it is away the driver does not know any more. */
   get maxPayload(): number {
-    return this.#client.connection.info?.max_payload ?? 1024 * 1024;
+    return this.#client.connection.info?.max_payload ?? this.#maxPayload;
   }
 
   /**
@@ -142,6 +145,7 @@ export class QueueConnection {
   #restore(): void {
     if (this.closed.aborted) return;
     this.#toldWhy.abort();
+    this.#maxPayload = this.maxPayload;
     this.#link.abort();
     this.#link = new AbortController();
     this.logger.info({}, "connected to NATS again");

@@ -4,7 +4,7 @@ import { isTidemarkError, TidemarkError } from "../../core/errors.ts";
 import type { Position } from "../../core/position.ts";
 import type { QueueMessage, QueueStream, StreamStats, StreamTail } from "../../core/queue.ts";
 import { BatchEnds } from "./batch-ends.ts";
-import { REQUEST_TIMEOUT_MS } from "./client.ts";
+import { LEAST_PAYLOAD, REQUEST_TIMEOUT_MS } from "./client.ts";
 import type { QueueConnection } from "./connection.ts";
 import { isStoreFailed, toQueueError } from "./errors.ts";
 import { sequenceAfter, storedAt } from "./log.ts";
@@ -36,8 +36,9 @@ const LONGEST_TIMEOUT_MS = 15_000;
 /** The server gives a message whole, though only its mark is wanted: those of so many bytes are not asked for again. */
 const LARGE_BYTES = 64 * 1024;
 
-export function maxMessageBytes(connection: QueueConnection): number {
-  return Math.min(connection.maxPayload, MOST_BYTES) - HEADER_ROOM_BYTES;
+/** Of a server that has come to take less than the least, what is sent is refused, with what mends it. */
+export function maxMessageBytes({ maxPayload }: QueueConnection): number {
+  return Math.max(LEAST_PAYLOAD, Math.min(maxPayload, MOST_BYTES)) - HEADER_ROOM_BYTES;
 }
 
 export class NatsStream implements QueueStream {
