@@ -8,27 +8,33 @@ import { createInterface } from "node:readline";
 import { choosePort } from "../servers/ports.ts";
 import { findProgram } from "../servers/programs.ts";
 
-/** `config` is in the server's own language; the address and the folder are added. `restart`: with another one, on the same port and folder. */
+/** `config` is in the server's own language; the address and the folder are added. `restart`: with another one, on the same port and folder. `pid`: before that. */
 export async function withConfiguredNats(
   config: string,
-  work: (address: string, restart: (config: string) => Promise<void>) => Promise<void>,
+  work: (address: string, restart: (config: string) => Promise<void>, pid: number) => Promise<void>,
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "tidemark-nats-"));
   const port = await choosePort();
-  let end = await start(folder, port, config);
+  const first = await start(folder, port, config);
+  let { end } = first;
   try {
-    await work(`127.0.0.1:${port}`, async (next) => {
+    const restart = async (next: string) => {
       await end();
-      end = await start(folder, port, next);
-    });
+      ({ end } = await start(folder, port, next));
+    };
+    await work(`127.0.0.1:${port}`, restart, first.pid);
   } finally {
     await end();
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** Gives what ends it. */
-async function start(folder: string, port: number, config: string): Promise<() => Promise<void>> {
+interface Started {
+  readonly pid: number;
+  readonly end: () => Promise<void>;
+}
+
+async function start(folder: string, port: number, config: string): Promise<Started> {
   const file = join(folder, "nats.conf");
   writeFileSync(file, `listen: "127.0.0.1:${port}"\n${config.replace("$FOLDER", folder)}\n`);
   const child = spawn(findProgram("nats-server") ?? "nats-server", ["-c", file], {
@@ -43,8 +49,9 @@ async function start(folder: string, port: number, config: string): Promise<() =
   // Else it has ended, and whoever answers there is another.
   if (!lines.at(-1)?.includes("Server is ready")) throw new Error(lines.join("\n"));
   child.stderr.resume();
-  return async () => {
+  const end = async () => {
     child.kill("SIGKILL");
     await exited;
   };
+  return { pid: child.pid ?? 0, end };
 }

@@ -1,10 +1,12 @@
 // What an account or a server of NATS has no room for is told as that, with what mends it, and not as a server that does not
 // answer (G8).
+import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { silentLogger } from "../../src/core/log.ts";
 import type { QueueMessage, QueueStream, StreamTail } from "../../src/core/queue.ts";
 import { nats } from "../../src/queues/nats/index.ts";
 import { canStart } from "../servers/index.ts";
+import { findProgram } from "../servers/programs.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
@@ -13,6 +15,9 @@ import { withConfiguredNats } from "./configured-nats.ts";
 import { withManager } from "./nats-bed.ts";
 
 const JETSTREAM = 'jetstream: { store_dir: "$FOLDER" }';
+
+/** Sets how many files a process may open. */
+const PRLIMIT = findProgram("prlimit");
 
 function message(batch: number): QueueMessage {
   const whole = { piece: 0, fragment: 0, fragments: 1, last: true, checksum: 0 };
@@ -59,6 +64,40 @@ describe.skipIf(!canStart("nats"))("a NATS server", () => {
       await queue.close();
     });
   });
+
+  it.skipIf(PRLIMIT === undefined)(
+    "that may open no more files keeps the streams that it cannot write, and goes on with them",
+    async () => {
+      await withConfiguredNats(JETSTREAM, async (address, _, pid) => {
+        const limit = (files: number) =>
+          execFileSync(PRLIMIT ?? "", ["--pid", `${pid}`, `--nofile=${files}:`]);
+        const url = `nats://${address}`;
+        const queue = await nats.open({ url, logger: silentLogger, maxStreamBytes: 64 << 20 });
+        const stream = await queue.openStream("shop");
+        await queue.documents.put("kept", 1);
+        let tail = await stream.append(await stream.tail(), [message(1)]);
+        limit(8);
+        const refused = {
+          code: "TM-QUEUE-FULL",
+          fix: expect.stringContaining("too many open files"),
+        };
+        const fill = async () => {
+          for (let batch = 2; batch < 40; batch++)
+            tail = await stream.append(tail, [message(batch)]);
+        };
+        await expect(fill()).rejects.toMatchObject(refused);
+        const fillDocuments = async () => {
+          for (let i = 0; i < 40; i++) await queue.documents.put("long", "x".repeat(900_000));
+        };
+        await expect(fillDocuments()).rejects.toMatchObject(refused);
+        limit(1024);
+        await stream.append(tail, [message(40)]);
+        await queue.documents.put("long", 2);
+        expect(await queue.documents.get("kept")).toBe(1);
+        await queue.close();
+      });
+    },
+  );
 
   it("of which another stream takes our messages tells of it", async () => {
     await withConfiguredNats(JETSTREAM, async (address) => {

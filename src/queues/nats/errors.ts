@@ -47,6 +47,12 @@ const FULL_FIX =
   "Start the targets that lag behind, raise `queue.maxSize`, or give JetStream, or the account (max_file), more storage.";
 const DISK_FULL_FIX =
   "The server's disk is full: free space on it, or start the targets that lag behind. It goes on by itself then.";
+const HINDERED_FIX =
+  "The server cannot write its files: mend that where it runs (its limit of open files, the rights to its folder, a disk that is mounted read-only). If it does not go on then, restart nats-server.";
+
+/** Words of the server's system, of files that are all there. */
+const HINDERED =
+  /no space left|quota exceeded|too many open files|permission denied|read-only file system|input\/output error/i;
 
 const REACH_FIX = "Check that nats-server runs there and that the port is open.";
 /** It ends the connection of one too many, of which the driver tells a wait in vain, too. */
@@ -84,13 +90,9 @@ export function isNameInUse(error: unknown): boolean {
   return apiCode(error) === NAME_IN_USE;
 }
 
-/** The stream is full, or cannot write its files: one code for both. Of a full disk the server tells. */
+/** The stream is full, or has lost its files: one code for both, and for a system that keeps the server from writing them. */
 export function isStoreFailed(error: unknown): boolean {
-  return apiCode(error) === STORE_FAILED && !isDiskFull(error);
-}
-
-function isDiskFull(error: unknown): boolean {
-  return apiCode(error) === STORE_FAILED && /no space left/i.test(messageOf(error));
+  return apiCode(error) === STORE_FAILED && !HINDERED.test(messageOf(error));
 }
 
 /** Nobody takes messages of this subject: its stream is not there. */
@@ -117,7 +119,7 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     case STORAGE_RESOURCES_EXCEEDED:
     case INSUFFICIENT_RESOURCES:
       return new TidemarkError("TM-QUEUE-FULL", `NATS takes no more for ${what}.`, {
-        fix: isDiskFull(error) ? DISK_FULL_FIX : FULL_FIX,
+        fix: fullFix(messageOf(error)),
         ...options,
       });
     case MESSAGE_EXCEEDS_MAXIMUM:
@@ -183,6 +185,11 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     });
   }
   return new TidemarkError("TM-INTERNAL", `NATS: ${messageOf(error)}`, options);
+}
+
+function fullFix(reason: string): string {
+  if (/no space left|quota exceeded/i.test(reason)) return DISK_FULL_FIX;
+  return HINDERED.test(reason) ? `${HINDERED_FIX} It says: ${reason}` : FULL_FIX;
 }
 
 /** Of a stream that is to have several copies. */
