@@ -55,7 +55,7 @@ export interface QueueAdapter {
 export interface QueueOptions {
   readonly url: string;
   readonly logger: Logger;
-  /** Bound of one stream in bytes; reaching it makes append throw TM-QUEUE-FULL. */
+  /** Bound of one stream in bytes; reaching it makes append throw TM-QUEUE-FULL (as may a server without room: `isWithinBound`). */
   readonly maxStreamBytes: number;
 }
 

@@ -89,7 +89,8 @@ export class Appender {
       } catch (error) {
         if (!isTidemarkError(error, "TM-QUEUE-FULL") || signal.aborted) throw error;
         rest = await this.#unsent(rest);
-        if (await this.#stretch(bytes)) continue;
+        // Where the stream is within its bound, what is to be sent is not too large for it.
+        if (error.details.isWithinBound !== true && (await this.#stretch(bytes))) continue;
         if (attempt > FULL_ATTEMPTS) throw error;
         if (attempt === 0) logger.warn({}, "the queue is full: waiting for targets to confirm");
         // A stream that was made anew meanwhile has its own bound.

@@ -8,6 +8,7 @@ import { nats } from "../../src/queues/nats/index.ts";
 import { canStart } from "../servers/index.ts";
 import { findProgram } from "../servers/programs.ts";
 import { CUSTOMERS } from "../support/shop-tables.ts";
+import { transaction } from "../support/sql-client.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { PATIENCE_MS, TestBed } from "../support/test-bed.ts";
 import { createTables, insertRow } from "../support/test-tables.ts";
@@ -62,6 +63,39 @@ describe.skipIf(!canStart("nats"))("a NATS server", () => {
         fix: expect.stringContaining("max_file"),
       });
       await queue.close();
+    });
+  });
+
+  it("whose account has no storage left is waited for, also where a batch fills most of a bound that was set", async () => {
+    const account =
+      "A: { jetstream: { max_file: 20MB }, users: [ { user: app, password: canary } ] }";
+    const config = `${JETSTREAM}\naccounts { ${account} }\nno_auth_user: app`;
+    await withConfiguredNats(config, async (address) => {
+      const queueUrl = `nats://${address}`;
+      await using bed = await TestBed.make({ source: "sqlite", target: "sqlite" }, { queueUrl });
+      const source = await bed.sql("source");
+      await createTables(source, "sqlite", [CUSTOMERS]);
+      await createTables(await bed.sql("target"), "sqlite", [CUSTOMERS]);
+      const defined = bed.define([{ from: "source", to: "target", tables: ["customers"] }]);
+      const queue = { url: queueUrl, maxStreamBytes: 8 << 20 };
+      const pipeline = await bed.start({ ...defined, queue });
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      // Takes what is left but for five megabytes, of which a batch of six has more than half its stream's bound.
+      await withManager(queueUrl, async (manager) => {
+        await manager.streams.add({ name: "OTHER", subjects: ["other"] });
+        const other = manager.jetstream();
+        for (let i = 0; i < 15; i++) await other.publish("other", new Uint8Array(1_000_000));
+      });
+      await transaction(source, async () => {
+        for (let id = 1; id <= 12; id++)
+          await insertRow(source, CUSTOMERS, { id, name: "x".repeat(500_000), credit: 0 });
+      });
+      const told = () => bed.logger.text();
+      await expect.poll(told, { timeout: PATIENCE_MS }).toMatch(/relay interrupted.*TM-QUEUE-/s);
+      await withManager(queueUrl, ({ streams }) => streams.delete("OTHER"));
+      await pipeline.waitFor({ timeoutMs: PATIENCE_MS });
+      await bed.expectSame(CUSTOMERS);
+      await bed.stop(pipeline);
     });
   });
 

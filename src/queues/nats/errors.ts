@@ -120,7 +120,9 @@ export function toQueueError(error: unknown, what: string): TidemarkError {
     case INSUFFICIENT_RESOURCES:
       return new TidemarkError("TM-QUEUE-FULL", `NATS takes no more for ${what}.`, {
         fix: fullFix(messageOf(error)),
-        ...options,
+        cause: error,
+        // Then it is the server, or the account, that has no room.
+        details: { queue: what, isWithinBound: !isStoreFailed(error) },
       });
     case MESSAGE_EXCEEDS_MAXIMUM:
       return new TidemarkError(
