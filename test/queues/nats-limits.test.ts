@@ -37,7 +37,7 @@ async function openStream(url: string): Promise<QueueStream> {
 describe.skipIf(!canStart("nats"))("a NATS server", () => {
   it.each([
     ["max_streams: 1", "max_streams"],
-    ["max_bytes_required: true, max_file: 200MB", "nats kv add"],
+    ["max_bytes_required: true, max_file: 200MB", "nats stream add"],
     ["disk_max_stream_bytes: 1MB", "queue.maxSize"],
   ])("whose account has %s tells of it", async (limits, fix) => {
     const account = `A: { jetstream: { ${limits} }, users: [ { user: app, password: canary } ] }`;
@@ -45,6 +45,20 @@ describe.skipIf(!canStart("nats"))("a NATS server", () => {
       await expect(openStream(`nats://app:canary@${address}`)).rejects.toMatchObject({
         code: "TM-QUEUE-LIMIT",
         fix: expect.stringContaining(fix),
+      });
+    });
+  });
+
+  it("whose room is reserved for others tells of it", async () => {
+    const config = 'jetstream: { store_dir: "$FOLDER", max_file_store: 1MB }';
+    await withConfiguredNats(config, async (address) => {
+      const url = `nats://${address}`;
+      await withManager(url, ({ streams }) =>
+        streams.add({ name: "OTHER", subjects: ["other"], max_bytes: 1 << 20 }),
+      );
+      await expect(openStream(url)).rejects.toMatchObject({
+        code: "TM-QUEUE-LIMIT",
+        message: "NATS has no room for the stream KV_tidemark_documents.",
       });
     });
   });

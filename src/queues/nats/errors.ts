@@ -78,7 +78,7 @@ const LIMIT_FIXES: Readonly<Record<number, string>> = {
   [MAXIMUM_STREAMS]:
     "Raise max_streams of the account: each source needs a stream, and the documents one. Or remove streams that nobody needs (`nats stream ls`, `nats stream rm`).",
   [MAX_BYTES_REQUIRED]:
-    "Take max_bytes_required off the account, or make the bucket of the documents before the start: `nats kv add tidemark_documents --max-bucket-size=256MB` (with the `prefix` of the queue's URL in place of `tidemark`).",
+    "Take max_bytes_required off the account, or make the stream of the documents before the start: `nats stream add KV_tidemark_documents --subjects='$KV.tidemark_documents.>' --max-msgs-per-subject=1 --max-bytes=256MB --discard=new --defaults` (with the `prefix` of the queue's URL in place of `tidemark`; not by `nats kv add`, whose buckets keep what is to be forgotten).",
   [MAX_STREAM_BYTES]: "Lower `queue.maxSize`, or raise disk_max_stream_bytes of the account.",
 };
 

@@ -115,10 +115,15 @@ export function assertSafe({ config }: StreamInfo, { subjects }: StreamSettings)
   );
 }
 
+/** The stream of the documents has no bound. */
+function reserved({ max_bytes }: StreamSettings): string {
+  return max_bytes === undefined ? "" : ` with ${max_bytes} bytes reserved`;
+}
+
 function noRoom(settings: StreamSettings, cause: TidemarkError): TidemarkError {
   return new TidemarkError(
     "TM-QUEUE-LIMIT",
-    `NATS has no room to reserve ${settings.max_bytes} bytes for the stream ${settings.name}.`,
+    `NATS has no room for the stream ${settings.name}${reserved(settings)}.`,
     {
       fix: "Lower `queue.maxSize`, or raise max_file_store of the server (or the account's limit). Where it has none set, it takes three quarters of what was free on its disk when it started.",
       cause,
@@ -128,11 +133,11 @@ function noRoom(settings: StreamSettings, cause: TidemarkError): TidemarkError {
 }
 
 /** It has had that room while we were connected, so it may have it again: to be waited for, as a full stream is. */
-function noRoomNow({ name, max_bytes }: StreamSettings, cause: TidemarkError): TidemarkError {
-  const size = max_bytes === undefined ? "" : ` with ${max_bytes} bytes reserved`;
+function noRoomNow(settings: StreamSettings, cause: TidemarkError): TidemarkError {
+  const { name } = settings;
   return new TidemarkError(
     "TM-QUEUE-FULL",
-    `NATS has lost the stream ${name}, and has no room at present to make it anew${size}.`,
+    `NATS has lost the stream ${name}, and has no room at present to make it anew${reserved(settings)}.`,
     {
       fix: "Restart nats-server: version 2.9 may go on counting what it lost in a power cut. Else raise max_file_store, or remove streams that nobody needs. It is tried again until there is room.",
       cause,
