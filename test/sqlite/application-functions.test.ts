@@ -3,7 +3,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Bench } from "../../src/testing/database-bed.ts";
-import { items, openSite } from "../../src/testing/target-site.ts";
+import { apply, itemRows, items, openSite } from "../../src/testing/target-site.ts";
 import { sqliteBed } from "../conformance/sqlite-bed.ts";
 
 let bench: Bench;
@@ -34,6 +34,15 @@ const RULES = [
     `CREATE TABLE seen (name TEXT); CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, qty);
      CREATE TRIGGER i AFTER DELETE ON items BEGIN INSERT INTO seen VALUES (slug(OLD.name)); END`,
   ],
+  [
+    "a trigger of a column",
+    `CREATE TABLE seen (name TEXT); CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, qty);
+     CREATE TRIGGER i AFTER UPDATE OF qty ON items BEGIN INSERT INTO seen VALUES (slug(NEW.name)); END`,
+  ],
+  [
+    "the default of a column that is not sent",
+    "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT, qty, s TEXT DEFAULT (slug('new')))",
+  ],
 ] as const;
 
 test.each(RULES)("a function of the application in %s is refused by name", async (_, ddl) => {
@@ -46,6 +55,17 @@ test.each(RULES)("a function of the application in %s is refused by name", async
       note: expect.stringMatching(/the function slug is its application's own, .* of items /),
     });
   }
+});
+
+test("one that no write of a sync calls is left to the application", async () => {
+  runAsApplication(
+    `CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT (slug('new')), qty, own TEXT);
+     CREATE TRIGGER i AFTER UPDATE OF id, own ON items BEGIN SELECT slug(OLD.own); END`,
+  );
+  const { sql, session, table } = await openSite(bench, [items(bench)]);
+  for (const name of ["a", "b"])
+    await apply(session, (each) => each.put(table, [["1", name, "1"]]));
+  expect(await itemRows(sql)).toEqual([["1", "b", "1"]]);
 });
 
 test("one that comes later stops with how to mend it", async () => {

@@ -149,7 +149,7 @@ export function classify(
     const lack = lackOf(error);
     if (lack !== null) {
       return new TidemarkError("TM-TABLE-UNSUPPORTED", `${where}: ${error.message}.`, {
-        fix: `Only its application has ${lack}, and a rule, an index, a computed column or a trigger of a table needs it, as tidemark plan says: make that table anew without, then start again.`,
+        fix: `Only its application has ${lack}, and a rule, an index, a default, a computed column or a trigger of a table needs it, as tidemark plan says: make that table anew without, then start again.`,
         cause: error,
       });
     }

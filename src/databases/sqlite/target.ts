@@ -214,7 +214,7 @@ function planStanding(
       inItsPlace(facts.name, facts.kind === "view" ? "view" : "virtual table"),
     );
   }
-  const lack = unwritable(connection, facts);
+  const lack = unwritable(connection, facts, table);
   if (lack !== null) return refuseAll(table, lack);
   if (table.key.length === 0) {
     const why =
