@@ -1,13 +1,16 @@
 // What a trigger logs of a table that has triggers of its own: the row as it stands by now.
 import {
+  areNameable,
   type CaptureSpec,
+  keyColumns,
   keyText,
   letters,
+  type NamedType,
   printTheSame,
   rowAlias,
   rowText,
   sameKey,
-  typeSchemas,
+  schemaOid,
 } from "./capture-row.ts";
 import { quoteIdentifier, quoteLiteral, quoteTable, schemaOf } from "./identifiers.ts";
 import { insertByName, insertPerSlot } from "./log-insert.ts";
@@ -27,22 +30,17 @@ export const TRIGGERS_TABLE: ReadTable = { oid: "TG_RELID", schema: "TG_TABLE_SC
 /**
  * Row-level security that came later hides rows from our role, whoever writes, and a right that was revoked all of them:
  * what stands could not be told from what is gone. Then that is logged, and the relay stops; the application's write
- * goes on. `types`: schemas whose types are named.
+ * goes on. `types`: those that are named.
  */
-export function isHidden({ oid, schema }: ReadTable, types: readonly string[] = []): string {
-  const mayUse = (each: string) => `pg_catalog.has_schema_privilege(${each}, 'USAGE')`;
-  const named = types.map((each) => `coalesce(${mayUse(schemaOid(each))}, false)`);
+export function isHidden({ oid, schema }: ReadTable, types: readonly NamedType[] = []): string {
   return [
     isSecured(oid),
-    ...[`pg_catalog.has_table_privilege(${oid}, 'SELECT')`, mayUse(schema), ...named].map(
-      (right) => `NOT ${right}`,
-    ),
+    ...[
+      `pg_catalog.has_table_privilege(${oid}, 'SELECT')`,
+      `pg_catalog.has_schema_privilege(${schema}, 'USAGE')`,
+      ...areNameable(types),
+    ].map((right) => `NOT ${right}`),
   ].join(" OR ");
-}
-
-/** Null where the schema has another name by now. */
-function schemaOid(name: string): string {
-  return `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(name))})::pg_catalog.oid`;
 }
 
 export function insertHidden(spec: CaptureSpec, { oid }: ReadTable): string {
@@ -96,7 +94,7 @@ function insertCurrent(
     operation: `$${spec.key.length + 1}`,
   };
   const using = [...spec.key.map((name) => `${key}.${quoteIdentifier(name)}`), "TG_OP"];
-  return `IF ${isHidden(read, typeSchemas(spec.columns, spec.key))} THEN
+  return `IF ${isHidden(read, keyColumns(spec))} THEN
 ${insertHidden(spec, read)}
 ELSIF pg_catalog.to_regclass(${quoteLiteral(table)}) OPERATOR(pg_catalog.=) ${read.oid} THEN
 ${insertPerSlot(textsOf(null).join(table))}

@@ -6,7 +6,14 @@ import type { CapturePlan, CaptureTable } from "../../core/source.ts";
 import { formatTable, type TableName } from "../../core/table.ts";
 import { addKey } from "./add-key.ts";
 import { assertUnbroken, type Broken, whatBroke } from "./capture-broken.ts";
-import { type CaptureSpec, isWholeRow, qualified, typeSchemas } from "./capture-row.ts";
+import {
+  type CaptureSpec,
+  isWholeRow,
+  namedIn,
+  namedTypes,
+  qualified,
+  typeSchemas,
+} from "./capture-row.ts";
 import { captureTriggers, functionBodies, functionStatements } from "./capture-sql.ts";
 import { type FoundColumn, type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
@@ -65,7 +72,7 @@ export async function planCapture(
   const tablesOf = (isDue: boolean) =>
     (parted.get(isDue) ?? []).map(({ table, spec }) => ({
       ...table,
-      typeSchemas: typeSchemas(spec.columns, spec.key),
+      typeSchemas: typeSchemas(namedTypes(spec)),
     }));
   const wanted = { intact: tablesOf(false), due: tablesOf(true), installed: ours.length === 0 };
   const lacks = await captureRights(connection, wanted, { columns: true });
@@ -277,20 +284,6 @@ function prepareCapture(
     owned: facts.state.owned,
     altered: whatAltered(table, facts.columns),
   };
-}
-
-/** A name that stands there by accident costs a little. */
-function namedIn(
-  filters: readonly string[],
-  columns: readonly FoundColumn[],
-): CaptureSpec["filterColumns"] {
-  const text = filters.join("\n").toLowerCase();
-  return columns.filter(({ name }) => text.includes(quotedOrPlain(name)));
-}
-
-/** As it stands in SQL, lower case: quotes in it are doubled. */
-function quotedOrPlain(name: string): string {
-  return name.replaceAll('"', '""').toLowerCase();
 }
 
 /**

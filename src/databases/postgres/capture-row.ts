@@ -1,7 +1,7 @@
 // How a row of a captured table, and its key, are printed and compared in SQL.
 import type { ColumnType } from "../../core/column-type.ts";
 import type { TableName } from "../../core/table.ts";
-import { OUR_SCHEMA, quoteIdentifier } from "./identifiers.ts";
+import { OUR_SCHEMA, quoteIdentifier, quoteLiteral } from "./identifiers.ts";
 import type { Shape } from "./shape.ts";
 
 /** Everything the DDL of one table's capture depends on. */
@@ -22,16 +22,22 @@ export interface CaptureSpec {
   readonly key: readonly string[];
   readonly filters: readonly string[];
   /** Columns, captured or not, that the filters may speak of. */
-  readonly filterColumns: readonly { readonly name: string; readonly nativeType: string }[];
+  readonly filterColumns: readonly (NamedType & {
+    readonly name: string;
+    readonly nativeType: string;
+  })[];
 }
 
-export interface CapturedColumn {
-  readonly name: string;
-  readonly type: ColumnType;
+export interface NamedType {
   /** Without modifier. */
   readonly bareType: string;
   /** Null of the server's own. */
   readonly typeSchema: string | null;
+}
+
+export interface CapturedColumn extends NamedType {
+  readonly name: string;
+  readonly type: ColumnType;
   readonly equals: string;
 }
 
@@ -71,6 +77,10 @@ function loggedColumns(spec: CaptureSpec, alias: string): string {
  */
 export function isWholeRow(spec: CaptureSpec): boolean {
   return !spec.partitioned && spec.columns.length === spec.liveColumns.length;
+}
+
+export function keyColumns(spec: CaptureSpec): readonly CapturedColumn[] {
+  return spec.columns.filter(({ name }) => spec.key.includes(name));
 }
 
 export function keyText(spec: CaptureSpec, alias: string): string {
@@ -173,13 +183,49 @@ export function compared(
   return column !== undefined && isUsersType(column) ? `${value}::${column.bareType}` : value;
 }
 
-/** Where the types of these columns stand, as far as they are not the server's own: {@link compared} names them. */
-export function typeSchemas(
-  columns: readonly Pick<CapturedColumn, "name" | "typeSchema">[],
-  names: readonly string[],
-): readonly string[] {
-  const used = columns.filter(({ name }) => names.includes(name));
-  return [...new Set(used.flatMap(({ typeSchema }) => typeSchema ?? []))];
+/** Where these types stand, as far as they are not the server's own. Whoever names one needs USAGE there. */
+export function typeSchemas(types: readonly NamedType[]): readonly string[] {
+  return [...new Set(types.flatMap(({ typeSchema }) => typeSchema ?? []))];
+}
+
+/** What our functions name: {@link compared} those of the key, the function of the conditions those of its variables. */
+export function namedTypes(spec: CaptureSpec): readonly NamedType[] {
+  return [...keyColumns(spec), ...spec.filterColumns];
+}
+
+/** The columns that these conditions may speak of. A name that stands there by accident costs a little. */
+export function namedIn<T extends { readonly name: string }>(
+  filters: readonly string[],
+  columns: readonly T[],
+): readonly T[] {
+  const text = filters.join("\n").toLowerCase();
+  return columns.filter(({ name }) => text.includes(quotedOrPlain(name)));
+}
+
+/** As it stands in SQL, lower case: quotes in it are doubled. */
+function quotedOrPlain(name: string): string {
+  return name.replaceAll('"', '""').toLowerCase();
+}
+
+/**
+ * By these a type of one's own still goes by the name that our functions give it. Where it was renamed or moved, or USAGE on
+ * its schema revoked, which is asked first, as nothing may be looked up without, the application's writes must go on.
+ */
+export function areNameable(types: readonly NamedType[]): readonly string[] {
+  const schemas = new Map(types.map(({ bareType, typeSchema }) => [bareType, typeSchema]));
+  return [...schemas].flatMap(([type, schema]) =>
+    schema === null
+      ? []
+      : [
+          `coalesce(pg_catalog.has_schema_privilege(${schemaOid(schema)}, 'USAGE'), false)`,
+          `pg_catalog.to_regtype(${quoteLiteral(type)}) IS NOT NULL`,
+        ],
+  );
+}
+
+/** Null where the schema has another name by now. */
+export function schemaOid(name: string): string {
+  return `pg_catalog.to_regnamespace(${quoteLiteral(quoteIdentifier(name))})::pg_catalog.oid`;
 }
 
 /** It finds its operator without a search_path. */
@@ -211,7 +257,11 @@ export function filterLetters(oid: string, row: string): string {
   return `${qualified(functionName(oid, "filters"))}(${row})`;
 }
 
-/** What stands before the row's text. */
-export function letters({ oid, filters }: CaptureSpec, row: string): string {
-  return filters.length === 0 ? "" : `${filterLetters(oid, row)} || `;
+/** What stands before the row's text. What the function's variables are declared by, it cannot catch itself. */
+export function letters({ oid, filters, filterColumns }: CaptureSpec, row: string): string {
+  if (filters.length === 0) return "";
+  const given = filterLetters(oid, row);
+  const usable = areNameable(filterColumns);
+  if (usable.length === 0) return `${given} || `;
+  return `CASE WHEN ${usable.join(" AND ")} THEN ${given} ELSE '${"e".repeat(filters.length)}' END || `;
 }

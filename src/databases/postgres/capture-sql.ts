@@ -12,6 +12,7 @@ import {
   filterText,
   functionName,
   keyChanged,
+  keyColumns,
   keyText,
   letters,
   printTheSame,
@@ -19,7 +20,6 @@ import {
   rowAlias,
   rowText,
   standingRowText,
-  typeSchemas,
 } from "./capture-row.ts";
 import { quoteIdentifier, quoteList, quoteTable } from "./identifiers.ts";
 import {
@@ -232,7 +232,7 @@ function deleteBody(spec: CaptureSpec): string {
   return statementBody(spec, spec.key, gone, {
     usual: `${written} OPERATOR(pg_catalog.=) 0 AND ${isCounting}`,
     insert: [
-      `IF ${isHidden(TRIGGERS_TABLE, typeSchemas(spec.columns, spec.key))} THEN\n${insertHidden(spec, TRIGGERS_TABLE)}\nELSE`,
+      `IF ${isHidden(TRIGGERS_TABLE, keyColumns(spec))} THEN\n${insertHidden(spec, TRIGGERS_TABLE)}\nELSE`,
       insertByName([
         `${gone} WHERE NOT EXISTS (SELECT FROM ONLY`,
         `${standing} WHERE ${equal} AND ${same})`,

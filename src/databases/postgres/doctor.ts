@@ -7,7 +7,7 @@ import type { TargetTable } from "../../core/target.ts";
 import { describeTrigger } from "../../core/trigger-text.ts";
 import { addKey } from "./add-key.ts";
 import { captureFindings } from "./capture-findings.ts";
-import { typeSchemas } from "./capture-row.ts";
+import { namedIn, typeSchemas } from "./capture-row.ts";
 import { type FoundTable, findTables, loadColumns, tableKey } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { foreignPartition } from "./drift.ts";
@@ -33,8 +33,12 @@ export async function diagnoseSource(
   const found = await findTables(connection, names);
   const standing = tables.filter((table) => found.has(tableKey(table.schema.name)));
   const capture = await captureFindings(connection, standing);
-  const keys = tables.map(({ schema: { name, key } }) => ({ name, columns: key }));
-  const parted = Map.groupBy(await withTypes(connection, found, keys), ({ oid }) =>
+  const named = tables.map(({ schema: { name, key }, filters }) => ({
+    name,
+    columns: key,
+    filters,
+  }));
+  const parted = Map.groupBy(await withTypes(connection, found, named), ({ oid }) =>
     capture.intact.has(oid),
   );
   const findings = [
@@ -85,20 +89,29 @@ export async function diagnoseTarget(
   ];
 }
 
-/** `used`: the columns whose types are named in statements. */
+/** `used`: the columns whose types are named in statements, and those that conditions speak of. */
 async function withTypes(
   connection: Connection,
   found: ReadonlyMap<string, FoundTable>,
-  used: readonly { readonly name: TableName; readonly columns: readonly string[] }[],
+  used: readonly {
+    readonly name: TableName;
+    readonly columns: readonly string[];
+    readonly filters?: readonly string[];
+  }[],
 ): Promise<(FoundTable & RightsTable)[]> {
   const columns = await loadColumns(
     connection,
     [...found.values()].map(({ oid }) => oid),
   );
-  return used.flatMap(({ name, columns: names }) => {
+  return used.flatMap(({ name, columns: names, filters = [] }) => {
     const table = found.get(tableKey(name));
     if (table === undefined) return [];
-    return [{ ...table, typeSchemas: typeSchemas(columns.get(table.oid) ?? [], names) }];
+    const all = columns.get(table.oid) ?? [];
+    const types = [
+      ...all.filter((column) => names.includes(column.name)),
+      ...namedIn(filters, all),
+    ];
+    return [{ ...table, typeSchemas: typeSchemas(types) }];
   });
 }
 

@@ -127,7 +127,7 @@ function unseen({ table }: StoredLayout, why: string | null): TidemarkError {
   if (why === FORBIDDEN) {
     return captureBroken(
       formatTable(table),
-      `The role as which the triggers run lacked SELECT on ${formatTable(table)}, or on a partition of it, or USAGE on its schema or that of its key's type, which it needs back: it could not look at the rows.`,
+      `The role as which the triggers run lacked SELECT on ${formatTable(table)}, or on a partition of it, or USAGE on its schema or that of its key's type, which it needs back; or that type was renamed or moved: it could not look at the rows.`,
     );
   }
   return captureBroken(

@@ -193,7 +193,8 @@ function standingOf(
     const stands = standing.get(tableKey(name));
     if (stands === undefined) return [];
     const names = columns.map((column) => column.name);
-    return [{ name, oid: stands.oid, typeSchemas: typeSchemas(stands.columns, names) }];
+    const written = stands.columns.filter((column) => names.includes(column.name));
+    return [{ name, oid: stands.oid, typeSchemas: typeSchemas(written) }];
   });
 }
 
