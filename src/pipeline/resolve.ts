@@ -163,7 +163,7 @@ function resolveTable(schema: TableSchema, rule: TableRule, ends: SyncEnds): Res
   );
   const chosen = asked.filter(({ generated }) => !generated);
   const left = asked.filter(({ generated }) => generated);
-  refuseUnsupported(schema.name, chosen);
+  refuseUnsupported(schema, chosen, rule);
   const columns = chosen.map(({ name }) => name);
   requireKeyColumns(schema, columns);
   // A column may be called as what every object has: `constructor`.

@@ -3,7 +3,7 @@
 
 import type { ColumnType } from "../../src/core/column-type.ts";
 import { isTidemarkError, type TidemarkError } from "../../src/core/errors.ts";
-import type { TableSchema } from "../../src/core/table.ts";
+import { formatTable, type TableSchema } from "../../src/core/table.ts";
 import type { BoundTable, ColumnMapping } from "../../src/core/target.ts";
 import { refuseUnsupported } from "../../src/core/unsupported.ts";
 import { isTagged, type Row, type Value } from "../../src/core/value.ts";
@@ -150,7 +150,9 @@ async function describeAll(
   for (;;) {
     try {
       const schemas = await endpoint.describe(tables);
-      for (const { name, columns } of schemas) refuseUnsupported(name, columns);
+      for (const schema of schemas) {
+        refuseUnsupported(schema, schema.columns, { table: formatTable(schema.name) });
+      }
       return { schemas, refusals };
     } catch (error) {
       if (!isTidemarkError(error, "TM-TYPE-UNSUPPORTED")) throw error;
