@@ -1,6 +1,8 @@
 // What is done for each table of many, at a server that is far away or in use.
-import { describe, expect, it } from "vitest";
-import type { Progress } from "../../src/core/target.ts";
+import { describe, expect, it, vi } from "vitest";
+import type { CaptureTable } from "../../src/core/source.ts";
+import type { ApplierSession, Progress } from "../../src/core/target.ts";
+import { Session } from "../../src/databases/mysql/connection.ts";
 import { mysql } from "../../src/databases/mysql/index.ts";
 import { available, canStart, startMariadb, startMysql } from "../servers/index.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
@@ -233,3 +235,47 @@ describe.each(SERVERS)("many tables on %s", (kind) => {
     },
   );
 });
+
+/** A text to the server takes the questions about so many tables, and the statement that moves progress: nothing more. */
+const FULL = { tables: 1556, hash: "h".repeat(169) };
+
+// On MySQL just so, and it takes far longer to make so many.
+it.skipIf(!available("mariadb"))(
+  "a commit over so many that it is several texts is told from one that another has made, heartbeats or not",
+  async () => {
+    await using bed = await openBed("mariadb");
+    const names = Array.from({ length: FULL.tables }, (_, i) => `t${`${i}`.padStart(63, "0")}`);
+    await bed.admin.query(
+      names.map((name) => `CREATE TABLE ${name} (id INT PRIMARY KEY)`).join(";"),
+    );
+    const [some] = await bed.capture(names[0] ?? "");
+    const target = await mysql.openTarget(bed.options);
+    const plan = await target.plan(names.map((name) => asTarget(some as CaptureTable, name)));
+    await target.prepare(plan);
+    const session = (await target.openApplier("a->b", plan.tables)) as ApplierSession;
+    const expected = await session.load();
+    const transaction = await session.begin(expected);
+    for (const table of plan.tables) await transaction.put(table, [["1"]]);
+    const { rows } = Session.prototype;
+    const texts: string[] = [];
+    const spied = vi.spyOn(Session.prototype, "rows").mockImplementation(async function (
+      this: Session,
+      ...query
+    ) {
+      texts.push(query[0]);
+      // As the lease's may, before any of them.
+      await this.run("DO 1");
+      return rows.apply(this, query);
+    });
+    const position = { batch: 1, chunk: 0 };
+    try {
+      await transaction.commit({ timeline: "t", position, hash: FULL.hash, tables: [] });
+    } finally {
+      spied.mockRestore();
+    }
+    expect(texts.length).toBeGreaterThan(1);
+    expect(await session.loadPlace?.()).toMatchObject({ position });
+    await session.close();
+    await target.close();
+  },
+);

@@ -260,20 +260,21 @@ class MysqlApplierSession implements ApplierSession {
   }
 
   /**
-   * Compared and set at once, as the last of what is written: nothing is locked for it before. Whoever alters a table that
-   * we have written waits for our end. So one that is as it was now, which is asked on the same way, was so at every write.
+   * Compared and set at once, as the last of what is written: nothing is locked for it before. How many rows that were is told
+   * right behind it, since a flight over many tables is several texts, and the lease's heartbeat may come between. Whoever
+   * alters a table that we have written waits for our end. So one that is as it was now was so at every write.
    */
   async #moveProgress(expected: Progress, next: Progress): Promise<void> {
     const touched = [...this.#touched];
     const move = `UPDATE ${PROGRESS} SET ${placeOf(next).join(", ")}, updated_at = UTC_TIMESTAMP(6)
        WHERE ${placeOf(expected).join(" AND ")} AND sync = ${quoteText(this.#sync)}`;
     const pins = touched.map(([name]) => pinQuery(name));
-    const answers = await this.#session.flight([...pins, move, "SELECT ROW_COUNT()"]);
+    const [, moved, ...found] = await this.#session.flight([move, "SELECT ROW_COUNT()", ...pins]);
     for (const [at, [name, { pin }]] of touched.entries()) {
-      if (pinOf(answers[at]?.[0]) !== pin) throw alteredMeanwhile(name);
+      if (pinOf(found[at]?.[0]) !== pin) throw alteredMeanwhile(name);
     }
     this.#touched.clear();
-    if (answers.at(-1)?.[0]?.[0] === "1") return;
+    if (moved?.[0]?.[0] === "1") return;
     await this.#session.run("ROLLBACK");
     throw new TidemarkError(
       "TM-APPLY-FENCED",
