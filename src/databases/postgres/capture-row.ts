@@ -263,5 +263,6 @@ export function letters({ oid, filters, filterColumns }: CaptureSpec, row: strin
   const given = filterLetters(oid, row);
   const usable = areNameable(filterColumns);
   if (usable.length === 0) return `${given} || `;
-  return `CASE WHEN ${usable.join(" AND ")} THEN ${given} ELSE '${"e".repeat(filters.length)}' END || `;
+  // Asked once for all rows of a statement.
+  return `CASE WHEN (SELECT ${usable.join(" AND ")}) THEN ${given} ELSE '${"e".repeat(filters.length)}' END || `;
 }
