@@ -187,7 +187,7 @@ const mysqlMoment = fc
       `TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ${seconds} SECOND + INTERVAL ${micros} MICROSECOND`,
   );
 
-export const MARIADB_RANDOM: RandomTypes = {
+export const MYSQL_RANDOM: RandomTypes = {
   bigint: integer(64),
   "bigint unsigned": fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => `${value}`),
   "decimal(65,30)": decimal(65, 30),
@@ -207,9 +207,6 @@ export const MARIADB_RANDOM: RandomTypes = {
     ]),
   ),
   // It takes no others.
-  uuid: fc.uuid({ version: [1, 3, 4, 5] }).map((text) => `'${text}'`),
-  inet4: fc.ipV4().map((text) => `'${text}'`),
-  inet6: fc.oneof(fc.ipV4(), fc.ipV6()).map((text) => `'${text.replace(/^(?=\d+\.)/, "::ffff:")}'`),
   "varchar(20) character set latin1": fc
     .string({
       unit: fc.integer({ min: 1, max: 255 }).map((code) => String.fromCharCode(code)),
@@ -249,6 +246,13 @@ export const MARIADB_RANDOM: RandomTypes = {
   point: fc
     .tuple(fc.double(finite), fc.double(finite))
     .map((xy) => `POINT(${xy.map(mysqlNumber).join(", ")})`),
+};
+
+export const MARIADB_RANDOM: RandomTypes = {
+  ...MYSQL_RANDOM,
+  uuid: fc.uuid({ version: [1, 3, 4, 5] }).map((text) => `'${text}'`),
+  inet4: fc.ipV4().map((text) => `'${text}'`),
+  inet6: fc.oneof(fc.ipV4(), fc.ipV6()).map((text) => `'${text.replace(/^(?=\d+\.)/, "::ffff:")}'`),
 };
 
 // SQLite

@@ -7,6 +7,7 @@ import { MARIADB_TYPES, MYSQL_TYPES } from "../../matrix/mysql-types.ts";
 import { POSTGRES_TYPES } from "../../matrix/postgres-types.ts";
 import {
   MARIADB_RANDOM,
+  MYSQL_RANDOM,
   POSTGRES_RANDOM,
   type RandomTypes,
   SQLITE_RANDOM,
@@ -76,7 +77,7 @@ const KNOWN: Readonly<Record<DatabaseKind, Known>> = {
   postgres: POSTGRES,
   "postgres-newest": POSTGRES,
   "postgres-oldest": POSTGRES,
-  mysql: { types: MYSQL_TYPES, random: MARIADB_RANDOM },
+  mysql: { types: MYSQL_TYPES, random: MYSQL_RANDOM },
   mariadb: { types: MARIADB_TYPES, random: MARIADB_RANDOM },
   sqlite: { types: SQLITE_TYPES, random: SQLITE_RANDOM },
 };
