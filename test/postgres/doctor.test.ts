@@ -194,18 +194,15 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     expect(await lacks("closed.new")).toEqual([]);
   });
 
-  it("names the schema of a type that keys are compared by, or rows written by, as plan does", async () => {
+  /** A source that a role of few rights reads. `setup`: statements that make it, and what it may see. */
+  async function asPoorRole(setup: (made: { role: string; name: string }) => string) {
     const database = await freshDatabase("postgres");
     open.push({ close: async () => database[Symbol.asyncDispose]() });
     const admin = await connect(database.url);
     const url = new URL(database.url);
     const name = url.pathname.slice(1);
     const role = `poor_${name}`;
-    await admin.query(
-      `CREATE SCHEMA "my.Kinds"; CREATE TYPE "my.Kinds".place AS ENUM ('a');
-       CREATE DOMAIN spot AS "my.Kinds".place; CREATE TABLE t (id spot PRIMARY KEY, p "my.Kinds".place);
-       CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE ${name} TO ${role}; GRANT ALL ON t TO ${role}`,
-    );
+    await admin.query(setup({ role, name }));
     open.push({
       close: async () => {
         await admin.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
@@ -215,6 +212,16 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
     [url.username, url.password] = [role, "x"];
     const source = await postgres.openSource(optionsOf(url.href));
     open.push(source);
+    return { database, admin, role, url, source };
+  }
+
+  it("names the schema of a type that keys are compared by, or rows written by, as plan does", async () => {
+    const { database, admin, role, url, source } = await asPoorRole(
+      ({ role, name }) =>
+        `CREATE SCHEMA "my.Kinds"; CREATE TYPE "my.Kinds".place AS ENUM ('a');
+       CREATE DOMAIN spot AS "my.Kinds".place; CREATE TABLE t (id spot PRIMARY KEY, p "my.Kinds".place);
+       CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE ${name} TO ${role}; GRANT ALL ON t TO ${role}`,
+    );
     const target = await postgres.openTarget(optionsOf(url.href));
     open.push(target);
     const captured = await captureTables(database.url, ["t"]);
@@ -244,28 +251,14 @@ describe.skipIf(!available("postgres"))("doctor on PostgreSQL", () => {
   });
 
   it("names what partitions lack, each with the statement by which capture goes on", async () => {
-    const database = await freshDatabase("postgres");
-    open.push({ close: async () => database[Symbol.asyncDispose]() });
-    const admin = await connect(database.url);
-    const url = new URL(database.url);
-    const name = url.pathname.slice(1);
-    const role = `poor_${name}`;
-    await admin.query(
-      `CREATE SCHEMA parts; CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
+    const { database, admin, role, source } = await asPoorRole(
+      ({ role, name }) =>
+        `CREATE SCHEMA parts; CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id);
        CREATE TABLE parts."Low" PARTITION OF t FOR VALUES FROM (0) TO (9) PARTITION BY RANGE (id);
        CREATE TABLE parts."Lowest" PARTITION OF parts."Low" DEFAULT; CREATE TABLE high PARTITION OF t DEFAULT;
        CREATE ROLE ${role} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE ${name} TO ${role};
        GRANT SELECT, TRIGGER ON t TO ${role}; GRANT SELECT ON high TO ${role}`,
     );
-    open.push({
-      close: async () => {
-        await admin.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`);
-        await admin.end();
-      },
-    });
-    [url.username, url.password] = [role, "x"];
-    const source = await postgres.openSource(optionsOf(url.href));
-    open.push(source);
     const tables = await captureTables(database.url, ["t"]);
     const told = async () => (await source.planCapture(tables)).lacks?.map(({ fix }) => fix);
     const fixes = [
