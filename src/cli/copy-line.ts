@@ -1,4 +1,5 @@
-import { formatCount, formatCounted, formatDuration, oneLine, widthOf } from "./format.ts";
+import stringWidth from "string-width";
+import { formatCount, formatCounted, formatDuration, oneLine } from "./format.ts";
 
 const MOST_BAR = 24;
 /** A shorter one tells nothing that the percentage does not. */
@@ -32,7 +33,7 @@ export function copyLine(copy: Copy, columns: number): string {
   const end = [done, ...figures].filter((part) => part !== "").join("  ");
   const most = Math.max(LEAST_NAME, columns - end.length - 2);
   const line = `${endOf(oneLine(`${copy.sync}  ${copy.table}`), most)}  ${end}`;
-  const room = Math.min(MOST_BAR, columns - widthOf(line) - 2);
+  const room = Math.min(MOST_BAR, columns - stringWidth(line) - 2);
   if (room < LEAST_BAR) return line;
   const full = total === null ? 0 : Math.floor((room * rows) / total);
   return `${"█".repeat(full)}${"░".repeat(room - full)}  ${line}`;
@@ -40,8 +41,8 @@ export function copyLine(copy: Copy, columns: number): string {
 
 /** Of so many columns of a terminal at most. */
 function endOf(text: string, most: number): string {
-  if (widthOf(text) <= most) return text;
+  if (stringWidth(text) <= most) return text;
   const characters = [...text];
-  while (widthOf(characters.join("")) >= most) characters.shift();
+  while (stringWidth(characters.join("")) >= most) characters.shift();
   return `…${characters.join("")}`;
 }

@@ -1,3 +1,4 @@
+import stringWidth from "string-width";
 import { formatCount } from "../core/format-count.ts";
 
 /** Numbers, times and tables as people read them. */
@@ -49,31 +50,19 @@ function hex(character: string): string {
   return character.charCodeAt(0).toString(16).padStart(4, "0");
 }
 
-/** East Asian letters, and pictures. */
-const WIDE =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/gu;
-/** Marks that stand on the letter before them. */
-const ON_ANOTHER = /[\p{Mn}\p{Me}\u200d]/gu;
-
-/** How many columns of a terminal a text takes. */
-export function widthOf(text: string): number {
-  const wide = text.match(WIDE)?.length ?? 0;
-  return [...text.replace(ON_ANOTHER, "")].length + wide;
-}
-
 /** Columns aligned by spaces; the first row is the head. */
 export function formatTable(given: readonly (readonly string[])[]): string {
   const rows = given.map((row) => row.map(oneLine));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [index, cell] of row.entries()) {
-      widths[index] = Math.max(widths[index] ?? 0, widthOf(cell));
+      widths[index] = Math.max(widths[index] ?? 0, stringWidth(cell));
     }
   }
   return rows
     .map((row) =>
       row
-        .map((cell, index) => cell + " ".repeat((widths[index] ?? 0) - widthOf(cell)))
+        .map((cell, index) => cell + " ".repeat((widths[index] ?? 0) - stringWidth(cell)))
         .join("  ")
         .trimEnd(),
     )
